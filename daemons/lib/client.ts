@@ -1,0 +1,107 @@
+import grpc from "@grpc/grpc-js";
+import { AiosError, type Code, codes } from "./errors.ts";
+import { correlationId } from "./log.ts";
+import { correlationHeader, messageSizeMaxBytes } from "./server.ts";
+import type { CallOptions, Client, ServiceDefinition } from "./service.ts";
+
+/** How long a unary call waits unless it says otherwise. Streams have no deadline of their own. */
+const callTimeoutMs = 10_000;
+
+/** Reconnecting is quick: the peer is on the same machine and back within seconds. */
+const channelOptions = {
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.min_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 1_000,
+  "grpc.max_receive_message_length": messageSizeMaxBytes,
+  "grpc.service_config_disable_resolution": 1,
+} as const;
+
+/**
+ * A client of one service. `target` is `unix:/path` or `host:port`.
+ * Calls reject with an AiosError that carries the peer's code and message.
+ */
+export function connect<S extends ServiceDefinition>(
+  definition: S,
+  target: string,
+  credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
+  options: grpc.ClientOptions = {},
+): Client<S> {
+  const raw = new grpc.Client(target, credentials, { ...channelOptions, ...options });
+  const methods: Record<string, unknown> = { close: () => raw.close() };
+  for (const [name, method] of Object.entries(definition)) methods[name] = bind(raw, method, target);
+  return methods as Client<S>;
+}
+
+function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>, target: string): unknown {
+  const { path, requestSerialize: out, responseDeserialize: back } = method;
+  if (!method.responseStream) {
+    return (request: unknown, options: CallOptions = {}) =>
+      new Promise((resolve, reject) => {
+        const done = (error: grpc.ServiceError | null, response: unknown) =>
+          error ? reject(toAiosError(error, path, target)) : resolve(response);
+        const timeoutMs = options.timeoutMs ?? callTimeoutMs;
+        const call = method.requestStream
+          ? raw.makeClientStreamRequest(path, out, back, metadata(), deadline(timeoutMs), done)
+          : raw.makeUnaryRequest(path, out, back, request, metadata(), deadline(timeoutMs), done);
+        cancelWith(call, options.signal);
+        if (method.requestStream) {
+          pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);
+        }
+      });
+  }
+  return async function* (request: unknown, options: CallOptions = {}) {
+    const settings = deadline(options.timeoutMs);
+    const call = method.requestStream
+      ? raw.makeBidiStreamRequest(path, out, back, metadata(), settings)
+      : raw.makeServerStreamRequest(path, out, back, request, metadata(), settings);
+    cancelWith(call, options.signal);
+    if (method.requestStream) {
+      pump(request as AsyncIterable<unknown>, call as grpc.ClientDuplexStream<unknown, unknown>);
+    }
+    try {
+      yield* call;
+    } catch (error) {
+      throw toAiosError(error as grpc.ServiceError, path, target);
+    } finally {
+      call.cancel();
+    }
+  };
+}
+
+async function pump(requests: AsyncIterable<unknown>, call: grpc.ClientWritableStream<unknown>): Promise<void> {
+  try {
+    for await (const request of requests) {
+      if (!call.write(request)) await new Promise((resolve) => call.once("drain", resolve));
+    }
+    call.end();
+  } catch {
+    call.cancel();
+  }
+}
+
+function metadata(): grpc.Metadata {
+  const headers = new grpc.Metadata();
+  const id = correlationId();
+  if (id !== undefined) headers.set(correlationHeader, id);
+  return headers;
+}
+
+function deadline(timeoutMs: number | undefined): grpc.CallOptions {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+}
+
+function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) call.cancel();
+  else signal?.addEventListener("abort", () => call.cancel(), { once: true });
+}
+
+const names = new Map<number, Code>(Object.entries(codes).map(([name, number]) => [number, name as Code]));
+
+function toAiosError(error: grpc.ServiceError, path: string, target: string): AiosError {
+  const code = names.get(error.code) ?? "INTERNAL";
+  const unreached = code === "UNAVAILABLE" && /No connection established|ECONNREFUSED|ENOENT/.test(error.details ?? "");
+  const message = unreached
+    ? `call ${path}: nothing answers at ${target}; see "aiosctl boot" or the machine's console`
+    : error.details || error.message;
+  return new AiosError(code, message, { cause: error });
+}

@@ -1,0 +1,67 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Time, passed in so that tests need not wait. */
+export interface Clock {
+  /** Milliseconds since the epoch: for messages and records. Jumps when the time is set. */
+  now(): number;
+  /** Milliseconds since some fixed moment: for durations, back-off and timelines. */
+  monotonic(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: async (ms, signal) => {
+    await delay(ms, undefined, signal === undefined ? {} : { signal });
+  },
+};
+
+/** A clock for tests: time passes only when `advance` is called. */
+export class ManualClock implements Clock {
+  #ms: number;
+  #sleepers: { at: number; wake: () => void }[] = [];
+
+  constructor(startMs = 1_700_000_000_000) {
+    this.#ms = startMs;
+  }
+
+  now(): number {
+    return this.#ms;
+  }
+
+  monotonic(): number {
+    return this.#ms;
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const sleeper = { at: this.#ms + ms, wake: resolve };
+      this.#sleepers.push(sleeper);
+      signal?.addEventListener(
+        "abort",
+        () => {
+          this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+          reject(signal.reason);
+        },
+        { once: true },
+      );
+    });
+  }
+
+  /** Lets `ms` pass, waking sleepers in order, each with a turn of the event loop to react. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#ms + ms;
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const next = this.#sleepers.filter((s) => s.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (next === undefined) break;
+      this.#sleepers = this.#sleepers.filter((s) => s !== next);
+      this.#ms = Math.max(this.#ms, next.at);
+      next.wake();
+    }
+    this.#ms = end;
+  }
+}

@@ -1,0 +1,212 @@
+import { readFileSync } from "node:fs";
+import { Ajv, type ErrorObject } from "ajv";
+import { parse, TomlError } from "smol-toml";
+import { type Static, type TSchema, Type } from "typebox";
+import { AiosError, messageOf } from "./errors.ts";
+
+const strict = { additionalProperties: false } as const;
+const duration = Type.String({ pattern: "^[0-9]+(ms|s|m|h|d)$", description: "a duration such as 30s, 5m or 1h" });
+const fileName = Type.String({ pattern: "^[^/]+$", description: "a file name without a folder" });
+const absolutePath = Type.String({ pattern: "^/", description: "an absolute path" });
+
+/** `/etc/aios/config.toml`. */
+export const configSchema = Type.Object(
+  {
+    system: Type.Object(
+      {
+        hostname: Type.String({
+          pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+          description: "a host name of lower-case letters, digits and dashes",
+        }),
+        log_level: Type.Union([
+          Type.Literal("debug"),
+          Type.Literal("info"),
+          Type.Literal("warn"),
+          Type.Literal("error"),
+        ]),
+        autonomy_level: Type.Union([Type.Literal("full"), Type.Literal("supervised"), Type.Literal("manual")]),
+      },
+      strict,
+    ),
+    models: Type.Object(
+      {
+        runtime: Type.Literal("llama-cpp"),
+        model_dir: absolutePath,
+        operational: Type.Object(
+          {
+            name: fileName,
+            always_loaded: Type.Literal(true),
+            max_tokens: Type.Integer({ minimum: 1 }),
+            temperature: Type.Number({ minimum: 0, maximum: 2 }),
+          },
+          strict,
+        ),
+        tactical: Type.Optional(
+          Type.Object(
+            {
+              name: fileName,
+              load_on_demand: Type.Boolean(),
+              max_tokens: Type.Integer({ minimum: 1 }),
+              temperature: Type.Number({ minimum: 0, maximum: 2 }),
+              unload_after_idle: duration,
+            },
+            strict,
+          ),
+        ),
+      },
+      strict,
+    ),
+    api: Type.Object(
+      {
+        claude: Type.Object(
+          {
+            model: Type.String(),
+            max_tokens: Type.Integer({ minimum: 1 }),
+            monthly_budget_usd: Type.Number({ minimum: 0 }),
+            rate_limit_rpm: Type.Integer({ minimum: 1 }),
+          },
+          strict,
+        ),
+        openai: Type.Object(
+          {
+            model: Type.String(),
+            max_tokens: Type.Integer({ minimum: 1 }),
+            monthly_budget_usd: Type.Number({ minimum: 0 }),
+            fallback_only: Type.Boolean(),
+          },
+          strict,
+        ),
+      },
+      strict,
+    ),
+    memory: Type.Object(
+      {
+        operational_max_entries: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+        working_db: absolutePath,
+        longterm_db: absolutePath,
+        vector_db: absolutePath,
+        vector_url: Type.Optional(
+          Type.String({ pattern: "^https?://", description: "the address of a Chroma server" }),
+        ),
+      },
+      strict,
+    ),
+    security: Type.Object(
+      {
+        capability_mode: Type.Literal("strict"),
+        audit_all_tool_calls: Type.Literal(true),
+        sandbox_untrusted: Type.Boolean(),
+        auto_patch: Type.Boolean(),
+      },
+      strict,
+    ),
+    network: Type.Object(
+      {
+        management_port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+        management_tls: Type.Literal(true),
+        allow_outbound: Type.Boolean(),
+        dns_servers: Type.Array(Type.String()),
+      },
+      strict,
+    ),
+  },
+  strict,
+);
+
+export type Config = Static<typeof configSchema>;
+
+const ajv = new Ajv({ allErrors: false, strict: true });
+
+/**
+ * Reads TOML that must fit `schema`.
+ * Throws INVALID_ARGUMENT with file, line, key and what was expected.
+ */
+export function parseToml<S extends TSchema>(schema: S, text: string, file: string): Static<S> {
+  const value = parseOnly(text, file);
+  const valid = ajv.compile(schema);
+  if (valid(value)) return value as Static<S>;
+  throw explain(valid.errors?.[0], value, text, file);
+}
+
+function parseOnly(text: string, file: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    const line = error instanceof TomlError ? error.line : 1;
+    const reason = messageOf(error).split("\n")[0] ?? "";
+    throw new AiosError("INVALID_ARGUMENT", {
+      act: "read",
+      object: `${file}:${line}`,
+      reason,
+      next: "correct the line",
+    });
+  }
+}
+
+function explain(error: ErrorObject | undefined, value: unknown, text: string, file: string): AiosError {
+  const path = (error?.instancePath ?? "").split("/").slice(1);
+  const extra = error?.keyword === "additionalProperties" ? String(error.params["additionalProperty"]) : undefined;
+  const missing = error?.keyword === "required" ? String(error.params["missingProperty"]) : undefined;
+  const key = [...path, ...(extra !== undefined ? [extra] : []), ...(missing !== undefined ? [missing] : [])];
+  const found = path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
+  const reason =
+    extra !== undefined
+      ? "no such key"
+      : missing !== undefined
+        ? "the key is missing"
+        : `${JSON.stringify(found)} is not what is expected: ${expected(error)}`;
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "read",
+    object: `${file}:${lineOf(text, key)}`,
+    reason: `${key.join(".")}: ${reason}`,
+    next: "correct the key",
+  });
+}
+
+function expected(error: ErrorObject | undefined): string {
+  const described = (error?.parentSchema as { description?: string } | undefined)?.description;
+  if (described !== undefined) return described;
+  if (error?.keyword === "const") return JSON.stringify(error.params["allowedValue"]);
+  return error?.message ?? "another value";
+}
+
+/** The line (from 1) of a key, or of the nearest table around it. */
+function lineOf(text: string, key: readonly string[]): number {
+  let table: string[] = [];
+  let best = { depth: -1, line: 1 };
+  text.split("\n").forEach((line, index) => {
+    const header = /^\s*\[\[?([^\]]+)\]\]?/.exec(line)?.[1];
+    const name = /^\s*([A-Za-z0-9_-]+)\s*=/.exec(line)?.[1];
+    if (header !== undefined) table = header.split(".").map((part) => part.trim());
+    const here = header !== undefined ? table : name !== undefined ? [...table, name] : undefined;
+    if (here?.every((part, at) => part === key[at]) && here.length > best.depth)
+      best = { depth: here.length, line: index + 1 };
+  });
+  return best.line;
+}
+
+/** The configuration in `file`. */
+export function readConfig(file: string): Config {
+  return parseToml(configSchema, readFileSync(file, "utf8"), file);
+}
+
+/**
+ * The configuration in effect, which init has merged and checked: kernel command line over data partition over image.
+ * Daemons read this, never the TOML.
+ */
+export function effectiveConfig(runFolder: string): Config {
+  return JSON.parse(readFileSync(effectiveConfigPath(runFolder), "utf8")) as Config;
+}
+
+export function effectiveConfigPath(runFolder: string): string {
+  return `${runFolder}/config.json`;
+}
+
+/** Milliseconds of a duration such as "5m". */
+export function durationMs(text: string): number {
+  const [, count, unit] = /^([0-9]+)(ms|s|m|h|d)$/.exec(text) ?? [];
+  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit ?? ""];
+  if (factor === undefined)
+    throw new AiosError("INVALID_ARGUMENT", `read duration ${text}: expected a number and ms, s, m, h or d`);
+  return Number(count) * factor;
+}

@@ -1,0 +1,148 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import type grpc from "@grpc/grpc-js";
+import { type Clock, systemClock } from "./clock.ts";
+import { messageOf } from "./errors.ts";
+import { health } from "./health.ts";
+import { type Level, type Log, openLog } from "./log.ts";
+import { type Descriptors, reflection } from "./reflection.ts";
+import { closeServer, createServer, type Endpoint, listen } from "./server.ts";
+import { coreIdentity, type Identity, identify, type Service } from "./service.ts";
+
+/** Where things are; the machine's own paths unless the environment (tests) says otherwise. */
+export interface Paths {
+  readonly run: string;
+  readonly state: string;
+  readonly etc: string;
+  readonly lib: string;
+}
+
+export function pathsFrom(env: NodeJS.ProcessEnv): Paths {
+  return {
+    run: env["AIOS_RUN_DIR"] ?? "/run/aios",
+    state: env["AIOS_STATE_DIR"] ?? "/var/lib/aios",
+    etc: env["AIOS_ETC_DIR"] ?? "/etc/aios",
+    lib: env["AIOS_LIB_DIR"] ?? "/usr/lib/aios",
+  };
+}
+
+/** What a daemon is given. */
+export interface Daemon {
+  readonly name: string;
+  readonly paths: Paths;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Address of another daemon's own socket, for `connect`. */
+  address(daemon: string): string;
+}
+
+/** What a daemon gives back: what it serves, and how it ends. */
+export interface Wiring {
+  /** The services that `identity` sees; called once per socket. */
+  services(identity: Identity): readonly Service[];
+  /** Listen on one socket per agent beside the daemon's own. */
+  readonly servesAgents?: boolean;
+  /** Listen here instead of the daemon's own socket, on behalf of the core daemons. */
+  readonly endpoint?: Endpoint;
+  /** Ready when this has resolved; at once when absent. The daemon ends when it rejects. */
+  readonly ready?: Promise<void>;
+  /** Ends what `wire` started. Called once, after the last call was answered. */
+  close?(): Promise<void> | void;
+}
+
+/** Calls in flight get this long to finish when a daemon is told to end. */
+const closeGraceMs = 2_000;
+
+/**
+ * Runs a daemon: wires it, listens, reports ready, and ends in order at SIGTERM or SIGINT.
+ * An exception that nobody caught is logged and ends the process: init starts it again in a known state.
+ */
+export async function runDaemon(
+  name: string,
+  env: NodeJS.ProcessEnv,
+  wire: (daemon: Daemon) => Promise<Wiring> | Wiring,
+): Promise<void> {
+  const paths = pathsFrom(env);
+  const log = openLog(name, (env["AIOS_LOG_LEVEL"] as Level | undefined) ?? "info");
+  const die = (act: string) => (error: unknown) => {
+    log.error(act, { error });
+    process.exit(70);
+  };
+  process.on("uncaughtException", die("ended by an exception"));
+  process.on("unhandledRejection", die("ended by a rejected promise"));
+  process.umask(0o007);
+  const wiring = await wire({
+    name,
+    paths,
+    log,
+    clock: systemClock,
+    address: (daemon) => `unix:${paths.run}/${daemon}.sock`,
+  });
+  const own: Endpoint = wiring.endpoint ?? { path: `${paths.run}/${name}.sock`, identity: coreIdentity, mode: 0o660 };
+  const endpoints = [own, ...(wiring.servesAgents ? agentEndpoints(paths, name) : [])];
+  const opened = await Promise.all(
+    endpoints.map((endpoint) => open(endpoint, wiring.services(endpoint.identity), paths, log)),
+  );
+  const end = async (signal: string) => {
+    for (const { ready } of opened) ready(false);
+    log.info("ending", { signal });
+    await Promise.all(opened.map(({ server }) => closeServer(server, closeGraceMs)));
+    await wiring.close?.();
+    process.exit(0);
+  };
+  let ending = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (ending) return;
+      ending = true;
+      end(signal).catch(die("end"));
+    });
+  }
+  await wiring.ready;
+  for (const { ready } of opened) ready(true);
+  log.info("ready");
+}
+
+/** A server of `services` with health and reflection, listening on `endpoint`, not yet ready. */
+async function open(
+  endpoint: Endpoint,
+  services: readonly Service[],
+  paths: Paths,
+  log: Log,
+): Promise<{ server: grpc.Server; ready: (ready: boolean) => void }> {
+  const names = services.map(serviceName);
+  const state = health(names);
+  const descriptors = () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")) as Descriptors;
+  const all = [...services, state.service, reflection([...names, serviceName(state.service)], descriptors)];
+  const server = createServer(all, (call) => identify(endpoint.identity, call.metadata), log);
+  await listen(server, endpoint);
+  return { server, ready: state.set };
+}
+
+/** Full name of a service: "aios.tools.ToolRegistry". */
+export function serviceName({ definition }: Service): string {
+  return Object.values(definition)[0]?.path.split("/")[1] ?? "";
+}
+
+/** One endpoint per folder that init made for an agent; the folder's owner is the agent's user, and so the socket's. */
+function agentEndpoints(paths: Paths, daemon: string): Endpoint[] {
+  const folder = `${paths.run}/agents`;
+  return agentNames(folder).map((agent) => {
+    const { uid, gid } = statSync(`${folder}/${agent}`);
+    return {
+      path: `${folder}/${agent}/${daemon}.sock`,
+      identity: { kind: "agent", name: agent },
+      owner: { uid, gid },
+      mode: 0o600,
+    };
+  });
+}
+
+function agentNames(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    throw new Error(
+      `list the agents in ${folder}: ${messageOf(error)}; init makes this folder before it starts daemons`,
+    );
+  }
+}

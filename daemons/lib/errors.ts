@@ -1,0 +1,58 @@
+/** What went wrong, as a gRPC status name. Each error maps to exactly one. */
+export const codes = {
+  CANCELLED: 1,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type Code = keyof typeof codes;
+
+export interface Fault {
+  /** What was being done, as a verb phrase: "load model". */
+  readonly act: string;
+  /** What it was done to: "tinyllama". */
+  readonly object: string;
+  /** Why it failed. */
+  readonly reason: string;
+  /** What the reader can do about it. */
+  readonly next?: string;
+}
+
+/** An error that a client may see: act, object, cause and next step. Anything else that is thrown is internal. */
+export class AiosError extends Error {
+  override readonly name = "AiosError";
+  readonly code: Code;
+
+  constructor(code: Code, fault: Fault | string, options?: ErrorOptions) {
+    super(typeof fault === "string" ? fault : sentence(fault), options);
+    this.code = code;
+  }
+}
+
+function sentence(fault: Fault): string {
+  const what = `${fault.act} ${fault.object}: ${fault.reason}`;
+  return fault.next === undefined ? what : `${what}; ${fault.next}`;
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a Node system error ("ENOENT"), or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}

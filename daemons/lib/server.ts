@@ -1,0 +1,132 @@
+import { chmodSync, chownSync, rmSync } from "node:fs";
+import grpc from "@grpc/grpc-js";
+import { AiosError, codes } from "./errors.ts";
+import { uuidv7 } from "./ids.ts";
+import { correlationId, type Log, withCorrelation } from "./log.ts";
+import type { Call, Identity, Service } from "./service.ts";
+
+/** The largest message a server takes, bytes. Larger things are streamed in chunks. */
+export const messageSizeMaxBytes = 4 * 1024 * 1024;
+
+/** Idle connections are closed: memory grows with frequent reconnects otherwise. */
+const serverOptions = {
+  "grpc.max_receive_message_length": messageSizeMaxBytes,
+  "grpc.max_connection_idle_ms": 300_000,
+} as const;
+
+export const correlationHeader = "x-correlation-id";
+
+/** A Unix socket to listen on, and whose it is. */
+export interface Endpoint {
+  readonly path: string;
+  readonly identity: Identity;
+  /** Owner of the socket file; unchanged when absent. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+  readonly mode: number;
+}
+
+type Caller = (call: grpc.ServerUnaryCall<unknown, unknown>) => Identity;
+// biome-ignore lint/suspicious/noExplicitAny: the four shapes of a handler are told apart by the definition
+type AnyHandler = (...args: any[]) => any;
+
+/** A gRPC server of `services`; `identify` says who makes a call. */
+export function createServer(services: readonly Service[], identify: Caller, log: Log): grpc.Server {
+  const server = new grpc.Server(serverOptions);
+  for (const { definition, handlers } of services) {
+    const implementation: Record<string, grpc.UntypedHandleCall> = {};
+    for (const [name, method] of Object.entries(definition)) {
+      const handler = (handlers as Record<string, AnyHandler | undefined>)[name];
+      if (handler !== undefined) implementation[name] = adapt(method, handler, identify, log);
+    }
+    server.addService(definition as grpc.ServiceDefinition, implementation);
+  }
+  return server;
+}
+
+/** Listens on a Unix socket: removes a stale one, and gives the new one its owner and mode before anyone is answered. */
+export async function listen(server: grpc.Server, endpoint: Endpoint): Promise<void> {
+  rmSync(endpoint.path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${endpoint.path}`, grpc.ServerCredentials.createInsecure(), (error) =>
+      error ? reject(new Error(`listen on ${endpoint.path}: ${error.message}`)) : resolve(),
+    );
+  });
+  if (endpoint.owner) chownSync(endpoint.path, endpoint.owner.uid, endpoint.owner.gid);
+  chmodSync(endpoint.path, endpoint.mode);
+}
+
+/** Ends a server: lets calls in flight finish for `graceMs`, then cuts them off. */
+export async function closeServer(server: grpc.Server, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const cut = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+  });
+}
+
+function adapt(
+  method: grpc.MethodDefinition<unknown, unknown>,
+  handler: AnyHandler,
+  identify: Caller,
+  log: Log,
+): grpc.UntypedHandleCall {
+  const begin = (call: grpc.ServerUnaryCall<unknown, unknown>): { context: Call; id: string } => {
+    const abort = new AbortController();
+    call.on("cancelled", () => abort.abort(new AiosError("CANCELLED", "the caller cancelled the call")));
+    const sent = call.metadata.get(correlationHeader)[0];
+    const id = typeof sent === "string" && sent.length <= 64 ? sent : uuidv7(Date.now());
+    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata }, id };
+  };
+  const fail = (error: unknown) => statusOf(error, method.path, log);
+
+  if (!method.responseStream) {
+    // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
+    return (call: any, callback: grpc.sendUnaryData<unknown>) => {
+      const { context, id } = begin(call);
+      withCorrelation(id, async () => handler(method.requestStream ? call : call.request, context)).then(
+        (response) => callback(null, response),
+        (error) => withCorrelation(id, () => callback(fail(error))),
+      );
+    };
+  }
+  // biome-ignore lint/suspicious/noExplicitAny: server-streaming and duplex calls differ only in where the request is
+  return (call: any) => {
+    const { context, id } = begin(call);
+    withCorrelation(id, async () => {
+      try {
+        for await (const response of handler(method.requestStream ? call : call.request, context)) {
+          if (context.signal.aborted) return;
+          if (!call.write(response)) await drained(call, context.signal);
+        }
+        call.end();
+      } catch (error) {
+        if (!context.signal.aborted) call.emit("error", fail(error));
+      }
+    });
+  };
+}
+
+async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    call.once("drain", resolve);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** The status a client sees: our errors as they are, any other as INTERNAL with the correlation id alone. */
+function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusObject> {
+  if (error instanceof AiosError) {
+    log.debug("call refused", { path, code: error.code, reason: error.message });
+    return { code: codes[error.code], details: error.message };
+  }
+  log.error("call failed", { path, error });
+  return {
+    code: codes.INTERNAL,
+    details: `${path}: internal error; look for correlation id ${correlationId()} in the machine's log`,
+  };
+}

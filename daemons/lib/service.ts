@@ -1,0 +1,73 @@
+import type { Metadata, MethodDefinition } from "@grpc/grpc-js";
+
+/** A service as ts-proto describes it: method name → definition. */
+// biome-ignore lint/suspicious/noExplicitAny: grpc-js definitions are invariant in their message types
+export type ServiceDefinition = Record<string, MethodDefinition<any, any>>;
+
+type RequestOf<M> = M extends { requestSerialize: (value: infer T) => Buffer } ? T : never;
+type ResponseOf<M> = M extends { responseDeserialize: (value: Buffer) => infer T } ? T : never;
+
+/** Who is calling: bound to the socket or the certificate that the call came through, never to what a message says. */
+export interface Identity {
+  readonly kind: "core" | "agent" | "operator";
+  /** "core", the agent's name ("system"), or the operator's name. */
+  readonly name: string;
+}
+
+/** The peers of a daemon's own socket: the core daemons. */
+export const coreIdentity: Identity = { kind: "core", name: "core" };
+
+/** Set by the console on calls that it passes on: the operator's name, as the client certificate gives it. */
+export const operatorHeader = "x-aios-operator";
+
+/** Who makes a call that came through the socket of `peer`. Only core daemons may speak for an operator. */
+export function identify(peer: Identity, metadata: Metadata): Identity {
+  const operator = metadata.get(operatorHeader)[0];
+  return peer.kind === "core" && typeof operator === "string" ? { kind: "operator", name: operator } : peer;
+}
+
+/** What a handler knows of a call beside its request. */
+export interface Call {
+  readonly identity: Identity;
+  /** Aborted when the caller cancels, goes away, or its deadline passes. */
+  readonly signal: AbortSignal;
+  readonly metadata: Metadata;
+}
+
+/** The shape of one call, on the server: an ordinary (async, generator) function of request and call. */
+type Handler<M> = M extends { requestStream: false; responseStream: false }
+  ? (request: RequestOf<M>, call: Call) => Promise<ResponseOf<M>> | ResponseOf<M>
+  : M extends { requestStream: false; responseStream: true }
+    ? (request: RequestOf<M>, call: Call) => AsyncIterable<ResponseOf<M>>
+    : M extends { requestStream: true; responseStream: false }
+      ? (requests: AsyncIterable<RequestOf<M>>, call: Call) => Promise<ResponseOf<M>>
+      : (requests: AsyncIterable<RequestOf<M>>, call: Call) => AsyncIterable<ResponseOf<M>>;
+
+export type Handlers<S> = { [K in keyof S]?: Handler<S[K]> };
+
+/** A service: its definition and what it does. A call without a handler answers UNIMPLEMENTED with its name. */
+export interface Service<S extends ServiceDefinition = ServiceDefinition> {
+  readonly definition: S;
+  readonly handlers: Handlers<S>;
+}
+
+/** Pairs a definition with its handlers, checked against each other. */
+export function service<S extends ServiceDefinition>(definition: S, handlers: Handlers<S>): Service<S> {
+  return { definition, handlers };
+}
+
+export interface CallOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The shape of one call, on the client. */
+type Method<M> = M extends { requestStream: false; responseStream: false }
+  ? (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>
+  : M extends { requestStream: false; responseStream: true }
+    ? (request: RequestOf<M>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
+    : M extends { requestStream: true; responseStream: false }
+      ? (requests: AsyncIterable<RequestOf<M>>, options?: CallOptions) => Promise<ResponseOf<M>>
+      : (requests: AsyncIterable<RequestOf<M>>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>;
+
+export type Client<S> = { readonly [K in keyof S]: Method<S[K]> } & { close(): void };

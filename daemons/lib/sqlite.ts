@@ -1,0 +1,32 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+
+export type Sqlite = Database.Database;
+
+/**
+ * Opens a database (made when missing) in WAL mode with synchronous=FULL: what was committed survives a power cut.
+ * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
+ * Throws when the file is not a database or was written by a newer version.
+ */
+export function openDatabase(path: string, migrations: readonly string[]): Sqlite {
+  mkdirSync(dirname(path), { recursive: true });
+  const database = new Database(path);
+  database.pragma("journal_mode = WAL");
+  database.pragma("synchronous = FULL");
+  database.pragma("foreign_keys = ON");
+  const version = database.pragma("user_version", { simple: true }) as number;
+  if (version > migrations.length) {
+    database.close();
+    throw new Error(
+      `open ${path}: written by a newer version (schema ${version}, this program knows ${migrations.length}); boot the newer image`,
+    );
+  }
+  migrations.slice(version).forEach((script, index) => {
+    database.transaction(() => {
+      database.exec(script);
+      database.pragma(`user_version = ${version + index + 1}`);
+    })();
+  });
+  return database;
+}

@@ -1,0 +1,109 @@
+/**
+ * The daemons of the machine: one list, read by init (boot), image (bundling, users) and qemu (asserting).
+ * This file imports nothing.
+ */
+
+/** What starts a unit again when it has ended. */
+export type Restart = "always" | "never";
+
+export interface DaemonSpec {
+  readonly name: string;
+  /** The daemons that must be ready before this one is started. */
+  readonly needs: readonly string[];
+  /** The boot phase that waits for it. */
+  readonly phase: "runtime" | "core";
+  readonly restart: Restart;
+  /** A name in {@link users}. */
+  readonly user: UserName;
+  /** Agents reach it: it listens on one socket per agent beside its own. */
+  readonly servesAgents: boolean;
+  /** Folders of its own in /var/lib/aios: init makes them, owned by its user and closed to others (0700). */
+  readonly folders: readonly string[];
+  /** Time from start to ready after which it is taken for hung and started again, under TCG's pace. */
+  readonly readyTimeoutMs: number;
+  readonly limits: { readonly memoryMiB: number; readonly pids: number };
+}
+
+/** Accounts of the image beside Debian's own. Numbers are part of the data on disk: never renumber. */
+export const users = {
+  root: { uid: 0, gid: 0 },
+  "aios-runtime": { uid: 901, gid: 900 },
+  "aios-memory": { uid: 902, gid: 900 },
+  "aios-gateway": { uid: 903, gid: 900 },
+  "aios-console": { uid: 904, gid: 900 },
+  "aios-agent-system": { uid: 921, gid: 921 },
+  "aios-agent-network": { uid: 922, gid: 922 },
+  "aios-agent-security": { uid: 923, gid: 923 },
+  "aios-agent-monitor": { uid: 924, gid: 924 },
+  "aios-agent-package": { uid: 925, gid: 925 },
+  "aios-agent-storage": { uid: 926, gid: 926 },
+  "aios-agent-task": { uid: 927, gid: 927 },
+  "aios-agent-dev": { uid: 928, gid: 928 },
+} as const satisfies Record<string, { uid: number; gid: number }>;
+
+export type UserName = keyof typeof users;
+
+/** The group of the core daemons: it may open /run/aios/<daemon>.sock. Agents are not in it. */
+export const coreGroup = { name: "aios", gid: 900 } as const;
+
+const daemon = (spec: Pick<DaemonSpec, "name" | "user"> & Partial<DaemonSpec>): DaemonSpec => ({
+  needs: [],
+  phase: "core",
+  restart: "always",
+  servesAgents: false,
+  folders: [],
+  readyTimeoutMs: 60_000,
+  limits: { memoryMiB: 512, pids: 64 },
+  ...spec,
+});
+
+export const daemons: readonly DaemonSpec[] = [
+  daemon({
+    name: "runtime",
+    user: "aios-runtime",
+    phase: "runtime",
+    readyTimeoutMs: 180_000,
+    limits: { memoryMiB: 65_536, pids: 256 },
+  }),
+  daemon({
+    name: "memory",
+    user: "aios-memory",
+    folders: ["memory", "vectors"],
+    limits: { memoryMiB: 2048, pids: 128 },
+  }),
+  daemon({ name: "tools", user: "root", servesAgents: true, limits: { memoryMiB: 2048, pids: 1024 } }),
+  daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"] }),
+  daemon({
+    name: "orchestrator",
+    user: "root",
+    needs: ["memory", "tools"],
+    servesAgents: true,
+    limits: { memoryMiB: 4096, pids: 1024 },
+  }),
+  daemon({ name: "console", user: "aios-console", folders: ["console"] }),
+];
+
+/** Programs that are bundled beside the daemons: PID 1, the program of the eight agents, a model's worker, the command line. */
+export const programs = ["init", "agents", "runtime-worker", "ctl"] as const;
+
+/** Where things are on the machine. */
+export const layout = {
+  run: "/run/aios",
+  state: "/var/lib/aios",
+  etc: "/etc/aios",
+  lib: "/usr/lib/aios",
+  log: "/var/log/aios",
+  node: "/usr/bin/node",
+  init: "/usr/sbin/aios-init",
+} as const;
+
+/** The management port (mTLS). */
+export const managementPort = 9090;
+
+/** Lines of the serial console that tests and `npm run up` wait for: what init prints, to the letter. */
+export const consoleLines = {
+  firstJavascript: "aios-init: first JavaScript",
+  ready: "aiOS is autonomous",
+  degraded: "aiOS is degraded",
+  powerOff: "aios-init: file systems unmounted, power off",
+} as const;
