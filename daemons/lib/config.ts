@@ -115,7 +115,7 @@ export const configSchema = Type.Object(
 
 export type Config = Static<typeof configSchema>;
 
-const ajv = new Ajv({ allErrors: false, strict: true });
+const ajv = new Ajv({ strict: true, verbose: true });
 
 /**
  * Reads TOML that must fit `schema`.

@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, rmSync } from "node:fs";
+import type { Readable } from "node:stream";
 import grpc from "@grpc/grpc-js";
 import { AiosError, codes } from "./errors.ts";
 import { uuidv7 } from "./ids.ts";
@@ -35,8 +36,8 @@ export function createServer(services: readonly Service[], identify: Caller, log
   for (const { definition, handlers } of services) {
     const implementation: Record<string, grpc.UntypedHandleCall> = {};
     for (const [name, method] of Object.entries(definition)) {
-      const handler = (handlers as Record<string, AnyHandler | undefined>)[name];
-      if (handler !== undefined) implementation[name] = adapt(method, handler, identify, log);
+      const handler = (handlers as Record<string, AnyHandler | undefined>)[name] ?? unimplemented(method.path);
+      implementation[name] = adapt(method, handler, identify, log);
     }
     server.addService(definition as grpc.ServiceDefinition, implementation);
   }
@@ -69,6 +70,12 @@ export async function closeServer(server: grpc.Server, graceMs: number): Promise
   });
 }
 
+function unimplemented(path: string): AnyHandler {
+  return () => {
+    throw new AiosError("UNIMPLEMENTED", `${path}: this version of the machine does not implement the call`);
+  };
+}
+
 function adapt(
   method: grpc.MethodDefinition<unknown, unknown>,
   handler: AnyHandler,
@@ -88,7 +95,7 @@ function adapt(
     // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
     return (call: any, callback: grpc.sendUnaryData<unknown>) => {
       const { context, id } = begin(call);
-      withCorrelation(id, async () => handler(method.requestStream ? call : call.request, context)).then(
+      withCorrelation(id, async () => handler(method.requestStream ? incoming(call) : call.request, context)).then(
         (response) => callback(null, response),
         (error) => withCorrelation(id, () => callback(fail(error))),
       );
@@ -99,7 +106,7 @@ function adapt(
     const { context, id } = begin(call);
     withCorrelation(id, async () => {
       try {
-        for await (const response of handler(method.requestStream ? call : call.request, context)) {
+        for await (const response of handler(method.requestStream ? incoming(call) : call.request, context)) {
           if (context.signal.aborted) return;
           if (!call.write(response)) await drained(call, context.signal);
         }
@@ -109,6 +116,11 @@ function adapt(
       }
     });
   };
+}
+
+/** The client's messages; leaving the loop must not tear down the half that we still write to. */
+function incoming(call: Readable): AsyncIterable<unknown> {
+  return call.iterator({ destroyOnReturn: false });
 }
 
 async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { forbiddenFindings, importFindings, lengthFindings } from "./rules.ts";
+
+// The words are put together here so that this file does not break the rules it tests.
+const environment = ["process", "env"].join(".");
+const only = ["it", "only("].join(".");
+
+describe("imports", () => {
+  it.each([
+    ["daemons/tools/main.ts", 'import { x } from "../memory/store.ts";', "call it over its socket"],
+    ["daemons/tools/main.ts", 'const x = await import("../memory/store.ts");', "call it over its socket"],
+    ["daemons/tools/main.ts", "const x = await import(`../memory/store.ts`);", "call it over its socket"],
+    ["daemons/tools/main.ts", "const x = await import(name);", "cannot be checked"],
+    ["daemons/lib/x.ts", 'export * from "#manifest";', "may not import manifest"],
+    ["daemons/kernel/x.ts", 'import type { Y } from "#proto/aios/tools";', "may not import proto/gen"],
+    ["qemu/x.ts", 'import { y } from "../daemons/init/units.ts";', "may not import daemon:init"],
+    ["image/x.ts", 'import "../qemu/machine.ts";', "may not import qemu"],
+  ])("%s refuses %s", (path, text, problem) => {
+    expect(importFindings({ path, text })).toMatchObject([{ line: 1, problem: expect.stringContaining(problem) }]);
+  });
+
+  it.each([
+    [
+      "daemons/tools/main.ts",
+      'import { a } from "./execute.ts"; import b from "#lib/log"; import c from "#manifest"; import "node:fs";',
+    ],
+    ["daemons/lib/x.ts", 'import { a } from "./log.ts"; import b from "#proto/aios/tools";'],
+    ["qemu/x.ts", 'import { a } from "../image/build.ts"; import z from "zx";'],
+  ])("%s allows its own", (path, text) => {
+    expect(importFindings({ path, text })).toEqual([]);
+  });
+});
+
+describe("forbidden words", () => {
+  it.each([
+    ["daemons/tools/execute.ts", `const x = ${environment}["HOME"];`, "main.ts"],
+    ["daemons/tools/execute.ts", "const now = Date.now();", "Clock"],
+    ["daemons/tools/execute.ts", "spawn(a, { shell: true });", "argv"],
+    ["daemons/tools/execute.test.ts", `${only}"x", f)`, "mend it"],
+  ])("%s refuses %s", (path, text, problem) => {
+    expect(forbiddenFindings({ path, text })).toMatchObject([{ problem: expect.stringContaining(problem) }]);
+  });
+
+  it("allows them where they belong", () => {
+    expect(forbiddenFindings({ path: "daemons/tools/main.ts", text: `run(${environment})` })).toEqual([]);
+    expect(forbiddenFindings({ path: "daemons/lib/clock.ts", text: "() => Date.now()" })).toEqual([]);
+    expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: "// Date.now() jumps when time is set" })).toEqual([]);
+  });
+});
+
+describe("lengths", () => {
+  it("names a long file and a long function", () => {
+    const body = Array.from({ length: 401 }, () => "  f();").join("\n");
+    expect(lengthFindings({ path: "daemons/x/y.ts", text: `function f() {\n${body}\n}\n` })).toHaveLength(2);
+    expect(lengthFindings({ path: "daemons/x/y.ts", text: "function f() {\n}\n" })).toEqual([]);
+  });
+});

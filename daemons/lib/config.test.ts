@@ -1,0 +1,42 @@
+import { Type } from "typebox";
+import { describe, expect, it } from "vitest";
+import { durationMs, parseToml } from "./config.ts";
+
+const schema = Type.Object(
+  {
+    system: Type.Object(
+      {
+        level: Type.Union([Type.Literal("a"), Type.Literal("b")]),
+        port: Type.Optional(Type.Integer({ minimum: 1, description: "a port" })),
+      },
+      { additionalProperties: false },
+    ),
+  },
+  { additionalProperties: false },
+);
+
+describe("parseToml", () => {
+  it("reads what fits", () => {
+    expect(parseToml(schema, '[system]\nlevel = "a"\n', "c.toml")).toEqual({ system: { level: "a" } });
+  });
+
+  it.each([
+    ['[system]\nlevel = "a"\nport = 0\n', "c.toml:3: system.port: 0 is not what is expected: a port"],
+    ['[system]\nlevel = "a"\ncolour = 1\n', "c.toml:3: system.colour: no such key"],
+    ["[system]\nport = 1\n", "c.toml:1: system.level: the key is missing"],
+    ['[system]\nlevel = "c"\n', "c.toml:2: system.level"],
+    ["[system]\nlevel = \n", "c.toml:2"],
+  ])("names file, line, key and what was expected in %j", (text, message) => {
+    expect(() => parseToml(schema, text, "c.toml")).toThrow(message);
+  });
+});
+
+describe("durationMs", () => {
+  it("reads units", () => {
+    expect(["250ms", "2s", "5m", "1h", "1d"].map(durationMs)).toEqual([250, 2_000, 300_000, 3_600_000, 86_400_000]);
+  });
+
+  it("refuses others", () => {
+    expect(() => durationMs("5 minutes")).toThrow("expected a number and");
+  });
+});

@@ -1,0 +1,253 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type grpc from "@grpc/grpc-js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { InitService } from "#proto/aios/init";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { HealthService } from "#proto/grpc/health/v1/health";
+import { ServerReflectionService } from "#proto/grpc/reflection/v1/reflection";
+import { connect } from "./client.ts";
+import { serviceName } from "./daemon.ts";
+import { AiosError } from "./errors.ts";
+import { health } from "./health.ts";
+import { correlationId, type Log, openLog, silentLog, withCorrelation } from "./log.ts";
+import { reflection } from "./reflection.ts";
+import { createServer, listen } from "./server.ts";
+import { type Call, coreIdentity, identify, operatorHeader, type Service, service } from "./service.ts";
+
+let folder: string;
+let path: string;
+const closing: (() => void)[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync("/tmp/aios-rpc-");
+  path = join(folder, "s.sock");
+});
+
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+  rmSync(folder, { recursive: true });
+});
+
+async function serve(services: Service[], log: Log = silentLog): Promise<grpc.Server> {
+  const server = createServer(services, (call) => identify(coreIdentity, call.metadata), log);
+  await listen(server, { path, identity: coreIdentity, mode: 0o660 });
+  closing.push(() => server.forceShutdown());
+  return server;
+}
+
+function client<S extends Parameters<typeof connect>[0]>(definition: S) {
+  const made = connect(definition, `unix:${path}`);
+  closing.push(() => made.close());
+  return made;
+}
+
+const unit = {
+  name: "x",
+  state: 0,
+  pid: 0,
+  startedAt: 0,
+  readyAfterMs: 0,
+  restarts: 0,
+  reason: "",
+  needs: [],
+  nextStartAt: 0,
+  memoryBytes: 0,
+  cpuMs: 0,
+} as const;
+
+describe("calls", () => {
+  it("answer, and pass an error's code and message", async () => {
+    await serve([
+      service(InitService, {
+        getUnit: async ({ name }) => {
+          if (name === "x") return { ...unit, needs: [] };
+          throw new AiosError("NOT_FOUND", {
+            act: "get unit",
+            object: name,
+            reason: "no such unit",
+            next: "see units",
+          });
+        },
+      }),
+    ]);
+    const init = client(InitService);
+    expect(await init.getUnit({ name: "x" })).toMatchObject({ name: "x" });
+    await expect(init.getUnit({ name: "y" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      message: "get unit y: no such unit; see units",
+    });
+  });
+
+  it("without a handler answer UNIMPLEMENTED with the call's name", async () => {
+    await serve([service(InitService, {})]);
+    await expect(client(InitService).getBoot({})).rejects.toMatchObject({
+      code: "UNIMPLEMENTED",
+      message: expect.stringContaining("GetBoot"),
+    });
+  });
+
+  it("show a client no internals, and log them under the correlation id it is given", async () => {
+    const lines: string[] = [];
+    await serve(
+      [
+        service(InitService, {
+          getBoot: () => {
+            throw new Error("secret path");
+          },
+        }),
+      ],
+      openLog("t", "info", (line) => lines.push(line)),
+    );
+    const call = withCorrelation("abc", () => client(InitService).getBoot({}));
+    await expect(call).rejects.toMatchObject({
+      code: "INTERNAL",
+      message: expect.stringMatching(/^(?!.*secret).*abc/),
+    });
+    expect(lines.join()).toContain("secret path");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ cid: "abc" });
+  });
+
+  it("carry the correlation id to the handler", async () => {
+    await serve([service(OrchestratorService, { submitGoal: () => ({ id: correlationId() ?? "" }) })]);
+    const request = { description: "", priority: 0, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+    expect(await withCorrelation("c-1", () => client(OrchestratorService).submitGoal(request))).toEqual({ id: "c-1" });
+  });
+
+  it("stop at their deadline, and the handler hears of it", async () => {
+    const aborted = Promise.withResolvers<void>();
+    await serve([
+      service(InitService, {
+        getBoot: (_, { signal }: Call) =>
+          new Promise((_, reject) =>
+            signal.addEventListener("abort", () => {
+              aborted.resolve();
+              reject(signal.reason);
+            }),
+          ),
+      }),
+    ]);
+    await expect(client(InitService).getBoot({}, { timeoutMs: 100 })).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+    });
+    await aborted.promise;
+  });
+
+  it("fail with the address when nobody listens", async () => {
+    await expect(client(InitService).getBoot({})).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining(path),
+    });
+  });
+});
+
+describe("streams", () => {
+  it("deliver in order, end, and end with an error", async () => {
+    await serve([
+      service(InitService, {
+        async *readLogs({ lines }) {
+          for (let at = 0; at < lines; at++) yield { unit: "u", timestamp: at, text: "x".repeat(10_000) };
+          if (lines === 3) throw new AiosError("OUT_OF_RANGE", "read logs: no more");
+        },
+      }),
+    ]);
+    const init = client(InitService);
+    const read = async (lines: number) => {
+      const got: number[] = [];
+      for await (const line of init.readLogs({ unit: "", lines, follow: false })) got.push(line.timestamp);
+      return got;
+    };
+    expect(await read(500)).toEqual(Array.from({ length: 500 }, (_, at) => at));
+    await expect(read(3)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+  });
+
+  it("end on the server when the client stops reading", async () => {
+    const ended = Promise.withResolvers<void>();
+    await serve([
+      service(InitService, {
+        async *watchUnits(_, { signal }) {
+          try {
+            for (let at = 0; !signal.aborted; at++) {
+              yield { ...unit, restarts: at, needs: [] };
+              await new Promise((resolve) => setTimeout(resolve, 5));
+            }
+          } finally {
+            ended.resolve();
+          }
+        },
+      }),
+    ]);
+    for await (const change of client(InitService).watchUnits({})) if (change.restarts === 2) break;
+    await ended.promise;
+  });
+
+  it("go from client to server", async () => {
+    await serve([
+      service(OrchestratorService, {
+        async streamProgress(updates) {
+          let last = "";
+          for await (const update of updates) last = update.message;
+          return { success: true, message: last };
+        },
+      }),
+    ]);
+    async function* updates() {
+      for (const message of ["a", "b", "c"]) yield { taskId: "t", progress: 0, message };
+    }
+    expect(await client(OrchestratorService).streamProgress(updates())).toEqual({ success: true, message: "c" });
+  });
+});
+
+describe("a socket", () => {
+  it("replaces a stale one and has the mode that was asked for", async () => {
+    writeFileSync(path, "");
+    await serve([service(InitService, {})]);
+    expect(statSync(path).isSocket()).toBe(true);
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+  });
+});
+
+describe("identity", () => {
+  it("is an operator's only when a core daemon says so", () => {
+    const metadata = { get: (key: string) => (key === operatorHeader ? ["alice"] : []) } as unknown as grpc.Metadata;
+    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice" });
+    expect(identify({ kind: "agent", name: "system" }, metadata)).toEqual({ kind: "agent", name: "system" });
+  });
+});
+
+describe("health and reflection", () => {
+  it("tell ready, per service, and watchers of a change", async () => {
+    const state = health(["aios.init.Init"]);
+    await serve([state.service]);
+    const check = client(HealthService);
+    expect(await check.check({ service: "" })).toEqual({ status: 2 });
+    const seen: number[] = [];
+    for await (const { status } of check.watch({ service: "aios.init.Init" })) {
+      seen.push(status);
+      if (seen.length === 2) break;
+      state.set(true);
+    }
+    expect(seen).toEqual([2, 1]);
+    await expect(check.check({ service: "nobody" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it("list services and give a file with what it imports", async () => {
+    const { default: descriptors } = await import("../../proto/gen/descriptors.json", { with: { type: "json" } });
+    const init = service(InitService, {});
+    await serve([init, reflection([serviceName(init)], () => descriptors)]);
+    async function* questions() {
+      yield { host: "", messageRequest: { $case: "listServices" as const, value: "" } };
+      yield { host: "", messageRequest: { $case: "fileContainingSymbol" as const, value: "aios.init.Init.GetBoot" } };
+      yield { host: "", messageRequest: { $case: "fileByFilename" as const, value: "none.proto" } };
+    }
+    const answers = [];
+    for await (const answer of client(ServerReflectionService).serverReflectionInfo(questions()))
+      answers.push(answer.messageResponse);
+    expect(answers).toMatchObject([
+      { $case: "listServicesResponse", value: { service: [{ name: "aios.init.Init" }] } },
+      { $case: "fileDescriptorResponse" },
+      { $case: "errorResponse", value: { errorCode: 5 } },
+    ]);
+    expect(answers[1]).toMatchObject({ value: { fileDescriptorProto: [expect.any(Buffer), expect.any(Buffer)] } });
+  });
+});
