@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
-import { AiosError, errnoOf, messageOf } from "./errors.ts";
+import { errnoOf } from "./errors.ts";
 import { replaceFile } from "./files.ts";
+import { incomplete, readPair, readPem, writePair } from "./key-files.ts";
 import { createCa, issueCertificate, type KeyPair, readCertificate, validityMs } from "./pki.ts";
 
 /** Who a person is to the machines they run: their own authority, and a certificate of it with the role admin. All PEM. */
@@ -61,17 +62,6 @@ export function issueMachineCertificate(
   return { ca: ca.certificate, ...pair };
 }
 
-/** Reads NAME.pem and NAME.key. Throws FAILED_PRECONDITION when one is missing. */
-export function readPair(folder: string, name: string): KeyPair {
-  return { certificate: read(join(folder, `${name}.pem`)), key: read(join(folder, `${name}.key`)) };
-}
-
-/** Writes NAME.key (0600) and then NAME.pem, each whole or not at all. */
-export function writePair(folder: string, name: string, pair: KeyPair): void {
-  replaceFile(join(folder, `${name}.key`), pair.key, 0o600);
-  replaceFile(join(folder, `${name}.pem`), pair.certificate);
-}
-
 /** Makes the folder under another name and renames it: it appears whole, and of two programs that do this at once one wins. */
 function createFolder(folder: string, clock: Clock): void {
   mkdirSync(dirname(folder), { recursive: true });
@@ -97,24 +87,7 @@ function createAuthority(folder: string, clock: Clock): void {
 
 function needsRenewal(folder: string, clock: Clock): boolean {
   const path = join(folder, "operator.pem");
-  return !existsSync(path) || readCertificate(read(path)).notAfter - clock.now() < renewBeforeMs;
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw incomplete(path, messageOf(error));
-  }
-}
-
-function incomplete(path: string, reason: string): AiosError {
-  return new AiosError("FAILED_PRECONDITION", {
-    act: "read",
-    object: path,
-    reason,
-    next: "restore it from a copy, or move its folder away: a new identity is made, and machines must be provisioned again",
-  });
+  return !existsSync(path) || readCertificate(readPem(path)).notAfter - clock.now() < renewBeforeMs;
 }
 
 function loginName(): string {
