@@ -1,0 +1,240 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import grpc from "@grpc/grpc-js";
+import { connect } from "#lib/client";
+import { AiosError, messageOf } from "#lib/errors";
+import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/operator";
+import type { KeyPair } from "#lib/pki";
+import type { Client, ServiceDefinition } from "#lib/service";
+import { InitService } from "#proto/aios/init";
+import type { Accelerator } from "./accelerator.ts";
+import type { Console, ConsoleLine, End } from "./console.ts";
+import { prepareDataDisk, prepareFirmwareDisk } from "./disks.ts";
+import { type EmulatorOptions, startEmulator, userNetwork } from "./emulator.ts";
+import type { Images } from "./images.ts";
+import { type RunningNative, startNative } from "./native.ts";
+import { provisioningFiles } from "./provisioning.ts";
+import type { NetworkSettings, Running } from "./running.ts";
+
+export const lanes = ["native", "qemu", "firmware"] as const;
+export type Lane = (typeof lanes)[number];
+
+/** What a machine is started from. */
+export interface MachineSpec {
+  readonly lane: Lane;
+  readonly images: Images;
+  /** The machine's own folder: its data disk and provisioning volume. What is in it outlives the machine. */
+  readonly folder: string;
+  /** The operator's identity folder (~/.config/aios). */
+  readonly operatorFolder: string;
+  readonly accelerator: Accelerator;
+  /** Host name, and the name in its certificate. */
+  readonly name?: string;
+  /** Options added to the kernel command line. The firmware lane has its own in the boot menu and takes none. */
+  readonly append?: readonly string[];
+  readonly memoryMiB?: number;
+  readonly cpus?: number;
+  /** false = it has no data disk. */
+  readonly dataDisk?: boolean;
+  /** false = no provisioning volume: it makes its own authority and waits for enrolment. */
+  readonly provisioned?: boolean;
+  /** true = the provisioning volume names no address and the machine asks DHCP. Native machines have no DHCP server. */
+  readonly dhcp?: boolean;
+}
+
+const memoryMiBDefault = 2048;
+const cpusDefault = 2;
+
+/** A started machine, the same in every lane. */
+export interface Machine {
+  readonly lane: Lane;
+  readonly name: string;
+  /** "native", "kvm" or "tcg". */
+  readonly accelerator: string;
+  readonly console: Console;
+  /** Port 9090 as this host reaches it. */
+  readonly target: string;
+  readonly ended: Promise<End>;
+  /** Waits for a line of its console. See Console.waitFor. */
+  waitFor(wanted: string | RegExp, timeoutMs: number): Promise<ConsoleLine>;
+  /** A client of one of its services over mTLS, as the operator or as whoever `identity` is (undefined: without a certificate). */
+  client<S extends ServiceDefinition>(definition: S, as?: ClientIdentity): Client<S>;
+  /** Resolves when port 9090 answers. */
+  reached(timeoutMs: number): Promise<void>;
+  /** A power cut. */
+  cut(): Promise<void>;
+  /** Shuts down in order, through its API. Throws, with the last lines of its console, when it does not end in time. */
+  powerOff(timeoutMs?: number): Promise<End>;
+  /** Kills a unit of the native lane with SIGKILL, from this host. */
+  killUnit(unit: string): Promise<number>;
+}
+
+/** Who a client is to the machine: a key pair or nobody; and whom it takes the machine for. */
+export interface ClientIdentity {
+  readonly pair: KeyPair | undefined;
+}
+
+const powerOffTimeoutMs = 60_000;
+const reachPauseMs = 100;
+
+/** Boots a machine. It ends with this process. */
+export async function startMachine(spec: MachineSpec): Promise<Machine> {
+  mkdirSync(spec.folder, { recursive: true });
+  const name = spec.name ?? "aios";
+  const operator = ensureOperatorIdentity(spec.operatorFolder);
+  const running = spec.lane === "native" ? await startInSpaces(spec, name) : await startInQemu(spec, name);
+  const operatorClient: ClientIdentity = { pair: operator.client };
+  const machine: Machine = {
+    lane: spec.lane,
+    name,
+    accelerator: spec.lane === "native" ? "native" : spec.accelerator,
+    console: running.console,
+    target: running.target,
+    ended: running.ended,
+    waitFor: (wanted, timeoutMs) => running.console.waitFor(wanted, timeoutMs),
+    client: (definition, { pair } = operatorClient) => {
+      const [key, certificate] =
+        pair === undefined ? [null, null] : [Buffer.from(pair.key), Buffer.from(pair.certificate)];
+      const credentials = grpc.credentials.createSsl(Buffer.from(operator.ca.certificate), key, certificate);
+      return connect(definition, running.target, credentials, { "grpc.ssl_target_name_override": name });
+    },
+    reached: (timeoutMs) => reached(machine, timeoutMs),
+    cut: () => running.cut(),
+    powerOff: (timeoutMs = powerOffTimeoutMs) => powerOff(machine, timeoutMs),
+    killUnit: (unit) => killUnit(machine, running, unit),
+  };
+  return machine;
+}
+
+/** The certificate names that a machine is reached by. */
+function certificateAddresses(network: NetworkSettings | undefined): string[] {
+  const own = network?.address.split("/")[0];
+  return ["localhost", "127.0.0.1", ...(own === undefined ? [] : [own])];
+}
+
+function filesFor(spec: MachineSpec, name: string, network: NetworkSettings | undefined): Record<string, string> {
+  const identity = issueMachineCertificate(spec.operatorFolder, name, certificateAddresses(network));
+  return provisioningFiles(name, network, identity);
+}
+
+function startInSpaces(spec: MachineSpec, name: string): Promise<RunningNative> {
+  const data = join(spec.folder, "data");
+  const provision = join(spec.folder, "provision");
+  if (spec.dataDisk !== false) mkdirSync(data, { recursive: true });
+  rmSync(provision, { recursive: true, force: true });
+  mkdirSync(provision, { mode: 0o700 });
+  return startNative({
+    root: spec.images.rootTree,
+    data: spec.dataDisk === false ? undefined : data,
+    provision: spec.provisioned === false ? undefined : provision,
+    prepare: (network) => {
+      for (const [file, text] of Object.entries(filesFor(spec, name, network)))
+        writeFileSync(join(provision, file), text, { mode: 0o600 });
+    },
+    append: spec.append ?? [],
+  });
+}
+
+async function startInQemu(spec: MachineSpec, name: string): Promise<Running> {
+  const provision = join(spec.folder, "provision.img");
+  if (spec.provisioned !== false) {
+    const network = spec.dhcp ? undefined : userNetwork;
+    await spec.images.writeProvisioningVolume(provision, filesFor(spec, name, network));
+  }
+  const { boot, drives } = spec.lane === "qemu" ? directBoot(spec) : await firmwareBoot(spec);
+  return startEmulator({
+    boot,
+    accelerator: spec.accelerator,
+    memoryMiB: spec.memoryMiB ?? memoryMiBDefault,
+    cpus: spec.cpus ?? cpusDefault,
+    drives: [
+      ...drives,
+      ...(spec.provisioned === false ? [] : [{ path: provision, serial: "aios-prov", readOnly: true }]),
+    ],
+  });
+}
+
+type BootOptions = Pick<EmulatorOptions, "boot" | "drives">;
+
+const kernelOptions = [
+  "root=/dev/vda",
+  "rootfstype=erofs",
+  "ro",
+  "init=/usr/sbin/aios-init",
+  "console=ttyS0",
+  "panic=10",
+  "quiet",
+];
+
+function directBoot({ images, folder, append = [], dataDisk }: MachineSpec): BootOptions {
+  return {
+    boot: { kind: "kernel", kernel: images.kernel, cmdline: [...kernelOptions, ...append].join(" ") },
+    drives: [
+      { path: images.rootImage, serial: "aios-root", readOnly: true },
+      ...(dataDisk === false ? [] : [{ path: prepareDataDisk(folder), serial: "aios-data" }]),
+    ],
+  };
+}
+
+async function firmwareBoot({ images, folder }: MachineSpec): Promise<BootOptions> {
+  const { disk, code, variables } = prepareFirmwareDisk(folder, await images.disk());
+  return { boot: { kind: "firmware", code, variables }, drives: [{ path: disk, serial: "aios-disk" }] };
+}
+
+/** Port 9090 is reached when init answers through it: the console listens before init's own socket is bound. */
+async function reached(machine: Machine, timeoutMs: number): Promise<void> {
+  const init = machine.client(InitService);
+  const deadline = performance.now() + timeoutMs;
+  try {
+    for (;;) {
+      try {
+        await init.getBoot({}, { timeoutMs: 2_000 });
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) {
+          throw new AiosError(
+            "UNAVAILABLE",
+            `reach ${machine.target}: ${messageOf(error)}; its last lines:\n${machine.console.tail()}`,
+          );
+        }
+      }
+      await delay(reachPauseMs);
+    }
+  } finally {
+    init.close();
+  }
+}
+
+async function powerOff(machine: Machine, timeoutMs: number): Promise<End> {
+  const init = machine.client(InitService);
+  const late = new AbortController();
+  try {
+    await init.shutdown({ reason: "powered off from the host" });
+    const end = await Promise.race([machine.ended, delay(timeoutMs, undefined, { signal: late.signal })]);
+    if (end !== undefined) return end;
+  } finally {
+    late.abort();
+    init.close();
+  }
+  await machine.cut();
+  throw new AiosError(
+    "DEADLINE_EXCEEDED",
+    `power off: not off within ${timeoutMs} ms, cut off; its last lines:\n${machine.console.tail()}`,
+  );
+}
+
+/** Returns the host's pid that was killed. */
+async function killUnit(machine: Machine, running: Running | RunningNative, unit: string): Promise<number> {
+  if (!("hostPid" in running))
+    throw new AiosError("FAILED_PRECONDITION", `kill ${unit}: only in the native lane are its processes this host's`);
+  const init = machine.client(InitService);
+  try {
+    const { pid } = await init.getUnit({ name: unit });
+    const hostPid = running.hostPid(pid);
+    process.kill(hostPid, "SIGKILL");
+    return hostPid;
+  } finally {
+    init.close();
+  }
+}

@@ -1,0 +1,177 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { AiosError, errnoOf } from "#lib/errors";
+import { managementPort } from "#manifest";
+import { type Cgroup, makeCgroup } from "./cgroup.ts";
+import { Console, type End } from "./console.ts";
+import { connectHost, type HostLink } from "./network.ts";
+import { dieWithUs, type Started, startProcess } from "./process.ts";
+import type { NetworkSettings, Running } from "./running.ts";
+
+/** What the native lane starts from. */
+export interface NativeOptions {
+  /** The unpacked root tree; it is never written to. */
+  readonly root: string;
+  /** The folder that stands for the data partition; absent = the machine has none. */
+  readonly data: string | undefined;
+  /** The folder that stands for the provisioning volume; absent = not provisioned. */
+  readonly provision: string | undefined;
+  /** Called with the machine's network before aios-init runs: writes what `provision` is to hold. */
+  readonly prepare: (network: NetworkSettings) => void;
+  /** Options added to the kernel command line. */
+  readonly append: readonly string[];
+}
+
+/** The native lane's own: its processes are this host's, and can be seen and killed from here. */
+export interface RunningNative extends Running {
+  /** The host's pid of the process that has `pid` in the machine. Throws NOT_FOUND. */
+  hostPid(pid: number): number;
+}
+
+/**
+ * Runs inside the new name spaces, with the host's tools: makes the machine's view of the file system, says its pid on
+ * descriptor 3, waits on standard input until the network is there, and becomes aios-init.
+ *
+ * /mnt is a tmpfs so that nothing has to exist in the root tree. /dev is our own: the host's devtmpfs would show the
+ * machine the host's disks, watchdog and kernel log.
+ */
+const inside = `
+set -e
+root=$1 data=$2 provision=$3
+read -r pid _ < /proc/self/stat
+echo "$pid" >&3
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t tmpfs -o mode=0755,size=1m lane "$root/mnt"
+mkdir "$root/mnt/data" "$root/mnt/provision" "$root/mnt/host"
+[ -z "$data" ] || mount --bind "$data" "$root/mnt/data"
+[ -z "$provision" ] || { mount --bind "$provision" "$root/mnt/provision"; mount -o remount,bind,ro "$root/mnt/provision"; }
+mount -t tmpfs -o mode=0755,size=1m,nosuid dev "$root/dev"
+for node in 'null 3' 'zero 5' 'full 7' 'random 8' 'urandom 9'; do
+  mknod -m 0666 "$root/dev/\${node% *}" c 1 "\${node#* }"
+done
+mknod -m 0666 "$root/dev/tty" c 5 0
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts "$root/dev/pts"
+mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
+: > "$root/dev/kmsg"
+read -r _
+cd "$root"
+pivot_root . mnt/host
+cd /
+exec /bin/busybox sh -c 'umount -l /mnt/host && rmdir /mnt/host && exec /usr/sbin/aios-init' < /dev/null 3>&-
+`;
+
+/** Joins the control group, so that it is the root of the machine's own. */
+const enterGroup = ["sh", "-c", 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"', "sh"];
+
+const newSpaces = [
+  ...["unshare", "--mount", "--pid", "--uts", "--net", "--ipc", "--cgroup"],
+  ...["--propagation", "private", "--fork", "--kill-child=SIGKILL", "--"],
+];
+
+/** Starts the root tree under unshare with aios-init as PID 1. Needs root. Kernel start is the moment of unshare. */
+export async function startNative(options: NativeOptions): Promise<RunningNative> {
+  if (process.getuid?.() !== 0) {
+    throw new AiosError("PERMISSION_DENIED", {
+      act: "start",
+      object: "the native lane",
+      reason: "name spaces and mounts need root",
+      next: "run it as root, or use --lane qemu",
+    });
+  }
+  const cgroup = makeCgroup();
+  const { child, ended } = await spawnMachine(options, cgroup);
+  const [input, output, errors, report] = child.stdio as unknown as [Writable, Readable, Readable, Readable];
+  const console = new Console();
+  console.read(output);
+  console.read(errors);
+  input.on("error", () => {}); // it ended before it was let go: the wait for its first line says so
+  let link: HostLink | undefined;
+  const gone = ended.then(async (end) => {
+    console.ended(end);
+    link?.remove();
+    await cgroup?.remove();
+    return end;
+  });
+  try {
+    const init = await firstLine(report, gone, console);
+    link = connectHost(init);
+    options.prepare(link.machine);
+    input.end("go\n");
+    return {
+      console,
+      target: `${link.machine.address.split("/")[0]}:${managementPort}`,
+      ended: gone,
+      cut: async () => {
+        kill(init);
+        await gone;
+      },
+      hostPid: (pid) => hostPid(init, pid),
+    };
+  } catch (error) {
+    child.kill("SIGKILL");
+    await gone;
+    throw error;
+  }
+}
+
+function spawnMachine(options: NativeOptions, cgroup: Cgroup | undefined): Promise<Started> {
+  const { root, data, provision, append } = options;
+  const kernelStartMs = process.hrtime.bigint() / 1_000_000n;
+  const cmdline = [
+    "aios.lane=native",
+    // Always a folder, be it one that is not there: without the option init would look through the host's disks.
+    `aios.data=dir:${data === undefined ? "/mnt/absent" : "/mnt/data"}`,
+    ...(provision === undefined ? [] : ["aios.provision=dir:/mnt/provision"]),
+    `aios.kernel_start_monotonic_ms=${kernelStartMs}`,
+    ...append,
+  ].join(" ");
+  const group = cgroup === undefined ? [] : [...enterGroup, cgroup.path];
+  const argv = [...dieWithUs, ...group, ...newSpaces, "sh", "-c", inside, "sh", root, data ?? "", provision ?? ""];
+  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/", TERM: "linux", AIOS_CMDLINE: cmdline };
+  return startProcess(argv, env);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (errnoOf(error) !== "ESRCH") throw error;
+  }
+}
+
+async function firstLine(report: Readable, gone: Promise<End>, console: Console): Promise<number> {
+  const lines = createInterface({ input: report });
+  const line = await Promise.race([
+    new Promise<string>((resolve) => lines.once("line", resolve)),
+    gone.then(() => undefined),
+  ]);
+  lines.close();
+  if (line !== undefined) return Number(line);
+  throw new AiosError("UNAVAILABLE", {
+    act: "start",
+    object: "the native lane",
+    reason: console.tail().trim() || "its name spaces could not be made",
+    next: "this needs unshare, mount and tmpfs on the host",
+  });
+}
+
+/** Finds a process by its pid in the machine: same pid name space as the machine's init, innermost number of NSpid. */
+function hostPid(init: number, pid: number): number {
+  const space = readlinkSync(`/proc/${init}/ns/pid`);
+  for (const name of readdirSync("/proc")) {
+    if (!/^[0-9]+$/.test(name)) continue;
+    try {
+      if (readlinkSync(`/proc/${name}/ns/pid`) !== space) continue;
+      const numbers = /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1]?.split(/\s+/);
+      if (Number(numbers?.at(-1)) === pid) return Number(name);
+    } catch {
+      // it ended while we looked
+    }
+  }
+  throw new AiosError("NOT_FOUND", `find process ${pid} of the machine on this host: no such process; it has ended`);
+}

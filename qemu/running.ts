@@ -1,0 +1,18 @@
+import type { Console, End } from "./console.ts";
+
+/** A started machine as its lane gives it: what machine.ts builds on. */
+export interface Running {
+  readonly console: Console;
+  /** Where port 9090 of the machine is reached from this host: "127.0.0.1:40123". */
+  readonly target: string;
+  readonly ended: Promise<End>;
+  /** A power cut: what runs the machine is killed, nothing in it gets to say a word. Resolves when all of it is gone. */
+  cut(): Promise<void>;
+}
+
+/** The network a machine is told to use; absent = DHCP. */
+export interface NetworkSettings {
+  /** With its prefix length: "10.190.0.2/30". */
+  readonly address: string;
+  readonly gateway: string;
+}
