@@ -33,8 +33,8 @@ export interface RunningNative extends Running {
  * Runs inside the new name spaces, with the host's tools: makes the machine's view of the file system, says its pid on
  * descriptor 3, waits on standard input until the network is there, and becomes aios-init.
  *
- * /mnt is a tmpfs so that nothing has to exist in the root tree. /dev is our own: the host's devtmpfs would show the
- * machine the host's disks, watchdog and kernel log.
+ * /mnt is a tmpfs that holds the folders of the lane beside the image's own (/mnt/aios, where aios-init builds its root).
+ * /dev and the kernel's other file systems are mounted by aios-init.
  */
 const inside = `
 set -e
@@ -44,20 +44,9 @@ echo "$pid" >&3
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=0755,size=1m lane "$root/mnt"
-mkdir "$root/mnt/data" "$root/mnt/provision" "$root/mnt/host"
+mkdir "$root/mnt/data" "$root/mnt/provision" "$root/mnt/host" "$root/mnt/aios"
 [ -z "$data" ] || mount --bind "$data" "$root/mnt/data"
 [ -z "$provision" ] || { mount --bind "$provision" "$root/mnt/provision"; mount -o remount,bind,ro "$root/mnt/provision"; }
-mount -t tmpfs -o mode=0755,size=1m,nosuid dev "$root/dev"
-for node in 'null 3' 'zero 5' 'full 7' 'random 8' 'urandom 9'; do
-  mknod -m 0666 "$root/dev/\${node% *}" c 1 "\${node#* }"
-done
-mknod -m 0666 "$root/dev/tty" c 5 0
-mkdir "$root/dev/pts" "$root/dev/shm"
-mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts "$root/dev/pts"
-mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
-ln -s pts/ptmx "$root/dev/ptmx"
-ln -s /proc/self/fd "$root/dev/fd"
-: > "$root/dev/kmsg"
 read -r _
 cd "$root"
 pivot_root . mnt/host

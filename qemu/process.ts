@@ -12,12 +12,13 @@ export interface Started {
 }
 
 /**
- * Starts a program of the host with pipes: standard input, output, error and one more (3).
+ * Starts a program of the host with pipes: standard input, output, error and one more (3). It has its own session: a
+ * Ctrl-C at the terminal is for us alone, who then end it in order.
  * Throws FAILED_PRECONDITION when it is not installed.
  */
 export async function startProcess(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<Started> {
   const [command = "", ...args] = argv;
-  const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe", "pipe"], env });
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe", "pipe"], env, detached: true });
   const ended = new Promise<End>((resolve) => {
     child.once("close", (status, signal) => resolve({ status: status ?? undefined, signal: signal ?? undefined }));
   });
