@@ -1,0 +1,53 @@
+import { AiosError, messageOf } from "#lib/errors";
+import { grammarOf } from "./grammar.ts";
+import type { Worker } from "./worker-process.ts";
+
+const schema = {
+  type: "object",
+  properties: { ready: { type: "boolean" } },
+  required: ["ready"],
+  additionalProperties: false,
+};
+
+/** One try each: the likeliest answer first, then others. */
+const temperatures = [0, 0.4, 0.8];
+
+/** A try that takes longer is given up. */
+const tryTimeoutMs = 60_000;
+
+/**
+ * Proves that a loaded model answers: a test prompt under a grammar must give JSON that fits, within three tries.
+ * Throws UNAVAILABLE with what the last try gave.
+ */
+export async function selfTest(worker: Worker, name: string): Promise<void> {
+  const grammar = grammarOf(JSON.stringify(schema));
+  let problem = "";
+  for (const temperature of temperatures) {
+    try {
+      let text = "";
+      const generation = { system: "", prompt: "Are you ready? Answer in JSON.", maxTokens: 64, temperature, grammar };
+      await worker.generate(generation, (part) => (text += part), AbortSignal.timeout(tryTimeoutMs));
+      if (fits(text)) return;
+      problem = `the answer to the test prompt is ${JSON.stringify(text)}`;
+    } catch (error) {
+      problem = messageOf(error);
+    }
+  }
+  throw new AiosError("UNAVAILABLE", {
+    act: "test model",
+    object: name,
+    reason: `${temperatures.length} tries failed; ${problem}`,
+    next: "choose another model in [models] of /etc/aios/config.toml",
+  });
+}
+
+/** By hand, since loading Ajv for this one answer would cost each boot as much as the answer itself. */
+function fits(text: string): boolean {
+  try {
+    const answer: unknown = JSON.parse(text);
+    if (typeof answer !== "object" || answer === null) return false;
+    return Object.keys(answer).join() === "ready" && typeof Object.values(answer)[0] === "boolean";
+  } catch {
+    return false;
+  }
+}
