@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { addAccounts } from "./accounts.ts";
+
+const files = {
+  passwd: "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/usr/sbin/nologin\n",
+  group: "root:x:0:\ndaemon:x:1:\n",
+  shadow: "root:*:20000::::::\ndaemon:*:20000::::::\n",
+};
+const core = { name: "aios", gid: 900 };
+
+test("accounts are added locked, with the groups they need", () => {
+  const accounts = [
+    { name: "root", uid: 0, gid: 0 },
+    { name: "aios-memory", uid: 902, gid: 900 },
+    { name: "aios-agent-dev", uid: 928, gid: 928 },
+  ];
+  const after = addAccounts(files, accounts, [core]);
+  expect(after.passwd).toBe(
+    `${files.passwd}aios-memory:x:902:900:aiOS:/nonexistent:/usr/sbin/nologin\naios-agent-dev:x:928:928:aiOS:/nonexistent:/usr/sbin/nologin\n`,
+  );
+  expect(after.group).toBe(`${files.group}aios:x:900:\naios-agent-dev:x:928:\n`);
+  expect(after.shadow).toContain("aios-memory:!*:");
+  expect(after.shadow.match(/^root:/gm)).toHaveLength(1);
+});
+
+test("a number that Debian uses already is refused by name", () => {
+  expect(() => addAccounts(files, [{ name: "x", uid: 1, gid: 900 }], [core])).toThrow("uid 1 of x is daemon's already");
+  expect(() => addAccounts(files, [{ name: "x", uid: 900, gid: 1 }], [])).toThrow("gid 1 of x is daemon's already");
+});

@@ -1,0 +1,38 @@
+import { spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { AiosError } from "#lib/errors";
+
+/** A cold build takes 15 minutes on two cores; whoever waits longer than this waits for something that hangs. */
+const waitSecondsMax = 45 * 60;
+
+/**
+ * Holds the lock file `path`, so that two builds do not write into one cache. `onWait` is called when another build holds
+ * it. The lock belongs to a child that ends with this process, however this process ends.
+ */
+export async function holdLock(path: string, onWait: () => void): Promise<() => void> {
+  mkdirSync(dirname(path), { recursive: true });
+  const argv = ["--wait", String(waitSecondsMax), path, "sh", "-c", "echo held; exec cat"];
+  const child = spawn("flock", argv, { stdio: ["pipe", "pipe", "inherit"] });
+  const waiting = setTimeout(onWait, 500);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("exit", () => reject(busy(path)));
+      child.stdout.once("data", () => resolve());
+    });
+  } finally {
+    clearTimeout(waiting);
+  }
+  child.unref();
+  return () => child.stdin.end();
+}
+
+function busy(path: string): AiosError {
+  return new AiosError("ABORTED", {
+    act: "lock",
+    object: path,
+    reason: `another build held it for ${waitSecondsMax / 60} minutes`,
+    next: "end that build (its process is named in: fuser -v on the file), then run this one again",
+  });
+}

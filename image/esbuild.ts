@@ -1,0 +1,75 @@
+import { readFile } from "node:fs/promises";
+import { dirname, relative } from "node:path";
+import { type BuildOptions, build, type Plugin } from "esbuild";
+
+/** What all bundles share. Names are kept short and stay as they are written: a stack trace must be readable. */
+export const shared = {
+  bundle: true,
+  platform: "node",
+  target: "node26",
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: false,
+  legalComments: "none",
+  sourcemap: false,
+  charset: "utf8",
+  logLevel: "silent",
+} as const satisfies BuildOptions;
+
+/** CommonJS code in an ESM bundle calls `require`, which ESM does not have. */
+export const requireBanner =
+  'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);';
+
+/**
+ * Bundles one entry. Throws esbuild's own errors, one per line, with file, line and column.
+ * Returns the bundle's size in bytes.
+ */
+export async function bundle(options: BuildOptions): Promise<number> {
+  const result = await build({ ...shared, ...options, metafile: true }).catch((error: unknown) => {
+    throw new Error(sayErrors(error));
+  });
+  return Object.values(result.metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+interface EsbuildError {
+  readonly text: string;
+  readonly location: { readonly file: string; readonly line: number; readonly column: number } | null;
+}
+
+function sayErrors(error: unknown): string {
+  const errors = (error as { errors?: readonly EsbuildError[] }).errors ?? [];
+  if (errors.length === 0) return String(error);
+  return errors
+    .map(({ text, location }) =>
+      location === null ? text : `${location.file}:${location.line}:${location.column}: ${text}`,
+    )
+    .join("\n");
+}
+
+/**
+ * Lets modules that find files next to themselves live in one bundle at `bundleFolder` (a folder of the same package):
+ * their `import.meta.url` becomes the address they had, seen from the bundle.
+ */
+export function keepModuleAddresses(sources: RegExp, bundleFolder: string): Plugin {
+  return {
+    name: "keep-module-addresses",
+    setup(builder) {
+      builder.onLoad({ filter: sources }, async ({ path }) => {
+        const text = await readFile(path, "utf8");
+        const address = `./${relative(bundleFolder, dirname(path))}/${path.split("/").at(-1)}`;
+        const contents = text.replaceAll("import.meta.url", `new URL(${JSON.stringify(address)},import.meta.url).href`);
+        return { contents, loader: "js" };
+      });
+    },
+  };
+}
+
+/** Replaces a module by other source. */
+export function replaceModule(source: RegExp, contents: string): Plugin {
+  return {
+    name: "replace-module",
+    setup(builder) {
+      builder.onLoad({ filter: source }, () => ({ contents, loader: "js" }));
+    },
+  };
+}

@@ -1,0 +1,197 @@
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { AiosError } from "#lib/errors";
+import { holdLock } from "./cache-lock.ts";
+import { command } from "./command.ts";
+import { type BuildInputs, planImage, stepsFor, type Target, targets } from "./plan.ts";
+import type { Profile } from "./profile.ts";
+import { type BuildReport, linkOutputs, writeReport } from "./report.ts";
+import { hostArchive } from "./sources.ts";
+import { type KeyedStep, keySteps, StepCache } from "./step.ts";
+
+const repository = resolve(import.meta.dirname, "..");
+
+/** What a host decides for all its builds. */
+export interface ImageSettings {
+  /** Folder of step outputs. */
+  readonly cache: string;
+  /** AIOS_MIRROR: "ADDRESS [SECURITY-ADDRESS]" in place of the host's own apt sources. */
+  readonly mirror?: string;
+}
+
+/** Reads AIOS_CACHE_DIR and AIOS_MIRROR. */
+export function imageSettings(env: NodeJS.ProcessEnv): ImageSettings {
+  const mirror = env["AIOS_MIRROR"];
+  return { cache: env["AIOS_CACHE_DIR"] ?? join(homedir(), ".cache/aios"), ...(mirror !== undefined && { mirror }) };
+}
+
+export interface ImageRequest {
+  readonly profile: Profile;
+  readonly targets: readonly Target[];
+  /** Build with the mirror's packages of today where they differ from the lock; build.json says which. */
+  readonly allowDrift?: boolean;
+  readonly diskSizeMiB?: number;
+  /** Steps that run although their output is cached. */
+  readonly force?: readonly string[];
+}
+
+export type BuildEvent =
+  | { readonly kind: "waiting"; readonly lock: string }
+  | { readonly kind: "cached"; readonly step: string }
+  | { readonly kind: "started"; readonly step: string; readonly why: string }
+  | { readonly kind: "built"; readonly step: string; readonly ms: number };
+
+/** What was built. Paths of targets that were not asked for (nor needed) are undefined. */
+export interface Image {
+  readonly profile: Profile;
+  /** The kernel (bzImage) for direct boot. */
+  readonly vmlinuz: string | undefined;
+  /** The root file system as a folder. */
+  readonly root: string | undefined;
+  /** The same as a read-only image. */
+  readonly erofs: string | undefined;
+  /** The disk to flash. */
+  readonly disk: string | undefined;
+  /** A folder with every tool that makes images (mkfs, GRUB, mtools). */
+  readonly buildRoot: string;
+  readonly report: BuildReport;
+  /** Path of a file in the output of a step. Throws when the step was not part of this build. */
+  output(step: string, file: string): string;
+}
+
+export const defaultDiskSizeMiB = 4096;
+
+/** A step of the plan, and why it would run (undefined: its output is cached). */
+export interface PlannedStep {
+  readonly name: string;
+  readonly key: string;
+  readonly why: string | undefined;
+}
+
+interface Prepared {
+  readonly plan: readonly KeyedStep[];
+  readonly cache: StepCache;
+  readonly inputs: BuildInputs;
+}
+
+async function prepare(request: ImageRequest, settings: ImageSettings): Promise<Prepared> {
+  const inputs: BuildInputs = {
+    profile: request.profile,
+    archive: await hostArchive(settings.mirror),
+    allowDrift: request.allowDrift ?? false,
+    commit: await commitOf(),
+    version: (JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as { version: string }).version,
+    diskSizeMiB: request.diskSizeMiB ?? defaultDiskSizeMiB,
+  };
+  const wanted = ["buildroot", ...request.targets.map((target) => stepOf(target, request.profile))];
+  const plan = keySteps(stepsFor(planImage(inputs), wanted), repository);
+  return { plan, cache: new StepCache(settings.cache), inputs };
+}
+
+function stepOf(target: Target, profile: Profile): string {
+  return targets[target].replace("PROFILE", profile);
+}
+
+/** The commit, with "+changes" when the working tree differs from it. */
+async function commitOf(): Promise<string> {
+  const git = (...argv: string[]) => command(["git", "-c", "safe.directory=*", "-C", repository, ...argv]);
+  try {
+    const commit = (await git("rev-parse", "HEAD")).trim();
+    return (await git("status", "--porcelain", "--", "daemons", "image", "proto", "rootfs", "kernel-config")) === ""
+      ? commit
+      : `${commit}+changes`;
+  } catch {
+    return "unknown";
+  }
+}
+
+/** What a build would do. Nothing runs. */
+export async function explainImage(request: ImageRequest, settings: ImageSettings): Promise<PlannedStep[]> {
+  const { plan, cache } = await prepare(request, settings);
+  return plan.map((keyed) => ({ name: keyed.step.name, key: keyed.key, why: why(keyed, cache, request) }));
+}
+
+function why(keyed: KeyedStep, cache: StepCache, { force = [] }: ImageRequest): string | undefined {
+  return cache.reason(keyed) ?? (force.includes(keyed.step.name) ? "asked for" : undefined);
+}
+
+/**
+ * Builds what is stale of the targets asked for, reporting progress to `log`, and links the results into `out/`.
+ * Throws when a step fails: nothing of it is kept but its log.
+ */
+export async function buildImage(
+  request: ImageRequest,
+  settings: ImageSettings,
+  log: (event: BuildEvent) => void = () => {},
+): Promise<Image> {
+  requireRoot();
+  const lock = join(settings.cache, "lock");
+  const release = await holdLock(lock, () => log({ kind: "waiting", lock }));
+  try {
+    const prepared = await prepare(request, settings);
+    const times = await runSteps(prepared, request, log);
+    return finish(prepared, request, times);
+  } finally {
+    release();
+  }
+}
+
+async function runSteps({ plan, cache }: Prepared, request: ImageRequest, log: (event: BuildEvent) => void) {
+  const times: Record<string, number> = {};
+  const need = (name: string) => {
+    const found = plan.find(({ step }) => step.name === name);
+    if (found === undefined) throw new Error(`step ${name} is not in the plan`);
+    return cache.output(found);
+  };
+  for (const keyed of plan) {
+    const { name } = keyed.step;
+    const reason = why(keyed, cache, request);
+    if (reason === undefined) log({ kind: "cached", step: name });
+    else {
+      log({ kind: "started", step: name, why: reason });
+      const started = performance.now();
+      await cache.build(keyed, repository, need);
+      times[name] = Math.round(performance.now() - started);
+      log({ kind: "built", step: name, ms: times[name] });
+    }
+    cache.touch(keyed);
+    cache.prune(name);
+  }
+  return times;
+}
+
+function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, times: Record<string, number>): Image {
+  const { profile } = request;
+  const find = (step: string, file: string): string | undefined => {
+    const found = plan.find((keyed) => keyed.step.name === step);
+    return found === undefined ? undefined : join(cache.output(found), file);
+  };
+  const output = (step: string, file: string): string => {
+    const path = find(step, file);
+    if (path === undefined) throw new Error(`step ${step} is not part of this build`);
+    return path;
+  };
+  const image = {
+    profile,
+    vmlinuz: find(`kernel-${profile}`, "vmlinuz"),
+    root: find(`root-${profile}`, "tree"),
+    erofs: find(`erofs-${profile}`, "root.erofs"),
+    disk: find(`disk-${profile}`, "disk.img"),
+    buildRoot: output("buildroot", "tree"),
+  };
+  const out = join(repository, "out");
+  linkOutputs(out, image);
+  const report = writeReport(out, { ...image, commit: inputs.commit, version: inputs.version, times, find });
+  return { ...image, report, output };
+}
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "build",
+    object: "an image",
+    reason: "it installs packages into a root file system, which only root may",
+    next: "run the same command with sudo",
+  });
+}

@@ -1,0 +1,68 @@
+import type { Profile } from "./profile.ts";
+import type { Archive } from "./sources.ts";
+import type { Step } from "./step.ts";
+import { buildrootStep } from "./steps/buildroot.ts";
+import { bundlesStep } from "./steps/bundles.ts";
+import { diskStep } from "./steps/disk.ts";
+import { erofsStep } from "./steps/erofs.ts";
+import { grubStep } from "./steps/grub.ts";
+import { kernelStep } from "./steps/kernel.ts";
+import { kernelSourceStep } from "./steps/kernel-source.ts";
+import { modelStep } from "./steps/model.ts";
+import { modulesStep } from "./steps/modules.ts";
+import { packagesStep } from "./steps/packages.ts";
+import { rootStep } from "./steps/root.ts";
+
+/** Everything that decides what a build makes, beside the repository's files. */
+export interface BuildInputs {
+  readonly profile: Profile;
+  readonly archive: Archive;
+  readonly allowDrift: boolean;
+  /** The commit that is built, "unknown" outside a git checkout. */
+  readonly commit: string;
+  readonly version: string;
+  readonly diskSizeMiB: number;
+}
+
+/** What can be asked for, and the step that makes it (`PROFILE` stands for the profile). */
+export const targets = {
+  buildroot: "buildroot",
+  source: "kernel-source",
+  packages: "packages",
+  vmlinuz: "kernel-PROFILE",
+  root: "root-PROFILE",
+  erofs: "erofs-PROFILE",
+  disk: "disk-PROFILE",
+} as const;
+export type Target = keyof typeof targets;
+
+/** All steps of an image, in an order in which each comes after its needs. Pure: it reads nothing and runs nothing. */
+export function planImage(inputs: BuildInputs): readonly Step[] {
+  const { archive, profile, allowDrift } = inputs;
+  return [
+    buildrootStep(archive),
+    kernelSourceStep(archive, allowDrift),
+    kernelStep(profile),
+    packagesStep(archive, allowDrift),
+    modulesStep(),
+    bundlesStep(),
+    modelStep(),
+    rootStep(inputs),
+    erofsStep(profile),
+    grubStep(),
+    diskStep(profile, inputs.diskSizeMiB),
+  ];
+}
+
+/** The steps that `wanted` need, in plan order. */
+export function stepsFor(plan: readonly Step[], wanted: readonly string[]): readonly Step[] {
+  const included = new Set<string>();
+  const include = (name: string): void => {
+    const step = plan.find((candidate) => candidate.name === name);
+    if (step === undefined) throw new Error(`no step ${name}; there are ${plan.map((each) => each.name).join(", ")}`);
+    included.add(name);
+    step.needs.forEach(include);
+  };
+  wanted.forEach(include);
+  return plan.filter((step) => included.has(step.name));
+}

@@ -1,0 +1,39 @@
+import type { BuildEvent, PlannedStep } from "./image.ts";
+import type { BuildReport } from "./report.ts";
+
+/** One line per step on standard error. */
+export function printEvent(event: BuildEvent): void {
+  const line = sayEvent(event);
+  if (line !== undefined) console.error(line);
+}
+
+/** What happened, in a line; steps taken from the cache are not worth one. */
+export function sayEvent(event: BuildEvent): string | undefined {
+  switch (event.kind) {
+    case "waiting":
+      return "image: another build is running, waiting for it";
+    case "cached":
+      return undefined;
+    case "started":
+      return `image: ${event.step} … (${event.why})`;
+    case "built":
+      return `image: ${event.step} built, ${(event.ms / 1000).toFixed(1)} s`;
+  }
+}
+
+export function printPlan(plan: readonly PlannedStep[], json: boolean): void {
+  if (json) console.log(JSON.stringify(plan, null, 1));
+  else for (const { name, key, why } of plan) console.log(`${name.padEnd(16)} ${key.slice(0, 8)}  ${why ?? "cached"}`);
+}
+
+export function printReport(report: BuildReport, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(report, null, 1));
+    return;
+  }
+  const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+  for (const { name, bytes, sha256 } of report.artefacts)
+    console.log(`out/${name.padEnd(11)} ${mib(bytes).padStart(11)}  ${sha256}`);
+  if (report.missing.length > 0) console.log(`without ${report.missing.join(", ")}: no source`);
+  if (report.drift.length > 0) console.log(`differs from the locks: ${report.drift.join("; ")}`);
+}

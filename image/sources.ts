@@ -1,0 +1,81 @@
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Mirror, mirrorFrom, mirrorFromSetting, parseAptSources } from "./apt-sources.ts";
+import { inBuildRoot } from "./build-root.ts";
+import { command } from "./command.ts";
+import { addToIndex, type LockedPackage, type PackageIndex } from "./lock.ts";
+import type { StepLog } from "./log.ts";
+
+/** How this host reaches Debian's archives. Everything that a build downloads comes from there. */
+export interface Archive {
+  readonly mirror: Mirror;
+  /** Proxy settings of the host's apt, as options of apt. They change how, not what: no step's key holds them. */
+  readonly aptOptions: readonly string[];
+}
+
+/** The archive that the host's apt is configured for, or `setting` (AIOS_MIRROR). */
+export async function hostArchive(setting: string | undefined): Promise<Archive> {
+  const mirror = setting === undefined ? mirrorFrom(hostSources()) : mirrorFromSetting(setting);
+  const dump = await command(["apt-config", "dump", "--format", "%F %v%n", "Acquire"]);
+  const aptOptions = dump.split("\n").flatMap((line) => {
+    const [, name, value] = /^(Acquire::https?::(?:[^ ]+::)?Proxy) (.+)$/i.exec(line) ?? [];
+    return name === undefined ? [] : [`${name} "${value}";`];
+  });
+  return { mirror, aptOptions };
+}
+
+function hostSources() {
+  const files = ["/etc/apt/sources.list", ...globSync("/etc/apt/sources.list.d/*.{list,sources}").sort()];
+  return files.filter((path) => existsSync(path)).flatMap((path) => parseAptSources(path, readFileSync(path, "utf8")));
+}
+
+/** Options that keep apt's state out of the build root, which is never written to: lists and downloads go to /work. */
+const aptElsewhere = [
+  ["-o", "Dir::State::lists=/work/lists"],
+  ["-o", "Dir::Cache=/work/cache"],
+  ["-o", "Acquire::GzipIndexes=false"],
+  ["-o", "APT::Sandbox::User=root"],
+].flat();
+
+/** What a download needs: the build root, a folder for apt's lists and files, the host's proxy settings. */
+export interface Download {
+  readonly buildRoot: string;
+  readonly folder: string;
+  readonly aptOptions: readonly string[];
+  readonly log: StepLog;
+}
+
+function apt(download: Download, tool: "apt-get" | "apt-cache", ...argv: string[]): Promise<string> {
+  const options = download.aptOptions.flatMap((option) => ["-o", option.replace(/ "(.*)";$/, "=$1")]);
+  const mounts = [{ from: download.folder, at: "/work" }];
+  return inBuildRoot(download.buildRoot, ["env", "--chdir=/work", tool, ...aptElsewhere, ...options, ...argv], mounts, {
+    log: download.log,
+  });
+}
+
+/** Fetches the mirror's lists of packages. */
+export async function fetchIndex(download: Download): Promise<PackageIndex> {
+  const lists = join(download.folder, "lists");
+  mkdirSync(join(lists, "partial"), { recursive: true });
+  mkdirSync(join(download.folder, "cache/archives/partial"), { recursive: true });
+  await apt(download, "apt-get", "update", "--error-on=any");
+  const index = new Map<string, LockedPackage[]>();
+  for (const name of readdirSync(lists).sort())
+    if (name.endsWith("_Packages")) addToIndex(index, readFileSync(join(lists, name), "utf8"));
+  return index;
+}
+
+/** Downloads one package in one version (apt checks it against the archive's signature); returns the .deb's path. */
+export async function fetchPackage(download: Download, wanted: LockedPackage): Promise<string> {
+  const { name, version } = wanted;
+  await apt(download, "apt-get", "download", `${name}=${version}`);
+  const file = readdirSync(download.folder).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith(".deb"));
+  if (file === undefined) throw new Error(`apt fetched no ${name}`);
+  return join(download.folder, file);
+}
+
+/** The version that apt would install today: the newest of all archives. Undefined when the mirror does not have the package. */
+export async function candidateOf(download: Download, name: string): Promise<string | undefined> {
+  const text = await apt(download, "apt-cache", "show", "--no-all-versions", name).catch(() => "");
+  return /^Version: (.+)$/m.exec(text)?.[1];
+}

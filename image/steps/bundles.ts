@@ -1,0 +1,102 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { BuildOptions, Plugin } from "esbuild";
+import { daemons } from "#manifest";
+import { bundle, requireBanner } from "../esbuild.ts";
+import type { Step } from "../step.ts";
+
+interface Bundle {
+  readonly name: string;
+  /** Path in the repository. */
+  readonly entry: string;
+  /** Path on the machine. */
+  readonly path: string;
+  readonly format: "esm" | "cjs";
+  /** The first line of a program that the kernel or a shell starts. */
+  readonly shebang?: string;
+}
+
+const esm = (name: string, entry: string): Bundle => ({
+  name,
+  entry: `daemons/${entry}`,
+  path: `usr/lib/aios/${name}.mjs`,
+  format: "esm",
+});
+
+/** One bundle per daemon, and the programs beside them. */
+export const bundles: readonly Bundle[] = [
+  ...daemons.map(({ name }) => esm(name, `${name}/main.ts`)),
+  esm("agents", "agents/main.ts"),
+  esm("runtime-worker", "runtime/worker.ts"),
+  esm("ctl", "ctl/main.ts"),
+  {
+    name: "init",
+    entry: "daemons/init/main.ts",
+    path: "usr/sbin/aios-init",
+    // The kernel starts it by this name, without `.mjs`, so it is CommonJS.
+    format: "cjs",
+    // BusyBox's halt sends SIGUSR1, which opens Node's inspector on a port unless it is told not to.
+    shebang: "#!/usr/bin/node --disable-sigusr1",
+  },
+];
+
+/** Resolved on the machine, from /usr/lib/aios/node_modules. */
+const external = ["node-llama-cpp", "chromadb-js-bindings-linux-x64-gnu", "@chroma-core/default-embed"];
+
+/** One file per daemon (`tree/`, as in the root), and their sizes in bytes (`sizes.json`). */
+export function bundlesStep(): Step {
+  return {
+    name: "bundles",
+    files: ["image/steps/bundles.ts", "image/esbuild.ts", "daemons", "proto/gen", "package.json", "package-lock.json"],
+    params: {},
+    needs: [],
+    run: async ({ repository, out, log }) => {
+      const tree = join(out, "tree");
+      const sizes: Record<string, number> = {};
+      const missing = missingEntries(repository);
+      for (const each of bundles.filter(({ entry }) => !missing.includes(entry))) {
+        sizes[each.name] = await bundle(optionsOf(each, repository, tree));
+        log.line(`${each.path}: ${sizes[each.name]} bytes`);
+      }
+      writeFileSync(join(out, "sizes.json"), JSON.stringify(sizes));
+      writeFileSync(join(out, "missing.json"), JSON.stringify(missing));
+    },
+  };
+}
+
+function optionsOf({ entry, path, format, shebang }: Bundle, repository: string, tree: string): BuildOptions {
+  return {
+    absWorkingDir: repository,
+    entryPoints: [entry],
+    outfile: join(tree, path),
+    format,
+    external,
+    // Top-level comment lines: the shebang must be the first bytes of the file.
+    banner: {
+      js: [shebang, format === "esm" ? requireBanner : undefined].filter((line) => line !== undefined).join("\n"),
+    },
+    plugins: [sqliteAddon],
+  };
+}
+
+/**
+ * better-sqlite3's JavaScript goes into the bundle, by the entry that names the addon directly instead of searching for
+ * it; only the addon stays outside, found next to the bundle.
+ */
+const sqliteAddon: Plugin = {
+  name: "sqlite-addon",
+  setup(build) {
+    build.onResolve({ filter: /^better-sqlite3$/ }, ({ resolveDir }) =>
+      build.resolve("better-sqlite3/linux-x64", { resolveDir, kind: "import-statement" }),
+    );
+    build.onResolve({ filter: /prebuilds\/linux-x64\.node$/ }, () => ({
+      path: "./node_modules/better-sqlite3/prebuilds/linux-x64.node",
+      external: true,
+    }));
+  },
+};
+
+/** Entries of the manifest that have no source. The build says so instead of making an image that cannot start them. */
+export function missingEntries(repository: string): string[] {
+  return bundles.map(({ entry }) => entry).filter((entry) => !existsSync(join(repository, entry)));
+}

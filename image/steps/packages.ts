@@ -1,0 +1,130 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { AiosError } from "#lib/errors";
+import { keyring, release, sourceLines } from "../apt-sources.ts";
+import { inBuildRoot } from "../build-root.ts";
+import {
+  driftBetween,
+  formatLock,
+  type LockedPackage,
+  type PackageIndex,
+  parseLock,
+  pins,
+  requireLocked,
+} from "../lock.ts";
+import { type Archive, fetchIndex } from "../sources.ts";
+import { removeTree, type Step, type StepWork } from "../step.ts";
+
+export const packagesLock = "rootfs/packages.lock";
+const packagesList = "rootfs/packages.list";
+
+/** What dpkg leaves out, at the build and later on the machine. */
+const dpkgOptions = "rootfs/etc/dpkg/dpkg.cfg.d/aios";
+
+/**
+ * The Debian part of the root (`tree/`): the packages of rootfs/packages.list and what they depend on, in the versions of
+ * rootfs/packages.lock. `packages.lock` is what was installed, `drift.json` how that differs from the lock.
+ */
+export function packagesStep(archive: Archive, allowDrift: boolean): Step {
+  return {
+    name: "packages",
+    files: ["image/steps/packages.ts", packagesLock, packagesList, dpkgOptions],
+    params: { release, allowDrift, mirror: { ...archive.mirror } },
+    needs: ["buildroot"],
+    run: async (work) => {
+      const folder = join(work.out, "work");
+      mkdirSync(folder);
+      const buildRoot = join(work.need("buildroot"), "tree");
+      const index = await fetchIndex({ buildRoot, folder, aptOptions: archive.aptOptions, log: work.log });
+      const locked = readLock(join(work.repository, packagesLock));
+      if (!allowDrift) requireLocked(packagesLock, locked, index);
+      writeFileSync(join(folder, "pins"), allowDrift ? "" : pins(locked));
+      await bootstrap(work, archive);
+      const installed = identify(await installedIn(work), index);
+      const drift = driftBetween(locked, installed);
+      if (!allowDrift) requireNoDrift(drift);
+      clean(join(work.out, "tree"));
+      removeTree(folder);
+      writeFileSync(join(work.out, "packages.lock"), formatLock(installed));
+      writeFileSync(join(work.out, "drift.json"), JSON.stringify(drift));
+    },
+  };
+}
+
+function readLock(path: string): LockedPackage[] {
+  return existsSync(path) ? parseLock(packagesLock, readFileSync(path, "utf8")) : [];
+}
+
+/** The names in rootfs/packages.list: one a line, `#` starts a comment. */
+export function parseList(text: string): string[] {
+  return text.split("\n").flatMap((line) => line.replace(/#.*/, "").trim() || []);
+}
+
+async function bootstrap({ repository, out, need, log }: StepWork, archive: Archive): Promise<void> {
+  const names = parseList(readFileSync(join(repository, packagesList), "utf8"));
+  const aptOptions = ['Apt::Install-Recommends "false";', ...archive.aptOptions].map((option) => `--aptopt=${option}`);
+  const pinHook = 'mkdir -p "$1/etc/apt/preferences.d" && cp /out/work/pins "$1/etc/apt/preferences.d/aios-lock"';
+  const argv = [
+    ...["mmdebstrap", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`],
+    ...aptOptions,
+    "--dpkgopt=/in/dpkg.cfg.d/aios",
+    `--setup-hook=${pinHook}`,
+    `--include=${names.join(",")}`,
+    ...[release, "/out/tree", ...sourceLines(archive.mirror)],
+  ];
+  const mounts = [
+    { from: out, at: "/out" },
+    { from: join(repository, "rootfs/etc/dpkg"), at: "/in" },
+  ];
+  await inBuildRoot(join(need("buildroot"), "tree"), argv, mounts, { log });
+}
+
+async function installedIn({ out, need, log }: StepWork): Promise<Array<{ name: string; version: string }>> {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders.
+  const argv = ["dpkg-query", "--admindir=/out/tree/var/lib/dpkg", "--show", "--showformat=${Package} ${Version}\\n"];
+  const text = await inBuildRoot(join(need("buildroot"), "tree"), argv, [{ from: out, at: "/out" }], { log });
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => {
+      const [name = "", version = ""] = line.split(" ");
+      return { name, version };
+    });
+}
+
+function identify(installed: ReadonlyArray<{ name: string; version: string }>, index: PackageIndex): LockedPackage[] {
+  return installed.map(({ name, version }) => {
+    const found = index.get(name)?.find((entry) => entry.version === version);
+    if (found === undefined) throw new Error(`${name} ${version} was installed and the mirror's lists do not name it`);
+    return found;
+  });
+}
+
+function requireNoDrift(drift: readonly string[]): void {
+  if (drift.length === 0) return;
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "install the packages of",
+    object: packagesLock,
+    reason: `what was installed differs from the lock: ${drift.join("; ")}`,
+    next: 'renew the lock with "npm run image -- --relock"',
+  });
+}
+
+/** Leftovers of the installation: logs, lists, this host's name, backups, what would differ from build to build. */
+const leftovers = [
+  ...["etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/apt/preferences.d/aios-lock", "etc/apt/sources.list"],
+  ...["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap", "var/cache/ldconfig"],
+  ...["etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-"],
+  ...["var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old", "var/lib/dpkg/statoverride-old"],
+  ...["var/cache/debconf/config.dat-old", "var/cache/debconf/templates.dat-old"],
+];
+
+/** Folders that are empty on the machine until it fills them. */
+const emptied = ["dev", "proc", "sys", "run", "tmp", "var/log", "var/tmp", "var/cache/apt", "var/lib/apt/lists"];
+
+function clean(tree: string): void {
+  for (const path of leftovers) rmSync(join(tree, path), { recursive: true, force: true });
+  for (const folder of emptied)
+    if (existsSync(join(tree, folder)))
+      for (const entry of readdirSync(join(tree, folder))) removeTree(join(tree, folder, entry));
+}

@@ -1,0 +1,146 @@
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { readConfig } from "#lib/config";
+import { coreGroup, type UserName, users } from "#manifest";
+import { addAccounts } from "../accounts.ts";
+import { sourcesFile } from "../apt-sources.ts";
+import { inBuildRoot } from "../build-root.ts";
+import { command } from "../command.ts";
+import type { BuildInputs } from "../plan.ts";
+import type { Step, StepWork } from "../step.ts";
+import { bringUpModel } from "./model.ts";
+
+const configFile = "rootfs/etc/aios/config.toml";
+
+/** The root file system as a folder (`tree/`): the native lane runs it as it is, the erofs step packs it. */
+export function rootStep({ profile, commit, version, archive }: BuildInputs): Step {
+  return {
+    name: `root-${profile}`,
+    files: [
+      "image/steps/root.ts",
+      "image/accounts.ts",
+      "image/apt-sources.ts",
+      "rootfs",
+      "daemons/manifest.ts",
+      "proto/gen/descriptors.json",
+    ],
+    params: { profile, commit, version, mirror: { ...archive.mirror } },
+    needs: ["buildroot", "packages", "modules", "bundles", "model", `kernel-${profile}`],
+    run: async (work) => {
+      const tree = join(work.out, "tree");
+      readConfig(join(work.repository, configFile));
+      await copyTree(join(work.need("packages"), "tree"), tree, work);
+      for (const step of ["modules", "bundles"]) await copyTree(`${join(work.need(step), "tree")}/.`, tree, work);
+      await copyKernel(work, `kernel-${profile}`, tree);
+      copyStatic(join(work.repository, "rootfs"), tree);
+      makeFolders(tree);
+      place(join(work.need("model"), bringUpModel), join(tree, "usr/share/aios/models", bringUpModel));
+      place(join(work.repository, "proto/gen/descriptors.json"), join(tree, "usr/lib/aios/descriptors.json"));
+      write(tree, "usr/lib/aios/release.json", `${JSON.stringify({ version, commit, profile })}\n`);
+      write(tree, "etc/apt/sources.list.d/debian.sources", sourcesFile(archive.mirror));
+      writeAccounts(tree);
+      await linkApplets(work, tree);
+    },
+  };
+}
+
+async function copyTree(from: string, to: string, { log }: StepWork): Promise<void> {
+  await command(["cp", "-a", "--reflink=auto", from, to], { log });
+}
+
+/** The kernel is part of the root, so that a slot is one thing: what is updated, verified and rolled back together. */
+async function copyKernel(work: StepWork, step: string, tree: string): Promise<void> {
+  place(join(work.need(step), "vmlinuz"), join(tree, "boot/vmlinuz"));
+  const modules = join(work.need(step), "modules/lib/modules");
+  if (existsSync(modules)) await copyTree(modules, join(tree, "usr/lib/modules"), work);
+}
+
+/** rootfs/ at its final place: owned by root, closed to writing whatever the checkout's umask was. */
+function copyStatic(from: string, to: string): void {
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (!entry.isDirectory()) place(source, target, lstatSync(source).mode & 0o100 ? 0o755 : 0o644);
+    else {
+      mkdirSync(target, { recursive: true, mode: 0o755 });
+      copyStatic(source, target);
+    }
+  }
+}
+
+function place(from: string, to: string, mode = 0o644): void {
+  mkdirSync(dirname(to), { recursive: true, mode: 0o755 });
+  copyFileSync(from, to);
+  chmodSync(to, mode);
+  chownSync(to, 0, 0);
+}
+
+function write(tree: string, path: string, text: string, mode = 0o644): void {
+  mkdirSync(dirname(join(tree, path)), { recursive: true });
+  writeFileSync(join(tree, path), text);
+  chmodSync(join(tree, path), mode);
+}
+
+/** Folders that are mounted over, or filled by the daemons; on a root without the overlay they must exist already. */
+const folders = [
+  ...["dev", "proc", "sys", "run", "tmp", "mnt/aios", "var/log/aios", "home/workspaces"],
+  ...["models", "memory", "vectors", "cache", "ledger"].map((name) => `var/lib/aios/${name}`),
+];
+
+function makeFolders(tree: string): void {
+  for (const path of folders) mkdirSync(join(tree, path), { recursive: true, mode: 0o755 });
+  for (const path of ["tmp", "var/tmp"]) chmodSync(join(tree, path), 0o1777);
+  for (const path of ["usr/sbin/aios-init", "usr/bin/aiosctl"])
+    if (existsSync(join(tree, path))) chmodSync(join(tree, path), 0o755);
+  // Written by init when it knows the network.
+  symlinkSync("../run/aios/resolv.conf", join(tree, "etc/resolv.conf"));
+  symlinkSync("/proc/self/mounts", join(tree, "etc/mtab"));
+}
+
+function writeAccounts(tree: string): void {
+  const read = (name: string) => readFileSync(join(tree, "etc", name), "utf8");
+  const accounts = (Object.keys(users) as UserName[]).map((name) => ({ name, ...users[name] }));
+  const before = { passwd: read("passwd"), group: read("group"), shadow: read("shadow") };
+  const after = addAccounts(before, accounts, [coreGroup]);
+  for (const [name, text] of Object.entries(after)) writeFileSync(join(tree, "etc", name), text);
+}
+
+/** Applets that would stand in for what must be the real thing, or that only make sense as PID 1. */
+const notLinked = new Set([
+  "init",
+  "linuxrc",
+  "dpkg",
+  "dpkg-deb",
+  "rpm",
+  "run-init",
+  "switch_root",
+  "sh",
+  "ash",
+  "su",
+  "login",
+  "passwd",
+]);
+
+/** A link to BusyBox for each applet that no package of the root provides. */
+async function linkApplets(work: StepWork, tree: string): Promise<void> {
+  const argv = ["chroot", "/out/tree", "/usr/bin/busybox", "--list-full"];
+  const list = await inBuildRoot(join(work.need("buildroot"), "tree"), argv, [{ from: work.out, at: "/out" }], {
+    log: work.log,
+  });
+  const present = new Set(["usr/bin", "usr/sbin"].flatMap((folder) => readdirSync(join(tree, folder))));
+  for (const path of list.trim().split("\n").sort()) {
+    const name = path.split("/").at(-1) ?? "";
+    if (present.has(name) || notLinked.has(name)) continue;
+    symlinkSync("/usr/bin/busybox", join(tree, path.includes("sbin/") ? "usr/sbin" : "usr/bin", name));
+  }
+}
