@@ -8,7 +8,7 @@ import type { CallOptions, Client, ServiceDefinition } from "./service.ts";
 const callTimeoutMs = 10_000;
 
 /** Reconnecting is quick: the peer is on the same machine and back within seconds. */
-const channelOptions = {
+export const channelOptions = {
   "grpc.initial_reconnect_backoff_ms": 50,
   "grpc.min_reconnect_backoff_ms": 50,
   "grpc.max_reconnect_backoff_ms": 1_000,

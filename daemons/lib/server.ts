@@ -30,9 +30,14 @@ type Caller = (call: grpc.ServerUnaryCall<unknown, unknown>) => Identity;
 // biome-ignore lint/suspicious/noExplicitAny: the four shapes of a handler are told apart by the definition
 type AnyHandler = (...args: any[]) => any;
 
-/** A gRPC server of `services`; `identify` says who makes a call. */
-export function createServer(services: readonly Service[], identify: Caller, log: Log): grpc.Server {
-  const server = new grpc.Server(serverOptions);
+/** A gRPC server of `services`; `identify` says who makes a call. `options` add to ours. */
+export function createServer(
+  services: readonly Service[],
+  identify: Caller,
+  log: Log,
+  options: grpc.ServerOptions = {},
+): grpc.Server {
+  const server = new grpc.Server({ ...serverOptions, ...options });
   for (const { definition, handlers } of services) {
     const implementation: Record<string, grpc.UntypedHandleCall> = {};
     for (const [name, method] of Object.entries(definition)) {
@@ -125,8 +130,13 @@ function incoming(call: Readable): AsyncIterable<unknown> {
 
 async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
-    call.once("drain", resolve);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const done = () => {
+      call.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    call.once("drain", done);
+    signal.addEventListener("abort", done);
   });
 }
 

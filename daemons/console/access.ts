@@ -1,0 +1,105 @@
+import type { Role } from "#lib/pki";
+
+/**
+ * Who may call what through the management port, and which daemon answers. A call that is in no list is refused.
+ * `nobody`: calls that only the machine's own daemons and agents make, on their sockets.
+ */
+interface Row {
+  readonly daemon: string;
+  readonly reader?: readonly string[];
+  readonly operator?: readonly string[];
+  readonly admin?: readonly string[];
+  readonly nobody?: readonly string[];
+}
+
+/** Full name of a service → its row. */
+export const table: Readonly<Record<string, Row>> = {
+  "aios.orchestrator.Orchestrator": {
+    daemon: "orchestrator",
+    reader: [
+      "GetGoalStatus",
+      "ListGoals",
+      "ListAgents",
+      "GetSystemStatus",
+      "ListSchedules",
+      "ListNodes",
+      "FindService",
+    ],
+    operator: ["SubmitGoal", "CancelGoal", "CreateSchedule", "DeleteSchedule"],
+    nobody: [
+      ...["RegisterAgent", "UnregisterAgent", "Heartbeat", "GetAssignedTask", "ReportTaskResult", "StreamProgress"],
+      ...["RequestCapability", "RevokeCapability", "RequestSubTask", "RequestInference", "RegisterService"],
+      ...["RegisterNode", "NodeHeartbeat"],
+    ],
+  },
+  "aios.tools.ToolRegistry": {
+    daemon: "tools",
+    reader: ["ListTools", "GetTool"],
+    operator: ["Execute", "Rollback"],
+    nobody: ["Register", "Deregister"],
+  },
+  "aios.runtime.AIRuntime": {
+    daemon: "runtime",
+    reader: ["ListModels", "HealthCheck"],
+    operator: ["Infer", "StreamInfer", "LoadModel", "UnloadModel"],
+  },
+  "aios.memory.MemoryService": {
+    daemon: "memory",
+    reader: [
+      ...["GetRecentEvents", "GetMetric", "GetSystemSnapshot", "GetActiveGoals", "GetTasksForGoal", "FindPattern"],
+      ...["GetAgentState", "SemanticSearch", "SearchKnowledge", "AssembleContext"],
+    ],
+    operator: ["AddKnowledge"],
+    nobody: [
+      ...["PushEvent", "UpdateMetric", "StoreGoal", "UpdateGoal", "StoreTask", "StoreToolCall", "StoreDecision"],
+      ...[
+        "StorePattern",
+        "UpdatePatternStats",
+        "StoreAgentState",
+        "StoreProcedure",
+        "StoreIncident",
+        "StoreConfigChange",
+      ],
+    ],
+  },
+  "aios.memory.MemoryQuery": { daemon: "memory", reader: ["GetGoal", "ListGoals", "SearchStatus"] },
+  "aios.api_gateway.ApiGateway": {
+    daemon: "gateway",
+    reader: ["GetBudget", "GetUsage"],
+    operator: ["Infer", "StreamInfer"],
+  },
+  "aios.init.Init": {
+    daemon: "init",
+    reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],
+    operator: ["StartUnit", "StopUnit", "RestartUnit"],
+    admin: ["Shutdown", "Reboot"],
+  },
+  "aios.agent.Agent": { daemon: "agents", nobody: ["ExecuteTask", "CancelTask", "GetStatus", "Shutdown"] },
+  "aios.console.Enrollment": { daemon: "console", nobody: ["Enroll"] },
+};
+
+/** One call: its path on the wire, who answers it, and the least role that may make it (undefined: nobody). */
+export interface Rule {
+  readonly path: string;
+  readonly daemon: string;
+  readonly least: Role | undefined;
+}
+
+/** The table, one rule for each call. */
+export const rules: readonly Rule[] = Object.entries(table).flatMap(([service, row]) => {
+  const of = (methods: readonly string[] | undefined, least: Role | undefined) =>
+    (methods ?? []).map((method) => ({ path: `/${service}/${method}`, daemon: row.daemon, least }));
+  return [
+    ...of(row.reader, "reader"),
+    ...of(row.operator, "operator"),
+    ...of(row.admin, "admin"),
+    ...of(row.nobody, undefined),
+  ];
+});
+
+/** The services of which someone may call something, and the daemon of each. */
+export const offered: ReadonlyMap<string, string> = new Map(
+  Object.entries(table)
+    .filter(([, row]) => row.reader ?? row.operator ?? row.admin)
+    .map(([service, row]) => [service, row.daemon]),
+);

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { health } from "#lib/health";
+import { openLog } from "#lib/log";
+import { createCa, issueCertificate, validityMs } from "#lib/pki";
+import { type Call, type Identity, service } from "#lib/service";
+import { InitService } from "#proto/aios/init";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
+import { ServerReflectionService } from "#proto/grpc/reflection/v1/reflection";
+import { ca, client, knock, now, openTwin, type Twin } from "./twins.ts";
+
+let twin: Twin;
+let callers: (Identity & { role: unknown })[];
+let lines: string[];
+
+const note = (call: Call) => callers.push({ ...call.identity, role: call.metadata.get("x-aios-role")[0] });
+const orchestrator = service(OrchestratorService, {
+  submitGoal: (_, call) => {
+    note(call);
+    return { id: "g1" };
+  },
+  listGoals: (_, call) => {
+    note(call);
+    return { goals: [], total: 7 };
+  },
+  registerAgent: () => ({ success: true, message: "" }),
+});
+const init = service(InitService, { shutdown: ({ reason }) => ({ success: true, message: reason }) });
+
+const goal = { description: "x", priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const page = { statusFilter: "", limit: 0, offset: 0 };
+
+beforeEach(async () => {
+  callers = [];
+  lines = [];
+  twin = await openTwin(
+    {},
+    openLog("console", "debug", (line) => lines.push(line)),
+  );
+  await twin.daemon("orchestrator", orchestrator);
+  await twin.daemon("init", init);
+});
+afterEach(() => twin.close());
+
+describe("who comes in", () => {
+  it("an operator is passed on under the name and role of the certificate", async () => {
+    const goals = twin.client(OrchestratorService, client("operator", "alice"));
+    expect(await goals.submitGoal(goal)).toEqual({ id: "g1" });
+    expect(callers).toEqual([{ kind: "operator", name: "alice", role: "operator" }]);
+  });
+
+  const stranger = createCa("operator", now);
+  const old = now - validityMs.client - 86_400_000;
+  const server = issueCertificate(ca, { kind: "server", name: "aios", addresses: [] }, now);
+  it.each([
+    ["none", undefined],
+    ["another authority's", client("admin", "mallory", now, stranger)],
+    ["an expired", client("admin", "late", old, ca)],
+    ["a not yet valid", client("admin", "early", now + 3 * 86_400_000)],
+    ["a machine's", server],
+    ["a self-signed", { certificate: stranger.certificate, key: stranger.key }],
+  ])("whoever shows %s certificate is cut off, quickly, before a word is exchanged", async (_, shows) => {
+    const started = performance.now();
+    const goals = twin.client(OrchestratorService, shows);
+    await expect(goals.listGoals(page)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect((await knock(twin.console.port, shows)).received).toBe(0);
+    expect(callers).toEqual([]);
+    expect(lines.join("")).toMatch("refused a connection");
+  });
+
+  it("whoever does not offer HTTP/2 is cut off", async () => {
+    expect((await knock(twin.console.port, client("admin"), [])).received).toBe(0);
+    expect((await knock(twin.console.port, client("admin"), ["http/1.1"])).error).toMatch(/application protocol/i);
+  });
+
+  it("an operator whose certificate runs out on an open connection is told so", async () => {
+    const goals = twin.client(OrchestratorService, client("reader", "bob"));
+    await goals.listGoals(page);
+    await twin.clock.advance(validityMs.client);
+    await expect(goals.listGoals(page)).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+      message: expect.stringContaining("bob has expired"),
+    });
+  });
+
+  it("plain text and rubbish harm no one", async () => {
+    const { connect } = await import("node:net");
+    const socket = connect(twin.console.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\n\r\n"));
+    await new Promise((resolve) => socket.on("close", resolve));
+    await twin.client(OrchestratorService, client("reader")).listGoals(page);
+  });
+});
+
+describe("who may call what", () => {
+  it("a reader reads, and is told which role the rest needs", async () => {
+    const goals = twin.client(OrchestratorService, client("reader", "bob"));
+    expect((await goals.listGoals(page)).total).toBe(7);
+    await expect(goals.submitGoal(goal)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message:
+        "call /aios.orchestrator.Orchestrator/SubmitGoal: it needs the role operator, and bob is reader; ask an admin",
+    });
+    expect(callers).toHaveLength(1);
+  });
+
+  it("an operator does not turn the machine off, an admin does", async () => {
+    const off = { reason: "move" };
+    await expect(twin.client(InitService, client("operator")).shutdown(off)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("the role admin"),
+    });
+    expect(await twin.client(InitService, client("admin")).shutdown(off)).toEqual({ success: true, message: "move" });
+    expect(lines.join("")).toMatch('"path":"/aios.init.Init/Shutdown","operator":"admin"');
+  });
+
+  it("nobody makes an agent's calls, not even an admin", async () => {
+    const goals = twin.client(OrchestratorService, client("admin"));
+    const agent = {
+      agentId: "system",
+      agentType: "",
+      capabilities: [],
+      toolNamespaces: [],
+      status: "",
+      registeredAt: 0,
+    };
+    await expect(goals.registerAgent(agent)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("own daemons"),
+    });
+  });
+
+  it("a daemon that is away is named, its socket is not", async () => {
+    const tools = twin.client(ToolRegistryService, client("reader"));
+    await expect(tools.listTools({ namespace: "" })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: 'call /aios.tools.ToolRegistry/ListTools: tools does not answer; see "aiosctl units"',
+    });
+  });
+});
+
+describe("health and reflection", () => {
+  it("tells the health of the machine's services", async () => {
+    const state = health(["aios.tools.ToolRegistry"]);
+    await twin.daemon("tools", state.service);
+    const check = twin.client(HealthService, client("reader")).check;
+    expect(await check({ service: "" })).toEqual({ status: Status.SERVING });
+    expect(await check({ service: "aios.tools.ToolRegistry" })).toEqual({ status: Status.NOT_SERVING });
+    state.set(true);
+    expect(await check({ service: "aios.tools.ToolRegistry" })).toEqual({ status: Status.SERVING });
+    expect(await check({ service: "aios.memory.MemoryService" })).toEqual({ status: Status.NOT_SERVING });
+    await expect(check({ service: "aios.agent.Agent" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const watching = twin.client(HealthService, client("reader")).watch({ service: "aios.tools.ToolRegistry" });
+    for await (const { status } of watching) {
+      expect(status).toBe(Status.SERVING);
+      break;
+    }
+  });
+
+  it("lists the services that can be called", async () => {
+    const reflection = twin.client(ServerReflectionService, client("reader"));
+    const ask = async function* () {
+      yield { host: "", messageRequest: { $case: "listServices", value: "" } } as const;
+    };
+    for await (const { messageResponse } of reflection.serverReflectionInfo(ask())) {
+      const names = messageResponse?.$case === "listServicesResponse" ? messageResponse.value.service : [];
+      expect(names.map(({ name }) => name)).toContain("aios.init.Init");
+      expect(names.map(({ name }) => name)).not.toContain("aios.agent.Agent");
+    }
+  });
+});

@@ -1,0 +1,150 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { connect as connectTls, type DetailedPeerCertificate } from "node:tls";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import { parseCode, shortFingerprint } from "#lib/enrolment-code";
+import { openLog } from "#lib/log";
+import { createCsr, fingerprint, readCertificate } from "#lib/pki";
+import { service } from "#lib/service";
+import { EnrollmentService } from "#proto/aios/console";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { openForMs } from "./enrolment.ts";
+import { inviteFirstAdmin } from "./invitation.ts";
+import { openTwin, type Twin } from "./twins.ts";
+
+let folder: string;
+let clock: ManualClock;
+let lines: string[];
+let twin: Twin;
+let code: { secret: string; fingerprint: string } | undefined;
+let trusted: string;
+
+/** A machine that nobody provisioned; booted again, it keeps its state and loses /run. */
+async function boot(run = "run"): Promise<void> {
+  mkdirSync(`${folder}/state`, { recursive: true });
+  mkdirSync(`${folder}/${run}`, { recursive: true });
+  lines = [];
+  const log = openLog("console", "info", (line) => lines.push(line));
+  const settings = { state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log };
+  twin = await openTwin({ ...inviteFirstAdmin(settings), clock }, log);
+  await twin.daemon("orchestrator", service(OrchestratorService, { listAgents: () => ({ agents: [] }) }));
+  trusted = readFileSync(`${folder}/state/ca.pem`, "utf8");
+  const shown = lines.map((line) => JSON.parse(line)).find((line) => line.console === true);
+  code = shown && parseCode(/enroll \S+ ([0-9A-Z-]+)"/.exec(shown.msg)?.[1] ?? "");
+}
+
+async function reboot(run?: string): Promise<void> {
+  await twin.close();
+  await boot(run);
+}
+
+const enrol = (secret: string | undefined, csr = createCsr("alice").csr) =>
+  twin.client(EnrollmentService, undefined, trusted).enroll({ code: secret ?? "", csrDer: csr });
+
+beforeEach(async () => {
+  folder = mkdtempSync("/tmp/aios-enrol-");
+  clock = new ManualClock(Date.now());
+  await boot();
+});
+afterEach(async () => {
+  await twin.close();
+  rmSync(folder, { recursive: true });
+});
+
+describe("enrolment", () => {
+  it("gives the first admin a certificate that the machine takes from then on", async () => {
+    const { csr, key } = createCsr("alice");
+    const { certificatePem, caPem, machine } = await enrol(code?.secret, csr);
+    expect({ caPem, machine }).toEqual({ caPem: trusted, machine: "aios" });
+    expect(readCertificate(certificatePem)).toMatchObject({ name: "alice", role: "admin" });
+    const alice = { certificate: certificatePem, key };
+    expect(await twin.client(OrchestratorService, alice, trusted).listAgents({})).toEqual({ agents: [] });
+    await reboot();
+    expect(await twin.client(OrchestratorService, alice, trusted).listAgents({})).toEqual({ agents: [] });
+  });
+
+  it("is closed for ever after that: to another at once, to all from the next boot on", async () => {
+    await enrol(code?.secret);
+    await expect(enrol(code?.secret)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("done once"),
+    });
+    await reboot("run2");
+    expect(code).toBeUndefined();
+    await expect(enrol("ABCDEFG")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
+  it("answers the same key again, since an answer can be lost on its way", async () => {
+    const { csr } = createCsr("alice");
+    await enrol(code?.secret, csr);
+    expect(readCertificate((await enrol(code?.secret, csr)).certificatePem).name).toBe("alice");
+  });
+
+  it("takes three tries and no more, not even after the console was started again", async () => {
+    await expect(enrol("0000000")).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("2 tries are left"),
+    });
+    const before = code;
+    await reboot("run");
+    expect(code).toEqual(before);
+    await expect(enrol("")).rejects.toMatchObject({ message: expect.stringContaining("one try is left") });
+    await expect(enrol("0000000")).rejects.toMatchObject({ message: expect.stringContaining("restart the machine") });
+    const late = twin.client(EnrollmentService, undefined, trusted);
+    await expect(late.enroll({ code: code?.secret ?? "", csrDer: createCsr("alice").csr })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+    });
+    expect(existsSync(`${folder}/state/enrolled.json`)).toBe(false);
+    await reboot("run2");
+    expect(code?.secret).not.toBe(before?.secret);
+    expect((await enrol(code?.secret)).machine).toBe("aios");
+  });
+
+  it("refuses the right code on an open connection once it has been missed three times", async () => {
+    const client = twin.client(EnrollmentService, undefined, trusted);
+    for (let n = 0; n < 3; n++)
+      await expect(client.enroll({ code: "0000000", csrDer: createCsr("m").csr })).rejects.toThrow("wrong");
+    await expect(client.enroll({ code: code?.secret ?? "", csrDer: createCsr("m").csr })).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("missed three times"),
+    });
+  });
+
+  it("is over after ten minutes, on the machine's own clock", async () => {
+    const client = twin.client(EnrollmentService, undefined, trusted);
+    await clock.advance(openForMs - 1);
+    await expect(client.enroll({ code: "0000000", csrDer: createCsr("m").csr })).rejects.toThrow("wrong");
+    await clock.advance(1);
+    await expect(client.enroll({ code: code?.secret ?? "", csrDer: createCsr("m").csr })).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("too old"),
+    });
+    await expect(enrol(code?.secret)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await reboot("run");
+    expect(code).toBeUndefined();
+  });
+
+  it("spends no try on a request that is none", async () => {
+    await expect(enrol(code?.secret, Buffer.from("no request"))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(enrol(code?.secret, Buffer.alloc(5000))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect((await enrol(code?.secret)).machine).toBe("aios");
+  });
+
+  it("is all that someone without a certificate can call", async () => {
+    const goals = twin.client(OrchestratorService, undefined, trusted);
+    await expect(goals.listAgents({})).rejects.toMatchObject({ code: "UNIMPLEMENTED" });
+  });
+
+  it("shows the authority that the code names, and keeps its key to itself", async () => {
+    const chain = await new Promise<DetailedPeerCertificate>((resolve) => {
+      const options = { port: twin.console.port, rejectUnauthorized: false, ALPNProtocols: ["h2"] };
+      const socket = connectTls(options, () => {
+        resolve(socket.getPeerCertificate(true));
+        socket.destroy();
+      });
+    });
+    expect(shortFingerprint(fingerprint(chain.issuerCertificate.raw))).toBe(code?.fingerprint);
+    expect(statSync(`${folder}/state/ca.key`).mode & 0o777).toBe(0o600);
+    expect(statSync(`${folder}/run/console-enrolment.json`).mode & 0o777).toBe(0o600);
+  });
+});

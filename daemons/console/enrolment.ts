@@ -1,0 +1,113 @@
+import { timingSafeEqual } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import type { Clock } from "#lib/clock";
+import { newSecret } from "#lib/enrolment-code";
+import { AiosError } from "#lib/errors";
+import { replaceFile } from "#lib/files";
+
+/** A code is good for this long from its boot on, and for so many wrong answers. */
+export const openForMs = 600_000;
+export const triesMax = 3;
+
+/** The one time that a machine takes someone without a certificate: until its first admin is enrolled. */
+export interface Enrolment {
+  /** The secret to show on the console, or undefined when enrolment is closed. */
+  secret(): string | undefined;
+  /**
+   * Certifies whoever knows the secret, as `certify` does, and closes enrolment for ever. The same key may ask again
+   * while the code is good: an answer can be lost on its way. Throws FAILED_PRECONDITION when enrolment is closed and
+   * PERMISSION_DENIED when the secret is wrong.
+   */
+  enrol(secret: string, applicant: Applicant, certify: () => string): string;
+}
+
+export interface Applicant {
+  readonly name: string;
+  /** Public key, hexadecimal. */
+  readonly key: string;
+}
+
+/** The present boot's code. Kept beside the sockets, so that a console that is started again neither renews nor forgets it. */
+interface Boot {
+  readonly secret: string;
+  readonly openedAt: number;
+  readonly tries: number;
+}
+
+export interface EnrolmentFiles {
+  /** Survives a reboot: says that an admin has been enrolled. */
+  readonly enrolled: string;
+  /** Does not: the code of this boot. */
+  readonly boot: string;
+}
+
+/** Opens enrolment, unless an admin has been enrolled, the code of this boot is too old, or it was missed too often. */
+export function openEnrolment(files: EnrolmentFiles, clock: Clock): Enrolment {
+  // That the file is there is enough: one that cannot be read must not open enrolment again.
+  const closedBefore = existsSync(files.enrolled);
+  let enrolled: Applicant | undefined;
+  let boot = readBoot(files.boot) ?? { secret: newSecret(), openedAt: clock.now(), tries: 0 };
+  const age = clock.now() - boot.openedAt;
+  // A clock that was set back while the console was away must not make the code good for longer.
+  const endsAt = clock.monotonic() + (age < 0 ? 0 : openForMs - age);
+  const keep = (next: Boot) => {
+    replaceFile(files.boot, JSON.stringify(next), 0o600);
+    boot = next;
+  };
+  if (!closedBefore) keep(boot);
+  const inTime = () => clock.monotonic() < endsAt && boot.tries < triesMax;
+
+  return {
+    secret: () => (!closedBefore && inTime() ? boot.secret : undefined),
+    enrol(secret, applicant, certify) {
+      if (closedBefore) throw alreadyEnrolled();
+      if (!inTime()) throw closed(boot.tries >= triesMax ? "the code was missed three times" : "the code is too old");
+      if (!same(secret, boot.secret)) {
+        keep({ ...boot, tries: boot.tries + 1 });
+        throw wrong(triesMax - boot.tries);
+      }
+      if (enrolled !== undefined && enrolled.key !== applicant.key) throw alreadyEnrolled();
+      const certificate = certify();
+      if (enrolled === undefined) {
+        replaceFile(files.enrolled, JSON.stringify({ ...applicant, at: clock.now() }), 0o600);
+        enrolled = applicant;
+      }
+      return certificate;
+    },
+  };
+}
+
+function readBoot(path: string): Boot | undefined {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Boot) : undefined;
+}
+
+function same(given: string, secret: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(secret)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function wrong(triesLeft: number): AiosError {
+  const next =
+    triesLeft > 0
+      ? `compare it with the machine's console; ${triesLeft === 1 ? "one try is" : `${triesLeft} tries are`} left`
+      : "restart the machine for a new code";
+  return new AiosError("PERMISSION_DENIED", { act: "enrol with", object: "this code", reason: "it is wrong", next });
+}
+
+function closed(reason: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "enrol on",
+    object: "this machine",
+    reason,
+    next: "restart the machine for a new code",
+  });
+}
+
+function alreadyEnrolled(): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "enrol on",
+    object: "this machine",
+    reason: "its admin has been enrolled, and that is done once",
+    next: "ask them for a certificate",
+  });
+}

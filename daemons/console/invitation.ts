@@ -1,0 +1,49 @@
+import type { Clock } from "#lib/clock";
+import { formatCode, shortFingerprint } from "#lib/enrolment-code";
+import type { Log } from "#lib/log";
+import { fingerprint } from "#lib/pki";
+import type { ConsoleParts } from "./console.ts";
+import { openEnrolment, openForMs } from "./enrolment.ts";
+import { identityFrom, ownAddresses, ownAuthority } from "./machine-identity.ts";
+import { enrolmentService } from "./service.ts";
+
+/** Where things are, and the machine's name. */
+export interface InvitationSettings {
+  /** The console's own folder on the data partition. */
+  readonly state: string;
+  /** The folder of sockets: gone at the next boot. */
+  readonly run: string;
+  readonly machine: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * A machine that nobody has provisioned is its own authority. Until its first admin is enrolled, it shows a code on its
+ * console, by way of a log line that init prints there ("console": true).
+ */
+export function inviteFirstAdmin(
+  settings: InvitationSettings,
+): Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">> {
+  const { state, run, machine, clock, log } = settings;
+  const authority = ownAuthority(state, machine, clock.now());
+  const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/console-enrolment.json` };
+  const enrolment = openEnrolment(files, clock);
+  const addresses = ownAddresses();
+  const secret = enrolment.secret();
+  if (secret !== undefined) {
+    const code = formatCode({ secret, fingerprint: shortFingerprint(fingerprint(authority.certificate)) });
+    const host = addresses[0] ?? "ADDRESS-OF-THIS-MACHINE";
+    const minutes = openForMs / 60_000;
+    log.warn(`this machine has no admin yet: within ${minutes} minutes, run "aiosctl enroll ${host} ${code}"`, {
+      console: true,
+    });
+  }
+  return {
+    identity: identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], clock.now()),
+    enrolment: {
+      service: enrolmentService(enrolment, authority, machine, clock),
+      open: () => enrolment.secret() !== undefined,
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { existsSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { readPair, readPem, writePair } from "#lib/key-files";
+import { createCa, issueCertificate, type KeyPair } from "#lib/pki";
+
+/** What the machine proves itself with, and whose certificates it takes. All PEM. */
+export interface MachineIdentity {
+  /** Signs the certificates of those who may come in. */
+  readonly ca: string;
+  /** The machine's certificate, followed by its authority's where that is the machine's own. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** A machine without a clock that runs starts in 1970: what it signs must be valid today all the same. */
+const earliestMs = Date.UTC(2026, 0, 1);
+
+/** What a provisioning volume brought (init has copied it to `folder`), or undefined. Throws when it is incomplete. */
+export function provisionedIdentity(folder: string): MachineIdentity | undefined {
+  if (!existsSync(join(folder, "ca.pem"))) return undefined;
+  return { ca: readPem(join(folder, "ca.pem")), ...readPair(folder, "machine") };
+}
+
+/** The machine's own authority in `folder`, made at its first boot. */
+export function ownAuthority(folder: string, name: string, nowMs: number): KeyPair {
+  if (!existsSync(join(folder, "ca.pem"))) writePair(folder, "ca", createCa(`${name}-ca`, Math.max(nowMs, earliestMs)));
+  return readPair(folder, "ca");
+}
+
+/**
+ * A certificate for the machine under its name and present addresses, from its own authority. It is made at each start
+ * and kept in memory only. The authority's certificate goes with it: that is what an enrolment code is compared with.
+ */
+export function identityFrom(
+  authority: KeyPair,
+  name: string,
+  addresses: readonly string[],
+  nowMs: number,
+): MachineIdentity {
+  const pair = issueCertificate(authority, { kind: "server", name, addresses }, Math.max(nowMs, earliestMs));
+  return { ca: authority.certificate, certificate: pair.certificate + authority.certificate, key: pair.key };
+}
+
+/** The machine's addresses that others may reach it by. */
+export function ownAddresses(interfaces: typeof networkInterfaces = networkInterfaces): string[] {
+  return Object.values(interfaces())
+    .flatMap((of) => of ?? [])
+    .filter(({ internal, address }) => !internal && !address.startsWith("fe80:"))
+    .map(({ address }) => address);
+}

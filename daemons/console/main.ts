@@ -1,0 +1,24 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { effectiveConfig } from "#lib/config";
+import { runDaemon } from "#lib/daemon";
+import { openConsole } from "./console.ts";
+import { inviteFirstAdmin } from "./invitation.ts";
+import { provisionedIdentity } from "./machine-identity.ts";
+
+await runDaemon("console", process.env, async ({ paths, log, clock, address }) => {
+  const { network } = effectiveConfig(paths.run);
+  const provisioned = provisionedIdentity(`${paths.run}/provision`);
+  const console = await openConsole({
+    where: { host: "0.0.0.0", port: network.management_port },
+    ...(provisioned !== undefined
+      ? { identity: provisioned }
+      : inviteFirstAdmin({ state: `${paths.state}/console`, run: paths.run, machine: hostname(), clock, log })),
+    address,
+    descriptors: () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")),
+    clock,
+    log,
+  });
+  log.info("management port is open", { port: console.port, provisioned: provisioned !== undefined });
+  return { services: () => [], close: () => console.close() };
+});

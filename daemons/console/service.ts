@@ -1,0 +1,69 @@
+import { connect } from "#lib/client";
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { type KeyPair, readCsr, signCsr } from "#lib/pki";
+import { type Service, service } from "#lib/service";
+import { EnrollmentService } from "#proto/aios/console";
+import {
+  type HealthCheckRequest,
+  HealthService,
+  HealthCheckResponse_ServingStatus as Status,
+} from "#proto/grpc/health/v1/health";
+import type { Enrolment } from "./enrolment.ts";
+
+/** The longest request for a certificate, bytes. */
+const csrLengthMax = 4096;
+
+/** aios.console.Enrollment: what a client without a certificate may call, while enrolment is open. */
+export function enrolmentService(
+  enrolment: Enrolment,
+  authority: KeyPair,
+  machine: string,
+  clock: Clock,
+): Service<typeof EnrollmentService> {
+  return service(EnrollmentService, {
+    enroll: ({ code, csrDer }) => {
+      if (csrDer.length > csrLengthMax)
+        throw new AiosError("INVALID_ARGUMENT", `read certificate request: over ${csrLengthMax} bytes`);
+      const { name, spki } = readCsr(csrDer);
+      const certificatePem = enrolment.enrol(code, { name, key: spki.toString("hex") }, () =>
+        signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, clock.now()),
+      );
+      return { certificatePem, caPem: authority.certificate, machine };
+    },
+  });
+}
+
+/** grpc.health.v1 of the whole machine: "" is the console itself, any other name the daemon that serves it. */
+export function healthOfAll(daemons: ReadonlyMap<string, string>, address: (daemon: string) => string): Service {
+  const peerOf = (request: HealthCheckRequest) => {
+    const daemon = daemons.get(request.service);
+    if (daemon !== undefined) return connect(HealthService, address(daemon));
+    throw new AiosError("NOT_FOUND", `check health of ${request.service}: no such service on this machine`);
+  };
+  return service(HealthService, {
+    check: async (request) => {
+      if (request.service === "") return { status: Status.SERVING };
+      const peer = peerOf(request);
+      try {
+        return await peer.check(request);
+      } catch {
+        return { status: Status.NOT_SERVING };
+      } finally {
+        peer.close();
+      }
+    },
+    async *watch(request, { signal }) {
+      if (request.service === "") {
+        yield { status: Status.SERVING };
+        return;
+      }
+      const peer = peerOf(request);
+      try {
+        yield* peer.watch(request, { signal });
+      } finally {
+        peer.close();
+      }
+    },
+  });
+}
