@@ -14,6 +14,7 @@ import { prepareDataDisk, prepareFirmwareDisk } from "./disks.ts";
 import { type EmulatorOptions, startEmulator, userNetwork } from "./emulator.ts";
 import type { Images } from "./images.ts";
 import { type RunningNative, startNative } from "./native.ts";
+import type { MachineProcess } from "./native-processes.ts";
 import { provisioningFiles } from "./provisioning.ts";
 import type { NetworkSettings, Running } from "./running.ts";
 
@@ -66,8 +67,10 @@ export interface Machine {
   cut(): Promise<void>;
   /** Shuts down in order, through its API. Throws, with the last lines of its console, when it does not end in time. */
   powerOff(timeoutMs?: number): Promise<End>;
-  /** Kills a unit of the native lane with SIGKILL, from this host. */
-  killUnit(unit: string): Promise<number>;
+  /** The machine's processes as this host sees them, its init first. Only in the native lane; throws elsewhere. */
+  processes(): MachineProcess[];
+  /** Kills a unit's main process with SIGKILL, from this host. Only in the native lane. */
+  killUnit(unit: string): Promise<void>;
 }
 
 /** Who a client is to the machine: a key pair or nobody; and whom it takes the machine for. */
@@ -102,7 +105,8 @@ export async function startMachine(spec: MachineSpec): Promise<Machine> {
     reached: (timeoutMs) => reached(machine, timeoutMs),
     cut: () => running.cut(),
     powerOff: (timeoutMs = powerOffTimeoutMs) => powerOff(machine, timeoutMs),
-    killUnit: (unit) => killUnit(machine, running, unit),
+    processes: () => processes(running),
+    killUnit: (unit) => killUnit(machine, unit),
   };
   return machine;
 }
@@ -224,16 +228,21 @@ async function powerOff(machine: Machine, timeoutMs: number): Promise<End> {
   );
 }
 
-/** Returns the host's pid that was killed. */
-async function killUnit(machine: Machine, running: Running | RunningNative, unit: string): Promise<number> {
-  if (!("hostPid" in running))
-    throw new AiosError("FAILED_PRECONDITION", `kill ${unit}: only in the native lane are its processes this host's`);
+function processes(running: Running | RunningNative): MachineProcess[] {
+  if ("processes" in running) return running.processes();
+  throw new AiosError(
+    "FAILED_PRECONDITION",
+    "list a machine's processes: only those of the native lane are this host's",
+  );
+}
+
+async function killUnit(machine: Machine, unit: string): Promise<void> {
   const init = machine.client(InitService);
   try {
     const { pid } = await init.getUnit({ name: unit });
-    const hostPid = running.hostPid(pid);
-    process.kill(hostPid, "SIGKILL");
-    return hostPid;
+    const found = machine.processes().find((each) => each.pid === pid);
+    if (pid === 0 || found === undefined) throw new AiosError("NOT_FOUND", `kill ${unit}: it has no process`);
+    process.kill(found.hostPid, "SIGKILL");
   } finally {
     init.close();
   }

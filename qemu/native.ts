@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";
 import { managementPort } from "#manifest";
 import { type Cgroup, makeCgroup } from "./cgroup.ts";
 import { Console, type End } from "./console.ts";
+import { type MachineProcess, processesOf } from "./native-processes.ts";
 import { connectHost, type HostLink } from "./network.ts";
 import { dieWithUs, type Started, startProcess } from "./process.ts";
 import type { NetworkSettings, Running } from "./running.ts";
@@ -25,8 +25,8 @@ export interface NativeOptions {
 
 /** The native lane's own: its processes are this host's, and can be seen and killed from here. */
 export interface RunningNative extends Running {
-  /** The host's pid of the process that has `pid` in the machine. Throws NOT_FOUND. */
-  hostPid(pid: number): number;
+  /** Every process of the machine, its init first. */
+  processes(): MachineProcess[];
 }
 
 /**
@@ -51,7 +51,7 @@ read -r _
 cd "$root"
 pivot_root . mnt/host
 cd /
-exec /bin/busybox sh -c 'umount -l /mnt/host && rmdir /mnt/host && exec /usr/sbin/aios-init' < /dev/null 3>&-
+exec /bin/busybox sh -c 'umount -l /mnt/host && rmdir /mnt/host && exec /usr/sbin/aios-init' 3>&-
 `;
 
 /** Joins the control group, so that it is the root of the machine's own. */
@@ -99,7 +99,7 @@ export async function startNative(options: NativeOptions): Promise<RunningNative
         kill(init);
         await gone;
       },
-      hostPid: (pid) => hostPid(init, pid),
+      processes: () => processesOf(init),
     };
   } catch (error) {
     child.kill("SIGKILL");
@@ -147,20 +147,4 @@ async function firstLine(report: Readable, gone: Promise<End>, console: Console)
     reason: console.tail().trim() || "its name spaces could not be made",
     next: "this needs unshare, mount and tmpfs on the host",
   });
-}
-
-/** Finds a process by its pid in the machine: same pid name space as the machine's init, innermost number of NSpid. */
-function hostPid(init: number, pid: number): number {
-  const space = readlinkSync(`/proc/${init}/ns/pid`);
-  for (const name of readdirSync("/proc")) {
-    if (!/^[0-9]+$/.test(name)) continue;
-    try {
-      if (readlinkSync(`/proc/${name}/ns/pid`) !== space) continue;
-      const numbers = /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1]?.split(/\s+/);
-      if (Number(numbers?.at(-1)) === pid) return Number(name);
-    } catch {
-      // it ended while we looked
-    }
-  }
-  throw new AiosError("NOT_FOUND", `find process ${pid} of the machine on this host: no such process; it has ended`);
 }

@@ -1,0 +1,14 @@
+import type { Accelerator } from "../accelerator.ts";
+import type { Images } from "../images.ts";
+import type { Measure } from "./row.ts";
+
+/** What a benchmark is given. */
+export interface BenchHost {
+  readonly repository: string;
+  readonly images: Images;
+  readonly accelerator: Accelerator;
+  readonly say: (line: string) => void;
+}
+
+/** A benchmark: measures, and gives back what it measured. */
+export type Bench = (host: BenchHost) => Promise<readonly Measure[]>;

@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { consoleLines, daemons } from "#manifest";
+import { type Lane, type Machine, startMachine } from "../machine.ts";
+import { type BootReport, bootReport } from "../report.ts";
+import type { Bench, BenchHost } from "./bench.ts";
+import { measureRebuild } from "./rebuild.ts";
+import type { Measure } from "./row.ts";
+
+const megabyte = 1_000_000;
+
+/** Autonomy with all eight agents, ms after kernel start: two cores, without KVM. */
+const autonomyBudgetMs: Readonly<Partial<Record<Lane, number>>> = { native: 3_000, qemu: 15_000 };
+const userlandBudgetMb = 450;
+const rootBudgetMb = 150;
+const rebuildBudgetMs = 10_000;
+const agentsBudget = 8;
+
+/** Boots measured after the first, of which the median counts. */
+const laterBoots: Readonly<Partial<Record<Lane, number>>> = { native: 5, qemu: 3 };
+
+const bootTimeoutMs = 240_000;
+
+/** Not counted as userland: what a model's and Chroma's size decides. */
+const modelOrChroma = /runtime-worker|chroma/i;
+
+/** The timeline of the native and the QEMU lane, memory, sizes and the time of a rebuild. */
+export const bootBench: Bench = async (host) => [
+  ...(await lane("native", host)),
+  ...(await lane("qemu", host)),
+  ...Object.entries(host.images.bytes).map(([name, bytes]) => ({
+    name: `image.${name}`,
+    value: bytes / megabyte,
+    unit: "MB" as const,
+    ...(name === "root.erofs" && { budget: rootBudgetMb }),
+  })),
+  { name: "image.rebuild_one_daemon", value: await measureRebuild(host), unit: "ms", budget: rebuildBudgetMs },
+];
+
+async function lane(which: Lane, host: BenchHost): Promise<Measure[]> {
+  const folder = mkdtempSync(join(tmpdir(), "aios-bench-"));
+  try {
+    const first = await boot(which, folder, host);
+    const later: Booted[] = [];
+    for (let count = laterBoots[which] ?? 0; count > 0; count--) later.push(await boot(which, folder, host));
+    const median =
+      later.sort((a, b) => a.report.autonomyMs - b.report.autonomyMs)[Math.floor(later.length / 2)] ?? first;
+    const budget = autonomyBudgetMs[which];
+    return [
+      { name: `${which}.first_boot.autonomy`, value: first.report.autonomyMs, unit: "ms", ...(budget && { budget }) },
+      { name: `${which}.autonomy`, value: median.report.autonomyMs, unit: "ms", ...(budget && { budget }) },
+      { name: `${which}.agents`, value: median.report.agents, unit: "count", budget: agentsBudget },
+      ...timeline(which, median.report),
+      ...median.memory,
+    ];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+interface Booted {
+  readonly report: BootReport;
+  readonly memory: readonly Measure[];
+}
+
+async function boot(which: Lane, folder: string, host: BenchHost): Promise<Booted> {
+  const { images, accelerator } = host;
+  const operatorFolder = join(folder, "operator");
+  const machine = await startMachine({ lane: which, images, folder, operatorFolder, accelerator });
+  try {
+    const line = await machine.waitFor(consoleLines.ready, bootTimeoutMs);
+    host.say(`bench: ${which}: ${line.text}`);
+    await machine.reached(bootTimeoutMs);
+    const memory = which === "native" ? userland(machine) : [];
+    const report = await bootReport(machine, {});
+    await machine.powerOff();
+    return { report, memory };
+  } catch (error) {
+    await machine.cut();
+    throw error;
+  }
+}
+
+function timeline(which: Lane, report: BootReport): Measure[] {
+  const ms = (name: string, value: number): Measure => ({ name: `${which}.${name}`, value, unit: "ms" });
+  return [
+    ms("first_javascript", report.firstJavascriptMs),
+    ...report.phases.map((phase) => ms(`phase.${phase.name}`, phase.ms)),
+    ...report.units.map((unit) => ms(`unit.${unit.name}.ready`, unit.readyMs)),
+    ...report.units.map(({ name, pssBytes }) => ({
+      name: `${which}.unit.${name}.pss`,
+      value: pssBytes / megabyte,
+      unit: "MB" as const,
+    })),
+  ];
+}
+
+/** Memory of every process of the machine, init and agents among them, as the host's kernel counts it. */
+function userland(machine: Machine): Measure[] {
+  const processes = machine.processes();
+  const counted = processes.filter(({ argv }) => !modelOrChroma.test(argv.join(" ")));
+  const sum = (list: typeof processes) => list.reduce((total, { pssBytes }) => total + pssBytes, 0) / megabyte;
+  return [
+    { name: "native.userland.pss", value: sum(counted), unit: "MB", budget: userlandBudgetMb },
+    { name: "native.userland.processes", value: counted.length, unit: "count", budget: daemons.length },
+    {
+      name: "native.model_and_chroma.pss",
+      value: sum(processes.filter((each) => !counted.includes(each))),
+      unit: "MB",
+    },
+  ];
+}

@@ -1,0 +1,38 @@
+/** One measured value. */
+export interface Measure {
+  /** Dotted, from the general to the particular: "native.autonomy". */
+  readonly name: string;
+  readonly value: number;
+  readonly unit: "ms" | "MB" | "count" | "per_s";
+  /** The most it may be (for "per_s" and "count": the least). */
+  readonly budget?: number;
+}
+
+/** A line of `npm run bench`: the form that holds for every benchmark. */
+export interface Row extends Measure {
+  readonly bench: string;
+  readonly ok?: boolean;
+  readonly commit: string;
+  readonly machine: string;
+}
+
+const atLeast: readonly Measure["unit"][] = ["count", "per_s"];
+
+/** A measure as a row. `ok` is there when a budget is. */
+export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
+  const rounded = Math.round(value * 10) / 10;
+  if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
+  const ok = atLeast.includes(unit) ? value >= budget : value <= budget;
+  return { bench, name, value: rounded, unit, budget, ok, commit, machine };
+}
+
+/** Rows as a table for a person. */
+export function tableOf(rows: readonly Row[]): string {
+  const width = Math.max(...rows.map(({ name }) => name.length));
+  return rows
+    .map(({ name, value, unit, budget, ok }) => {
+      const limit = budget === undefined ? "" : `  ${ok ? "ok" : "OVER"}, budget ${budget}`;
+      return `${name.padEnd(width)}  ${String(value).padStart(10)} ${unit.padEnd(5)}${limit}`;
+    })
+    .join("\n");
+}

@@ -1,0 +1,62 @@
+import { execFileSync } from "node:child_process";
+import { cpus, totalmem } from "node:os";
+import { resolve } from "node:path";
+import { messageOf } from "#lib/errors";
+import { imageSettings } from "../../image/image.ts";
+import { sayEvent } from "../../image/print.ts";
+import { type Accelerator, hostAccelerator } from "../accelerator.ts";
+import { buildImages } from "../images.ts";
+import type { Bench } from "./bench.ts";
+import { bootBench } from "./boot.ts";
+import { rowOf, tableOf } from "./row.ts";
+
+const benches: Readonly<Record<string, Bench>> = { boot: bootBench };
+
+const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
+
+  npm run bench -- NAME
+
+  boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+
+Examples:
+  npm run bench -- boot
+  npm run --silent bench -- boot > rows.jsonl
+`;
+
+async function main(name: string | undefined): Promise<number> {
+  if (name === undefined || name === "--help") {
+    console.log(help);
+    return name === undefined ? 2 : 0;
+  }
+  const bench = benches[name];
+  if (bench === undefined)
+    throw new Error(`bench ${name}: no such benchmark; there are ${Object.keys(benches).join(", ")}`);
+  const repository = resolve(import.meta.dirname, "../..");
+  const settings = imageSettings(process.env);
+  const say = (line: string) => console.error(line);
+  const images = await buildImages(settings, (event) => {
+    const line = sayEvent(event);
+    if (line !== undefined) say(line);
+  });
+  const accelerator = await hostAccelerator(settings.cache, Date.now());
+  const measures = await bench({ repository, images, accelerator, say });
+  const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
+    cwd: repository,
+    encoding: "utf8",
+  }).trim();
+  const rows = measures.map((measure) => rowOf(name, measure, commit, machineName(accelerator)));
+  for (const row of rows) console.log(JSON.stringify(row));
+  say(`\n${tableOf(rows)}`);
+  return rows.every(({ ok }) => ok !== false) ? 0 : 1;
+}
+
+/** "2 x AMD EPYC, 23 GiB, tcg" */
+function machineName(accelerator: Accelerator): string {
+  const model = cpus()[0]?.model.trim() ?? "unknown processor";
+  return `${cpus().length} x ${model}, ${Math.floor(totalmem() / 1024 ** 3)} GiB, ${accelerator}`;
+}
+
+process.exitCode = await main(process.argv[2]).catch((error: unknown) => {
+  console.error(messageOf(error));
+  return 1;
+});
