@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { effectiveConfig } from "#lib/config";
 import { runDaemon } from "#lib/daemon";
+import { effectiveConfig } from "#lib/effective";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { provisionedIdentity } from "./machine-identity.ts";

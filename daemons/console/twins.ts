@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
 import grpc from "@grpc/grpc-js";
 import { connect } from "#lib/client";
-import { ManualClock } from "#lib/clock";
+import { ManualClock, systemClock } from "#lib/clock";
 import { type Log, silentLog } from "#lib/log";
 import { createCa, issueCertificate, type KeyPair, type Role } from "#lib/pki";
 import { createServer, listen } from "#lib/server";
@@ -21,7 +21,7 @@ export interface Twin {
   close(): Promise<void>;
 }
 
-export const now = Date.now();
+export const now = systemClock.now();
 export const ca = createCa("operator", now);
 export const client = (role: Role, name: string = role, atMs = now, by = ca) =>
   issueCertificate(by, { kind: "client", name, role }, atMs);

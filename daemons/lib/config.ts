@@ -115,6 +115,8 @@ export const configSchema = Type.Object(
 
 export type Config = Static<typeof configSchema>;
 
+export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
+
 const ajv = new Ajv({ strict: true, verbose: true });
 
 /**
@@ -188,18 +190,6 @@ function lineOf(text: string, key: readonly string[]): number {
 /** The configuration in `file`. */
 export function readConfig(file: string): Config {
   return parseToml(configSchema, readFileSync(file, "utf8"), file);
-}
-
-/**
- * The configuration in effect, which init has merged and checked: kernel command line over data partition over image.
- * Daemons read this, never the TOML.
- */
-export function effectiveConfig(runFolder: string): Config {
-  return JSON.parse(readFileSync(effectiveConfigPath(runFolder), "utf8")) as Config;
-}
-
-export function effectiveConfigPath(runFolder: string): string {
-  return `${runFolder}/config.json`;
 }
 
 /** Milliseconds of a duration such as "5m". */
