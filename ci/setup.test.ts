@@ -82,7 +82,7 @@ describe("ci/setup", () => {
   });
 
   it("does nothing the second time, and installs again when the lock file is newer", () => {
-    for (const tool of ["qemu-system-x86_64", "mmdebstrap", "ip", "unshare", "git"]) command(tool);
+    for (const tool of ["qemu-system-x86_64", "mmdebstrap", "ip", "unshare", "mkfs.ext4", "git"]) command(tool);
     recorder("apt-get");
     command("id", "echo 0");
     command("env", 'while [ "$1" != apt-get ]; do shift; done; exec "$@"');

@@ -36,8 +36,8 @@ export interface MachineSpec {
   readonly append?: readonly string[];
   readonly memoryMiB?: number;
   readonly cpus?: number;
-  /** false = it has no data disk. */
-  readonly dataDisk?: boolean;
+  /** "none" = it has no data disk; a path = this file instead of its own: a disk, or in the native lane an ext4 image. */
+  readonly data?: "none" | string;
   /** false = no provisioning volume: it makes its own authority and waits for enrolment. */
   readonly provisioned?: boolean;
   /** true = the provisioning volume names no address and the machine asks DHCP. Native machines have no DHCP server. */
@@ -123,14 +123,14 @@ function filesFor(spec: MachineSpec, name: string, network: NetworkSettings | un
 }
 
 function startInSpaces(spec: MachineSpec, name: string): Promise<RunningNative> {
-  const data = join(spec.folder, "data");
+  const data = spec.data ?? join(spec.folder, "data");
   const provision = join(spec.folder, "provision");
-  if (spec.dataDisk !== false) mkdirSync(data, { recursive: true });
+  if (spec.data === undefined) mkdirSync(data, { recursive: true });
   rmSync(provision, { recursive: true, force: true });
   mkdirSync(provision, { mode: 0o700 });
   return startNative({
     root: spec.images.rootTree,
-    data: spec.dataDisk === false ? undefined : data,
+    data: data === "none" ? undefined : data,
     provision: spec.provisioned === false ? undefined : provision,
     prepare: (network) => {
       for (const [file, text] of Object.entries(filesFor(spec, name, network)))
@@ -171,12 +171,12 @@ const kernelOptions = [
   "quiet",
 ];
 
-function directBoot({ images, folder, append = [], dataDisk }: MachineSpec): BootOptions {
+function directBoot({ images, folder, append = [], data }: MachineSpec): BootOptions {
   return {
     boot: { kind: "kernel", kernel: images.kernel, cmdline: [...kernelOptions, ...append].join(" ") },
     drives: [
       { path: images.rootImage, serial: "aios-root", readOnly: true },
-      ...(dataDisk === false ? [] : [{ path: prepareDataDisk(folder), serial: "aios-data" }]),
+      ...(data === "none" ? [] : [{ path: data ?? prepareDataDisk(folder), serial: "aios-data" }]),
     ],
   };
 }

@@ -13,7 +13,7 @@ import type { NetworkSettings, Running } from "./running.ts";
 export interface NativeOptions {
   /** The unpacked root tree; it is never written to. */
   readonly root: string;
-  /** The folder that stands for the data partition; absent = the machine has none. */
+  /** The folder that stands for the data partition, or an image of its file system; absent = the machine has none. */
   readonly data: string | undefined;
   /** The folder that stands for the provisioning volume; absent = not provisioned. */
   readonly provision: string | undefined;
@@ -45,7 +45,11 @@ mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=0755,size=1m lane "$root/mnt"
 mkdir "$root/mnt/data" "$root/mnt/provision" "$root/mnt/host" "$root/mnt/aios"
-[ -z "$data" ] || mount --bind "$data" "$root/mnt/data"
+if [ -f "$data" ]; then
+  mount -o loop "$data" "$root/mnt/data"
+elif [ -n "$data" ]; then
+  mount --bind "$data" "$root/mnt/data"
+fi
 [ -z "$provision" ] || { mount --bind "$provision" "$root/mnt/provision"; mount -o remount,bind,ro "$root/mnt/provision"; }
 read -r _
 cd "$root"
