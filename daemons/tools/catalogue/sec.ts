@@ -1,0 +1,246 @@
+import { Type } from "typebox";
+import { AiosError } from "#lib/errors";
+import { capabilityText, parseCapability } from "../capability.ts";
+import type { Grants } from "../grants.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { defineTool, type Tool } from "../tool.ts";
+import { agentName, object, timestamp } from "./words.ts";
+
+/** How long a grant lasts unless it says otherwise, and at most, seconds. */
+const durationDefaultSeconds = 600;
+const durationMaxSeconds = 86_400;
+
+/** Calls that sec.audit tells unless asked for another number, and at most. */
+const auditDefault = 100;
+const auditMax = 500;
+
+/** JSON of calls in one answer, characters: as many calls as fit are told. */
+const auditLengthMax = 2_000_000;
+
+const reason = Type.String({ minLength: 1, maxLength: 1024, description: "why, for the ledger" });
+const taskId = Type.Optional(Type.String({ maxLength: 128, description: "the task that it is for" }));
+const capabilities = Type.Array(Type.String({ description: "namespace:action or namespace:action:resource glob" }), {
+  minItems: 1,
+  maxItems: 64,
+});
+
+export interface SecWorld {
+  readonly grants: Grants;
+  readonly ledger: Ledger;
+  /** The capabilities that exist, derived from the catalogue. */
+  table(): ReadonlyMap<string, { readonly hasResource: boolean }>;
+}
+
+export function secTools(world: SecWorld): readonly Tool[] {
+  return [grantTool(world), revokeTool(world), capabilitiesTool(world), auditTool(world), verifyTool(world)];
+}
+
+const grantTool = ({ grants, table }: SecWorld) =>
+  defineTool({
+    name: "sec.grant",
+    summary: "Grants capabilities to an agent for a while (ten minutes unless told otherwise).",
+    input: object({
+      agent_id: agentName,
+      capabilities,
+      reason,
+      duration_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: durationMaxSeconds })),
+      task_id: taskId,
+    }),
+    output: object({ granted: Type.Array(Type.String()), expires_at: timestamp }),
+    capabilities: ["sec:grant"],
+    callers: ["core", "operator"],
+    effect: "change",
+    undo: {
+      prepare: async () => ({}),
+      restore: async (_, { executionId }) => grants.undoGrant(executionId),
+    },
+    risk: "critical",
+    timeoutMs: 5_000,
+    idempotent: false,
+    confirmation: false,
+    run: ({ executionId, input }) => {
+      const granted = input.capabilities.map((text) => grantable(text, table()));
+      const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
+      const request = { executionId, agent: input.agent_id, reason: input.reason, taskId: input.task_id ?? "" };
+      return { granted, expires_at: grants.grant({ ...request, capabilities: granted, durationMs }) };
+    },
+  });
+
+const revokeTool = ({ grants }: SecWorld) =>
+  defineTool({
+    name: "sec.revoke",
+    summary: "Ends grants of an agent: those named, all of them (revoke_all), or those of one task (task_id).",
+    input: object({
+      agent_id: agentName,
+      capabilities: Type.Optional(capabilities),
+      revoke_all: Type.Optional(Type.Boolean()),
+      task_id: taskId,
+    }),
+    output: object({ revoked_count: Type.Integer() }),
+    capabilities: ["sec:grant"],
+    callers: ["core", "operator"],
+    effect: "change",
+    undo: {
+      prepare: async () => ({}),
+      restore: async (_, { executionId }) => grants.undoRevoke(executionId),
+    },
+    risk: "medium",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ executionId, input }) => {
+      const { agent_id: agent, task_id: taskId = "", revoke_all: all = false } = input;
+      if (input.capabilities === undefined && !all && taskId === "") throw nothingNamed(agent);
+      const named = all ? undefined : input.capabilities?.map((text) => normalized(text));
+      return { revoked_count: grants.revoke({ executionId, agent, taskId, capabilities: named }) };
+    },
+  });
+
+const capabilitiesTool = ({ grants }: SecWorld) =>
+  defineTool({
+    name: "sec.capabilities",
+    summary: "Lists the grants that an agent holds now.",
+    input: object({ agent_id: agentName }),
+    output: object({
+      capabilities: Type.Array(
+        object({
+          capability: Type.String(),
+          reason: Type.String(),
+          task_id: Type.String(),
+          granted_at: timestamp,
+          expires_at: timestamp,
+        }),
+      ),
+    }),
+    capabilities: ["sec:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ input }) => ({
+      capabilities: grants.held(input.agent_id).map(({ capability, reason, taskId, grantedAt, expiresAt }) => ({
+        capability,
+        reason,
+        task_id: taskId,
+        granted_at: grantedAt,
+        expires_at: expiresAt,
+      })),
+    }),
+  });
+
+const auditTool = ({ ledger }: SecWorld) =>
+  defineTool({
+    name: "sec.audit",
+    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool and time.",
+    input: object({
+      agent_id: Type.Optional(Type.String({ maxLength: 64, description: "the caller's name" })),
+      tool_name: Type.Optional(Type.String({ maxLength: 128 })),
+      since: Type.Optional(timestamp),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: auditMax })),
+    }),
+    output: object({
+      entries: Type.Array(
+        object({
+          sequence: Type.Integer(),
+          at: timestamp,
+          execution_id: Type.String(),
+          caller_kind: Type.String(),
+          caller: Type.String(),
+          on_behalf_of: Type.String(),
+          tool: Type.String(),
+          task_id: Type.String(),
+          reason: Type.String(),
+          state: Type.Enum(["open", "done", "failed", "refused"]),
+          input: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          output: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          error: Type.String(),
+          duration_ms: Type.Union([Type.Integer(), Type.Null()]),
+        }),
+      ),
+      total: Type.Integer({ description: "calls that fit, also those not listed" }),
+    }),
+    capabilities: ["sec:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 30_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ input }) => {
+      const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
+      const { calls, total } = ledger.audit({ caller, tool, since, limit });
+      let length = 0;
+      const entries = calls
+        .map(({ executionId, callerKind, onBehalfOf, taskId, durationMs, ...call }) => ({
+          ...call,
+          execution_id: executionId,
+          caller_kind: callerKind,
+          on_behalf_of: onBehalfOf,
+          task_id: taskId,
+          duration_ms: durationMs,
+        }))
+        .filter((entry) => {
+          length += JSON.stringify(entry).length;
+          return length <= auditLengthMax;
+        });
+      return { entries, total };
+    },
+  });
+
+const verifyTool = ({ ledger }: SecWorld) =>
+  defineTool({
+    name: "sec.verify_ledger",
+    summary: "Follows the ledger's hash chain to its signed head and says what was edited, deleted, moved or cut off.",
+    input: object({}),
+    output: object({
+      valid: Type.Boolean(),
+      entries: Type.Integer(),
+      head: Type.String({ description: "hash of the signed head, hexadecimal" }),
+      problems: Type.Array(Type.String()),
+    }),
+    capabilities: ["sec:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 300_000,
+    idempotent: true,
+    confirmation: false,
+    run: async ({ signal }) => {
+      const { valid, entries, head, problems } = await ledger.verify(signal);
+      return { valid, entries, head: head.hash, problems: [...problems] };
+    },
+  });
+
+/** A capability as it is granted: one that some tool needs, its resource said and spelled as resolved paths are. */
+function grantable(text: string, table: ReturnType<SecWorld["table"]>): string {
+  const { namespace, action, resource } = parseCapability(text);
+  const known = table.get(`${namespace}:${action}`);
+  const refuse = (reason: string, next: string) =>
+    new AiosError("INVALID_ARGUMENT", { act: "grant", object: JSON.stringify(text), reason, next });
+  if (known === undefined) throw refuse("no tool needs it", `there are ${[...table.keys()].sort().join(", ")}`);
+  if (known.hasResource && resource === undefined) {
+    throw refuse("it says nothing of what for", `grant ${namespace}:${action}:/folder/**, or :/** for everything`);
+  }
+  if (!known.hasResource && resource !== undefined) throw refuse("it has no resource", `grant ${namespace}:${action}`);
+  if (resource?.split("/").includes("..")) throw refuse('a resource cannot hold ".."', "give the path it leads to");
+  return normalized(text);
+}
+
+/** Without doubled slashes, "." parts and a slash at the end: resolved paths have none. */
+function normalized(text: string): string {
+  const { resource, ...fixed } = parseCapability(text);
+  if (!resource?.startsWith("/")) return text;
+  const parts = resource.split("/").filter((part) => part !== "" && part !== ".");
+  return capabilityText({ ...fixed, resource: `/${parts.join("/")}` });
+}
+
+function nothingNamed(agent: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "revoke grants of",
+    object: agent,
+    reason: "it does not say which",
+    next: "give capabilities, task_id or revoke_all",
+  });
+}

@@ -1,0 +1,41 @@
+import { type TProperties, Type } from "typebox";
+import { AiosError, errnoOf } from "#lib/errors";
+
+/** Words that tools of several namespaces are described with. */
+
+/** An object with these fields and no others. */
+export const object = <Properties extends TProperties>(properties: Properties) =>
+  Type.Object(properties, { additionalProperties: false });
+
+export const absolutePath = Type.String({ minLength: 1, maxLength: 4096, description: "an absolute path" });
+
+export const agentName = Type.String({ pattern: "^[a-z][a-z0-9-]{0,31}$", description: "an agent's name" });
+
+export const timestamp = Type.Integer({ minimum: 0, description: "milliseconds since the epoch" });
+
+const causes: Readonly<Record<string, string>> = {
+  ENOENT: "it does not exist",
+  ENOTDIR: "a part of the path is not a folder",
+  EISDIR: "it is a folder",
+  EACCES: "access is denied",
+  EPERM: "the system does not allow it",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the quota is used up",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "it is a symbolic link now",
+  EFBIG: "it would be too large",
+  EMFILE: "too many files are open",
+};
+
+/** Runs `work`; a system error becomes one that names the act and the object, without descriptors or stacks. */
+export async function named<T>(act: string, object: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = errnoOf(error);
+    if (error instanceof AiosError || code === undefined) throw error;
+    const reason = causes[code] === undefined ? code : `${causes[code]} (${code})`;
+    throw new AiosError("FAILED_PRECONDITION", { act, object, reason }, { cause: error });
+  }
+}

@@ -1,0 +1,196 @@
+import { hash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
+import { AiosError, errnoOf } from "#lib/errors";
+import {
+  hold,
+  makeFolders,
+  type Ownership,
+  openHeld,
+  putFile,
+  readHeld,
+  removeFile,
+  removeFolders,
+  standing,
+} from "../handles.ts";
+import type { ResolvedPath } from "../paths.ts";
+import type { Undo } from "../tool.ts";
+import { type Backups, backupSizeMaxBytes } from "../undo.ts";
+import { named } from "./words.ts";
+
+/** The largest content of a file that is read or written whole, bytes: what was written can be read back. */
+export const contentMaxBytes = 1024 * 1024;
+
+/** What a new file is: the daemon's umask keeps others from writing it, not from reading. */
+const newFile = { mode: 0o644, uid: 0, gid: 0 };
+
+/** What is needed to take a write back. */
+interface WritePlan {
+  readonly path: string;
+  /** The folder that stood before, and the names of those to be made below it. */
+  readonly folder: string;
+  readonly madeFolders: readonly string[];
+  /** SHA-256 of what is written: a file that holds something else by now is not touched. */
+  readonly written: string;
+  /** The file that stood before; its content is the backup "content". */
+  readonly before?: ({ readonly sha256: string } & Ownership) | undefined;
+}
+
+const backupName = "content";
+
+/** Writes a file through the folder that was resolved, whole or not at all. */
+export async function writeFile(
+  path: ResolvedPath,
+  content: Buffer,
+  executionId: string,
+): Promise<{ bytes_written: number }> {
+  checkSize(path.path, content);
+  const made = path.names.slice(0, -1);
+  const name = fileName(path);
+  const folder = await makeFolders(path.folder, made);
+  try {
+    const before = await standing(folder, name);
+    if (before !== undefined && !before.isFile) throw notAFile(path.path);
+    await putFile(folder, name, temporaryName(executionId), content, before ?? owned(newFile));
+    return { bytes_written: content.length };
+  } catch (error) {
+    await removeFolders(path.folder, made);
+    throw error;
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Restores the file that stood before, or removes the new one and the folders made for it. */
+export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }, WritePlan> = {
+  prepare: ({ input, resources: { path } }, backups) =>
+    named("back up", path.path, async () => {
+      const content = Buffer.from(input.content);
+      checkSize(path.path, content);
+      const plan = {
+        path: path.path,
+        folder: path.folder,
+        madeFolders: path.names.slice(0, -1),
+        written: hash("sha256", content),
+      };
+      const before = await backUp(path.path, backups);
+      return before === undefined ? plan : { ...plan, before };
+    }),
+  restore: (plan, { executionId, backups }) =>
+    named("restore", plan.path, async () => {
+      const now = await contentHash(plan.path);
+      if (now === plan.before?.sha256) return removeFolders(plan.folder, plan.madeFolders);
+      if (now !== undefined && now !== plan.written) throw changedSince(plan.path);
+      if (plan.before === undefined) await removeFrom(plan.path);
+      else await putBack(plan.path, plan.before, executionId, await backups.open(backupName));
+      await removeFolders(plan.folder, plan.madeFolders);
+    }),
+  settle: (plan, { executionId }) =>
+    named("tidy", plan.path, async () => {
+      const folder = await holdIfThere(dirname(plan.path));
+      if (folder === undefined) return;
+      try {
+        await removeFile(folder, temporaryName(executionId));
+      } finally {
+        await folder.close();
+      }
+    }),
+};
+
+/** Backs up the file at `path`. Looked at now, not at the gate: another call may have written it while this one waited. */
+async function backUp(path: string, backups: Backups): Promise<WritePlan["before"]> {
+  const held = await holdIfThere(path);
+  if (held === undefined) return undefined;
+  try {
+    const file = await openHeld(held, path);
+    try {
+      const { mode, uid, gid } = await file.stat();
+      return { sha256: await backups.save(backupName, file, path), mode: mode & 0o7777, uid, gid };
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await held.close();
+  }
+}
+
+async function putBack(
+  path: string,
+  before: NonNullable<WritePlan["before"]>,
+  executionId: string,
+  backup: FileHandle,
+): Promise<void> {
+  const folder = await hold(dirname(path));
+  try {
+    await putFile(folder, path.slice(path.lastIndexOf("/") + 1), temporaryName(executionId), backup, before);
+  } finally {
+    await backup.close();
+    await folder.close();
+  }
+}
+
+async function removeFrom(path: string): Promise<void> {
+  const folder = await holdIfThere(dirname(path));
+  if (folder === undefined) return;
+  try {
+    await removeFile(folder, path.slice(path.lastIndexOf("/") + 1));
+  } finally {
+    await folder.close();
+  }
+}
+
+/** SHA-256 of a file's content; undefined when there is none. */
+async function contentHash(path: string): Promise<string | undefined> {
+  const held = await holdIfThere(path);
+  if (held === undefined) return undefined;
+  try {
+    return hash("sha256", await readHeld(held, path, backupSizeMaxBytes));
+  } finally {
+    await held.close();
+  }
+}
+
+async function holdIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await hold(path);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** A new file belongs to who runs the daemon: root on the machine. */
+function owned(file: typeof newFile) {
+  return { ...file, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+}
+
+/** Known from the execution, so that it can be cleared away after a crash. */
+const temporaryName = (executionId: string) => `.aios-${executionId}`;
+
+function fileName({ path, names }: ResolvedPath): string {
+  const name = names.at(-1);
+  if (name === undefined) throw notAFile(path);
+  return name;
+}
+
+function checkSize(path: string, content: Buffer): void {
+  if (content.length <= contentMaxBytes) return;
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "write",
+    object: path,
+    reason: `${content.length} bytes, and at most ${contentMaxBytes} are written at once`,
+  });
+}
+
+function notAFile(path: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", { act: "write", object: path, reason: "it is not a regular file" });
+}
+
+function changedSince(path: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "restore",
+    object: path,
+    reason: "it was changed again since",
+    next: "roll back the later change first",
+  });
+}

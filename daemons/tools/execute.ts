@@ -1,0 +1,132 @@
+import type { Clock } from "#lib/clock";
+import { AiosError, errnoOf } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import { correlationId, type Log } from "#lib/log";
+import type { Identity } from "#lib/service";
+import { withDeadline } from "./deadline.ts";
+import type { Admitted, Gate, Request } from "./gate.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import type { Locks } from "./locks.ts";
+import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
+import { Seats } from "./seats.ts";
+import type { AnyCall } from "./tool.ts";
+import type { Undos } from "./undo.ts";
+import type { Validation } from "./validation.ts";
+
+export interface Executed extends Result {
+  readonly executionId: string;
+  /** An undo is prepared. */
+  readonly reversible: boolean;
+}
+
+export interface Executor {
+  /**
+   * Carries out one call. Throws what is refused before anything was done (INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+   * RESOURCE_EXHAUSTED); what fails after that is told in the result.
+   */
+  execute(request: Request, caller: Identity, signal: AbortSignal): Promise<Executed>;
+}
+
+export interface Parts {
+  readonly gate: Gate;
+  readonly ledger: Ledger;
+  readonly undos: Undos;
+  readonly locks: Locks;
+  readonly validation: Validation;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function openExecutor(parts: Parts): Executor {
+  const seats = new Seats();
+  return {
+    execute: (request, caller, signal) => seats.during(caller, () => execute(parts, request, caller, signal)),
+  };
+}
+
+/** The whole way of a call. */
+async function execute(parts: Parts, request: Request, caller: Identity, signal: AbortSignal): Promise<Executed> {
+  const executionId = uuidv7(parts.clock.now());
+  const call = await admit(parts, request, caller, executionId);
+  const facts = factsOf(request, caller, executionId, JSON.stringify(call.input));
+  await parts.ledger.append(intent(facts));
+  const result = await act(parts, call, executionId, signal);
+  await conclude(parts.ledger, facts, result);
+  return { ...result, executionId, reversible: parts.undos.find(executionId) !== undefined };
+}
+
+/** Passes the gate; a denial is written down before it is told. */
+async function admit(parts: Parts, request: Request, caller: Identity, executionId: string): Promise<Admitted> {
+  try {
+    return await parts.gate.admit(request, caller);
+  } catch (error) {
+    if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
+      const input = Buffer.from(request.inputJson).toString("utf8");
+      await parts.ledger.append(refusal(factsOf(request, caller, executionId, input), error.message));
+    }
+    throw error;
+  }
+}
+
+function factsOf(request: Request, caller: Identity, executionId: string, input: string): Facts {
+  const { agentId, tool, taskId, reason } = request;
+  return { executionId, caller, agentId, tool, taskId, reason, input };
+}
+
+/** Prepares the undo, runs the tool within its time and checks what it gives back. */
+async function act(parts: Parts, call: Admitted, executionId: string, signal: AbortSignal): Promise<Result> {
+  const { clock, locks, validation } = parts;
+  const { tool } = call;
+  const started = clock.monotonic();
+  const duration = () => Math.round(clock.monotonic() - started);
+  try {
+    const output = await withDeadline(clock, tool.timeoutMs, signal, (stop) =>
+      locks.run(call.locks, async () => {
+        const { caller, input, resources } = call;
+        const given = { executionId, caller, input, resources, signal: stop } as unknown as AnyCall;
+        stop.throwIfAborted();
+        await prepareUndo(parts.undos, call, given);
+        stop.throwIfAborted();
+        return tool.run(given);
+      }),
+    );
+    return { success: true, output: await validation.output(tool, output), error: "", durationMs: duration() };
+  } catch (error) {
+    return { success: false, output: "", error: tellable(error, tool.name, parts.log), durationMs: duration() };
+  }
+}
+
+async function prepareUndo(undos: Undos, { tool, needs, locks }: Admitted, given: AnyCall): Promise<void> {
+  if (tool.undo === undefined) return;
+  const { executionId } = given;
+  const plan = await tool.undo.prepare(given, undos.backups(executionId));
+  await undos.keep({ executionId, tool: tool.name, needs, locks, plan });
+}
+
+/** Writes the outcome down. The act is done by now: when that fails the caller hears of both. */
+export async function conclude(ledger: Ledger, facts: Facts, result: Result): Promise<void> {
+  try {
+    await ledger.append(outcome(facts, result));
+  } catch (error) {
+    const done = result.success ? "was done" : `failed (${result.error})`;
+    throw new AiosError(
+      "RESOURCE_EXHAUSTED",
+      {
+        act: "record the outcome of",
+        object: `${facts.tool}, execution ${facts.executionId}`,
+        reason: `it ${done}, but the ledger cannot be written`,
+        next: "free space on the data partition; at its next start the daemon closes the execution as interrupted",
+      },
+      { cause: error },
+    );
+  }
+}
+
+/** What the caller is told of a failure. What is not meant to be told goes to the log. */
+export function tellable(error: unknown, tool: string, log: Log): string {
+  if (error instanceof AiosError && error.code !== "INTERNAL") return error.message;
+  log.error("tool failed", { tool, error });
+  const code = errnoOf(error);
+  if (code !== undefined) return `${tool}: ${code}`;
+  return `${tool}: internal error; look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
+}

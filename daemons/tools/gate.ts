@@ -1,0 +1,124 @@
+import { AiosError } from "#lib/errors";
+import type { Identity } from "#lib/service";
+import { type Capability, capabilityText, fillTemplate } from "./capability.ts";
+import type { Grants } from "./grants.ts";
+import { resolvePath } from "./paths.ts";
+import type { Registry } from "./registry.ts";
+import type { Reserved } from "./reserved.ts";
+import type { ResourceKind, ResourceKinds, Tool } from "./tool.ts";
+import type { Json, Validation } from "./validation.ts";
+
+/** What a caller asks for, as it came in. */
+export interface Request {
+  readonly tool: string;
+  /** Empty, or for agents their own name; from core daemons and operators a remark for the ledger. */
+  readonly agentId: string;
+  readonly taskId: string;
+  readonly inputJson: Uint8Array;
+  readonly reason: string;
+}
+
+/** A call that passed the gate. */
+export interface Admitted {
+  readonly tool: Tool;
+  readonly caller: Identity;
+  readonly input: Json;
+  readonly resources: Readonly<Record<string, ResourceKinds[ResourceKind]>>;
+  /** The capabilities it needs, resources resolved. */
+  readonly needs: readonly string[];
+  /** What it holds while it changes things. */
+  readonly locks: readonly string[];
+}
+
+export interface Gate {
+  /** identify → find → validate input → resolve → capabilities. Throws what the caller is told. */
+  admit(request: Request, caller: Identity): Promise<Admitted>;
+}
+
+export interface GateParts {
+  readonly registry: Registry;
+  readonly validation: Validation;
+  readonly grants: Grants;
+  readonly reserved: Reserved;
+}
+
+/** Characters that the words of a request have at most. */
+const lengthMax = { tool: 128, agentId: 64, taskId: 128, reason: 1024 } as const;
+
+export function openGate({ registry, validation, grants, reserved }: GateParts): Gate {
+  return {
+    admit: async (request, caller) => {
+      identify(request, caller);
+      const tool = registry.find(request.tool);
+      const input = await validation.input(tool, request.inputJson);
+      const resources = await resolve(tool, input);
+      const needs = tool.capabilities.map((template) =>
+        fillTemplate(template, (field) => named(field, input, resources)),
+      );
+      permitKind(tool, caller);
+      if (caller.kind === "agent") permitAgent(tool, caller.name, needs, resources, grants);
+      for (const { path } of Object.values(resources)) reserved(path, tool.effect, caller);
+      const locks = tool.effect === "change" ? Object.values(resources).map(({ path }) => `path ${path}`) : [];
+      return { tool, caller, input, resources, needs: needs.map(capabilityText), locks: [...new Set(locks)].sort() };
+    },
+  };
+}
+
+/** The socket says who calls; a message that says otherwise is refused. */
+function identify(request: Request, caller: Identity): void {
+  for (const [word, most] of Object.entries(lengthMax) as [keyof typeof lengthMax, number][]) {
+    if (request[word].length > most) {
+      throw new AiosError("INVALID_ARGUMENT", `execute: ${word} is longer than ${most} characters; shorten it`);
+    }
+  }
+  if (caller.kind !== "agent" || request.agentId === "" || request.agentId === caller.name) return;
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "execute",
+    object: request.tool,
+    reason: `agent_id says ${JSON.stringify(request.agentId)}, and this is the socket of ${caller.name}`,
+    next: "leave agent_id empty",
+  });
+}
+
+async function resolve(tool: Tool, input: Json): Promise<Admitted["resources"]> {
+  const resolved = Object.entries(tool.resources)
+    .filter(([field]) => input[field] !== undefined)
+    .map(async ([field, kind]) => [field, await resolvers[kind](String(input[field]))] as const);
+  return Object.fromEntries(await Promise.all(resolved));
+}
+
+/** How each kind of resource is resolved. */
+const resolvers: { readonly [Kind in ResourceKind]: (value: string) => Promise<ResourceKinds[Kind]> } = {
+  path: resolvePath,
+};
+
+function named(field: string, input: Json, resources: Admitted["resources"]): string {
+  return resources[field]?.path ?? String(input[field] ?? "");
+}
+
+function permitKind(tool: Tool, caller: Identity): void {
+  if (tool.callers.includes(caller.kind)) return;
+  throw denied(tool, `${caller.kind}s may not call it`, `it is for ${tool.callers.join(" and ")}`);
+}
+
+function permitAgent(
+  tool: Tool,
+  agent: string,
+  needs: readonly Capability[],
+  resources: Admitted["resources"],
+  grants: Grants,
+): void {
+  const lacking = needs.find((needed) => !grants.permits(agent, needed));
+  if (lacking === undefined) return;
+  // Where a link leads is not told to who may not follow it.
+  const led = Object.values(resources).find(({ given, path }) => given !== path);
+  const reason =
+    led === undefined
+      ? `${agent} holds no grant of ${capabilityText(lacking)}`
+      : `${agent} holds no grant for where ${JSON.stringify(led.given)} really leads`;
+  throw denied(tool, reason, "the orchestrator grants what a task needs");
+}
+
+function denied(tool: Tool, reason: string, next: string): AiosError {
+  return new AiosError("PERMISSION_DENIED", { act: "execute", object: tool.name, reason, next });
+}

@@ -1,0 +1,154 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import type { Sqlite } from "#lib/sqlite";
+import { type Capability, covers, parseCapability } from "./capability.ts";
+
+/** Grants an agent may hold at once. */
+const grantsMax = 256;
+
+/** Grants that ended are kept this long for whoever asks, and for undoing a revocation. */
+const keptMs = 7 * 86_400_000;
+
+export interface Grant {
+  readonly agent: string;
+  readonly capability: string;
+  readonly reason: string;
+  /** Empty when the grant is for no task. */
+  readonly taskId: string;
+  /** Milliseconds since the epoch, as `expiresAt`. */
+  readonly grantedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface Request {
+  readonly executionId: string;
+  readonly agent: string;
+  readonly capabilities: readonly string[];
+  readonly reason: string;
+  readonly taskId: string;
+  readonly durationMs: number;
+}
+
+/** Which grants to end: those of the agent, of one task or (empty) of any, for these capabilities or (undefined) all. */
+export interface Revocation {
+  readonly executionId: string;
+  readonly agent: string;
+  readonly capabilities: readonly string[] | undefined;
+  readonly taskId: string;
+}
+
+/** Who may do what: nothing that was not granted, and nothing whose time is over. SQLite is the record, memory the index. */
+export interface Grants {
+  /** Whether grants of `agent` that are in force cover `needed`. */
+  permits(agent: string, needed: Capability): boolean;
+  held(agent: string): Grant[];
+  /** Adds grants, durably. Returns when they end. */
+  grant(request: Request): number;
+  /** Ends grants, durably. Returns how many. */
+  revoke(revocation: Revocation): number;
+  /** Takes back what an execution granted. */
+  undoGrant(executionId: string): void;
+  /** Puts back in force what an execution revoked, as far as its time is not over. */
+  undoRevoke(executionId: string): void;
+}
+
+interface Row extends Grant {
+  readonly id: number;
+  readonly executionId: string;
+}
+
+interface Active extends Row {
+  readonly parsed: Capability;
+  /** On the monotonic clock: setting the clock back does not prolong a grant. */
+  readonly endsAt: number;
+}
+
+export function openGrants(database: Sqlite, clock: Clock): Grants {
+  const insert = database.prepare<[Omit<Row, "id">], void>(
+    `INSERT INTO capability_grant (executionId, agent, capability, reason, taskId, grantedAt, expiresAt)
+     VALUES (@executionId, @agent, @capability, @reason, @taskId, @grantedAt, @expiresAt)`,
+  );
+  const inForce = database.prepare<[number, number], Row>(
+    "SELECT * FROM capability_grant WHERE revokedBy IS NULL AND grantedAt <= ? AND expiresAt > ?",
+  );
+  const revokedBy = database.prepare<[string], Row>("SELECT * FROM capability_grant WHERE revokedBy = ?");
+  const setRevoked = database.prepare("UPDATE capability_grant SET revokedBy = ? WHERE id = ?");
+  const clearRevoked = database.prepare("UPDATE capability_grant SET revokedBy = NULL WHERE revokedBy = ?");
+  const forget = database.prepare("DELETE FROM capability_grant WHERE expiresAt < ?");
+
+  let active: Active[] = [];
+  const add = (row: Row) => {
+    const leftMs = row.expiresAt - Math.max(clock.now(), row.grantedAt);
+    active.push({ ...row, parsed: parseCapability(row.capability), endsAt: clock.monotonic() + leftMs });
+  };
+  const current = (agent: string) => {
+    active = active.filter(({ endsAt }) => endsAt > clock.monotonic());
+    return active.filter((grant) => grant.agent === agent);
+  };
+  const end = database.transaction((ending: readonly Active[], by: string) => {
+    for (const { id } of ending) setRevoked.run(by, id);
+  });
+  const endAll = (ending: readonly Active[], by: string): number => {
+    end(ending, by);
+    active = active.filter((grant) => !ending.includes(grant));
+    return ending.length;
+  };
+  const insertAll = database.transaction((rows: readonly Omit<Row, "id">[]): Row[] =>
+    rows.map((row) => ({ ...row, id: Number(insert.run(row).lastInsertRowid) })),
+  );
+
+  forget.run(clock.now() - keptMs);
+  for (const row of inForce.all(clock.now(), clock.now())) add(row);
+
+  return {
+    permits: (agent, needed) => current(agent).some(({ parsed }) => covers(parsed, needed)),
+    held: (agent) =>
+      current(agent).map(({ capability, reason, taskId, grantedAt, expiresAt }) => ({
+        agent,
+        capability,
+        reason,
+        taskId,
+        grantedAt,
+        expiresAt,
+      })),
+    grant: ({ capabilities, durationMs, ...request }) => {
+      if (current(request.agent).length + capabilities.length > grantsMax) throw full(request.agent);
+      const grantedAt = clock.now();
+      const expiresAt = grantedAt + durationMs;
+      for (const row of insertAll(
+        capabilities.map((capability) => ({ ...request, capability, grantedAt, expiresAt })),
+      )) {
+        add(row);
+      }
+      return expiresAt;
+    },
+    revoke: ({ executionId, agent, capabilities, taskId }) => {
+      const ending = current(agent).filter(
+        (grant) =>
+          (taskId === "" || grant.taskId === taskId) &&
+          (capabilities === undefined || capabilities.includes(grant.capability)),
+      );
+      return endAll(ending, executionId);
+    },
+    undoGrant: (executionId) => {
+      endAll(
+        active.filter((grant) => grant.executionId === executionId),
+        executionId,
+      );
+    },
+    undoRevoke: (executionId) => {
+      const back = revokedBy.all(executionId).filter(({ expiresAt }) => expiresAt > clock.now());
+      clearRevoked.run(executionId);
+      for (const row of back) add(row);
+    },
+  };
+}
+
+function full(agent: string): AiosError {
+  return new AiosError("RESOURCE_EXHAUSTED", {
+    act: "grant capabilities to",
+    object: agent,
+    reason: `it would hold more than ${grantsMax} at once`,
+    next: "revoke those it no longer needs",
+  });
+}

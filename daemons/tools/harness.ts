@@ -1,0 +1,120 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { connect } from "#lib/client";
+import { type Clock, systemClock } from "#lib/clock";
+import { silentLog } from "#lib/log";
+import { createServer, listen } from "#lib/server";
+import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
+import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
+import type { Units } from "./catalogue/service.ts";
+import { toolsService } from "./service.ts";
+import { openTools } from "./tools.ts";
+
+/** For tests: the tools behind real sockets, the core's and those of agents, over a folder that outlives a restart. */
+export interface Machine {
+  readonly folder: string;
+  /** A client at the core's socket. */
+  readonly core: Caller;
+  /** A client at an agent's socket. */
+  agent(name: string): Caller;
+  /** A client at a socket whose peers are an operator, as those calls are that the console passes on. */
+  readonly operator: Caller;
+  /** Ends the daemon in order and starts it again. */
+  restart(): Promise<void>;
+  close(): void;
+}
+
+export interface Caller {
+  readonly raw: Client<typeof ToolRegistryService>;
+  /** Calls a tool; the answer with its output parsed. */
+  call(tool: string, input?: unknown, more?: Partial<ExecuteRequest>): Promise<Answer>;
+}
+
+export type Answer = Omit<ExecuteResponse, "outputJson"> & {
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever a tool gave back
+  readonly output: any;
+};
+
+/** An init that cannot be reached. */
+const noInit: Units = {
+  listUnits: () => Promise.reject(new Error("init was not expected to be called")),
+  getUnit: () => Promise.reject(new Error("init was not expected to be called")),
+};
+
+const agents = ["system", "task"];
+
+export async function startMachine({
+  clock = systemClock,
+  init = noInit,
+}: {
+  clock?: Clock;
+  init?: Units;
+} = {}): Promise<Machine> {
+  const folder = realpathSync(mkdtempSync("/tmp/aios-tools-"));
+  const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
+  for (const path of [paths.state, paths.etc, ...agents.map((agent) => `${paths.run}/agents/${agent}`)]) {
+    mkdirSync(path, { recursive: true });
+  }
+  const start = async () => {
+    const tools = await openTools({ paths, init, clock, log: silentLog });
+    const service = toolsService(tools);
+    const servers = await Promise.all([
+      serve(service, `${paths.run}/tools.sock`, coreIdentity),
+      serve(service, `${paths.run}/operator.sock`, { kind: "operator", name: "alice" }),
+      ...agents.map((name) => serve(service, `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
+    ]);
+    return () => {
+      for (const server of servers) server.forceShutdown();
+      tools.close();
+    };
+  };
+  let stop = await start();
+  const callers = new Map<string, Caller>();
+  const at = (socket: string): Caller => {
+    const caller = callers.get(socket) ?? callerAt(socket);
+    callers.set(socket, caller);
+    return caller;
+  };
+  return {
+    folder,
+    get core() {
+      return at(`${paths.run}/tools.sock`);
+    },
+    get operator() {
+      return at(`${paths.run}/operator.sock`);
+    },
+    agent: (name) => at(`${paths.run}/agents/${name}/tools.sock`),
+    restart: async () => {
+      stop();
+      stop = await start();
+    },
+    close: () => {
+      for (const { raw } of callers.values()) raw.close();
+      stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function serve(service: Service, path: string, identity: Identity) {
+  const server = createServer([service], (call) => identify(identity, call.metadata), silentLog);
+  await listen(server, { path, identity, mode: 0o600 });
+  return server;
+}
+
+function callerAt(socket: string): Caller {
+  const raw = connect(ToolRegistryService, `unix:${socket}`);
+  return {
+    raw,
+    call: async (tool, input = {}, more = {}) =>
+      answerOf(await raw.execute(requestOf(tool, input, more), { timeoutMs: 15_000 })),
+  };
+}
+
+export function requestOf(tool: string, input: unknown, more: Partial<ExecuteRequest> = {}): ExecuteRequest {
+  const inputJson = Buffer.isBuffer(input) ? input : Buffer.from(JSON.stringify(input));
+  return ExecuteRequest.fromPartial({ toolName: tool, inputJson, reason: "a test", ...more });
+}
+
+export function answerOf({ outputJson, ...answer }: ExecuteResponse): Answer {
+  return { ...answer, output: outputJson.length === 0 ? undefined : JSON.parse(outputJson.toString()) };
+}

@@ -1,0 +1,59 @@
+import type { Sqlite } from "#lib/sqlite";
+import type { Entry } from "./entry.ts";
+
+/** What to look for; empty text and 0 mean any. */
+export interface AuditFilter {
+  readonly caller: string;
+  readonly tool: string;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  readonly limit: number;
+}
+
+/** A call as the ledger has it: its intent (or refusal), with its outcome where there is one. */
+export interface AuditedCall
+  extends Pick<
+    Entry,
+    "sequence" | "at" | "executionId" | "callerKind" | "caller" | "onBehalfOf" | "tool" | "taskId" | "reason" | "input"
+  > {
+  readonly state: "open" | "done" | "failed" | "refused";
+  readonly output: string;
+  readonly error: string;
+  readonly durationMs: number | null;
+}
+
+export interface Audit {
+  /** The newest first. */
+  readonly calls: readonly AuditedCall[];
+  /** How many fit the filter; counting stops at {@link totalMax}. */
+  readonly total: number;
+}
+
+export const totalMax = 100_000;
+
+const columns = `call.sequence, call.at, call.executionId, call.callerKind, call.caller, call.onBehalfOf, call.tool,
+  call.taskId, call.reason, call.input,
+  CASE WHEN call.kind = 'refusal' THEN 'refused' WHEN outcome.success = 1 THEN 'done'
+       WHEN outcome.success = 0 THEN 'failed' ELSE 'open' END AS state,
+  coalesce(outcome.output, '') AS output, coalesce(outcome.error, call.error) AS error, outcome.durationMs AS durationMs`;
+
+const outcome = `LEFT JOIN entry AS outcome
+  ON call.kind = 'intent' AND outcome.executionId = call.executionId AND outcome.kind = 'outcome'`;
+
+/** Finds calls in the ledger. One statement for each set of filters, so that each has its index. */
+export function auditQuery(database: Sqlite): (filter: AuditFilter) => Audit {
+  return (filter) => {
+    const where = [
+      "WHERE call.kind IN ('intent', 'refusal') AND call.at >= @since",
+      ...(filter.caller === "" ? [] : ["AND call.caller = @caller"]),
+      ...(filter.tool === "" ? [] : ["AND call.tool = @tool"]),
+    ].join(" ");
+    const count = database.prepare<[AuditFilter], { total: number }>(
+      `SELECT count(*) AS total FROM (SELECT 1 FROM entry AS call ${where} LIMIT ${totalMax})`,
+    );
+    const calls = database.prepare<[AuditFilter], AuditedCall>(
+      `SELECT ${columns} FROM entry AS call ${outcome} ${where} ORDER BY call.sequence DESC LIMIT @limit`,
+    );
+    return { calls: calls.all(filter), total: count.get(filter)?.total ?? 0 };
+  };
+}

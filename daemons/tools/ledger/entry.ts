@@ -1,0 +1,69 @@
+import { hash } from "node:crypto";
+import type { Identity } from "#lib/service";
+
+/**
+ * What an entry tells: a call let through the gate (intent) and what came of it (outcome), a call that was refused,
+ * or damage to the ledger that was found at start (fault).
+ */
+export type EntryKind = "intent" | "outcome" | "refusal" | "fault";
+
+/** What is written down. Empty text and null mean that the kind of entry has no such field. */
+export interface Note {
+  readonly kind: EntryKind;
+  readonly executionId: string;
+  readonly callerKind: Identity["kind"] | "";
+  readonly caller: string;
+  /** The agent for whom a core daemon says that it calls. A claim, not an identity. */
+  readonly onBehalfOf: string;
+  readonly tool: string;
+  readonly taskId: string;
+  readonly reason: string;
+  readonly input: string;
+  readonly output: string;
+  readonly success: 0 | 1 | null;
+  readonly error: string;
+  readonly durationMs: number | null;
+}
+
+/** A note in its place in the chain. */
+export interface Entry extends Note {
+  /** From 1, without gaps. */
+  readonly sequence: number;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** Hash of the entry before; of the first one, {@link genesis}. */
+  readonly previous: Buffer;
+  readonly hash: Buffer;
+}
+
+/** What the first entry follows. */
+export const genesis: Buffer = Buffer.alloc(32);
+
+/** The fields of an entry beside its own hash, in the order of hashing and of the table. */
+export const hashedFields = [
+  "sequence",
+  "at",
+  "kind",
+  "executionId",
+  "callerKind",
+  "caller",
+  "onBehalfOf",
+  "tool",
+  "taskId",
+  "reason",
+  "input",
+  "output",
+  "success",
+  "error",
+  "durationMs",
+  "previous",
+] as const satisfies readonly (keyof Entry)[];
+
+/** SHA-256 over every field: a JSON array in a fixed order, in which strings, integers and null have one spelling each. */
+export function hashOf(entry: Omit<Entry, "hash">): Buffer {
+  const fields = hashedFields.map((field) => {
+    const value = entry[field];
+    return Buffer.isBuffer(value) ? value.toString("hex") : value;
+  });
+  return hash("sha256", JSON.stringify(["aios-ledger-1", ...fields]), "buffer");
+}

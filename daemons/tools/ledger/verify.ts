@@ -1,0 +1,92 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { type Entry, genesis, hashOf } from "./entry.ts";
+import type { Head, Seal } from "./head.ts";
+import type { Table } from "./table.ts";
+
+/** Entries checked between two turns of the event loop: some four milliseconds. */
+const batchLength = 1000;
+
+/** How far away the place is looked for that an entry was moved from. */
+const moveMax = 500;
+
+/** Problems that are told at most; a ledger with more is no better described by more. */
+const problemsMax = 100;
+
+export interface Verification {
+  readonly valid: boolean;
+  /** Entries that were checked. */
+  readonly entries: number;
+  /** Sequence and hash (hexadecimal) of the signed head. */
+  readonly head: { readonly sequence: number; readonly hash: string };
+  /** What is wrong and where, one sentence each; at most 100. */
+  readonly problems: readonly string[];
+}
+
+/** Follows the chain from its first entry to the signed head, and says what was edited, deleted, moved or cut off, and where. */
+export async function verifyChain(table: Table, seal: Seal, signal: AbortSignal): Promise<Verification> {
+  const head = table.head();
+  const end = table.last();
+  const problems: string[] = [];
+  const tell = (problem: string) => {
+    if (problems.length < problemsMax) problems.push(problem);
+  };
+  let entries = 0;
+  let last: Pick<Entry, "sequence" | "hash"> = { sequence: 0, hash: genesis };
+
+  for await (const entry of upTo(table, end?.sequence ?? 0, signal)) {
+    entries += 1;
+    const follows = entry.sequence === last.sequence + 1;
+    if (!follows) tell(`${span(last.sequence + 1, entry.sequence - 1)} deleted`);
+    if (!hashOf(entry).equals(entry.hash)) {
+      if (problems.length < problemsMax) tell(explain(entry, end?.sequence ?? 0));
+    } else if (follows && !entry.previous.equals(last.hash)) {
+      tell(`entry ${entry.sequence} does not follow from entry ${last.sequence}: entry ${last.sequence} was rewritten`);
+    }
+    if (entry.kind === "fault") tell(`entry ${entry.sequence} records a fault: ${entry.error}`);
+    last = entry;
+  }
+
+  for (const problem of headProblems(head, last, seal)) tell(problem);
+  return {
+    valid: problems.length === 0,
+    entries,
+    head: { sequence: head?.sequence ?? 0, hash: (head?.hash ?? genesis).toString("hex") },
+    problems,
+  };
+}
+
+async function* upTo(table: Table, end: number, signal: AbortSignal): AsyncIterable<Entry> {
+  for (let sequence = 0; sequence < end; ) {
+    signal.throwIfAborted();
+    const batch = table.after(sequence, batchLength);
+    for (const entry of batch) if (entry.sequence <= end) yield entry;
+    sequence = batch.at(-1)?.sequence ?? end;
+    await turn();
+  }
+}
+
+function* headProblems(head: Head | undefined, last: Pick<Entry, "sequence" | "hash">, seal: Seal): Iterable<string> {
+  if (head === undefined) {
+    if (last.sequence > 0) yield "the signed head is missing";
+    return;
+  }
+  if (!seal.fits(head)) yield "the head's signature does not fit";
+  if (last.sequence < head.sequence) yield `${span(last.sequence + 1, head.sequence)} cut off from the end`;
+  else if (last.sequence > head.sequence)
+    yield `${span(head.sequence + 1, last.sequence)} added behind the signed head`;
+  else if (!last.hash.equals(head.hash))
+    yield `entry ${last.sequence} is not the one that was signed: the chain was rewritten up to its end`;
+}
+
+/** Says of an entry whose hash does not fit whether its content was changed or it was moved from another place. */
+function explain(entry: Entry, end: number): string {
+  const first = Math.max(1, entry.sequence - moveMax);
+  const places = Array.from({ length: Math.min(end, entry.sequence + moveMax) - first + 1 }, (_, at) => first + at);
+  const place = places.find((sequence) => hashOf({ ...entry, sequence }).equals(entry.hash));
+  return place === undefined
+    ? `entry ${entry.sequence} was edited`
+    : `entry ${entry.sequence} was reordered: it was written as entry ${place}`;
+}
+
+const span = (first: number, last: number) =>
+  first === last ? `entry ${first} was` : `entries ${first} to ${last} were`;

@@ -1,0 +1,18 @@
+import { connect } from "#lib/client";
+import { runDaemon } from "#lib/daemon";
+import { InitService } from "#proto/aios/init";
+import { toolsService } from "./service.ts";
+import { openTools } from "./tools.ts";
+
+await runDaemon("tools", process.env, async ({ paths, clock, log, address }) => {
+  const init = connect(InitService, address("init"));
+  const tools = await openTools({ paths, init, clock, log });
+  return {
+    services: () => [toolsService(tools)],
+    servesAgents: true,
+    close: () => {
+      init.close();
+      tools.close();
+    },
+  };
+});

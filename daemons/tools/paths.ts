@@ -1,0 +1,85 @@
+import { lstat, readlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { AiosError, errnoOf } from "#lib/errors";
+
+/** The longest path, bytes, as the kernel has it. */
+const pathLengthMax = 4096;
+
+/** Symbolic links followed in one path, as the kernel has it. */
+const linksMax = 40;
+
+/** A path with every symbolic link, `.` and `..` taken out: what is compared, and what the act opens. */
+export interface ResolvedPath {
+  /** As the caller wrote it. */
+  readonly given: string;
+  readonly path: string;
+  /** The deepest folder on the way that exists. */
+  readonly folder: string;
+  /** The names below `folder` down to the path itself: none but the last exist, and the last only when `exists`. */
+  readonly names: readonly string[];
+  readonly exists: boolean;
+}
+
+/**
+ * Resolves `given` against the file system, also when its last parts do not exist yet.
+ * Throws INVALID_ARGUMENT for a path that is not absolute, holds NUL, is too long, loops, or climbs (`..`) out of a folder that does not exist.
+ */
+export async function resolvePath(given: string): Promise<ResolvedPath> {
+  if (!given.startsWith("/")) throw bad(given, "expected an absolute path");
+  if (given.includes("\0")) throw bad(given, "a path cannot hold NUL");
+  if (Buffer.byteLength(given) > pathLengthMax) throw bad(given, `longer than ${pathLengthMax} bytes`);
+  const todo = parts(given).reverse();
+  let real = "";
+  let missing: string[] = [];
+  let links = 0;
+  for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
+    if (name === "..") {
+      if (missing.length > 0) throw bad(given, `"${real}/${missing.join("/")}" does not exist, so ".." leads nowhere`);
+      real = real.slice(0, Math.max(0, real.lastIndexOf("/")));
+      continue;
+    }
+    const found = missing.length > 0 ? { exists: false } : await look(`${real}/${name}`, given);
+    if (!found.exists) {
+      missing = [...missing, name];
+    } else if (found.target === undefined) {
+      real = `${real}/${name}`;
+    } else {
+      links += 1;
+      if (links > linksMax) throw bad(given, `more than ${linksMax} symbolic links`);
+      if (found.target.startsWith("/")) real = "";
+      todo.push(...parts(found.target).reverse());
+    }
+  }
+  return resolved(given, real, missing);
+}
+
+function resolved(given: string, real: string, missing: readonly string[]): ResolvedPath {
+  const folder = missing.length > 0 ? real || "/" : dirname(real || "/");
+  const names = missing.length > 0 ? missing : parts(real).slice(-1);
+  const path = real + missing.map((name) => `/${name}`).join("") || "/";
+  return { given, path, folder, names, exists: missing.length === 0 };
+}
+
+const parts = (path: string) => path.split("/").filter((name) => name !== "" && name !== ".");
+
+/** What is there: nothing, a symbolic link with its target, or anything else. */
+async function look(path: string, given: string): Promise<{ exists: boolean; target?: string }> {
+  try {
+    return (await lstat(path)).isSymbolicLink() ? { exists: true, target: await readlink(path) } : { exists: true };
+  } catch (error) {
+    const code = errnoOf(error);
+    // A file where a folder should be: what lies below it does not exist either, as the act will say.
+    if (code === "ENOENT" || code === "ENOTDIR") return { exists: false };
+    throw bad(given, code ?? "cannot be resolved");
+  }
+}
+
+function bad(given: string, reason: string): AiosError {
+  const shown = given.length > 200 ? `${given.slice(0, 200)}…` : given;
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "resolve",
+    object: JSON.stringify(shown),
+    reason,
+    next: "give the absolute path of a file or folder",
+  });
+}

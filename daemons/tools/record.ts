@@ -1,0 +1,73 @@
+import { hash } from "node:crypto";
+import type { Identity } from "#lib/service";
+import type { Entry, Note } from "./ledger/entry.ts";
+
+/** JSON longer than this stands in the ledger as its hash, length and beginning. */
+const recordedLengthMax = 4096;
+
+/** Of whom and what a note speaks. */
+export interface Facts {
+  readonly executionId: string;
+  readonly caller: Identity;
+  readonly agentId: string;
+  readonly tool: string;
+  readonly taskId: string;
+  readonly reason: string;
+  /** JSON. */
+  readonly input: string;
+}
+
+export interface Result {
+  readonly success: boolean;
+  /** JSON; empty when it failed. */
+  readonly output: string;
+  /** Empty when it succeeded. */
+  readonly error: string;
+  readonly durationMs: number;
+}
+
+/** The note that a call is about to be carried out. */
+export function intent(facts: Facts): Note {
+  const { reason, input } = facts;
+  return {
+    ...whose(facts),
+    kind: "intent",
+    reason,
+    input: recorded(input),
+    output: "",
+    success: null,
+    error: "",
+    durationMs: null,
+  };
+}
+
+/** The note of what came of it. Who, what and why stand with the intent. */
+export function outcome(facts: Facts, { success, output, error, durationMs }: Result): Note {
+  const result = { output: recorded(output), success: success ? 1 : 0, error, durationMs } as const;
+  return { ...whose(facts), kind: "outcome", reason: "", input: "", ...result };
+}
+
+/** The note that a call was refused, and why. */
+export function refusal(facts: Facts, error: string): Note {
+  return { ...intent(facts), kind: "refusal", error };
+}
+
+function whose({
+  executionId,
+  caller,
+  agentId,
+  tool,
+  taskId,
+}: Facts): Pick<Entry, "executionId" | "callerKind" | "caller" | "onBehalfOf" | "tool" | "taskId"> {
+  const onBehalfOf = caller.kind === "agent" ? "" : agentId;
+  return { executionId, callerKind: caller.kind, caller: caller.name, onBehalfOf, tool, taskId };
+}
+
+function recorded(json: string): string {
+  if (json.length <= recordedLengthMax) return json;
+  return JSON.stringify({
+    sha256: hash("sha256", json),
+    bytes: Buffer.byteLength(json),
+    begins: json.slice(0, 256).toWellFormed(),
+  });
+}

@@ -1,0 +1,53 @@
+import { AiosError } from "#lib/errors";
+import { parseCapability } from "./capability.ts";
+import type { Tool } from "./tool.ts";
+
+/** The tools there are, by name. What agents can be granted derives from them. */
+export interface Registry {
+  /** Throws NOT_FOUND. */
+  find(name: string): Tool;
+  /** Those of a namespace, or (empty) all, in the catalogue's order. */
+  list(namespace: string): readonly Tool[];
+}
+
+/** Throws when the catalogue contradicts itself: two tools of one name, or a capability for a field that the input lacks. */
+export function openRegistry(catalogue: readonly Tool[]): Registry {
+  const tools = new Map<string, Tool>();
+  for (const tool of catalogue) {
+    if (tools.has(tool.name)) throw new Error(`two tools are named ${tool.name}`);
+    checkTemplates(tool);
+    tools.set(tool.name, tool);
+  }
+  return {
+    find: (name) => {
+      const tool = tools.get(name);
+      if (tool !== undefined) return tool;
+      throw new AiosError("NOT_FOUND", {
+        act: "find tool",
+        object: JSON.stringify(name.slice(0, 128)),
+        reason: "there is no such tool",
+        next: 'see "aiosctl tools"',
+      });
+    },
+    list: (namespace) => catalogue.filter((tool) => namespace === "" || tool.namespace === namespace),
+  };
+}
+
+function checkTemplates({ name, input, capabilities }: Tool): void {
+  for (const template of capabilities) {
+    const fields = parseCapability(template).resource?.matchAll(/\{([a-z_]+)\}/g) ?? [];
+    for (const [, field = ""] of fields) {
+      if (!input.required?.includes(field))
+        throw new Error(`${name} needs ${template}, but its input may lack ${field}`);
+    }
+  }
+}
+
+/** The capabilities that exist: `namespace:action`, and whether it is granted for a resource. */
+export function capabilityTable(tools: readonly Tool[]): ReadonlyMap<string, { readonly hasResource: boolean }> {
+  return new Map(
+    tools
+      .flatMap(({ capabilities }) => capabilities.map(parseCapability))
+      .map(({ namespace, action, resource }) => [`${namespace}:${action}`, { hasResource: resource !== undefined }]),
+  );
+}

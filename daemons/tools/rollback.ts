@@ -1,0 +1,133 @@
+import { AiosError } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import type { Identity } from "#lib/service";
+import { parseCapability } from "./capability.ts";
+import { withDeadline } from "./deadline.ts";
+import { conclude, type Parts, tellable } from "./execute.ts";
+import type { Grants } from "./grants.ts";
+import type { Entry } from "./ledger/entry.ts";
+import { type Facts, intent, type Result, refusal } from "./record.ts";
+import type { Registry } from "./registry.ts";
+import type { Tool } from "./tool.ts";
+import type { Prepared } from "./undo.ts";
+
+/** A rollback that takes longer is given up; it can be asked for again. */
+const rollbackTimeoutMs = 120_000;
+
+const reasonLengthMax = 1024;
+
+export interface Rollbacks {
+  /**
+   * Takes back what an execution changed, once. Throws NOT_FOUND (no such execution), FAILED_PRECONDITION (nothing to take back,
+   * or taken back already) and PERMISSION_DENIED; what fails after that is told in the result.
+   */
+  rollback(executionId: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result>;
+  /** Clears away what executions that were interrupted left half done. */
+  settle(executionIds: readonly string[]): Promise<void>;
+}
+
+export interface RollbackParts extends Parts {
+  readonly registry: Registry;
+  readonly grants: Grants;
+}
+
+export function openRollbacks(parts: RollbackParts): Rollbacks {
+  const { registry, ledger, undos, clock, log } = parts;
+  return {
+    rollback: async (executionId, reason, caller, signal) => {
+      if (reason.length > reasonLengthMax || !/^[0-9a-f-]{36}$/.test(executionId)) {
+        throw new AiosError(
+          "INVALID_ARGUMENT",
+          `roll back: expected an execution id, and a reason of at most ${reasonLengthMax} characters`,
+        );
+      }
+      const facts = factsOf(uuidv7(clock.now()), executionId, reason, caller);
+      const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
+      if (execution === undefined)
+        throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
+      await permit(parts, execution, facts);
+      const tool = registry.find(execution.tool);
+      preparedFor(parts, tool, executionId);
+      await ledger.append(intent(facts));
+      const result = await undo(parts, tool, executionId, signal);
+      await conclude(ledger, facts, result);
+      return result;
+    },
+    settle: async (executionIds) => {
+      for (const executionId of executionIds) {
+        const prepared = undos.find(executionId);
+        if (prepared?.state !== "ready") continue;
+        try {
+          await registry
+            .find(prepared.tool)
+            .undo?.settle?.(prepared.plan, { executionId, backups: undos.backups(executionId) });
+        } catch (error) {
+          log.warn("what an interrupted execution left half done could not be cleared away", { executionId, error });
+        }
+      }
+    },
+  };
+}
+
+function factsOf(executionId: string, of: string, reason: string, caller: Identity): Facts {
+  const input = JSON.stringify({ execution_id: of });
+  return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
+}
+
+/** Core daemons and operators may take back what they may do; an agent what it did itself and still may. */
+async function permit(
+  { registry, undos, grants, ledger }: RollbackParts,
+  execution: Entry,
+  facts: Facts,
+): Promise<void> {
+  const { caller } = facts;
+  const own = execution.callerKind === "agent" && execution.caller === caller.name;
+  const needs = undos.find(execution.executionId)?.needs ?? [];
+  const may =
+    registry.find(execution.tool).callers.includes(caller.kind) &&
+    (caller.kind !== "agent" || (own && needs.every((need) => grants.permits(caller.name, parseCapability(need)))));
+  if (may) return;
+  const error = new AiosError("PERMISSION_DENIED", {
+    act: "roll back",
+    object: execution.executionId,
+    reason: `${caller.name} may take back only what it did itself and still holds the grants for`,
+    next: "ask the orchestrator or an operator",
+  });
+  await ledger.append(refusal(facts, error.message));
+  throw error;
+}
+
+function preparedFor({ undos }: Parts, tool: Tool, executionId: string): Prepared {
+  const prepared = undos.find(executionId);
+  if (prepared?.state === "ready") return prepared;
+  const reasons = {
+    undone: "it was rolled back already",
+    expired: "its backup had to make room for newer ones",
+  } as const;
+  const without =
+    tool.effect === "read"
+      ? `${tool.name} changes nothing`
+      : (tool.irreversible ?? "no undo is kept: it did not act, or was more than seven days ago");
+  const reason = prepared === undefined ? without : reasons[prepared.state];
+  throw new AiosError("FAILED_PRECONDITION", { act: "roll back", object: executionId, reason });
+}
+
+async function undo(parts: Parts, tool: Tool, executionId: string, signal: AbortSignal): Promise<Result> {
+  const { clock, locks, undos, log } = parts;
+  const started = clock.monotonic();
+  const duration = () => Math.round(clock.monotonic() - started);
+  try {
+    await withDeadline(clock, rollbackTimeoutMs, signal, (stop) =>
+      locks.run([`undo ${executionId}`, ...preparedFor(parts, tool, executionId).locks], async () => {
+        stop.throwIfAborted();
+        // Asked again: another rollback of the same execution may have come first.
+        const { plan } = preparedFor(parts, tool, executionId);
+        await tool.undo?.restore(plan, { executionId, backups: undos.backups(executionId) });
+        await undos.undone(executionId);
+      }),
+    );
+    return { success: true, output: "{}", error: "", durationMs: duration() };
+  } catch (error) {
+    return { success: false, output: "", error: tellable(error, tool.name, log), durationMs: duration() };
+  }
+}

@@ -1,0 +1,58 @@
+import { type Service, service } from "#lib/service";
+import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
+import type { Executor } from "./execute.ts";
+import type { Registry } from "./registry.ts";
+import type { Rollbacks } from "./rollback.ts";
+import type { Tool } from "./tool.ts";
+
+/** Version of the tools that the image carries. */
+const catalogueVersion = "1.0.0";
+
+export interface Tools {
+  readonly registry: Registry;
+  readonly executor: Executor;
+  readonly rollbacks: Rollbacks;
+}
+
+/** aios.tools.ToolRegistry over the tools. Who calls is what the socket says, with each call. */
+export function toolsService({ registry, executor, rollbacks }: Tools): Service<typeof ToolRegistryService> {
+  return service(ToolRegistryService, {
+    listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
+    getTool: ({ name }) => definition(registry.find(name)),
+    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal }) => {
+      const request = { tool: toolName, agentId, taskId, inputJson, reason };
+      const done = await executor.execute(request, identity, signal);
+      return {
+        success: done.success,
+        outputJson: Buffer.from(done.output),
+        error: done.error,
+        executionId: done.executionId,
+        durationMs: done.durationMs,
+        backupId: done.reversible ? done.executionId : "",
+      };
+    },
+    rollback: async ({ executionId, reason }, { identity, signal }) => {
+      const { success, error } = await rollbacks.rollback(executionId, reason, identity, signal);
+      return { success, error };
+    },
+  });
+}
+
+/** A tool as its definition on the wire. Undo is by `Rollback` with the execution's id, so no tool is named for it. */
+function definition(tool: Tool): ToolDefinition {
+  return {
+    name: tool.name,
+    namespace: tool.namespace,
+    version: catalogueVersion,
+    description: tool.summary,
+    inputSchema: Buffer.from(JSON.stringify(tool.input)),
+    outputSchema: Buffer.from(JSON.stringify(tool.output)),
+    requiredCapabilities: [...tool.capabilities],
+    riskLevel: tool.risk,
+    requiresConfirmation: tool.confirmation,
+    idempotent: tool.idempotent,
+    reversible: tool.undo !== undefined,
+    timeoutMs: tool.timeoutMs,
+    rollbackTool: "",
+  };
+}

@@ -1,0 +1,22 @@
+import { openDatabase, type Sqlite } from "#lib/sqlite";
+
+const migrations = [
+  `CREATE TABLE capability_grant (
+     id INTEGER PRIMARY KEY, executionId TEXT NOT NULL, agent TEXT NOT NULL, capability TEXT NOT NULL,
+     reason TEXT NOT NULL, taskId TEXT NOT NULL, grantedAt INTEGER NOT NULL, expiresAt INTEGER NOT NULL,
+     revokedBy TEXT
+   ) STRICT;
+   CREATE INDEX grant_agent ON capability_grant (agent);
+   CREATE INDEX grant_execution ON capability_grant (executionId);
+   CREATE INDEX grant_revoked ON capability_grant (revokedBy) WHERE revokedBy IS NOT NULL;
+   CREATE TABLE undo (
+     executionId TEXT PRIMARY KEY, tool TEXT NOT NULL, needs TEXT NOT NULL, locks TEXT NOT NULL, plan TEXT NOT NULL,
+     preparedAt INTEGER NOT NULL, bytes INTEGER NOT NULL, state TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX undo_prepared ON undo (preparedAt);`,
+];
+
+/** What the tools daemon must not forget beside the ledger: grants and undo plans. */
+export function openState(folder: string): Sqlite {
+  return openDatabase(`${folder}/tools.db`, migrations);
+}

@@ -1,0 +1,113 @@
+import type { Static, TObject, TSchema } from "typebox";
+import type { Identity } from "#lib/service";
+import type { ResolvedPath } from "./paths.ts";
+import type { Backups } from "./undo.ts";
+
+/** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
+export interface ResourceKinds {
+  readonly path: ResolvedPath;
+}
+
+export type ResourceKind = keyof ResourceKinds;
+export type Risk = "low" | "medium" | "high" | "critical";
+
+type ResourceFields<Input> = { readonly [Field in keyof Input]?: ResourceKind };
+
+/** The resolved resources of a call, by the input field that named them. */
+export type Resources<Fields> = {
+  readonly [Field in keyof Fields]: Fields[Field] extends ResourceKind ? ResourceKinds[Fields[Field]] : never;
+};
+
+/** One call as a tool sees it: past the gate, its input checked, its resources resolved. */
+export interface ToolCall<Input, Fields> {
+  readonly executionId: string;
+  readonly caller: Identity;
+  readonly input: Input;
+  readonly resources: Resources<Fields>;
+  /** Aborted when the caller goes away or the tool's time is over. */
+  readonly signal: AbortSignal;
+}
+
+export interface UndoCall {
+  readonly executionId: string;
+  readonly backups: Backups;
+}
+
+/** How a change is taken back. A plan is JSON: it is persisted before the act and outlives the daemon. */
+export interface Undo<Input, Fields, Plan> {
+  /** What will be needed to take the change back. Runs before the act. */
+  prepare(call: ToolCall<Input, Fields>, backups: Backups): Promise<Plan>;
+  /** Takes the change back; does nothing where there is nothing to take back. Throws an AiosError that says what it could not restore. */
+  restore(plan: Plan, call: UndoCall): Promise<void>;
+  /** Clears away what an act that was interrupted left half done. Runs at the daemon's next start. */
+  settle?(plan: Plan, call: UndoCall): Promise<void>;
+}
+
+interface Facts<Input extends TObject, Output extends TSchema, Fields> {
+  /** `namespace.verb`. */
+  readonly name: `${string}.${string}`;
+  /** One sentence, for models and people. */
+  readonly summary: string;
+  readonly input: Input;
+  readonly output: Output;
+  /** The input fields that name something in the world; resolved before capabilities are compared, and what the act uses. */
+  readonly resources?: Fields;
+  /** What an agent must have been granted, all of it: `namespace:action[:resource]`, where `{field}` is an input field, resolved. */
+  readonly capabilities: readonly [`${string}:${string}`, ...`${string}:${string}`[]];
+  /** Who may call it at all. Agents need its capabilities beside. */
+  readonly callers: readonly Identity["kind"][];
+  readonly risk: Risk;
+  readonly timeoutMs: number;
+  readonly idempotent: boolean;
+  /** Whether a person is asked first. */
+  readonly confirmation: boolean;
+  run(call: ToolCall<Static<Input>, Fields>): Promise<Static<Output>> | Static<Output>;
+}
+
+interface Reads {
+  readonly effect: "read";
+  readonly undo?: never;
+  readonly irreversible?: never;
+}
+
+interface Reversible<Input, Fields, Plan> {
+  readonly effect: "change";
+  readonly undo: Undo<Input, Fields, Plan>;
+  readonly irreversible?: never;
+}
+
+interface Irreversible {
+  readonly effect: "change";
+  readonly undo?: never;
+  /** Why it cannot be taken back. */
+  readonly irreversible: string;
+}
+
+/** What an author writes: a change without `undo` or a reason for being irreversible does not compile. */
+export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan> = Facts<Input, Output, Fields> &
+  (Reads | Reversible<Static<Input>, Fields, Plan> | Irreversible);
+
+/** A tool as the pipeline handles it. Made by {@link defineTool} only. */
+export interface Tool
+  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "resources"> {
+  readonly namespace: string;
+  readonly resources: Readonly<Record<string, ResourceKind>>;
+  readonly effect: "read" | "change";
+  readonly undo?: Undo<unknown, unknown, unknown>;
+  readonly irreversible?: string;
+  run(call: AnyCall): Promise<unknown> | unknown;
+}
+
+export type AnyCall = ToolCall<Readonly<Record<string, unknown>>, Readonly<Record<string, ResourceKind>>>;
+
+/** One tool from its one description. The compiler checks `run`, `undo` and `resources` against the schemas. */
+export function defineTool<
+  Input extends TObject,
+  Output extends TSchema,
+  const Fields extends ResourceFields<Static<Input>>,
+  Plan,
+>(spec: ToolSpec<Input, Output, Fields, Plan>): Tool {
+  const namespace = spec.name.slice(0, spec.name.indexOf("."));
+  // The schemas vouch for what the erased types no longer say.
+  return { resources: {}, ...spec, namespace } as unknown as Tool;
+}
