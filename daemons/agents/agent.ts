@@ -1,0 +1,115 @@
+import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { Settings } from "./settings.ts";
+import type { Result, Task, Work } from "./work.ts";
+
+/** The orchestrator, as an agent uses it. Calls throw UNAVAILABLE while it is away. */
+export interface Orchestrator {
+  register(): Promise<void>;
+  /** What the orchestrator wants of the agent: "register", "shutdown". */
+  beat(state: Pulse): Promise<readonly string[]>;
+  /** The next task; undefined when there is none for now. */
+  next(signal: AbortSignal): Promise<Task | undefined>;
+  report(result: Result): Promise<void>;
+}
+
+export interface Pulse {
+  readonly status: "idle" | "active";
+  readonly currentTaskId: string;
+}
+
+/** Pauses between two tries while the orchestrator is away. */
+const retryFirstMs = 50;
+const retryMostMs = 1_000;
+
+/** The orchestrator holds a request for a task for seconds: an answer of nothing that is quicker means that it ends. */
+const quickAnswerMs = 100;
+
+/** Refusals of a report that another try cannot change: the task is somebody else's, or over. */
+const finalCodes: readonly string[] = ["NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "INVALID_ARGUMENT"];
+
+/**
+ * Lives until `signal` is aborted: registers, beats, fetches tasks and does them, as many at a time as it may, and reports each
+ * until it is acknowledged or refused.
+ */
+export async function live(
+  settings: Settings,
+  orchestrator: Orchestrator,
+  work: Work,
+  { clock, log, signal }: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
+): Promise<void> {
+  const unreported = new Map<string, AbortController>();
+
+  const patiently = async (
+    act: string,
+    call: () => Promise<void>,
+    stop: AbortSignal,
+    isFinal: (error: unknown) => boolean,
+  ) => {
+    for (let pauseMs = retryFirstMs; !stop.aborted; pauseMs = Math.min(retryMostMs, pauseMs * 2)) {
+      try {
+        return await call();
+      } catch (error) {
+        if (stop.aborted) return;
+        if (isFinal(error)) return log.warn(`${act} was refused`, { reason: messageOf(error) });
+        log.debug(`${act} again`, { reason: messageOf(error) });
+      }
+      await clock.sleep(pauseMs, stop).catch(() => {});
+    }
+  };
+  const register = () =>
+    patiently(
+      "register",
+      () => orchestrator.register(),
+      signal,
+      () => false,
+    );
+
+  const doTask = async (task: Task) => {
+    // Given anew, so the orchestrator has had the report of the try before.
+    unreported.get(task.id)?.abort();
+    const result = await work.run(task);
+    const stop = new AbortController();
+    unreported.set(task.id, stop);
+    await patiently(
+      `report of task ${task.id}`,
+      () => orchestrator.report(result),
+      AbortSignal.any([stop.signal, signal]),
+      (error) => error instanceof AiosError && finalCodes.includes(error.code),
+    );
+    if (unreported.get(task.id) === stop) unreported.delete(task.id);
+  };
+
+  const beats = async () => {
+    while (!signal.aborted) {
+      const [first = ""] = work.running();
+      const pulse = { status: first === "" ? "idle" : "active", currentTaskId: first } as const;
+      const wishes = await orchestrator.beat(pulse).catch((): string[] => []);
+      if (wishes.includes("register")) await register();
+      await clock.sleep(settings.heartbeatIntervalMs, signal).catch(() => {});
+    }
+  };
+
+  const tasks = async () => {
+    const busy = new Set<Promise<void>>();
+    while (!signal.aborted) {
+      if (busy.size >= settings.concurrentTasksMax) await Promise.race(busy);
+      const asked = clock.monotonic();
+      const task = await orchestrator.next(signal).catch(async (error) => {
+        if (error instanceof AiosError && error.code === "FAILED_PRECONDITION") await register();
+        return undefined;
+      });
+      if (task !== undefined) {
+        const done: Promise<void> = doTask(task).finally(() => busy.delete(done));
+        busy.add(done);
+      } else if (clock.monotonic() - asked < quickAnswerMs) {
+        await clock.sleep(quickAnswerMs, signal).catch(() => {});
+      }
+    }
+  };
+
+  await register();
+  log.info("registered");
+  await Promise.all([beats(), tasks()]);
+}

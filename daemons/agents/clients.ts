@@ -1,0 +1,54 @@
+import type { Client } from "#lib/service";
+import type { OrchestratorService } from "#proto/aios/orchestrator";
+import type { ToolRegistryService } from "#proto/aios/tools";
+import type { Orchestrator } from "./agent.ts";
+import type { Load } from "./load.ts";
+import type { Settings } from "./settings.ts";
+import type { CallTool } from "./work.ts";
+
+/** The orchestrator answers a request for a task within 20 s: one that waits longer is lost. */
+const pollTimeoutMs = 25_000;
+
+/** The orchestrator on the agent's own socket. */
+export function orchestratorOver(
+  client: Client<typeof OrchestratorService>,
+  { name, type, namespaces }: Settings,
+  load: () => Load,
+): Orchestrator {
+  return {
+    async register() {
+      const registration = { agentId: name, agentType: type, capabilities: [], toolNamespaces: [...namespaces] };
+      await client.registerAgent({ ...registration, status: "idle", registeredAt: 0 });
+    },
+    async beat({ status, currentTaskId }) {
+      const { cpuPercent, memoryMb } = load();
+      const beat = { agentId: name, status, currentTaskId, cpuUsage: cpuPercent, memoryUsageMb: memoryMb };
+      return (await client.heartbeat(beat)).pendingCommands;
+    },
+    async next(signal) {
+      const task = await client.getAssignedTask({ id: name }, { timeoutMs: pollTimeoutMs, signal });
+      if (task.id === "") return undefined;
+      return { id: task.id, description: task.description, input: task.inputJson.toString("utf8") };
+    },
+    async report({ taskId, success, output, error, durationMs }) {
+      await client.reportTaskResult({
+        taskId,
+        success,
+        outputJson: output,
+        error,
+        durationMs,
+        tokensUsed: 0,
+        modelUsed: "",
+      });
+    },
+  };
+}
+
+/** The tool registry on the agent's own socket. */
+export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: Settings): CallTool {
+  return async ({ tool, input, taskId, reason }, timeoutMs, signal) => {
+    const request = { toolName: tool, agentId: name, taskId, inputJson: input, reason };
+    const answer = await client.execute(request, { timeoutMs, signal });
+    return { success: answer.success, output: answer.outputJson, error: answer.error };
+  };
+}

@@ -1,0 +1,36 @@
+import { connect } from "#lib/client";
+import { runDaemon } from "#lib/daemon";
+import { coreIdentity } from "#lib/service";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { live } from "./agent.ts";
+import { orchestratorOver, toolsOver } from "./clients.ts";
+import { ownLoad } from "./load.ts";
+import { agentService } from "./service.ts";
+import { readSettings } from "./settings.ts";
+import { openWork } from "./work.ts";
+
+const settings = readSettings(process.env["AIOS_AGENT"], process.env["AIOS_AGENT_SETTINGS"]);
+
+await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) => {
+  const folder = `${paths.run}/agents/${settings.name}`;
+  const tools = connect(ToolRegistryService, `unix:${folder}/tools.sock`);
+  const orchestrator = connect(OrchestratorService, `unix:${folder}/orchestrator.sock`);
+  const load = ownLoad(clock);
+  const work = openWork(settings, toolsOver(tools, settings), clock);
+  const stop = new AbortController();
+
+  // The orchestrator holds the other end of this pipe: when it is gone, so is whoever could be told of the work.
+  process.stdin
+    .on("close", () => process.exit(0))
+    .on("error", () => process.exit(0))
+    .resume();
+  live(settings, orchestratorOver(orchestrator, settings, load), work, { clock, log, signal: stop.signal });
+
+  const end = () => void setImmediate(() => process.kill(process.pid, "SIGTERM"));
+  return {
+    services: () => [agentService(settings, work, clock, load, end)],
+    endpoint: { path: `${folder}/agent.sock`, identity: coreIdentity, mode: 0o600 },
+    close: () => stop.abort(),
+  };
+});

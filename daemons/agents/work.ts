@@ -1,0 +1,96 @@
+import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Settings } from "./settings.ts";
+
+/** A task as an agent sees it: one tool call. */
+export interface Task {
+  readonly id: string;
+  readonly description: string;
+  /** JSON text: {"tool": "fs.write", "arguments": {…}}. */
+  readonly input: string;
+}
+
+export interface Result {
+  readonly taskId: string;
+  readonly success: boolean;
+  /** JSON of the tool's output. */
+  readonly output: Buffer;
+  readonly error: string;
+  readonly durationMs: number;
+}
+
+/** A call of a tool, as the registry answers it. Throws when it is refused or the registry is away. */
+export type CallTool = (
+  call: { readonly tool: string; readonly input: Buffer; readonly taskId: string; readonly reason: string },
+  timeoutMs: number,
+  signal: AbortSignal,
+) => Promise<{ readonly success: boolean; readonly output: Buffer; readonly error: string }>;
+
+/** What an agent has done and is doing. */
+export interface Work {
+  /** Runs a task to its result; it never throws. Two tasks of one id do not run at the same time. */
+  run(task: Task): Promise<Result>;
+  /** Stops a task. False when it is not running. */
+  cancel(taskId: string, reason: string): boolean;
+  running(): readonly string[];
+  readonly completed: number;
+  readonly failed: number;
+}
+
+/** The work of one agent: tool calls, each with a deadline and a way to stop it. */
+export function openWork(settings: Settings, callTool: CallTool, clock: Clock): Work {
+  const running = new Map<string, AbortController>();
+  const counts = { completed: 0, failed: 0 };
+
+  const attempt = async (task: Task, stop: AbortSignal): Promise<Omit<Result, "taskId" | "durationMs">> => {
+    try {
+      const { tool, input } = readInput(task.input);
+      const call = { tool, input, taskId: task.id, reason: task.description };
+      return await callTool(call, settings.taskTimeoutMs, stop);
+    } catch (error) {
+      const reason = stop.aborted ? messageOf(stop.reason) : explain(error);
+      return { success: false, output: Buffer.alloc(0), error: reason };
+    }
+  };
+
+  return {
+    async run(task) {
+      if (running.has(task.id)) return failure(task, "ABORTED: this agent is at it already");
+      const stop = new AbortController();
+      running.set(task.id, stop);
+      const started = clock.monotonic();
+      const result = await attempt(task, stop.signal);
+      running.delete(task.id);
+      counts[result.success ? "completed" : "failed"] += 1;
+      return { ...result, taskId: task.id, durationMs: Math.round(clock.monotonic() - started) };
+    },
+    cancel(taskId, reason) {
+      const stop = running.get(taskId);
+      stop?.abort(new Error(`CANCELLED: ${reason}`));
+      return stop !== undefined;
+    },
+    running: () => [...running.keys()],
+    get completed() {
+      return counts.completed;
+    },
+    get failed() {
+      return counts.failed;
+    },
+  };
+}
+
+function readInput(text: string): { tool: string; input: Buffer } {
+  const value = JSON.parse(text) as { tool?: unknown; arguments?: unknown };
+  if (typeof value.tool !== "string") throw new AiosError("INVALID_ARGUMENT", "run task: its input names no tool");
+  return { tool: value.tool, input: Buffer.from(JSON.stringify(value.arguments ?? {})) };
+}
+
+/** The reason with its code before it: the orchestrator sees by it whether another try can help. */
+function explain(error: unknown): string {
+  if (error instanceof AiosError) return `${error.code}: ${error.message}`;
+  return `INVALID_ARGUMENT: ${messageOf(error)}`;
+}
+
+function failure(task: Task, error: string): Result {
+  return { taskId: task.id, success: false, output: Buffer.alloc(0), error, durationMs: 0 };
+}

@@ -1,0 +1,124 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { Type } from "typebox";
+import { parseToml } from "#lib/config";
+import { AiosError, errnoOf, messageOf } from "#lib/errors";
+
+const strict = { additionalProperties: false } as const;
+const seconds = (maximum: number) => Type.Integer({ minimum: 1, maximum, description: `1 to ${maximum} seconds` });
+
+/** `/etc/aios/agents/<name>.toml`. */
+const agentSchema = Type.Object(
+  {
+    agent: Type.Object(
+      {
+        name: Type.String({
+          pattern: "^[a-z][a-z0-9-]{0,31}$",
+          description: "a name of lower-case letters and digits",
+        }),
+        type: Type.String({ minLength: 1, maxLength: 64 }),
+        enabled: Type.Boolean(),
+        description: Type.Object({ role: Type.String({ minLength: 1, maxLength: 500 }) }, strict),
+      },
+      strict,
+    ),
+    capabilities: Type.Object(
+      {
+        tool_namespaces: Type.Array(
+          Type.String({ pattern: "^[a-z][a-z0-9_]*$", description: "a namespace such as fs" }),
+        ),
+      },
+      strict,
+    ),
+    behavior: Type.Object(
+      {
+        max_concurrent_tasks: Type.Integer({ minimum: 1, maximum: 64, description: "1 to 64 tasks" }),
+        task_timeout_seconds: seconds(86_400),
+        heartbeat_interval_seconds: seconds(10),
+      },
+      strict,
+    ),
+    resources: Type.Object(
+      { memory_mb: Type.Integer({ minimum: 32, maximum: 65_536, description: "32 to 65536 MB" }) },
+      strict,
+    ),
+    restart: Type.Object(
+      {
+        max_restarts: Type.Integer({ minimum: 0, maximum: 1_000, description: "0 to 1000 restarts" }),
+        restart_window_seconds: seconds(86_400),
+        restart_delay_seconds: Type.Number({ minimum: 0.1, maximum: 60, description: "0.1 to 60 seconds" }),
+      },
+      strict,
+    ),
+  },
+  strict,
+);
+
+/** One agent as it is configured. */
+export interface AgentConfig {
+  readonly name: string;
+  readonly type: string;
+  readonly role: string;
+  readonly namespaces: readonly string[];
+  readonly concurrentTasksMax: number;
+  readonly taskTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  /** Heap of its process, MiB. */
+  readonly memoryMiB: number;
+  readonly restart: { readonly max: number; readonly windowMs: number; readonly delayMs: number };
+}
+
+/** The agent in `text` of the file `file`, or undefined when it is not enabled. Throws with file, line, key. */
+export function parseAgent(text: string, file: string): AgentConfig | undefined {
+  const { agent, capabilities, behavior, resources, restart } = parseToml(agentSchema, text, file);
+  if (`${agent.name}.toml` !== file.split("/").at(-1)) {
+    throw new AiosError("INVALID_ARGUMENT", {
+      act: "read",
+      object: file,
+      reason: `agent.name: ${JSON.stringify(agent.name)} is not the file's name`,
+      next: "rename one of them",
+    });
+  }
+  if (!agent.enabled) return undefined;
+  return {
+    name: agent.name,
+    type: agent.type,
+    role: agent.description.role,
+    namespaces: capabilities.tool_namespaces,
+    concurrentTasksMax: behavior.max_concurrent_tasks,
+    taskTimeoutMs: behavior.task_timeout_seconds * 1_000,
+    heartbeatIntervalMs: behavior.heartbeat_interval_seconds * 1_000,
+    memoryMiB: resources.memory_mb,
+    restart: {
+      max: restart.max_restarts,
+      windowMs: restart.restart_window_seconds * 1_000,
+      delayMs: restart.restart_delay_seconds * 1_000,
+    },
+  };
+}
+
+/** The enabled agents of `folder`, and what is wrong with the files that cannot be used. */
+export function readAgents(folder: string): { agents: AgentConfig[]; faults: string[] } {
+  const agents: AgentConfig[] = [];
+  const faults: string[] = [];
+  for (const file of tomlFiles(folder, faults)) {
+    try {
+      const agent = parseAgent(readFileSync(`${folder}/${file}`, "utf8"), `${folder}/${file}`);
+      if (agent !== undefined) agents.push(agent);
+    } catch (error) {
+      faults.push(messageOf(error));
+    }
+  }
+  return { agents, faults };
+}
+
+function tomlFiles(folder: string, faults: string[]): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((file) => file.endsWith(".toml"))
+      .toSorted();
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+    faults.push(`read ${folder}: there is no such folder, and so no agent`);
+    return [];
+  }
+}

@@ -1,0 +1,112 @@
+import { spawn } from "node:child_process";
+import type { Clock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { AgentConfig } from "./agent-config.ts";
+import { backoffMs } from "./backoff.ts";
+
+/** What an agent's process is doing, as far as its parent can tell. */
+export type ProcessState = "starting" | "backoff" | "crash_loop" | "stopped";
+
+/** The longest pause between two starts, and that between those of an agent in a crash loop. */
+const pauseMaxMs = 30_000;
+const crashLoopPauseMs = 60_000;
+
+/** An agent that is told to end has so long. */
+const endGraceMs = 1_500;
+
+export interface AgentProcess {
+  /** Resolves with how it ended, in words. */
+  readonly ended: Promise<string>;
+  /** Tells it to end; it must, within a moment. */
+  end(): void;
+}
+
+export type SpawnAgent = (config: AgentConfig) => AgentProcess;
+
+/** How the agents' program is started. */
+export interface AgentProgram {
+  readonly node: string;
+  readonly file: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** The account that an agent runs under; undefined = that of the orchestrator. */
+  user(agent: string): { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/**
+ * Starts the agents' program as one of the agents.
+ * Its standard input is a pipe that nothing is written to: it closes with the orchestrator, however that ends, and the agent ends by it.
+ */
+export function agentSpawner(program: AgentProgram): SpawnAgent {
+  return (config) => {
+    const child = spawn(program.node, [`--max-old-space-size=${config.memoryMiB}`, program.file], {
+      stdio: ["pipe", "ignore", "inherit"],
+      env: { ...program.env, AIOS_AGENT: config.name, AIOS_AGENT_SETTINGS: settingsOf(config) },
+      cwd: "/",
+      ...program.user(config.name),
+    });
+    const ended = new Promise<string>((resolve) => {
+      child.once("error", (error) => resolve(`cannot be started: ${messageOf(error)}`));
+      child.once("exit", (code, signal) => resolve(signal === null ? `exit status ${code}` : `killed by ${signal}`));
+    });
+    child.stdin.on("error", () => {});
+    return {
+      ended,
+      end() {
+        child.stdin.end();
+        child.kill("SIGTERM");
+        const kill = setTimeout(() => child.kill("SIGKILL"), endGraceMs);
+        ended.then(() => clearTimeout(kill));
+      },
+    };
+  };
+}
+
+/** What the agents' program reads of its configuration (daemons/agents/settings.ts): so it needs no TOML and no schema. */
+function settingsOf(config: AgentConfig): string {
+  const { type, namespaces, concurrentTasksMax, taskTimeoutMs, heartbeatIntervalMs } = config;
+  return JSON.stringify({ type, namespaces, concurrentTasksMax, taskTimeoutMs, heartbeatIntervalMs });
+}
+
+export interface Supervision {
+  /** Ends all agents; resolves when they have ended. */
+  end(): Promise<void>;
+}
+
+/** Starts every agent and starts it again when it ends, until told to end. `changed` hears of each change of state. */
+export function superviseAgents(
+  configs: readonly AgentConfig[],
+  spawnAgent: SpawnAgent,
+  { clock, log, random }: { readonly clock: Clock; readonly log: Log; readonly random: () => number },
+  changed: (agent: string, state: ProcessState, reason: string) => void,
+): Supervision {
+  const stop = new AbortController();
+  const supervise = async (config: AgentConfig) => {
+    let ends: number[] = [];
+    while (!stop.signal.aborted) {
+      changed(config.name, "starting", "");
+      const process = spawnAgent(config);
+      const end = () => process.end();
+      stop.signal.addEventListener("abort", end, { once: true });
+      const reason = await process.ended;
+      stop.signal.removeEventListener("abort", end);
+      if (stop.signal.aborted) break;
+      ends = [...ends.filter((at) => at > clock.monotonic() - config.restart.windowMs), clock.monotonic()];
+      const looping = ends.length > config.restart.max;
+      const pauseMs = looping
+        ? backoffMs(1, crashLoopPauseMs, crashLoopPauseMs, random)
+        : backoffMs(ends.length, config.restart.delayMs, pauseMaxMs, random);
+      log.warn(`agent ${config.name} ended`, { agent: config.name, reason, looping, startsAgainInMs: pauseMs });
+      changed(config.name, looping ? "crash_loop" : "backoff", reason);
+      await clock.sleep(pauseMs, stop.signal).catch(() => {});
+    }
+    changed(config.name, "stopped", "the orchestrator ends");
+  };
+  const all = Promise.all(configs.map(supervise));
+  return {
+    async end() {
+      stop.abort();
+      await all;
+    },
+  };
+}

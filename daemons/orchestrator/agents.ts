@@ -1,0 +1,210 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import type { AgentConfig } from "./agent-config.ts";
+import type { ProcessState } from "./agent-processes.ts";
+import { chooseAgent, type Need } from "./router.ts";
+
+/** An agent that has not been heard of for so long is dead: its tasks go to another. */
+export const deadAfterMs = 15_000;
+
+/** How often the registry looks for dead agents. */
+const sweepIntervalMs = 1_000;
+
+export type AgentStatus = ProcessState | "idle" | "active" | "dead";
+
+/** An agent as others see it. Times are milliseconds since the epoch. */
+export interface Agent {
+  readonly name: string;
+  readonly type: string;
+  readonly namespaces: readonly string[];
+  readonly status: AgentStatus;
+  readonly registeredAt: number;
+}
+
+/** A place at an agent for one task, held until it is given back. */
+export interface Place {
+  readonly agent: string;
+  release(): void;
+}
+
+export interface Agents {
+  /** An agent says that it is there, anew: what it had been doing is lost. */
+  register(name: string): void;
+  unregister(name: string): void;
+  /** Notes that the agent lives. False when it is not registered: it should register (again). */
+  beat(name: string): boolean;
+  /** Its process changed state; one that is not running cannot be registered. */
+  processChanged(name: string, state: ProcessState, reason: string): void;
+  list(): Agent[];
+  /** Whether some configured agent could take it at all. */
+  covers(need: Need): boolean;
+  /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. */
+  place(need: Need, signal: AbortSignal): Promise<Place>;
+  /** Runs until `signal` is aborted: finds dead agents. */
+  sweep(signal: AbortSignal): Promise<void>;
+}
+
+interface Record {
+  readonly config: AgentConfig;
+  process: ProcessState;
+  registeredAt: number;
+  /** Monotonic; undefined = not registered. */
+  lastBeat: number | undefined;
+  dead: boolean;
+  running: number;
+  completed: number;
+}
+
+interface Waiting {
+  readonly need: Need;
+  readonly since: number;
+  grant(place: Place): void;
+}
+
+/**
+ * The registry of the configured agents.
+ * `lost` is told once each time that an agent's tasks are lost with it, and why.
+ */
+export function openAgents(
+  configs: readonly AgentConfig[],
+  clock: Clock,
+  lost: (agent: string, reason: string) => void,
+): Agents {
+  const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
+  let waiting: Waiting[] = [];
+  let arrivals = 0;
+
+  const find = (name: string): Record => {
+    const record = records.get(name);
+    if (record !== undefined) return record;
+    throw new AiosError("NOT_FOUND", {
+      act: "find agent",
+      object: name,
+      reason: "it is not configured on this machine",
+      next: "see /etc/aios/agents",
+    });
+  };
+
+  const lose = (record: Record, reason: string) => {
+    record.lastBeat = undefined;
+    lost(record.config.name, reason);
+    match();
+  };
+
+  /** Gives free places to those that wait. */
+  const match = () => {
+    const ordered = waiting.toSorted((a, b) => a.need.priority - b.need.priority || a.since - b.since);
+    for (const one of ordered) {
+      const name = chooseAgent(one.need, [...records.values()].map(candidate));
+      const record = name === undefined ? undefined : records.get(name);
+      if (record === undefined) continue;
+      waiting = waiting.filter((other) => other !== one);
+      one.grant(occupy(record));
+    }
+  };
+
+  const occupy = (record: Record): Place => {
+    let held = true;
+    record.running += 1;
+    return {
+      agent: record.config.name,
+      release: () => {
+        if (!held) return;
+        held = false;
+        record.running -= 1;
+        record.completed += 1;
+        match();
+      },
+    };
+  };
+
+  return {
+    register(name) {
+      const record = find(name);
+      if (record.lastBeat !== undefined) lost(name, `agent ${name} started anew`);
+      record.lastBeat = clock.monotonic();
+      record.registeredAt = clock.now();
+      record.dead = false;
+      match();
+    },
+    unregister(name) {
+      lose(find(name), `agent ${name} left`);
+    },
+    beat(name) {
+      const record = find(name);
+      if (record.lastBeat === undefined) return false;
+      record.lastBeat = clock.monotonic();
+      return true;
+    },
+    processChanged(name, state, reason) {
+      const record = find(name);
+      record.process = state;
+      record.dead = false;
+      if (state !== "starting" && record.lastBeat !== undefined) lose(record, `agent ${name} ended: ${reason}`);
+      match();
+    },
+    list: () => [...records.values()].map(view),
+    covers: (need) => [...records.values()].some(({ config }) => fits(need, config)),
+    place(need, signal) {
+      return new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        arrivals += 1;
+        const one: Waiting = { need, since: arrivals, grant: resolve };
+        signal.addEventListener(
+          "abort",
+          () => {
+            waiting = waiting.filter((other) => other !== one);
+            reject(signal.reason);
+          },
+          { once: true },
+        );
+        waiting.push(one);
+        match();
+      });
+    },
+    async sweep(signal) {
+      while (!signal.aborted) {
+        await clock.sleep(sweepIntervalMs, signal).catch(() => {});
+        for (const record of records.values()) {
+          const silentMs = record.lastBeat === undefined ? 0 : clock.monotonic() - record.lastBeat;
+          if (silentMs <= deadAfterMs) continue;
+          record.dead = true;
+          lose(record, `agent ${record.config.name} was silent for ${Math.round(silentMs / 1_000)} s`);
+        }
+      }
+    },
+  };
+}
+
+function fresh(config: AgentConfig): Record {
+  return { config, process: "starting", registeredAt: 0, lastBeat: undefined, dead: false, running: 0, completed: 0 };
+}
+
+function fits(need: Need, config: AgentConfig): boolean {
+  return config.namespaces.includes(need.namespace) || config.name === need.agent;
+}
+
+function candidate(record: Record) {
+  const { config, running, completed, lastBeat } = record;
+  return {
+    name: config.name,
+    namespaces: config.namespaces,
+    running,
+    runningMax: config.concurrentTasksMax,
+    completed,
+    alive: lastBeat !== undefined,
+    hopeless: record.process === "crash_loop" || record.dead,
+  };
+}
+
+function view(record: Record): Agent {
+  const status =
+    record.lastBeat === undefined ? (record.dead ? "dead" : record.process) : record.running > 0 ? "active" : "idle";
+  return {
+    name: record.config.name,
+    type: record.config.type,
+    namespaces: record.config.namespaces,
+    status,
+    registeredAt: record.registeredAt,
+  };
+}

@@ -1,0 +1,137 @@
+import { messageOf } from "#lib/errors";
+import type { Place } from "./agents.ts";
+import type { Ending } from "./assignments.ts";
+import { backoffMs } from "./backoff.ts";
+import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
+import { capabilityFor } from "./grants.ts";
+import { changeTask, failTask, recordReport, settleLost, valuesFor } from "./outcome.ts";
+import { patiently } from "./patience.ts";
+import { fillObject } from "./template.ts";
+import type { ToolFacts } from "./tools.ts";
+import type { World } from "./world.ts";
+
+const retryFirstMs = 200;
+const retryMostMs = 5_000;
+
+/** A task for which no agent becomes free within this time fails. */
+const placeTimeoutMs = 120_000;
+
+/** Beyond its tool's own time a task has so long to be fetched and reported. */
+const handoverMs = 15_000;
+
+/** A grant outlives its task's deadline by so much, in case nobody is left to revoke it. */
+const grantGraceMs = 60_000;
+
+export interface Signals {
+  /** The task is not to be begun any more. */
+  readonly waiting: AbortSignal;
+  /** The task is to be stopped where it is. */
+  readonly running: AbortSignal;
+}
+
+/** Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped. */
+export async function runTask(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+  while (task.state === "pending") {
+    const tries = task.failures.length;
+    if (tries > 0) await world.clock.sleep(backoffMs(tries, retryFirstMs, retryMostMs, world.random), signals.waiting);
+    await attempt(goal, task, world, signals);
+  }
+}
+
+async function attempt(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+  const tool = await patiently(world.clock, signals.waiting, () => world.tools.find(task.tool));
+  if (tool === undefined) return await failTask(task, `there is no tool ${task.tool} on this machine`, world);
+  let input: JsonObject;
+  let capabilities: string[];
+  try {
+    input = fillObject(task.template, valuesFor(goal));
+    capabilities = tool.capabilities.map((template) => capabilityFor(template, input));
+  } catch (error) {
+    return await failTask(task, messageOf(error), world);
+  }
+  const place = await findPlace(goal, task, world, signals.waiting);
+  if (typeof place === "string") return await failTask(task, place, world);
+  try {
+    await assign({ goal, task, tool, input, capabilities, agent: place.agent }, world, signals);
+  } finally {
+    place.release();
+  }
+}
+
+/** A place at an agent, or why there is none. */
+async function findPlace(
+  goal: Goal,
+  task: Task,
+  { agents, clock }: World,
+  waiting: AbortSignal,
+): Promise<Place | string> {
+  const need = { namespace: namespaceOf(task.tool), agent: task.wantedAgent, priority: goal.priority };
+  if (!agents.covers(need)) return `no agent of this machine covers ${task.tool}; see /etc/aios/agents`;
+  const [late, over] = [new AbortController(), new AbortController()];
+  clock.sleep(placeTimeoutMs, AbortSignal.any([over.signal, waiting])).then(
+    () => late.abort(),
+    () => {},
+  );
+  try {
+    return await agents.place(need, AbortSignal.any([waiting, late.signal]));
+  } catch (error) {
+    if (!late.signal.aborted || waiting.aborted) throw error;
+    const states = agents.list().map(({ name, status }) => `${name} ${status}`);
+    return `no agent for ${task.tool} became free within ${placeTimeoutMs / 1_000} s (${states.join(", ")})`;
+  } finally {
+    over.abort();
+  }
+}
+
+interface Attempt {
+  readonly goal: Goal;
+  readonly task: Task;
+  readonly tool: ToolFacts;
+  readonly input: JsonObject;
+  readonly capabilities: readonly string[];
+  readonly agent: string;
+}
+
+/** One try at one agent, from its grant to the end of the grant. */
+async function assign(attempt: Attempt, world: World, { waiting, running }: Signals): Promise<void> {
+  const { task, tool, input, agent } = attempt;
+  const { store, clock } = world;
+  // Before the agent hears of it: after a crash the store says which tasks may have run.
+  await changeTask(task, { state: "assigned", agent, input, startedAt: clock.now() }, (whole) =>
+    patiently(clock, waiting, () => store.putTask(whole)),
+  );
+  let ending: Ending;
+  try {
+    ending = await handOver(attempt, world, running);
+  } catch (error) {
+    if (running.aborted) throw error;
+    return await failTask(task, `it cannot be given to agent ${agent}: ${messageOf(error)}`, world);
+  } finally {
+    await takeBackGrants(attempt, world);
+  }
+  if (ending.kind === "lost") await settleLost(task, tool, ending.reason, world);
+}
+
+async function handOver({ goal, task, tool, input, capabilities, agent }: Attempt, world: World, running: AbortSignal) {
+  const { tools, clock, assignments } = world;
+  const timeoutMs = tool.timeoutMs + handoverMs;
+  await patiently(clock, running, () => tools.grant(agent, capabilities, task.id, timeoutMs + grantGraceMs));
+  const { id, goalId, description, dependsOn, createdAt } = task;
+  const assignment = {
+    agent,
+    handout: { taskId: id, goalId, description, tool: tool.name, input, dependsOn, createdAt },
+    taken: () => {
+      task.state = "in_progress";
+    },
+    record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
+  };
+  return await assignments.give(assignment, timeoutMs, running);
+}
+
+/** Ends a task's grants. When that cannot be done for as long as they last, they have ended by themselves. */
+async function takeBackGrants({ task, tool, agent }: Attempt, { tools, clock, log }: World): Promise<void> {
+  const lastMs = tool.timeoutMs + handoverMs + grantGraceMs;
+  await patiently(clock, AbortSignal.timeout(lastMs), () => tools.revoke(agent, task.id)).catch((error) =>
+    log.error("a grant was not taken back; it ends by its time", { agent, task: task.id, error }),
+  );
+}

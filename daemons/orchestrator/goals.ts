@@ -1,0 +1,240 @@
+import { hash } from "node:crypto";
+import { AiosError, messageOf } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import { type Goal, type GoalState, isOver, type Task } from "./goal.ts";
+import { patiently } from "./patience.ts";
+import type { Plan, Planner } from "./procedures.ts";
+import { resumeTasks } from "./resume.ts";
+import { Cancelled, endGoal, runGoal } from "./run.ts";
+import { checkSubmission, type Submission } from "./submission.ts";
+import { fill } from "./template.ts";
+import type { World } from "./world.ts";
+
+/** Goals that are not over, at most. */
+export const unfinishedGoalsMax = 1_000;
+
+/** At the end running goals get so long to take back their grants. */
+const endGraceMs = 1_000;
+
+export interface Goals {
+  /** Takes a goal: stored with its plan when this resolves with its id. */
+  submit(submission: Submission): Promise<string>;
+  /** A goal with its tasks as they are now. Throws NOT_FOUND. */
+  find(id: string): Promise<Goal>;
+  list(state: GoalState | "", limit: number, offset: number): Promise<{ goals: Goal[]; total: number }>;
+  /** Stops a goal; resolves when it is closed. Throws NOT_FOUND, FAILED_PRECONDITION when it is over already. */
+  cancel(id: string, by: string): Promise<void>;
+  counts(): { activeGoals: number; pendingTasks: number };
+  /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
+  resume(): Promise<void>;
+  /** Stops working on goals, leaving all as it is for the next start. Resolves when it has stopped, within a second. */
+  end(): Promise<void>;
+}
+
+interface Running {
+  readonly goal: Goal;
+  readonly cancel: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** The goals of this machine. `agentNames` are those whose grants are revoked at the start. */
+export function openGoals(planner: Planner, world: World, agentNames: readonly string[]): Goals {
+  const { store, clock, log } = world;
+  const running = new Map<string, Running>();
+  const stop = new AbortController();
+  let arriving = 0;
+  let resumed = false;
+
+  const start = (goal: Goal) => {
+    const cancel = new AbortController();
+    const ended = runGoal(goal, world, AbortSignal.any([cancel.signal, stop.signal]))
+      .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
+      .finally(() => running.delete(goal.id));
+    running.set(goal.id, { goal, cancel, ended });
+  };
+
+  const accept = async (goal: Goal, plan: Plan) => {
+    await store.addGoal(goal);
+    try {
+      goal.tasks = plan.steps.map((_, index) => taskOf(goal, plan, index, clock.now()));
+      await Promise.all(goal.tasks.map((task) => store.putTask(task)));
+      await store.updateGoal(goal.id, "in_progress", "");
+    } catch (error) {
+      // The client hears that it was not taken: so it must not be done either.
+      const reason = `not taken: ${messageOf(error)}`;
+      endGoal(goal, "failed", reason, world).catch((cause) =>
+        log.error("a goal could not be closed", { goal: goal.id, cause }),
+      );
+      throw error;
+    }
+    goal.state = "in_progress";
+    start(goal);
+  };
+
+  const submit = async (submission: Submission): Promise<string> => {
+    const metadata = checkSubmission(submission);
+    const description = submission.description.trim();
+    const plan = planner.plan(description);
+    const goal = goalOf({ ...submission, description }, metadata, plan, clock.now());
+    log.info("goal submitted", { goal: goal.id, source: goal.source, description: description.slice(0, 200) });
+    if ("reason" in plan) await store.addGoal(goal);
+    else await accept(goal, plan);
+    return goal.id;
+  };
+
+  return {
+    async submit(submission) {
+      if (!resumed) throw notYet();
+      if (running.size + arriving >= unfinishedGoalsMax) throw full();
+      arriving += 1;
+      try {
+        return await submit(submission);
+      } finally {
+        arriving -= 1;
+      }
+    },
+    async find(id) {
+      const goal = running.get(id)?.goal ?? (await store.find(id));
+      if (goal !== undefined) return goal;
+      throw new AiosError("NOT_FOUND", {
+        act: "find goal",
+        object: id,
+        reason: "there is none",
+        next: 'see "aiosctl goal list"',
+      });
+    },
+    async list(state, limit, offset) {
+      const { goals, total } = await store.list(state, limit, offset);
+      return { goals: goals.map((goal) => running.get(goal.id)?.goal ?? goal), total };
+    },
+    async cancel(id, by) {
+      const found = running.get(id);
+      if (found !== undefined) {
+        found.cancel.abort(new Cancelled(`cancelled by ${by}`));
+        await found.ended;
+      }
+      const goal = found?.goal ?? (await this.find(id));
+      if (goal.state === "cancelled") return;
+      if (!isOver(goal.state)) throw notYet();
+      throw new AiosError("FAILED_PRECONDITION", {
+        act: "cancel goal",
+        object: id,
+        reason: `it is ${goal.state} already`,
+      });
+    },
+    counts() {
+      const goals = [...running.values()].map(({ goal }) => goal);
+      const pendingTasks = goals.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
+      return { activeGoals: goals.length, pendingTasks };
+    },
+    async resume() {
+      const goals = await patiently(clock, stop.signal, () => store.unfinished());
+      await revokeAll(world, [...new Set([...agentNames, ...agentsOf(goals)])], stop.signal);
+      for (const goal of goals) {
+        await replan(goal, planner, world, stop.signal);
+        if (isOver(goal.state)) continue;
+        await resumeTasks(goal, world, stop.signal);
+        log.info("goal taken up again", { goal: goal.id, description: goal.description.slice(0, 200) });
+        start(goal);
+      }
+      resumed = true;
+    },
+    async end() {
+      stop.abort(new Error("the orchestrator ends"));
+      const all = Promise.all([...running.values()].map(({ ended }) => ended));
+      await Promise.race([all, clock.sleep(endGraceMs)]);
+    },
+  };
+}
+
+/** A goal that was stored but not planned to the end is planned anew: its tasks get the same ids, and none has run. */
+async function replan(goal: Goal, planner: Planner, world: World, signal: AbortSignal): Promise<void> {
+  if (goal.state === "in_progress") return;
+  const plan = planner.plan(goal.description);
+  if ("reason" in plan) return await endGoal(goal, "failed", plan.reason, world);
+  goal.tasks = plan.steps.map((_, index) => taskOf(goal, plan, index, goal.createdAt));
+  await Promise.all(goal.tasks.map((task) => patiently(world.clock, signal, () => world.store.putTask(task))));
+  await patiently(world.clock, signal, () => world.store.updateGoal(goal.id, "in_progress", ""));
+  goal.state = "in_progress";
+}
+
+async function revokeAll({ tools, clock }: World, agents: readonly string[], signal: AbortSignal): Promise<void> {
+  await Promise.all(agents.map((agent) => patiently(clock, signal, () => tools.revokeAll(agent))));
+}
+
+function agentsOf(goals: readonly Goal[]): string[] {
+  return goals.flatMap(({ tasks }) => tasks.map(({ agent }) => agent)).filter((agent) => agent !== "");
+}
+
+function goalOf(
+  submission: Submission,
+  metadata: Goal["metadata"],
+  plan: ReturnType<Planner["plan"]>,
+  now: number,
+): Goal {
+  const { description, priority, tags, source } = submission;
+  const unplanned = "reason" in plan;
+  const head = unplanned ? { procedure: "", parameters: {}, result: "" } : plan;
+  return {
+    id: uuidv7(now),
+    description,
+    priority,
+    source,
+    tags,
+    metadata,
+    createdAt: now,
+    plan: { procedure: head.procedure, parameters: head.parameters, result: head.result },
+    state: unplanned ? "failed" : "planning",
+    updatedAt: now,
+    result: unplanned ? plan.reason : "",
+    tasks: [],
+  };
+}
+
+function taskOf(goal: Goal, plan: Plan, index: number, now: number): Task {
+  const step = plan.steps[index];
+  if (step === undefined) throw new RangeError(`plan ${plan.procedure} has no step ${index}`);
+  return {
+    id: taskId(goal.id, step.name),
+    goalId: goal.id,
+    index,
+    step: step.name,
+    description: String(fill(step.description, { parameters: plan.parameters, steps: {} })),
+    tool: step.tool,
+    wantedAgent: step.agent,
+    template: step.input,
+    expect: step.expect,
+    dependsOn: step.needs.map((need) => taskId(goal.id, need)),
+    createdAt: now,
+    state: "pending",
+    agent: "",
+    failures: [],
+    startedAt: 0,
+    completedAt: 0,
+    error: "",
+  };
+}
+
+/** The id of a goal's step: the goal's time, then a hash, in UUIDv7's form. Planning a goal again gives its tasks the same ids. */
+function taskId(goalId: string, step: string): string {
+  const digest = hash("sha256", `${goalId}/${step}`, "hex");
+  return `${goalId.slice(0, 13)}-7${digest.slice(0, 3)}-8${digest.slice(3, 6)}-${digest.slice(6, 18)}`;
+}
+
+function notYet(): AiosError {
+  return new AiosError("UNAVAILABLE", {
+    act: "take",
+    object: "a goal",
+    reason: "the goals of the last run are still being loaded from aios-memory",
+    next: "try again in a moment",
+  });
+}
+
+function full(): AiosError {
+  return new AiosError("RESOURCE_EXHAUSTED", {
+    act: "take",
+    object: "a goal",
+    reason: `${unfinishedGoalsMax} goals are unfinished`,
+    next: 'wait for some, or cancel some (see "aiosctl goal list")',
+  });
+}

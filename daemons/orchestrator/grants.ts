@@ -1,0 +1,27 @@
+import { posix } from "node:path";
+import { AiosError } from "#lib/errors";
+import type { JsonObject } from "./goal.ts";
+
+/**
+ * The capability that a template such as `fs:write:{path}` asks for with this input: exactly the one thing that is named, no pattern.
+ * Throws INVALID_ARGUMENT when the input does not name it.
+ */
+export function capabilityFor(template: string, input: JsonObject): string {
+  return template.replaceAll(/\{([a-z_]+)\}/g, (_, field: string) => {
+    const value = input[field];
+    if (typeof value !== "string") {
+      throw new AiosError("INVALID_ARGUMENT", `grant ${template}: the input has no text ${field}`);
+    }
+    return escapeGlob(value.startsWith("/") ? plainPath(value) : value);
+  });
+}
+
+/** As the registry compares it, where no symbolic link is on the way: a link is not followed into what was not named. */
+function plainPath(path: string): string {
+  const normal = posix.normalize(path);
+  return normal.length > 1 && normal.endsWith("/") ? normal.slice(0, -1) : normal;
+}
+
+function escapeGlob(text: string): string {
+  return text.replaceAll(/[\\*?]/g, "\\$&");
+}

@@ -1,0 +1,171 @@
+import { AiosError } from "#lib/errors";
+import type { Client } from "#lib/service";
+import type { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
+import type { MemoryQueryService } from "#proto/aios/memory_query";
+import {
+  type Goal,
+  type GoalState,
+  goalStates,
+  isOver,
+  type JsonObject,
+  type Task,
+  type TaskState,
+  taskStates,
+} from "./goal.ts";
+import type { Store } from "./store.ts";
+
+/** Goals in one answer of aios-memory. */
+const pageSize = 500;
+
+/** aios-memory over its own socket. What its records have no field for is in their JSON. */
+export function storeOver(
+  memory: Client<typeof MemoryServiceService>,
+  query: Client<typeof MemoryQueryService>,
+): Store {
+  const tasksOf = async (goalId: string): Promise<Task[]> => {
+    const { tasks } = await memory.getTasksForGoal({ goalId });
+    return tasks.map(readTask).toSorted((a, b) => a.index - b.index);
+  };
+  const withTasks = async (record: GoalRecord): Promise<Goal> => ({
+    ...readGoal(record),
+    tasks: await tasksOf(record.id),
+  });
+
+  return {
+    async addGoal(goal) {
+      await memory.storeGoal(writeGoal(goal));
+    },
+    async updateGoal(id, state, result) {
+      await memory.updateGoal({ id, status: state, result });
+    },
+    async putTask(task) {
+      await memory.storeTask(writeTask(task));
+    },
+    async unfinished() {
+      const { goals } = await memory.getActiveGoals({});
+      return await Promise.all(goals.toSorted((a, b) => a.createdAt - b.createdAt).map(withTasks));
+    },
+    async find(id) {
+      try {
+        return await withTasks(await query.getGoal({ goalId: id }));
+      } catch (error) {
+        if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
+        throw error;
+      }
+    },
+    async list(state, limit, offset) {
+      const goals: Goal[] = [];
+      let cursor = "";
+      for (let skipped = 0; ; ) {
+        const page = await query.listGoals({ status: state, limit: pageSize, cursor });
+        const from = Math.min(page.goals.length, offset - skipped);
+        goals.push(...page.goals.slice(from, from + limit - goals.length).map(readGoal));
+        skipped += from;
+        cursor = page.nextCursor;
+        if (cursor === "" || goals.length >= limit) return { goals, total: page.total };
+      }
+    },
+  };
+}
+
+function writeGoal(goal: Goal): GoalRecord {
+  const { source, tags, metadata, plan } = goal;
+  return {
+    id: goal.id,
+    description: goal.description,
+    status: goal.state,
+    priority: goal.priority,
+    createdAt: goal.createdAt,
+    completedAt: isOver(goal.state) ? goal.updatedAt : 0,
+    result: goal.result,
+    metadataJson: toJson({ source, tags, metadata, plan }),
+  };
+}
+
+function readGoal(record: GoalRecord): Goal {
+  const more = fromJson(record.metadataJson) as Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan">>;
+  return {
+    id: record.id,
+    description: record.description,
+    priority: record.priority,
+    source: more.source ?? "",
+    tags: more.tags ?? [],
+    metadata: more.metadata ?? {},
+    createdAt: record.createdAt,
+    plan: more.plan ?? { procedure: "", parameters: {}, result: "" },
+    state: stateIn(goalStates, record.status) as GoalState,
+    updatedAt: record.completedAt || record.createdAt,
+    result: record.result,
+    tasks: [],
+  };
+}
+
+/** The fields of a task that are kept as JSON beside those of its record. */
+function writeTask(task: Task): TaskRecord {
+  const { index, step, tool, wantedAgent, template, expect, dependsOn, createdAt, input, failures } = task;
+  const more = { tool, arguments: input, index, step, template, expect, depends_on: dependsOn, agent: wantedAgent };
+  return {
+    id: task.id,
+    goalId: task.goalId,
+    description: task.description,
+    agent: task.agent,
+    status: task.state,
+    inputJson: toJson({ ...more, failures, created_at: createdAt }),
+    outputJson: task.output === undefined ? Buffer.alloc(0) : toJson(task.output),
+    startedAt: task.startedAt,
+    completedAt: task.completedAt,
+    durationMs: task.completedAt > 0 && task.startedAt > 0 ? task.completedAt - task.startedAt : 0,
+    error: task.error,
+  };
+}
+
+interface TaskJson {
+  readonly tool?: string;
+  readonly arguments?: JsonObject;
+  readonly index?: number;
+  readonly step?: string;
+  readonly template?: JsonObject;
+  readonly expect?: JsonObject;
+  readonly depends_on?: readonly string[];
+  readonly agent?: string;
+  readonly failures?: readonly string[];
+  readonly created_at?: number;
+}
+
+function readTask(record: TaskRecord): Task {
+  const more = fromJson(record.inputJson) as TaskJson;
+  return {
+    id: record.id,
+    goalId: record.goalId,
+    index: more.index ?? 0,
+    step: more.step ?? "",
+    description: record.description,
+    tool: more.tool ?? "",
+    wantedAgent: more.agent ?? "",
+    template: more.template ?? {},
+    expect: more.expect ?? {},
+    dependsOn: more.depends_on ?? [],
+    createdAt: more.created_at ?? record.startedAt,
+    state: stateIn(taskStates, record.status) as TaskState,
+    agent: record.agent,
+    input: more.arguments,
+    output: record.outputJson.length === 0 ? undefined : (fromJson(record.outputJson) as JsonObject),
+    failures: more.failures ?? [],
+    startedAt: record.startedAt,
+    completedAt: record.completedAt,
+    error: record.error,
+  };
+}
+
+function stateIn(states: readonly string[], text: string): string {
+  if (states.includes(text)) return text;
+  throw new AiosError("DATA_LOSS", `read a state from aios-memory: "${text}" is none of ${states.join(", ")}`);
+}
+
+function toJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function fromJson(bytes: Buffer): unknown {
+  return bytes.length === 0 ? {} : JSON.parse(bytes.toString("utf8"));
+}

@@ -1,0 +1,72 @@
+import { AiosError } from "#lib/errors";
+
+/** What a parameter may be: an absolute path, the name of a thing, or any text. */
+export type ParameterType = "path" | "name" | "text";
+
+/** One way to say a goal: "report disk usage to {path}". */
+export interface Phrase {
+  readonly text: string;
+  readonly pattern: RegExp;
+  readonly parameters: readonly string[];
+  /** Letters that are not a parameter's: of two phrases that fit, the one with more says more exactly what is meant. */
+  readonly weight: number;
+}
+
+/** A word, or words in quotes; a text may have spaces without them. */
+const shapes: Readonly<Record<ParameterType, string>> = {
+  path: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
+  name: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
+  text: "[\\s\\S]+",
+};
+
+/** A pattern for a phrase: words in any case and spacing, "please" before it if you like. */
+export function compilePhrase(text: string, types: Readonly<Record<string, ParameterType>>): Phrase {
+  const pieces = text.trim().split(/(\{[a-z_]+\})/);
+  const parameters: string[] = [];
+  let literals = "";
+  const source = pieces.map((piece) => {
+    const name = /^\{([a-z_]+)\}$/.exec(piece)?.[1];
+    if (name === undefined) {
+      literals += piece.replaceAll(/\s/g, "");
+      return piece.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&").replaceAll(/\s+/g, "\\s+");
+    }
+    const type = types[name];
+    if (type === undefined || parameters.includes(name)) throw wrong(text, name);
+    parameters.push(name);
+    return `(?<${name}>${shapes[type]})`;
+  });
+  const full = parameters.length > 0 && text.trimEnd().endsWith("}") ? "" : "[.!?]?";
+  const pattern = new RegExp(`^\\s*(?:please\\s+)?${source.join("")}${full}\\s*$`, "i");
+  return { text, pattern, parameters, weight: literals.length };
+}
+
+/** The parameters of `description` when the phrase fits it. */
+export function matchPhrase(phrase: Phrase, description: string): Record<string, string> | undefined {
+  const found = phrase.pattern.exec(description);
+  if (found === null) return undefined;
+  return Object.fromEntries(phrase.parameters.map((name) => [name, unquoted(found.groups?.[name] ?? "")]));
+}
+
+function unquoted(text: string): string {
+  const trimmed = text.trim();
+  const inner = /^"([\s\S]*)"$/.exec(trimmed)?.[1] ?? /^'([\s\S]*)'$/.exec(trimmed)?.[1];
+  return inner ?? trimmed;
+}
+
+/** Why `value` cannot be a parameter of this type; undefined when it can. */
+export function unfit(type: ParameterType, value: string): string | undefined {
+  if (type === "path" && !value.startsWith("/")) return `${JSON.stringify(value)} is not an absolute path`;
+  if (type === "path" && value.includes("\0")) return `${JSON.stringify(value)} is not a path`;
+  if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:-]{0,127}$/.test(value)) {
+    return `${JSON.stringify(value)} is not a name`;
+  }
+  return undefined;
+}
+
+function wrong(text: string, name: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "read phrase",
+    object: JSON.stringify(text),
+    reason: `{${name}} is not declared under [parameters], or is there twice`,
+  });
+}

@@ -1,0 +1,166 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of procedures, not of TypeScript
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { afterAll, describe, expect, it } from "vitest";
+import { readAgents } from "./agent-config.ts";
+import { parseProcedure, procedurePlanner, readProcedures } from "./procedures.ts";
+import { fill, parseTemplate, type Values } from "./template.ts";
+
+const etc = new URL("../../rootfs/etc/aios", import.meta.url).pathname;
+const folder = mkdtempSync("/tmp/aios-procedures-");
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const shipped = readProcedures(`${etc}/procedures`);
+const planner = procedurePlanner(shipped.procedures, shipped.faults);
+
+describe("procedures of the image", () => {
+  it("can all be read, and every phrase is understood as its own procedure", () => {
+    expect(shipped.faults).toEqual([]);
+    expect(shipped.procedures.length).toBeGreaterThanOrEqual(9);
+    const values = { path: "/srv/a file.txt", content: 'say "hi"', name: "memory" };
+    for (const procedure of shipped.procedures) {
+      for (const { text } of procedure.phrases) {
+        const said = text.replaceAll(/\{(\w+)\}/g, (_, name: "path") =>
+          name === "path" ? `"${values.path}"` : values[name],
+        );
+        const plan = planner.plan(said);
+        const parameters = Object.fromEntries(
+          Object.keys(procedure.parameters).map((name) => [name, values[name as "path"]]),
+        );
+        expect(plan, said).toMatchObject({ procedure: procedure.name, parameters });
+      }
+    }
+  });
+
+  it("are found however they are spelled", () => {
+    const plan = planner.plan("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
+    expect(plan).toMatchObject({ procedure: "disk-report", parameters: { path: "/var/lib/aios/reports/disk.txt" } });
+    expect(planner.plan("Check system health.")).toMatchObject({ procedure: "system-health" });
+  });
+
+  it.each([
+    ["brew some coffee", 'no procedure covers this goal: "brew some coffee"'],
+    ["report disk usage to disk.txt", '"disk.txt" is not an absolute path'],
+    ["status of service ../../etc", '"../../etc" is not a name'],
+    ["report disk usage", "no procedure covers this goal"],
+  ])("do not cover %j", (description, reason) => {
+    expect(planner.plan(description)).toEqual({ reason: expect.stringContaining(reason) });
+  });
+
+  it("keep a text as it was given", () => {
+    const content = "first line\n  ${disk.percent} {path} {{ second";
+    expect(planner.plan(`create file /tmp/x with content ${content}`)).toMatchObject({
+      procedure: "create-file",
+      parameters: { path: "/tmp/x", content },
+    });
+  });
+
+  it("use tools of agents that cover them", () => {
+    const { agents, faults } = readAgents(`${etc}/agents`);
+    expect(faults).toEqual([]);
+    expect(agents.map(({ name }) => name)).toEqual([
+      "dev",
+      "monitor",
+      "network",
+      "package",
+      "security",
+      "storage",
+      "system",
+      "task",
+    ]);
+    const namespaces = new Map(agents.map((agent) => [agent.name, agent.namespaces]));
+    for (const { steps } of shipped.procedures) {
+      for (const { tool, agent } of steps) expect(namespaces.get(agent)).toContain(tool.split(".")[0]);
+    }
+  });
+});
+
+const step = '[[steps]]\nname = "a"\ndescription = "d"\ntool = "fs.read"\n';
+const head = (phrase: string, result = "done") =>
+  `[procedure]\nsummary = "s"\nphrases = ["${phrase}"]\nresult = "${result}"\n`;
+
+describe("a procedure's file", () => {
+  it.each([
+    ["an unknown key", `${head("do it")}colour = 1\n${step}`, /p\.toml:5: procedure\.colour: no such key/],
+    ["a parameter that is not declared", `${head("do {thing}")}${step}`, /\{thing\} is not declared/],
+    [
+      "a declared parameter that a phrase lacks",
+      `${head("do it")}[parameters]\nx = "text"\n${step}`,
+      /does not give \{x\}/,
+    ],
+    ["a step that needs a later one", `${head("do it")}${step}needs = ["b"]\n`, /needs b, which is no step before it/],
+    ["two steps of one name", `${head("do it")}${step}${step}`, /two steps are named a/],
+    [
+      "an input from a step that is not needed",
+      `${head("do it")}${step}[[steps]]\nname = "b"\ndescription = "d"\ntool = "fs.read"\ninput = { path = "\${a.x}" }\n`,
+      /\$\{a\.…\}, which is no step that it needs/,
+    ],
+    ["a result from no step", `${head("do it", "${z.x}")}${step}`, /the result uses \$\{z/],
+    ["a brace that opens nothing", `${head("do it", "{ x")}${step}`, /neither \{parameter\}/],
+    ["a tool that is none", head("do it") + step.replace("fs.read", "read"), /a tool such as fs\.read/],
+    ["no TOML", "[procedure", /p\.toml:1/],
+  ])("with %s is refused with its place and reason", (_, text, reason) => {
+    expect(() => parseProcedure("p", text, "/etc/p.toml")).toThrow(reason);
+  });
+
+  it("that is wrong leaves the others usable and is named where a goal is not covered", () => {
+    mkdirSync(`${folder}/p`);
+    writeFileSync(`${folder}/p/good.toml`, head("do it") + step);
+    writeFileSync(`${folder}/p/bad.toml`, "nonsense");
+    const { procedures, faults } = readProcedures(`${folder}/p`);
+    const both = procedurePlanner(procedures, faults);
+    expect(both.plan("do it")).toMatchObject({ procedure: "good" });
+    expect(both.plan("do that")).toEqual({ reason: expect.stringMatching(/not usable: .*bad\.toml:1/) });
+  });
+
+  it("with the longer phrase wins", () => {
+    const loose = parseProcedure("loose", `${head("report {x}")}[parameters]\nx = "text"\n${step}`, "loose.toml");
+    const exact = parseProcedure(
+      "exact",
+      `${head("report disk to {x}")}[parameters]\nx = "text"\n${step}`,
+      "exact.toml",
+    );
+    expect(procedurePlanner([loose, exact]).plan("report disk to me")).toMatchObject({ procedure: "exact" });
+  });
+});
+
+describe("template", () => {
+  const values: Values = {
+    parameters: { path: "/a", evil: "${disk.percent}{path}" },
+    steps: {
+      disk: {
+        input: { path: "/" },
+        output: { percent: 41.2345, load: [1, 2], none: null, list: [{ n: "x", s: 1 }, { n: "y" }] },
+      },
+    },
+  };
+
+  it.each([
+    ["{path}", "/a"],
+    ["at {path}: ${disk.percent} %", "at /a: 41.23 %"],
+    ["${disk.percent}", 41.2345],
+    ["${disk.input.path}", "/"],
+    ["load ${disk.load}, ${disk.none}, ${disk.list.length}", "load 1, 2, none, 2"],
+    ["${disk.list|- {n} {s}}", "- x 1\n- y none"],
+    ["${disk.load|<{item}>}", "<1>\n<2>"],
+    ["{{path} $5", "{path} $5"],
+    ["{evil}", "${disk.percent}{path}"],
+    ["<{evil}>", "<${disk.percent}{path}>"],
+  ])("%s", (text, filled) => {
+    expect(fill(text, values)).toEqual(filled);
+  });
+
+  it.each([
+    "${disk.nothing}",
+    "${other.x}",
+    "{other}",
+    "${disk.percent|{x}}",
+    "${disk.__proto__}",
+    "${disk.constructor}",
+  ])("%s has no value", (text) => {
+    expect(() => fill(text, values)).toThrow(/fill a template/);
+  });
+
+  it.each(["{", "${", "${disk}", "${disk.list|{n}", "${a.b|${c.d}}", "{a b}"])("%s is none", (text) => {
+    expect(() => parseTemplate(text)).toThrow(/read template/);
+  });
+});

@@ -1,0 +1,40 @@
+/** What a task asks of an agent. */
+export interface Need {
+  readonly namespace: string;
+  /** The agent that the plan asks for; empty = any. */
+  readonly agent: string;
+  /** 0 critical to 3 low. */
+  readonly priority: number;
+}
+
+export interface Candidate {
+  readonly name: string;
+  readonly namespaces: readonly string[];
+  readonly running: number;
+  readonly runningMax: number;
+  readonly completed: number;
+  /** Registered and heard of. */
+  readonly alive: boolean;
+  /** Not coming back soon. */
+  readonly hopeless: boolean;
+}
+
+/**
+ * The agent that should do it now; undefined when none can at present.
+ * The one that the plan asks for, unless there is no hope for it; else the least loaded of those whose namespaces cover it,
+ * a specialist before one that covers much, then the one with most experience.
+ */
+export function chooseAgent(need: Need, candidates: readonly Candidate[]): string | undefined {
+  const free = ({ alive, running, runningMax }: Candidate) => alive && running < runningMax;
+  const asked = candidates.find(({ name }) => name === need.agent);
+  if (asked !== undefined && !asked.hopeless) return free(asked) ? asked.name : undefined;
+  return candidates
+    .filter((candidate) => free(candidate) && candidate.namespaces.includes(need.namespace))
+    .toSorted(
+      (a, b) =>
+        a.running / a.runningMax - b.running / b.runningMax ||
+        a.namespaces.length - b.namespaces.length ||
+        b.completed - a.completed ||
+        a.name.localeCompare(b.name),
+    )[0]?.name;
+}

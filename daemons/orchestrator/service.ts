@@ -1,0 +1,225 @@
+import { AiosError } from "#lib/errors";
+import { type Identity, type Service, service } from "#lib/service";
+import type { Goal as GoalMessage, Task as TaskMessage } from "#proto/aios/common";
+import { Task as TaskType } from "#proto/aios/common";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import type { Agents } from "./agents.ts";
+import type { Assignments, Handout } from "./assignments.ts";
+import { type Goal, type GoalState, goalStates, phaseOf, progressOf, type Task } from "./goal.ts";
+import type { Goals } from "./goals.ts";
+import type { Load } from "./system-status.ts";
+
+/** An agent that asks for a task waits so long at most. */
+const pollMaxMs = 20_000;
+
+const listLimitDefault = 50;
+const listLimitMax = 500;
+
+export interface Orchestrator {
+  readonly goals: Goals;
+  readonly agents: Agents;
+  readonly assignments: Assignments;
+  readonly autonomyLevel: string;
+  load(): Load;
+  /** Names of the models that are loaded; none when the runtime does not answer. */
+  loadedModels(): Promise<string[]>;
+}
+
+/** aios.orchestrator.Orchestrator. Who calls is told by the call; what a message says of it must agree. */
+export function orchestratorService(orchestrator: Orchestrator): Service<typeof OrchestratorService> {
+  const { goals, agents, assignments } = orchestrator;
+  return service(OrchestratorService, {
+    submitGoal: async (request, { identity }) => {
+      const { description, priority, tags, metadataJson } = request;
+      const metadata = text(metadataJson, "metadata_json");
+      return {
+        id: await goals.submit({ description, priority, tags, metadata, source: sourceOf(identity, request.source) }),
+      };
+    },
+    getGoalStatus: async ({ id }, { identity }) => {
+      const goal = await ownGoal(goals, id, identity);
+      const tasks = goal.tasks.map((task) => taskMessage(goal, task));
+      return { goal: goalMessage(goal), tasks, currentPhase: phaseOf(goal), progressPercent: progressOf(goal) };
+    },
+    listGoals: async ({ statusFilter, limit, offset }, { identity }) => {
+      if (identity.kind === "agent") throw refused(identity, "list goals");
+      const state = checkList(statusFilter, limit, offset);
+      const page = await goals.list(state, limit || listLimitDefault, offset);
+      return { goals: page.goals.map(goalMessage), total: page.total };
+    },
+    cancelGoal: async ({ id }, { identity }) => {
+      await ownGoal(goals, id, identity);
+      await goals.cancel(id, nameOf(identity));
+      return { success: true, message: `goal ${id} is cancelled` };
+    },
+    registerAgent: ({ agentId }, { identity }) => {
+      agents.register(ownName(identity, agentId, "register agent"));
+      return { success: true, message: "registered" };
+    },
+    unregisterAgent: ({ id }, { identity }) => {
+      agents.unregister(ownName(identity, id, "unregister agent"));
+      return { success: true, message: "unregistered" };
+    },
+    heartbeat: ({ agentId }, { identity }) => {
+      const known = agents.beat(ownName(identity, agentId, "beat for agent"));
+      return { success: known, message: known ? "" : "not registered", pendingCommands: known ? [] : ["register"] };
+    },
+    listAgents: () => ({
+      agents: agents.list().map(({ name, type, namespaces, status, registeredAt }) => ({
+        agentId: name,
+        agentType: type,
+        capabilities: [],
+        toolNamespaces: [...namespaces],
+        status,
+        registeredAt,
+      })),
+    }),
+    getSystemStatus: async () => {
+      const live = agents.list().filter(({ status }) => status === "idle" || status === "active");
+      const loadedModels = await orchestrator.loadedModels();
+      const { autonomyLevel } = orchestrator;
+      return { ...goals.counts(), ...orchestrator.load(), activeAgents: live.length, loadedModels, autonomyLevel };
+    },
+    getAssignedTask: async ({ id }, call) => {
+      const agent = ownName(call.identity, id, "fetch a task for agent");
+      if (!agents.beat(agent)) throw unregistered(agent);
+      const handout = await assignments.next(agent, pollMaxMs, call.signal);
+      return handout === undefined ? TaskType.create() : handoutMessage(handout, agent);
+    },
+    reportTaskResult: async (result, { identity }) => {
+      if (identity.kind !== "agent") throw refused(identity, "report task results");
+      const { taskId, success, error } = result;
+      await assignments.report(identity.name, {
+        taskId,
+        success,
+        output: text(result.outputJson, "output_json"),
+        error,
+      });
+      return { success: true, message: "recorded" };
+    },
+  });
+}
+
+/** Who is behind a goal. What an agent says must be so; what others say is theirs to say and not believed. */
+function sourceOf(identity: Identity, said: string): string {
+  if (identity.kind === "agent" && said !== "" && said !== identity.name && said !== nameOf(identity)) {
+    throw new AiosError("PERMISSION_DENIED", `submit a goal as ${said}: the caller is ${nameOf(identity)}`);
+  }
+  return nameOf(identity);
+}
+
+function nameOf({ kind, name }: Identity): string {
+  return kind === "core" ? "core" : `${kind}:${name}`;
+}
+
+/** A goal that the caller may see: an agent sees its own only. */
+async function ownGoal(goals: Goals, id: string, identity: Identity): Promise<Goal> {
+  if (id === "") throw new AiosError("INVALID_ARGUMENT", "find goal: id: it is empty");
+  const goal = await goals.find(id);
+  if (identity.kind === "agent" && goal.source !== nameOf(identity)) throw refused(identity, `see goal ${id}`);
+  return goal;
+}
+
+/** The agent that calls, which the message must not contradict. */
+function ownName(identity: Identity, said: string, act: string): string {
+  if (identity.kind !== "agent") throw refused(identity, `${act} ${said}`);
+  if (said === identity.name) return said;
+  throw new AiosError("PERMISSION_DENIED", {
+    act,
+    object: said,
+    reason: `the call came through the socket of agent ${identity.name}`,
+    next: "an agent acts as itself only",
+  });
+}
+
+function refused(identity: Identity, act: string): AiosError {
+  return new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
+}
+
+function unregistered(agent: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "fetch a task for agent",
+    object: agent,
+    reason: "it is not registered, or no longer",
+    next: "call RegisterAgent",
+  });
+}
+
+function checkList(state: string, limit: number, offset: number): GoalState | "" {
+  if (limit < 0 || limit > listLimitMax) throw outside("limit", limit, `0 (${listLimitDefault}) to ${listLimitMax}`);
+  if (offset < 0) throw outside("offset", offset, "0 or more");
+  if (state === "" || (goalStates as readonly string[]).includes(state)) return state as GoalState | "";
+  throw new AiosError("INVALID_ARGUMENT", `list goals: status_filter: "${state}" is none of ${goalStates.join(", ")}`);
+}
+
+function outside(field: string, value: number, expected: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", `list goals: ${field}: ${value}, expected ${expected}`);
+}
+
+/** Bytes that must be UTF-8. */
+function text(bytes: Buffer, field: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new AiosError("INVALID_ARGUMENT", `read ${field}: it is not UTF-8`);
+  }
+}
+
+function goalMessage(goal: Goal): GoalMessage {
+  const { id, description, priority, source, createdAt, updatedAt, result } = goal;
+  const metadataJson = json(Object.keys(goal.metadata).length > 0 ? goal.metadata : undefined);
+  return {
+    id,
+    description,
+    priority,
+    source,
+    status: goal.state,
+    createdAt,
+    updatedAt,
+    tags: [...goal.tags],
+    metadataJson,
+    result,
+  };
+}
+
+function taskMessage(goal: Goal, task: Task): TaskMessage {
+  const { id, description, createdAt, startedAt, completedAt, error } = task;
+  return {
+    id,
+    goalId: goal.id,
+    description,
+    assignedAgent: task.agent || task.wantedAgent,
+    status: task.state,
+    intelligenceLevel: "reactive",
+    requiredTools: [task.tool],
+    dependsOn: [...task.dependsOn],
+    inputJson: json({ tool: task.tool, arguments: task.input ?? task.template }),
+    outputJson: json(task.output),
+    createdAt,
+    startedAt,
+    completedAt,
+    error,
+  };
+}
+
+function handoutMessage(
+  { taskId, goalId, description, tool, input, dependsOn, createdAt }: Handout,
+  agent: string,
+): TaskMessage {
+  return TaskType.fromPartial({
+    id: taskId,
+    goalId,
+    description,
+    assignedAgent: agent,
+    status: "in_progress",
+    intelligenceLevel: "reactive",
+    requiredTools: [tool],
+    dependsOn: [...dependsOn],
+    inputJson: json({ tool, arguments: input }),
+    createdAt,
+  });
+}
+
+function json(value: unknown): Buffer {
+  return value === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(value));
+}

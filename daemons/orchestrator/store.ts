@@ -1,0 +1,17 @@
+import type { Goal, GoalState, Task } from "./goal.ts";
+
+/** Where goals and tasks outlive the orchestrator. What resolved is durable. Calls throw UNAVAILABLE while it is away. */
+export interface Store {
+  /** Stores a goal without its tasks. */
+  addGoal(goal: Goal): Promise<void>;
+  /** A goal's new state and result. */
+  updateGoal(id: string, state: GoalState, result: string): Promise<void>;
+  /** Stores a task, or what became of it. */
+  putTask(task: Task): Promise<void>;
+  /** The goals that are not over, with their tasks, oldest first. */
+  unfinished(): Promise<Goal[]>;
+  /** A goal with its tasks; undefined when there is none. */
+  find(id: string): Promise<Goal | undefined>;
+  /** Goals without their tasks, newest first. `state` empty = all. */
+  list(state: GoalState | "", limit: number, offset: number): Promise<{ goals: Goal[]; total: number }>;
+}

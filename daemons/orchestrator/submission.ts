@@ -1,0 +1,54 @@
+import { AiosError, messageOf } from "#lib/errors";
+import type { JsonObject } from "./goal.ts";
+
+/** What a client asks for. */
+export interface Submission {
+  readonly description: string;
+  readonly priority: number;
+  readonly tags: readonly string[];
+  /** JSON text; empty = none. */
+  readonly metadata: string;
+  /** The identity that asks. */
+  readonly source: string;
+}
+
+/** Characters of a description, of a tag; tags; bytes of metadata, at most. */
+const descriptionLengthMax = 4_096;
+const tagLengthMax = 64;
+const tagsMax = 32;
+const metadataSizeMaxBytes = 64 * 1024;
+
+/** The metadata of a submission. Throws INVALID_ARGUMENT naming the field that is not as it must be. */
+export function checkSubmission({ description, priority, tags, metadata }: Submission): JsonObject {
+  if (description.trim() === "") throw bad("description", "it is empty");
+  if (description.length > descriptionLengthMax) {
+    throw bad("description", `${description.length} characters, at most ${descriptionLengthMax}`);
+  }
+  if (description.includes("\0")) throw bad("description", "it has a NUL character");
+  if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
+    throw bad("priority", `${priority} is none of 0 (critical), 1 (high), 2 (normal), 3 (low)`);
+  }
+  if (tags.length > tagsMax) throw bad("tags", `${tags.length} tags, at most ${tagsMax}`);
+  const tag = tags.find((one) => one === "" || one.length > tagLengthMax);
+  if (tag !== undefined) throw bad("tags", `a tag of ${tag.length} characters, expected 1 to ${tagLengthMax}`);
+  return metadata === "" ? {} : readMetadata(metadata);
+}
+
+function readMetadata(text: string): JsonObject {
+  const size = Buffer.byteLength(text);
+  if (size > metadataSizeMaxBytes) throw bad("metadata_json", `${size} bytes, at most ${metadataSizeMaxBytes}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw bad("metadata_json", messageOf(error));
+  }
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw bad("metadata_json", "it is not a JSON object");
+  }
+  return value as JsonObject;
+}
+
+function bad(field: string, reason: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", { act: "submit a goal:", object: field, reason });
+}
