@@ -10,14 +10,13 @@ export interface Group {
   readonly gid: number;
 }
 
-/** The three files of accounts, as Debian made them. */
+/** The files of accounts, as Debian made them. */
 export interface AccountFiles {
   readonly passwd: string;
   readonly group: string;
-  readonly shadow: string;
 }
 
-/** Accounts have no password and no login: daemons are started by init, agents by the orchestrator. */
+/** Accounts have no password (`*`) and no login: daemons are started by init, agents by the orchestrator. */
 const shell = "/usr/sbin/nologin";
 
 /**
@@ -41,9 +40,8 @@ export function addAccounts(files: AccountFiles, accounts: readonly Account[], g
   );
   return {
     passwd:
-      files.passwd + added.map(({ name, uid, gid }) => `${name}:x:${uid}:${gid}:aiOS:/nonexistent:${shell}\n`).join(""),
+      files.passwd + added.map(({ name, uid, gid }) => `${name}:*:${uid}:${gid}:aiOS:/nonexistent:${shell}\n`).join(""),
     group: files.group + [...wanted].map(([gid, name]) => `${name}:x:${gid}:\n`).join(""),
-    shadow: files.shadow + added.map(({ name }) => `${name}:!*:20454::::::\n`).join(""),
   };
 }
 

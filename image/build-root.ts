@@ -33,6 +33,7 @@ export async function inBuildRoot(
   mounts: readonly Mount[],
   options: CommandOptions = {},
 ): Promise<string> {
+  options.log?.line(`in the build root: ${argv.join(" ")}`);
   const pairs = mounts.flatMap(({ from, at }) => [from, at]);
   const env = {
     SOURCE_DATE_EPOCH: String(epochSeconds),
@@ -57,6 +58,6 @@ export async function inBuildRoot(
       "--",
       ...argv,
     ],
-    { ...options, env },
+    { ...options, env, announce: false },
   );
 }

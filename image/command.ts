@@ -7,6 +7,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Written to its standard input, which is empty otherwise. */
   readonly input?: string;
+  /** Whether the command line goes to the log (default: yes). */
+  readonly announce?: boolean;
 }
 
 /** No command of a build may take longer: a hung mirror or compiler must not hang the build for ever. */
@@ -20,8 +22,8 @@ const passedOn = ["PATH", "HOME", "http_proxy", "https_proxy", "no_proxy"] as co
  * Throws ABORTED with the command's name, its exit code and the last line it wrote.
  */
 export async function command(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
-  const { log, env = {}, input = "" } = options;
-  log?.line(`+ ${argv.join(" ")}`);
+  const { log, env = {}, input = "", announce = true } = options;
+  if (announce) log?.line(`+ ${argv.join(" ")}`);
   const inherited = Object.fromEntries(passedOn.flatMap((name) => ($.env[name] ? [[name, $.env[name]]] : [])));
   const result = await $({
     env: { ...inherited, LC_ALL: "C.UTF-8", ...env },

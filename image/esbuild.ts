@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { dirname, relative } from "node:path";
+import { relative } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 
 /** What all bundles share. Names are kept short and stay as they are written: a stack trace must be readable. */
@@ -56,7 +56,7 @@ export function keepModuleAddresses(sources: RegExp, bundleFolder: string): Plug
     setup(builder) {
       builder.onLoad({ filter: sources }, async ({ path }) => {
         const text = await readFile(path, "utf8");
-        const address = `./${relative(bundleFolder, dirname(path))}/${path.split("/").at(-1)}`;
+        const address = `./${relative(bundleFolder, path)}`;
         const contents = text.replaceAll("import.meta.url", `new URL(${JSON.stringify(address)},import.meta.url).href`);
         return { contents, loader: "js" };
       });

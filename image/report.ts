@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -109,7 +112,16 @@ function artefact(name: Name, path: string | undefined): Artefact[] {
 function sha256Of(path: string): string {
   const remembered = `${path}.sha256`;
   if (existsSync(remembered)) return readFileSync(remembered, "utf8").trim();
-  const hash = createHash("sha256").update(readFileSync(path)).digest("hex");
-  writeFileSync(remembered, `${hash}\n`);
-  return hash;
+  const hash = createHash("sha256");
+  const buffer = Buffer.allocUnsafe(4 * 1024 * 1024);
+  const file = openSync(path, "r");
+  try {
+    for (let length = readSync(file, buffer); length > 0; length = readSync(file, buffer))
+      hash.update(buffer.subarray(0, length));
+  } finally {
+    closeSync(file);
+  }
+  const hex = hash.digest("hex");
+  writeFileSync(remembered, `${hex}\n`);
+  return hex;
 }

@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import { daemons } from "#manifest";
-import { bundle, requireBanner } from "../esbuild.ts";
+import { bundle, replaceModule, requireBanner } from "../esbuild.ts";
 import type { Step } from "../step.ts";
 
 interface Bundle {
@@ -75,7 +75,7 @@ function optionsOf({ entry, path, format, shebang }: Bundle, repository: string,
     banner: {
       js: [shebang, format === "esm" ? requireBanner : undefined].filter((line) => line !== undefined).join("\n"),
     },
-    plugins: [sqliteAddon],
+    plugins: [sqliteAddon, withoutProtoLoader],
   };
 }
 
@@ -95,6 +95,15 @@ const sqliteAddon: Plugin = {
     }));
   },
 };
+
+/**
+ * @grpc/grpc-js loads its .proto loader for channelz and ORCA only, which no daemon serves. With protobufjs it is a fifth
+ * of a bundle, and every process of the machine would read it.
+ */
+const withoutProtoLoader = replaceModule(
+  /@grpc\/proto-loader\/build\/src\/index\.js$/,
+  'exports.loadSync = () => { throw new Error("channelz and ORCA are not part of this bundle"); };',
+);
 
 /** Entries of the manifest that have no source. The build says so instead of making an image that cannot start them. */
 export function missingEntries(repository: string): string[] {

@@ -18,6 +18,7 @@ import { sourcesFile } from "../apt-sources.ts";
 import { inBuildRoot } from "../build-root.ts";
 import { command } from "../command.ts";
 import type { BuildInputs } from "../plan.ts";
+import { profileSpecs } from "../profile.ts";
 import type { Step, StepWork } from "../step.ts";
 import { bringUpModel } from "./model.ts";
 
@@ -25,6 +26,7 @@ const configFile = "rootfs/etc/aios/config.toml";
 
 /** The root file system as a folder (`tree/`): the native lane runs it as it is, the erofs step packs it. */
 export function rootStep({ profile, commit, version, archive }: BuildInputs): Step {
+  const hasModules = profileSpecs[profile].fragments.includes("modules");
   return {
     name: `root-${profile}`,
     files: [
@@ -36,13 +38,18 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       "proto/gen/descriptors.json",
     ],
     params: { profile, commit, version, mirror: { ...archive.mirror } },
-    needs: ["buildroot", "packages", "modules", "bundles", "model", `kernel-${profile}`],
+    needs: ["buildroot", "packages", "modules", "bundles", "model", ...(hasModules ? [`kernel-${profile}`] : [])],
     run: async (work) => {
       const tree = join(work.out, "tree");
       readConfig(join(work.repository, configFile));
       await copyTree(join(work.need("packages"), "tree"), tree, work);
       for (const step of ["modules", "bundles"]) await copyTree(`${join(work.need(step), "tree")}/.`, tree, work);
-      await copyKernel(work, `kernel-${profile}`, tree);
+      if (hasModules)
+        await copyTree(
+          join(work.need(`kernel-${profile}`), "modules/lib/modules"),
+          join(tree, "usr/lib/modules"),
+          work,
+        );
       copyStatic(join(work.repository, "rootfs"), tree);
       makeFolders(tree);
       place(join(work.need("model"), bringUpModel), join(tree, "usr/share/aios/models", bringUpModel));
@@ -57,13 +64,6 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
 
 async function copyTree(from: string, to: string, { log }: StepWork): Promise<void> {
   await command(["cp", "-a", "--reflink=auto", from, to], { log });
-}
-
-/** The kernel is part of the root, so that a slot is one thing: what is updated, verified and rolled back together. */
-async function copyKernel(work: StepWork, step: string, tree: string): Promise<void> {
-  place(join(work.need(step), "vmlinuz"), join(tree, "boot/vmlinuz"));
-  const modules = join(work.need(step), "modules/lib/modules");
-  if (existsSync(modules)) await copyTree(modules, join(tree, "usr/lib/modules"), work);
 }
 
 /** rootfs/ at its final place: owned by root, closed to writing whatever the checkout's umask was. */
@@ -93,7 +93,7 @@ function write(tree: string, path: string, text: string, mode = 0o644): void {
 
 /** Folders that are mounted over, or filled by the daemons; on a root without the overlay they must exist already. */
 const folders = [
-  ...["dev", "proc", "sys", "run", "tmp", "mnt/aios", "var/log/aios", "home/workspaces"],
+  ...["boot", "dev", "proc", "sys", "run", "tmp", "mnt/aios", "var/log/aios", "home/workspaces"],
   ...["models", "memory", "vectors", "cache", "ledger"].map((name) => `var/lib/aios/${name}`),
 ];
 
@@ -110,7 +110,7 @@ function makeFolders(tree: string): void {
 function writeAccounts(tree: string): void {
   const read = (name: string) => readFileSync(join(tree, "etc", name), "utf8");
   const accounts = (Object.keys(users) as UserName[]).map((name) => ({ name, ...users[name] }));
-  const before = { passwd: read("passwd"), group: read("group"), shadow: read("shadow") };
+  const before = { passwd: read("passwd"), group: read("group") };
   const after = addAccounts(before, accounts, [coreGroup]);
   for (const [name, text] of Object.entries(after)) writeFileSync(join(tree, "etc", name), text);
 }
