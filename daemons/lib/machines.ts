@@ -9,6 +9,7 @@ import { parseToml } from "./config.ts";
 import { AiosError } from "./errors.ts";
 import { replaceFile } from "./files.ts";
 import { readPair, readPem } from "./key-files.ts";
+import type { KeyPair } from "./pki.ts";
 
 const strict = { additionalProperties: false } as const;
 
@@ -40,6 +41,12 @@ export type Machine = Machines["machines"][string];
 /** What `connect` needs to speak to a machine over its management port. */
 export interface Access {
   readonly target: string;
+  /** The name in the machine's certificate. */
+  readonly name: string;
+  /** The authority that signed it, PEM. */
+  readonly trusts: string;
+  /** What is shown to the machine, PEM. */
+  readonly shows: KeyPair;
   readonly credentials: grpc.ChannelCredentials;
   readonly options: grpc.ClientOptions;
 }
@@ -77,6 +84,9 @@ export function accessTo(folder: string, { address, name, identity }: Machine): 
   const ca = readPem(join(files, "ca.pem"));
   return {
     target: address,
+    name,
+    trusts: ca,
+    shows: { certificate, key },
     credentials: grpc.credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(certificate), {
       checkServerIdentity: (_, shown) => checkServerIdentity(name, shown),
     }),

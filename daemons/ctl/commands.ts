@@ -1,0 +1,39 @@
+import type { Command } from "./command.ts";
+import { agents } from "./commands/agents.ts";
+import { boot } from "./commands/boot.ts";
+import { enroll } from "./commands/enroll.ts";
+import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
+import { logs } from "./commands/logs.ts";
+import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
+import { models } from "./commands/models.ts";
+import { powerOff, powerRestart } from "./commands/power.ts";
+import { status } from "./commands/status.ts";
+import { toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
+import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
+
+/** Every command, in the order of the help. */
+export const commands: readonly Command[] = [
+  status,
+  goalSubmit,
+  goalWatch,
+  goalShow,
+  goalList,
+  goalCancel,
+  agents,
+  toolsList,
+  toolsShow,
+  toolsCall,
+  models,
+  boot,
+  unitsList,
+  unitsStart,
+  unitsStop,
+  unitsRestart,
+  logs,
+  powerOff,
+  powerRestart,
+  enroll,
+  machinesList,
+  machinesUse,
+  machinesForget,
+];

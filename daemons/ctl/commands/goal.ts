@@ -1,0 +1,138 @@
+import type { Goal } from "#proto/aios/common";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
+import { fromBytes } from "../out.ts";
+import { follow } from "../watch.ts";
+import { moment } from "../words.ts";
+
+const priorities = ["critical", "high", "normal", "low"];
+const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
+
+const watchOption = {
+  watch: { type: "boolean", short: "w", about: "follow it to its end; the exit status tells whether it was reached" },
+} as const;
+
+export const goalSubmit: Command = {
+  name: "goal submit",
+  summary: "give the machine a goal",
+  usage: "DESCRIPTION [--priority LEVEL] [--tag TAG]... [--watch]",
+  args: [1, 1],
+  options: {
+    priority: { type: "string", short: "p", value: "LEVEL", about: `${priorities.join(", ")} (normal unless given)` },
+    tag: { type: "string", value: "TAG", multiple: true, about: "a word to find it by; may be given again" },
+    ...watchOption,
+  },
+  examples: [
+    'aiosctl goal submit "report disk usage to /var/lib/aios/reports/disk.txt" --watch',
+    'aiosctl goal submit "check system health" --priority high --json',
+  ],
+  async run(context) {
+    const [description = ""] = context.args;
+    const priority = priorities.indexOf(text(context, "priority") ?? "normal");
+    if (priority < 0) throw new UsageError(`--priority: expected one of ${priorities.join(", ")}`);
+    const given = context.values["tag"];
+    const tags = Array.isArray(given) ? given.map(String) : [];
+    const request = { description, priority, source: "", tags, metadataJson: Buffer.alloc(0) };
+    const { id } = await client(context).submitGoal(request);
+    if (context.values["watch"] === true) return await follow(id, client(context), context, true);
+    context.out.line(id);
+    context.out.document({ id });
+    return exit.ok;
+  },
+};
+
+export const goalWatch: Command = {
+  name: "goal watch",
+  summary: "follow a goal to its end, also across a restart of the machine",
+  usage: "ID",
+  args: [1, 1],
+  examples: ["aiosctl goal watch 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
+  run: (context) => follow(context.args[0] ?? "", client(context), context, false),
+};
+
+export const goalShow: Command = {
+  name: "goal show",
+  summary: "a goal, its tasks and what came of them",
+  usage: "ID",
+  args: [1, 1],
+  examples: ["aiosctl goal show 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --json | jq '.tasks[].outputJson'"],
+  async run(context) {
+    const { out } = context;
+    const status = await client(context).getGoalStatus({ id: context.args[0] ?? "" });
+    for (const line of goalLines(status.goal)) out.line(line);
+    const rows = status.tasks.map((task) => [
+      task.description,
+      task.assignedAgent || "-",
+      task.status,
+      task.requiredTools.join(" ") || "-",
+      task.error || shortened(fromBytes(task.outputJson)),
+    ]);
+    if (rows.length > 0) {
+      out.line();
+      out.table(["task", "agent", "status", "tools", "outcome"], rows);
+    }
+    out.document(status);
+    return exit.ok;
+  },
+};
+
+export const goalList: Command = {
+  name: "goal list",
+  summary: "goals, newest first",
+  usage: "[--status STATUS] [--limit N] [--offset N]",
+  args: [0, 0],
+  options: {
+    status: {
+      type: "string",
+      value: "STATUS",
+      about: "only those: pending, planning, in_progress, completed, failed, cancelled",
+    },
+    limit: { type: "string", short: "n", value: "N", about: "so many (20)" },
+    offset: { type: "string", value: "N", about: "after so many" },
+  },
+  examples: ["aiosctl goal list", "aiosctl goal list --status failed -n 5 --json"],
+  async run(context) {
+    const { out } = context;
+    const page = await client(context).listGoals({
+      statusFilter: text(context, "status") ?? "",
+      limit: whole(context, "limit", 1, 500) ?? 20,
+      offset: whole(context, "offset", 0, 1_000_000) ?? 0,
+    });
+    const rows = page.goals.map((goal) => [goal.id, moment(goal.createdAt), goal.status, goal.description]);
+    out.table(["goal", "given (utc)", "status", "description"], rows);
+    if (page.total > page.goals.length) out.note(`${page.goals.length} of ${page.total}`);
+    out.document(page);
+    return exit.ok;
+  },
+};
+
+export const goalCancel: Command = {
+  name: "goal cancel",
+  summary: "end a goal before it is reached",
+  usage: "ID",
+  args: [1, 1],
+  examples: ["aiosctl goal cancel 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
+  async run(context) {
+    const { success, message } = await client(context).cancelGoal({ id: context.args[0] ?? "" });
+    context.out.line(message || (success ? "cancelled" : "not cancelled"));
+    context.out.document({ success, message });
+    return success ? exit.ok : exit.failed;
+  },
+};
+
+/** The most of an outcome that is shown in a table, characters. */
+const outcomeLength = 80;
+
+function shortened(value: unknown): string {
+  const line = value === null ? "-" : typeof value === "string" ? value : JSON.stringify(value);
+  return line.length > outcomeLength ? `${line.slice(0, outcomeLength - 1)}…` : line;
+}
+
+function goalLines(goal: Goal | undefined): string[] {
+  if (goal === undefined) return [];
+  return [
+    goal.description,
+    `  ${goal.id}, ${priorities[goal.priority] ?? goal.priority} priority, from ${goal.source || "unknown"}`,
+    `  given ${moment(goal.createdAt)} UTC, ${goal.status}${goal.result ? `: ${goal.result}` : ""}`,
+  ];
+}

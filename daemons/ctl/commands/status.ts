@@ -1,0 +1,51 @@
+import { messageOf } from "#lib/errors";
+import { InitService } from "#proto/aios/init";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { type Command, exit } from "../command.ts";
+import { count, duration } from "../words.ts";
+import { stateOf } from "./units.ts";
+
+export const status: Command = {
+  name: "status",
+  summary: "how the machine is: its boot, units, agents and goals",
+  usage: "",
+  args: [0, 0],
+  examples: ["aiosctl status", "aiosctl --machine lab status --json | jq .state"],
+  async run({ target, out }) {
+    const machine = target();
+    const init = machine.client(InitService, "init");
+    const orchestrator = machine.client(OrchestratorService, "orchestrator");
+    // The orchestrator may be away while the machine still answers: that is a state to show, not an error.
+    const system = orchestrator.getSystemStatus({}).catch((error) => ({ away: messageOf(error) }));
+    const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
+    const work = await system;
+    const notReady = units.filter((unit) => stateOf(unit) !== "ready");
+    out.line(`${machine.name}: ${boot.state}, version ${boot.version || "unknown"}`);
+    if (boot.autonomyMs > 0) out.line(`  boot     autonomous ${duration(boot.autonomyMs)} after kernel start`);
+    out.line(`  units    ${units.length - notReady.length} of ${units.length} ready`);
+    for (const unit of notReady)
+      out.line(`           ${unit.name} is ${stateOf(unit)}${unit.reason ? `: ${unit.reason}` : ""}`);
+    if ("away" in work) {
+      out.line(`  work     ${work.away}`);
+    } else {
+      out.line(`  agents   ${work.activeAgents} active, autonomy ${work.autonomyLevel || "unknown"}`);
+      out.line(`  goals    ${count(work.activeGoals, "goal")} under way, ${count(work.pendingTasks, "task")} waiting`);
+      out.line(`  models   ${work.loadedModels.join(", ") || "none loaded"}`);
+      const memory = `${Math.round(work.memoryUsedMb)} of ${Math.round(work.memoryTotalMb)} MB`;
+      out.line(
+        `  load     processor ${Math.round(work.cpuPercent)} %, memory ${memory}, up ${duration(work.uptimeSeconds * 1000)}`,
+      );
+    }
+    for (const fault of boot.faults) out.line(`  fault    ${fault}`);
+    out.document({
+      machine: machine.name,
+      state: boot.state,
+      version: boot.version,
+      autonomyMs: boot.autonomyMs,
+      faults: boot.faults,
+      units: units.map((unit) => ({ name: unit.name, state: stateOf(unit), reason: unit.reason })),
+      ...("away" in work ? { orchestrator: work.away } : work),
+    });
+    return exit.ok;
+  },
+};

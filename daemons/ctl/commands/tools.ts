@@ -1,0 +1,93 @@
+import { ToolRegistryService } from "#proto/aios/tools";
+import { type Command, type Context, exit, text, UsageError } from "../command.ts";
+import { fromBytes } from "../out.ts";
+import { duration } from "../words.ts";
+
+const client = (context: Context) => context.target().client(ToolRegistryService, "tools");
+
+export const toolsList: Command = {
+  name: "tools list",
+  summary: "the tools that agents work with",
+  usage: "[NAMESPACE]",
+  args: [0, 1],
+  examples: ["aiosctl tools", "aiosctl tools list fs"],
+  async run(context) {
+    const { out, args } = context;
+    const { tools } = await client(context).listTools({ namespace: args[0] ?? "" });
+    const rows = tools.map((tool) => [
+      tool.name,
+      tool.riskLevel,
+      tool.reversible ? "yes" : "no",
+      tool.requiredCapabilities.join(" ") || "-",
+      tool.description,
+    ]);
+    out.table(["tool", "risk", "undo", "needs", "what it does"], rows);
+    out.document({ tools });
+    return exit.ok;
+  },
+};
+
+export const toolsShow: Command = {
+  name: "tools show",
+  summary: "one tool, with the schemas of its input and output",
+  usage: "NAME",
+  args: [1, 1],
+  examples: ["aiosctl tools show fs.write", "aiosctl tools show fs.write --json | jq .inputSchema"],
+  async run(context) {
+    const { out } = context;
+    const tool = await client(context).getTool({ name: context.args[0] ?? "" });
+    out.line(`${tool.name} ${tool.version}: ${tool.description}`);
+    out.line(
+      `  needs ${tool.requiredCapabilities.join(", ") || "nothing"}; risk ${tool.riskLevel}; ends after ${duration(tool.timeoutMs)}`,
+    );
+    out.line(
+      `  ${tool.reversible ? "can be undone" : "cannot be undone"}; ${tool.idempotent ? "may be repeated" : "is not to be repeated"}`,
+    );
+    out.line(`input  ${JSON.stringify(fromBytes(tool.inputSchema), null, 2)}`);
+    out.line(`output ${JSON.stringify(fromBytes(tool.outputSchema), null, 2)}`);
+    out.document(tool);
+    return exit.ok;
+  },
+};
+
+export const toolsCall: Command = {
+  name: "tools call",
+  summary: "call a tool yourself; it goes into the ledger like any agent's call",
+  usage: "NAME [JSON] [--reason TEXT]",
+  args: [1, 2],
+  options: { reason: { type: "string", value: "TEXT", about: "why, for the ledger" } },
+  examples: [
+    "aiosctl tools call monitor.memory",
+    'aiosctl tools call fs.read \'{"path":"/var/lib/aios/reports/disk.txt"}\' --json | jq -r .output.content',
+    "aiosctl tools call sec.verify_ledger",
+  ],
+  async run(context) {
+    const { out, args } = context;
+    const [toolName = "", input = "{}"] = args;
+    const answer = await client(context).execute(
+      {
+        toolName,
+        agentId: "",
+        taskId: "",
+        inputJson: json(input),
+        reason: text(context, "reason") ?? "called with aiosctl",
+      },
+      { timeoutMs: callTimeoutMs },
+    );
+    const output = fromBytes(answer.outputJson);
+    out.line(answer.success ? JSON.stringify(output, null, 2) : `failed: ${answer.error}`);
+    out.document({ ...answer, outputJson: undefined, output });
+    return answer.success ? exit.ok : exit.failed;
+  },
+};
+
+/** Longer than any tool's own limit: the tool says what took too long, not the line. */
+const callTimeoutMs = 660_000;
+
+function json(input: string): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(JSON.parse(input)));
+  } catch (error) {
+    throw new UsageError(`the tool's input is not JSON: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env node
+import { systemClock } from "#lib/clock";
+import { pathsFrom } from "#lib/daemon";
+import { operatorFolder } from "#lib/operator";
+import { run } from "./cli.ts";
+
+const interrupt = new AbortController();
+process.once("SIGINT", () => interrupt.abort());
+
+// A reader that has gone away ("| head") is no error.
+process.stdout.on("error", () => process.exit(0));
+
+process.exitCode = await run(process.argv.slice(2), {
+  folder: operatorFolder(process.env),
+  run: pathsFrom(process.env).run,
+  machine: process.env["AIOS_MACHINE"],
+  clock: systemClock,
+  signal: interrupt.signal,
+  write: (text) => void process.stdout.write(text),
+  writeError: (text) => void process.stderr.write(text),
+});
