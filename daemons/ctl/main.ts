@@ -13,7 +13,7 @@ process.stdout.on("error", () => process.exit(0));
 process.exitCode = await run(process.argv.slice(2), {
   folder: operatorFolder(process.env),
   run: pathsFrom(process.env).run,
-  machine: process.env["AIOS_MACHINE"],
+  machine: process.env["AIOS_MACHINE"] || undefined,
   clock: systemClock,
   signal: interrupt.signal,
   write: (text) => void process.stdout.write(text),
