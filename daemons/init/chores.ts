@@ -1,0 +1,48 @@
+import type { Clock } from "#lib/clock";
+import { errnoOf } from "#lib/errors";
+import type { Children } from "./children.ts";
+import type { Faults } from "./faults.ts";
+import { reapOrphans } from "./orphans.ts";
+import { rememberTime } from "./prepare.ts";
+import type { Screen } from "./screen.ts";
+import { checkSpace, lookEveryMs } from "./space.ts";
+import type { Syscalls } from "./syscalls.ts";
+import { markEveryMs } from "./timekeeping.ts";
+import { startWatchdog, type Watchdog } from "./watchdog.ts";
+
+/** Orphans are looked for this long after a child ended, and this often in any case. */
+const reapAfterMs = 500;
+const reapEveryMs = 30_000;
+
+/** Reaps orphans from now on. SIGCHLD comes in swarms when a unit's group is killed: one look follows a swarm. */
+export function keepReaping(children: Children, syscalls: Syscalls): void {
+  const reap = () => reapOrphans("/proc", process.pid, children.has, syscalls.reap);
+  let due = false;
+  process.on("SIGCHLD", () => {
+    if (due) return;
+    due = true;
+    setTimeout(() => {
+      due = false;
+      reap();
+    }, reapAfterMs);
+  });
+  setInterval(reap, reapEveryMs);
+}
+
+/** Looks after the data volume's space and the time mark from now on. */
+export function keepHouse(data: string, faults: Faults, clock: Clock): void {
+  checkSpace(data, faults);
+  setInterval(() => checkSpace(data, faults), lookEveryMs);
+  setInterval(() => rememberTime(clock), markEveryMs);
+}
+
+/** The machine's watchdog, or undefined where there is none: best effort, and said. */
+export function watchdogIfAny(syscalls: Syscalls, screen: Screen): Watchdog | undefined {
+  try {
+    return startWatchdog("/dev/watchdog", syscalls);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") screen.say("aios-init: no watchdog device, continuing without one");
+    else screen.fault("arm the watchdog", error);
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+import { AiosError } from "#lib/errors";
+import type { Children } from "./children.ts";
+
+/** Runs a program of the system to its end. */
+export type Run = (
+  command: string,
+  args: readonly string[],
+  options?: {
+    readonly input?: string;
+    /** Killed after this long, milliseconds; 60 s unless given. */
+    readonly timeoutMs?: number;
+    /** Exit codes that are not failures; 0 unless given. */
+    readonly codes?: readonly number[];
+  },
+) => Promise<{ readonly code: number; readonly output: string }>;
+
+const timeoutDefaultMs = 60_000;
+/** Characters of output kept. */
+const outputLengthMax = 8192;
+const searchPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Runs commands as children of init. Rejects, with the end of what the command said, when it fails or cannot be started. */
+export function commandRunner(children: Children): Run {
+  return (command, args, { input = "", timeoutMs = timeoutDefaultMs, codes = [0] } = {}) =>
+    new Promise((resolve, reject) => {
+      const fail = (reason: string) =>
+        reject(new AiosError("INTERNAL", { act: "run", object: [command, ...args].join(" "), reason }));
+      const child = children.spawn(command, args, { stdio: "pipe", env: { PATH: searchPath, LANG: "C.UTF-8" } });
+      let output = "";
+      const keep = (chunk: Buffer) => {
+        output = (output + chunk.toString()).slice(-outputLengthMax);
+      };
+      child.stdout?.on("data", keep);
+      child.stderr?.on("data", keep);
+      child.stdin?.on("error", () => {});
+      child.stdin?.end(input);
+      const deadline = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+      child.once("error", (error) => {
+        clearTimeout(deadline);
+        fail(error.message);
+      });
+      child.once("close", (code, signal) => {
+        clearTimeout(deadline);
+        if (code !== null && codes.includes(code)) resolve({ code, output });
+        else fail(`${signal === null ? `exit code ${code}` : `ended by ${signal}`}: ${output.trim() || "no output"}`);
+      });
+    });
+}

@@ -1,0 +1,64 @@
+import { chmodSync, chownSync, mkdirSync } from "node:fs";
+import { coreGroup, daemons, users } from "#manifest";
+
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+interface Folder {
+  readonly path: string;
+  readonly mode: number;
+  readonly owner: Owner;
+}
+
+const agentPrefix = "aios-agent-";
+
+/** The agents' names, from their accounts. */
+export const agentNames = Object.keys(users)
+  .filter((user) => user.startsWith(agentPrefix))
+  .map((user) => user.slice(agentPrefix.length));
+
+/** The folders that daemons find when they start, in the order in which they are made. */
+export function machineFolders(run: string, state: string, log: string): readonly Folder[] {
+  const core = { uid: 0, gid: coreGroup.gid };
+  return [
+    // The core daemons make their sockets here, and the setgid bit gives these their group. Others may only pass through.
+    { path: run, mode: 0o2771, owner: core },
+    { path: `${run}/agents`, mode: 0o755, owner: users.root },
+    ...agentNames.map((agent) => ({
+      path: `${run}/agents/${agent}`,
+      mode: 0o750,
+      owner: users[`${agentPrefix}${agent}` as keyof typeof users],
+    })),
+    { path: state, mode: 0o755, owner: users.root },
+    ...["models", "cache", "reports", "cache/node"].map((name) => ({
+      path: `${state}/${name}`,
+      mode: 0o755,
+      owner: users.root,
+    })),
+    ...daemons.flatMap(({ name, user, folders }) =>
+      [...folders, compileCache(name)].map((folder) => ({
+        path: `${state}/${folder}`,
+        mode: 0o700,
+        owner: users[user],
+      })),
+    ),
+    { path: log, mode: 0o750, owner: core },
+    { path: "/home/workspaces", mode: 0o755, owner: users.root },
+  ];
+}
+
+/** A daemon's folder for compiled JavaScript. One each: who writes a cache decides what its readers run. */
+export function compileCache(daemon: string): string {
+  return `cache/node/${daemon}`;
+}
+
+/** Makes folders that are missing, and sets the mode and owner of all. */
+export function makeFolders(folders: readonly Folder[]): void {
+  for (const { path, mode, owner } of folders) {
+    mkdirSync(path, { recursive: true });
+    chownSync(path, owner.uid, owner.gid);
+    chmodSync(path, mode);
+  }
+}

@@ -1,0 +1,135 @@
+import { replaceFile } from "#lib/files";
+import { uuidv7 } from "#lib/ids";
+import { daemons, layout } from "#manifest";
+import { type BootNeeds, bootPhases } from "./boot.ts";
+import { openGroups } from "./cgroups.ts";
+import { type Children, openChildren } from "./children.ts";
+import { keepHouse, keepReaping, watchdogIfAny } from "./chores.ts";
+import { parseCmdline } from "./cmdline.ts";
+import { commandRunner } from "./commands.ts";
+import { narrate } from "./console-story.ts";
+import { openFaults } from "./faults.ts";
+import { readText } from "./kernel-files.ts";
+import { type Logs, openLogs } from "./logs.ts";
+import { mountKernelFiles } from "./mounts.ts";
+import { linkResolvConf, startNetwork } from "./network.ts";
+import { listenForPower, type Power } from "./power.ts";
+import { type Ground, prepare, type Tools } from "./prepare.ts";
+import type { Screen } from "./screen.ts";
+import { Supervisor } from "./supervisor.ts";
+import { openSyscalls } from "./syscalls.ts";
+import { bootClock } from "./timekeeping.ts";
+import { type Boot, openBoot } from "./timeline.ts";
+import { machineWorld } from "./world.ts";
+
+export interface Start {
+  /** The command line of the native lane; undefined on a machine, which has the kernel's. */
+  readonly native: string | undefined;
+  readonly firstJavascriptMs: number;
+  readonly screen: Screen;
+}
+
+/** Everything that lives as long as the machine. */
+interface Parts extends Tools {
+  readonly logs: Logs;
+  readonly children: Children;
+  readonly boot: Boot;
+  readonly power: Power;
+}
+
+/** Makes a machine of what the kernel started: the ground, then the units, then the boot's phases as they come. */
+export function startMachine(start: Start): void {
+  const parts = openParts(start);
+  const ground = prepare(parts);
+  const running = ground.then((made) => runUnits(made, parts));
+  const hardware = { name: "hardware", run: async () => void (await ground) };
+  parts.boot.run([hardware, ...bootPhases(running)]).catch((error: unknown) => parts.screen.fault("boot", error));
+}
+
+function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
+  const syscalls = openSyscalls();
+  mountKernelFiles(native === undefined ? "machine" : "native", syscalls);
+  const cmdline = parseCmdline(native ?? readText("/proc/cmdline"));
+  const clock = bootClock(cmdline.kernelStartMs);
+  const logs = openLogs(clock);
+  screen.onLine((line) => logs.write("init", `${line}\n`));
+  const children = openChildren();
+  const faults = openFaults();
+  const id = uuidv7(clock.now());
+  const { version } = JSON.parse(readText(layout.lib, "release.json") || "{}") as { version?: string };
+  const facts = { id, version: version ?? "unknown", firstJavascriptMs, names: phaseNames };
+  const boot: Boot = openBoot(facts, faults, screen, clock, () => markGood(boot, clock.now()));
+  const power = listenForPower({ screen, clock, syscalls, logs, machine: cmdline.lane === "machine" });
+  keepReaping(children, syscalls);
+  return { cmdline, syscalls, command: commandRunner(children), faults, screen, clock, logs, children, boot, power };
+}
+
+const phaseNames = ["hardware", "runtime", "core", "agents", "recovery"] as const;
+
+/** Starts the units on the ground, and everything that need not be waited for. */
+function runUnits(ground: Ground, parts: Parts): BootNeeds {
+  const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot } = parts;
+  power.onEnd({ root: ground.root });
+  const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
+  const all = openGroups("/sys/fs/cgroup", group, "/proc", clock);
+  const groups = new Map(daemons.map(({ name, limits }) => [name, all.open(name, limits)]));
+  const logLevel = ground.config.system.log_level;
+  const supervisor = new Supervisor(daemons, machineWorld({ daemons, groups, children, logs, logLevel, clock }));
+  narrate(supervisor, logs, screen);
+  supervisor.startAll();
+  power.onEnd({ supervisor, closeGroups: all.close });
+
+  logs.keepIn(layout.log);
+  keepHouse(ground.root.data, faults, clock);
+  bringUpNetwork(ground, parts);
+  if (cmdline.lane === "machine") {
+    const watchdog = watchdogIfAny(syscalls, screen);
+    if (watchdog !== undefined) power.onEnd({ watchdog });
+  }
+  const hardwareJson = Buffer.from(readText(layout.run, "hardware.json"));
+  const end = (act: "power-off" | "restart", reason: string) => power.end(act, reason);
+  const serving = import("./serve.ts").then(({ serveMachine }) =>
+    serveMachine({ supervisor, boot, logs, groups, clock, hardwareJson, end }),
+  );
+  serving
+    .then((closeServices) => power.onEnd({ closeServices }))
+    .catch((error) => screen.fault("serve the API", error));
+  return { supervisor, clock, unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") }, ...lazyPeers() };
+}
+
+function unitsOf(phase: "runtime" | "core"): readonly string[] {
+  return daemons.filter((spec) => spec.phase === phase).map(({ name }) => name);
+}
+
+/** The questions to the daemons, with the code for them loaded at the first. */
+function lazyPeers(): Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems"> {
+  let asked: Promise<ReturnType<typeof import("./peers.ts").askPeers>> | undefined;
+  const peers = () => {
+    asked ??= import("./peers.ts").then(({ askPeers }) => askPeers(layout.run, layout.etc));
+    return asked;
+  };
+  return {
+    runtimeProblem: async () => (await peers()).runtimeProblem(),
+    missingAgents: async () => (await peers()).missingAgents(),
+    ledgerProblems: async () => (await peers()).ledgerProblems(),
+  };
+}
+
+function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): void {
+  const { command, children, faults, screen } = parts;
+  const { nics } = hardware;
+  const dnsServers = config.network.dns_servers;
+  const needs = { nics, provision, hostname, dnsServers, run: layout.run, command, children, faults, screen };
+  startNetwork(needs).catch((error: unknown) => screen.fault("start the network", error));
+  try {
+    linkResolvConf(layout.run);
+  } catch (error) {
+    screen.fault("link /etc/resolv.conf", error);
+  }
+}
+
+/** Leaves word of the last good boot: which version it was, and how long it took. */
+function markGood({ id, version, autonomyMs }: Boot, at: number): void {
+  const record = { bootId: id, version, at, autonomyMs: autonomyMs() };
+  replaceFile(`${layout.state}/boot-good.json`, `${JSON.stringify(record)}\n`);
+}

@@ -1,0 +1,92 @@
+import { mkdirSync, symlinkSync } from "node:fs";
+import { errnoOf } from "#lib/errors";
+import type { Cmdline } from "./cmdline.ts";
+import { mountFlags as flag, type Syscalls } from "./syscalls.ts";
+
+export interface Mount {
+  readonly type: string;
+  readonly target: string;
+  readonly flags: number;
+  readonly data?: string;
+  /** The machine does without it when the kernel has no such file system. */
+  readonly optional?: boolean;
+}
+
+const hardened = flag.noSuid | flag.noExec | flag.noDev;
+
+const devices: Readonly<Record<Cmdline["lane"], Mount>> = {
+  machine: { type: "devtmpfs", target: "/dev", flags: flag.noSuid, data: "mode=755" },
+  // devtmpfs is one for the whole host: what is made or removed there, the host sees.
+  native: { type: "tmpfs", target: "/dev", flags: flag.noSuid, data: "mode=755,size=1m" },
+};
+
+/** The kernel's file systems in the order in which they are mounted. Node needs /dev/null and /proc before it spawns. */
+export function kernelMounts(lane: Cmdline["lane"]): readonly Mount[] {
+  return [
+    devices[lane],
+    { type: "proc", target: "/proc", flags: hardened },
+    { type: "sysfs", target: "/sys", flags: hardened },
+    { type: "devpts", target: "/dev/pts", flags: flag.noSuid | flag.noExec, data: "mode=620,gid=5,ptmxmode=666" },
+    { type: "tmpfs", target: "/dev/shm", flags: flag.noSuid | flag.noDev, data: "mode=1777" },
+    { type: "tmpfs", target: "/run", flags: flag.noSuid | flag.noDev, data: "mode=755,size=128m" },
+    { type: "tmpfs", target: "/tmp", flags: flag.noSuid | flag.noDev, data: "mode=1777,size=25%" },
+    { type: "cgroup2", target: "/sys/fs/cgroup", flags: hardened, optional: true },
+  ];
+}
+
+/** Character devices of the native lane: what devtmpfs has on a machine, as far as programs need it. */
+const nativeDevices = [
+  { name: "null", major: 1, minor: 3 },
+  { name: "zero", major: 1, minor: 5 },
+  { name: "full", major: 1, minor: 7 },
+  { name: "random", major: 1, minor: 8 },
+  { name: "urandom", major: 1, minor: 9 },
+  { name: "tty", major: 5, minor: 0 },
+] as const;
+
+/** Programs expect these; devtmpfs does not make them. */
+const deviceLinks = [
+  ["/proc/self/fd", "/dev/fd"],
+  ["/proc/self/fd/0", "/dev/stdin"],
+  ["/proc/self/fd/1", "/dev/stdout"],
+  ["/proc/self/fd/2", "/dev/stderr"],
+] as const;
+
+/** Mounts the kernel's file systems. Gives back what the kernel has not, by type. */
+export function mountKernelFiles(lane: Cmdline["lane"], syscalls: Syscalls): string[] {
+  const missing = kernelMounts(lane).flatMap((mount) => mountOne(mount, syscalls));
+  if (lane === "native") makeNativeDevices(syscalls);
+  for (const [to, path] of deviceLinks) ignoring("EEXIST", () => symlinkSync(to, path));
+  return missing;
+}
+
+function mountOne({ type, target, flags, data, optional }: Mount, syscalls: Syscalls): string[] {
+  // Below /dev: the mount before has made the place empty.
+  if (target.startsWith("/dev/")) mkdirSync(target, { recursive: true });
+  try {
+    syscalls.mount(type, target, type, flags, data);
+  } catch (error) {
+    // EBUSY: the kernel has mounted /dev already.
+    if (errnoOf(error) === "EBUSY") return [];
+    if (optional) return [type];
+    throw error;
+  }
+  return [];
+}
+
+function makeNativeDevices(syscalls: Syscalls): void {
+  const umask = process.umask(0);
+  for (const { name, major, minor } of nativeDevices) {
+    ignoring("EEXIST", () => syscalls.makeDevice(`/dev/${name}`, 0o666, major, minor));
+  }
+  process.umask(umask);
+  ignoring("EEXIST", () => symlinkSync("pts/ptmx", "/dev/ptmx"));
+}
+
+function ignoring(code: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (errnoOf(error) !== code) throw error;
+  }
+}

@@ -1,0 +1,70 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "smol-toml";
+import { connect } from "#lib/client";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Client } from "#lib/service";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { AIRuntimeService } from "#proto/aios/runtime";
+import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
+import type { BootNeeds } from "./boot.ts";
+import { namesIn } from "./kernel-files.ts";
+
+type Questions = Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems">;
+
+/** A ledger of millions of entries takes this long to verify. */
+const verifyWithinMs = 600_000;
+const working = ["idle", "active", "busy"];
+
+/** What the boot asks the daemons, over their sockets in `run`. */
+export function askPeers(run: string, etc: string): Questions & { close(): void } {
+  const runtime = connect(AIRuntimeService, `unix:${run}/runtime.sock`);
+  const orchestrator = connect(OrchestratorService, `unix:${run}/orchestrator.sock`);
+  const tools = connect(ToolRegistryService, `unix:${run}/tools.sock`);
+  return {
+    async runtimeProblem() {
+      const { healthy, message } = await runtime.healthCheck({});
+      return !healthy && /\berror\b/.test(message) ? message : undefined;
+    },
+    async missingAgents() {
+      const { agents } = await orchestrator.listAgents({});
+      const present = new Set(agents.filter(({ status }) => working.includes(status)).map(({ agentId }) => agentId));
+      return configuredAgents(join(etc, "agents")).filter((name) => !present.has(name));
+    },
+    ledgerProblems: () => verifyLedger(tools),
+    close() {
+      for (const client of [runtime, orchestrator, tools]) client.close();
+    },
+  };
+}
+
+async function verifyLedger(tools: Client<typeof ToolRegistryService>): Promise<readonly string[]> {
+  const request = ExecuteRequest.fromPartial({
+    toolName: "sec.verify_ledger",
+    inputJson: Buffer.from("{}"),
+    reason: "the ledger is verified at every boot",
+  });
+  const { success, error, outputJson } = await tools.execute(request, { timeoutMs: verifyWithinMs });
+  if (!success) throw new AiosError("UNAVAILABLE", `verify the ledger: ${error}`);
+  const { valid, problems = [] } = JSON.parse(outputJson.toString()) as { valid: boolean; problems?: unknown[] };
+  return valid ? [] : problems.length > 0 ? problems.map(asText) : ["sec.verify_ledger says that it is not valid"];
+}
+
+function asText(problem: unknown): string {
+  return typeof problem === "string" ? problem : JSON.stringify(problem);
+}
+
+/** The names of the agents whose file in `folder` says enabled. A file that cannot be read counts: it is a missing agent. */
+export function configuredAgents(folder: string): string[] {
+  return namesIn(folder)
+    .filter((file) => file.endsWith(".toml"))
+    .flatMap((file) => {
+      const fallback = file.slice(0, -".toml".length);
+      try {
+        const { agent } = parse(readFileSync(join(folder, file), "utf8")) as { agent?: Record<string, unknown> };
+        return agent?.["enabled"] === false ? [] : [String(agent?.["name"] ?? fallback)];
+      } catch (error) {
+        return [`${fallback} (${file}: ${messageOf(error).split("\n")[0]})`];
+      }
+    });
+}

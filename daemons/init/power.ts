@@ -1,0 +1,97 @@
+import type { Clock } from "#lib/clock";
+import type { Logs } from "./logs.ts";
+import { rememberTime } from "./prepare.ts";
+import { leaveRoot, type Root } from "./root.ts";
+import type { Screen } from "./screen.ts";
+import { type EndAct, endMachine } from "./shutdown.ts";
+import type { Supervisor } from "./supervisor.ts";
+import type { Syscalls } from "./syscalls.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** What has come to be and has to be ended; each is known when it is there. */
+interface Alive {
+  readonly root?: Root;
+  readonly supervisor?: Supervisor;
+  readonly closeGroups?: () => void;
+  readonly closeServices?: () => void;
+  readonly watchdog?: Watchdog;
+}
+
+export interface Power {
+  /** From now on this is ended with the machine. */
+  onEnd(more: Alive): void;
+  /** Ends the machine, once: a second call changes nothing. */
+  end(act: EndAct, reason: string): void;
+}
+
+export interface PowerNeeds {
+  readonly screen: Screen;
+  readonly clock: Clock;
+  readonly syscalls: Syscalls;
+  readonly logs: Logs;
+  /** A machine of its own, not a name space of a host. */
+  readonly machine: boolean;
+}
+
+/** As BusyBox's commands send them. SIGINT is Ctrl-Alt-Del, SIGPWR what some hypervisors send for their power button. */
+const signals: readonly (readonly [NodeJS.Signals, EndAct])[] = [
+  ["SIGTERM", "restart"],
+  ["SIGINT", "restart"],
+  ["SIGUSR1", "halt"],
+  ["SIGUSR2", "power-off"],
+  ["SIGPWR", "power-off"],
+];
+
+/** Ends the machine when a signal or somebody says so. */
+export function listenForPower(needs: PowerNeeds): Power {
+  let alive: Alive = {};
+  let ending = false;
+  const end = (act: EndAct, reason: string) => {
+    if (ending) return;
+    ending = true;
+    void endAll(act, reason, alive, needs);
+  };
+  for (const [signal, act] of signals) process.on(signal, () => end(act, signal));
+  if (needs.machine) {
+    try {
+      needs.syscalls.catchCtrlAltDel();
+    } catch (error) {
+      needs.screen.fault("catch Ctrl-Alt-Del", error);
+    }
+  }
+  return {
+    end,
+    onEnd(more) {
+      alive = { ...alive, ...more };
+    },
+  };
+}
+
+async function endAll(act: EndAct, reason: string, alive: Alive, { screen, clock, syscalls, logs }: PowerNeeds) {
+  await endMachine(act, reason, {
+    screen,
+    clock,
+    stopUnits: async () => {
+      await alive.supervisor?.stopAll();
+      alive.closeGroups?.();
+    },
+    signalAll,
+    closeServices: () => alive.closeServices?.(),
+    markTime: () => rememberTime(clock),
+    closeLogs: () => logs.close(),
+    unmount: () => (alive.root === undefined ? [] : leaveRoot(alive.root, syscalls)),
+    sync: () => syscalls.sync(),
+    disarmWatchdog: () => alive.watchdog?.disarm(),
+    reboot: (to) => syscalls.reboot(to),
+  });
+}
+
+/** kill(-1) reaches every process but the caller: on a host that would be the host's. */
+function signalAll(signal: "SIGTERM" | "SIGKILL"): void {
+  if (process.pid !== 1) throw new Error("refused: this process is not PID 1");
+  try {
+    process.kill(-1, signal);
+  } catch {
+    // ESRCH: there is no other process.
+  }
+}

@@ -1,0 +1,182 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "#lib/clock";
+import type { Config } from "#lib/config";
+import { messageOf } from "#lib/errors";
+import { layout } from "#manifest";
+import type { Cmdline } from "./cmdline.ts";
+import type { Run } from "./commands.ts";
+import { effectiveConfig } from "./config.ts";
+import { awaitDataVolume, findVolume, listBlockDevices, prepareDataVolume } from "./disks.ts";
+import type { Faults } from "./faults.ts";
+import { machineFolders, makeFolders } from "./folders.ts";
+import { type Hardware, readHardware, shortfalls } from "./hardware.ts";
+import type { Provision } from "./provision.ts";
+import { takeProvision } from "./provision.ts";
+import {
+  bindData,
+  type DataSource,
+  enterOverlay,
+  mountData,
+  mountOverlay,
+  plainRoot,
+  type Root,
+  unmountData,
+} from "./root.ts";
+import type { Screen } from "./screen.ts";
+import { mountFlags, type Syscalls } from "./syscalls.ts";
+import { catchUp, markTime } from "./timekeeping.ts";
+
+/** What phase 1 works with. */
+export interface Tools {
+  readonly cmdline: Cmdline;
+  readonly syscalls: Syscalls;
+  readonly command: Run;
+  readonly faults: Faults;
+  readonly screen: Screen;
+  readonly clock: Clock;
+}
+
+/** What phase 1 makes: the ground that everything else stands on. */
+export interface Ground {
+  readonly root: Root;
+  readonly hardware: Hardware;
+  readonly provision: Provision;
+  readonly config: Config;
+  readonly hostname: string;
+}
+
+const kernel = { proc: "/proc", sys: "/sys", dev: "/dev" } as const;
+const timeMark = `${layout.state}/clock`;
+const provisionMount = "/run/aios-provision";
+
+/**
+ * Phase 1, hardware: what the machine is, its data, its root, its configuration. What is missing or broken becomes a fault
+ * and is done without; it throws only where nothing could run.
+ */
+export async function prepare(tools: Tools): Promise<Ground> {
+  const { cmdline, syscalls, faults } = tools;
+  for (const [index, problem] of cmdline.problems.entries()) faults.raise(`cmdline-${index}`, problem);
+  const hardware = readHardware(kernel);
+  for (const [index, shortfall] of shortfalls(hardware).entries()) faults.raise(`hardware-${index}`, shortfall);
+  const source = await dataSource(tools);
+  const data = mountDataOrMemory(source, tools);
+  mkdirSync(layout.run, { recursive: true });
+  const provision = provisioned(tools);
+  const root = data.overlay ? overlaidRoot(tools) : plainRoot();
+  bindData(root, syscalls);
+  makeFolders(machineFolders(layout.run, layout.state, layout.log));
+  const config = await configure(root, tools);
+  writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
+  const hostname = provision.hostname ?? config.system.hostname;
+  attempt(tools, "hostname", () => syscalls.setHostname(hostname));
+  if (cmdline.lane === "machine") attempt(tools, "clock", () => setClock(tools));
+  return { root, hardware, provision, config, hostname };
+}
+
+/** The data volume, fit to be mounted, or memory when there is none that can be used. */
+async function dataSource({ cmdline, faults, clock, command, screen }: Tools): Promise<DataSource> {
+  if (cmdline.dataFolder !== undefined) return { kind: "folder", path: cmdline.dataFolder };
+  const device = await awaitDataVolume(kernel, clock);
+  if (device === undefined) {
+    const next = 'attach a disk with a partition named "aios-data", or one with that serial number, and restart';
+    faults.raise("data", `data volume: none found, nothing is kept after power-off; ${next}`);
+    return { kind: "memory" };
+  }
+  try {
+    const done = await prepareDataVolume(device, command);
+    screen.say(`aios-init: data volume ${device.path}: ${done}`);
+    return { kind: "device", path: device.path };
+  } catch (error) {
+    faults.raise("data", `${messageOf(error)}; until then nothing is kept after power-off`);
+    return { kind: "memory" };
+  }
+}
+
+function mountDataOrMemory(source: DataSource, { cmdline, syscalls, faults }: Tools): { overlay: boolean } {
+  try {
+    mountData(source, syscalls);
+  } catch (error) {
+    if (source.kind === "memory") throw error;
+    const next = "nothing was written to it; nothing is kept after power-off";
+    faults.raise("data", `data volume: ${messageOf(error)}; ${next}`);
+    unmountData(syscalls);
+    mountData({ kind: "memory" }, syscalls);
+  }
+  return { overlay: cmdline.overlay };
+}
+
+/** The image's root under what was changed on this machine, or alone when the two cannot be joined. */
+function overlaidRoot({ syscalls, faults }: Tools): Root {
+  try {
+    mountOverlay(syscalls);
+  } catch (error) {
+    const next =
+      'changes to the system are not in effect; start the recovery entry ("aios.overlay=off") and free space';
+    faults.raise("overlay", `overlay of the root: ${messageOf(error)}; ${next}`);
+    return plainRoot();
+  }
+  return enterOverlay(syscalls);
+}
+
+/** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
+function provisioned(tools: Tools): Provision {
+  const { cmdline, syscalls, faults } = tools;
+  const keep = join(layout.run, "provision");
+  const take = (folder: string) => {
+    try {
+      return takeProvision(folder, keep);
+    } catch (error) {
+      faults.raise("provision", messageOf(error));
+      return {};
+    }
+  };
+  if (cmdline.provisionFolder !== undefined) return take(cmdline.provisionFolder);
+  const device = cmdline.lane === "machine" ? findVolume(listBlockDevices(kernel), "provision") : undefined;
+  if (device === undefined) return {};
+  try {
+    mkdirSync(provisionMount, { recursive: true });
+    const flags = mountFlags.readOnly | mountFlags.noExec | mountFlags.noDev | mountFlags.noSuid;
+    syscalls.mount(device.path, provisionMount, "vfat", flags, "umask=077");
+  } catch (error) {
+    faults.raise("provision", `provisioning volume ${device.path}: ${messageOf(error)}; make it anew`);
+    return {};
+  }
+  const provision = take(provisionMount);
+  syscalls.unmount(provisionMount);
+  return provision;
+}
+
+async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config> {
+  const file = `${layout.etc}/config.toml`;
+  const files = {
+    // Below the overlay is the file that the build has checked, whatever lies over it.
+    image: `${root.image ?? ""}${file}`,
+    machine: file,
+    lastGood: `${layout.state}/config.last-good.toml`,
+  };
+  const { config, problems } = await effectiveConfig(files, cmdline.settings);
+  for (const [index, problem] of problems.entries()) faults.raise(`config-${index}`, problem);
+  writeFileSync(`${layout.run}/config.json`, JSON.stringify(config), { mode: 0o644 });
+  return config;
+}
+
+function setClock({ clock, syscalls, screen }: Tools): void {
+  const set = catchUp(timeMark, clock, (nowMs) => syscalls.setTime(nowMs));
+  if (set !== undefined)
+    screen.say(`aios-init: the clock was behind the last shutdown, set to ${new Date(set).toISOString()}`);
+  rememberTime(clock);
+}
+
+/** Marks how late it is, for a boot whose clock has forgotten. */
+export function rememberTime(clock: Clock): void {
+  if (existsSync(layout.state)) markTime(timeMark, clock);
+}
+
+function attempt({ faults }: Tools, what: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    faults.raise(what, `${messageOf(error)}; the machine goes on without`);
+  }
+}

@@ -1,0 +1,156 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { type Call, type Service, service } from "#lib/service";
+import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
+import type { Group } from "./cgroups.ts";
+import type { Logs } from "./logs.ts";
+import { logLimits } from "./logs.ts";
+import type { Supervisor } from "./supervisor.ts";
+import type { Boot } from "./timeline.ts";
+import type { UnitState, UnitStatus } from "./units.ts";
+
+/** What the service is about. */
+export interface Machine {
+  readonly supervisor: Supervisor;
+  readonly boot: Boot;
+  readonly logs: Logs;
+  readonly groups: ReadonlyMap<string, Group>;
+  readonly clock: Clock;
+  /** hardware.json */
+  readonly hardwareJson: Buffer;
+  /** Ends the machine, after the call was answered. */
+  end(act: "power-off" | "restart", reason: string): void;
+}
+
+/** A start or stop is answered when it has come to rest, or after this long with the state so far. */
+const settleWithinMs = 8_000;
+const linesDefault = 100;
+
+const states: Readonly<Record<UnitState, UnitMessage["state"]>> = {
+  stopped: State.UNIT_STOPPED,
+  waiting: State.UNIT_WAITING,
+  starting: State.UNIT_STARTING,
+  ready: State.UNIT_READY,
+  backoff: State.UNIT_BACKOFF,
+  "crash-loop": State.UNIT_CRASH_LOOP,
+  stopping: State.UNIT_STOPPING,
+};
+
+/** aios.init.Init over the machine. */
+export function initService(machine: Machine): Service<typeof InitService> {
+  const { supervisor, boot, logs } = machine;
+
+  const settled = async (name: string, rest: (unit: UnitStatus) => boolean) => {
+    const late = new AbortController();
+    machine.clock.sleep(settleWithinMs, late.signal).then(
+      () => late.abort(),
+      () => {},
+    );
+    await supervisor.until(name, rest, late.signal);
+    late.abort();
+    return measured(machine, name);
+  };
+  const started = (name: string) =>
+    settled(name, ({ state }) => ["ready", "backoff", "crash-loop", "stopped"].includes(state));
+
+  return service(InitService, {
+    listUnits: async () => ({
+      units: await Promise.all(supervisor.names().map((name) => measured(machine, name))),
+    }),
+    getUnit: ({ name }) => measured(machine, name),
+    startUnit: ({ name }) => {
+      supervisor.start(name);
+      return started(name);
+    },
+    stopUnit: ({ name }) => {
+      supervisor.status(name);
+      // Goes on by itself when it takes longer than the answer.
+      supervisor.stop(name).catch(() => {});
+      return settled(name, ({ state }) => state === "stopped");
+    },
+    restartUnit: async ({ name }) => {
+      const before = supervisor.status(name).startedMs;
+      supervisor.restart(name);
+      return settled(name, ({ state, startedMs }) => startedMs !== before && state !== "starting");
+    },
+    watchUnits: (_, call) => watchUnits(supervisor, call),
+    getBoot: () => ({
+      bootId: boot.id,
+      state: boot.state(),
+      kernelStartAt: boot.kernelStartAt,
+      firstJavascriptMs: boot.firstJavascriptMs,
+      autonomyMs: boot.autonomyMs(),
+      phases: boot.phases.map((phase, index) => ({ ...phase, number: index + 1 })),
+      faults: [...boot.faults()],
+      version: boot.version,
+    }),
+    getHardware: () => ({ hardwareJson: machine.hardwareJson }),
+    readLogs: async function* ({ unit, lines, follow }, { signal }) {
+      checkLogs(unit, lines, supervisor);
+      const count = lines === 0 ? linesDefault : lines;
+      if (follow) yield* logs.follow(unit, count, signal);
+      else yield* logs.tail(unit, count);
+    },
+    shutdown: ({ reason }, call) => end(machine, "power-off", reason, call),
+    reboot: ({ reason }, call) => end(machine, "restart", reason, call),
+  });
+}
+
+async function measured({ supervisor, groups }: Machine, name: string): Promise<UnitMessage> {
+  const unit = message(supervisor, name, supervisor.status(name));
+  const usage = await groups.get(name)?.usage();
+  return { ...unit, memoryBytes: usage?.memoryBytes ?? 0, cpuMs: usage?.cpuMs ?? 0 };
+}
+
+/** A unit without what has to be measured. */
+function message(supervisor: Supervisor, name: string, unit: UnitStatus): UnitMessage {
+  return UnitMessage.fromPartial({
+    name,
+    state: states[unit.state],
+    pid: unit.pid,
+    startedAt: unit.startedAt,
+    readyAfterMs: unit.readyMs === 0 ? 0 : Math.round(unit.readyMs - unit.startedMs),
+    restarts: unit.restarts,
+    reason: unit.reason,
+    needs: [...supervisor.needs(name)],
+    nextStartAt: unit.nextStartAt,
+  });
+}
+
+/** Every unit, then each that has changed since it was last told: a slow reader misses steps, never the present state. */
+async function* watchUnits(supervisor: Supervisor, { signal }: Call): AsyncIterable<UnitMessage> {
+  const changed = new Set(supervisor.names());
+  let wake = () => {};
+  const end = supervisor.onChange((name) => {
+    changed.add(name);
+    wake();
+  });
+  signal.addEventListener("abort", () => wake(), { once: true });
+  try {
+    while (!signal.aborted) {
+      for (const name of [...changed]) {
+        changed.delete(name);
+        yield message(supervisor, name, supervisor.status(name));
+      }
+      if (changed.size > 0 || signal.aborted) continue;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  } finally {
+    end();
+  }
+}
+
+function checkLogs(unit: string, lines: number, supervisor: Supervisor): void {
+  if (lines < 0 || lines > logLimits.lines) {
+    throw new AiosError("INVALID_ARGUMENT", `read logs: lines is ${lines}, expected 0 to ${logLimits.lines}`);
+  }
+  if (unit !== "" && unit !== "init") supervisor.status(unit);
+}
+
+function end(machine: Machine, act: "power-off" | "restart", reason: string, { identity }: Call) {
+  const by = `${identity.kind} ${identity.name}`;
+  machine.end(act, `asked by ${by}${reason === "" ? "" : `: ${reason}`}`);
+  return { success: true, message: `${act} begins` };
+}

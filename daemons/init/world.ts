@@ -1,0 +1,60 @@
+import { rmSync } from "node:fs";
+import type { Clock } from "#lib/clock";
+import { type DaemonSpec, layout, users } from "#manifest";
+import type { Group } from "./cgroups.ts";
+import type { Children } from "./children.ts";
+import { compileCache } from "./folders.ts";
+import type { Logs } from "./logs.ts";
+import { startProcess } from "./processes.ts";
+import type { World } from "./supervisor.ts";
+
+export interface WorldNeeds {
+  readonly daemons: readonly DaemonSpec[];
+  readonly groups: ReadonlyMap<string, Group>;
+  readonly children: Children;
+  readonly logs: Logs;
+  readonly logLevel: string;
+  readonly clock: Clock;
+}
+
+/** The supervisor's world on the machine: each unit is a bundle run by Node, as its user, in its group. */
+export function machineWorld(needs: WorldNeeds): World {
+  const specs = new Map(needs.daemons.map((spec) => [spec.name, spec]));
+  return {
+    clock: needs.clock,
+    random: Math.random,
+    spawn: (unit) => {
+      const [spec, group] = [specs.get(unit), needs.groups.get(unit)];
+      if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
+      // One that was killed left its socket: whoever finds it must not take it for the next one's.
+      rmSync(socketOf(unit), { force: true });
+      return startProcess(command(spec, needs.logLevel), group, needs.children, (chunk) =>
+        needs.logs.write(unit, chunk),
+      );
+    },
+    watch: async (unit, notice, signal) => {
+      // gRPC is the largest part of init's bundle: it is loaded while the first units start.
+      const { watchHealth } = await import("./readiness.ts");
+      await watchHealth(socketOf(unit), specs.get(unit)?.readyTimeoutMs ?? 0, needs.clock, notice, signal);
+    },
+  };
+}
+
+function socketOf(unit: string): string {
+  return `${layout.run}/${unit}.sock`;
+}
+
+function command({ name, user }: DaemonSpec, logLevel: string) {
+  return {
+    program: layout.node,
+    args: ["--disable-sigusr1", `${layout.lib}/${name}.mjs`],
+    ...users[user],
+    env: {
+      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+      HOME: "/",
+      LANG: "C.UTF-8",
+      AIOS_LOG_LEVEL: logLevel,
+      NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
+    },
+  };
+}
