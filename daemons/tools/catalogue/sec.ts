@@ -10,6 +10,9 @@ import { agentName, object, timestamp } from "./words.ts";
 const durationDefaultSeconds = 600;
 const durationMaxSeconds = 86_400;
 
+/** Stars in a granted resource at most: each costs time at every check. */
+const starsMax = 16;
+
 /** Calls that sec.audit tells unless asked for another number, and at most. */
 const auditDefault = 100;
 const auditMax = 500;
@@ -224,6 +227,8 @@ function grantable(text: string, table: ReturnType<SecWorld["table"]>): string {
     throw refuse("it says nothing of what for", `grant ${namespace}:${action}:/folder/**, or :/** for everything`);
   }
   if (!known.hasResource && resource !== undefined) throw refuse("it has no resource", `grant ${namespace}:${action}`);
+  if ((resource?.match(/\*/g)?.length ?? 0) > starsMax)
+    throw refuse(`it has more than ${starsMax} stars`, "grant a folder");
   if (resource?.split("/").includes("..")) throw refuse('a resource cannot hold ".."', "give the path it leads to");
   return normalized(text);
 }

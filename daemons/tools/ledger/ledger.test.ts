@@ -1,0 +1,223 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import { type Entry, hashedFields, hashOf, type Note } from "./entry.ts";
+import { type Ledger, openLedger } from "./ledger.ts";
+
+const clock = new ManualClock();
+const { signal } = new AbortController();
+
+let folder: string;
+let ledger: Ledger;
+
+beforeEach(() => {
+  folder = mkdtempSync("/tmp/aios-ledger-");
+  ledger = openLedger(folder, clock);
+});
+
+afterEach(() => {
+  ledger.close();
+  rmSync(folder, { recursive: true });
+});
+
+function note(kind: Note["kind"], executionId: string, more: Partial<Note> = {}): Note {
+  const who = { callerKind: "agent", caller: "task", onBehalfOf: "", tool: "fs.write", taskId: "t" } as const;
+  const what = { reason: "why", input: "{}", output: "", success: null, error: "", durationMs: null } as const;
+  return { kind, executionId, ...who, ...what, ...more };
+}
+
+async function fill(count: number): Promise<void> {
+  const notes = Array.from({ length: count }, (_, at) => note("intent", `e${at}`));
+  await Promise.all(notes.map((one) => ledger.append(one)));
+}
+
+/** Meddles with the closed file, then opens it again, as an attacker with root would. */
+function meddle(act: (database: Database.Database) => void): void {
+  ledger.close();
+  const database = new Database(`${folder}/ledger.db`);
+  act(database);
+  database.close();
+  ledger = openLedger(folder, clock);
+}
+
+/** As {@link meddle}, while the ledger stays open. */
+function meddleLive(sql: string, ...values: unknown[]): void {
+  const database = new Database(`${folder}/ledger.db`);
+  database.prepare(sql).run(...values);
+  database.close();
+}
+
+const problems = async () => (await ledger.verify(signal)).problems;
+
+describe("the ledger", () => {
+  it("chains what it is given, in order, and keeps it", async () => {
+    expect(await ledger.verify(signal)).toMatchObject({ valid: true, entries: 0, head: { sequence: 0 } });
+    await fill(5);
+    const last = await ledger.append(note("outcome", "e4", { success: 1, durationMs: 3 }));
+    expect(last).toMatchObject({ sequence: 6, at: clock.now() });
+    const head = { sequence: 6, hash: last.hash.toString("hex") };
+    expect(await ledger.verify(signal)).toEqual({ valid: true, entries: 6, head, problems: [] });
+    expect(ledger.ofExecution("e4").map(({ kind }) => kind)).toEqual(["intent", "outcome"]);
+  });
+
+  it("commits what comes in one turn together", async () => {
+    const before = commits();
+    await fill(500);
+    expect(commits() - before).toBe(1);
+    await ledger.append(note("outcome", "e1"));
+    expect(commits() - before).toBe(2);
+  });
+
+  it("closes what the last run left open, once", async () => {
+    await fill(3);
+    await ledger.append(note("outcome", "e1", { success: 1 }));
+    meddle(() => {});
+    expect(ledger.interrupted).toEqual(["e0", "e2"]);
+    expect(ledger.ofExecution("e0")[1]).toMatchObject({
+      kind: "outcome",
+      success: 0,
+      caller: "task",
+      error: /^interrupted/,
+    });
+    meddle(() => {});
+    expect(ledger.interrupted).toEqual([]);
+    expect(await problems()).toEqual([]);
+  });
+
+  it("refuses what cannot be written, and goes on where it was when it can", async () => {
+    await fill(1);
+    const blocker = new Database(`${folder}/ledger.db`);
+    blocker.exec(
+      "CREATE TRIGGER full BEFORE INSERT ON entry BEGIN SELECT raise(ABORT, 'database or disk is full'); END",
+    );
+    await expect(ledger.append(note("intent", "x"))).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      message: expect.stringContaining("disk is full"),
+    });
+    blocker.exec("DROP TRIGGER full");
+    blocker.close();
+    expect(await ledger.append(note("intent", "y"))).toMatchObject({ sequence: 2 });
+    expect(await problems()).toEqual([]);
+  });
+
+  it("leaves others room while it is verified", async () => {
+    for (let round = 0; round < 10; round += 1) await fillMore(3000, round);
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    const started = performance.now();
+    expect(await ledger.verify(signal)).toMatchObject({ valid: true, entries: 30_000 });
+    const perSecond = 30_000 / ((performance.now() - started) / 1000);
+    delay.disable();
+    expect(perSecond).toBeGreaterThan(20_000);
+    expect(delay.max / 1e6).toBeLessThan(250);
+  });
+
+  it("stops verifying when nobody waits for it any more", async () => {
+    await fill(10);
+    await expect(ledger.verify(AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
+  });
+});
+
+/** Transactions in the write-ahead log: its frames that end one say how large the database is then. */
+function commits(): number {
+  const wal = readFileSync(`${folder}/ledger.db-wal`);
+  const frameLength = 24 + wal.readUInt32BE(8);
+  let count = 0;
+  for (let at = 32; at < wal.length; at += frameLength) if (wal.readUInt32BE(at + 4) > 0) count += 1;
+  return count;
+}
+
+async function fillMore(count: number, round: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, (_, at) => ledger.append(note("refusal", `r${round}-${at}`))));
+}
+
+describe("tampering is found and located:", () => {
+  beforeEach(() => fill(10));
+
+  it.each(hashedFields.filter((field) => field !== "sequence"))("%s edited", async (field) => {
+    const value = { at: 5, success: 1, durationMs: 9, previous: Buffer.alloc(32, 7) }[field as string] ?? "other";
+    meddleLive(`UPDATE entry SET ${field} = ? WHERE sequence = 4`, value);
+    expect(await problems()).toEqual(["entry 4 was edited"]);
+  });
+
+  it("an entry's number changed", async () => {
+    meddleLive("UPDATE entry SET sequence = 99 WHERE sequence = 4");
+    expect((await problems())[0]).toBe("entry 4 was deleted");
+    expect((await problems()).join()).toContain("entry 99 was reordered: it was written as entry 4");
+  });
+
+  it("an entry edited and its hash made to fit", async () => {
+    const database = new Database(`${folder}/ledger.db`);
+    const entry = database.prepare("SELECT * FROM entry WHERE sequence = 4").get() as Entry;
+    database
+      .prepare("UPDATE entry SET caller = 'other', hash = ? WHERE sequence = 4")
+      .run(hashOf({ ...entry, caller: "other" }));
+    database.close();
+    expect(await problems()).toEqual(["entry 5 does not follow from entry 4: entry 4 was rewritten"]);
+  });
+
+  it("the last entry rewritten, and the whole chain", async () => {
+    for (const from of [10, 3]) {
+      const database = new Database(`${folder}/ledger.db`);
+      const update = database.prepare("UPDATE entry SET reason = ?, previous = ?, hash = ? WHERE sequence = ?");
+      let previous = (database.prepare("SELECT hash FROM entry WHERE sequence = ?").get(from - 1) as Entry).hash;
+      for (const entry of database.prepare("SELECT * FROM entry WHERE sequence >= ?").all(from) as Entry[]) {
+        const hash = hashOf({ ...entry, reason: "better", previous });
+        update.run("better", previous, hash, entry.sequence);
+        previous = hash;
+      }
+      database.close();
+      expect(await problems()).toEqual([
+        "entry 10 is not the one that was signed: the chain was rewritten up to its end",
+      ]);
+    }
+  });
+
+  it("entries deleted, at the start, in the middle and at the end", async () => {
+    meddleLive("DELETE FROM entry WHERE sequence IN (1, 5, 6, 9, 10)");
+    expect(await problems()).toEqual([
+      "entry 1 was deleted",
+      "entries 5 to 6 were deleted",
+      "entries 9 to 10 were cut off from the end",
+    ]);
+  });
+
+  it("two entries exchanged", async () => {
+    meddleLive("UPDATE entry SET sequence = -1 WHERE sequence = 4");
+    meddleLive("UPDATE entry SET sequence = 4 WHERE sequence = 7");
+    meddleLive("UPDATE entry SET sequence = 7 WHERE sequence = -1");
+    expect(await problems()).toEqual([
+      "entry 4 was reordered: it was written as entry 7",
+      "entry 5 does not follow from entry 4: entry 4 was rewritten",
+      "entry 7 was reordered: it was written as entry 4",
+      "entry 8 does not follow from entry 7: entry 7 was rewritten",
+    ]);
+  });
+
+  it("an entry added behind the head", async () => {
+    meddleLive(
+      "INSERT INTO entry SELECT 11, at, kind, 'new', callerKind, caller, onBehalfOf, tool, taskId, reason, input, output, success, error, durationMs, hash, hash FROM entry WHERE sequence = 10",
+    );
+    expect(await problems()).toContain("entry 11 was added behind the signed head");
+  });
+
+  it("a tail cut off before a restart, for ever", async () => {
+    meddle((database) => database.exec("DELETE FROM entry WHERE sequence > 7"));
+    await fillMore(3, 0);
+    meddle(() => {});
+    const found = await problems();
+    expect(found).toContain("entries 8 to 10 were deleted");
+    expect(found.join()).toContain("records a fault: the head was signed at entry 10, the last entry at start was 7");
+  });
+
+  it("a head or key exchanged before a restart, for ever", async () => {
+    meddle((database) => database.exec("DELETE FROM head"));
+    expect((await problems()).join()).toContain("the signed head of 10 entries was missing at start");
+    meddle((database) => database.exec("UPDATE head SET signature = zeroblob(64)"));
+    rmSync(`${folder}/ledger.key`, { force: true });
+    meddle(() => {});
+    expect((await problems()).filter((one) => one.includes("signature did not fit at start"))).toHaveLength(2);
+  });
+});

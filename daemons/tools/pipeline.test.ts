@@ -1,0 +1,224 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { Type } from "typebox";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import { type Log, silentLog } from "#lib/log";
+import { coreIdentity } from "#lib/service";
+import { object } from "./catalogue/words.ts";
+import { type Executor, openExecutor } from "./execute.ts";
+import { openGate } from "./gate.ts";
+import { openGrants } from "./grants.ts";
+import { type Ledger, openLedger } from "./ledger/ledger.ts";
+import { Locks } from "./locks.ts";
+import { openRegistry } from "./registry.ts";
+import { openState } from "./state.ts";
+import { defineTool, type Tool } from "./tool.ts";
+import { openUndos } from "./undo.ts";
+import { openValidation } from "./validation.ts";
+
+const facts = {
+  summary: "For a test.",
+  input: object({ text: Type.Optional(Type.String()) }),
+  output: object({ text: Type.String() }),
+  capabilities: ["hw:read"],
+  callers: ["core"],
+  risk: "low",
+  timeoutMs: 1_000,
+  idempotent: true,
+  confirmation: false,
+} as const;
+
+const run = () => ({ text: "" });
+
+describe("a tool", () => {
+  it("that changes something does not compile without undo or a reason", () => {
+    defineTool({ ...facts, run, name: "a.reads", effect: "read" });
+    defineTool({ ...facts, run, name: "a.burns", effect: "change", irreversible: "it is burnt" });
+    // @ts-expect-error neither undo nor irreversible
+    defineTool({ ...facts, run, name: "a.changes", effect: "change" });
+    const undo = { prepare: async () => ({ was: 1 }), restore: async ({ was }: { was: number }) => void was };
+    defineTool({ ...facts, run, name: "a.turns", effect: "change", undo });
+    // @ts-expect-error both
+    defineTool({ ...facts, run, name: "a.both", effect: "change", undo, irreversible: "and yet" });
+    // @ts-expect-error a tool that reads has nothing to undo
+    defineTool({ ...facts, run, name: "a.idle", effect: "read", undo });
+    const wrong = { prepare: async () => ({ was: "1" }), restore: async ({ was }: { was: number }) => void was };
+    // @ts-expect-error restore does not take what prepare gives
+    defineTool({ ...facts, run, name: "a.wrong", effect: "change", undo: wrong });
+  });
+
+  it("does not compile when it gives back, or resolves, what its schemas lack", () => {
+    // @ts-expect-error the output has a text
+    defineTool({ ...facts, name: "a.number", effect: "read", run: () => ({ text: 5 }) });
+    // @ts-expect-error the input has no path
+    defineTool({ ...facts, name: "a.path", effect: "read", resources: { path: "path" }, run });
+    // @ts-expect-error it needs a capability
+    defineTool({ ...facts, name: "a.free", effect: "read", capabilities: [], run });
+  });
+
+  it("is refused at start when its name is taken or its capability names a field that may be missing", () => {
+    const one = defineTool({ ...facts, run, name: "a.one", effect: "read" });
+    expect(() => openRegistry([one, one])).toThrow("two tools are named a.one");
+    const other = defineTool({ ...facts, run, name: "a.two", effect: "read", capabilities: ["fs:read:{text}"] });
+    expect(() => openRegistry([other])).toThrow("its input may lack text");
+  });
+});
+
+describe("the pipeline", () => {
+  const clock = new ManualClock();
+  const { signal } = new AbortController();
+  let folder: string;
+  let ledger: Ledger;
+  let logged: string[];
+  const log: Log = { ...silentLog, error: (msg, fields) => void logged.push(`${msg} ${String(fields?.["error"])}`) };
+
+  beforeEach(() => {
+    folder = mkdtempSync("/tmp/aios-pipeline-");
+    ledger = openLedger(folder, clock);
+    logged = [];
+  });
+
+  afterEach(() => {
+    ledger.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function executor(...tools: Tool[]): Promise<Executor> {
+    const state = openState(folder);
+    const validation = openValidation();
+    const grants = openGrants(state, clock);
+    const gate = openGate({ registry: openRegistry(tools), validation, grants, reserved: () => {} });
+    const undos = await openUndos(state, `${folder}/undo`, clock);
+    return openExecutor({ gate, ledger, undos, locks: new Locks(), validation, clock, log });
+  }
+
+  const request = (tool: string) => ({ tool, agentId: "", taskId: "", inputJson: Buffer.alloc(0), reason: "" });
+  const states = () => ledger.audit({ caller: "", tool: "", since: 0, limit: 9 }).calls.map(({ state }) => state);
+
+  it("gives up a tool that hangs, aborts its signal, and says that it may still take effect", async () => {
+    let aborted: unknown;
+    const hang = defineTool({
+      ...facts,
+      name: "a.hang",
+      effect: "read",
+      run: ({ signal }) => {
+        signal.addEventListener("abort", () => {
+          aborted = signal.reason;
+        });
+        return new Promise<never>(() => {});
+      },
+    });
+    const { execute } = await executor(hang);
+    const done = execute(request("a.hang"), coreIdentity, signal);
+    while (states()[0] !== "open") await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await clock.advance(999);
+    expect(aborted).toBeUndefined();
+    await clock.advance(1);
+    expect(await done).toMatchObject({ success: false, error: expect.stringContaining("not done after 1000 ms") });
+    expect(aborted).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(states()).toEqual(["failed"]);
+  });
+
+  it("tells a tool that its caller has gone", async () => {
+    const caller = new AbortController();
+    const wait = defineTool({
+      ...facts,
+      name: "a.wait",
+      effect: "read",
+      run: ({ signal }) =>
+        new Promise<never>((_, reject) => {
+          signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+        }),
+    });
+    const { execute } = await executor(wait);
+    const done = execute(request("a.wait"), coreIdentity, caller.signal);
+    while (states()[0] !== "open") await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    caller.abort(new TypeError("gone"));
+    expect(await done).toMatchObject({ success: false });
+    expect(states()).toEqual(["failed"]);
+  });
+
+  it("tells callers nothing of the insides of a tool that throws", async () => {
+    const fail = (name: `a.${string}`, run: () => never) => defineTool({ ...facts, name, effect: "read", run });
+    const { execute } = await executor(
+      fail("a.bug", () => {
+        throw new TypeError("secret is not a function");
+      }),
+      fail("a.odd", () => {
+        throw "a string";
+      }),
+    );
+    for (const name of ["a.bug", "a.odd"]) {
+      const { error } = await execute(request(name), coreIdentity, signal);
+      expect(error).toContain("internal error");
+      expect(error).not.toMatch(/secret|string/);
+    }
+    expect(logged).toEqual(["tool failed TypeError: secret is not a function", "tool failed a string"]);
+  });
+
+  it("refuses an output that does not fit the schema", async () => {
+    const lie = defineTool({
+      ...facts,
+      name: "a.lie",
+      effect: "read",
+      run: () => ({ text: 5 }) as unknown as { text: string },
+    });
+    const { execute } = await executor(lie);
+    expect(await execute(request("a.lie"), coreIdentity, signal)).toMatchObject({ success: false, output: "" });
+    expect(logged[0]).toContain("/text: expected string, found 5");
+  });
+
+  it("does not act when the undo cannot be prepared", async () => {
+    let acted = false;
+    const change = defineTool({
+      ...facts,
+      name: "a.change",
+      effect: "change",
+      undo: {
+        prepare: () => Promise.reject(new Error("no room")),
+        restore: async () => {},
+      },
+      run: () => {
+        acted = true;
+        return { text: "" };
+      },
+    });
+    const { execute } = await executor(change);
+    expect(await execute(request("a.change"), coreIdentity, signal)).toMatchObject({
+      success: false,
+      reversible: false,
+    });
+    expect(acted).toBe(false);
+  });
+
+  it("does not act when the ledger cannot be written", async () => {
+    let acted = false;
+    const change = defineTool({
+      ...facts,
+      name: "a.change",
+      effect: "change",
+      irreversible: "a test",
+      run: () => {
+        acted = true;
+        return { text: "" };
+      },
+    });
+    const { execute } = await executor(change);
+    ledger.append = () => Promise.reject(new Error("the disk is full"));
+    await expect(execute(request("a.change"), coreIdentity, signal)).rejects.toThrow("the disk is full");
+    expect(acted).toBe(false);
+  });
+
+  it("says that it acted when only the outcome cannot be written", async () => {
+    const read = defineTool({ ...facts, name: "a.read", effect: "read", run });
+    const { execute } = await executor(read);
+    const append = ledger.append.bind(ledger);
+    ledger.append = (note) => (note.kind === "intent" ? append(note) : Promise.reject(new Error("the disk is full")));
+    await expect(execute(request("a.read"), coreIdentity, signal)).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      message: expect.stringMatching(/a\.read, execution [0-9a-f-]{36}: it was done, but the ledger cannot be written/),
+    });
+  });
+});

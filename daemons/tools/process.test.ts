@@ -1,0 +1,158 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connect } from "#lib/client";
+import type { Client } from "#lib/service";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
+import { answerOf, requestOf } from "./harness.ts";
+
+/** The daemon as it ships, as a process that is killed. */
+let folder: string;
+let work: string;
+let daemon: ChildProcess | undefined;
+let core: Client<typeof ToolRegistryService>;
+
+beforeEach(() => {
+  folder = realpathSync(mkdtempSync("/tmp/aios-tools-process-"));
+  work = `${folder}/work`;
+  for (const name of ["work", "state", "run/agents/task"]) mkdirSync(`${folder}/${name}`, { recursive: true });
+  core = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+});
+
+afterEach(async () => {
+  core.close();
+  await kill();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Starts the daemon, `limit` set in its shell first, and waits until it is ready. */
+async function start(limit = "true"): Promise<void> {
+  const env = {
+    AIOS_RUN_DIR: `${folder}/run`,
+    AIOS_STATE_DIR: `${folder}/state`,
+    AIOS_ETC_DIR: `${folder}/etc`,
+    AIOS_LOG_LEVEL: "error",
+  };
+  const program = [process.execPath, join(import.meta.dirname, "main.ts")];
+  daemon = spawn("/bin/sh", ["-c", `${limit} && exec "$0" "$@"`, ...program], {
+    env,
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
+  try {
+    for (;;) {
+      const state = await health.check({ service: "" }, { timeoutMs: 1_000 }).catch(() => undefined);
+      if (state?.status === Health.SERVING) return;
+      expect([daemon.exitCode, daemon.signalCode]).toEqual([null, null]);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } finally {
+    health.close();
+  }
+}
+
+async function kill(signal: NodeJS.Signals = "SIGKILL"): Promise<number | null> {
+  if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return daemon?.exitCode ?? null;
+  const ended = once(daemon, "exit");
+  daemon.kill(signal);
+  await ended;
+  return daemon.exitCode;
+}
+
+const call = async (tool: string, input: object) => answerOf(await core.execute(requestOf(tool, input)));
+
+describe("the daemon", () => {
+  it("listens for the core and each agent, and ends in order", async () => {
+    await start();
+    expect(statSync(`${folder}/run/tools.sock`).mode & 0o777).toBe(0o660);
+    expect(statSync(`${folder}/run/agents/task/tools.sock`).mode & 0o777).toBe(0o600);
+    const agent = connect(ToolRegistryService, `unix:${folder}/run/agents/task/tools.sock`);
+    expect((await agent.listTools({ namespace: "" })).tools.length).toBeGreaterThan(10);
+    await expect(agent.execute(requestOf("hw.info", {}))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    agent.close();
+    expect(await kill("SIGTERM")).toBe(0);
+  });
+
+  it("killed between intent and outcome closes the execution as interrupted at its next start", async () => {
+    // An init that takes calls and never answers.
+    const init: Server = createServer(() => {}).listen(`${folder}/run/init.sock`);
+    await start();
+    const hanging = core.execute(requestOf("service.list", {})).catch((error) => error);
+    while ((await call("sec.audit", { tool_name: "service.list" })).output.total === 0);
+    await kill();
+    expect(await hanging).toMatchObject({ code: "UNAVAILABLE" });
+    init.close();
+    await start();
+    const { output } = await call("sec.audit", { tool_name: "service.list" });
+    expect(output.entries).toMatchObject([{ state: "failed", error: expect.stringContaining("interrupted") }]);
+    expect((await call("sec.verify_ledger", {})).output).toMatchObject({ valid: true });
+  });
+
+  it("killed while it writes leaves whole files, a whole ledger, and executions that can be taken back", {
+    timeout: 60_000,
+  }, async () => {
+    const content = (at: number) => `${at}`.repeat(50_000);
+    const acknowledged: string[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      await start();
+      const before = acknowledged.length;
+      const writes = Array.from({ length: 40 }, async (_, at) => {
+        const path = `${work}/${round}/${at % 10}/f${at}`;
+        await call("fs.write", { path, content: content(at) });
+        acknowledged.push(path);
+        // In the middle of the others, at another point in each round.
+        if (acknowledged.length - before === 1 + round * 7) await kill();
+      });
+      await Promise.allSettled(writes);
+      await kill();
+    }
+    await start();
+    expect(acknowledged.length).toBeGreaterThan(20);
+    expect(acknowledged.filter((path) => !existsSync(path))).toEqual([]);
+    const files = readdirSync(work, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    for (const { parentPath, name } of files) {
+      expect(name).toMatch(/^f\d+$/);
+      expect(readFileSync(`${parentPath}/${name}`, "utf8")).toBe(content(Number(name.slice(1))));
+    }
+    expect((await call("sec.verify_ledger", {})).output).toMatchObject({ valid: true, problems: [] });
+    const { entries } = (await call("sec.audit", { tool_name: "fs.write", limit: 500 })).output;
+    const interrupted = entries.filter(({ error }: { error: string }) => error.startsWith("interrupted"));
+    expect(interrupted.length).toBeGreaterThan(0);
+    for (const { state, execution_id: executionId } of entries) {
+      expect(state).not.toBe("open");
+      await core.rollback({ executionId, reason: "" }).catch(({ code }) => expect(code).toBe("FAILED_PRECONDITION"));
+    }
+    expect(readdirSync(work)).toEqual([]);
+  });
+
+  it("on a full disk refuses, does nothing unrecorded, and goes on when there is room", {
+    timeout: 60_000,
+  }, async () => {
+    // A limit on the length of files stands for the full disk: SQLite cannot grow its log.
+    await start("ulimit -f 300");
+    const done: string[] = [];
+    let refused: unknown;
+    for (let at = 0; refused === undefined && at < 500; at += 1) {
+      const path = `${work}/${at}`;
+      const answer = await call("fs.write", { path, content: "x" }).catch((error) => {
+        refused = error;
+      });
+      if (answer?.success) done.push(`${at}`);
+    }
+    expect(refused).toMatchObject({ code: "RESOURCE_EXHAUSTED", message: expect.stringContaining("ledger") });
+    await expect(call("fs.write", { path: `${work}/never`, content: "" })).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+    });
+    expect(existsSync(`${work}/never`)).toBe(false);
+    await kill();
+    await start();
+    expect(await call("fs.write", { path: `${work}/again`, content: "x" })).toMatchObject({ success: true });
+    expect((await call("sec.verify_ledger", {})).output).toMatchObject({ valid: true, problems: [] });
+    const { output } = await call("sec.audit", { tool_name: "fs.write", limit: 500 });
+    expect(output.total).toBeGreaterThan(done.length);
+  });
+});
