@@ -55,7 +55,12 @@ interface Row {
 }
 
 /** Undo plans in `database`, their backups in `folder`: one folder per execution. */
-export async function openUndos(database: Sqlite, folder: string, clock: Clock): Promise<Undos> {
+export async function openUndos(
+  database: Sqlite,
+  folder: string,
+  clock: Clock,
+  totalMaxBytes = backupsMaxBytes,
+): Promise<Undos> {
   const insert = database.prepare<[Row], void>(
     "INSERT INTO undo VALUES (@executionId, @tool, @needs, @locks, @plan, @preparedAt, @bytes, @state)",
   );
@@ -73,7 +78,7 @@ export async function openUndos(database: Sqlite, folder: string, clock: Clock):
 
   /** Makes room by giving up the oldest backups. */
   const prune = async () => {
-    while (totalBytes > backupsMaxBytes) {
+    while (totalBytes > totalMaxBytes) {
       const row = oldest.get();
       if (row === undefined) return;
       setState.run("expired", row.executionId);
@@ -95,11 +100,17 @@ export async function openUndos(database: Sqlite, folder: string, clock: Clock):
     backups: (executionId) => ({
       save: async (name, source, path) => {
         await mkdir(folderOf(executionId), { recursive: true, mode: 0o700 });
-        const { bytes, sha256 } = await copy(source, path, `${folderOf(executionId)}/${name}`);
-        savedBytes.set(executionId, (savedBytes.get(executionId) ?? 0) + bytes);
-        syncFolder(folderOf(executionId));
-        syncFolder(folder);
-        return sha256;
+        try {
+          const { bytes, sha256 } = await copy(source, path, `${folderOf(executionId)}/${name}`);
+          savedBytes.set(executionId, (savedBytes.get(executionId) ?? 0) + bytes);
+          syncFolder(folderOf(executionId));
+          syncFolder(folder);
+          return sha256;
+        } catch (error) {
+          savedBytes.delete(executionId);
+          await discard(executionId);
+          throw error;
+        }
       },
       open: (name) => open(`${folderOf(executionId)}/${name}`, "r"),
     }),

@@ -1,0 +1,83 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import type { Sqlite } from "#lib/sqlite";
+import { openState } from "./state.ts";
+import { backupSizeMaxBytes, openUndos, type Undos } from "./undo.ts";
+
+const day = 86_400_000;
+
+let clock: ManualClock;
+let folder: string;
+let state: Sqlite;
+let undos: Undos;
+
+beforeEach(async () => {
+  clock = new ManualClock();
+  folder = mkdtempSync("/tmp/aios-undo-");
+  state = openState(folder);
+  undos = await openUndos(state, `${folder}/undo`, clock, 1000);
+});
+
+afterEach(() => {
+  state.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function keep(executionId: string, bytes: number): Promise<void> {
+  writeFileSync(`${folder}/file`, "x".repeat(bytes));
+  await using source = await open(`${folder}/file`);
+  await undos.backups(executionId).save("content", source, "/file");
+  await undos.keep({ executionId, tool: "fs.write", needs: ["fs:write:/file"], locks: ["path /file"], plan: { a: 1 } });
+}
+
+describe("undo plans", () => {
+  it("are kept as they were given, with their backups", async () => {
+    await keep("e1", 3);
+    expect(undos.find("e1")).toMatchObject({
+      state: "ready",
+      plan: { a: 1 },
+      needs: ["fs:write:/file"],
+      locks: ["path /file"],
+    });
+    await using backup = await undos.backups("e1").open("content");
+    expect(await backup.readFile("utf8")).toBe("xxx");
+    await undos.undone("e1");
+    expect(undos.find("e1")).toMatchObject({ state: "undone" });
+    expect(readdirSync(`${folder}/undo`)).toEqual([]);
+  });
+
+  it("give up their backups, the oldest first, when all are too large together", async () => {
+    for (const id of ["e1", "e2", "e3"]) {
+      await keep(id, 400);
+      await clock.advance(1);
+    }
+    expect(["e1", "e2", "e3"].map((id) => undos.find(id)?.state)).toEqual(["expired", "ready", "ready"]);
+    expect(readdirSync(`${folder}/undo`).sort()).toEqual(["e2", "e3"]);
+    // What was counted is counted again after a restart.
+    undos = await openUndos(state, `${folder}/undo`, clock, 1000);
+    await keep("e4", 400);
+    expect(undos.find("e2")?.state).toBe("expired");
+  });
+
+  it("are forgotten after seven days, and backups without a plan at the next start", async () => {
+    await keep("e1", 3);
+    mkdirSync(`${folder}/undo/orphan`);
+    await clock.advance(6 * day);
+    await keep("e2", 3);
+    await clock.advance(2 * day);
+    undos = await openUndos(state, `${folder}/undo`, clock);
+    expect(undos.find("e1")).toBeUndefined();
+    expect(undos.find("e2")?.state).toBe("ready");
+    expect(readdirSync(`${folder}/undo`)).toEqual(["e2"]);
+  });
+
+  it("are refused for a file that is too large to back up", async () => {
+    writeFileSync(`${folder}/large`, "");
+    truncateSync(`${folder}/large`, backupSizeMaxBytes + 1);
+    await using source = await open(`${folder}/large`);
+    await expect(undos.backups("e1").save("content", source, "/large")).rejects.toThrow("back up /large: larger than");
+    expect(existsSync(`${folder}/undo/e1`)).toBe(false);
+  });
+});
