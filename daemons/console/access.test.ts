@@ -1,38 +1,25 @@
 import { readFileSync } from "node:fs";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
-import type { ServiceDefinition } from "#lib/service";
 import { daemons } from "#manifest";
-import { AgentService } from "#proto/aios/agent";
-import { ApiGatewayService } from "#proto/aios/api_gateway";
-import { EnrollmentService } from "#proto/aios/console";
-import { InitService } from "#proto/aios/init";
-import { MemoryServiceService } from "#proto/aios/memory";
-import { MemoryQueryService } from "#proto/aios/memory_query";
-import { OrchestratorService } from "#proto/aios/orchestrator";
-import { AIRuntimeService } from "#proto/aios/runtime";
-import { ToolRegistryService } from "#proto/aios/tools";
-import { offered, rules, table } from "./access.ts";
+import { offered, rules } from "./access.ts";
 
-const definitions: ServiceDefinition[] = [
-  ...[AgentService, ApiGatewayService, EnrollmentService, InitService, MemoryServiceService, MemoryQueryService],
-  ...[OrchestratorService, AIRuntimeService, ToolRegistryService],
-];
-const paths = definitions.flatMap((definition) => Object.values(definition).map(({ path }) => path));
+/** Every call of every service of ours, as the protos have it: "/aios.init.Init/GetBoot". */
+const descriptors: Record<string, { descriptor: string }> = JSON.parse(
+  readFileSync(new URL("../../proto/gen/descriptors.json", import.meta.url), "utf8"),
+);
+const paths = Object.values(descriptors)
+  .map(({ descriptor }) => fromBinary(FileDescriptorProtoSchema, Buffer.from(descriptor, "base64")))
+  .filter((file) => file.package.startsWith("aios."))
+  .flatMap((file) =>
+    file.service.flatMap((service) => service.method.map(({ name }) => `/${file.package}.${service.name}/${name}`)),
+  );
 
 describe("the table of who may call what", () => {
   it("has each call of each of our services, once, and no other", () => {
+    expect(paths.length).toBeGreaterThan(60);
     expect(rules.map(({ path }) => path).sort()).toEqual([...paths].sort());
-  });
-
-  it("knows every service of the protos", () => {
-    const descriptors: Record<string, { symbols: string[] }> = JSON.parse(
-      readFileSync(new URL("../../proto/gen/descriptors.json", import.meta.url), "utf8"),
-    );
-    const methods = Object.entries(descriptors)
-      .filter(([file]) => file.startsWith("aios/"))
-      .flatMap(([, { symbols }]) => symbols);
-    for (const service of Object.keys(table)) expect(methods).toContain(service);
-    expect(Object.keys(table)).toHaveLength(definitions.length);
   });
 
   it("sends each call to a daemon of the machine", () => {

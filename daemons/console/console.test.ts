@@ -1,3 +1,4 @@
+import { connect as connectTls } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { health } from "#lib/health";
 import { openLog } from "#lib/log";
@@ -73,6 +74,31 @@ describe("who comes in", () => {
   it("whoever does not offer HTTP/2 is cut off", async () => {
     expect((await knock(twin.console.port, client("admin"), [])).received).toBe(0);
     expect((await knock(twin.console.port, client("admin"), ["http/1.1"])).error).toMatch(/application protocol/i);
+  });
+
+  it("no session is resumed: everyone proves anew who they are", async () => {
+    const { certificate: cert, key } = client("reader");
+    const visit = (session?: Buffer) =>
+      new Promise<{ reused: boolean; session: Buffer | undefined }>((resolve) => {
+        const to = {
+          port: twin.console.port,
+          rejectUnauthorized: false,
+          ALPNProtocols: ["h2"],
+          minVersion: "TLSv1.3",
+        } as const;
+        const socket = connectTls({ ...to, cert, key, ...(session && { session }) });
+        let kept: Buffer | undefined;
+        socket.on("session", (offered) => {
+          kept = offered;
+        });
+        // The server's first frame comes after any ticket.
+        socket.once("data", () => {
+          resolve({ reused: socket.isSessionReused(), session: kept });
+          socket.destroy();
+        });
+      });
+    const first = await visit();
+    expect((await visit(first.session)).reused).toBe(false);
   });
 
   it("an operator whose certificate runs out on an open connection is told so", async () => {

@@ -1,3 +1,4 @@
+import { constants } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { messageOf } from "#lib/errors";
@@ -48,6 +49,8 @@ export async function openDoor(
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
     ALPNProtocols: protocols,
+    // Everyone proves anew who they are: a resumed session would carry what was true of its certificate then.
+    secureOptions: constants.SSL_OP_NO_TICKET,
     handshakeTimeout: handshakeTimeoutMs,
   });
   server.maxConnections = connectionsMax;

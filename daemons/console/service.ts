@@ -56,6 +56,7 @@ export function healthOfAll(daemons: ReadonlyMap<string, string>, address: (daem
     async *watch(request, { signal }) {
       if (request.service === "") {
         yield { status: Status.SERVING };
+        await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
         return;
       }
       const peer = peerOf(request);

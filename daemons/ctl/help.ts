@@ -1,13 +1,19 @@
 import type { Command, Option } from "./command.ts";
 import { columns } from "./out.ts";
 
+/** The options in a usage line: the overview shows what must be given. */
+const optionPattern = /\[--[^\]]*\](\.\.\.)?/g;
+
 type Options = Readonly<Record<string, Option>>;
 
 /** Every command, or those of one group, one line each. */
 export function overview(commands: readonly Command[], options: Options, group: string | undefined): string {
   const of = commands.filter(({ name }) => name.split(" ")[0] === group);
   const shown = of.length > 0 ? of : commands;
-  const rows = shown.map(({ name, usage, summary }) => [`  ${name} ${usage}`, summary]);
+  const rows = shown.map(({ name, usage, summary }) => [
+    `  ${name} ${usage.replace(optionPattern, "").trim()}`,
+    summary,
+  ]);
   return [
     ...(group !== undefined && of.length === 0 ? [`aiosctl: there is no command "${group}"`, ""] : []),
     "aiosctl: gives an aiOS machine its goals and shows what it does",
