@@ -1,0 +1,82 @@
+import { request } from "node:http";
+import { messageOf } from "#lib/errors";
+
+/*
+ * Chroma's API v2, as far as aios-memory uses it, over node:http. The chromadb client is not used: it loads 400 kB of
+ * JavaScript at start, and global fetch loads undici; node:http is in the process already, for gRPC.
+ */
+const requestTimeoutMs = 10_000;
+const answerBytesMax = 16 * 1024 * 1024;
+
+const database = "/api/v2/tenants/default_tenant/databases/default_database";
+
+/** Where a Chroma server is: "http://127.0.0.1:8000", without a trailing slash. */
+export type ChromaUrl = string;
+
+/** Throws when nothing healthy answers there. */
+export async function heartbeat(url: ChromaUrl): Promise<void> {
+  await call(url, "GET", "/api/v2/heartbeat");
+}
+
+/** Stores a vector with `marker`, which must be new, and finds it again. Throws when the server does not do that. */
+export async function proveSearch(url: ChromaUrl, marker: string): Promise<void> {
+  const { id } = (await call(url, "POST", `${database}/collections`, {
+    name: "aios-proof",
+    get_or_create: true,
+    configuration: { embedding_function: null },
+  })) as { id: string };
+  const vector = [1, 0, 0, 0, 0, 0, 0, 1];
+  await call(url, "POST", `${database}/collections/${id}/upsert`, {
+    ids: ["proof"],
+    embeddings: [vector],
+    documents: [marker],
+  });
+  const found = (await call(url, "POST", `${database}/collections/${id}/query`, {
+    query_embeddings: [vector],
+    n_results: 1,
+    include: ["documents", "distances"],
+  })) as { documents?: (string | null)[][] };
+  const document = found.documents?.[0]?.[0];
+  if (document !== marker) throw new Error(`a stored vector was not found again (got ${JSON.stringify(document)})`);
+}
+
+/** One request with JSON in and out. Throws with the status and the server's words when it is refused. */
+async function call(url: ChromaUrl, method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
+  const { status, text } = await send(url, method, path, body === undefined ? "" : JSON.stringify(body));
+  if (status < 200 || status > 299) throw new Error(`${method} ${path}: status ${status}: ${text.slice(0, 200)}`);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${method} ${path}: the answer is not JSON: ${messageOf(error)}`);
+  }
+}
+
+async function send(
+  url: ChromaUrl,
+  method: string,
+  path: string,
+  body: string,
+): Promise<{ status: number; text: string }> {
+  const open = url.startsWith("https:") ? (await import("node:https")).request : request;
+  return await new Promise((resolve, reject) => {
+    const headers =
+      body === "" ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const signal = AbortSignal.timeout(requestTimeoutMs);
+    const outgoing = open(new URL(path, url), { method, headers, signal, agent: false }, async (answer) => {
+      try {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        for await (const chunk of answer as AsyncIterable<Buffer>) {
+          length += chunk.length;
+          if (length > answerBytesMax) throw new Error(`${method} ${path}: more than ${answerBytesMax} bytes`);
+          chunks.push(chunk);
+        }
+        resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+}

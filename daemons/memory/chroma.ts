@@ -1,0 +1,193 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import type { Clock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import { replaceFile } from "#lib/files";
+import { uuidv7 } from "#lib/ids";
+import type { Log } from "#lib/log";
+import { type ChromaUrl, heartbeat, proveSearch } from "./chroma-api.ts";
+
+/** Whether vectors can be searched. */
+export interface VectorStatus {
+  readonly ready: boolean;
+  /** Where it answers, or why it does not. */
+  readonly detail: string;
+  /** Process of our own server; 0 when there is none. */
+  readonly pid: number;
+}
+
+export interface Vectors {
+  status(): VectorStatus;
+  stop(): Promise<void>;
+}
+
+export interface ChromaOptions {
+  /** Starts the server with its configuration file. Its standard input is its tie to us: it ends when that closes. */
+  readonly spawn: (configFile: string) => ChildProcess;
+  readonly configFile: string;
+  /** Where it keeps its data; made when missing. */
+  readonly dataFolder: string;
+  /** Resolves when the server may start. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Pause after a failure; doubles with each further one, and starts again after a steady minute. */
+const pauseMinMs = 500;
+const pauseMaxMs = 60_000;
+const steadyMs = 60_000;
+
+/** The server answers within this, or is taken for hung. */
+const startTimeoutMs = 60_000;
+const startLookMs = 50;
+
+/** How often a running server is asked whether it is there, and how many silences end it. */
+const beatMs = 30_000;
+const silencesMax = 3;
+
+/** SIGINT ends it within 30 ms; SIGTERM would make it hang and spin. */
+const endGraceMs = 3_000;
+
+/** Keeps our own Chroma server running on loopback. Nothing of ours waits for it: search says when it is not there. */
+export function superviseChroma(options: ChromaOptions): Vectors {
+  let child: ChildProcess | undefined;
+  const vectors = keep(options, async (proved, signal) => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    writeServerConfig(options, new URL(url).port);
+    child = options.spawn(options.configFile);
+    const exited = exitOf(child);
+    try {
+      await Promise.race([exited, serve(url, options.clock, proved, signal)]);
+    } finally {
+      await end(child, exited, options.clock);
+      child = undefined;
+    }
+  });
+  return { status: () => ({ ...vectors.status(), pid: child?.pid ?? 0 }), stop: vectors.stop };
+}
+
+/** Watches a Chroma server elsewhere. */
+export function watchRemoteChroma(url: ChromaUrl, options: Pick<ChromaOptions, "settled" | "clock" | "log">): Vectors {
+  return keep(options, (proved, signal) => serve(url, options.clock, proved, signal));
+}
+
+/** Runs `attempt` again and again; it calls `proved` once search works, and returns or throws when it no longer does. */
+function keep(
+  { settled, clock, log }: Pick<ChromaOptions, "settled" | "clock" | "log">,
+  attempt: (proved: (url: ChromaUrl) => void, signal: AbortSignal) => Promise<void>,
+): Vectors {
+  const ending = new AbortController();
+  const { signal } = ending;
+  let ready = false;
+  let detail = "the vector server has not been started yet";
+
+  const run = async () => {
+    await settled(signal);
+    let pauseMs = pauseMinMs;
+    while (!signal.aborted) {
+      const startedAt = clock.monotonic();
+      const proved = (url: ChromaUrl) => {
+        ready = true;
+        detail = `a vector was stored and found at ${url}`;
+        log.info("vectors ready", { url, ms: Math.round(clock.monotonic() - startedAt) });
+      };
+      const reason = await attempt(proved, signal).then(
+        () => "the vector server ended",
+        (error) => messageOf(error),
+      );
+      ready = false;
+      detail = `no vectors: ${reason}; it is tried again`;
+      if (signal.aborted) return;
+      log.warn("vectors not ready", { reason });
+      if (clock.monotonic() - startedAt > steadyMs) pauseMs = pauseMinMs;
+      await clock.sleep(pauseMs, signal);
+      pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
+    }
+  };
+  const done = run().catch((error) => {
+    if (!signal.aborted) throw error;
+  });
+
+  return {
+    status: () => ({ ready, detail, pid: 0 }),
+    async stop() {
+      ending.abort(new Error("aios-memory is ending"));
+      await done;
+    },
+  };
+}
+
+/** Waits for the server, proves it, and then throws when it has been silent for too long. */
+async function serve(
+  url: ChromaUrl,
+  clock: Clock,
+  proved: (url: ChromaUrl) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = clock.monotonic() + startTimeoutMs;
+  while (!(await answers(url))) {
+    if (clock.monotonic() > deadline) throw new Error(`nothing answers at ${url} after ${startTimeoutMs / 1000} s`);
+    await clock.sleep(startLookMs, signal);
+  }
+  await proveSearch(url, uuidv7(clock.now()));
+  proved(url);
+  for (let silences = 0; silences < silencesMax; ) {
+    await clock.sleep(beatMs, signal);
+    silences = (await answers(url)) ? 0 : silences + 1;
+  }
+  throw new Error(`the server at ${url} was silent ${silencesMax} times`);
+}
+
+async function answers(url: ChromaUrl): Promise<boolean> {
+  try {
+    await heartbeat(url);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Rejects when the process has ended, with its last words. */
+async function exitOf(child: ChildProcess): Promise<never> {
+  let words = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    words = (words + chunk.toString("utf8")).slice(-500);
+  });
+  const how = await new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(`does not start: ${error.message}`));
+    child.once("exit", (code, signal) => resolve(`ended (${signal ?? `exit code ${code}`})`));
+  });
+  throw new Error(`the vector server ${how}${words === "" ? "" : `: ${words.trim()}`}`);
+}
+
+async function end(child: ChildProcess, exited: Promise<never>, clock: Clock): Promise<void> {
+  child.kill("SIGINT");
+  const gone = exited.catch(() => "gone");
+  if ((await Promise.race([gone, clock.sleep(endGraceMs)])) !== "gone") child.kill("SIGKILL");
+  await gone;
+}
+
+function writeServerConfig({ configFile, dataFolder }: ChromaOptions, port: string): void {
+  mkdirSync(dataFolder, { recursive: true });
+  const lines = [
+    `port: ${port}`,
+    `listen_address: "127.0.0.1"`,
+    `persist_path: ${JSON.stringify(dataFolder)}`,
+    "allow_reset: false",
+  ];
+  replaceFile(configFile, `${lines.join("\n")}\n`, 0o600);
+}
+
+/** A port of the loopback interface that nothing listens on. */
+async function freePort(): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,81 @@
+/** What the working store keeps. Times are milliseconds since the epoch, 0 = not yet; `…Json` is JSON in UTF-8, empty = none. */
+export interface Goal {
+  readonly id: string;
+  readonly description: string;
+  readonly status: string;
+  readonly priority: number;
+  readonly createdAt: number;
+  readonly completedAt: number;
+  readonly result: string;
+  readonly metadataJson: Buffer;
+}
+
+export interface Task {
+  readonly id: string;
+  readonly goalId: string;
+  readonly description: string;
+  readonly agent: string;
+  readonly status: string;
+  readonly inputJson: Buffer;
+  readonly outputJson: Buffer;
+  readonly startedAt: number;
+  readonly completedAt: number;
+  readonly durationMs: number;
+  readonly error: string;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly taskId: string;
+  readonly toolName: string;
+  readonly agent: string;
+  readonly inputJson: Buffer;
+  readonly outputJson: Buffer;
+  readonly success: boolean;
+  readonly durationMs: number;
+  readonly reason: string;
+  readonly timestamp: number;
+}
+
+export interface Decision {
+  readonly id: string;
+  readonly context: string;
+  readonly optionsJson: Buffer;
+  readonly chosen: string;
+  readonly reasoning: string;
+  readonly intelligenceLevel: string;
+  readonly modelUsed: string;
+  readonly outcome: string;
+  readonly timestamp: number;
+}
+
+export interface AgentState {
+  readonly agentName: string;
+  readonly stateJson: Buffer;
+  readonly updatedAt: number;
+}
+
+export interface Event {
+  readonly id: string;
+  readonly timestamp: number;
+  readonly category: string;
+  readonly source: string;
+  readonly dataJson: Buffer;
+  /** Kept in the working store too, and so over a restart. */
+  readonly critical: boolean;
+}
+
+/** A goal in one of these is over. */
+export const finalStatuses: readonly string[] = ["completed", "failed", "cancelled"];
+
+/** Bytes of records that one answer holds: below the 4 MiB that a gRPC message may have. */
+export const answerBytesMax = 3_500_000;
+
+/** Roughly what a record takes in an answer, bytes. */
+export function sizeBytes(record: object): number {
+  return Object.values(record).reduce<number>(
+    (sum, value) =>
+      sum + (typeof value === "string" ? Buffer.byteLength(value) : value instanceof Uint8Array ? value.length : 10),
+    0,
+  );
+}
