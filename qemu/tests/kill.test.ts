@@ -4,6 +4,7 @@ import { InitService, type Unit, UnitState } from "#proto/aios/init";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { followGoal, goalOutcome, submitGoal } from "../goal.ts";
 import type { Machine } from "../machine.ts";
+import type { MachineProcess } from "../native-processes.ts";
 import { expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
 
 /** A killed daemon is started again within this, and then takes its own time to be ready. */
@@ -36,18 +37,18 @@ describe.runIf(laneRuns("native"))("kills", () => {
 
   it("an agent comes back after SIGKILL", async () => {
     const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.mjs"));
-    const victim = agents()[0];
     expect(agents()).toHaveLength(8);
-    process.kill(victim?.hostPid ?? 0, "SIGKILL");
-    await expect.poll(() => agents().filter(({ pid }) => pid !== victim?.pid).length, { timeout: 10_000 }).toBe(8);
+    const victim = kill(agents()[0]);
+    await expect.poll(() => agents().filter(({ pid }) => pid !== victim).length, { timeout: 10_000 }).toBe(8);
     await expectAllAgents(machine);
   });
 
   it("vectors are searched again after Chroma was killed", async () => {
     const memory = machine.client(MemoryQueryService);
+    const ready = async () => (await memory.searchStatus({})).vectorsReady;
+    await expect.poll(ready, { timeout: 20_000 }).toBe(true);
     const { chromaPid } = await memory.searchStatus({});
-    const victim = machine.processes().find(({ pid }) => pid === chromaPid);
-    process.kill(victim?.hostPid ?? 0, "SIGKILL");
+    kill(machine.processes().find(({ pid }) => pid === chromaPid));
     const poll = async () => {
       const { vectorsReady, chromaPid: now } = await memory.searchStatus({});
       return vectorsReady && now !== chromaPid;
@@ -69,6 +70,13 @@ describe.runIf(laneRuns("native"))("kills", () => {
 });
 
 const pollMs = 50;
+
+/** Kills a process with SIGKILL and gives back its number in the machine. */
+function kill(victim: MachineProcess | undefined): number {
+  if (victim === undefined) throw new Error("there is no such process in the machine");
+  process.kill(victim.hostPid, "SIGKILL");
+  return victim.pid;
+}
 
 async function unit(machine: Machine, name: string): Promise<Unit> {
   const init = machine.client(InitService);
