@@ -39,6 +39,8 @@ interface Unit {
   readonly spec: UnitSpec;
   status: UnitStatus;
   process?: UnitProcess;
+  /** Aborted when nobody asks for its health any more. */
+  watch: AbortController;
   /** The wait in progress: for the next start, or for an end. */
   timer: AbortController;
 }
@@ -53,7 +55,10 @@ export class Supervisor {
   constructor(specs: readonly UnitSpec[], world: World) {
     this.#world = world;
     this.#units = new Map(
-      specs.map((spec) => [spec.name, { spec, status: stoppedUnit, timer: new AbortController() }]),
+      specs.map((spec) => [
+        spec.name,
+        { spec, status: stoppedUnit, watch: new AbortController(), timer: new AbortController() },
+      ]),
     );
   }
 
@@ -160,6 +165,8 @@ export class Supervisor {
         this.#launch(unit);
         break;
       case "terminate":
+        // A daemon that ends lets its calls finish first: the watch is one that would not.
+        unit.watch.abort();
         unit.process?.terminate();
         this.#later(unit, stopGraceMs, { kind: "grace-over" });
         break;
@@ -186,17 +193,18 @@ export class Supervisor {
     unit.timer.abort();
     unit.process = this.#world.spawn(unit.spec.name);
     this.#move(unit, { kind: "spawned", pid: unit.process.pid });
-    const running = new AbortController();
+    const watch = new AbortController();
+    unit.watch = watch;
     unit.process.ended.then((how) => {
-      running.abort();
+      watch.abort();
       delete unit.process;
       this.#send(unit, { kind: "ended", how });
     });
     const notice = (ready: boolean) => {
-      if (!running.signal.aborted) this.#send(unit, { kind: ready ? "ready" : "unready" });
+      if (!watch.signal.aborted) this.#send(unit, { kind: ready ? "ready" : "unready" });
     };
-    this.#world.watch(unit.spec.name, notice, running.signal).catch((error: unknown) => {
-      if (!running.signal.aborted) this.#send(unit, { kind: "hung", reason: messageOf(error) });
+    this.#world.watch(unit.spec.name, notice, watch.signal).catch((error: unknown) => {
+      if (!watch.signal.aborted) this.#send(unit, { kind: "hung", reason: messageOf(error) });
     });
   }
 }

@@ -37,7 +37,8 @@ const services: Readonly<Record<string, readonly Service[]>> = {
 
 /** Its child ends at once, and so makes PID 1 the parent of the grandchild, which ends a little later. */
 if (process.argv[2] === "child") {
-  spawn(process.execPath, [process.argv[1] ?? "", "grandchild"], { detached: true, stdio: "ignore" });
+  const orphan = spawn(process.execPath, [process.argv[1] ?? "", "grandchild"], { detached: true, stdio: "ignore" });
+  writeFileSync("/var/lib/aios/memory/orphan", `${orphan.pid}`);
   setTimeout(() => process.exit(0), 100);
 } else if (process.argv[2] === "grandchild") {
   setTimeout(() => process.exit(0), 400);
