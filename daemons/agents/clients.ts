@@ -9,6 +9,9 @@ import type { CallTool } from "./work.ts";
 /** The orchestrator answers a request for a task within 20 s: one that waits longer is lost. */
 const pollTimeoutMs = 25_000;
 
+/** Characters of a reason that the registry takes. */
+const reasonLengthMax = 1_024;
+
 /** The orchestrator on the agent's own socket. */
 export function orchestratorOver(
   client: Client<typeof OrchestratorService>,
@@ -47,7 +50,13 @@ export function orchestratorOver(
 /** The tool registry on the agent's own socket. */
 export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: Settings): CallTool {
   return async ({ tool, input, taskId, reason }, timeoutMs, signal) => {
-    const request = { toolName: tool, agentId: name, taskId, inputJson: input, reason };
+    const request = {
+      toolName: tool,
+      agentId: name,
+      taskId,
+      inputJson: input,
+      reason: reason.slice(0, reasonLengthMax),
+    };
     const answer = await client.execute(request, { timeoutMs, signal });
     return { success: answer.success, output: answer.outputJson, error: answer.error };
   };

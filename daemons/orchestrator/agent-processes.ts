@@ -68,6 +68,15 @@ function settingsOf(config: AgentConfig): string {
   return JSON.stringify({ type, namespaces, concurrentTasksMax, taskTimeoutMs, heartbeatIntervalMs });
 }
 
+/** An agent that cannot even be spawned ended at once. */
+function startOrSay(spawnAgent: SpawnAgent, config: AgentConfig): AgentProcess {
+  try {
+    return spawnAgent(config);
+  } catch (error) {
+    return { ended: Promise.resolve(messageOf(error)), end: () => {} };
+  }
+}
+
 export interface Supervision {
   /** Ends all agents; resolves when they have ended. */
   end(): Promise<void>;
@@ -85,7 +94,7 @@ export function superviseAgents(
     let ends: number[] = [];
     while (!stop.signal.aborted) {
       changed(config.name, "starting", "");
-      const process = spawnAgent(config);
+      const process = startOrSay(spawnAgent, config);
       const end = () => process.end();
       stop.signal.addEventListener("abort", end, { once: true });
       const reason = await process.ended;

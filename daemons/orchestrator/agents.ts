@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { AgentConfig } from "./agent-config.ts";
 import type { ProcessState } from "./agent-processes.ts";
-import { chooseAgent, type Need } from "./router.ts";
+import { type Candidate, chooseAgent, isFree, type Need } from "./router.ts";
 
 /** An agent that has not been heard of for so long is dead: its tasks go to another. */
 export const deadAfterMs = 15_000;
@@ -57,7 +57,6 @@ interface Record {
 
 interface Waiting {
   readonly need: Need;
-  readonly since: number;
   grant(place: Place): void;
 }
 
@@ -71,8 +70,8 @@ export function openAgents(
   lost: (agent: string, reason: string) => void,
 ): Agents {
   const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
-  let waiting: Waiting[] = [];
-  let arrivals = 0;
+  /** The most urgent first, among equals the one that came first. */
+  const waiting: Waiting[] = [];
 
   const find = (name: string): Record => {
     const record = records.get(name);
@@ -91,14 +90,14 @@ export function openAgents(
     match();
   };
 
-  /** Gives free places to those that wait. */
+  /** Gives free places to those that wait, in their order. */
   const match = () => {
-    const ordered = waiting.toSorted((a, b) => a.need.priority - b.need.priority || a.since - b.since);
-    for (const one of ordered) {
-      const name = chooseAgent(one.need, [...records.values()].map(candidate));
-      const record = name === undefined ? undefined : records.get(name);
+    for (const one of [...waiting]) {
+      const candidates = [...records.values()].map(candidate);
+      if (!candidates.some(isFree)) return;
+      const record = records.get(chooseAgent(one.need, candidates) ?? "");
       if (record === undefined) continue;
-      waiting = waiting.filter((other) => other !== one);
+      waiting.splice(waiting.indexOf(one), 1);
       one.grant(occupy(record));
     }
   };
@@ -148,17 +147,15 @@ export function openAgents(
     place(need, signal) {
       return new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason);
-        arrivals += 1;
-        const one: Waiting = { need, since: arrivals, grant: resolve };
-        signal.addEventListener(
-          "abort",
-          () => {
-            waiting = waiting.filter((other) => other !== one);
-            reject(signal.reason);
-          },
-          { once: true },
-        );
-        waiting.push(one);
+        const one: Waiting = { need, grant: resolve };
+        const leave = () => {
+          const at = waiting.indexOf(one);
+          if (at >= 0) waiting.splice(at, 1);
+          reject(signal.reason);
+        };
+        signal.addEventListener("abort", leave, { once: true });
+        const at = waiting.findIndex((other) => other.need.priority > need.priority);
+        waiting.splice(at < 0 ? waiting.length : at, 0, one);
         match();
       });
     },
@@ -184,7 +181,7 @@ function fits(need: Need, config: AgentConfig): boolean {
   return config.namespaces.includes(need.namespace) || config.name === need.agent;
 }
 
-function candidate(record: Record) {
+function candidate(record: Record): Candidate {
   const { config, running, completed, lastBeat } = record;
   return {
     name: config.name,

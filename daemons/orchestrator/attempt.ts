@@ -4,7 +4,7 @@ import type { Ending } from "./assignments.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
-import { changeTask, failTask, recordReport, settleLost, valuesFor } from "./outcome.ts";
+import { changeTask, failTask, jsonSizeMaxBytes, recordReport, settleLost, sizeOf, valuesFor } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fillObject } from "./template.ts";
 import type { ToolFacts } from "./tools.ts";
@@ -41,20 +41,26 @@ export async function runTask(goal: Goal, task: Task, world: World, signals: Sig
 async function attempt(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
   const tool = await patiently(world.clock, signals.waiting, () => world.tools.find(task.tool));
   if (tool === undefined) return await failTask(task, `there is no tool ${task.tool} on this machine`, world);
-  let input: JsonObject;
-  let capabilities: string[];
-  try {
-    input = fillObject(task.template, valuesFor(goal));
-    capabilities = tool.capabilities.map((template) => capabilityFor(template, input));
-  } catch (error) {
-    return await failTask(task, messageOf(error), world);
-  }
+  const call = prepareCall(goal, task, tool);
+  if (typeof call === "string") return await failTask(task, call, world);
   const place = await findPlace(goal, task, world, signals.waiting);
   if (typeof place === "string") return await failTask(task, place, world);
   try {
-    await assign({ goal, task, tool, input, capabilities, agent: place.agent }, world, signals);
+    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals);
   } finally {
     place.release();
+  }
+}
+
+/** What the tool is called with and what that needs, or why it cannot be said. */
+function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "input" | "capabilities"> | string {
+  try {
+    const input = fillObject(task.template, valuesFor(goal));
+    const size = sizeOf(input);
+    if (size > jsonSizeMaxBytes) return `its input would be ${size} bytes, a task may take ${jsonSizeMaxBytes}`;
+    return { input, capabilities: tool.capabilities.map((template) => capabilityFor(template, input)) };
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

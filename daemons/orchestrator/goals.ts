@@ -1,13 +1,11 @@
-import { hash } from "node:crypto";
 import { AiosError, messageOf } from "#lib/errors";
-import { uuidv7 } from "#lib/ids";
-import { type Goal, type GoalState, isOver, type Task } from "./goal.ts";
+import { goalOf, tasksOf } from "./birth.ts";
+import { type Goal, type GoalState, isOver } from "./goal.ts";
 import { patiently } from "./patience.ts";
 import type { Plan, Planner } from "./procedures.ts";
-import { resumeTasks } from "./resume.ts";
+import { revokeAll, takeUp } from "./resume.ts";
 import { Cancelled, endGoal, runGoal } from "./run.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
-import { fill } from "./template.ts";
 import type { World } from "./world.ts";
 
 /** Goals that are not over, at most. */
@@ -54,16 +52,16 @@ export function openGoals(planner: Planner, world: World, agentNames: readonly s
   };
 
   const accept = async (goal: Goal, plan: Plan) => {
-    await store.addGoal(goal);
+    goal.tasks = tasksOf(goal, plan);
     try {
-      goal.tasks = plan.steps.map((_, index) => taskOf(goal, plan, index, clock.now()));
+      await store.addGoal(goal);
       await Promise.all(goal.tasks.map((task) => store.putTask(task)));
       await store.updateGoal(goal.id, "in_progress", "");
     } catch (error) {
       // The client hears that it was not taken: so it must not be done either.
       const reason = `not taken: ${messageOf(error)}`;
       endGoal(goal, "failed", reason, world).catch((cause) =>
-        log.error("a goal could not be closed", { goal: goal.id, cause }),
+        log.warn("a goal that was not taken could not be closed", { goal: goal.id, cause: messageOf(cause) }),
       );
       throw error;
     }
@@ -129,14 +127,8 @@ export function openGoals(planner: Planner, world: World, agentNames: readonly s
     },
     async resume() {
       const goals = await patiently(clock, stop.signal, () => store.unfinished());
-      await revokeAll(world, [...new Set([...agentNames, ...agentsOf(goals)])], stop.signal);
-      for (const goal of goals) {
-        await replan(goal, planner, world, stop.signal);
-        if (isOver(goal.state)) continue;
-        await resumeTasks(goal, world, stop.signal);
-        log.info("goal taken up again", { goal: goal.id, description: goal.description.slice(0, 200) });
-        start(goal);
-      }
+      await revokeAll(world, agentNames, stop.signal);
+      for (const goal of goals) if (await takeUp(goal, planner, world, stop.signal)) start(goal);
       resumed = true;
     },
     async end() {
@@ -145,80 +137,6 @@ export function openGoals(planner: Planner, world: World, agentNames: readonly s
       await Promise.race([all, clock.sleep(endGraceMs)]);
     },
   };
-}
-
-/** A goal that was stored but not planned to the end is planned anew: its tasks get the same ids, and none has run. */
-async function replan(goal: Goal, planner: Planner, world: World, signal: AbortSignal): Promise<void> {
-  if (goal.state === "in_progress") return;
-  const plan = planner.plan(goal.description);
-  if ("reason" in plan) return await endGoal(goal, "failed", plan.reason, world);
-  goal.tasks = plan.steps.map((_, index) => taskOf(goal, plan, index, goal.createdAt));
-  await Promise.all(goal.tasks.map((task) => patiently(world.clock, signal, () => world.store.putTask(task))));
-  await patiently(world.clock, signal, () => world.store.updateGoal(goal.id, "in_progress", ""));
-  goal.state = "in_progress";
-}
-
-async function revokeAll({ tools, clock }: World, agents: readonly string[], signal: AbortSignal): Promise<void> {
-  await Promise.all(agents.map((agent) => patiently(clock, signal, () => tools.revokeAll(agent))));
-}
-
-function agentsOf(goals: readonly Goal[]): string[] {
-  return goals.flatMap(({ tasks }) => tasks.map(({ agent }) => agent)).filter((agent) => agent !== "");
-}
-
-function goalOf(
-  submission: Submission,
-  metadata: Goal["metadata"],
-  plan: ReturnType<Planner["plan"]>,
-  now: number,
-): Goal {
-  const { description, priority, tags, source } = submission;
-  const unplanned = "reason" in plan;
-  const head = unplanned ? { procedure: "", parameters: {}, result: "" } : plan;
-  return {
-    id: uuidv7(now),
-    description,
-    priority,
-    source,
-    tags,
-    metadata,
-    createdAt: now,
-    plan: { procedure: head.procedure, parameters: head.parameters, result: head.result },
-    state: unplanned ? "failed" : "planning",
-    updatedAt: now,
-    result: unplanned ? plan.reason : "",
-    tasks: [],
-  };
-}
-
-function taskOf(goal: Goal, plan: Plan, index: number, now: number): Task {
-  const step = plan.steps[index];
-  if (step === undefined) throw new RangeError(`plan ${plan.procedure} has no step ${index}`);
-  return {
-    id: taskId(goal.id, step.name),
-    goalId: goal.id,
-    index,
-    step: step.name,
-    description: String(fill(step.description, { parameters: plan.parameters, steps: {} })),
-    tool: step.tool,
-    wantedAgent: step.agent,
-    template: step.input,
-    expect: step.expect,
-    dependsOn: step.needs.map((need) => taskId(goal.id, need)),
-    createdAt: now,
-    state: "pending",
-    agent: "",
-    failures: [],
-    startedAt: 0,
-    completedAt: 0,
-    error: "",
-  };
-}
-
-/** The id of a goal's step: the goal's time, then a hash, in UUIDv7's form. Planning a goal again gives its tasks the same ids. */
-function taskId(goalId: string, step: string): string {
-  const digest = hash("sha256", `${goalId}/${step}`, "hex");
-  return `${goalId.slice(0, 13)}-7${digest.slice(0, 3)}-8${digest.slice(3, 6)}-${digest.slice(6, 18)}`;
 }
 
 function notYet(): AiosError {

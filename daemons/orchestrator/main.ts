@@ -1,6 +1,8 @@
 import { connect } from "#lib/client";
-import { effectiveConfig } from "#lib/config";
+
 import { runDaemon } from "#lib/daemon";
+import { effectiveConfig } from "#lib/effective";
+import { AiosError } from "#lib/errors";
 import { layout, users } from "#manifest";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
@@ -20,31 +22,30 @@ import { toolsOver } from "./tools-client.ts";
 
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
-  const declared = readProcedures(`${paths.etc}/procedures`);
-  for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
-
   const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log));
   const agents = openAgents(configured.agents, clock, assignments.lose);
-  const store = storeOver(
-    connect(MemoryServiceService, address("memory")),
-    connect(MemoryQueryService, address("memory")),
-  );
-  const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
-  const world = { store, tools, agents, assignments, clock, log, random: Math.random };
-  const names = configured.agents.map(({ name }) => name);
-  const goals = openGoals(procedurePlanner(declared.procedures, declared.faults), world, names);
-
   const onMachine = paths.run === layout.run;
   const spawnAgent = agentSpawner({
     node: process.execPath,
     file: `${paths.lib}/agents.mjs`,
     env: agentEnvironment(process.env),
     // The agents' users exist on the machine only.
-    user: (agent) => (onMachine ? users[`aios-agent-${agent}` as keyof typeof users] : undefined),
+    user: (agent) => (onMachine ? userOf(agent) : undefined),
   });
-  const supervision = superviseAgents(configured.agents, spawnAgent, world, agents.processChanged);
+  // First of all: eight processes that start are most of what there is to wait for.
+  const random = Math.random;
+  const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, agents.processChanged);
   const end = new AbortController();
   agents.sweep(end.signal);
+
+  const declared = readProcedures(`${paths.etc}/procedures`);
+  for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
+  const memory = address("memory");
+  const store = storeOver(connect(MemoryServiceService, memory), connect(MemoryQueryService, memory));
+  const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
+  const world = { store, tools, agents, assignments, clock, log, random };
+  const names = configured.agents.map(({ name }) => name);
+  const goals = openGoals(procedurePlanner(declared.procedures, declared.faults), world, names);
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
 
@@ -66,6 +67,18 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     },
   };
 });
+
+/** The account of an agent. Throws when the image has none for it: it must not run as somebody else. */
+function userOf(agent: string): { uid: number; gid: number } {
+  const found = Object.entries(users).find(([name]) => name === `aios-agent-${agent}`);
+  if (found !== undefined) return found[1];
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "start",
+    object: `agent ${agent}`,
+    reason: `the image has no account aios-agent-${agent}`,
+    next: "remove its file from /etc/aios/agents, or add the account to the image",
+  });
+}
 
 /** What agents see of the environment: where things are, and nothing else. */
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {

@@ -22,14 +22,25 @@ export function storeOver(
   memory: Client<typeof MemoryServiceService>,
   query: Client<typeof MemoryQueryService>,
 ): Store {
-  const tasksOf = async (goalId: string): Promise<Task[]> => {
-    const { tasks } = await memory.getTasksForGoal({ goalId });
-    return tasks.map(readTask).toSorted((a, b) => a.index - b.index);
+  const tasks = async (goalId: string): Promise<Task[]> => {
+    try {
+      const records = (await memory.getTasksForGoal({ goalId })).tasks;
+      return records.map(readTask).toSorted((a, b) => a.index - b.index);
+    } catch (error) {
+      if (!(error instanceof AiosError) || error.code !== "RESOURCE_EXHAUSTED") throw error;
+      throw new AiosError("OUT_OF_RANGE", error.message, { cause: error });
+    }
   };
-  const withTasks = async (record: GoalRecord): Promise<Goal> => ({
-    ...readGoal(record),
-    tasks: await tasksOf(record.id),
-  });
+  /** Every goal of one state, newest first. */
+  const all = async (status: GoalState): Promise<Goal[]> => {
+    const goals: Goal[] = [];
+    for (let cursor = ""; ; ) {
+      const page = await query.listGoals({ status, limit: pageSize, cursor });
+      goals.push(...page.goals.map(readGoal));
+      cursor = page.nextCursor;
+      if (cursor === "") return goals;
+    }
+  };
 
   return {
     async addGoal(goal) {
@@ -42,12 +53,14 @@ export function storeOver(
       await memory.storeTask(writeTask(task));
     },
     async unfinished() {
-      const { goals } = await memory.getActiveGoals({});
-      return await Promise.all(goals.toSorted((a, b) => a.createdAt - b.createdAt).map(withTasks));
+      const open = await Promise.all(goalStates.filter((state) => !isOver(state)).map(all));
+      return open.flat().toSorted((a, b) => a.createdAt - b.createdAt);
     },
+    tasks,
     async find(id) {
       try {
-        return await withTasks(await query.getGoal({ goalId: id }));
+        const goal = readGoal(await query.getGoal({ goalId: id }));
+        return { ...goal, tasks: await tasks(id) };
       } catch (error) {
         if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
         throw error;

@@ -9,11 +9,21 @@ import type { World } from "./world.ts";
 /** A task is tried again so many times. */
 export const retriesMax = 3;
 
-/** The largest output that a task may carry on: it is stored, and may be put into other tasks' inputs. */
-const outputSizeMaxBytes = 768 * 1024;
+/** The largest input and output of a task, as JSON: they are stored, and go into other tasks' inputs. */
+export const jsonSizeMaxBytes = 256 * 1024;
+
+/** What all tasks of a goal may take together: aios-memory tells them in one answer. */
+const goalSizeMaxBytes = 3_000_000;
 
 /** Refusals that another try cannot change: the agent puts the code before the reason. */
 const finalCodes = ["INVALID_ARGUMENT", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"];
+
+/** Why a call whose outcome cannot be adopted is not made again. */
+const unrepeatable = {
+  done: "was done, with more output than the ledger keeps,",
+  failed: "had begun and failed",
+  open: "had begun, and the ledger does not say how it ended,",
+} as const;
 
 const never = new AbortController().signal;
 
@@ -38,7 +48,7 @@ function outcomeOf(goal: Goal, task: Task, tool: ToolFacts, report: Report, worl
     const final = finalCodes.some((code) => reason.startsWith(`${code}:`)) || !tool.idempotent;
     return final ? failed(task, reason, world) : again(task, reason, world);
   }
-  const output = readOutput(report.output);
+  const output = readOutput(goal, report.output);
   if (typeof output === "string") return failed(task, output, world);
   const unmet = unmetExpectation(goal, task, output);
   return unmet === undefined ? completed(output, world) : { ...failed(task, unmet, world), output };
@@ -54,9 +64,9 @@ export async function settleLost(task: Task, tool: ToolFacts, reason: string, wo
     world.tools.trace(task.id, task.agent, task.tool, task.startedAt),
   );
   if (trace.kind === "none") return await store(task, again(task, reason, world), world);
-  if (trace.kind === "done") return await store(task, completed(trace.output, world), world);
-  const why = trace.kind === "failed" ? trace.error : "the ledger does not say how it ended";
-  await failTask(task, `${reason}; ${task.tool} had begun (${why}) and must not be repeated`, world);
+  if (trace.kind === "done" && trace.output !== undefined)
+    return await store(task, completed(trace.output, world), world);
+  await failTask(task, `${reason}; ${task.tool} ${unrepeatable[trace.kind]} and must not be repeated`, world);
 }
 
 /** A task that has failed for good. */
@@ -92,9 +102,11 @@ async function store(task: Task, next: Partial<Task>, world: World): Promise<voi
 }
 
 /** The output of a tool, or why it cannot be one. */
-function readOutput(text: string): JsonObject | string {
+function readOutput(goal: Goal, text: string): JsonObject | string {
   const size = Buffer.byteLength(text);
-  if (size > outputSizeMaxBytes) return `its output is ${size} bytes, a task may carry ${outputSizeMaxBytes}`;
+  if (size > jsonSizeMaxBytes) return `its output is ${size} bytes, a task may give ${jsonSizeMaxBytes}`;
+  const all = goal.tasks.reduce((sum, { input, output }) => sum + sizeOf(input) + sizeOf(output), size);
+  if (all > goalSizeMaxBytes) return `with its output the goal's tasks are ${all} bytes, at most ${goalSizeMaxBytes}`;
   try {
     const value: unknown = JSON.parse(text || "{}");
     return value !== null && typeof value === "object" && !Array.isArray(value)
@@ -103,6 +115,11 @@ function readOutput(text: string): JsonObject | string {
   } catch (error) {
     return `its output is not JSON: ${messageOf(error)}`;
   }
+}
+
+/** Bytes of a value as JSON. */
+export function sizeOf(value: JsonObject | undefined): number {
+  return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
 }
 
 /** What is not as the plan expects of the output, in words. */

@@ -25,11 +25,10 @@ export interface Candidate {
  * a specialist before one that covers much, then the one with most experience.
  */
 export function chooseAgent(need: Need, candidates: readonly Candidate[]): string | undefined {
-  const free = ({ alive, running, runningMax }: Candidate) => alive && running < runningMax;
   const asked = candidates.find(({ name }) => name === need.agent);
-  if (asked !== undefined && !asked.hopeless) return free(asked) ? asked.name : undefined;
+  if (asked !== undefined && !asked.hopeless) return isFree(asked) ? asked.name : undefined;
   return candidates
-    .filter((candidate) => free(candidate) && candidate.namespaces.includes(need.namespace))
+    .filter((candidate) => isFree(candidate) && candidate.namespaces.includes(need.namespace))
     .toSorted(
       (a, b) =>
         a.running / a.runningMax - b.running / b.runningMax ||
@@ -37,4 +36,9 @@ export function chooseAgent(need: Need, candidates: readonly Candidate[]): strin
         b.completed - a.completed ||
         a.name.localeCompare(b.name),
     )[0]?.name;
+}
+
+/** Whether it can take one more task at all. */
+export function isFree({ alive, running, runningMax }: Candidate): boolean {
+  return alive && running < runningMax;
 }

@@ -8,8 +8,10 @@ export interface Store {
   updateGoal(id: string, state: GoalState, result: string): Promise<void>;
   /** Stores a task, or what became of it. */
   putTask(task: Task): Promise<void>;
-  /** The goals that are not over, with their tasks, oldest first. */
+  /** The goals that are not over, without their tasks, oldest first. */
   unfinished(): Promise<Goal[]>;
+  /** The tasks of a goal, in the order of its plan. Throws OUT_OF_RANGE when they are too large to be read. */
+  tasks(goalId: string): Promise<Task[]>;
   /** A goal with its tasks; undefined when there is none. */
   find(id: string): Promise<Goal | undefined>;
   /** Goals without their tasks, newest first. `state` empty = all. */

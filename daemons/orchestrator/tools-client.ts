@@ -8,6 +8,9 @@ import type { ToolFacts, Tools, Trace } from "./tools.ts";
 /** What is known of a tool is asked for anew after this time. */
 const factsKeptMs = 60_000;
 
+/** The clock may have been set back since the task began. */
+const clockJumpMs = 86_400_000;
+
 /** Entries of the ledger that are looked through for one task. */
 const traceEntriesMax = 500;
 
@@ -41,6 +44,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
       }
     },
     async grant(agent, capabilities, taskId, durationMs) {
+      if (capabilities.length === 0) return;
       const seconds = Math.ceil(durationMs / 1_000);
       const reason = `task ${taskId}`;
       const input = {
@@ -53,15 +57,23 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
       await execute("sec.grant", input, taskId, reason);
     },
     async revoke(agent, taskId) {
-      const input = { agent_id: agent, capabilities: [], revoke_all: true, task_id: taskId };
-      await execute("sec.revoke", input, taskId, `task ${taskId} has ended`);
+      await execute("sec.revoke", { agent_id: agent, task_id: taskId }, taskId, `task ${taskId} has ended`);
     },
     async revokeAll(agent) {
-      const input = { agent_id: agent, capabilities: [], revoke_all: true };
-      await execute("sec.revoke", input, "", "the orchestrator starts: no task is running");
+      await execute(
+        "sec.revoke",
+        { agent_id: agent, revoke_all: true },
+        "",
+        "the orchestrator starts: no task is running",
+      );
     },
     async trace(taskId, agent, tool, since) {
-      const filter = { agent_id: agent, tool_name: tool, since, limit: traceEntriesMax };
+      const filter = {
+        agent_id: agent,
+        tool_name: tool,
+        since: Math.max(0, since - clockJumpMs),
+        limit: traceEntriesMax,
+      };
       return traceIn(await execute("sec.audit", filter, taskId, `what became of task ${taskId}`), taskId);
     },
   };
@@ -72,24 +84,27 @@ function factsOf(definition: ToolDefinition): ToolFacts {
   return { name, capabilities: requiredCapabilities, idempotent, timeoutMs: timeoutMs || 30_000 };
 }
 
+/** A call as sec.audit tells it. */
 interface AuditedCall {
-  readonly task_id?: string;
-  readonly state?: string;
-  readonly output?: string | JsonObject;
-  readonly error?: string;
+  readonly task_id: string;
+  readonly state: "open" | "done" | "failed" | "refused";
+  /** JSON; a long one is {sha256, bytes, begins} instead. */
+  readonly output: string;
+  readonly error: string;
 }
 
-/** The newest call of the task that was let through. */
+/** What became of the task by the newest call that was let through. */
 function traceIn(audit: JsonObject, taskId: string): Trace {
-  const entries = (audit["entries"] ?? []) as readonly AuditedCall[];
+  const entries = (audit["entries"] ?? []) as unknown as readonly AuditedCall[];
   const calls = entries.filter((entry) => entry.task_id === taskId && entry.state !== "refused");
   const done = calls.find(({ state }) => state === "done");
   if (done !== undefined) return { kind: "done", output: outputOf(done) };
   const [last] = calls;
   if (last === undefined) return { kind: "none" };
-  return last.state === "failed" ? { kind: "failed", error: last.error ?? "" } : { kind: "open" };
+  return last.state === "failed" ? { kind: "failed", error: last.error } : { kind: "open" };
 }
 
-function outputOf({ output }: AuditedCall): JsonObject {
-  return (typeof output === "string" ? JSON.parse(output || "{}") : (output ?? {})) as JsonObject;
+function outputOf({ output }: AuditedCall): JsonObject | undefined {
+  const value = JSON.parse(output) as JsonObject;
+  return ["sha256", "bytes", "begins"].every((key) => key in value) ? undefined : value;
 }

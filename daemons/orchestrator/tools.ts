@@ -13,7 +13,8 @@ export interface ToolFacts {
 /** What the ledger of tool calls knows of a task. */
 export type Trace =
   | { readonly kind: "none" }
-  | { readonly kind: "done"; readonly output: JsonObject }
+  /** `output` is undefined when it was too long to be kept in the ledger. */
+  | { readonly kind: "done"; readonly output: JsonObject | undefined }
   | { readonly kind: "failed"; readonly error: string }
   | { readonly kind: "open" };
 

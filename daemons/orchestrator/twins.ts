@@ -81,6 +81,7 @@ export interface ToolCall {
   readonly taskId: string;
   readonly state: "open" | "done" | "failed" | "refused";
   readonly output: string;
+  readonly error: string;
 }
 
 type Run = (input: Record<string, string>, signal: AbortSignal) => unknown;
@@ -120,7 +121,7 @@ export async function toolsTwin(
     "sec.audit": ({ agent_id, tool_name }) => ({
       entries: calls
         .filter(({ caller, tool }) => caller === agent_id && tool === tool_name)
-        .map(({ taskId, state, output }) => ({ task_id: taskId, state, output, error: "" })),
+        .map(({ taskId, ...call }) => ({ task_id: taskId, ...call })),
     }),
   };
   const permits = (agent: string, tool: ToolTwin, input: Record<string, string>): boolean => {
@@ -133,7 +134,7 @@ export async function toolsTwin(
     if (identity.kind === "core") return JSON.stringify(sec[toolName]?.(input));
     const tool = tools[toolName];
     if (tool === undefined) throw new AiosError("NOT_FOUND", `no tool ${toolName}`);
-    const call = { caller: identity.name, tool: toolName, taskId, output: "" };
+    const call = { caller: identity.name, tool: toolName, taskId, output: "", error: "" };
     if (!permits(identity.name, tool, input)) {
       calls.unshift({ ...call, state: "refused" });
       throw new AiosError("PERMISSION_DENIED", `${identity.name} may not ${toolName}`);

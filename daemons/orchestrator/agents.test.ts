@@ -1,0 +1,360 @@
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import { silentLog } from "#lib/log";
+import type { AgentConfig } from "./agent-config.ts";
+import { parseAgent } from "./agent-config.ts";
+import { agentSpawner, type ProcessState, type SpawnAgent, superviseAgents } from "./agent-processes.ts";
+import { type Agents, openAgents, type Place } from "./agents.ts";
+import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
+import { backoffMs } from "./backoff.ts";
+import { type Candidate, chooseAgent } from "./router.ts";
+
+const folder = mkdtempSync("/tmp/aios-agents-");
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): AgentConfig => ({
+  name,
+  type: name,
+  role: "for this test",
+  namespaces,
+  concurrentTasksMax,
+  taskTimeoutMs: 1_000,
+  heartbeatIntervalMs: 1_000,
+  memoryMiB: 64,
+  restart: { max: 3, windowMs: 60_000, delayMs: 1_000 },
+});
+
+const never = new AbortController().signal;
+const need = (namespace: string, agent = "", priority = 2) => ({ namespace, agent, priority });
+
+describe("the registry of agents", () => {
+  let clock: ManualClock;
+  let lost: string[];
+  let agents: Agents;
+
+  beforeEach(() => {
+    clock = new ManualClock();
+    lost = [];
+    const configs = [configOf("system", ["fs"]), configOf("task", ["fs", "net"], 2)];
+    agents = openAgents(configs, clock, (_, reason) => lost.push(reason));
+  });
+
+  const status = (name: string) => agents.list().find((agent) => agent.name === name)?.status;
+  /** The names of the agents that `places` were found at so far. */
+  const taken = (places: Promise<Place>[]) => {
+    const names: string[] = [];
+    for (const place of places) place.then(({ agent }) => names.push(agent)).catch(() => {});
+    return names;
+  };
+
+  it("gives a place to who waits as soon as an agent is there, and the most urgent first", async () => {
+    const order: number[] = [];
+    const waiting = [3, 0, 2].map((priority) =>
+      agents.place(need("fs", "", priority), never).then((place) => {
+        order.push(priority);
+        place.release();
+      }),
+    );
+    expect(status("system")).toBe("starting");
+    agents.register("system");
+    await Promise.all(waiting);
+    expect(order).toEqual([0, 2, 3]);
+    expect(status("system")).toBe("idle");
+  });
+
+  it("takes an agent that is silent for 15 s for dead, loses its tasks once, and has it register again", async () => {
+    const stop = new AbortController();
+    const sweeping = agents.sweep(stop.signal);
+    agents.register("system");
+    await clock.advance(14_000);
+    expect(agents.beat("system")).toBe(true);
+    await clock.advance(15_000);
+    expect(status("system")).toBe("idle");
+    await clock.advance(20_000);
+    expect(lost).toEqual(["agent system was silent for 16 s"]);
+    expect(status("system")).toBe("dead");
+    expect(agents.beat("system")).toBe(false);
+    agents.register("system");
+    expect(status("system")).toBe("idle");
+    stop.abort();
+    await clock.advance(1_000);
+    await sweeping;
+  });
+
+  it("loses the tasks of an agent whose process ended, once, also when it registers anew before that is known", () => {
+    agents.register("system");
+    agents.register("system");
+    agents.processChanged("system", "backoff", "exit status 1");
+    agents.processChanged("system", "starting", "");
+    expect(lost).toEqual(["agent system started anew", "agent system ended: exit status 1"]);
+  });
+
+  it("waits for the agent that the plan asks for, and goes to another only when there is no hope for it", async () => {
+    agents.register("task");
+    const names = taken([agents.place(need("fs", "system"), never)]);
+    await delay(5);
+    expect(names).toEqual([]);
+    agents.processChanged("system", "crash_loop", "exit status 1");
+    await delay(5);
+    expect(names).toEqual(["task"]);
+  });
+
+  it("gives no agent more than it may do at a time", async () => {
+    agents.register("task");
+    const stop = new AbortController();
+    const places = [1, 2, 3].map(() => agents.place(need("net"), stop.signal));
+    const names = taken(places);
+    await delay(5);
+    expect(names).toEqual(["task", "task"]);
+    expect(status("task")).toBe("active");
+    (await places[0])?.release();
+    await delay(5);
+    expect(names).toHaveLength(3);
+  });
+
+  it("forgets who no longer waits", async () => {
+    const stop = new AbortController();
+    const place = agents.place(need("net"), stop.signal);
+    stop.abort(new Error("enough"));
+    await expect(place).rejects.toThrow("enough");
+    agents.register("task");
+    expect(status("task")).toBe("idle");
+  });
+
+  it("knows nobody who is not configured", () => {
+    expect(() => agents.register("mallory")).toThrow(/not configured/);
+    expect(agents.covers(need("pkg"))).toBe(false);
+  });
+});
+
+describe("the router", () => {
+  const candidate = (name: string, more: Partial<Candidate> = {}): Candidate => ({
+    name,
+    namespaces: ["fs"],
+    running: 0,
+    runningMax: 2,
+    completed: 0,
+    alive: true,
+    hopeless: false,
+    ...more,
+  });
+
+  it.each([
+    ["the one that is asked for", [candidate("a"), candidate("b")], "b", "b"],
+    [
+      "nobody while the one that is asked for is busy",
+      [candidate("a"), candidate("b", { running: 2 })],
+      "b",
+      undefined,
+    ],
+    ["the least loaded", [candidate("a", { running: 1 }), candidate("b")], "", "b"],
+    ["a specialist", [candidate("a", { namespaces: ["fs", "net"] }), candidate("b")], "", "b"],
+    ["the experienced", [candidate("a"), candidate("b", { completed: 5 })], "", "b"],
+    ["nobody who is not there", [candidate("a", { alive: false })], "", undefined],
+    ["nobody who does not cover it", [candidate("a", { namespaces: ["net"] })], "", undefined],
+  ])("chooses %s", (_, candidates, asked, chosen) => {
+    expect(chooseAgent(need("fs", asked), candidates)).toBe(chosen);
+  });
+});
+
+describe("an assignment", () => {
+  let cancelled: string[];
+  let recorded: Report[];
+  let assignments: Assignments;
+
+  beforeEach(() => {
+    cancelled = [];
+    recorded = [];
+    assignments = openAssignments((agent, taskId) => cancelled.push(`${agent} ${taskId}`));
+  });
+
+  const assignment = (
+    taskId = "t",
+    record: Assignment["record"] = async (one) => void recorded.push(one),
+  ): Assignment => ({
+    agent: "system",
+    handout: { taskId, goalId: "g", description: "d", tool: "fs.read", input: {}, dependsOn: [], createdAt: 0 },
+    taken: () => {},
+    record,
+  });
+  const report = (taskId = "t"): Report => ({ taskId, success: true, output: "{}", error: "" });
+
+  it("goes to an agent that waits, and ends when its report is recorded", async () => {
+    const next = assignments.next("system", 1_000, never);
+    const ending = assignments.give(assignment(), 1_000, never);
+    expect(await next).toMatchObject({ taskId: "t" });
+    expect(await assignments.next("system", 10, never)).toBeUndefined();
+    await assignments.report("system", report());
+    expect(await ending).toEqual({ kind: "recorded" });
+    await assignments.report("system", report());
+    expect(recorded).toHaveLength(1);
+  });
+
+  it("is reported by its own agent only, and only once it was fetched", async () => {
+    assignments.give(assignment(), 1_000, never);
+    await expect(assignments.report("system", report())).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await assignments.next("system", 10, never);
+    await expect(assignments.report("dev", report())).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(assignments.report("system", report("other"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await assignments.report("system", report());
+  });
+
+  it("is not acknowledged until it is recorded: what cannot be stored is reported again", async () => {
+    let away = true;
+    const record = async (one: Report) => {
+      if (away) throw new Error("away");
+      recorded.push(one);
+    };
+    const ending = assignments.give(assignment("t", record), 1_000, never);
+    await assignments.next("system", 10, never);
+    await expect(assignments.report("system", report())).rejects.toThrow("away");
+    away = false;
+    await assignments.report("system", report());
+    expect(await ending).toEqual({ kind: "recorded" });
+  });
+
+  it("whose report is being recorded while its agent is lost was done", async () => {
+    let finish = () => {};
+    const ending = assignments.give(
+      assignment("t", () => new Promise((resolve) => (finish = resolve))),
+      1_000,
+      never,
+    );
+    await assignments.next("system", 10, never);
+    const reported = assignments.report("system", report());
+    assignments.lose("system", "it died");
+    finish();
+    await reported;
+    expect(await ending).toEqual({ kind: "recorded" });
+  });
+
+  it("is lost with its agent, whether fetched or not", async () => {
+    const endings = [assignments.give(assignment("a"), 1_000, never), assignments.give(assignment("b"), 1_000, never)];
+    await assignments.next("system", 10, never);
+    assignments.lose("system", "it died");
+    expect(await Promise.all(endings)).toEqual([
+      { kind: "lost", reason: "it died" },
+      { kind: "lost", reason: "it died" },
+    ]);
+  });
+
+  it("that takes too long is lost, and its agent told to stop", async () => {
+    const ending = assignments.give(assignment(), 50, never);
+    await assignments.next("system", 10, never);
+    expect(await ending).toMatchObject({
+      kind: "lost",
+      reason: expect.stringContaining("no result from agent system"),
+    });
+    expect(cancelled).toEqual(["system t"]);
+  });
+
+  it("that is cancelled before it was fetched is never handed out", async () => {
+    const stop = new AbortController();
+    const ending = assignments.give(assignment(), 1_000, stop.signal);
+    stop.abort(new Error("cancelled"));
+    await expect(ending).rejects.toThrow("cancelled");
+    expect(cancelled).toEqual([]);
+    expect(await assignments.next("system", 10, never)).toBeUndefined();
+  });
+
+  it("is not given to a poll that has gone away", async () => {
+    const gone = new AbortController();
+    const poll = assignments.next("system", 1_000, gone.signal);
+    gone.abort();
+    expect(await poll).toBeUndefined();
+    assignments.give(assignment(), 1_000, never);
+    expect(await assignments.next("system", 10, never)).toMatchObject({ taskId: "t" });
+  });
+});
+
+describe("supervision", () => {
+  const world = (clock: ManualClock) => ({ clock, log: silentLog, random: () => 0.5 });
+
+  it("starts an agent again, later each time, and slowly in a crash loop", async () => {
+    const clock = new ManualClock(0);
+    const starts: number[] = [];
+    const states: ProcessState[] = [];
+    const spawnAgent: SpawnAgent = () => {
+      starts.push(clock.monotonic());
+      return { ended: Promise.resolve("exit status 1"), end: () => {} };
+    };
+    const supervision = superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, state) =>
+      states.push(state),
+    );
+    await clock.advance(130_000);
+    expect(starts.slice(0, 5)).toEqual([0, 1_000, 3_000, 7_000, 67_000]);
+    expect(states.slice(0, 2)).toEqual(["starting", "backoff"]);
+    expect(states).toContain("crash_loop");
+    const ended = supervision.end();
+    await clock.advance(0);
+    await ended;
+    expect(states.at(-1)).toBe("stopped");
+  });
+
+  it("goes on when an agent cannot even be spawned", async () => {
+    const clock = new ManualClock(0);
+    const states: [ProcessState, string][] = [];
+    const spawnAgent = () => {
+      throw new Error("the image has no account");
+    };
+    superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, ...state) => states.push(state));
+    await clock.advance(0);
+    expect(states).toContainEqual(["backoff", "the image has no account"]);
+  });
+
+  it("runs an agent under its account, with its settings, and ends it by closing its input", async () => {
+    const root = process.getuid?.() === 0;
+    const user = { uid: root ? 65_534 : Number(process.getuid?.()), gid: root ? 65_534 : Number(process.getgid?.()) };
+    chmodSync(folder, 0o755);
+    const script = 'id -u > "$OUT"; echo "$AIOS_AGENT_SETTINGS" >> "$OUT"; cat; echo over >> "$OUT"';
+    writeFileSync(`${folder}/sh`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const out = `${folder}/out`;
+    writeFileSync(out, "");
+    chownSync(out, user.uid, user.gid);
+    const spawnAgent = agentSpawner({ node: `${folder}/sh`, file: "agents.mjs", env: { OUT: out }, user: () => user });
+    const agent = spawnAgent(configOf("system", ["fs"]));
+    const lines = () => readFileSync(out, "utf8").split("\n");
+    while (lines().length < 3) await delay(10);
+    expect(Number(lines()[0])).toBe(user.uid);
+    expect(JSON.parse(lines()[1] ?? "")).toMatchObject({ type: "system", namespaces: ["fs"], concurrentTasksMax: 1 });
+    agent.end();
+    expect(await agent.ended).toMatch(/exit status 0|killed by SIGTERM/);
+  });
+
+  it("says why a program cannot be started", async () => {
+    const spawnAgent = agentSpawner({ node: `${folder}/none`, file: "x", env: {}, user: () => undefined });
+    expect(await spawnAgent(configOf("system", [])).ended).toMatch(/cannot be started: .*ENOENT/);
+  });
+
+  it("waits longer each time, with jitter", () => {
+    expect([1, 2, 3, 99].map((attempt) => backoffMs(attempt, 100, 1_000, () => 0.5))).toEqual([100, 200, 400, 1_000]);
+    expect(backoffMs(1, 100, 1_000, () => 0)).toBe(75);
+    expect(backoffMs(1, 100, 1_000, () => 0.999)).toBe(125);
+  });
+});
+
+describe("an agent's file", () => {
+  const text = (name: string, more = "") =>
+    `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
+    "[behavior]\nmax_concurrent_tasks = 1\ntask_timeout_seconds = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
+    "[restart]\nmax_restarts = 1\nrestart_window_seconds = 1\nrestart_delay_seconds = 1\n";
+
+  it("is read", () => {
+    expect(parseAgent(text("x"), "/etc/x.toml")).toMatchObject({
+      name: "x",
+      memoryMiB: 64,
+      restart: { delayMs: 1_000 },
+    });
+    expect(parseAgent(text("x").replace("true", "false"), "/etc/x.toml")).toBeUndefined();
+  });
+
+  it.each([
+    ["of another name", text("y"), /"y" is not the file's name/],
+    ["with an unknown key", text("x", 'nice = "very"\n'), /x\.toml:5: agent\.nice: no such key/],
+    ["with a value out of range", text("x").replace("memory_mb = 64", "memory_mb = 1"), /32 to 65536 MB/],
+  ])("%s is refused", (_, content, reason) => {
+    expect(() => parseAgent(content, "/etc/x.toml")).toThrow(reason);
+  });
+});

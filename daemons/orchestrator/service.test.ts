@@ -1,0 +1,375 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connect } from "#lib/client";
+import { systemClock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { silentLog } from "#lib/log";
+import { createServer, listen } from "#lib/server";
+import { type Client, coreIdentity, type Identity } from "#lib/service";
+import { Task as TaskMessage, TaskResult } from "#proto/aios/common";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import type { AgentConfig } from "./agent-config.ts";
+import { openAgents } from "./agents.ts";
+import { openAssignments } from "./assignments.ts";
+import type { Goal, Task } from "./goal.ts";
+import { type Goals, openGoals, unfinishedGoalsMax } from "./goals.ts";
+import { parseProcedure, procedurePlanner } from "./procedures.ts";
+import { orchestratorService } from "./service.ts";
+import type { Store } from "./store.ts";
+import { loadReader } from "./system-status.ts";
+import type { ToolFacts, Tools } from "./tools.ts";
+
+type Rpc = Client<typeof OrchestratorService>;
+
+const folder = mkdtempSync("/tmp/aios-service-");
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const procedure = parseProcedure(
+  "hello",
+  `[procedure]
+summary = "s"
+phrases = ["say {what}", "greet {what}"]
+result = "Said \${say.said} and \${shout.said}."
+[parameters]
+what = "text"
+[[steps]]
+name = "say"
+description = "Say it"
+tool = "fs.say"
+input = { what = "{what}" }
+[[steps]]
+name = "shout"
+description = "Shout it"
+tool = "fs.shout"
+needs = ["say"]
+input = { what = "\${say.said}" }
+expect = { said = "{what}" }
+`,
+  "hello.toml",
+);
+
+const facts: Record<string, ToolFacts> = {
+  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], idempotent: true, timeoutMs: 1_000 },
+  "fs.shout": { name: "fs.shout", capabilities: [], idempotent: true, timeoutMs: 1_000 },
+};
+
+/** What agents hold: `agent task → capabilities`. */
+let granted: Map<string, readonly string[]>;
+let goals: Map<string, Goal>;
+let away: boolean;
+let core: Rpc;
+let system: Rpc;
+let dev: Rpc;
+let operated: Goals;
+const closing: (() => void)[] = [];
+
+const refuseWhenAway = () => {
+  if (away) throw new AiosError("UNAVAILABLE", "memory is away");
+};
+
+const store: Store = {
+  async addGoal(goal) {
+    refuseWhenAway();
+    goals.set(goal.id, { ...goal, tasks: [] });
+  },
+  async updateGoal(id, state, result) {
+    refuseWhenAway();
+    Object.assign(goals.get(id) ?? {}, { state, result });
+  },
+  async putTask(task) {
+    refuseWhenAway();
+    const goal = goals.get(task.goalId);
+    if (goal)
+      goal.tasks = [...goal.tasks.filter(({ id }) => id !== task.id), { ...task }].toSorted(
+        (a, b) => a.index - b.index,
+      );
+  },
+  unfinished: async () =>
+    [...goals.values()]
+      .filter(({ state }) => state === "in_progress" || state === "planning")
+      .map((goal) => ({ ...goal })),
+  tasks: async (goalId): Promise<Task[]> => (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task })),
+  find: async (id) => goals.get(id),
+  list: async () => ({ goals: [...goals.values()], total: goals.size }),
+};
+
+const tools: Tools = {
+  find: async (name) => facts[name],
+  grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
+  revoke: async (agent, taskId) => void granted.delete(`${agent} ${taskId}`),
+  revokeAll: async () => {},
+  trace: async () => ({ kind: "none" }),
+};
+
+const configOf = (name: string): AgentConfig => ({
+  name,
+  type: name,
+  role: "r",
+  namespaces: ["fs"],
+  concurrentTasksMax: 5,
+  taskTimeoutMs: 1_000,
+  heartbeatIntervalMs: 1_000,
+  memoryMiB: 64,
+  restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
+});
+
+async function socket(identity: Identity, orchestrator: Parameters<typeof orchestratorService>[0]): Promise<Rpc> {
+  const server = createServer([orchestratorService(orchestrator)], () => identity, silentLog);
+  const path = `${folder}/${identity.kind}-${identity.name}.sock`;
+  await listen(server, { path, identity, mode: 0o600 });
+  const client = connect(OrchestratorService, `unix:${path}`);
+  closing.push(
+    () => client.close(),
+    () => server.forceShutdown(),
+  );
+  return client;
+}
+
+/** An orchestrator over the goals that are stored. */
+async function open() {
+  const assignments = openAssignments(() => {});
+  const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
+  const world = { store, tools, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 };
+  operated = openGoals(procedurePlanner([procedure]), world, ["system", "dev"]);
+  const load = loadReader("/proc", systemClock);
+  const orchestrator = {
+    goals: operated,
+    agents,
+    assignments,
+    autonomyLevel: "full",
+    load,
+    loadedModels: async () => ["m"],
+  };
+  closing.push(() => void operated.end(), assignments.end);
+  core = await socket(coreIdentity, orchestrator);
+  system = await socket({ kind: "agent", name: "system" }, orchestrator);
+  dev = await socket({ kind: "agent", name: "dev" }, orchestrator);
+}
+
+beforeEach(async () => {
+  goals = new Map();
+  granted = new Map();
+  away = false;
+  await open();
+  await operated.resume();
+});
+
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const submit = async (description: string, by = core) => (await by.submitGoal({ ...request, description })).id;
+const register = (rpc: Rpc, agentId: string) =>
+  rpc.registerAgent({ agentId, agentType: agentId, capabilities: [], toolNamespaces: [], status: "", registeredAt: 0 });
+const report = (rpc: Rpc, taskId: string, output: object) =>
+  rpc.reportTaskResult(
+    TaskResult.fromPartial({ taskId, success: true, outputJson: Buffer.from(JSON.stringify(output)) }),
+  );
+const statusOf = async (id: string) => (await core.getGoalStatus({ id })).goal?.status;
+
+async function untilOver(id: string): Promise<void> {
+  while ((await statusOf(id)) === "in_progress") await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+describe("the orchestrator's service", () => {
+  it("hands a task to an agent with its grants, takes the report, goes on to the next task, and tells the result", async () => {
+    await register(system, "system");
+    const id = await submit("say a*b");
+    const first = await system.getAssignedTask({ id: "system" });
+    expect(first).toMatchObject({
+      goalId: id,
+      assignedAgent: "system",
+      requiredTools: ["fs.say"],
+      intelligenceLevel: "reactive",
+    });
+    expect(JSON.parse(String(first.inputJson))).toEqual({ tool: "fs.say", arguments: { what: "a*b" } });
+    expect([...granted]).toEqual([[`system ${first.id}`, ["fs:say:a\\*b"]]]);
+    expect(await core.getGoalStatus({ id })).toMatchObject({ currentPhase: "0 of 2 done: Say it", progressPercent: 0 });
+    await report(system, first.id, { said: "a*b" });
+    const second = await system.getAssignedTask({ id: "system" });
+    expect(second.dependsOn).toEqual([first.id]);
+    expect(await core.getSystemStatus({})).toMatchObject({
+      activeGoals: 1,
+      pendingTasks: 1,
+      activeAgents: 1,
+      loadedModels: ["m"],
+      autonomyLevel: "full",
+    });
+    await report(system, second.id, { said: "a*b" });
+    await untilOver(id);
+    expect(await core.getGoalStatus({ id })).toMatchObject({
+      goal: { status: "completed", result: "Said a*b and a*b." },
+      progressPercent: 100,
+    });
+    expect(granted.size).toBe(0);
+  });
+
+  it("fails a goal whose check does not hold, without trying again", async () => {
+    await register(system, "system");
+    const id = await submit("say yes");
+    await report(system, (await system.getAssignedTask({ id: "system" })).id, { said: "yes" });
+    await report(system, (await system.getAssignedTask({ id: "system" })).id, { said: "no" });
+    await untilOver(id);
+    expect(goals.get(id)?.result).toBe('Shout it (fs.shout by agent system): said is "no", expected "yes"');
+  });
+
+  it.each([
+    ["description", { description: "" }],
+    ["description", { description: "  \n" }],
+    ["description", { description: "x".repeat(4_097) }],
+    ["priority", { priority: -1 }],
+    ["priority", { priority: 4 }],
+    ["metadata_json", { metadataJson: Buffer.from("{") }],
+    ["metadata_json", { metadataJson: Buffer.from("[1]") }],
+    ["metadata_json", { metadataJson: Buffer.from([0xff, 0xfe]) }],
+    ["tags", { tags: [""] }],
+    ["tags", { tags: Array(33).fill("t") }],
+  ])("refuses a goal with a bad %s", async (field, bad) => {
+    await expect(core.submitGoal({ ...request, description: "say x", ...bad })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining(field),
+    });
+    expect(goals.size).toBe(0);
+  });
+
+  it("takes a goal of the longest description, and keeps its tags and metadata", async () => {
+    const metadataJson = Buffer.from('{"a":[1]}');
+    const description = `say ${"x".repeat(4_092)}`;
+    const { id } = await core.submitGoal({ ...request, description, tags: ["t"], metadataJson, source: "cli" });
+    const { goal } = await core.getGoalStatus({ id });
+    expect(goal).toMatchObject({ description, tags: ["t"], source: "core" });
+    expect(JSON.parse(String(goal?.metadataJson))).toEqual({ a: [1] });
+  });
+
+  it("closes a goal that no procedure covers, with that reason", async () => {
+    const id = await submit("brew some coffee");
+    expect(await core.getGoalStatus({ id })).toMatchObject({
+      goal: { status: "failed", result: expect.stringContaining('no procedure covers this goal: "brew some coffee"') },
+      tasks: [],
+    });
+  });
+
+  it("lets an agent act as itself only", async () => {
+    await register(system, "system");
+    const denied = { code: "PERMISSION_DENIED" };
+    await expect(register(system, "dev")).rejects.toMatchObject(denied);
+    await expect(system.getAssignedTask({ id: "dev" })).rejects.toMatchObject(denied);
+    await expect(
+      system.heartbeat({ agentId: "dev", status: "", currentTaskId: "", cpuUsage: 0, memoryUsageMb: 0 }),
+    ).rejects.toMatchObject(denied);
+    await expect(system.unregisterAgent({ id: "dev" })).rejects.toMatchObject(denied);
+    await expect(core.getAssignedTask({ id: "system" })).rejects.toMatchObject(denied);
+    await expect(report(core, "t", {})).rejects.toMatchObject(denied);
+    await expect(
+      system.submitGoal({ ...request, description: "say x", source: "operator:alice" }),
+    ).rejects.toMatchObject(denied);
+    await expect(system.listGoals({ statusFilter: "", limit: 0, offset: 0 })).rejects.toMatchObject(denied);
+  });
+
+  it("lets no agent report, see or cancel what is another's", async () => {
+    await register(system, "system");
+    await register(dev, "dev");
+    const id = await submit("say x", dev);
+    expect((await core.getGoalStatus({ id })).goal?.source).toBe("agent:dev");
+    const [mine, other] = await Promise.race([
+      system.getAssignedTask({ id: "system" }).then((task) => [task, dev] as const),
+      dev.getAssignedTask({ id: "dev" }).then((task) => [task, system] as const),
+    ]);
+    await expect(report(other, mine.id, { said: "x" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(system.getGoalStatus({ id })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(system.cancelGoal({ id })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(await dev.cancelGoal({ id })).toMatchObject({ success: true });
+    expect(goals.get(id)?.result).toBe("cancelled by agent:dev");
+  });
+
+  it("asks an agent that it does not know to register", async () => {
+    await expect(system.getAssignedTask({ id: "system" })).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    const beat = { agentId: "system", status: "idle", currentTaskId: "", cpuUsage: 0, memoryUsageMb: 0 };
+    expect(await system.heartbeat(beat)).toMatchObject({ success: false, pendingCommands: ["register"] });
+    await register(system, "system");
+    expect(await system.heartbeat(beat)).toMatchObject({ success: true, pendingCommands: [] });
+  });
+
+  it("answers a poll that ended before there was a task, and gives the task to the next", async () => {
+    await register(system, "system");
+    await expect(system.getAssignedTask({ id: "system" }, { timeoutMs: 50 })).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+    });
+    const id = await submit("say x");
+    const task = await system.getAssignedTask({ id: "system" });
+    expect(task).not.toEqual(TaskMessage.create());
+    expect(task.goalId).toBe(id);
+  });
+
+  it("says UNAVAILABLE while memory is away, and does not do what it did not take", async () => {
+    await register(system, "system");
+    away = true;
+    await expect(submit("say x")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    away = false;
+    await expect(system.getAssignedTask({ id: "system" }, { timeoutMs: 100 })).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+    });
+  });
+
+  it("takes so many goals and no more", async () => {
+    const many = Array.from({ length: unfinishedGoalsMax }, (_, n) => submit(`say ${n}`));
+    await Promise.all(many);
+    await expect(submit("say one more")).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await core.cancelGoal({ id: (await many[0]) ?? "" });
+    await submit("say one more");
+  });
+
+  it("takes up goals of the last run, also one that was not planned to its end", async () => {
+    const id = await submit("say x");
+    const unplanned = {
+      ...(goals.get(id) as Goal),
+      id: "01a1fbc4-c9c5-736e-93a8-2a8e53065688",
+      state: "planning" as const,
+      tasks: [],
+    };
+    for (const close of closing.splice(0)) close();
+    goals.set(unplanned.id, unplanned);
+    await open();
+    await expect(submit("say y")).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining("being loaded"),
+    });
+    await operated.resume();
+    await register(system, "system");
+    const tasks = await Promise.all([1, 2].map(() => system.getAssignedTask({ id: "system" })));
+    expect(tasks.map(({ goalId }) => goalId).toSorted()).toEqual([unplanned.id, id].toSorted());
+    expect(new Set(tasks.map((task) => task.id)).size).toBe(2);
+  });
+
+  it.each([
+    [{ statusFilter: "done", limit: 0, offset: 0 }, "status_filter"],
+    [{ statusFilter: "", limit: 501, offset: 0 }, "limit"],
+    [{ statusFilter: "", limit: 0, offset: -1 }, "offset"],
+  ])("refuses to list %j", async (query, field) => {
+    await expect(core.listGoals(query)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining(field),
+    });
+  });
+
+  it("knows no goal that there is not", async () => {
+    await expect(core.getGoalStatus({ id: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(core.cancelGoal({ id: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(core.cancelGoal({ id: "" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("tells the machine's real load", async () => {
+    await new Promise((resolve) => setTimeout(resolve, 210));
+    const { memoryTotalMb, memoryUsedMb, cpuPercent, uptimeSeconds } = await core.getSystemStatus({});
+    expect(memoryTotalMb).toBeGreaterThan(memoryUsedMb);
+    expect(memoryUsedMb).toBeGreaterThan(10);
+    expect(cpuPercent).toBeGreaterThan(0);
+    expect(cpuPercent).toBeLessThanOrEqual(100);
+    expect(uptimeSeconds).toBeGreaterThan(1);
+  });
+
+  it("says of a call that is not there that it is not", async () => {
+    await expect(core.listSchedules({})).rejects.toMatchObject({ code: "UNIMPLEMENTED" });
+  });
+});
