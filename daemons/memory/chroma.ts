@@ -47,6 +47,9 @@ const startLookMs = 50;
 const beatMs = 30_000;
 const silencesMax = 3;
 
+/** What is kept of the server's standard error, characters. */
+const wordsLengthMax = 4_000;
+
 /** SIGINT ends it within 30 ms; SIGTERM would make it hang and spin. */
 const endGraceMs = 3_000;
 
@@ -98,9 +101,10 @@ function keep(
         (error) => messageOf(error),
       );
       ready = false;
+      const before = detail;
       detail = `no vectors: ${reason}; it is tried again`;
       if (signal.aborted) return;
-      log.warn("vectors not ready", { reason });
+      if (detail !== before) log.warn("vectors not ready", { reason });
       if (clock.monotonic() - startedAt > steadyMs) pauseMs = pauseMinMs;
       await clock.sleep(pauseMs, signal);
       pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
@@ -153,13 +157,20 @@ async function answers(url: ChromaUrl): Promise<boolean> {
 async function exitOf(child: ChildProcess): Promise<never> {
   let words = "";
   child.stderr?.on("data", (chunk: Buffer) => {
-    words = (words + chunk.toString("utf8")).slice(-500);
+    words = (words + chunk.toString("utf8")).slice(-wordsLengthMax);
   });
   const how = await new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(`does not start: ${error.message}`));
     child.once("exit", (code, signal) => resolve(`ended (${signal ?? `exit code ${code}`})`));
   });
-  throw new Error(`the vector server ${how}${words === "" ? "" : `: ${words.trim()}`}`);
+  const reason = lastWord(words);
+  throw new Error(`the vector server ${how}${reason === "" ? "" : `: ${reason}`}`);
+}
+
+/** The line that names an error (a stack follows it), else the last one. */
+function lastWord(words: string): string {
+  const lines = words.split("\n").filter((line) => line.trim() !== "");
+  return (lines.find((line) => /error|panic/i.test(line)) ?? lines.at(-1) ?? "").trim().slice(0, 300);
 }
 
 async function end(child: ChildProcess, exited: Promise<never>, clock: Clock): Promise<void> {
