@@ -1,6 +1,6 @@
 import { lstat, opendir } from "node:fs/promises";
 import { basename } from "node:path";
-import { Type } from "typebox";
+import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, hold, readHeld } from "../handles.ts";
 import { defineTool, type Tool } from "../tool.ts";

@@ -1,5 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
-import { Type } from "typebox";
+import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { defineTool, type Tool } from "../tool.ts";
 import { object } from "./words.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { loadavg } from "node:os";
-import { Type } from "typebox";
+import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { defineTool, type Tool } from "../tool.ts";
 import { absolutePath, named, object } from "./words.ts";
@@ -11,15 +11,14 @@ const percent = Type.Number({ minimum: 0, maximum: 100 });
 /** The kernel counts processor time in hundredths of a second: a shorter span says nothing. */
 const spanMinMs = 100;
 
-/** The span that processor use is measured over reaches back this far where calls come that seldom. */
+/** The span that processor use is measured over, at least, once the daemon has run that long. */
 const spanMs = 1_000;
 
 export function monitorTools(clock: Clock): readonly Tool[] {
   const use = cpuUse(clock);
   const cpu = defineTool({
     name: "monitor.cpu",
-    summary:
-      "Tells how busy the processors were since the last measurement, at least 0.1 s ago, and the load averages.",
+    summary: "Tells how busy the processors were over the last second or since the last call, and the load averages.",
     input: object({}),
     output: object({
       percent,
@@ -100,15 +99,19 @@ interface Sample {
   readonly total: number;
 }
 
-/** Processor use over the time since an earlier sample; waits when that is too short to tell. */
+/**
+ * Processor use since one of two earlier samples: the younger when it is old enough, else the older.
+ * So no call waits, but for one in the first tenth of a second.
+ */
 function cpuUse(clock: Clock): (signal: AbortSignal) => Promise<{ percent: number; cores: number }> {
-  let earlier = sample(clock);
+  let older: Sample = sample(clock);
+  let younger = older;
   return async (signal) => {
-    const since = earlier;
-    const waitMs = since.at + spanMinMs - clock.monotonic();
+    const waitMs = older.at + spanMinMs - clock.monotonic();
     if (waitMs > 0) await clock.sleep(waitMs, signal);
     const now = sample(clock);
-    if (now.at - since.at >= spanMs) earlier = now;
+    const since = now.at - younger.at >= spanMs ? younger : older;
+    if (since === younger) [older, younger] = [younger, now];
     const total = now.total - since.total;
     const busy = Math.max(0, Math.min(total, now.busy - since.busy));
     return { percent: total <= 0 ? 0 : round((100 * busy) / total), cores: now.cores };

@@ -1,4 +1,4 @@
-import { Type } from "typebox";
+import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { capabilityText, parseCapability } from "../capability.ts";
 import type { Grants } from "../grants.ts";

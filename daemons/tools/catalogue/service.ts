@@ -1,4 +1,4 @@
-import { Type } from "typebox";
+import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
 import { type InitService, type Unit, UnitState } from "#proto/aios/init";

@@ -1,10 +1,10 @@
-import { type TProperties, Type } from "typebox";
+import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 
 /** Words that tools of several namespaces are described with. */
 
 /** An object with these fields and no others. */
-export const object = <Properties extends TProperties>(properties: Properties) =>
+export const object = <Properties extends Type.TProperties>(properties: Properties) =>
   Type.Object(properties, { additionalProperties: false });
 
 export const absolutePath = Type.String({ minLength: 1, maxLength: 4096, description: "an absolute path" });
