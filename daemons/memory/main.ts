@@ -1,5 +1,5 @@
 import { connect } from "#lib/client";
-import { effectiveConfig } from "#lib/config";
+import { effectiveConfig } from "#lib/effective";
 import { runDaemon } from "#lib/daemon";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { superviseChroma, watchRemoteChroma } from "./chroma.ts";

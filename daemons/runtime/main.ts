@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { effectiveConfig } from "#lib/config";
+import { effectiveConfig } from "#lib/effective";
 import { runDaemon } from "#lib/daemon";
 import { openRuntime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
