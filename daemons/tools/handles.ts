@@ -1,5 +1,5 @@
-import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readlink, rename, rm, rmdir } from "node:fs/promises";
+import { constants, readlinkSync, type Stats } from "node:fs";
+import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
 
 /**
@@ -11,13 +11,23 @@ const viaDescriptor = (handle: FileHandle) => `/proc/self/fd/${handle.fd}`;
 /** Linux's O_PATH, which Node does not name: holds a file without opening it, so that looking at a device does nothing to it. */
 const oPath = 0o10000000;
 
+/** A file or folder that is held: it stays the same one, whatever happens to its path. */
+export interface Held {
+  readonly path: string;
+  readonly handle: FileHandle;
+  readonly found: Stats;
+  close(): Promise<void>;
+}
+
 /** Holds what is at `path`, a resolved path, without opening it. Throws ABORTED when a link was put in its way since. */
-export async function hold(path: string): Promise<FileHandle> {
+export async function hold(path: string): Promise<Held> {
   const handle = await open(path, oPath | constants.O_NOFOLLOW);
   try {
-    const held = await readlink(viaDescriptor(handle));
-    if (held !== path || (await handle.stat()).isSymbolicLink()) throw moved(path, held);
-    return handle;
+    // Of the kernel's own memory, so it does not wait for a disk.
+    const held = readlinkSync(viaDescriptor(handle));
+    const found = await handle.stat();
+    if (held !== path || found.isSymbolicLink()) throw moved(path, held);
+    return { path, handle, found, close: () => handle.close() };
   } catch (error) {
     await handle.close();
     throw error;
@@ -31,25 +41,25 @@ async function holdIn(folder: FileHandle, name: string): Promise<FileHandle> {
 }
 
 /** The path under which the kernel finds a held folder's entries. */
-export function entriesOf(folder: FileHandle): string {
-  return viaDescriptor(folder);
+export function entriesOf({ handle }: Held): string {
+  return viaDescriptor(handle);
 }
 
 /** The content of a held regular file. Throws FAILED_PRECONDITION when it is none or holds more than `bytesMax`. */
-export async function readHeld(held: FileHandle, path: string, bytesMax: number): Promise<Buffer> {
-  const file = await openHeld(held, path);
+export async function readHeld(held: Held, bytesMax: number): Promise<Buffer> {
+  const { path, found } = held;
+  if (found.size > bytesMax) throw tooLarge(path, `${found.size} bytes`, bytesMax);
+  const file = await openHeld(held);
   try {
-    const { size } = await file.stat();
-    if (size > bytesMax) throw tooLarge(path, `${size} bytes`, bytesMax);
     // Files of /proc say 0 and hold more: read until the end or one byte too many.
     const chunks: Buffer[] = [];
     let total = 0;
-    for (let next = size + 1; total <= bytesMax; next = 65_536) {
+    for (let next = found.size + 1; total <= bytesMax; next = 65_536) {
       const chunk = Buffer.allocUnsafe(Math.min(next, bytesMax + 1 - total));
       const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
-      if (bytesRead === 0) return Buffer.concat(chunks);
       chunks.push(chunk.subarray(0, bytesRead));
       total += bytesRead;
+      if (bytesRead === 0 || total === found.size) return Buffer.concat(chunks);
     }
     throw tooLarge(path, `more than ${bytesMax} bytes`, bytesMax);
   } finally {
@@ -58,11 +68,11 @@ export async function readHeld(held: FileHandle, path: string, bytesMax: number)
 }
 
 /** Opens a held regular file for reading. Without blocking: a pipe put in its place must not stop the daemon. */
-export async function openHeld(held: FileHandle, path: string): Promise<FileHandle> {
-  if (!(await held.stat()).isFile()) {
+export async function openHeld({ path, handle, found }: Held): Promise<FileHandle> {
+  if (!found.isFile()) {
     throw new AiosError("FAILED_PRECONDITION", { act: "open", object: path, reason: "it is not a regular file" });
   }
-  return open(viaDescriptor(held), constants.O_RDONLY | constants.O_NONBLOCK);
+  return open(viaDescriptor(handle), constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
 /**
@@ -70,7 +80,7 @@ export async function openHeld(held: FileHandle, path: string): Promise<FileHand
  * When one cannot be made, those made before it are removed again.
  */
 export async function makeFolders(from: string, names: readonly string[]): Promise<FileHandle> {
-  let folder = await hold(from);
+  let folder = (await hold(from)).handle;
   const made: string[] = [];
   for (const name of names) {
     const outer = folder;
@@ -111,7 +121,7 @@ async function makeFolder(outer: FileHandle, name: string): Promise<boolean> {
 export async function removeFolders(from: string, names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
   const [name = "", ...deeper] = names;
-  const outer = await hold(from);
+  const { handle: outer } = await hold(from);
   try {
     await removeFolders(`${from === "/" ? "" : from}/${name}`, deeper);
     await rmdir(`${viaDescriptor(outer)}/${name}`);
@@ -159,7 +169,9 @@ export async function putFile(
   const file = await open(path, flags, 0o600);
   try {
     await fill(file, content);
-    await file.chown(ownership.uid, ownership.gid);
+    if (ownership.uid !== process.geteuid?.() || ownership.gid !== process.getegid?.()) {
+      await file.chown(ownership.uid, ownership.gid);
+    }
     // After chown, which clears the set-user bits.
     await file.chmod(ownership.mode);
     await file.sync();

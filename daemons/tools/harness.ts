@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { connect } from "#lib/client";
 import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
@@ -42,6 +43,9 @@ const noInit: Units = {
 
 const agents = ["system", "task"];
 
+/** In memory where there is such a place: what these tests ask is not whether the disk keeps its word. */
+const temporary = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 export async function startMachine({
   clock = systemClock,
   init = noInit,
@@ -49,7 +53,7 @@ export async function startMachine({
   clock?: Clock;
   init?: Units;
 } = {}): Promise<Machine> {
-  const folder = realpathSync(mkdtempSync("/tmp/aios-tools-"));
+  const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
   for (const path of [paths.state, paths.etc, ...agents.map((agent) => `${paths.run}/agents/${agent}`)]) {
     mkdirSync(path, { recursive: true });

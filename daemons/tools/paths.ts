@@ -1,4 +1,4 @@
-import { lstat, readlink } from "node:fs/promises";
+import { lstat, readlink, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 
@@ -28,6 +28,21 @@ export async function resolvePath(given: string): Promise<ResolvedPath> {
   if (!given.startsWith("/")) throw bad(given, "expected an absolute path");
   if (given.includes("\0")) throw bad(given, "a path cannot hold NUL");
   if (Buffer.byteLength(given) > pathLengthMax) throw bad(given, `longer than ${pathLengthMax} bytes`);
+  return (await resolveStanding(given)) ?? (await walk(given));
+}
+
+/** The common case, in one call of the kernel's: the path stands. */
+async function resolveStanding(given: string): Promise<ResolvedPath | undefined> {
+  try {
+    return resolved(given, await realpath(given), []);
+  } catch {
+    // It does not, or not as it was written: the walk finds out how far it goes.
+    return undefined;
+  }
+}
+
+/** The way of a path that does not stand, part by part. */
+async function walk(given: string): Promise<ResolvedPath> {
   const todo = parts(given).reverse();
   let real = "";
   let missing: string[] = [];

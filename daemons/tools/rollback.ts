@@ -9,7 +9,7 @@ import type { Entry } from "./ledger/entry.ts";
 import { type Facts, intent, type Result, refusal } from "./record.ts";
 import type { Registry } from "./registry.ts";
 import type { Tool } from "./tool.ts";
-import type { Prepared } from "./undo.ts";
+import type { Prepared } from "./undo-table.ts";
 
 /** A rollback that takes longer is given up; it can be asked for again. */
 const rollbackTimeoutMs = 120_000;

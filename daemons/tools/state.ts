@@ -13,7 +13,11 @@ const migrations = [
      executionId TEXT PRIMARY KEY, tool TEXT NOT NULL, needs TEXT NOT NULL, locks TEXT NOT NULL, plan TEXT NOT NULL,
      preparedAt INTEGER NOT NULL, bytes INTEGER NOT NULL, state TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;
-   CREATE INDEX undo_prepared ON undo (preparedAt);`,
+   CREATE INDEX undo_prepared ON undo (preparedAt);
+   CREATE TABLE backup (
+     executionId TEXT NOT NULL REFERENCES undo ON DELETE CASCADE, name TEXT NOT NULL, content BLOB NOT NULL,
+     PRIMARY KEY (executionId, name)
+   ) STRICT;`,
 ];
 
 /** What the tools daemon must not forget beside the ledger: grants and undo plans. */

@@ -17,7 +17,7 @@ beforeEach(async () => {
   clock = new ManualClock();
   folder = mkdtempSync("/tmp/aios-undo-");
   state = openState(folder);
-  undos = await openUndos(state, `${folder}/undo`, clock, 1000);
+  undos = await openUndos(state, `${folder}/undo`, clock);
 });
 
 afterEach(() => {
@@ -33,39 +33,47 @@ async function keep(executionId: string, bytes: number): Promise<void> {
 }
 
 describe("undo plans", () => {
-  it("are kept as they were given, with their backups", async () => {
-    await keep("e1", 3);
+  it.each([3, 65_536, 65_537])("are kept as they were given, with backups of %i bytes", async (bytes) => {
+    await keep("e1", bytes);
     expect(undos.find("e1")).toMatchObject({
       state: "ready",
       plan: { a: 1 },
       needs: ["fs:write:/file"],
       locks: ["path /file"],
     });
-    await using backup = await undos.backups("e1").open("content");
-    expect(await backup.readFile("utf8")).toBe("xxx");
+    expect(readdirSync(`${folder}/undo`)).toEqual(bytes > 65_536 ? ["e1"] : []);
+    const backup = await undos.backups("e1").load("content");
+    const content = backup instanceof Uint8Array ? Buffer.from(backup) : await backup.readFile();
+    if (!(backup instanceof Uint8Array)) await backup.close();
+    expect(content.toString()).toBe("x".repeat(bytes));
     await undos.undone("e1");
     expect(undos.find("e1")).toMatchObject({ state: "undone" });
     expect(readdirSync(`${folder}/undo`)).toEqual([]);
+    await expect(undos.backups("e1").load("content")).rejects.toThrow("ENOENT");
   });
 
-  it("give up their backups, the oldest first, when all are too large together", async () => {
-    for (const id of ["e1", "e2", "e3"]) {
-      await keep(id, 400);
-      await clock.advance(1);
-    }
-    expect(["e1", "e2", "e3"].map((id) => undos.find(id)?.state)).toEqual(["expired", "ready", "ready"]);
-    expect(readdirSync(`${folder}/undo`).sort()).toEqual(["e2", "e3"]);
-    // What was counted is counted again after a restart.
-    undos = await openUndos(state, `${folder}/undo`, clock, 1000);
-    await keep("e4", 400);
-    expect(undos.find("e2")?.state).toBe("expired");
-  });
+  it.each([400, 70_000])(
+    "give up backups of %i bytes, the oldest first, when all are too large together",
+    async (bytes) => {
+      undos = await openUndos(state, `${folder}/undo`, clock, 2.5 * bytes);
+      for (const id of ["e1", "e2", "e3"]) {
+        await keep(id, bytes);
+        await clock.advance(1);
+      }
+      expect(["e1", "e2", "e3"].map((id) => undos.find(id)?.state)).toEqual(["expired", "ready", "ready"]);
+      await expect(undos.backups("e1").load("content")).rejects.toThrow("ENOENT");
+      // What was counted is counted again after a restart.
+      undos = await openUndos(state, `${folder}/undo`, clock, 2.5 * bytes);
+      await keep("e4", bytes);
+      expect(undos.find("e2")?.state).toBe("expired");
+    },
+  );
 
   it("are forgotten after seven days, and backups without a plan at the next start", async () => {
-    await keep("e1", 3);
+    await keep("e1", 70_000);
     mkdirSync(`${folder}/undo/orphan`);
     await clock.advance(6 * day);
-    await keep("e2", 3);
+    await keep("e2", 70_000);
     await clock.advance(2 * day);
     undos = await openUndos(state, `${folder}/undo`, clock);
     expect(undos.find("e1")).toBeUndefined();

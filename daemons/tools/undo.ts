@@ -1,12 +1,17 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
+import { groupCommits } from "./commits.ts";
+import { type Prepared, undoTable } from "./undo-table.ts";
 
 /** The largest file that is backed up; a change to a larger one is refused. */
 export const backupSizeMaxBytes = 64 * 1024 * 1024;
+
+/** Content up to this size is kept beside the plan, in the same commit; larger content in a file of its own. */
+const inlineMaxBytes = 64 * 1024;
 
 /** All backups together; beyond it the oldest can no longer be undone. */
 const backupsMaxBytes = 1024 * 1024 * 1024;
@@ -18,128 +23,112 @@ const keptMs = 7 * 86_400_000;
 export interface Backups {
   /** Copies what `source`, the file at `path`, holds to the backup `name`, durably. Returns its SHA-256. Throws when it is larger than 64 MiB. */
   save(name: string, source: FileHandle, path: string): Promise<string>;
-  open(name: string): Promise<FileHandle>;
-}
-
-/** An undo plan as it is kept. */
-export interface Prepared {
-  readonly executionId: string;
-  readonly tool: string;
-  /** Capabilities that the call needed: an agent that rolls it back needs them still. */
-  readonly needs: readonly string[];
-  /** What the call held while it acted; its undo holds the same. */
-  readonly locks: readonly string[];
-  readonly plan: unknown;
-  /** "ready", "undone", or "expired" when its backup had to make room. */
-  readonly state: "ready" | "undone" | "expired";
+  /** A backup's content, or a file that holds it, which the caller closes. */
+  load(name: string): Promise<Uint8Array | FileHandle>;
 }
 
 export interface Undos {
   backups(executionId: string): Backups;
   /** Keeps a plan, durably. */
-  keep(plan: Omit<Prepared, "state">): Promise<void>;
+  keep(plan: Omit<Prepared, "state" | "preparedAt" | "bytes">): Promise<void>;
   find(executionId: string): Prepared | undefined;
   /** Marks a plan as carried out, and removes its backups. */
   undone(executionId: string): Promise<void>;
 }
 
-interface Row {
-  readonly executionId: string;
-  readonly tool: string;
-  readonly needs: string;
-  readonly locks: string;
-  readonly plan: string;
-  readonly preparedAt: number;
-  readonly bytes: number;
-  readonly state: Prepared["state"];
+/** What one call has saved before its plan is kept. */
+interface Saved {
+  bytes: number;
+  readonly inline: Map<string, Buffer>;
 }
 
-/** Undo plans in `database`, their backups in `folder`: one folder per execution. */
+/** Undo plans in `database`, large backups in `folder`: one folder per execution. */
 export async function openUndos(
   database: Sqlite,
   folder: string,
   clock: Clock,
   totalMaxBytes = backupsMaxBytes,
 ): Promise<Undos> {
-  const insert = database.prepare<[Row], void>(
-    "INSERT INTO undo VALUES (@executionId, @tool, @needs, @locks, @plan, @preparedAt, @bytes, @state)",
-  );
-  const select = database.prepare<[string], Row>("SELECT * FROM undo WHERE executionId = ?");
-  const setState = database.prepare("UPDATE undo SET state = ?, bytes = 0 WHERE executionId = ?");
-  const outdated = database.prepare<[number], Row>("SELECT * FROM undo WHERE preparedAt < ?");
-  const forget = database.prepare("DELETE FROM undo WHERE preparedAt < ?");
-  const oldest = database.prepare<[], Row>("SELECT * FROM undo WHERE bytes > 0 ORDER BY preparedAt LIMIT 1");
-  const sum = database.prepare<[], { bytes: number }>("SELECT coalesce(sum(bytes), 0) AS bytes FROM undo");
-
+  const commit = groupCommits(database);
+  const table = undoTable(database);
   const folderOf = (executionId: string) => `${folder}/${executionId}`;
   const discard = (executionId: string) => rm(folderOf(executionId), { recursive: true, force: true });
-  const savedBytes = new Map<string, number>();
-  let totalBytes = sum.get()?.bytes ?? 0;
+  const pending = new Map<string, Saved>();
+
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const executionId of table.forgetBefore(clock.now() - keptMs)) await discard(executionId);
+  // Backups whose plan was never kept belong to acts that never began.
+  for (const name of await readdir(folder)) if (table.find(name) === undefined) await discard(name);
+  let totalBytes = table.totalBytes();
 
   /** Makes room by giving up the oldest backups. */
   const prune = async () => {
     while (totalBytes > totalMaxBytes) {
-      const row = oldest.get();
+      const row = table.oldestWithBackup();
       if (row === undefined) return;
-      setState.run("expired", row.executionId);
       totalBytes -= row.bytes;
+      table.end(row.executionId, "expired");
       await discard(row.executionId);
     }
   };
 
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const { executionId, bytes } of outdated.all(clock.now() - keptMs)) {
-    totalBytes -= bytes;
-    await discard(executionId);
-  }
-  forget.run(clock.now() - keptMs);
-  // Backups whose plan was never kept belong to acts that never began.
-  for (const name of await readdir(folder)) if (select.get(name) === undefined) await discard(name);
+  const saveFile = async (executionId: string, name: string, source: FileHandle, path: string) => {
+    await mkdir(folderOf(executionId), { recursive: true, mode: 0o700 });
+    try {
+      const copied = await copy(source, path, `${folderOf(executionId)}/${name}`);
+      syncFolder(folderOf(executionId));
+      syncFolder(folder);
+      return copied;
+    } catch (error) {
+      await discard(executionId);
+      throw error;
+    }
+  };
+
+  const backups = (executionId: string): Backups => ({
+    save: async (name, source, path) => {
+      const saved = pending.get(executionId) ?? { bytes: 0, inline: new Map() };
+      const small = await readSmall(source);
+      const { bytes, sha256 } =
+        small === undefined
+          ? await saveFile(executionId, name, source, path)
+          : { bytes: small.length, sha256: hash("sha256", small) };
+      if (small !== undefined) saved.inline.set(name, small);
+      saved.bytes += bytes;
+      pending.set(executionId, saved);
+      return sha256;
+    },
+    load: async (name) => table.backup(executionId, name) ?? (await open(`${folderOf(executionId)}/${name}`, "r")),
+  });
 
   return {
-    backups: (executionId) => ({
-      save: async (name, source, path) => {
-        await mkdir(folderOf(executionId), { recursive: true, mode: 0o700 });
-        try {
-          const { bytes, sha256 } = await copy(source, path, `${folderOf(executionId)}/${name}`);
-          savedBytes.set(executionId, (savedBytes.get(executionId) ?? 0) + bytes);
-          syncFolder(folderOf(executionId));
-          syncFolder(folder);
-          return sha256;
-        } catch (error) {
-          savedBytes.delete(executionId);
-          await discard(executionId);
-          throw error;
-        }
-      },
-      open: (name) => open(`${folderOf(executionId)}/${name}`, "r"),
-    }),
-    keep: async ({ executionId, tool, needs, locks, plan }) => {
-      const bytes = savedBytes.get(executionId) ?? 0;
-      savedBytes.delete(executionId);
-      insert.run({
-        executionId,
-        tool,
-        needs: JSON.stringify(needs),
-        locks: JSON.stringify(locks),
-        plan: JSON.stringify(plan),
-        preparedAt: clock.now(),
-        bytes,
-        state: "ready",
-      });
+    backups,
+    keep: async (plan) => {
+      const { bytes, inline } = pending.get(plan.executionId) ?? { bytes: 0, inline: new Map() };
+      pending.delete(plan.executionId);
+      await commit(() => table.insert({ ...plan, preparedAt: clock.now(), bytes, state: "ready" }, inline));
       totalBytes += bytes;
       await prune();
     },
-    find: (executionId) => {
-      const row = select.get(executionId);
-      return row && { ...row, needs: JSON.parse(row.needs), locks: JSON.parse(row.locks), plan: JSON.parse(row.plan) };
-    },
+    find: (executionId) => table.find(executionId),
     undone: async (executionId) => {
-      totalBytes -= select.get(executionId)?.bytes ?? 0;
-      setState.run("undone", executionId);
+      totalBytes -= table.find(executionId)?.bytes ?? 0;
+      await commit(() => table.end(executionId, "undone"));
       await discard(executionId);
     },
   };
+}
+
+/** The whole content of a small file; undefined when it is larger than is kept beside a plan. */
+async function readSmall(source: FileHandle): Promise<Buffer | undefined> {
+  const chunk = Buffer.allocUnsafe(inlineMaxBytes + 1);
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await source.read(chunk, length, chunk.length - length, length);
+    length += bytesRead;
+    if (length > inlineMaxBytes) return undefined;
+    if (bytesRead === 0) return Buffer.from(chunk.subarray(0, length));
+  }
 }
 
 /** Copies a file, durably. */

@@ -29,7 +29,7 @@ const read = defineTool({
     named("read", path.path, async () => {
       const held = await hold(path.path);
       try {
-        const content = await readHeld(held, path.path, contentMaxBytes);
+        const content = await readHeld(held, contentMaxBytes);
         return { content: decode(content, path.path), size: content.length };
       } finally {
         await held.close();
@@ -105,7 +105,7 @@ const stat = defineTool({
     named("stat", path.path, async () => {
       const held = await hold(path.path);
       try {
-        const found = await held.stat();
+        const { found } = held;
         return {
           size: found.size,
           permissions: `0${(found.mode & 0o7777).toString(8).padStart(3, "0")}`,

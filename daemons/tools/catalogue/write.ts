@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 import {
+  type Held,
   hold,
   makeFolders,
   type Ownership,
@@ -82,7 +83,7 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
       if (now === plan.before?.sha256) return removeFolders(plan.folder, plan.madeFolders);
       if (now !== undefined && now !== plan.written) throw changedSince(plan.path);
       if (plan.before === undefined) await removeFrom(plan.path);
-      else await putBack(plan.path, plan.before, executionId, await backups.open(backupName));
+      else await putBack(plan.path, plan.before, executionId, await backups.load(backupName));
       await removeFolders(plan.folder, plan.madeFolders);
     }),
   settle: (plan, { executionId }) =>
@@ -90,7 +91,7 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
       const folder = await holdIfThere(dirname(plan.path));
       if (folder === undefined) return;
       try {
-        await removeFile(folder, temporaryName(executionId));
+        await removeFile(folder.handle, temporaryName(executionId));
       } finally {
         await folder.close();
       }
@@ -102,9 +103,9 @@ async function backUp(path: string, backups: Backups): Promise<WritePlan["before
   const held = await holdIfThere(path);
   if (held === undefined) return undefined;
   try {
-    const file = await openHeld(held, path);
+    const file = await openHeld(held);
     try {
-      const { mode, uid, gid } = await file.stat();
+      const { mode, uid, gid } = held.found;
       return { sha256: await backups.save(backupName, file, path), mode: mode & 0o7777, uid, gid };
     } finally {
       await file.close();
@@ -118,13 +119,13 @@ async function putBack(
   path: string,
   before: NonNullable<WritePlan["before"]>,
   executionId: string,
-  backup: FileHandle,
+  backup: Uint8Array | FileHandle,
 ): Promise<void> {
   const folder = await hold(dirname(path));
   try {
-    await putFile(folder, path.slice(path.lastIndexOf("/") + 1), temporaryName(executionId), backup, before);
+    await putFile(folder.handle, path.slice(path.lastIndexOf("/") + 1), temporaryName(executionId), backup, before);
   } finally {
-    await backup.close();
+    if (!(backup instanceof Uint8Array)) await backup.close();
     await folder.close();
   }
 }
@@ -133,7 +134,7 @@ async function removeFrom(path: string): Promise<void> {
   const folder = await holdIfThere(dirname(path));
   if (folder === undefined) return;
   try {
-    await removeFile(folder, path.slice(path.lastIndexOf("/") + 1));
+    await removeFile(folder.handle, path.slice(path.lastIndexOf("/") + 1));
   } finally {
     await folder.close();
   }
@@ -144,13 +145,13 @@ async function contentHash(path: string): Promise<string | undefined> {
   const held = await holdIfThere(path);
   if (held === undefined) return undefined;
   try {
-    return hash("sha256", await readHeld(held, path, backupSizeMaxBytes));
+    return hash("sha256", await readHeld(held, backupSizeMaxBytes));
   } finally {
     await held.close();
   }
 }
 
-async function holdIfThere(path: string): Promise<FileHandle | undefined> {
+async function holdIfThere(path: string): Promise<Held | undefined> {
   try {
     return await hold(path);
   } catch (error) {
