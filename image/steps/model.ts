@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { writeBringUpModel } from "../model/bring-up.ts";
+import { bringUpFile, writeBringUpModel } from "../model/bring-up.ts";
 import type { Step } from "../step.ts";
 
-export const bringUpModel = "aios-bringup-5m.gguf";
+export const bringUpModel = bringUpFile;
 
-/** The bring-up model (`aios-bringup-5m.gguf`): random weights, there to prove that loading and generation work. */
+/** The bring-up model (`aios-bringup-1m.gguf`): random weights, there to prove that loading and generation work. */
 export function modelStep(): Step {
   return {
     name: "model",
