@@ -36,10 +36,10 @@ export function spawnChroma(program: string, home: string, configFile: string): 
 
 const lookMs = 500;
 const quietPercent = 50;
-const patienceMs = 20_000;
+const patienceMs = 8_000;
 
 /**
- * Resolves once the machine is less than half busy, or after 20 s. Control groups share the processors equally between
+ * Resolves once the machine is less than half busy, or after 8 s. Control groups share the processors equally between
  * daemons, which makes niceness count only within one: so the vector server does not start in the middle of a boot.
  */
 export async function untilQuiet(cpuPercent: () => number, clock: Clock, signal: AbortSignal): Promise<void> {

@@ -141,7 +141,7 @@ describe("untilQuiet", () => {
     vectors = { status: () => ({ ready: false, detail: "", pid: 0 }), stop: async () => {} };
     for (const [loads, expectedMs] of [
       [[90, 80, 40], 1_500],
-      [[90], 20_000],
+      [[90], 8_000],
     ] as const) {
       const clock = new ManualClock();
       const start = clock.monotonic();
