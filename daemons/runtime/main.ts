@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { effectiveConfig } from "#lib/effective";
 import { runDaemon } from "#lib/daemon";
+import { effectiveConfig } from "#lib/effective";
 import { openRuntime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
 import { keepLoaded } from "./slot.ts";

@@ -159,7 +159,7 @@ describe("a ready runtime", () => {
     ["a schema that refers to itself", { jsonSchema: '{"$ref":"#"}' }, "INVALID_ARGUMENT", /./],
     ["an unknown model", { model: "gpt-9" }, "NOT_FOUND", /gpt-9.*ask "auto" or tiny/],
     ["the strategic level", { intelligenceLevel: "strategic" }, "INVALID_ARGUMENT", /gateway/],
-    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /no tactical model/],
+    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /operational model only/],
   ])("refuses %s", async (_, fields, code, message) => {
     const failure = { code, message: expect.stringMatching(message) };
     await expect(client.infer(request(fields))).rejects.toMatchObject(failure);

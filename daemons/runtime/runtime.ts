@@ -142,8 +142,8 @@ function route(operational: Slot, { model, level }: Ask): Slot {
     throw new AiosError("FAILED_PRECONDITION", {
       act: "ask level",
       object: level,
-      reason: "this machine has no tactical model",
-      next: 'ask "operational"',
+      reason: "this runtime loads the operational model only",
+      next: 'ask "operational", or "strategic" at the gateway',
     });
   }
   return operational;
