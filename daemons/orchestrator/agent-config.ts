@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { Type } from "typebox";
+import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 

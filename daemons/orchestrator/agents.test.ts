@@ -83,6 +83,28 @@ describe("the registry of agents", () => {
     await sweeping;
   });
 
+  it("blames no agent when the machine stood still", async () => {
+    const stop = new AbortController();
+    let now = 0;
+    const sleeps: (() => void)[] = [];
+    const clock = { now: () => now, monotonic: () => now, sleep: () => new Promise<void>((wake) => sleeps.push(wake)) };
+    const stopped = openAgents([configOf("system", [])], clock, (_, reason) => lost.push(reason));
+    stopped.register("system");
+    const sweeping = stopped.sweep(stop.signal);
+    const pass = async (ms: number) => {
+      now += ms;
+      sleeps.shift()?.();
+      await delay(1);
+    };
+    await pass(60_000);
+    expect(lost).toEqual([]);
+    for (let second = 0; second < 16; second += 1) await pass(1_000);
+    expect(lost).toEqual(["agent system was silent for 16 s"]);
+    stop.abort();
+    await pass(0);
+    await sweeping;
+  });
+
   it("loses the tasks of an agent whose process ended, once, also when it registers anew before that is known", () => {
     agents.register("system");
     agents.register("system");

@@ -10,6 +10,9 @@ export const deadAfterMs = 15_000;
 /** How often the registry looks for dead agents. */
 const sweepIntervalMs = 1_000;
 
+/** When the registry itself comes so late it was the machine that stood still, and no agent could be heard. */
+const stallMs = 5_000;
+
 export type AgentStatus = ProcessState | "idle" | "active" | "dead";
 
 /** An agent as others see it. Times are milliseconds since the epoch. */
@@ -160,10 +163,13 @@ export function openAgents(
       });
     },
     async sweep(signal) {
-      while (!signal.aborted) {
+      for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
+        const stalled = clock.monotonic() - last > stallMs;
         for (const record of records.values()) {
-          const silentMs = record.lastBeat === undefined ? 0 : clock.monotonic() - record.lastBeat;
+          if (record.lastBeat === undefined) continue;
+          if (stalled) record.lastBeat = clock.monotonic();
+          const silentMs = clock.monotonic() - record.lastBeat;
           if (silentMs <= deadAfterMs) continue;
           record.dead = true;
           lose(record, `agent ${record.config.name} was silent for ${Math.round(silentMs / 1_000)} s`);

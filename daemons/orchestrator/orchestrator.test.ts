@@ -10,15 +10,20 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
+import { writeBundles } from "./bundles.ts";
 import { type MemoryTwin, memoryTwin, type ToolsTwin, type ToolTwin, toolsTwin } from "./twins.ts";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
 /** Two of the eight: each is a process. */
 const agentNames = ["monitor", "system"];
+
+const lib = mkdtempSync("/tmp/aios-programs-");
+beforeAll(() => writeBundles(lib));
+afterAll(() => rmSync(lib, { recursive: true }));
 
 let folder: string;
 let memory: MemoryTwin;
@@ -35,14 +40,12 @@ beforeEach(async ({ onTestFailed }) => {
   onTestFailed(() => console.error(readFileSync(`${folder}/log`, "utf8")));
   folder = mkdtempSync("/tmp/aios-orchestrator-");
   for (const name of agentNames) mkdirSync(`${folder}/run/agents/${name}`, { recursive: true });
-  mkdirSync(`${folder}/lib`);
   cpSync(here("../../rootfs/etc/aios"), `${folder}/etc`, { recursive: true });
   for (const file of readdirSync(`${folder}/etc/agents`)) {
     if (!agentNames.includes(file.replace(".toml", ""))) rmSync(`${folder}/etc/agents/${file}`);
   }
-  writeFileSync(`${folder}/lib/agents.mjs`, `import ${JSON.stringify(here("../agents/main.ts"))};\n`);
   writeFileSync(`${folder}/run/config.json`, JSON.stringify(config));
-  for (const name of ["slow", "once", "flaky"])
+  for (const name of ["slow", "once", "flaky", "brief", "counted"])
     writeFileSync(`${folder}/etc/procedures/test-${name}.toml`, procedure(name));
   memory = await memoryTwin(`${folder}/run/memory.sock`);
   slow = { begun: 0, release: () => {} };
@@ -87,7 +90,10 @@ function testTools(): Record<string, ToolTwin> {
       signal.addEventListener("abort", () => reject(new Error("stopped")));
     });
   };
+  const brief = () => new Promise((resolve) => setTimeout(() => resolve({ count: 1 }), 100));
   return {
+    "test.brief": { capabilities: ["test:brief"], idempotent: true, run: brief },
+    "test.counted": { capabilities: ["test:counted"], idempotent: false, run: brief },
     "test.slow": { capabilities: ["test:slow"], idempotent: true, run: (_, signal) => wait(signal) },
     "test.once": { capabilities: ["test:once"], idempotent: false, run: (_, signal) => wait(signal) },
     "test.flaky": {
@@ -103,9 +109,9 @@ function testTools(): Record<string, ToolTwin> {
 }
 
 function start(): ChildProcess {
-  return spawn(process.execPath, [here("./main.ts")], {
+  return spawn(process.execPath, [`${lib}/orchestrator.mjs`], {
     stdio: ["ignore", "ignore", openSync(`${folder}/log`, "a")],
-    env: { AIOS_RUN_DIR: `${folder}/run`, AIOS_ETC_DIR: `${folder}/etc`, AIOS_LIB_DIR: `${folder}/lib` },
+    env: { AIOS_RUN_DIR: `${folder}/run`, AIOS_ETC_DIR: `${folder}/etc`, AIOS_LIB_DIR: lib },
   });
 }
 
@@ -143,7 +149,7 @@ const agentStatus = async (name: string) =>
   (await client.listAgents({})).agents.find(({ agentId }) => agentId === name)?.status;
 
 /** The process of an agent, as the system knows it. */
-function agentPid(name: string): number {
+function agentPid(name: string): number | undefined {
   const found = readdirSync("/proc").filter((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     try {
@@ -153,7 +159,13 @@ function agentPid(name: string): number {
       return false;
     }
   });
-  return Number(found[0]);
+  return found[0] === undefined ? undefined : Number(found[0]);
+}
+
+function killAgent(name: string): boolean {
+  const pid = agentPid(name);
+  if (pid !== undefined) process.kill(pid, "SIGKILL");
+  return pid !== undefined;
 }
 
 describe("orchestrator and agents, as processes", () => {
@@ -225,7 +237,7 @@ describe("orchestrator and agents, as processes", () => {
   it("give the task of a killed agent to its successor, exactly once", async () => {
     const id = await submit("do something slow");
     await until(() => slow.begun === 1);
-    process.kill(agentPid("system"), "SIGKILL");
+    expect(killAgent("system")).toBe(true);
     await until(() => slow.begun === 2);
     slow.release();
     const { goal, tasks } = await ended(id);
@@ -290,6 +302,30 @@ describe("orchestrator and agents, as processes", () => {
     memory = await memoryTwin(`${folder}/run/memory.sock`, memory.goals, memory.tasks);
     await submit("check system health");
   });
+
+  it("bring every goal to an end, and do nothing twice that must not be, whoever is killed", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => submit(`do something ${n % 2 ? "counted" : "brief"}`)),
+    );
+    for (let round = 0; round < 6; round += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 150 + 600 * Math.random()));
+      if (round % 2 === 0) {
+        await kill(orchestrator, "SIGKILL");
+        orchestrator = start();
+      } else {
+        for (const name of agentNames) killAgent(name);
+      }
+    }
+    const all = await Promise.all(ids.map(ended));
+    for (const { goal, tasks } of all) {
+      if (goal?.status === "failed") expect(tasks[0]?.error).toMatch(/must not be repeated/);
+      else expect(goal?.status).toBe("completed");
+    }
+    const counted = tools.calls.filter(({ tool, state }) => tool === "test.counted" && state !== "refused");
+    expect(counted.length).toBeGreaterThan(0);
+    expect(new Set(counted.map(({ taskId }) => taskId)).size).toBe(counted.length);
+    expect(grantsLeft()).toEqual([]);
+  }, 60_000);
 
   it("end at once when told to, agents included", async () => {
     await until(async () => (await agentStatus("system")) === "idle");

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";

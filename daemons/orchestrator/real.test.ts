@@ -8,6 +8,7 @@ import { type Client, coreIdentity, service } from "#lib/service";
 import { InitService, Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { writeBundles } from "./bundles.ts";
 
 /** The orchestrator, its eight agents, aios-memory and aios-tools as on the machine, each its own process; only PID 1 is a twin. */
 
@@ -21,15 +22,19 @@ let tools: Client<typeof ToolRegistryService>;
 let closeInit: () => void;
 
 function start(daemon: string): ChildProcess {
-  const child = spawn(process.execPath, [here(`../${daemon}/main.ts`)], {
-    stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
-    env: {
-      AIOS_RUN_DIR: `${folder}/run`,
-      AIOS_ETC_DIR: here("../../rootfs/etc/aios"),
-      AIOS_LIB_DIR: `${folder}/lib`,
-      AIOS_STATE_DIR: `${folder}/state`,
+  const child = spawn(
+    process.execPath,
+    [daemon === "orchestrator" ? `${folder}/lib/orchestrator.mjs` : here(`../${daemon}/main.ts`)],
+    {
+      stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
+      env: {
+        AIOS_RUN_DIR: `${folder}/run`,
+        AIOS_ETC_DIR: here("../../rootfs/etc/aios"),
+        AIOS_LIB_DIR: `${folder}/lib`,
+        AIOS_STATE_DIR: `${folder}/state`,
+      },
     },
-  });
+  );
   children.push(child);
   return child;
 }
@@ -73,7 +78,7 @@ beforeAll(async () => {
   for (const name of agentNames) mkdirSync(`${folder}/run/agents/${name}`, { recursive: true });
   mkdirSync(`${folder}/lib`);
   mkdirSync(`${folder}/data`);
-  writeFileSync(`${folder}/lib/agents.mjs`, `import ${JSON.stringify(here("../agents/main.ts"))};\n`);
+  await writeBundles(`${folder}/lib`);
   cpSync(here("../../proto/gen/descriptors.json"), `${folder}/lib/descriptors.json`);
   writeFileSync(`${folder}/run/config.json`, JSON.stringify(config));
   closeInit = await initTwin();

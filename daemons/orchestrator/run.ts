@@ -62,7 +62,8 @@ export async function endGoal(goal: Goal, state: Goal["state"], result: string, 
   const cut = result.length > resultLengthMax ? `${result.slice(0, resultLengthMax)}…` : result;
   await patiently(clock, new AbortController().signal, () => store.updateGoal(goal.id, state, cut));
   Object.assign(goal, { state, result: cut, updatedAt: clock.now() });
-  log.info(`goal ${state}`, { goal: goal.id, result: cut.slice(0, 300) });
+  // The result of a goal may be a file's content: that is not for the log.
+  log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: cut.slice(0, 500) }) });
 }
 
 function failureOf(task: Task): string {

@@ -1,6 +1,7 @@
 /** aios-memory and aios-tools as small as they can be, for tests: real services on real sockets, kept in this process. */
 import { readFileSync, writeFileSync } from "node:fs";
 import type grpc from "@grpc/grpc-js";
+import { systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
@@ -52,7 +53,7 @@ export async function memoryTwin(
       return {};
     },
     updateGoal: ({ id, status, result }) => {
-      goals.set(id, { ...find(id), status, result, completedAt: over.includes(status) ? Date.now() : 0 });
+      goals.set(id, { ...find(id), status, result, completedAt: over.includes(status) ? systemClock.now() : 0 });
       return {};
     },
     getActiveGoals: () => ({ goals: [...goals.values()].filter(({ status }) => !over.includes(status)) }),
