@@ -1,7 +1,33 @@
+import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { AiosError, messageOf } from "#lib/errors";
+import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 
-/** Runs writes so that all that come in one turn of the event loop share one commit, and one wait for the disk. */
-export type Commits = <T>(write: () => T) => Promise<T>;
+/** Writes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
+const queueLengthMax = 4096;
+
+const fsyncLater = promisify(fsync);
+
+/**
+ * The commits of one database. SQLite writes its log without waiting for the disk; this waits, off the event loop, and
+ * tells nobody that a write was done before it is. What comes in while the disk is busy shares the next commit.
+ */
+export interface Commits {
+  /** Adds to the next commit. Resolves to what `write` returns when it is on disk; throws RESOURCE_EXHAUSTED when that fails. */
+  add<T>(write: () => T): Promise<T>;
+  /** Commits at once, blocking: for start-up. */
+  now<T>(write: () => T): T;
+  close(): void;
+}
+
+/** What happens around each commit: a last write, and what follows in memory when it was made or failed. */
+export interface Around {
+  readonly before?: () => void;
+  readonly made?: () => void;
+  readonly failed?: () => void;
+}
 
 interface Waiting {
   readonly write: () => unknown;
@@ -9,32 +35,82 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** A write that throws is undone alone; when the commit fails, all of its writes fail. Resolves when it is on disk. */
-export function groupCommits(database: Sqlite): Commits {
-  let waiting: Waiting[] = [];
-  const attempt = database.transaction((write: () => unknown) => write());
-  const all = database.transaction((batch: readonly Waiting[]) =>
-    batch.map(({ write, resolve, reject }): (() => void) => {
-      try {
-        const value = attempt(write);
-        return () => resolve(value as never);
-      } catch (error) {
-        return () => reject(error);
-      }
-    }),
-  );
-  const flush = () => {
-    const batch = waiting;
-    waiting = [];
+export function openCommits(database: Sqlite, around: Around = {}): Commits {
+  // The log is made durable below: at each commit, as synchronous=FULL would, but without stopping the daemon meanwhile.
+  database.pragma("synchronous = NORMAL");
+  const log = openSync(`${database.name}-wal`, "r");
+  syncFolder(dirname(database.name));
+  const transaction = database.transaction((writes: readonly (() => unknown)[]) => {
+    const values = writes.map((write) => write());
+    around.before?.();
+    return values;
+  });
+  const write = (writes: readonly (() => unknown)[]): unknown[] => {
     try {
-      for (const tell of all(batch)) tell();
+      const values = transaction(writes);
+      around.made?.();
+      return values;
     } catch (error) {
-      for (const { reject } of batch) reject(error);
+      around.failed?.();
+      throw unwritable(error);
     }
   };
-  return (write) =>
-    new Promise((resolve, reject) => {
-      waiting.push({ write, resolve, reject });
-      if (waiting.length === 1) setImmediate(flush);
-    });
+
+  let waiting: Waiting[] = [];
+  let busy = false;
+  const drain = async () => {
+    while (waiting.length > 0) {
+      const batch = waiting;
+      waiting = [];
+      try {
+        const values = write(batch.map((one) => one.write));
+        await fsyncLater(log).catch((error) => {
+          throw unwritable(error);
+        });
+        for (const [at, { resolve }] of batch.entries()) resolve(values[at] as never);
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    busy = false;
+  };
+
+  return {
+    add: (write) =>
+      new Promise((resolve, reject) => {
+        if (waiting.length >= queueLengthMax) return reject(unwritable(`${queueLengthMax} writes wait already`));
+        waiting.push({ write, resolve, reject });
+        if (busy) return;
+        busy = true;
+        // After this turn of the event loop: calls that arrived together are committed together.
+        setImmediate(drain);
+      }),
+    now: (act) => {
+      const [value] = write([act]);
+      fsyncSync(log);
+      return value as never;
+    },
+    close: () => {
+      const last = waiting;
+      waiting = [];
+      const values = last.length > 0 ? write(last.map((one) => one.write)) : [];
+      fsyncSync(log);
+      for (const [at, { resolve }] of last.entries()) resolve(values[at] as never);
+      closeSync(log);
+      database.close();
+    },
+  };
+}
+
+function unwritable(cause: unknown): AiosError {
+  return new AiosError(
+    "RESOURCE_EXHAUSTED",
+    {
+      act: "write",
+      object: "the tools' records",
+      reason: messageOf(cause),
+      next: "nothing runs unrecorded: free space on the data partition and call again",
+    },
+    { cause },
+  );
 }

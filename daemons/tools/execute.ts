@@ -127,9 +127,6 @@ export function tellable(error: unknown, tool: string, log: Log): string {
   if (error instanceof AiosError && error.code !== "INTERNAL") return error.message;
   log.error("tool failed", { tool, error });
   const code = errnoOf(error);
-  if (code?.startsWith("SQLITE_")) {
-    return `${tool}: the daemon's records cannot be written (${code}); free space on the data partition and call again`;
-  }
   if (code !== undefined) return `${tool}: ${code}`;
   return `${tool}: internal error; look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
 }

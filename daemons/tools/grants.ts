@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Sqlite } from "#lib/sqlite";
 import { type Capability, covers, parseCapability } from "./capability.ts";
+import type { State } from "./state.ts";
 
 /** Grants an agent may hold at once. */
 const grantsMax = 256;
@@ -43,13 +43,13 @@ export interface Grants {
   permits(agent: string, needed: Capability): boolean;
   held(agent: string): Grant[];
   /** Adds grants, durably. Returns when they end. */
-  grant(request: Request): number;
+  grant(request: Request): Promise<number>;
   /** Ends grants, durably. Returns how many. */
-  revoke(revocation: Revocation): number;
+  revoke(revocation: Revocation): Promise<number>;
   /** Takes back what an execution granted. */
-  undoGrant(executionId: string): void;
+  undoGrant(executionId: string): Promise<void>;
   /** Puts back in force what an execution revoked, as far as its time is not over. */
-  undoRevoke(executionId: string): void;
+  undoRevoke(executionId: string): Promise<void>;
 }
 
 interface Row extends Grant {
@@ -63,7 +63,7 @@ interface Active extends Row {
   readonly endsAt: number;
 }
 
-export function openGrants(database: Sqlite, clock: Clock): Grants {
+export function openGrants({ database, commits }: State, clock: Clock): Grants {
   const insert = database.prepare<[Omit<Row, "id">], void>(
     `INSERT INTO capability_grant (executionId, agent, capability, reason, taskId, grantedAt, expiresAt)
      VALUES (@executionId, @agent, @capability, @reason, @taskId, @grantedAt, @expiresAt)`,
@@ -85,19 +85,16 @@ export function openGrants(database: Sqlite, clock: Clock): Grants {
     active = active.filter(({ endsAt }) => endsAt > clock.monotonic());
     return active.filter((grant) => grant.agent === agent);
   };
-  const end = database.transaction((ending: readonly Active[], by: string) => {
-    for (const { id } of ending) setRevoked.run(by, id);
-  });
-  const endAll = (ending: readonly Active[], by: string): number => {
-    end(ending, by);
+  const endAll = async (ending: readonly Active[], by: string): Promise<number> => {
+    // First in memory: what is about to end permits nothing more.
     active = active.filter((grant) => !ending.includes(grant));
+    await commits.add(() => {
+      for (const { id } of ending) setRevoked.run(by, id);
+    });
     return ending.length;
   };
-  const insertAll = database.transaction((rows: readonly Omit<Row, "id">[]): Row[] =>
-    rows.map((row) => ({ ...row, id: Number(insert.run(row).lastInsertRowid) })),
-  );
 
-  forget.run(clock.now() - keptMs);
+  commits.now(() => forget.run(clock.now() - keptMs));
   for (const row of inForce.all(clock.now(), clock.now())) add(row);
 
   return {
@@ -111,16 +108,20 @@ export function openGrants(database: Sqlite, clock: Clock): Grants {
         grantedAt,
         expiresAt,
       })),
-    grant: ({ capabilities, durationMs, ...request }) => {
+    grant: async ({ capabilities, durationMs, ...request }) => {
       if (current(request.agent).length + capabilities.length > grantsMax) throw full(request.agent);
       const grantedAt = clock.now();
-      const expiresAt = grantedAt + durationMs;
-      for (const row of insertAll(
-        capabilities.map((capability) => ({ ...request, capability, grantedAt, expiresAt })),
-      )) {
-        add(row);
-      }
-      return expiresAt;
+      const rows = capabilities.map((capability) => ({
+        ...request,
+        capability,
+        grantedAt,
+        expiresAt: grantedAt + durationMs,
+      }));
+      const ids = await commits.add(() => rows.map((row) => Number(insert.run(row).lastInsertRowid)));
+      rows.forEach((row, at) => {
+        add({ ...row, id: ids[at] ?? 0 });
+      });
+      return grantedAt + durationMs;
     },
     revoke: ({ executionId, agent, capabilities, taskId }) => {
       const ending = current(agent).filter(
@@ -130,15 +131,15 @@ export function openGrants(database: Sqlite, clock: Clock): Grants {
       );
       return endAll(ending, executionId);
     },
-    undoGrant: (executionId) => {
-      endAll(
+    undoGrant: async (executionId) => {
+      await endAll(
         active.filter((grant) => grant.executionId === executionId),
         executionId,
       );
     },
-    undoRevoke: (executionId) => {
+    undoRevoke: async (executionId) => {
       const back = revokedBy.all(executionId).filter(({ expiresAt }) => expiresAt > clock.now());
-      clearRevoked.run(executionId);
+      await commits.add(() => clearRevoked.run(executionId));
       for (const row of back) add(row);
     },
   };

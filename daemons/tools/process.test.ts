@@ -143,7 +143,10 @@ describe("the daemon", () => {
       });
       if (answer?.success) done.push(`${at}`);
     }
-    expect(refused).toMatchObject({ code: "RESOURCE_EXHAUSTED", message: expect.stringContaining("ledger") });
+    expect(refused).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      message: expect.stringContaining("the tools' records"),
+    });
     await expect(call("fs.write", { path: `${work}/never`, content: "" })).rejects.toMatchObject({
       code: "RESOURCE_EXHAUSTED",
     });

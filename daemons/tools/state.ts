@@ -1,4 +1,5 @@
 import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { type Commits, openCommits } from "./commits.ts";
 
 const migrations = [
   `CREATE TABLE capability_grant (
@@ -21,6 +22,13 @@ const migrations = [
 ];
 
 /** What the tools daemon must not forget beside the ledger: grants and undo plans. */
-export function openState(folder: string): Sqlite {
-  return openDatabase(`${folder}/tools.db`, migrations);
+export interface State {
+  readonly database: Sqlite;
+  /** The only way to write: read from `database`, write in here. */
+  readonly commits: Commits;
+}
+
+export function openState(folder: string): State {
+  const database = openDatabase(`${folder}/tools.db`, migrations);
+  return { database, commits: openCommits(database) };
 }

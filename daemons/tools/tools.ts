@@ -42,7 +42,7 @@ export async function openTools({ paths, init, clock, log }: Setting): Promise<T
     rollbacks,
     close: () => {
       ledger.close();
-      state.close();
+      state.commits.close();
     },
   };
 }

@@ -2,15 +2,14 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, 
 import { open } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import type { Sqlite } from "#lib/sqlite";
-import { openState } from "./state.ts";
+import { openState, type State } from "./state.ts";
 import { backupSizeMaxBytes, openUndos, type Undos } from "./undo.ts";
 
 const day = 86_400_000;
 
 let clock: ManualClock;
 let folder: string;
-let state: Sqlite;
+let state: State;
 let undos: Undos;
 
 beforeEach(async () => {
@@ -21,7 +20,7 @@ beforeEach(async () => {
 });
 
 afterEach(() => {
-  state.close();
+  state.commits.close();
   rmSync(folder, { recursive: true });
 });
 

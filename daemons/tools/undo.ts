@@ -3,8 +3,7 @@ import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { syncFolder } from "#lib/files";
-import type { Sqlite } from "#lib/sqlite";
-import { groupCommits } from "./commits.ts";
+import type { State } from "./state.ts";
 import { type Prepared, undoTable } from "./undo-table.ts";
 
 /** The largest file that is backed up; a change to a larger one is refused. */
@@ -42,21 +41,20 @@ interface Saved {
   readonly inline: Map<string, Buffer>;
 }
 
-/** Undo plans in `database`, large backups in `folder`: one folder per execution. */
+/** Undo plans in the state, large backups in `folder`: one folder per execution. */
 export async function openUndos(
-  database: Sqlite,
+  { database, commits }: State,
   folder: string,
   clock: Clock,
   totalMaxBytes = backupsMaxBytes,
 ): Promise<Undos> {
-  const commit = groupCommits(database);
   const table = undoTable(database);
   const folderOf = (executionId: string) => `${folder}/${executionId}`;
   const discard = (executionId: string) => rm(folderOf(executionId), { recursive: true, force: true });
   const pending = new Map<string, Saved>();
 
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const executionId of table.forgetBefore(clock.now() - keptMs)) await discard(executionId);
+  for (const executionId of commits.now(() => table.forgetBefore(clock.now() - keptMs))) await discard(executionId);
   // Backups whose plan was never kept belong to acts that never began.
   for (const name of await readdir(folder)) if (table.find(name) === undefined) await discard(name);
   let totalBytes = table.totalBytes();
@@ -67,7 +65,7 @@ export async function openUndos(
       const row = table.oldestWithBackup();
       if (row === undefined) return;
       totalBytes -= row.bytes;
-      table.end(row.executionId, "expired");
+      await commits.add(() => table.end(row.executionId, "expired"));
       await discard(row.executionId);
     }
   };
@@ -106,14 +104,14 @@ export async function openUndos(
     keep: async (plan) => {
       const { bytes, inline } = pending.get(plan.executionId) ?? { bytes: 0, inline: new Map() };
       pending.delete(plan.executionId);
-      await commit(() => table.insert({ ...plan, preparedAt: clock.now(), bytes, state: "ready" }, inline));
+      await commits.add(() => table.insert({ ...plan, preparedAt: clock.now(), bytes, state: "ready" }, inline));
       totalBytes += bytes;
       await prune();
     },
     find: (executionId) => table.find(executionId),
     undone: async (executionId) => {
       totalBytes -= table.find(executionId)?.bytes ?? 0;
-      await commit(() => table.end(executionId, "undone"));
+      await commits.add(() => table.end(executionId, "undone"));
       await discard(executionId);
     },
   };

@@ -61,11 +61,11 @@ const grantTool = ({ grants, table }: SecWorld) =>
     timeoutMs: 5_000,
     idempotent: false,
     confirmation: false,
-    run: ({ executionId, input }) => {
+    run: async ({ executionId, input }) => {
       const granted = input.capabilities.map((text) => grantable(text, table()));
       const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
       const request = { executionId, agent: input.agent_id, reason: input.reason, taskId: input.task_id ?? "" };
-      return { granted, expires_at: grants.grant({ ...request, capabilities: granted, durationMs }) };
+      return { granted, expires_at: await grants.grant({ ...request, capabilities: granted, durationMs }) };
     },
   });
 
@@ -91,11 +91,11 @@ const revokeTool = ({ grants }: SecWorld) =>
     timeoutMs: 5_000,
     idempotent: true,
     confirmation: false,
-    run: ({ executionId, input }) => {
+    run: async ({ executionId, input }) => {
       const { agent_id: agent, task_id: taskId = "", revoke_all: all = false } = input;
       if (input.capabilities === undefined && !all && taskId === "") throw nothingNamed(agent);
       const named = all ? undefined : input.capabilities?.map((text) => normalized(text));
-      return { revoked_count: grants.revoke({ executionId, agent, taskId, capabilities: named }) };
+      return { revoked_count: await grants.revoke({ executionId, agent, taskId, capabilities: named }) };
     },
   });
 

@@ -1,17 +1,14 @@
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
 import { openDatabase } from "#lib/sqlite";
+import { openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, genesis, hashOf, type Note } from "./entry.ts";
 import { type Head, openSeal, type Seal } from "./head.ts";
 import { ledgerTable, migrations, type Table } from "./table.ts";
 import { type Verification, verifyChain } from "./verify.ts";
 
-/** Notes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
-const queueLengthMax = 4096;
-
 export interface Ledger {
-  /** Adds a note to the chain. Resolves when it is on disk; notes added in one turn of the event loop share a commit. */
+  /** Adds a note to the chain. Resolves when it is on disk; throws RESOURCE_EXHAUSTED when it cannot be written. */
   append(note: Note): Promise<Entry>;
   /** The entries of one execution, in order. */
   ofExecution(executionId: string): Entry[];
@@ -24,12 +21,6 @@ export interface Ledger {
   close(): void;
 }
 
-interface Waiting {
-  readonly note: Note;
-  readonly resolve: (entry: Entry) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. */
 export function openLedger(folder: string, clock: Clock): Ledger {
   const database = openDatabase(`${folder}/ledger.db`, migrations);
@@ -37,64 +28,40 @@ export function openLedger(folder: string, clock: Clock): Ledger {
   const seal = openSeal(folder);
   const audit = auditQuery(database);
   const { end: found, fault } = chainEnd(table, seal);
+  /** The end of the chain as it is committed, and with the notes of the commit in progress. */
+  let committed = found;
   let end = found;
-  let waiting: Waiting[] = [];
-
-  const commit = database.transaction((notes: readonly Note[]): Entry[] => {
-    let { sequence, hash } = end;
-    const entries = notes.map((note) => {
-      sequence += 1;
-      const unsealed = { ...note, sequence, at: clock.now(), previous: hash };
-      hash = hashOf(unsealed);
-      const entry = { ...unsealed, hash };
-      table.insert(entry);
-      return entry;
-    });
-    table.setHead(seal.sign(sequence, hash));
-    return entries;
+  const commits = openCommits(database, {
+    before: () => table.setHead(seal.sign(end.sequence, end.hash)),
+    made: () => {
+      committed = end;
+    },
+    failed: () => {
+      end = committed;
+    },
   });
 
-  const write = (notes: readonly Note[]): Entry[] => {
-    const entries = commit(notes);
-    end = entries.at(-1) ?? end;
-    return entries;
-  };
-
-  const flush = () => {
-    const batch = waiting;
-    waiting = [];
-    if (batch.length === 0) return;
-    try {
-      const entries = write(batch.map(({ note }) => note));
-      entries.forEach((entry, at) => {
-        batch[at]?.resolve(entry);
-      });
-    } catch (error) {
-      for (const { reject } of batch) reject(unwritable(error));
-    }
+  const add = (note: Note): Entry => {
+    const unsealed = { ...note, sequence: end.sequence + 1, at: clock.now(), previous: end.hash };
+    const entry = { ...unsealed, hash: hashOf(unsealed) };
+    table.insert(entry);
+    end = entry;
+    return entry;
   };
 
   const atStart: Note[] = [
     ...(fault === undefined ? [] : [faultNote(fault)]),
     ...table.openIntents().map(interruption),
   ];
-  if (atStart.length > 0) write(atStart);
+  if (atStart.length > 0) commits.now(() => atStart.map(add));
 
   return {
     interrupted: atStart.filter(({ kind }) => kind === "outcome").map(({ executionId }) => executionId),
-    append: (note) =>
-      new Promise((resolve, reject) => {
-        if (waiting.length >= queueLengthMax) return reject(unwritable(`${queueLengthMax} entries wait already`));
-        waiting.push({ note, resolve, reject });
-        if (waiting.length === 1) setImmediate(flush);
-      }),
+    append: (note) => commits.add(() => add(note)),
     ofExecution: (executionId) => table.ofExecution(executionId),
     audit,
     verify: (signal) => verifyChain(table, seal, signal),
-    close: () => {
-      flush();
-      database.close();
-    },
+    close: () => commits.close(),
   };
 }
 
@@ -141,17 +108,4 @@ function interruption({ executionId, callerKind, caller, onBehalfOf, tool, taskI
   const error = "interrupted: the daemon ended between intent and outcome; it may have taken effect";
   const facts = { executionId, callerKind, caller, onBehalfOf, tool, taskId };
   return { ...blank, ...facts, kind: "outcome", success: 0, error, durationMs: null };
-}
-
-function unwritable(cause: unknown): AiosError {
-  return new AiosError(
-    "RESOURCE_EXHAUSTED",
-    {
-      act: "write",
-      object: "the ledger",
-      reason: messageOf(cause),
-      next: "nothing runs unrecorded: free space on the data partition and call again",
-    },
-    { cause },
-  );
 }
