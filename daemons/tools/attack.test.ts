@@ -211,6 +211,8 @@ describe("paths", () => {
       `${folder}/state/ledger/ledger.db`,
       `${folder}/state/console/ca.key`,
       `${folder}/run/provision/machine.key`,
+      "/mnt/data/state/ledger/ledger.db",
+      "/mnt",
     ]) {
       await expect(core.call("fs.read", { path })).rejects.toMatchObject(denied);
       await expect(core.call("fs.write", { path, content: "" })).rejects.toMatchObject(denied);
