@@ -34,6 +34,5 @@ export function printReport(report: BuildReport, json: boolean): void {
   const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
   for (const { name, bytes, sha256 } of report.artefacts)
     console.log(`out/${name.padEnd(11)} ${mib(bytes).padStart(11)}  ${sha256}`);
-  if (report.missing.length > 0) console.log(`without ${report.missing.join(", ")}: no source`);
   if (report.drift.length > 0) console.log(`differs from the locks: ${report.drift.join("; ")}`);
 }

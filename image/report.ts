@@ -32,8 +32,6 @@ export interface BuildReport {
   readonly artefacts: readonly Artefact[];
   /** Bytes per bundle, by daemon. */
   readonly bundles: Readonly<Record<string, number>>;
-  /** Daemons of the manifest whose source is not there. */
-  readonly missing: readonly string[];
   /** "name version" of every Debian package in the root. */
   readonly packages: readonly string[];
   readonly kernelSource: string;
@@ -93,7 +91,6 @@ export function writeReport(out: string, inputs: ReportInputs): BuildReport {
     commit,
     artefacts: (["vmlinuz", "erofs", "disk"] as const).flatMap((name) => artefact(name, inputs[name])),
     bundles: json("bundles", "sizes.json", {}),
-    missing: json("bundles", "missing.json", []),
     packages: lock("packages", "packages.lock"),
     kernelSource: lock("kernel-source", "source.lock")[0] ?? "",
     drift: [...json<string[]>("packages", "drift.json", []), ...json<string[]>("kernel-source", "drift.json", [])],

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import { daemons } from "#manifest";
@@ -53,13 +53,11 @@ export function bundlesStep(): Step {
     run: async ({ repository, out, log }) => {
       const tree = join(out, "tree");
       const sizes: Record<string, number> = {};
-      const missing = missingEntries(repository);
-      for (const each of bundles.filter(({ entry }) => !missing.includes(entry))) {
+      for (const each of bundles) {
         sizes[each.name] = await bundle(optionsOf(each, repository, tree));
         log.line(`${each.path}: ${sizes[each.name]} bytes`);
       }
       writeFileSync(join(out, "sizes.json"), JSON.stringify(sizes));
-      writeFileSync(join(out, "missing.json"), JSON.stringify(missing));
     },
   };
 }
@@ -104,8 +102,3 @@ const withoutProtoLoader = replaceModule(
   /@grpc\/proto-loader\/build\/src\/index\.js$/,
   'exports.loadSync = () => { throw new Error("channelz and ORCA are not part of this bundle"); };',
 );
-
-/** Entries of the manifest that have no source. The build says so instead of making an image that cannot start them. */
-export function missingEntries(repository: string): string[] {
-  return bundles.map(({ entry }) => entry).filter((entry) => !existsSync(join(repository, entry)));
-}

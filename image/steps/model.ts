@@ -5,7 +5,7 @@ import type { Step } from "../step.ts";
 
 export const bringUpModel = bringUpFile;
 
-/** The bring-up model (`aios-bringup-1m.gguf`): random weights, there to prove that loading and generation work. */
+/** The bring-up model (`aios-bringup.gguf`): random weights, there to prove that loading and generation work. */
 export function modelStep(): Step {
   return {
     name: "model",
