@@ -26,7 +26,7 @@ it("reads what a model says of itself", () => {
     architecture: "llama",
     name: "aios-bringup",
     contextTokens: 1024,
-    parameters: 918_656,
+    parameters: 139_584,
     sizeBytes: whole.length,
     chatTemplate: expect.stringContaining("<|im_start|>"),
   });
