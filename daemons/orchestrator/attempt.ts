@@ -4,7 +4,7 @@ import type { Ending } from "./assignments.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
-import { changeTask, failTask, jsonSizeMaxBytes, recordReport, settleLost, sizeOf, valuesFor } from "./outcome.ts";
+import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fillObject } from "./template.ts";
 import type { ToolFacts } from "./tools.ts";
@@ -115,7 +115,7 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
   } finally {
     await takeBackGrants(attempt, world);
   }
-  if (ending.kind === "lost") await settleLost(task, tool, ending.reason, world);
+  if (ending.kind === "lost") await retryLost(task, tool, ending.reason, world);
 }
 
 async function handOver({ goal, task, tool, input, capabilities, agent }: Attempt, world: World, running: AbortSignal) {

@@ -1,9 +1,8 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { goalOf, tasksOf } from "./birth.ts";
 import { type Goal, type GoalState, isOver } from "./goal.ts";
-import { patiently } from "./patience.ts";
 import type { Plan, Planner } from "./procedures.ts";
-import { revokeAll, takeUp } from "./resume.ts";
+import { takeUp } from "./resume.ts";
 import { Cancelled, endGoal, runGoal } from "./run.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import type { World } from "./world.ts";
@@ -35,8 +34,8 @@ interface Running {
   readonly ended: Promise<void>;
 }
 
-/** The goals of this machine. `agentNames` are those whose grants are revoked at the start. */
-export function openGoals(planner: Planner, world: World, agentNames: readonly string[]): Goals {
+/** The goals of this machine. */
+export function openGoals(planner: Planner, world: World): Goals {
   const { store, clock, log } = world;
   const running = new Map<string, Running>();
   const stop = new AbortController();
@@ -126,9 +125,7 @@ export function openGoals(planner: Planner, world: World, agentNames: readonly s
       return { activeGoals: goals.length, pendingTasks };
     },
     async resume() {
-      const goals = await patiently(clock, stop.signal, () => store.unfinished());
-      await revokeAll(world, agentNames, stop.signal);
-      for (const goal of goals) if (await takeUp(goal, planner, world, stop.signal)) start(goal);
+      for (const goal of await takeUp(planner, world, stop.signal)) start(goal);
       resumed = true;
     },
     async end() {

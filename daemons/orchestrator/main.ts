@@ -44,8 +44,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const store = storeOver(connect(MemoryServiceService, memory), connect(MemoryQueryService, memory));
   const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
   const world = { store, tools, agents, assignments, clock, log, random };
-  const names = configured.agents.map(({ name }) => name);
-  const goals = openGoals(procedurePlanner(declared.procedures, declared.faults), world, names);
+  const goals = openGoals(procedurePlanner(declared.procedures, declared.faults), world);
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
 

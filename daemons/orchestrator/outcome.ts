@@ -54,18 +54,35 @@ function outcomeOf(goal: Goal, task: Task, tool: ToolFacts, report: Report, worl
   return unmet === undefined ? completed(output, world) : { ...failed(task, unmet, world), output };
 }
 
+/** A task that was with an agent of which nothing more is to be heard: tried again, or failed when that was so too often. */
+export async function retryLost(task: Task, tool: ToolFacts, reason: string, world: World): Promise<void> {
+  await settleLost(task, tool, reason, again(task, reason, world), world);
+}
+
+/** A task that was with an agent when the orchestrator ended. That is no fault of the task's: it counts as no try. */
+export async function resumeLost(task: Task, tool: ToolFacts, world: World): Promise<void> {
+  await settleLost(task, tool, "the orchestrator ended while the task was running", { state: "pending" }, world);
+}
+
 /**
- * Decides about a task that was with an agent of which nothing more is to be heard. Its grants are gone, so it cannot begin any more.
- * Harmless to repeat: it is tried again. Else the ledger says whether it ran, and it never runs twice.
+ * The grants of such a task are gone, so it cannot begin any more. Where that is harmless it is done again, as `repeat` says;
+ * else the ledger tells whether it ran, and it never runs twice.
  */
-export async function settleLost(task: Task, tool: ToolFacts, reason: string, world: World): Promise<void> {
-  if (tool.idempotent) return await store(task, again(task, reason, world), world);
+async function settleLost(
+  task: Task,
+  tool: ToolFacts,
+  reason: string,
+  repeat: Partial<Task>,
+  world: World,
+): Promise<void> {
+  if (tool.idempotent) return await store(task, repeat, world);
   const trace = await patiently(world.clock, never, () =>
     world.tools.trace(task.id, task.agent, task.tool, task.startedAt),
   );
-  if (trace.kind === "none") return await store(task, again(task, reason, world), world);
-  if (trace.kind === "done" && trace.output !== undefined)
+  if (trace.kind === "none") return await store(task, repeat, world);
+  if (trace.kind === "done" && trace.output !== undefined) {
     return await store(task, completed(trace.output, world), world);
+  }
   await failTask(task, `${reason}; ${task.tool} ${unrepeatable[trace.kind]} and must not be repeated`, world);
 }
 

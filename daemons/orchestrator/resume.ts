@@ -1,29 +1,50 @@
 import { messageOf } from "#lib/errors";
 import { tasksOf } from "./birth.ts";
 import { type Goal, isOver, type Task } from "./goal.ts";
-import { failTask, settleLost } from "./outcome.ts";
+import { failTask, resumeLost } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import type { Planner } from "./procedures.ts";
 import { endGoal } from "./run.ts";
 import type { World } from "./world.ts";
 
-/** Ends what agents were granted before: no task is running. */
-export async function revokeAll(world: World, agents: readonly string[], signal: AbortSignal): Promise<void> {
-  await Promise.all(agents.map((agent) => patiently(world.clock, signal, () => world.tools.revokeAll(agent))));
-}
-
-/** Makes a goal of the last run ready to go on. False when it was closed instead: its reason says why. */
-export async function takeUp(goal: Goal, planner: Planner, world: World, signal: AbortSignal): Promise<boolean> {
-  try {
-    goal.tasks = await patiently(world.clock, signal, () => world.store.tasks(goal.id));
+/**
+ * Makes the goals of the last run ready to go on; those that cannot are closed with the reason.
+ * Whatever agents were still granted is ended first: a grant is for a task, and a goal is closed only after its tasks' grants,
+ * so the agents to ask for are those of the goals that are not.
+ */
+export async function takeUp(planner: Planner, world: World, signal: AbortSignal): Promise<Goal[]> {
+  const { store, tools, clock, log } = world;
+  const goals = await patiently(clock, signal, () => store.unfinished());
+  const eachOf = (act: (goal: Goal) => Promise<void>) =>
+    Promise.all(goals.map((goal) => orClose(goal, act, world, signal)));
+  await eachOf(async (goal) => {
+    goal.tasks = await patiently(clock, signal, () => store.tasks(goal.id));
+  });
+  const agents = new Set(goals.flatMap(({ tasks }) => tasks.map(({ agent }) => agent)).filter((agent) => agent !== ""));
+  await Promise.all([...agents].map((agent) => patiently(clock, signal, () => tools.revokeAll(agent))));
+  await eachOf(async (goal) => {
     if (goal.state !== "in_progress") await replan(goal, planner, world, signal);
     for (const task of goal.tasks) await settle(task, world, signal);
+  });
+  const ready = goals.filter(({ state }) => !isOver(state));
+  for (const { id } of ready) log.info("goal taken up again", { goal: id });
+  return ready;
+}
+
+/** Does something for a goal, or closes the goal with the reason why that could not be done. */
+async function orClose(
+  goal: Goal,
+  act: (goal: Goal) => Promise<void>,
+  world: World,
+  signal: AbortSignal,
+): Promise<void> {
+  if (isOver(goal.state)) return;
+  try {
+    await act(goal);
   } catch (error) {
     signal.throwIfAborted();
     await endGoal(goal, "failed", `it cannot be taken up again: ${messageOf(error)}`, world);
   }
-  if (!isOver(goal.state)) world.log.info("goal taken up again", { goal: goal.id });
-  return !isOver(goal.state);
 }
 
 /** A goal that was stored but not planned to the end is planned anew: its tasks get the same ids, and none has run. */
@@ -45,5 +66,5 @@ async function settle(task: Task, world: World, signal: AbortSignal): Promise<vo
   if (task.state !== "assigned" && task.state !== "in_progress") return;
   const tool = await patiently(world.clock, signal, () => world.tools.find(task.tool));
   if (tool === undefined) await failTask(task, `there is no tool ${task.tool} on this machine any more`, world);
-  else await settleLost(task, tool, "the orchestrator ended while the task was running", world);
+  else await resumeLost(task, tool, world);
 }

@@ -57,6 +57,7 @@ const facts: Record<string, ToolFacts> = {
 let granted: Map<string, readonly string[]>;
 let goals: Map<string, Goal>;
 let away: boolean;
+let unreadable: string;
 let core: Rpc;
 let system: Rpc;
 let dev: Rpc;
@@ -88,7 +89,10 @@ const store: Store = {
     [...goals.values()]
       .filter(({ state }) => state === "in_progress" || state === "planning")
       .map((goal) => ({ ...goal })),
-  tasks: async (goalId): Promise<Task[]> => (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task })),
+  tasks: async (goalId): Promise<Task[]> => {
+    if (goalId === unreadable) throw new AiosError("OUT_OF_RANGE", "too large");
+    return (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task }));
+  },
   find: async (id) => goals.get(id),
   list: async () => ({ goals: [...goals.values()], total: goals.size }),
 };
@@ -97,7 +101,9 @@ const tools: Tools = {
   find: async (name) => facts[name],
   grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
   revoke: async (agent, taskId) => void granted.delete(`${agent} ${taskId}`),
-  revokeAll: async () => {},
+  revokeAll: async (agent) => {
+    for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
+  },
   trace: async () => ({ kind: "none" }),
 };
 
@@ -130,7 +136,7 @@ async function open() {
   const assignments = openAssignments(() => {});
   const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
   const world = { store, tools, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 };
-  operated = openGoals(procedurePlanner([procedure]), world, ["system", "dev"]);
+  operated = openGoals(procedurePlanner([procedure]), world);
   const load = loadReader("/proc", systemClock);
   const orchestrator = {
     goals: operated,
@@ -150,6 +156,7 @@ beforeEach(async () => {
   goals = new Map();
   granted = new Map();
   away = false;
+  unreadable = "";
   await open();
   await operated.resume();
 });
@@ -340,6 +347,31 @@ describe("the orchestrator's service", () => {
     const tasks = await Promise.all([1, 2].map(() => system.getAssignedTask({ id: "system" })));
     expect(tasks.map(({ goalId }) => goalId).toSorted()).toEqual([unplanned.id, id].toSorted());
     expect(new Set(tasks.map((task) => task.id)).size).toBe(2);
+  });
+
+  it("revokes what agents were granted for the tasks of the last run", async () => {
+    await register(system, "system");
+    await submit("say x");
+    await system.getAssignedTask({ id: "system" });
+    expect(granted.size).toBe(1);
+    const [left] = granted;
+    for (const close of closing.splice(0)) close();
+    await open();
+    granted.set(...(left as [string, string[]]));
+    await operated.resume();
+    expect(granted.size).toBe(0);
+    await register(system, "system");
+    expect((await system.getAssignedTask({ id: "system" })).requiredTools).toEqual(["fs.say"]);
+  });
+
+  it("closes a goal whose tasks cannot be read, and takes up the others", async () => {
+    const [bad, good] = await Promise.all([submit("say x"), submit("say y")]);
+    for (const close of closing.splice(0)) close();
+    unreadable = bad;
+    await open();
+    await operated.resume();
+    expect(goals.get(bad)).toMatchObject({ state: "failed", result: "it cannot be taken up again: too large" });
+    expect(await statusOf(good)).toBe("in_progress");
   });
 
   it.each([
