@@ -9,6 +9,8 @@ const grammarLengthMax = 262_144;
 const depthMax = 64;
 /** Counts that llama.cpp unrolls; larger ones are left open in the grammar, and the answer's validation judges them. */
 const repeatMax = 256;
+/** Of all counts in one grammar together: each is a rule in llama.cpp's memory. */
+const repeatsMax = 20_000;
 
 const terminals = [
   `space ::= " "?`,
@@ -50,11 +52,13 @@ export function grammarOf(schemaText: string): string {
   }
 }
 
-/** Named rules for the schemas that are referred to by `$ref`, made as they are met. */
+/** The rules of one grammar. What is used more than once gets a name, so that the grammar grows no faster than its schema. */
 class Rules {
   readonly lines: string[] = [];
   readonly #root: Json;
-  readonly #names = new Map<string, string>();
+  readonly #references = new Map<string, string>();
+  #length = 0;
+  #repeats = 0;
 
   constructor(root: Json) {
     this.#root = root;
@@ -73,75 +77,108 @@ class Rules {
     if (Array.isArray(choices)) return oneOf(choices.map(inner));
     if (Array.isArray(schema["allOf"])) return inner(merged(schema));
     const type = schema["type"] ?? impliedType(schema);
-    if (Array.isArray(type)) return oneOf(type.map((one) => inner({ ...schema, type: one })));
-    return typed(schema, type, inner);
+    if (Array.isArray(type)) return oneOf([...new Set(type)].map((one) => inner({ ...schema, type: one })));
+    return this.#typed(schema, type, inner);
+  }
+
+  #typed(schema: Schema, type: Json | undefined, inner: Inner): string {
+    switch (type) {
+      case undefined:
+        return "value";
+      case "null":
+        return `"null"`;
+      case "boolean":
+      case "number":
+        return type;
+      case "integer":
+        return typeof schema["minimum"] === "number" && schema["minimum"] >= 0 ? "whole" : "integer";
+      case "string": {
+        const length = this.#repeat(count(schema["minLength"]) ?? 0, count(schema["maxLength"]));
+        return length === "*" ? "string" : `"\\"" char${length} "\\""`;
+      }
+      case "array":
+        return this.#array(schema, inner);
+      case "object":
+        return this.#object(schema, inner);
+      default:
+        throw new Error(`${JSON.stringify(type)} is not a type`);
+    }
+  }
+
+  #array(schema: Schema, inner: Inner): string {
+    if (Array.isArray(schema["prefixItems"])) {
+      return `"[" ${schema["prefixItems"].map(inner).join(` "," space `)} "]"`;
+    }
+    const least = count(schema["minItems"]) ?? 0;
+    const most = count(schema["maxItems"]);
+    if (most === 0) return `"[]"`;
+    const item = this.#named(inner(schema["items"]));
+    const rest = this.#repeat(Math.max(0, least - 1), most === undefined ? undefined : most - 1);
+    const items = `${item} ("," space ${item})${rest}`;
+    return `"[" ${least === 0 ? `(${items})?` : items} "]"`;
+  }
+
+  #object(schema: Schema, inner: Inner): string {
+    const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
+    const required = Array.isArray(schema["required"]) ? schema["required"] : [];
+    const names = [...new Set([...Object.keys(properties), ...required.map(String)])];
+    if (names.length === 0) return this.#map(schema["additionalProperties"], inner);
+    const member = (name: string) => this.#named(`${literal(name)} ":" space ${inner(properties[name])}`);
+    const needed = names.filter((name) => required.includes(name)).map(member);
+    const optional = names.filter((name) => !required.includes(name)).map(member);
+    if (needed.length > 0) {
+      const more = optional.map((each) => `("," space ${each})?`).join(" ");
+      return `"{" ${needed.join(` "," space `)} ${more} "}"`;
+    }
+    const starts: string[] = [];
+    let tail = "";
+    for (const each of optional.toReversed()) {
+      starts.unshift(`${each} ${tail}`);
+      tail = this.#named(`("," space ${each})? ${tail}`);
+    }
+    return `"{" (${starts.join(" | ")})? "}"`;
+  }
+
+  #map(values: Json | undefined, inner: Inner): string {
+    if (values === false) return `"{}"`;
+    if (values === undefined || values === true) return "object";
+    const member = this.#named(`string ":" space ${inner(values)}`);
+    return `"{" (${member} ("," space ${member})*)? "}"`;
   }
 
   #reference(pointer: string, depth: number): string {
-    const known = this.#names.get(pointer);
+    const known = this.#references.get(pointer);
     if (known !== undefined) return known;
-    const name = `ref${this.#names.size}`;
-    this.#names.set(pointer, name);
-    this.lines.push(`${name} ::= ${this.expression(resolve(this.#root, pointer), depth + 1)}`);
+    const name = `ref${this.#references.size}`;
+    this.#references.set(pointer, name);
+    this.#add(name, this.expression(resolve(this.#root, pointer), depth + 1));
     return name;
   }
-}
 
-function typed(schema: Schema, type: Json | undefined, inner: (part: Json | undefined) => string): string {
-  switch (type) {
-    case undefined:
-      return "value";
-    case "null":
-      return `"null"`;
-    case "boolean":
-    case "number":
-      return type;
-    case "integer":
-      return typeof schema["minimum"] === "number" && schema["minimum"] >= 0 ? "whole" : "integer";
-    case "string":
-      return stringOf(schema);
-    case "array":
-      return arrayOf(schema, inner);
-    case "object":
-      return objectOf(schema, inner);
-    default:
-      throw new Error(`${JSON.stringify(type)} is not a type`);
+  #named(expression: string): string {
+    const name = `rule${this.lines.length}`;
+    this.#add(name, expression);
+    return name;
+  }
+
+  #add(name: string, expression: string): void {
+    this.lines.push(`${name} ::= ${expression}`);
+    this.#length += expression.length;
+    if (this.#length > grammarLengthMax) throw new Error(`its grammar is over ${grammarLengthMax} characters`);
+  }
+
+  #repeat(least: number, most: number | undefined): string {
+    const from = Math.min(least, repeatMax);
+    const open = most === undefined || most > repeatMax;
+    const to = open ? from : Math.max(from, most);
+    this.#repeats += to;
+    if (this.#repeats > repeatsMax) throw new Error(`its lengths and counts add up to more than ${repeatsMax}`);
+    if (open) return from === 0 ? "*" : `{${from},}`;
+    return `{${from},${to}}`;
   }
 }
 
-function arrayOf(schema: Schema, inner: (part: Json | undefined) => string): string {
-  if (Array.isArray(schema["prefixItems"])) {
-    return `"[" ${schema["prefixItems"].map(inner).join(` "," space `)} "]"`;
-  }
-  const item = inner(schema["items"]);
-  const least = count(schema["minItems"]) ?? 0;
-  const most = count(schema["maxItems"]);
-  if (most === 0) return `"[]"`;
-  const rest = repeat(Math.max(0, least - 1), most === undefined ? undefined : most - 1);
-  const items = `${item} ("," space ${item})${rest}`;
-  return `"[" ${least === 0 ? `(${items})?` : items} "]"`;
-}
-
-function objectOf(schema: Schema, inner: (part: Json | undefined) => string): string {
-  const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
-  const required = Array.isArray(schema["required"]) ? schema["required"] : [];
-  const names = [...new Set([...Object.keys(properties), ...required.map(String)])];
-  if (names.length === 0) return mapOf(schema["additionalProperties"], inner);
-  const member = (name: string) => `${literal(name)} ":" space ${inner(properties[name])}`;
-  const needed = names.filter((name) => required.includes(name)).map(member);
-  const optional = names.filter((name) => !required.includes(name)).map(member);
-  const more = (members: readonly string[]) => members.map((each) => `("," space ${each})?`).join(" ");
-  if (needed.length > 0) return `"{" ${needed.join(` "," space `)} ${more(optional)} "}"`;
-  const starts = optional.map((each, at) => `${each} ${more(optional.slice(at + 1))}`);
-  return `"{" (${starts.join(" | ")})? "}"`;
-}
-
-function mapOf(values: Json | undefined, inner: (part: Json | undefined) => string): string {
-  if (values === false) return `"{}"`;
-  if (values === undefined || values === true) return "object";
-  const member = `string ":" space ${inner(values)}`;
-  return `"{" (${member} ("," space ${member})*)? "}"`;
-}
+type Inner = (part: Json | undefined) => string;
 
 /** allOf as one schema: properties together, required together, of other keywords the last. */
 function merged({ allOf, ...rest }: Schema): Schema {
@@ -160,17 +197,6 @@ function impliedType(schema: Schema): string | undefined {
   if ("items" in schema || "prefixItems" in schema || "minItems" in schema || "maxItems" in schema) return "array";
   if ("minLength" in schema || "maxLength" in schema || "pattern" in schema) return "string";
   return undefined;
-}
-
-function stringOf(schema: Schema): string {
-  const length = repeat(count(schema["minLength"]) ?? 0, count(schema["maxLength"]));
-  return length === "*" ? "string" : `"\\"" char${length} "\\""`;
-}
-
-function repeat(least: number, most: number | undefined): string {
-  const from = Math.min(least, repeatMax);
-  if (most === undefined || most > repeatMax) return from === 0 ? "*" : `{${from},}`;
-  return `{${from},${Math.max(from, most)}}`;
 }
 
 function count(value: Json | undefined): number | undefined {
