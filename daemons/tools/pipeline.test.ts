@@ -97,11 +97,13 @@ describe("the pipeline", () => {
 
   it("gives up a tool that hangs, aborts its signal, and says that it may still take effect", async () => {
     let aborted: unknown;
+    const { promise: running, resolve: runs } = Promise.withResolvers<void>();
     const hang = defineTool({
       ...facts,
       name: "a.hang",
       effect: "read",
       run: ({ signal }) => {
+        runs();
         signal.addEventListener("abort", () => {
           aborted = signal.reason;
         });
@@ -110,8 +112,7 @@ describe("the pipeline", () => {
     });
     const { execute } = await executor(hang);
     const done = execute(request("a.hang"), coreIdentity, signal);
-    while (states()[0] !== "open") await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await running;
     await clock.advance(999);
     expect(aborted).toBeUndefined();
     await clock.advance(1);
@@ -122,19 +123,20 @@ describe("the pipeline", () => {
 
   it("tells a tool that its caller has gone", async () => {
     const caller = new AbortController();
+    const { promise: running, resolve: runs } = Promise.withResolvers<void>();
     const wait = defineTool({
       ...facts,
       name: "a.wait",
       effect: "read",
       run: ({ signal }) =>
         new Promise<never>((_, reject) => {
+          runs();
           signal.addEventListener("abort", () => reject(signal.reason), { once: true });
         }),
     });
     const { execute } = await executor(wait);
     const done = execute(request("a.wait"), coreIdentity, caller.signal);
-    while (states()[0] !== "open") await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await running;
     caller.abort(new TypeError("gone"));
     expect(await done).toMatchObject({ success: false });
     expect(states()).toEqual(["failed"]);
