@@ -56,6 +56,8 @@ export interface Image {
   /** A folder with every tool that makes images (mkfs, GRUB, mtools). */
   readonly buildRoot: string;
   readonly report: BuildReport;
+  /** The keys of the steps, by name: equal keys, equal inputs. */
+  readonly keys: Readonly<Record<string, string>>;
   /** Path of a file in the output of a step. Throws when the step was not part of this build. */
   output(step: string, file: string): string;
 }
@@ -183,7 +185,8 @@ function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, times:
   const out = join(repository, "out");
   linkOutputs(out, image);
   const report = writeReport(out, { ...image, commit: inputs.commit, version: inputs.version, times, find });
-  return { ...image, report, output };
+  const keys = Object.fromEntries(plan.map(({ step, key }) => [step.name, key]));
+  return { ...image, report, keys, output };
 }
 
 function requireRoot(): void {

@@ -14,11 +14,20 @@ export async function verifyReproducible(
   log: (event: BuildEvent) => void,
 ): Promise<void> {
   const twice = { ...request, targets: ["erofs", "disk"], force: rebuilt(request.profile) } as const;
-  const first = (await buildImage(twice, settings, log)).report.artefacts;
-  const second = (await buildImage(twice, settings, log)).report.artefacts;
-  const differing = differences(first, second);
+  const first = await buildImage(twice, settings, log);
+  const second = await buildImage(twice, settings, log);
+  const edited = changedKeys(first.keys, second.keys);
+  if (edited.length > 0)
+    throw new Error(`the inputs of ${edited.join(", ")} were edited between the two builds; run it again`);
+  const differing = differences(first.report.artefacts, second.report.artefacts);
   if (differing.length > 0) throw new Error(`not reproducible: ${differing.join(", ")} differ between two builds`);
-  for (const { name, sha256 } of second) console.log(`${name} ${sha256} twice`);
+  for (const { name, sha256 } of second.report.artefacts) console.log(`${name} ${sha256} twice`);
+}
+
+type Keys = Readonly<Record<string, string>>;
+
+function changedKeys(first: Keys, second: Keys): string[] {
+  return Object.keys(first).filter((name) => first[name] !== second[name]);
 }
 
 /** Names of artefacts that are not the same in both builds. */
