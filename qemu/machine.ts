@@ -85,7 +85,7 @@ const reachPauseMs = 100;
 export async function startMachine(spec: MachineSpec): Promise<Machine> {
   mkdirSync(spec.folder, { recursive: true });
   const name = spec.name ?? "aios";
-  const operator = ensureOperatorIdentity(spec.operatorFolder);
+  const operator = await ensureOperatorIdentity(spec.operatorFolder);
   const running = spec.lane === "native" ? await startInSpaces(spec, name) : await startInQemu(spec, name);
   const operatorClient: ClientIdentity = { pair: operator.client };
   const machine: Machine = {
@@ -117,8 +117,12 @@ function certificateAddresses(network: NetworkSettings | undefined): string[] {
   return ["localhost", "127.0.0.1", ...(own === undefined ? [] : [own])];
 }
 
-function filesFor(spec: MachineSpec, name: string, network: NetworkSettings | undefined): Record<string, string> {
-  const identity = issueMachineCertificate(spec.operatorFolder, name, certificateAddresses(network));
+async function filesFor(
+  spec: MachineSpec,
+  name: string,
+  network: NetworkSettings | undefined,
+): Promise<Record<string, string>> {
+  const identity = await issueMachineCertificate(spec.operatorFolder, name, certificateAddresses(network));
   return provisioningFiles(name, network, identity);
 }
 
@@ -132,8 +136,8 @@ function startInSpaces(spec: MachineSpec, name: string): Promise<RunningNative> 
     root: spec.images.rootTree,
     data: data === "none" ? undefined : data,
     provision: spec.provisioned === false ? undefined : provision,
-    prepare: (network) => {
-      for (const [file, text] of Object.entries(filesFor(spec, name, network)))
+    prepare: async (network) => {
+      for (const [file, text] of Object.entries(await filesFor(spec, name, network)))
         writeFileSync(join(provision, file), text, { mode: 0o600 });
     },
     append: spec.append ?? [],
@@ -144,7 +148,7 @@ async function startInQemu(spec: MachineSpec, name: string): Promise<Running> {
   const provision = join(spec.folder, "provision.img");
   if (spec.provisioned !== false) {
     const network = spec.dhcp ? undefined : userNetwork;
-    await spec.images.writeProvisioningVolume(provision, filesFor(spec, name, network));
+    await spec.images.writeProvisioningVolume(provision, await filesFor(spec, name, network));
   }
   const { boot, drives } = spec.lane === "qemu" ? directBoot(spec) : await firmwareBoot(spec);
   return startEmulator({
@@ -214,7 +218,7 @@ async function powerOff(machine: Machine, timeoutMs: number): Promise<End> {
   const init = machine.client(InitService);
   const late = new AbortController();
   try {
-    await init.shutdown({ reason: "powered off from the host" });
+    await init.shutdown({ reason: "powered off from the host" }).catch(unlessGone);
     const end = await Promise.race([machine.ended, delay(timeoutMs, undefined, { signal: late.signal })]);
     if (end !== undefined) return end;
   } finally {
@@ -226,6 +230,11 @@ async function powerOff(machine: Machine, timeoutMs: number): Promise<End> {
     "DEADLINE_EXCEEDED",
     `power off: not off within ${timeoutMs} ms, cut off; its last lines:\n${machine.console.tail()}`,
   );
+}
+
+/** The console ends with the machine: the answer may be lost, and whether the machine ends is what counts. */
+function unlessGone(error: unknown): void {
+  if (!(error instanceof AiosError && error.code === "UNAVAILABLE")) throw error;
 }
 
 function processes(running: Running | RunningNative): MachineProcess[] {

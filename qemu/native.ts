@@ -18,7 +18,7 @@ export interface NativeOptions {
   /** The folder that stands for the provisioning volume; absent = not provisioned. */
   readonly provision: string | undefined;
   /** Called with the machine's network before aios-init runs: writes what `provision` is to hold. */
-  readonly prepare: (network: NetworkSettings) => void;
+  readonly prepare: (network: NetworkSettings) => Promise<void>;
   /** Options added to the kernel command line. */
   readonly append: readonly string[];
 }
@@ -93,7 +93,7 @@ export async function startNative(options: NativeOptions): Promise<RunningNative
   try {
     const init = await firstLine(report, gone, console);
     link = connectHost(init);
-    options.prepare(link.machine);
+    await options.prepare(link.machine);
     input.end("go\n");
     return {
       console,

@@ -66,7 +66,7 @@ async function main(): Promise<number> {
     cpus: wholeNumber("--cpus", values.cpus, 1),
   };
   const identity = operatorFolder(process.env);
-  ensureOperatorIdentity(identity);
+  await ensureOperatorIdentity(identity);
   if (process.getuid?.() !== 0) return underSudo(identity);
 
   const settings = imageSettings(process.env);

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createCa, issueCertificate, type KeyPair, type Role } from "#lib/pki";
+import { createCa, issueCertificate } from "#lib/certify";
+import type { KeyPair, Role } from "#lib/pki";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { submitGoal } from "../goal.ts";
@@ -26,11 +27,11 @@ describe.runIf(laneRuns("native"))("port 9090", () => {
   });
 
   it.each([
-    ["without a certificate", () => undefined],
-    ["with another authority's certificate", () => client("admin", createCa("somebody-else", Date.now()))],
+    ["without a certificate", async () => undefined],
+    ["with another authority's certificate", async () => client("admin", await createCa("somebody-else", Date.now()))],
     ["with an expired certificate", () => client("admin", operatorCa(), Date.now() - 1_000 * dayMs)],
   ])("refuses a client %s, at once", async (_, pair) => {
-    const init = machine.client(InitService, { pair: pair() });
+    const init = machine.client(InitService, { pair: await pair() });
     const startedMs = performance.now();
     await expect(init.getBoot({}, { timeoutMs: 8_000 })).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(performance.now() - startedMs).toBeLessThan(7_000);
@@ -42,7 +43,7 @@ describe.runIf(laneRuns("native"))("port 9090", () => {
   });
 
   it("lets a reader read and not submit a goal, an operator not power off", async () => {
-    const reader = { pair: client("reader") };
+    const reader = { pair: await client("reader") };
     const init = machine.client(InitService, reader);
     expect((await init.getBoot({})).state).toBe("autonomous");
     init.close();
@@ -59,7 +60,7 @@ describe.runIf(laneRuns("native"))("port 9090", () => {
       message: expect.stringContaining("operator"),
     });
     orchestrator.close();
-    const operator = machine.client(InitService, { pair: client("operator") });
+    const operator = machine.client(InitService, { pair: await client("operator") });
     await expect(operator.shutdown({ reason: "test" })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     operator.close();
   });
