@@ -1,19 +1,22 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
+import { errnoOf } from "#lib/errors";
 import { readText } from "./kernel-files.ts";
 
 /** The processes of one unit. */
 export interface Group {
-  /** Puts a process, and all it will start, into the group. */
-  add(pid: number): void;
+  /** Puts a process, and all it will start, into the group. Rejects with why not; one that has ended is no reason. */
+  add(pid: number): Promise<void>;
   /** Sends SIGKILL to every process of the group. */
   kill(): void;
   /** Resolves when no process is left, or after `timeoutMs`. */
   empty(timeoutMs: number): Promise<void>;
-  /** Proportional set size of all its processes, bytes, and the processor time it used, milliseconds. */
-  usage(): Promise<{ memoryBytes: number; cpuMs: number }>;
+  /** Proportional set size of all its processes, bytes. Walks their page tables: for who asks, not for a timer. */
+  memoryBytes(): Promise<number>;
+  /** Processor time that it used, milliseconds; 0 where the kernel does not count it. */
+  cpuMs(): number;
 }
 
 export interface Groups {
@@ -55,15 +58,17 @@ function cgroup(folder: string, limits: { memoryMiB: number; pids: number }, pro
   tryWrite(join(folder, "pids.max"), `${limits.pids}`);
   const pids = () => readText(folder, "cgroup.procs").split("\n").filter(Boolean).map(Number);
   return {
-    add: (pid) => writeFileSync(join(folder, "cgroup.procs"), `${pid}`),
+    // Not in the loop's thread: the kernel waits for a grace period here, 5 ms and more.
+    add: (pid) =>
+      writeFile(join(folder, "cgroup.procs"), `${pid}`).catch((error: unknown) => {
+        if (errnoOf(error) !== "ESRCH") throw error;
+      }),
     kill: () => {
       if (!tryWrite(join(folder, "cgroup.kill"), "1")) killEach(pids());
     },
     empty: (timeoutMs) => until(() => pids().length === 0, timeoutMs, clock),
-    usage: async () => {
-      const [, microseconds = "0"] = /^usage_usec (\d+)/m.exec(readText(folder, "cpu.stat")) ?? [];
-      return { memoryBytes: await pssOf(pids(), proc), cpuMs: Math.round(Number(microseconds) / 1000) };
-    },
+    memoryBytes: () => pssOf(pids(), proc),
+    cpuMs: () => Math.round(Number(/^usage_usec (\d+)/m.exec(readText(folder, "cpu.stat"))?.[1] ?? 0) / 1000),
   };
 }
 
@@ -71,12 +76,13 @@ function plainGroup(proc: string, clock: Clock): Group {
   const added = new Set<number>();
   const living = () => [...added].filter((pid) => existsSync(join(proc, `${pid}`)) || !added.delete(pid));
   return {
-    add: (pid) => {
+    add: async (pid) => {
       added.add(pid);
     },
     kill: () => killEach(living()),
     empty: (timeoutMs) => until(() => living().length === 0, timeoutMs, clock),
-    usage: async () => ({ memoryBytes: await pssOf(living(), proc), cpuMs: 0 }),
+    memoryBytes: () => pssOf(living(), proc),
+    cpuMs: () => 0,
   };
 }
 

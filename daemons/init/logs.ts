@@ -109,10 +109,12 @@ async function* follow(
   signal.addEventListener("abort", () => wake(), { once: true });
   try {
     while (!signal.aborted) {
-      yield* waiting.splice(0);
-      if (missed > 0) {
-        yield { unit: "init", timestamp: clock.now(), text: `${missed} lines missed: the reader is too slow` };
-        missed = 0;
+      // Those that were missed came after those that wait.
+      const [lines, lost] = [waiting.splice(0), missed];
+      missed = 0;
+      yield* lines;
+      if (lost > 0) {
+        yield { unit: "init", timestamp: clock.now(), text: `${lost} lines missed: the reader is too slow` };
       }
       if (waiting.length === 0 && !signal.aborted) {
         await new Promise<void>((resolve) => {

@@ -2,7 +2,7 @@ import { replaceFile } from "#lib/files";
 import { uuidv7 } from "#lib/ids";
 import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
-import { openGroups } from "./cgroups.ts";
+import { type Group, openGroups } from "./cgroups.ts";
 import { type Children, openChildren } from "./children.ts";
 import { keepHouse, keepReaping, watchdogIfAny } from "./chores.ts";
 import { parseCmdline } from "./cmdline.ts";
@@ -35,6 +35,8 @@ interface Parts extends Tools {
   readonly children: Children;
   readonly boot: Boot;
   readonly power: Power;
+  /** By unit. */
+  readonly groups: Map<string, Group>;
 }
 
 /** Makes a machine of what the kernel started: the ground, then the units, then the boot's phases as they come. */
@@ -58,25 +60,33 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   const id = uuidv7(clock.now());
   const { version } = JSON.parse(readText(layout.lib, "release.json") || "{}") as { version?: string };
   const facts = { id, version: version ?? "unknown", firstJavascriptMs, names: phaseNames };
-  const boot: Boot = openBoot(facts, faults, screen, clock, () => markGood(boot, clock.now()));
+  const groups = new Map<string, Group>();
+  const boot: Boot = openBoot(facts, faults, screen, clock, () => markGood(boot, groups, clock.now()));
   const power = listenForPower({ screen, clock, syscalls, logs, machine: cmdline.lane === "machine" });
   keepReaping(children, syscalls);
-  return { cmdline, syscalls, command: commandRunner(children), faults, screen, clock, logs, children, boot, power };
+  const done = (step: string) => {
+    const [wall, cpu] = [Math.round(clock.monotonic()), usedMs()];
+    logs.write("init", `aios-init: ${step}: done after ${wall} ms, ${cpu} ms of processor\n`);
+  };
+  const command = commandRunner(children);
+  done("kernel file systems");
+  return { cmdline, syscalls, command, faults, screen, clock, logs, children, boot, power, groups, done };
 }
 
 const phaseNames = ["hardware", "runtime", "core", "agents", "recovery"] as const;
 
 /** Starts the units on the ground, and everything that need not be waited for. */
 function runUnits(ground: Ground, parts: Parts): BootNeeds {
-  const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot } = parts;
+  const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot, groups } = parts;
   power.onEnd({ root: ground.root });
   const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
   const all = openGroups("/sys/fs/cgroup", group, "/proc", clock);
-  const groups = new Map(daemons.map(({ name, limits }) => [name, all.open(name, limits)]));
+  for (const { name, limits } of daemons) groups.set(name, all.open(name, limits));
   const logLevel = ground.config.system.log_level;
   const supervisor = new Supervisor(daemons, machineWorld({ daemons, groups, children, logs, logLevel, clock }));
   narrate(supervisor, logs, screen);
   supervisor.startAll();
+  parts.done("first units started");
   power.onEnd({ supervisor, closeGroups: all.close });
 
   logs.keepIn(layout.log);
@@ -92,7 +102,10 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds {
     serveMachine({ supervisor, boot, logs, groups, clock, hardwareJson, end }),
   );
   serving
-    .then((closeServices) => power.onEnd({ closeServices }))
+    .then((closeServices) => {
+      parts.done("API");
+      power.onEnd({ closeServices });
+    })
     .catch((error) => screen.fault("serve the API", error));
   return { supervisor, clock, unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") }, ...lazyPeers() };
 }
@@ -128,8 +141,15 @@ function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts
   }
 }
 
-/** Leaves word of the last good boot: which version it was, and how long it took. */
-function markGood({ id, version, autonomyMs }: Boot, at: number): void {
-  const record = { bootId: id, version, at, autonomyMs: autonomyMs() };
+/** Leaves word of the last good boot: which version it was, how long it took, and where the processors' time went. */
+function markGood({ id, version, autonomyMs }: Boot, groups: ReadonlyMap<string, Group>, at: number): void {
+  const units = Object.fromEntries([...groups].map(([name, group]) => [name, group.cpuMs()]));
+  const record = { bootId: id, version, at, autonomyMs: autonomyMs(), cpuMs: { init: usedMs(), ...units } };
   replaceFile(`${layout.state}/boot-good.json`, `${JSON.stringify(record)}\n`);
+}
+
+/** Processor time that init itself has used. */
+function usedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return Math.round((user + system) / 1000);
 }

@@ -35,6 +35,8 @@ export interface Tools {
   readonly faults: Faults;
   readonly screen: Screen;
   readonly clock: Clock;
+  /** Says in init's log, not on the screen, that a step of phase 1 is done: where a slow boot spends its time. */
+  readonly done: (step: string) => void;
 }
 
 /** What phase 1 makes: the ground that everything else stands on. */
@@ -55,18 +57,23 @@ const provisionMount = "/run/aios-provision";
  * and is done without; it throws only where nothing could run.
  */
 export async function prepare(tools: Tools): Promise<Ground> {
-  const { cmdline, syscalls, faults } = tools;
+  const { cmdline, syscalls, faults, done } = tools;
   for (const [index, problem] of cmdline.problems.entries()) faults.raise(`cmdline-${index}`, problem);
   const hardware = readHardware(kernel);
   for (const [index, shortfall] of shortfalls(hardware).entries()) faults.raise(`hardware-${index}`, shortfall);
+  done("hardware");
   const source = await dataSource(tools);
   const data = mountDataOrMemory(source, tools);
+  done("data volume");
   mkdirSync(layout.run, { recursive: true });
   const provision = provisioned(tools);
+  done("provisioning");
   const root = data.overlay ? overlaidRoot(tools) : plainRoot();
   bindData(root, syscalls);
   makeFolders(machineFolders(layout.run, layout.state, layout.log));
+  done("root and folders");
   const config = await configure(root, tools);
+  done("configuration");
   writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
   const hostname = provision.hostname ?? config.system.hostname;
   attempt(tools, "hostname", () => syscalls.setHostname(hostname));

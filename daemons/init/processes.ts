@@ -35,17 +35,11 @@ export function startProcess(
   const ended = endOf(child, group);
   child.stdout?.on("data", log);
   child.stderr?.on("data", log);
-  if (child.pid !== undefined) confine(child.pid, group, log);
-  return { pid: child.pid ?? 0, ended, terminate: () => child.kill("SIGTERM"), kill: () => group.kill() };
-}
-
-/** libuv cannot start a process inside a cgroup. Moved here it has not run a line of JavaScript, let alone forked. */
-function confine(pid: number, group: Group, log: (text: string) => void): void {
-  try {
-    group.add(pid);
-  } catch (error) {
-    log(`aios-init: runs without limits: ${messageOf(error)}\n`);
+  // libuv cannot start a process inside a cgroup. It is moved long before Node runs a line, let alone forks.
+  if (child.pid !== undefined) {
+    group.add(child.pid).catch((error: unknown) => log(`aios-init: runs without limits: ${messageOf(error)}\n`));
   }
+  return { pid: child.pid ?? 0, ended, terminate: () => child.kill("SIGTERM"), kill: () => group.kill() };
 }
 
 async function endOf(child: ChildProcess, group: Group): Promise<string> {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { messageOf } from "#lib/errors";
 
 /** Where PID 1 speaks: the serial console, and the kernel's log for what must outlive it. */
@@ -52,7 +52,7 @@ function tryWrite(file: number, text: string): void {
 /** Priority 2 (critical) is shown on the console at every kernel log level. */
 function toKernel(path: string, text: string): void {
   try {
-    const file = openSync(path, "w");
+    const file = openSync(path, constants.O_WRONLY);
     writeSync(file, `<2>${text.slice(0, 900)}`);
     closeSync(file);
   } catch {

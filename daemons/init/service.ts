@@ -98,8 +98,8 @@ export function initService(machine: Machine): Service<typeof InitService> {
 
 async function measured({ supervisor, groups }: Machine, name: string): Promise<UnitMessage> {
   const unit = message(supervisor, name, supervisor.status(name));
-  const usage = await groups.get(name)?.usage();
-  return { ...unit, memoryBytes: usage?.memoryBytes ?? 0, cpuMs: usage?.cpuMs ?? 0 };
+  const group = groups.get(name);
+  return { ...unit, memoryBytes: (await group?.memoryBytes()) ?? 0, cpuMs: group?.cpuMs() ?? 0 };
 }
 
 /** A unit without what has to be measured. */

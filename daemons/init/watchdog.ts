@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { Syscalls } from "./syscalls.ts";
 
 /** The machine restarts when init's main loop has stood still this long. A full fsck runs beside the loop, not in it. */
@@ -12,7 +12,7 @@ export interface Watchdog {
 
 /** Arms the watchdog at `path` and pets it from the event loop. Throws ENOENT when there is none. */
 export function startWatchdog(path: string, syscalls: Syscalls): Watchdog {
-  const file = openSync(path, "w");
+  const file = openSync(path, constants.O_WRONLY);
   const pet = () => {
     writeSync(file, ".");
   };

@@ -1,0 +1,252 @@
+/** What the machine says of itself: screen, logs, phases, faults. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock, systemClock } from "#lib/clock";
+import { consoleLines } from "#manifest";
+import { shownMessage } from "./console-story.ts";
+import { type Faults, openFaults } from "./faults.ts";
+import { type LogLine, logLimits, openLogs } from "./logs.ts";
+import type { Phase } from "./phases.ts";
+import { openScreen, printable, type Screen } from "./screen.ts";
+import { checkSpace, spaceMinBytes } from "./space.ts";
+import { type Boot, openBoot } from "./timeline.ts";
+
+let clock: ManualClock;
+let said: string[];
+let screen: Screen;
+let faults: Faults;
+let folder: string;
+
+beforeEach(() => {
+  clock = new ManualClock(1_000);
+  said = [];
+  screen = { say: (line) => said.push(line), fault: (act) => said.push(`fault: ${act}`), onLine: () => {} };
+  faults = openFaults();
+  folder = mkdtempSync("/tmp/aios-story-");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A phase that does what the test says. */
+function phase(
+  name: string,
+): Phase & { done: () => void; giveUp: (detail: string) => void; fail: (why: string) => void } {
+  let [done, fail] = [() => {}, (_why: string) => {}];
+  const aim = new Promise<void>((resolve, reject) => {
+    done = resolve;
+    fail = (why) => reject(new Error(why));
+  });
+  const self = { name, done: () => done(), fail: (why: string) => fail(why), giveUp: (_: string) => {} };
+  return Object.assign(self, {
+    run: (giveUp: (detail: string) => void) => {
+      self.giveUp = giveUp;
+      return aim;
+    },
+  });
+}
+
+describe("the boot's phases", () => {
+  const names = ["hardware", "runtime", "core"] as const;
+  let phases: ReturnType<typeof phase>[];
+  let boot: Boot;
+  let good: number;
+  let running: Promise<void>;
+
+  beforeEach(() => {
+    good = 0;
+    phases = names.map(phase);
+    const facts = { id: "b", version: "1", firstJavascriptMs: 5, names };
+    boot = openBoot(facts, faults, screen, clock, () => {
+      good += 1;
+    });
+    running = boot.run(phases);
+  });
+
+  it("are reported in their order, whatever the order they come in", async () => {
+    phases[2]?.done();
+    await clock.advance(100);
+    expect(said).toEqual([]);
+    phases[0]?.done();
+    await clock.advance(50);
+    phases[1]?.done();
+    await clock.advance(0);
+    await running;
+    expect(said).toEqual([
+      "phase 1/4 hardware: ready, 100 ms",
+      "phase 2/4 runtime: ready, 50 ms",
+      "phase 3/4 core: ready, 0 ms",
+      "phase 4/4 autonomy: ready, 0 ms",
+      `${consoleLines.ready}, 1.1 s after kernel start`,
+    ]);
+    expect([boot.state(), boot.autonomyMs(), good]).toEqual(["autonomous", 1_150, 1]);
+    expect(boot.phases.map(({ startedMs }) => startedMs)).toEqual([1_000, 1_100, 1_150, 1_150]);
+  });
+
+  it("that are given up leave the boot degraded, and it is autonomous when they come after all", async () => {
+    phases[0]?.done();
+    phases[1]?.giveUp("no model; put one there");
+    phases[2]?.done();
+    await clock.advance(0);
+    await running;
+    expect(said).toEqual([
+      "phase 1/4 hardware: ready, 0 ms",
+      "phase 2/4 runtime: degraded, 0 ms: no model; put one there",
+      "phase 3/4 core: ready, 0 ms",
+      `${consoleLines.degraded}: runtime: no model; put one there`,
+    ]);
+    expect([boot.state(), boot.autonomyMs()]).toEqual(["degraded", 0]);
+    await clock.advance(5_000);
+    phases[1]?.done();
+    await clock.advance(0);
+    expect(said.slice(4)).toEqual([
+      "phase 2/4 runtime: ready, 5000 ms",
+      "phase 4/4 autonomy: ready, 0 ms",
+      `${consoleLines.ready}, 6.0 s after kernel start`,
+    ]);
+    expect([boot.state(), boot.faults()]).toEqual(["autonomous", []]);
+  });
+
+  it("that fail are given up for good", async () => {
+    for (const each of phases) each.fail("broken");
+    await clock.advance(0);
+    await running;
+    expect(boot.state()).toBe("degraded");
+    expect(boot.faults()).toEqual(["hardware: broken", "runtime: broken", "core: broken"]);
+  });
+
+  it("may be ready on a machine with faults: both are said, and when the last is gone too", async () => {
+    faults.raise("config", "config.toml:3: wrong; correct it");
+    expect(boot.state()).toBe("booting");
+    for (const each of phases) each.done();
+    await clock.advance(0);
+    await running;
+    expect(said[0]).toBe("aios-init: config.toml:3: wrong; correct it");
+    expect(said.at(-1)).toBe(`${consoleLines.degraded}: config.toml:3: wrong; correct it`);
+    expect(said.at(-2)).toMatch(/^aiOS is autonomous/);
+    expect(boot.state()).toBe("degraded");
+    faults.raise("space", "full");
+    faults.raise("space", "full");
+    faults.clear("config");
+    faults.clear("config");
+    faults.clear("space");
+    expect(said.slice(-2)).toEqual([`${consoleLines.degraded}: full`, "aiOS is no longer degraded"]);
+    expect(boot.state()).toBe("autonomous");
+  });
+});
+
+describe("the screen", () => {
+  it("prints one line without what drives a terminal, and nothing too long", () => {
+    expect(printable("a\u001b[2Jb\nc\u0007\u202Ed  ")).toBe("a [2Jb c d");
+    expect(printable("x".repeat(1000))).toHaveLength(400);
+  });
+
+  it("survives a console and a kernel log that are gone", () => {
+    const lines: string[] = [];
+    const deaf = openScreen(9_999, join(folder, "nowhere/kmsg"));
+    deaf.onLine((line) => lines.push(line));
+    deaf.say("hello");
+    deaf.fault("do this", new Error("why"));
+    expect(lines[0]).toBe("hello");
+    expect(lines[1]).toMatch(/^aios-init: do this: why\nError: why/);
+  });
+
+  it("writes faults to the kernel's log, as critical", () => {
+    const path = join(folder, "kmsg");
+    writeFileSync(path, "");
+    openScreen(9_999, path).fault("survived an exception", new Error("boom"));
+    expect(readFileSync(path, "utf8")).toMatch(/^<2>aios-init: survived an exception: boom Error: boom/);
+  });
+});
+
+describe("messages for the screen", () => {
+  it("are those whose line asks for it", () => {
+    expect(shownMessage('{"t":1,"msg":"code ABCD","console":true}')).toBe("code ABCD");
+    expect(shownMessage('{"msg":"code","console":"true"}')).toBeUndefined();
+    expect(shownMessage('{"msg":"a \\"console\\":true b"}')).toBeUndefined();
+    expect(shownMessage('{"msg":5,"console":true}')).toBeUndefined();
+    expect(shownMessage('{"msg":"cut","console":true')).toBeUndefined();
+    expect(shownMessage('"console":true')).toBeUndefined();
+  });
+});
+
+describe("logs", () => {
+  it("are lines, however the chunks fall, cut when too long", () => {
+    const logs = openLogs(clock);
+    logs.write("a", "one\ntw");
+    logs.write("a", Buffer.from("o\nthree"));
+    expect(logs.tail("a", 10).map(({ text }) => text)).toEqual(["one", "two"]);
+    logs.write("a", "x".repeat(logLimits.lineLength + 5));
+    expect(logs.tail("a", 1)[0]?.text).toHaveLength(logLimits.lineLength);
+  });
+
+  it("keep the last lines of each unit, and merge them by time", async () => {
+    const logs = openLogs(clock);
+    logs.write("b", "first\n");
+    await clock.advance(1);
+    for (let line = 0; line < logLimits.lines * 3; line += 1) logs.write("a", `${line}\n`);
+    await clock.advance(1);
+    logs.write("b", "last\n");
+    expect(logs.tail("a", 1e6).length).toBeLessThanOrEqual(logLimits.lines * 1.25);
+    expect(logs.tail("a", 1)[0]?.text).toBe(`${logLimits.lines * 3 - 1}`);
+    expect(logs.tail("", 2).map(({ text }) => text)).toEqual([`${logLimits.lines * 3 - 1}`, "last"]);
+    expect(logs.tail("nobody", 2)).toEqual([]);
+  });
+
+  it("are followed from where the reader began, and a slow reader is told what it missed", async () => {
+    const logs = openLogs(clock);
+    for (const text of ["1", "2", "3"]) logs.write("a", `${text}\n`);
+    const stop = new AbortController();
+    const reader = logs.follow("a", 2, stop.signal)[Symbol.asyncIterator]();
+    const next = async () => ((await reader.next()).value as LogLine | undefined)?.text;
+    expect([await next(), await next()]).toEqual(["2", "3"]);
+    logs.write("b", "not asked for\n");
+    for (let line = 0; line < logLimits.followers + 7; line += 1) logs.write("a", `${line}\n`);
+    const texts: (string | undefined)[] = [];
+    while (!texts.at(-1)?.includes("missed")) texts.push(await next());
+    expect(texts.length).toBeGreaterThan(logLimits.followers);
+    expect(texts.at(-1)).toMatch(/^\d lines missed/);
+    const end = reader.next();
+    stop.abort();
+    expect(await end).toMatchObject({ done: true });
+  });
+
+  it("go to files that are rotated, and the lines before the disk was there too", async () => {
+    const logs = openLogs(systemClock);
+    logs.write("a", "before\n");
+    logs.keepIn(folder);
+    const line = `${"x".repeat(8_000)}\n`;
+    for (let file = 0; file < 5; file += 1) {
+      for (let bytes = 0; bytes < logLimits.unwrittenLength - 10_000; bytes += line.length) logs.write("a", line);
+      await systemClock.sleep(320);
+      writeFileSync(join(folder, "a.log"), "y".repeat(logLimits.fileBytes), { flag: "a" });
+    }
+    logs.write("a", "after\n");
+    logs.close();
+    logs.write("a", "closed\n");
+    expect(readdirSync(folder).toSorted()).toEqual(["a.log", "a.log.1", "a.log.2"]);
+    expect(readFileSync(join(folder, "a.log"), "utf8")).toMatch(/after\n$/);
+    expect(statSync(join(folder, "a.log")).mode & 0o777).toBe(0o640);
+  });
+
+  it("go on when the disk does not take them", async () => {
+    const logs = openLogs(systemClock);
+    logs.keepIn(join(folder, "nowhere"));
+    logs.write("a", "line\n");
+    await systemClock.sleep(320);
+    logs.write("a", "next\n");
+    logs.close();
+    expect(logs.tail("a", 2).map(({ text }) => text)).toEqual(["line", "next"]);
+  });
+});
+
+describe("space", () => {
+  it("is a fault while there is none", () => {
+    let free = spaceMinBytes - 1;
+    checkSpace("/", faults, () => free);
+    expect(faults.list()[0]).toMatch(/^data volume: full, 31 MiB left; remove/);
+    free = spaceMinBytes;
+    checkSpace("/", faults, () => free);
+    expect(faults.list()).toEqual([]);
+    checkSpace(folder, faults);
+  });
+});
