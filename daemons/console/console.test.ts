@@ -1,8 +1,9 @@
 import { connect as connectTls } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createCa, issueCertificate } from "#lib/certify";
 import { health } from "#lib/health";
 import { openLog } from "#lib/log";
-import { createCa, issueCertificate, validityMs } from "#lib/pki";
+import { validityMs } from "#lib/pki";
 import { type Call, type Identity, service } from "#lib/service";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -30,6 +31,8 @@ const orchestrator = service(OrchestratorService, {
 const init = service(InitService, { shutdown: ({ reason }) => ({ success: true, message: reason }) });
 
 const goal = { description: "x", priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const stranger = await createCa("operator", now);
+
 const page = { statusFilter: "", limit: 0, offset: 0 };
 
 beforeEach(async () => {
@@ -46,22 +49,21 @@ afterEach(() => twin.close());
 
 describe("who comes in", () => {
   it("an operator is passed on under the name and role of the certificate", async () => {
-    const goals = twin.client(OrchestratorService, client("operator", "alice"));
+    const goals = twin.client(OrchestratorService, await client("operator", "alice"));
     expect(await goals.submitGoal(goal)).toEqual({ id: "g1" });
     expect(callers).toEqual([{ kind: "operator", name: "alice", role: "operator" }]);
   });
 
-  const stranger = createCa("operator", now);
   const old = now - validityMs.client - 86_400_000;
-  const server = issueCertificate(ca, { kind: "server", name: "aios", addresses: [] }, now);
   it.each([
-    ["none", undefined],
-    ["another authority's", client("admin", "mallory", now, stranger)],
-    ["an expired", client("admin", "late", old, ca)],
-    ["a not yet valid", client("admin", "early", now + 3 * 86_400_000)],
-    ["a machine's", server],
-    ["a self-signed", { certificate: stranger.certificate, key: stranger.key }],
-  ])("whoever shows %s certificate is cut off, quickly, before a word is exchanged", async (_, shows) => {
+    ["none", () => undefined],
+    ["another authority's", () => client("admin", "mallory", now, stranger)],
+    ["an expired", () => client("admin", "late", old, ca)],
+    ["a not yet valid", () => client("admin", "early", now + 3 * 86_400_000)],
+    ["a machine's", () => issueCertificate(ca, { kind: "server", name: "aios", addresses: [] }, now)],
+    ["a self-signed", () => stranger],
+  ])("whoever shows %s certificate is cut off, quickly, before a word is exchanged", async (_, certified) => {
+    const shows = await certified();
     const started = performance.now();
     const goals = twin.client(OrchestratorService, shows);
     await expect(goals.listGoals(page)).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -72,12 +74,14 @@ describe("who comes in", () => {
   });
 
   it("whoever does not offer HTTP/2 is cut off", async () => {
-    expect((await knock(twin.console.port, client("admin"), [])).received).toBe(0);
-    expect((await knock(twin.console.port, client("admin"), ["http/1.1"])).error).toMatch(/application protocol/i);
+    expect((await knock(twin.console.port, await client("admin"), [])).received).toBe(0);
+    expect((await knock(twin.console.port, await client("admin"), ["http/1.1"])).error).toMatch(
+      /application protocol/i,
+    );
   });
 
   it("no session is resumed: everyone proves anew who they are", async () => {
-    const { certificate: cert, key } = client("reader");
+    const { certificate: cert, key } = await client("reader");
     const visit = (session?: Buffer) =>
       new Promise<{ reused: boolean; session: Buffer | undefined }>((resolve) => {
         const to = {
@@ -102,7 +106,7 @@ describe("who comes in", () => {
   });
 
   it("an operator whose certificate runs out on an open connection is told so", async () => {
-    const goals = twin.client(OrchestratorService, client("reader", "bob"));
+    const goals = twin.client(OrchestratorService, await client("reader", "bob"));
     await goals.listGoals(page);
     await twin.clock.advance(validityMs.client);
     await expect(goals.listGoals(page)).rejects.toMatchObject({
@@ -115,13 +119,13 @@ describe("who comes in", () => {
     const { connect } = await import("node:net");
     const socket = connect(twin.console.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\n\r\n"));
     await new Promise((resolve) => socket.on("close", resolve));
-    await twin.client(OrchestratorService, client("reader")).listGoals(page);
+    await twin.client(OrchestratorService, await client("reader")).listGoals(page);
   });
 });
 
 describe("who may call what", () => {
   it("a reader reads, and is told which role the rest needs", async () => {
-    const goals = twin.client(OrchestratorService, client("reader", "bob"));
+    const goals = twin.client(OrchestratorService, await client("reader", "bob"));
     expect((await goals.listGoals(page)).total).toBe(7);
     await expect(goals.submitGoal(goal)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
@@ -133,16 +137,19 @@ describe("who may call what", () => {
 
   it("an operator does not turn the machine off, an admin does", async () => {
     const off = { reason: "move" };
-    await expect(twin.client(InitService, client("operator")).shutdown(off)).rejects.toMatchObject({
+    await expect(twin.client(InitService, await client("operator")).shutdown(off)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
       message: expect.stringContaining("the role admin"),
     });
-    expect(await twin.client(InitService, client("admin")).shutdown(off)).toEqual({ success: true, message: "move" });
+    expect(await twin.client(InitService, await client("admin")).shutdown(off)).toEqual({
+      success: true,
+      message: "move",
+    });
     expect(lines.join("")).toMatch('"path":"/aios.init.Init/Shutdown","operator":"admin"');
   });
 
   it("nobody makes an agent's calls, not even an admin", async () => {
-    const goals = twin.client(OrchestratorService, client("admin"));
+    const goals = twin.client(OrchestratorService, await client("admin"));
     const agent = {
       agentId: "system",
       agentType: "",
@@ -158,7 +165,7 @@ describe("who may call what", () => {
   });
 
   it("a daemon that is away is named, its socket is not", async () => {
-    const tools = twin.client(ToolRegistryService, client("reader"));
+    const tools = twin.client(ToolRegistryService, await client("reader"));
     await expect(tools.listTools({ namespace: "" })).rejects.toMatchObject({
       code: "UNAVAILABLE",
       message: 'call /aios.tools.ToolRegistry/ListTools: tools does not answer; see "aiosctl units"',
@@ -170,14 +177,14 @@ describe("health and reflection", () => {
   it("tells the health of the machine's services", async () => {
     const state = health(["aios.tools.ToolRegistry"]);
     await twin.daemon("tools", state.service);
-    const check = twin.client(HealthService, client("reader")).check;
+    const check = twin.client(HealthService, await client("reader")).check;
     expect(await check({ service: "" })).toEqual({ status: Status.SERVING });
     expect(await check({ service: "aios.tools.ToolRegistry" })).toEqual({ status: Status.NOT_SERVING });
     state.set(true);
     expect(await check({ service: "aios.tools.ToolRegistry" })).toEqual({ status: Status.SERVING });
     expect(await check({ service: "aios.memory.MemoryService" })).toEqual({ status: Status.NOT_SERVING });
     await expect(check({ service: "aios.agent.Agent" })).rejects.toMatchObject({ code: "NOT_FOUND" });
-    const watching = twin.client(HealthService, client("reader")).watch({ service: "aios.tools.ToolRegistry" });
+    const watching = twin.client(HealthService, await client("reader")).watch({ service: "aios.tools.ToolRegistry" });
     for await (const { status } of watching) {
       expect(status).toBe(Status.SERVING);
       break;
@@ -185,7 +192,7 @@ describe("health and reflection", () => {
   });
 
   it("lists the services that can be called", async () => {
-    const reflection = twin.client(ServerReflectionService, client("reader"));
+    const reflection = twin.client(ServerReflectionService, await client("reader"));
     const ask = async function* () {
       yield { host: "", messageRequest: { $case: "listServices", value: "" } } as const;
     };

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { connect as connectTls, type DetailedPeerCertificate } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createCsr } from "#lib/certify";
 import { ManualClock } from "#lib/clock";
 import { parseCode, shortFingerprint } from "#lib/enrolment-code";
 import { openLog } from "#lib/log";
-import { createCsr, fingerprint, readCertificate } from "#lib/pki";
+import { fingerprint, readCertificate } from "#lib/pki";
 import { service } from "#lib/service";
 import { EnrollmentService } from "#proto/aios/console";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -26,7 +27,7 @@ async function boot(run = "run"): Promise<void> {
   lines = [];
   const log = openLog("console", "info", (line) => lines.push(line));
   const settings = { state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log };
-  twin = await openTwin({ ...inviteFirstAdmin(settings), clock }, log);
+  twin = await openTwin({ ...(await inviteFirstAdmin(settings)), clock }, log);
   await twin.daemon("orchestrator", service(OrchestratorService, { listAgents: () => ({ agents: [] }) }));
   trusted = readFileSync(`${folder}/state/ca.pem`, "utf8");
   const shown = lines.map((line) => JSON.parse(line)).find((line) => line.console === true);
@@ -38,8 +39,11 @@ async function reboot(run?: string): Promise<void> {
   await boot(run);
 }
 
-const enrol = (secret: string | undefined, csr = createCsr("alice").csr) =>
-  twin.client(EnrollmentService, undefined, trusted).enroll({ code: secret ?? "", csrDer: csr });
+const request = async (name: string) => (await createCsr(name)).csr;
+const enrol = async (secret: string | undefined, csr?: Buffer) => {
+  const csrDer = csr ?? (await request("alice"));
+  return twin.client(EnrollmentService, undefined, trusted).enroll({ code: secret ?? "", csrDer });
+};
 
 beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-enrol-");
@@ -53,7 +57,7 @@ afterEach(async () => {
 
 describe("enrolment", () => {
   it("gives the first admin a certificate that the machine takes from then on", async () => {
-    const { csr, key } = createCsr("alice");
+    const { csr, key } = await createCsr("alice");
     const { certificatePem, caPem, machine } = await enrol(code?.secret, csr);
     expect({ caPem, machine }).toEqual({ caPem: trusted, machine: "aios" });
     expect(readCertificate(certificatePem)).toMatchObject({ name: "alice", role: "admin" });
@@ -74,8 +78,20 @@ describe("enrolment", () => {
     await expect(enrol("ABCDEFG")).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
+  it("takes one of two who know the code and come at once", async () => {
+    const both = await Promise.all([createCsr("alice"), createCsr("bob")]);
+    const answers = await Promise.allSettled(both.map(({ csr }) => enrol(code?.secret, csr)));
+    const taken = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value.certificatePem] : []));
+    expect(taken).toHaveLength(1);
+    expect(answers.find(({ status }) => status === "rejected")).toMatchObject({
+      reason: { code: "FAILED_PRECONDITION", message: expect.stringContaining("done once") },
+    });
+    const { name } = JSON.parse(readFileSync(`${folder}/state/enrolled.json`, "utf8"));
+    expect(readCertificate(taken[0] ?? "").name).toBe(name);
+  });
+
   it("answers the same key again, since an answer can be lost on its way", async () => {
-    const { csr } = createCsr("alice");
+    const csr = await request("alice");
     await enrol(code?.secret, csr);
     expect(readCertificate((await enrol(code?.secret, csr)).certificatePem).name).toBe("alice");
   });
@@ -91,7 +107,7 @@ describe("enrolment", () => {
     await expect(enrol("")).rejects.toMatchObject({ message: expect.stringContaining("one try is left") });
     await expect(enrol("0000000")).rejects.toMatchObject({ message: expect.stringContaining("restart the machine") });
     const late = twin.client(EnrollmentService, undefined, trusted);
-    await expect(late.enroll({ code: code?.secret ?? "", csrDer: createCsr("alice").csr })).rejects.toMatchObject({
+    await expect(late.enroll({ code: code?.secret ?? "", csrDer: await request("alice") })).rejects.toMatchObject({
       code: "UNAVAILABLE",
     });
     expect(existsSync(`${folder}/state/enrolled.json`)).toBe(false);
@@ -103,8 +119,8 @@ describe("enrolment", () => {
   it("refuses the right code on an open connection once it has been missed three times", async () => {
     const client = twin.client(EnrollmentService, undefined, trusted);
     for (let n = 0; n < 3; n++)
-      await expect(client.enroll({ code: "0000000", csrDer: createCsr("m").csr })).rejects.toThrow("wrong");
-    await expect(client.enroll({ code: code?.secret ?? "", csrDer: createCsr("m").csr })).rejects.toMatchObject({
+      await expect(client.enroll({ code: "0000000", csrDer: await request("m") })).rejects.toThrow("wrong");
+    await expect(client.enroll({ code: code?.secret ?? "", csrDer: await request("m") })).rejects.toMatchObject({
       code: "FAILED_PRECONDITION",
       message: expect.stringContaining("missed three times"),
     });
@@ -113,9 +129,9 @@ describe("enrolment", () => {
   it("is over after ten minutes, on the machine's own clock", async () => {
     const client = twin.client(EnrollmentService, undefined, trusted);
     await clock.advance(openForMs - 1);
-    await expect(client.enroll({ code: "0000000", csrDer: createCsr("m").csr })).rejects.toThrow("wrong");
+    await expect(client.enroll({ code: "0000000", csrDer: await request("m") })).rejects.toThrow("wrong");
     await clock.advance(1);
-    await expect(client.enroll({ code: code?.secret ?? "", csrDer: createCsr("m").csr })).rejects.toMatchObject({
+    await expect(client.enroll({ code: code?.secret ?? "", csrDer: await request("m") })).rejects.toMatchObject({
       code: "FAILED_PRECONDITION",
       message: expect.stringContaining("too old"),
     });

@@ -18,7 +18,7 @@ export interface Enrolment {
    * while the code is good: an answer can be lost on its way. Throws FAILED_PRECONDITION when enrolment is closed and
    * PERMISSION_DENIED when the secret is wrong.
    */
-  enrol(secret: string, applicant: Applicant, certify: () => string): string;
+  enrol(secret: string, applicant: Applicant, certify: () => Promise<string>): Promise<string>;
 }
 
 export interface Applicant {
@@ -55,19 +55,24 @@ export function openEnrolment(files: EnrolmentFiles, clock: Clock): Enrolment {
     boot = next;
   };
   if (!closedBefore) keep(boot);
+  const refuseAnother = ({ key }: Applicant) => {
+    if (enrolled !== undefined && enrolled.key !== key) throw alreadyEnrolled();
+  };
   const inTime = () => clock.monotonic() < endsAt && boot.tries < triesMax;
 
   return {
     secret: () => (!closedBefore && inTime() ? boot.secret : undefined),
-    enrol(secret, applicant, certify) {
+    async enrol(secret, applicant, certify) {
       if (closedBefore) throw alreadyEnrolled();
       if (!inTime()) throw closed(boot.tries >= triesMax ? "the code was missed three times" : "the code is too old");
       if (!same(secret, boot.secret)) {
         keep({ ...boot, tries: boot.tries + 1 });
         throw wrong(triesMax - boot.tries);
       }
-      if (enrolled !== undefined && enrolled.key !== applicant.key) throw alreadyEnrolled();
-      const certificate = certify();
+      refuseAnother(applicant);
+      const certificate = await certify();
+      // Two may know the code, and another may have been first meanwhile: one certificate leaves this machine, not two.
+      refuseAnother(applicant);
       if (enrolled === undefined) {
         replaceFile(files.enrolled, JSON.stringify({ ...applicant, at: clock.now() }), 0o600);
         enrolled = applicant;

@@ -22,11 +22,11 @@ export interface InvitationSettings {
  * A machine that nobody has provisioned is its own authority. Until its first admin is enrolled, it shows a code on its
  * console, by way of a log line that init prints there ("console": true).
  */
-export function inviteFirstAdmin(
+export async function inviteFirstAdmin(
   settings: InvitationSettings,
-): Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">> {
+): Promise<Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">>> {
   const { state, run, machine, clock, log } = settings;
-  const authority = ownAuthority(state, machine, clock.now());
+  const authority = await ownAuthority(state, machine, clock.now());
   const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/console-enrolment.json` };
   const enrolment = openEnrolment(files, clock);
   const addresses = ownAddresses();
@@ -40,7 +40,7 @@ export function inviteFirstAdmin(
     });
   }
   return {
-    identity: identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], clock.now()),
+    identity: await identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], clock.now()),
     enrolment: {
       service: enrolmentService(enrolment, authority, machine, clock),
       open: () => enrolment.secret() !== undefined,

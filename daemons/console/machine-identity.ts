@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { readPair, readPem, writePair } from "#lib/key-files";
-import { createCa, issueCertificate, type KeyPair } from "#lib/pki";
+import type { KeyPair } from "#lib/pki";
 
 /** What the machine proves itself with, and whose certificates it takes. All PEM. */
 export interface MachineIdentity {
@@ -23,8 +23,11 @@ export function provisionedIdentity(folder: string): MachineIdentity | undefined
 }
 
 /** The machine's own authority in `folder`, made at its first boot. */
-export function ownAuthority(folder: string, name: string, nowMs: number): KeyPair {
-  if (!existsSync(join(folder, "ca.pem"))) writePair(folder, "ca", createCa(`${name}-ca`, Math.max(nowMs, earliestMs)));
+export async function ownAuthority(folder: string, name: string, nowMs: number): Promise<KeyPair> {
+  if (!existsSync(join(folder, "ca.pem"))) {
+    const { createCa } = await import("#lib/certify");
+    writePair(folder, "ca", await createCa(`${name}-ca`, Math.max(nowMs, earliestMs)));
+  }
   return readPair(folder, "ca");
 }
 
@@ -32,13 +35,14 @@ export function ownAuthority(folder: string, name: string, nowMs: number): KeyPa
  * A certificate for the machine under its name and present addresses, from its own authority. It is made at each start
  * and kept in memory only. The authority's certificate goes with it: that is what an enrolment code is compared with.
  */
-export function identityFrom(
+export async function identityFrom(
   authority: KeyPair,
   name: string,
   addresses: readonly string[],
   nowMs: number,
-): MachineIdentity {
-  const pair = issueCertificate(authority, { kind: "server", name, addresses }, Math.max(nowMs, earliestMs));
+): Promise<MachineIdentity> {
+  const { issueCertificate } = await import("#lib/certify");
+  const pair = await issueCertificate(authority, { kind: "server", name, addresses }, Math.max(nowMs, earliestMs));
   return { ca: authority.certificate, certificate: pair.certificate + authority.certificate, key: pair.key };
 }
 

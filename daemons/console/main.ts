@@ -13,7 +13,7 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
     where: { host: "0.0.0.0", port: network.management_port },
     ...(provisioned !== undefined
       ? { identity: provisioned }
-      : inviteFirstAdmin({ state: `${paths.state}/console`, run: paths.run, machine: hostname(), clock, log })),
+      : await inviteFirstAdmin({ state: `${paths.state}/console`, run: paths.run, machine: hostname(), clock, log })),
     address,
     descriptors: () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")),
     clock,

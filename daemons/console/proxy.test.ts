@@ -104,7 +104,7 @@ beforeEach(async () => {
   const injector = front.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const rooms = { operators: injector.injectConnection, newcomers: () => undefined };
   door = await openDoor({ host: "127.0.0.1", port: 0 }, provisioned, rooms, silentLog);
-  const { certificate, key } = client("reader", "alice");
+  const { certificate, key } = await client("reader", "alice");
   const credentials = grpc.credentials.createSsl(
     Buffer.from(ca.certificate),
     Buffer.from(key),

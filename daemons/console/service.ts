@@ -1,7 +1,7 @@
 import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type KeyPair, readCsr, signCsr } from "#lib/pki";
+import type { KeyPair } from "#lib/pki";
 import { type Service, service } from "#lib/service";
 import { EnrollmentService } from "#proto/aios/console";
 import {
@@ -22,11 +22,12 @@ export function enrolmentService(
   clock: Clock,
 ): Service<typeof EnrollmentService> {
   return service(EnrollmentService, {
-    enroll: ({ code, csrDer }) => {
+    enroll: async ({ code, csrDer }) => {
       if (csrDer.length > csrLengthMax)
         throw new AiosError("INVALID_ARGUMENT", `read certificate request: over ${csrLengthMax} bytes`);
-      const { name, spki } = readCsr(csrDer);
-      const certificatePem = enrolment.enrol(code, { name, key: spki.toString("hex") }, () =>
+      const { readCsr, signCsr } = await import("#lib/certify");
+      const { name, spki } = await readCsr(csrDer);
+      const certificatePem = await enrolment.enrol(code, { name, key: spki.toString("hex") }, () =>
         signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, clock.now()),
       );
       return { certificatePem, caPem: authority.certificate, machine };

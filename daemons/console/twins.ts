@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
 import grpc from "@grpc/grpc-js";
+import { createCa, issueCertificate } from "#lib/certify";
 import { connect } from "#lib/client";
 import { ManualClock, systemClock } from "#lib/clock";
 import { type Log, silentLog } from "#lib/log";
-import { createCa, issueCertificate, type KeyPair, type Role } from "#lib/pki";
+import type { KeyPair, Role } from "#lib/pki";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, identify, type Service, type ServiceDefinition } from "#lib/service";
 import { type Console, type ConsoleParts, openConsole } from "./console.ts";
@@ -22,14 +23,14 @@ export interface Twin {
 }
 
 export const now = systemClock.now();
-export const ca = createCa("operator", now);
+export const ca = await createCa("operator", now);
 export const client = (role: Role, name: string = role, atMs = now, by = ca) =>
   issueCertificate(by, { kind: "client", name, role }, atMs);
 
 /** The machine "aios" as an operator provisions it. */
 export const provisioned = {
   ca: ca.certificate,
-  ...issueCertificate(ca, { kind: "server", name: "aios", addresses: ["127.0.0.1"] }, now),
+  ...(await issueCertificate(ca, { kind: "server", name: "aios", addresses: ["127.0.0.1"] }, now)),
 };
 
 export async function openTwin(parts: Partial<ConsoleParts> = {}, log: Log = silentLog): Promise<Twin> {

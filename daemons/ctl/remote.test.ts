@@ -4,11 +4,11 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createCa, issueCertificate } from "#lib/certify";
 import { systemClock } from "#lib/clock";
 import { formatCode, parseCode } from "#lib/enrolment-code";
 import { readMachines, rememberMachine } from "#lib/machines";
 import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/operator";
-import { createCa, issueCertificate } from "#lib/pki";
 import { init, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
 
 /** The console as it ships, run as a process, with twins of the daemons behind it. */
@@ -63,8 +63,8 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 /** A machine that the operator in the twin's folder has provisioned. */
-function provision(name = "aios", addresses = ["127.0.0.1", "localhost"]): void {
-  const machine = issueMachineCertificate(twin.folder, name, addresses);
+async function provision(name = "aios", addresses = ["127.0.0.1", "localhost"]): Promise<void> {
+  const machine = await issueMachineCertificate(twin.folder, name, addresses);
   const folder = join(twin.run, "provision");
   mkdirSync(folder);
   writeFileSync(join(folder, "ca.pem"), machine.ca);
@@ -77,7 +77,7 @@ const machine = (name = "aios") => ({ address: `127.0.0.1:${port}`, name, identi
 
 describe("a provisioned machine", () => {
   it("is reached by its name, by an address or host name in its certificate, and as the default", async () => {
-    provision();
+    await provision();
     await startConsole();
     expect(messages).not.toMatch("aiosctl enroll");
     rememberMachine(twin.folder, "lab", machine());
@@ -91,7 +91,7 @@ describe("a provisioned machine", () => {
   });
 
   it("is not believed when it is another machine of the same operator", async () => {
-    provision("other");
+    await provision("other");
     await startConsole();
     rememberMachine(twin.folder, "lab", machine());
     expect(await twin.aiosctl("status")).toMatchObject({
@@ -101,10 +101,10 @@ describe("a provisioned machine", () => {
   });
 
   it("is not believed when its authority is another", async () => {
-    provision();
+    await provision();
     await startConsole();
     rmSync(twin.folder, { recursive: true });
-    ensureOperatorIdentity(twin.folder);
+    await ensureOperatorIdentity(twin.folder);
     rememberMachine(twin.folder, "lab", machine());
     expect(await twin.aiosctl("status")).toMatchObject({
       code: 3,
@@ -113,10 +113,10 @@ describe("a provisioned machine", () => {
   });
 
   it("refuses an expired certificate, and that is told", async () => {
-    provision();
+    await provision();
     await startConsole();
-    const { ca } = ensureOperatorIdentity(twin.folder);
-    const old = issueCertificate(ca, { kind: "client", name: "late", role: "admin" }, Date.UTC(2020, 0, 1));
+    const { ca } = await ensureOperatorIdentity(twin.folder);
+    const old = await issueCertificate(ca, { kind: "client", name: "late", role: "admin" }, Date.UTC(2020, 0, 1));
     writeFileSync(join(twin.folder, "operator.pem"), old.certificate);
     writeFileSync(join(twin.folder, "operator.key"), old.key);
     rememberMachine(twin.folder, "lab", machine());
@@ -127,10 +127,10 @@ describe("a provisioned machine", () => {
   });
 
   it("refuses a reader's goal with the role it takes", async () => {
-    provision();
+    await provision();
     await startConsole();
-    const { ca } = ensureOperatorIdentity(twin.folder);
-    const reader = issueCertificate(ca, { kind: "client", name: "bob", role: "reader" }, systemClock.now());
+    const { ca } = await ensureOperatorIdentity(twin.folder);
+    const reader = await issueCertificate(ca, { kind: "client", name: "bob", role: "reader" }, systemClock.now());
     writeFileSync(join(twin.folder, "operator.pem"), reader.certificate);
     writeFileSync(join(twin.folder, "operator.key"), reader.key);
     rememberMachine(twin.folder, "lab", machine());
@@ -143,7 +143,7 @@ describe("a provisioned machine", () => {
   });
 
   it("that is off is told apart from one that refuses", async () => {
-    ensureOperatorIdentity(twin.folder);
+    await ensureOperatorIdentity(twin.folder);
     rememberMachine(twin.folder, "lab", machine());
     expect(await twin.aiosctl("agents")).toMatchObject({
       code: 3,
@@ -153,7 +153,7 @@ describe("a provisioned machine", () => {
   });
 
   it("is managed by name", async () => {
-    ensureOperatorIdentity(twin.folder);
+    await ensureOperatorIdentity(twin.folder);
     rememberMachine(twin.folder, "lab", machine());
     rememberMachine(twin.folder, "attic", machine());
     expect((await twin.aiosctl("machines", "use", "attic")).code).toBe(0);
@@ -210,8 +210,8 @@ describe("a machine that nobody provisioned", () => {
   it("sends nothing to a machine in between", async () => {
     await startConsole();
     const code = shownCode();
-    const ca = createCa("aios-ca", systemClock.now());
-    const fake = issueCertificate(ca, { kind: "server", name: "aios", addresses: [] }, systemClock.now());
+    const ca = await createCa("aios-ca", systemClock.now());
+    const fake = await issueCertificate(ca, { kind: "server", name: "aios", addresses: [] }, systemClock.now());
     let received = 0;
     const between = createTlsServer(
       { key: fake.key, cert: fake.certificate + ca.certificate, ALPNProtocols: ["h2"] },

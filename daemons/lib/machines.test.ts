@@ -33,11 +33,11 @@ describe("machines", () => {
     expect(() => rememberMachine(folder, "../x", machine)).toThrow("remember machine");
   });
 
-  it("gives access with the identity that the machine knows, and says what to do without one", () => {
+  it("gives access with the identity that the machine knows, and says what to do without one", async () => {
     expect(() => accessTo(folder, machine)).toThrow(
       expect.objectContaining({ code: "FAILED_PRECONDITION", message: expect.stringContaining("operator.pem") }),
     );
-    ensureOperatorIdentity(folder);
+    await ensureOperatorIdentity(folder);
     expect(accessTo(folder, machine)).toMatchObject({
       target: "10.0.0.2:9090",
       options: { "grpc.ssl_target_name_override": "aios" },

@@ -5,7 +5,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { errnoOf } from "./errors.ts";
 import { replaceFile } from "./files.ts";
 import { incomplete, readPair, readPem, writePair } from "./key-files.ts";
-import { createCa, issueCertificate, type KeyPair, readCertificate, validityMs } from "./pki.ts";
+import { type KeyPair, readCertificate, validityMs } from "./pki.ts";
 
 /** Who a person is to the machines they run: their own authority, and a certificate of it with the role admin. All PEM. */
 export interface OperatorIdentity {
@@ -35,13 +35,12 @@ export function operatorFolder(env: NodeJS.ProcessEnv): string {
  * The operator's identity in `folder` (0700): ca.pem, ca.key, operator.pem, operator.key, made when missing; the certificate
  * is renewed in time. Throws FAILED_PRECONDITION when a file is missing or unreadable: an authority is never replaced by itself.
  */
-export function ensureOperatorIdentity(folder: string, clock: Clock = systemClock): OperatorIdentity {
-  if (!existsSync(folder)) createFolder(folder, clock);
-  else if (!existsSync(join(folder, "ca.key"))) createAuthority(folder, clock);
+export async function ensureOperatorIdentity(folder: string, clock: Clock = systemClock): Promise<OperatorIdentity> {
+  if (!existsSync(folder)) await createFolder(folder, clock);
+  else if (!existsSync(join(folder, "ca.key"))) await createAuthority(folder, clock);
   const ca = readPair(folder, "ca");
   if (needsRenewal(folder, clock)) {
-    const subject = { kind: "client", name: loginName(), role: "admin" } as const;
-    writePair(folder, "operator", issueCertificate(ca, subject, clock.now()));
+    writePair(folder, "operator", await issueClient(ca, clock));
   }
   const client = readPair(folder, "operator");
   return { name: readCertificate(client.certificate).name, ca, client };
@@ -51,22 +50,24 @@ export function ensureOperatorIdentity(folder: string, clock: Clock = systemCloc
  * A new certificate for a machine, valid under `machineName` and each of `addresses` (host names or IP addresses),
  * from the operator's authority in `folder`.
  */
-export function issueMachineCertificate(
+export async function issueMachineCertificate(
   folder: string,
   machineName: string,
   addresses: readonly string[],
   clock: Clock = systemClock,
-): MachineIdentity {
-  const { ca } = ensureOperatorIdentity(folder, clock);
-  const pair = issueCertificate(ca, { kind: "server", name: machineName, addresses }, clock.now());
+): Promise<MachineIdentity> {
+  const { ca } = await ensureOperatorIdentity(folder, clock);
+  const { issueCertificate } = await import("./certify.ts");
+  const pair = await issueCertificate(ca, { kind: "server", name: machineName, addresses }, clock.now());
   return { ca: ca.certificate, ...pair };
 }
 
 /** Makes the folder under another name and renames it: it appears whole, and of two programs that do this at once one wins. */
-function createFolder(folder: string, clock: Clock): void {
+async function createFolder(folder: string, clock: Clock): Promise<void> {
+  const identity = await newIdentity(clock);
   mkdirSync(dirname(folder), { recursive: true });
   const made = mkdtempSync(`${folder}.new-`);
-  createAuthority(made, clock);
+  writeIdentity(made, identity);
   try {
     renameSync(made, folder);
   } catch (error) {
@@ -75,14 +76,33 @@ function createFolder(folder: string, clock: Clock): void {
   }
 }
 
-/** The key last: it is what says that the authority is there. */
-function createAuthority(folder: string, clock: Clock): void {
+/** An authority in a folder that is there without one. */
+async function createAuthority(folder: string, clock: Clock): Promise<void> {
+  const identity = await newIdentity(clock);
+  // This program may have made it elsewhere meanwhile: from here on nothing comes between.
+  if (existsSync(join(folder, "ca.key"))) return;
   if (existsSync(join(folder, "ca.pem"))) throw incomplete(join(folder, "ca.key"), "ca.pem is there without it");
-  const ca = createCa("aios-operator", clock.now());
-  const subject = { kind: "client", name: loginName(), role: "admin" } as const;
-  writePair(folder, "operator", issueCertificate(ca, subject, clock.now()));
+  writeIdentity(folder, identity);
+}
+
+type NewIdentity = Pick<OperatorIdentity, "ca" | "client">;
+
+async function newIdentity(clock: Clock): Promise<NewIdentity> {
+  const { createCa } = await import("./certify.ts");
+  const ca = await createCa("aios-operator", clock.now());
+  return { ca, client: await issueClient(ca, clock) };
+}
+
+/** The key last: it is what says that the authority is there. */
+function writeIdentity(folder: string, { ca, client }: NewIdentity): void {
+  writePair(folder, "operator", client);
   replaceFile(join(folder, "ca.pem"), ca.certificate);
   replaceFile(join(folder, "ca.key"), ca.key, 0o600);
+}
+
+async function issueClient(ca: KeyPair, clock: Clock): Promise<KeyPair> {
+  const { issueCertificate } = await import("./certify.ts");
+  return issueCertificate(ca, { kind: "client", name: loginName(), role: "admin" }, clock.now());
 }
 
 function needsRenewal(folder: string, clock: Clock): boolean {

@@ -9,7 +9,7 @@ import { AiosError } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import { writePair } from "#lib/key-files";
 import { readMachines, rememberMachine, withPort } from "#lib/machines";
-import { createCsr, fingerprint, type KeyPair, readCertificate } from "#lib/pki";
+import { fingerprint, type KeyPair, readCertificate } from "#lib/pki";
 import { managementPort } from "#manifest";
 import { EnrollmentService, type EnrollResponse } from "#proto/aios/console";
 import { type Command, exit, text, UsageError } from "../command.ts";
@@ -79,7 +79,8 @@ async function certified(
   code: EnrolmentCode,
   person: string,
 ): Promise<KeyPair> {
-  const { csr, key } = createCsr(person);
+  const { createCsr } = await import("#lib/certify");
+  const { csr, key } = await createCsr(person);
   const credentials = grpc.credentials.createSsl(Buffer.from(ca));
   const client = connect(EnrollmentService, address, credentials, { "grpc.ssl_target_name_override": machine });
   try {
