@@ -91,6 +91,7 @@ export function superviseAgents(
 ): Supervision {
   const stop = new AbortController();
   const supervise = async (config: AgentConfig) => {
+    log.info(`agent ${config.name} starts`, { agent: config.name, role: config.role });
     let ends: number[] = [];
     while (!stop.signal.aborted) {
       changed(config.name, "starting", "");
