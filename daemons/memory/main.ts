@@ -1,6 +1,6 @@
 import { connect } from "#lib/client";
-import { effectiveConfig } from "#lib/effective";
 import { runDaemon } from "#lib/daemon";
+import { effectiveConfig } from "#lib/effective";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
 import { spawnChroma, untilQuiet } from "./chroma-process.ts";
