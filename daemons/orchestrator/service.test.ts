@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
-import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity } from "#lib/service";
@@ -11,13 +10,12 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { AgentConfig } from "./agent-config.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
-import type { Goal, Task } from "./goal.ts";
+import type { Goal } from "./goal.ts";
 import { type Goals, openGoals, unfinishedGoalsMax } from "./goals.ts";
+import { type PortTwins, portTwins } from "./port-twins.ts";
 import { parseProcedure, procedurePlanner } from "./procedures.ts";
 import { orchestratorService } from "./service.ts";
-import type { Store } from "./store.ts";
 import { loadReader } from "./system-status.ts";
-import type { ToolFacts, Tools } from "./tools.ts";
 
 type Rpc = Client<typeof OrchestratorService>;
 
@@ -48,64 +46,12 @@ expect = { said = "{what}" }
   "hello.toml",
 );
 
-const facts: Record<string, ToolFacts> = {
-  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], idempotent: true, timeoutMs: 1_000 },
-  "fs.shout": { name: "fs.shout", capabilities: [], idempotent: true, timeoutMs: 1_000 },
-};
-
-/** What agents hold: `agent task → capabilities`. */
-let granted: Map<string, readonly string[]>;
-let goals: Map<string, Goal>;
-let away: boolean;
-let unreadable: string;
+let ports: PortTwins;
 let core: Rpc;
 let system: Rpc;
 let dev: Rpc;
 let operated: Goals;
 const closing: (() => void)[] = [];
-
-const refuseWhenAway = () => {
-  if (away) throw new AiosError("UNAVAILABLE", "memory is away");
-};
-
-const store: Store = {
-  async addGoal(goal) {
-    refuseWhenAway();
-    goals.set(goal.id, { ...goal, tasks: [] });
-  },
-  async updateGoal(id, state, result) {
-    refuseWhenAway();
-    Object.assign(goals.get(id) ?? {}, { state, result });
-  },
-  async putTask(task) {
-    refuseWhenAway();
-    const goal = goals.get(task.goalId);
-    if (goal)
-      goal.tasks = [...goal.tasks.filter(({ id }) => id !== task.id), { ...task }].toSorted(
-        (a, b) => a.index - b.index,
-      );
-  },
-  unfinished: async () =>
-    [...goals.values()]
-      .filter(({ state }) => state === "in_progress" || state === "planning")
-      .map((goal) => ({ ...goal })),
-  tasks: async (goalId): Promise<Task[]> => {
-    if (goalId === unreadable) throw new AiosError("OUT_OF_RANGE", "too large");
-    return (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task }));
-  },
-  find: async (id) => goals.get(id),
-  list: async () => ({ goals: [...goals.values()], total: goals.size }),
-};
-
-const tools: Tools = {
-  find: async (name) => facts[name],
-  grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
-  revoke: async (agent, taskId) => void granted.delete(`${agent} ${taskId}`),
-  revokeAll: async (agent) => {
-    for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
-  },
-  trace: async () => ({ kind: "none" }),
-};
 
 const configOf = (name: string): AgentConfig => ({
   name,
@@ -135,7 +81,7 @@ async function socket(identity: Identity, orchestrator: Parameters<typeof orches
 async function open() {
   const assignments = openAssignments(() => {});
   const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
-  const world = { store, tools, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 };
+  const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 };
   operated = openGoals(procedurePlanner([procedure]), world);
   const load = loadReader("/proc", systemClock);
   const orchestrator = {
@@ -153,10 +99,7 @@ async function open() {
 }
 
 beforeEach(async () => {
-  goals = new Map();
-  granted = new Map();
-  away = false;
-  unreadable = "";
+  ports = portTwins();
   await open();
   await operated.resume();
 });
@@ -191,7 +134,7 @@ describe("the orchestrator's service", () => {
       intelligenceLevel: "reactive",
     });
     expect(JSON.parse(String(first.inputJson))).toEqual({ tool: "fs.say", arguments: { what: "a*b" } });
-    expect([...granted]).toEqual([[`system ${first.id}`, ["fs:say:a\\*b"]]]);
+    expect([...ports.granted]).toEqual([[`system ${first.id}`, ["fs:say:a\\*b"]]]);
     expect(await core.getGoalStatus({ id })).toMatchObject({ currentPhase: "0 of 2 done: Say it", progressPercent: 0 });
     await report(system, first.id, { said: "a*b" });
     const second = await system.getAssignedTask({ id: "system" });
@@ -209,7 +152,7 @@ describe("the orchestrator's service", () => {
       goal: { status: "completed", result: "Said a*b and a*b." },
       progressPercent: 100,
     });
-    expect(granted.size).toBe(0);
+    expect(ports.granted.size).toBe(0);
   });
 
   it("fails a goal whose check does not hold, without trying again", async () => {
@@ -218,7 +161,7 @@ describe("the orchestrator's service", () => {
     await report(system, (await system.getAssignedTask({ id: "system" })).id, { said: "yes" });
     await report(system, (await system.getAssignedTask({ id: "system" })).id, { said: "no" });
     await untilOver(id);
-    expect(goals.get(id)?.result).toBe('Shout it (fs.shout by agent system): said is "no", expected "yes"');
+    expect(ports.goals.get(id)?.result).toBe('Shout it (fs.shout by agent system): said is "no", expected "yes"');
   });
 
   it.each([
@@ -237,7 +180,7 @@ describe("the orchestrator's service", () => {
       code: "INVALID_ARGUMENT",
       message: expect.stringContaining(field),
     });
-    expect(goals.size).toBe(0);
+    expect(ports.goals.size).toBe(0);
   });
 
   it("takes a goal of the longest description, and keeps its tags and metadata", async () => {
@@ -287,7 +230,7 @@ describe("the orchestrator's service", () => {
     await expect(system.getGoalStatus({ id })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     await expect(system.cancelGoal({ id })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     expect(await dev.cancelGoal({ id })).toMatchObject({ success: true });
-    expect(goals.get(id)?.result).toBe("cancelled by agent:dev");
+    expect(ports.goals.get(id)?.result).toBe("cancelled by agent:dev");
   });
 
   it("asks an agent that it does not know to register", async () => {
@@ -311,9 +254,9 @@ describe("the orchestrator's service", () => {
 
   it("says UNAVAILABLE while memory is away, and does not do what it did not take", async () => {
     await register(system, "system");
-    away = true;
+    ports.away = true;
     await expect(submit("say x")).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    away = false;
+    ports.away = false;
     await expect(system.getAssignedTask({ id: "system" }, { timeoutMs: 100 })).rejects.toMatchObject({
       code: "DEADLINE_EXCEEDED",
     });
@@ -330,13 +273,13 @@ describe("the orchestrator's service", () => {
   it("takes up goals of the last run, also one that was not planned to its end", async () => {
     const id = await submit("say x");
     const unplanned = {
-      ...(goals.get(id) as Goal),
+      ...(ports.goals.get(id) as Goal),
       id: "01a1fbc4-c9c5-736e-93a8-2a8e53065688",
       state: "planning" as const,
       tasks: [],
     };
     for (const close of closing.splice(0)) close();
-    goals.set(unplanned.id, unplanned);
+    ports.goals.set(unplanned.id, unplanned);
     await open();
     await expect(submit("say y")).rejects.toMatchObject({
       code: "UNAVAILABLE",
@@ -353,13 +296,13 @@ describe("the orchestrator's service", () => {
     await register(system, "system");
     await submit("say x");
     await system.getAssignedTask({ id: "system" });
-    expect(granted.size).toBe(1);
-    const [left] = granted;
+    expect(ports.granted.size).toBe(1);
+    const [left] = ports.granted;
     for (const close of closing.splice(0)) close();
     await open();
-    granted.set(...(left as [string, string[]]));
+    ports.granted.set(...(left as [string, string[]]));
     await operated.resume();
-    expect(granted.size).toBe(0);
+    expect(ports.granted.size).toBe(0);
     await register(system, "system");
     expect((await system.getAssignedTask({ id: "system" })).requiredTools).toEqual(["fs.say"]);
   });
@@ -367,10 +310,10 @@ describe("the orchestrator's service", () => {
   it("closes a goal whose tasks cannot be read, and takes up the others", async () => {
     const [bad, good] = await Promise.all([submit("say x"), submit("say y")]);
     for (const close of closing.splice(0)) close();
-    unreadable = bad;
+    ports.unreadable = bad;
     await open();
     await operated.resume();
-    expect(goals.get(bad)).toMatchObject({ state: "failed", result: "it cannot be taken up again: too large" });
+    expect(ports.goals.get(bad)).toMatchObject({ state: "failed", result: "it cannot be taken up again: too large" });
     expect(await statusOf(good)).toBe("in_progress");
   });
 

@@ -1,0 +1,73 @@
+/** The orchestrator's ports, kept in this process: for tests of what is on this side of them. */
+import { AiosError } from "#lib/errors";
+import type { Goal, Task } from "./goal.ts";
+import type { Store } from "./store.ts";
+import type { ToolFacts, Tools } from "./tools.ts";
+
+export interface PortTwins {
+  /** What is stored. */
+  readonly goals: Map<string, Goal>;
+  /** What agents hold: `agent task` → capabilities. */
+  readonly granted: Map<string, readonly string[]>;
+  /** Nothing can be stored at present. */
+  away: boolean;
+  /** The goal whose tasks cannot be read. */
+  unreadable: string;
+  readonly store: Store;
+  readonly tools: Tools;
+}
+
+const facts: Record<string, ToolFacts> = {
+  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], idempotent: true, timeoutMs: 1_000 },
+  "fs.shout": { name: "fs.shout", capabilities: [], idempotent: true, timeoutMs: 1_000 },
+};
+
+export function portTwins(): PortTwins {
+  const goals: PortTwins["goals"] = new Map();
+  const granted: PortTwins["granted"] = new Map();
+  const refuseWhenAway = () => {
+    if (ports.away) throw new AiosError("UNAVAILABLE", "memory is away");
+  };
+
+  const store: Store = {
+    async addGoal(goal) {
+      refuseWhenAway();
+      goals.set(goal.id, { ...goal, tasks: [] });
+    },
+    async updateGoal(id, state, result) {
+      refuseWhenAway();
+      Object.assign(goals.get(id) ?? {}, { state, result });
+    },
+    async putTask(task) {
+      refuseWhenAway();
+      const goal = goals.get(task.goalId);
+      if (goal)
+        goal.tasks = [...goal.tasks.filter(({ id }) => id !== task.id), { ...task }].toSorted(
+          (a, b) => a.index - b.index,
+        );
+    },
+    unfinished: async () =>
+      [...goals.values()]
+        .filter(({ state }) => state === "in_progress" || state === "planning")
+        .map((goal) => ({ ...goal })),
+    tasks: async (goalId): Promise<Task[]> => {
+      if (goalId === ports.unreadable) throw new AiosError("OUT_OF_RANGE", "too large");
+      return (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task }));
+    },
+    find: async (id) => goals.get(id),
+    list: async () => ({ goals: [...goals.values()], total: goals.size }),
+  };
+
+  const tools: Tools = {
+    find: async (name) => facts[name],
+    grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
+    revoke: async (agent, taskId) => void granted.delete(`${agent} ${taskId}`),
+    revokeAll: async (agent) => {
+      for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
+    },
+    trace: async () => ({ kind: "none" }),
+  };
+
+  const ports: PortTwins = { goals, granted, away: false, unreadable: "", store, tools };
+  return ports;
+}
