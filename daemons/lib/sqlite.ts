@@ -4,14 +4,20 @@ import Database from "better-sqlite3";
 
 export type Sqlite = Database.Database;
 
+export interface DatabaseOptions {
+  /** Nobody else opens it meanwhile. Then SQLite needs no file of shared memory, and an existing database opens on a full disk too. */
+  readonly exclusive?: boolean;
+}
+
 /**
  * Opens a database (made when missing) in WAL mode with synchronous=FULL: what was committed survives a power cut.
  * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
  * Throws when the file is not a database or was written by a newer version.
  */
-export function openDatabase(path: string, migrations: readonly string[]): Sqlite {
+export function openDatabase(path: string, migrations: readonly string[], options: DatabaseOptions = {}): Sqlite {
   mkdirSync(dirname(path), { recursive: true });
   const database = new Database(path);
+  if (options.exclusive) database.pragma("locking_mode = EXCLUSIVE");
   database.pragma("journal_mode = WAL");
   database.pragma("synchronous = FULL");
   database.pragma("foreign_keys = ON");

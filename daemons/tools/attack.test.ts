@@ -35,8 +35,16 @@ describe("identity", () => {
     });
     await expect(task.call("hw.info", {}, { agentId: "core" })).rejects.toMatchObject(denied);
     expect(await machine.agent("system").call("hw.info", {}, { agentId: "system" })).toMatchObject({ success: true });
+    await expect(task.call("\0", Buffer.from([0, 255]), { agentId: "a\0b", taskId: "\0" })).rejects.toMatchObject(
+      denied,
+    );
     const { output } = await machine.core.call("sec.audit", { agent_id: "task" });
-    expect(output.entries).toMatchObject([{ state: "refused" }, { state: "refused" }]);
+    expect(output.entries).toMatchObject([
+      { state: "refused", tool: "\0" },
+      { state: "refused" },
+      { state: "refused" },
+    ]);
+    expect((await machine.core.call("sec.verify_ledger")).output.valid).toBe(true);
   });
 
   it("of an agent grants and revokes nothing, even with the capability", async () => {
