@@ -81,7 +81,9 @@ function underSudo(): never {
     ...keep,
     ...process.argv,
   ];
-  process.exit(spawnSync("sudo", ["env", ...argv], { stdio: "inherit" }).status ?? 1);
+  const { status, error } = spawnSync("sudo", ["env", ...argv], { stdio: "inherit" });
+  if (error !== undefined) console.error(`build an image: only root may, and sudo does not start (${error.message})`);
+  process.exit(status ?? 1);
 }
 
 if (values.help) console.log(help);
