@@ -29,6 +29,6 @@ export interface State {
 }
 
 export function openState(folder: string): State {
-  const database = openDatabase(`${folder}/tools.db`, migrations, { exclusive: true });
+  const database = openDatabase(`${folder}/tools.db`, migrations);
   return { database, commits: openCommits(database) };
 }

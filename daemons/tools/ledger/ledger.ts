@@ -24,7 +24,7 @@ export interface Ledger {
 
 /** Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. */
 export function openLedger(folder: string, clock: Clock, log: Log): Ledger {
-  const database = openDatabase(`${folder}/ledger.db`, migrations, { exclusive: true });
+  const database = openDatabase(`${folder}/ledger.db`, migrations);
   const table = ledgerTable(database);
   const seal = openSeal(folder);
   const audit = auditQuery(database);
