@@ -104,6 +104,9 @@ describe("the phases after the first", () => {
     };
     run();
     await clock.advance(5_000);
+    expect(answers).toBe(0);
+    units.get("runtime")?.notice(false);
+    await clock.advance(5_000);
     expect(outcome.get("runtime")).toBe("aios.gguf: error: 12 bytes, not a GGUF");
   });
 

@@ -24,7 +24,9 @@ export const waits = {
   phaseMs: 180_000,
   /** From the orchestrator's readiness. */
   agentsMs: 60_000,
-  againMs: 100,
+  /** Between two questions. Each is work for a machine that is busy starting. */
+  againMs: 200,
+  runtimeAgainMs: 1_000,
 } as const;
 
 /** The phases after the first, which makes the ground they stand on; `ground` is what it gives. */
@@ -88,16 +90,15 @@ function chain(supervisor: Supervisor, name: string): string[] {
   return [...supervisor.needs(name).flatMap((need) => chain(supervisor, need)), name];
 }
 
-/** The runtime stays up without its model, to say why: that is asked, not waited for. */
-async function watchRuntime(
-  { supervisor, runtimeProblem, clock, unitsOf }: BootNeeds,
-  giveUp: (detail: string) => void,
-) {
-  const ready = () => unitsOf.runtime.every((name) => supervisor.status(name).state === "ready");
-  while (!ready()) {
-    const problem = await runtimeProblem().catch(() => undefined);
+/** The runtime stays up without its model, to say why: that is asked while it answers and is not ready. */
+async function watchRuntime(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+  const { supervisor, runtimeProblem, clock } = needs;
+  const isReady = () => needs.unitsOf.runtime.every((name) => supervisor.status(name).state === "ready");
+  const answers = () => needs.unitsOf.runtime.some((name) => supervisor.status(name).answers);
+  while (!isReady()) {
+    const problem = answers() ? await runtimeProblem().catch(() => undefined) : undefined;
     if (problem !== undefined) return giveUp(problem);
-    await clock.sleep(waits.againMs * 5);
+    await clock.sleep(waits.runtimeAgainMs);
   }
 }
 

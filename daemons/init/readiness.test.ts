@@ -88,7 +88,7 @@ describe("a unit's health", () => {
     const state = await serve();
     state.set(true);
     const watching = watch(clock).catch((error: Error) => error.message);
-    const pump = setInterval(() => clock.advance(probing.lookAgainMs), 5);
+    const pump = setInterval(() => clock.advance(probing.connectAgainMs), 5);
     await eventually(() => told.includes(true));
     clearInterval(pump);
     servers.pop()?.forceShutdown();
