@@ -10,7 +10,7 @@ interface ProfileSpec {
 }
 
 export const profileSpecs: Readonly<Record<Profile, ProfileSpec>> = {
-  qemu: { fragments: ["base", "virtio", "security"], consoles: ["ttyS0"] },
+  qemu: { fragments: ["base", "virtio", "security", "qemu"], consoles: ["ttyS0"] },
   metal: {
     fragments: ["base", "virtio", "security", "metal", "modules", "gpu-amd", "gpu-intel", "gpu-nvidia"],
     consoles: ["ttyS0,115200", "tty0"],
