@@ -147,6 +147,7 @@ async function runSteps({ plan, cache }: Prepared, request: ImageRequest, log: (
     if (found === undefined) throw new Error(`step ${name} is not in the plan`);
     return cache.output(found);
   };
+  cache.sweep();
   for (const keyed of plan) {
     const { name } = keyed.step;
     const reason = why(keyed, cache, request);

@@ -102,3 +102,12 @@ test("of old outputs the two used last are kept, and those of a step with a long
   cache.prune("base");
   expect(readdirSync(cache.folder).sort()).toEqual(keys.slice(1).sort());
 });
+
+test("what an interrupted build left is swept away, outputs stay", async () => {
+  const [keyed] = keySteps([base], repository);
+  if (keyed === undefined) throw new Error("no step");
+  await cache.build(keyed, repository, noNeed);
+  mkdirSync(join(cache.folder, "kernel-0123.new/build"), { recursive: true });
+  cache.sweep();
+  expect(readdirSync(cache.folder)).toEqual([`base-${keyed.key}`]);
+});

@@ -151,6 +151,12 @@ export class StepCache {
     utimesSync(join(this.output(keyed), recordName), now, now);
   }
 
+  /** Removes what interrupted builds left. Only for who holds the cache's lock. */
+  sweep(): void {
+    if (!existsSync(this.folder)) return;
+    for (const entry of readdirSync(this.folder)) if (entry.endsWith(".new")) removeTree(join(this.folder, entry));
+  }
+
   /** Removes a step's outputs but for the latest used ones. */
   prune(name: string): void {
     for (const folder of this.outputsOf(name).slice(keptOutputs)) removeTree(folder);
