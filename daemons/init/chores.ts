@@ -3,12 +3,13 @@ import { errnoOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import type { Faults } from "./faults.ts";
 import { reapOrphans } from "./orphans.ts";
+import type { Power } from "./power.ts";
 import { rememberTime } from "./prepare.ts";
 import type { Screen } from "./screen.ts";
 import { checkSpace, lookEveryMs } from "./space.ts";
 import type { Syscalls } from "./syscalls.ts";
 import { markEveryMs } from "./timekeeping.ts";
-import { startWatchdog, type Watchdog } from "./watchdog.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** Orphans are looked for this long after a child ended, and this often in any case. */
 const reapAfterMs = 500;
@@ -36,13 +37,12 @@ export function keepHouse(data: string, faults: Faults, clock: Clock): void {
   setInterval(() => rememberTime(clock), markEveryMs);
 }
 
-/** The machine's watchdog, or undefined where there is none: best effort, and said. */
-export function watchdogIfAny(syscalls: Syscalls, screen: Screen): Watchdog | undefined {
+/** Arms the machine's watchdog until its end. Best effort: a machine without one is said to have none. */
+export function armWatchdog(syscalls: Syscalls, screen: Screen, power: Power): void {
   try {
-    return startWatchdog("/dev/watchdog", syscalls);
+    power.onEnd({ watchdog: startWatchdog("/dev/watchdog", syscalls) });
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") screen.say("aios-init: no watchdog device, continuing without one");
-    else screen.fault("arm the watchdog", error);
-    return undefined;
+    if (errnoOf(error) !== "ENOENT") throw error;
+    screen.say("aios-init: no watchdog device, continuing without one");
   }
 }

@@ -20,6 +20,7 @@ import { openFaults } from "./faults.ts";
 import { agentNames, machineFolders, makeFolders } from "./folders.ts";
 import { kernelMounts, mountKernelFiles } from "./mounts.ts";
 import { linkResolvConf, type NetworkNeeds, startNetwork } from "./network.ts";
+import { listenForPowerButton, wasPressed } from "./power-button.ts";
 import { takeProvision } from "./provision.ts";
 import { mountsOf } from "./root.ts";
 import type { Screen } from "./screen.ts";
@@ -191,6 +192,39 @@ describe("the watchdog", () => {
     watchdog.disarm();
     expect(readFileSync(device, "utf8")).toBe(".V");
     expect(() => startWatchdog(inFolder("none"), syscalls as unknown as Syscalls)).toThrow(/ENOENT/);
+  });
+});
+
+describe("the power button", () => {
+  const event = (type: number, code: number, value: number) => {
+    const bytes = Buffer.alloc(24);
+    bytes.writeUInt16LE(type, 16);
+    bytes.writeUInt16LE(code, 18);
+    bytes.writeInt32LE(value, 20);
+    return bytes;
+  };
+
+  it("is heard when it goes down, and nothing else is", () => {
+    expect(wasPressed(Buffer.concat([event(0, 0, 0), event(1, 116, 1), event(1, 116, 0)]))).toBe(true);
+    expect(wasPressed(Buffer.concat([event(1, 116, 0), event(1, 30, 1), event(0, 116, 1)]))).toBe(false);
+    expect(wasPressed(event(1, 116, 1).subarray(0, 23))).toBe(false);
+  });
+
+  it("is found by its name among the machine's inputs", async () => {
+    for (const [name, label] of [
+      ["event0", "AT Keyboard"],
+      ["event1", "Power Button"],
+      ["mice", "Power Button"],
+    ] as const) {
+      mkdirSync(inFolder(`sys/class/input/${name}/device`), { recursive: true });
+      writeFileSync(inFolder(`sys/class/input/${name}/device/name`), label);
+    }
+    mkdirSync(inFolder("dev/input"), { recursive: true });
+    writeFileSync(inFolder("dev/input/event1"), event(1, 116, 1));
+    const pressed = new Promise<void>((resolve) => {
+      listenForPowerButton({ sys: inFolder("sys"), dev: inFolder("dev") }, resolve);
+    });
+    await pressed;
   });
 });
 

@@ -3,7 +3,7 @@ import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
 import { type Group, openGroups } from "./cgroups.ts";
 import { type Children, openChildren } from "./children.ts";
-import { keepHouse, keepReaping, watchdogIfAny } from "./chores.ts";
+import { armWatchdog, keepHouse, keepReaping } from "./chores.ts";
 import { parseCmdline } from "./cmdline.ts";
 import { commandRunner } from "./commands.ts";
 import { narrate } from "./console-story.ts";
@@ -12,6 +12,7 @@ import { readText } from "./kernel-files.ts";
 import { type Logs, openLogs } from "./logs.ts";
 import { mountKernelFiles } from "./mounts.ts";
 import { listenForPower, type Power } from "./power.ts";
+import { listenForPowerButton } from "./power-button.ts";
 import { type Ground, prepare, type Tools } from "./prepare.ts";
 import type { Screen } from "./screen.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -87,12 +88,20 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds {
   parts.done("first units started");
   power.onEnd({ supervisor, closeGroups: all.close });
 
-  logs.keepIn(layout.log);
-  keepHouse(ground.root.data, faults, clock);
+  const tryTo = (act: string, run: () => void) => {
+    try {
+      run();
+    } catch (error) {
+      screen.fault(act, error);
+    }
+  };
+  tryTo("keep logs", () => logs.keepIn(layout.log));
+  tryTo("watch the data volume's space", () => keepHouse(ground.root.data, faults, clock));
   bringUpNetwork(ground, parts).catch((error: unknown) => screen.fault("start the network", error));
   if (cmdline.lane === "machine") {
-    const watchdog = watchdogIfAny(syscalls, screen);
-    if (watchdog !== undefined) power.onEnd({ watchdog });
+    tryTo("arm the watchdog", () => armWatchdog(syscalls, screen, power));
+    const pressed = () => power.end("power-off", "the power button was pressed");
+    tryTo("listen for the power button", () => listenForPowerButton({ sys: "/sys", dev: "/dev" }, pressed));
   }
   const hardwareJson = Buffer.from(readText(layout.run, "hardware.json"));
   const end = (act: "power-off" | "restart", reason: string) => power.end(act, reason);
