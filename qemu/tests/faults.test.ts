@@ -5,9 +5,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { consoleLines } from "#manifest";
 import { type Boot, InitService, type Unit, UnitState } from "#proto/aios/init";
+import { OrchestratorService } from "#proto/aios/orchestrator";
 import { executeTool, followGoal, submitGoal } from "../goal.ts";
 import type { Machine } from "../machine.ts";
-import { bootTimeoutMs, type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
+import { allAgents, bootTimeoutMs, type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
 
 /** Long enough for a loop to show. */
 const watchMs = 5_000;
@@ -84,8 +85,7 @@ describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
       'dd if=/dev/zero of="$1/state/filler" bs=1M 2>/dev/null || true; dd if=/dev/zero of="$1/state/filler2" bs=1 2>/dev/null || true',
     );
     const full = await settled(fleet, spec, /data volume: full/);
-    const core = () => state(full).then(({ boot }) => boot.phases.find(({ name }) => name === "core")?.state);
-    await expect.poll(core, { timeout: 30_000 }).toBe("degraded");
+    await expectReadsButRefuses(full);
     expect((await state(full)).boot.faults.join("\n")).toMatch(/data volume: full.*remove what is not needed/);
     await expectCalm(full);
     await full.powerOff();
@@ -174,6 +174,16 @@ async function expectDoes(machine: Machine): Promise<void> {
   const id = await submitGoal(machine, "report disk usage to /var/lib/aios/reports/disk.txt");
   const { goal } = await followGoal(machine, id, 60_000);
   expect(goal).toMatchObject({ status: "completed" });
+}
+
+/** Its daemons answer, and what could not be made durable is refused. */
+async function expectReadsButRefuses(machine: Machine): Promise<void> {
+  const orchestrator = machine.client(OrchestratorService);
+  const agents = async () => (await orchestrator.listAgents({})).agents.length;
+  await expect.poll(agents, { timeout: 30_000 }).toBe(allAgents.length);
+  orchestrator.close();
+  const refused = submitGoal(machine, "report disk usage to /var/lib/aios/reports/disk.txt");
+  await expect(refused).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
 }
 
 /** No panic, no loop: the machine lives, printed its first line once, and starts nothing again and again. */
