@@ -147,9 +147,30 @@ describe("the phases after the first", () => {
     };
     run();
     await ready("runtime", "memory", "tools", "orchestrator");
-    await clock.advance(waits.againMs * 5);
+    await clock.advance(waits.afterErrorMs * 3);
     expect(asked).toBe(3);
     expect(outcome.get("recovery")).toMatch(/^the ledger is not what was written: entry 7: hash differs; see all with/);
+  });
+});
+
+describe("a ledger that cannot be verified", () => {
+  it("is given up after a few errors, and taken when it can be after all", async () => {
+    let refused = true;
+    needs.ledgerProblems = async () => {
+      if (refused) throw new Error("database or disk is full");
+      return [];
+    };
+    run();
+    await ready("runtime", "memory", "tools", "orchestrator");
+    await clock.advance(waits.afterErrorMs * (waits.refusalsMax - 2));
+    expect(outcome.has("recovery")).toBe(false);
+    await clock.advance(waits.afterErrorMs * 2);
+    expect(outcome.get("recovery")).toBe(
+      'the ledger is not verified: database or disk is full; see "aiosctl logs tools"',
+    );
+    refused = false;
+    await clock.advance(waits.afterErrorMs);
+    expect(outcome.get("recovery")).toBe("ready");
   });
 });
 

@@ -26,6 +26,9 @@ export const waits = {
   agentsMs: 60_000,
   /** Between two questions. Each is work for a machine that is busy starting. */
   againMs: 200,
+  /** Between two questions when the first was answered by an error; so many errors in a row, and the boot goes on. */
+  afterErrorMs: 1_000,
+  refusalsMax: 5,
   runtimeAgainMs: 1_000,
 } as const;
 
@@ -125,12 +128,13 @@ async function recovered(needs: BootNeeds, giveUp: (detail: string) => void): Pr
     await supervisor.until("tools", ({ state }) => state === "ready");
     const late = new AbortController();
     let reason = "no answer yet";
-    clock.sleep(waits.phaseMs, late.signal).then(
-      () => giveUp(`the ledger is not verified: ${reason}; see "aiosctl logs tools"`),
-      () => {},
-    );
+    const unverified = () => giveUp(`the ledger is not verified: ${reason}; see "aiosctl logs tools"`);
+    clock.sleep(waits.phaseMs, late.signal).then(unverified, () => {});
+    let failures = 0;
     const problems = await retried(clock, ledgerProblems, (error) => {
       reason = messageOf(error);
+      failures += 1;
+      if (failures === waits.refusalsMax) unverified();
     });
     late.abort();
     if (problems.length > 0) throw new Error(tampered(problems));
@@ -153,9 +157,10 @@ async function retried<T>(
     try {
       const answer = await ask();
       if (answer !== false) return answer;
+      await clock.sleep(waits.againMs);
     } catch (error) {
       failed(error);
+      await clock.sleep(waits.afterErrorMs);
     }
-    await clock.sleep(waits.againMs);
   }
 }

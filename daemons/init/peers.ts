@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
+import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -8,7 +9,6 @@ import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
 import type { BootNeeds } from "./boot.ts";
 import { namesIn } from "./kernel-files.ts";
-import { connectLight } from "./rpc-client.ts";
 
 type Questions = Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems">;
 
@@ -18,9 +18,9 @@ const working = ["idle", "active", "busy"];
 
 /** What the boot asks the daemons, over their sockets in `run`. */
 export function askPeers(run: string, etc: string): Questions & { close(): void } {
-  const runtime = connectLight(AIRuntimeService, `${run}/runtime.sock`);
-  const orchestrator = connectLight(OrchestratorService, `${run}/orchestrator.sock`);
-  const tools = connectLight(ToolRegistryService, `${run}/tools.sock`);
+  const runtime = connect(AIRuntimeService, `unix:${run}/runtime.sock`);
+  const orchestrator = connect(OrchestratorService, `unix:${run}/orchestrator.sock`);
+  const tools = connect(ToolRegistryService, `unix:${run}/tools.sock`);
   let expected: readonly string[] | undefined;
   return {
     async runtimeProblem() {

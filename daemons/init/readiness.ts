@@ -1,9 +1,9 @@
 import { existsSync, watch } from "node:fs";
 import { dirname } from "node:path";
+import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
-import { connectLight } from "./rpc-client.ts";
 
 export const probing = {
   /** Before connecting again to a socket where nobody answered. */
@@ -85,7 +85,7 @@ async function appears(path: string, signal: AbortSignal): Promise<void> {
 }
 
 async function followConnection(socket: string, notice: (ready: boolean) => void, signal: AbortSignal): Promise<void> {
-  const health = connectLight(HealthService, socket);
+  const health = connect(HealthService, `unix:${socket}`);
   try {
     for await (const { status } of health.watch({ service: "" }, { signal })) notice(status === Status.SERVING);
   } catch {
@@ -110,7 +110,7 @@ async function silence(
   if (await Promise.race([late, firstAnswer.then(() => false)])) {
     throw new Error(`did not answer its health check within ${firstAnswerMs / 1000} s`);
   }
-  const health = connectLight(HealthService, socket);
+  const health = connect(HealthService, `unix:${socket}`);
   try {
     for (let silences = 0; !signal.aborted && silences < probing.silencesMax; ) {
       await clock.sleep(probing.everyMs, signal).catch(() => {});

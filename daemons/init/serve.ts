@@ -1,11 +1,10 @@
 import { readFileSync } from "node:fs";
 import { health } from "#lib/health";
-import { uuidv7 } from "#lib/ids";
 import { openLog } from "#lib/log";
 import { type Descriptors, reflection } from "#lib/reflection";
-import { coreIdentity } from "#lib/service";
+import { createServer, listen } from "#lib/server";
+import { coreIdentity, identify } from "#lib/service";
 import { layout } from "#manifest";
-import { createLightServer } from "./rpc-server.ts";
 import { initService, type Machine } from "./service.ts";
 
 const serviceName = "aios.init.Init";
@@ -17,8 +16,8 @@ export async function serveMachine(machine: Machine): Promise<() => void> {
   const descriptors = () => JSON.parse(readFileSync(`${layout.lib}/descriptors.json`, "utf8")) as Descriptors;
   const served = [serviceName, "grpc.health.v1.Health"];
   const services = [initService(machine), state.service, reflection(served, descriptors)];
-  const server = createLightServer(services, coreIdentity, log, () => uuidv7(machine.clock.now()));
-  await server.listen(`${layout.run}/init.sock`, 0o660);
+  const server = createServer(services, (call) => identify(coreIdentity, call.metadata), log);
+  await listen(server, { path: `${layout.run}/init.sock`, identity: coreIdentity, mode: 0o660 });
   state.set(true);
-  return server.close;
+  return () => server.forceShutdown();
 }
