@@ -71,7 +71,13 @@ export const daemons: readonly DaemonSpec[] = [
     folders: ["memory", "vectors"],
     limits: { memoryMiB: 2048, pids: 128 },
   }),
-  daemon({ name: "tools", user: "root", servesAgents: true, folders: ["ledger"], limits: { memoryMiB: 2048, pids: 1024 } }),
+  daemon({
+    name: "tools",
+    user: "root",
+    servesAgents: true,
+    folders: ["ledger"],
+    limits: { memoryMiB: 2048, pids: 1024 },
+  }),
   daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"] }),
   daemon({
     name: "orchestrator",
