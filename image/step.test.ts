@@ -2,10 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { ManualClock } from "#lib/clock";
 import { keySteps, type Step, StepCache } from "./step.ts";
 
 let repository: string;
 let cache: StepCache;
+let clock: ManualClock;
 const noNeed = () => {
   throw new Error("nothing is needed");
 };
@@ -14,7 +16,8 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), "aios-step-"));
   mkdirSync(join(repository, "source"));
   writeFileSync(join(repository, "source/a.ts"), "a");
-  cache = new StepCache(join(repository, "cache"));
+  clock = new ManualClock();
+  cache = new StepCache(join(repository, "cache"), clock);
 });
 afterEach(() => rmSync(repository, { recursive: true }));
 
@@ -84,23 +87,36 @@ test("a step that fails leaves its log and nothing else, and the error shows the
   expect(existsSync(join(cache.logs, "base.log"))).toBe(true);
 });
 
+const minute = 60_000;
+
+/** Builds an output of step `name`, and moves the time on by a minute. Gives back its folder's name. */
+async function buildOne(name: string, level: number): Promise<string> {
+  const [keyed] = keySteps([{ ...base, name, params: { level } }], repository);
+  if (keyed === undefined) throw new Error("no step");
+  await cache.build(keyed, repository, noNeed);
+  cache.touch(keyed);
+  await clock.advance(minute);
+  return `${name}-${keyed.key}`;
+}
+
 test("of old outputs the two used last are kept, and those of a step with a longer name are not touched", async () => {
-  const keys: string[] = [];
-  for (const [name, level] of [
-    ["base", 1],
-    ["base", 2],
-    ["base-qemu", 1],
-    ["base", 3],
-  ] as const) {
-    const [keyed] = keySteps([{ ...base, name, params: { level } }], repository);
-    if (keyed === undefined) throw new Error("no step");
-    await cache.build(keyed, repository, noNeed);
-    cache.touch(keyed);
-    keys.push(`${name}-${keyed.key}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const kept = [await buildOne("base", 1), await buildOne("base-qemu", 1)];
+  const old = await buildOne("base", 2);
+  await buildOne("base", 1);
+  kept.push(await buildOne("base", 3));
+  await clock.advance(31 * minute);
+  expect(readdirSync(cache.folder)).toContain(old);
   cache.prune("base");
-  expect(readdirSync(cache.folder).sort()).toEqual(keys.slice(1).sort());
+  expect(readdirSync(cache.folder).sort()).toEqual(kept.sort());
+});
+
+test("an output that a machine may be running from is kept, up to eight", async () => {
+  for (let level = 1; level <= 5; level++) await buildOne("base", level);
+  cache.prune("base");
+  expect(readdirSync(cache.folder)).toHaveLength(5);
+  for (let level = 6; level <= 12; level++) await buildOne("base", level);
+  cache.prune("base");
+  expect(readdirSync(cache.folder)).toHaveLength(8);
 });
 
 test("what an interrupted build left is swept away, outputs stay", async () => {

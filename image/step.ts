@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { type Clock, systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { openStepLog, type StepLog } from "./log.ts";
 
@@ -56,6 +57,12 @@ const recordName = "step.json";
 /** Outputs of earlier inputs that are kept per step, so that going back to a branch is free. */
 const keptOutputs = 2;
 
+/** An output used this recently is kept beyond that: a machine may be running from it (the native lane runs the folder itself). */
+const inUseMs = 30 * 60_000;
+
+/** No more than this are kept whatever their age: a root with its image is half a gigabyte. */
+const keptOutputsMax = 8;
+
 /** Hashes each step's inputs, in plan order: a step's needs come before it. Throws when a declared file is missing. */
 export function keySteps(plan: readonly Step[], repository: string): KeyedStep[] {
   const keys = new Map<string, string>();
@@ -94,10 +101,12 @@ function hashTree(repository: string, path: string): Record<string, string> {
 export class StepCache {
   readonly folder: string;
   readonly logs: string;
+  private readonly clock: Clock;
 
-  constructor(cache: string) {
+  constructor(cache: string, clock: Clock = systemClock) {
     this.folder = join(cache, "steps");
     this.logs = join(cache, "logs");
+    this.clock = clock;
   }
 
   output({ step, key }: Pick<KeyedStep, "step" | "key">): string {
@@ -147,8 +156,8 @@ export class StepCache {
 
   /** Marks an output as used now: the least recently used ones are pruned first. */
   touch(keyed: KeyedStep): void {
-    const now = new Date();
-    utimesSync(join(this.output(keyed), recordName), now, now);
+    const seconds = this.clock.now() / 1000;
+    utimesSync(join(this.output(keyed), recordName), seconds, seconds);
   }
 
   /** Removes what interrupted builds left. Only for who holds the cache's lock. */
@@ -159,20 +168,26 @@ export class StepCache {
 
   /** Removes a step's outputs but for the latest used ones. */
   prune(name: string): void {
-    for (const folder of this.outputsOf(name).slice(keptOutputs)) removeTree(folder);
+    const old = this.outputsOf(name).slice(keptOutputs);
+    const idle = (folder: string) => this.clock.now() - usedMs(folder) > inUseMs;
+    old.filter((folder, index) => index >= keptOutputsMax - keptOutputs || idle(folder)).forEach(removeTree);
   }
 
   /** Output folders of a step, latest used first. */
   private outputsOf(name: string): string[] {
     if (!existsSync(this.folder)) return [];
     const own = new RegExp(`^${name}-[0-9a-f]{24}$`);
-    const usedMs = (folder: string) => statSync(join(folder, recordName), { throwIfNoEntry: false })?.mtimeMs ?? 0;
     return readdirSync(this.folder)
       .filter((entry) => own.test(entry))
       .map((entry) => join(this.folder, entry))
       .filter((folder) => usedMs(folder) > 0)
       .sort((a, b) => usedMs(b) - usedMs(a));
   }
+}
+
+/** When an output was used last; 0 when it is none. */
+function usedMs(folder: string): number {
+  return statSync(join(folder, recordName), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
 function readRecord(folder: string): StepRecord {
