@@ -1,3 +1,5 @@
+import { backoffMs } from "#lib/backoff";
+
 /** How long a unit that ended waits before it is started again. */
 export const backoff = {
   firstMs: 200,
@@ -8,9 +10,8 @@ export const backoff = {
   steadyAfterMs: 60_000,
 } as const;
 
-/** Delay before the start that follows `failures` failures in a row: doubling, ±20 % so that units do not start in step. */
+/** Delay before the start that follows `failures` failures in a row. */
 export function delayAfter(failures: number, random: number): number {
-  const doubled = backoff.firstMs * 2 ** (failures - 1);
-  const delay = failures >= backoff.crashLoopAfter ? backoff.longestMs : Math.min(doubled, backoff.longestMs);
-  return Math.round(delay * (0.8 + 0.4 * random));
+  const attempt = failures >= backoff.crashLoopAfter ? Number.POSITIVE_INFINITY : failures;
+  return backoffMs(attempt, backoff.firstMs, backoff.longestMs, () => random);
 }

@@ -79,7 +79,7 @@ describe("a unit", () => {
       unit = apply(next, delayOver);
     }
     expect(delays).toEqual([200, 400, 800, 1600, 30_000, 30_000]);
-    expect([delayAfter(1, 0), delayAfter(1, 1)]).toEqual([160, 240]);
+    expect([delayAfter(1, 0), delayAfter(1, 1)]).toEqual([150, 250]);
   });
 
   it("forgets failures after a minute of readiness", () => {

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
+import { backoffMs } from "#lib/backoff";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
-import { backoffMs } from "./backoff.ts";
 
 /** What an agent's process is doing, as far as its parent can tell. */
 export type ProcessState = "starting" | "backoff" | "crash_loop" | "stopped";

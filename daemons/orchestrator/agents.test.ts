@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { backoffMs } from "#lib/backoff";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
@@ -8,7 +9,6 @@ import { parseAgent } from "./agent-config.ts";
 import { agentSpawner, type ProcessState, type SpawnAgent, superviseAgents } from "./agent-processes.ts";
 import { type Agents, openAgents, type Place } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
-import { backoffMs } from "./backoff.ts";
 import { type Candidate, chooseAgent } from "./router.ts";
 
 const folder = mkdtempSync("/tmp/aios-agents-");

@@ -1,7 +1,7 @@
+import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
 import type { Ending } from "./assignments.ts";
-import { backoffMs } from "./backoff.ts";
 import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
 import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
