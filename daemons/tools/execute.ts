@@ -82,8 +82,8 @@ async function act(parts: Parts, call: Admitted, executionId: string, signal: Ab
   try {
     const output = await withDeadline(clock, tool.timeoutMs, signal, (stop) =>
       locks.run(call.locks, async () => {
-        const { caller, input, resources } = call;
-        const given = { executionId, caller, input, resources, signal: stop } as unknown as AnyCall;
+        const { caller, input, resources, permits } = call;
+        const given = { executionId, caller, input, resources, permits, signal: stop } as unknown as AnyCall;
         stop.throwIfAborted();
         await prepareUndo(parts.undos, call, given);
         stop.throwIfAborted();

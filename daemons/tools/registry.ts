@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { parseCapability } from "./capability.ts";
-import type { Tool } from "./tool.ts";
+import type { ResourceKind, Tool } from "./tool.ts";
 
 /** The tools there are, by name. What agents can be granted derives from them. */
 export interface Registry {
@@ -43,11 +43,25 @@ function checkTemplates({ name, input, capabilities }: Tool): void {
   }
 }
 
-/** The capabilities that exist: `namespace:action`, and whether it is granted for a resource. */
-export function capabilityTable(tools: readonly Tool[]): ReadonlyMap<string, { readonly hasResource: boolean }> {
+/** The capabilities that exist, by `namespace:action`. */
+export type CapabilityTable = ReadonlyMap<
+  string,
+  {
+    readonly hasResource: boolean;
+    /** What its resource is, where the pipeline resolves it. */
+    readonly kind: ResourceKind | undefined;
+  }
+>;
+
+export function capabilityTable(tools: readonly Tool[]): CapabilityTable {
   return new Map(
-    tools
-      .flatMap(({ capabilities }) => capabilities.map(parseCapability))
-      .map(({ namespace, action, resource }) => [`${namespace}:${action}`, { hasResource: resource !== undefined }]),
+    tools.flatMap(({ capabilities, alsoNeeds = [], resources }) =>
+      [...capabilities, ...alsoNeeds].map((template) => {
+        const { namespace, action, resource } = parseCapability(template);
+        const field = /^\{([a-z_]+)\}$/.exec(resource ?? "")?.[1];
+        const kind = field === undefined ? undefined : resources[field];
+        return [`${namespace}:${action}`, { hasResource: resource !== undefined, kind }] as const;
+      }),
+    ),
   );
 }
