@@ -5,8 +5,8 @@ import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
-import type { Units } from "./catalogue/service.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
 
@@ -35,11 +35,15 @@ export type Answer = Omit<ExecuteResponse, "outputJson"> & {
   readonly output: any;
 };
 
-/** An init that cannot be reached. */
-const noInit: Units = {
-  listUnits: () => Promise.reject(new Error("init was not expected to be called")),
-  getUnit: () => Promise.reject(new Error("init was not expected to be called")),
-};
+type Init = Client<typeof InitService>;
+
+/** An init that answers what a test expects to be asked, and nothing else. */
+const initOf = (expected: Partial<Init>): Init =>
+  new Proxy(expected, {
+    get: (calls, name) =>
+      Reflect.get(calls, name) ??
+      (() => Promise.reject(new Error(`init was not expected to be asked ${String(name)}`))),
+  }) as Init;
 
 const agents = ["system", "task"];
 
@@ -48,10 +52,10 @@ const temporary = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 export async function startMachine({
   clock = systemClock,
-  init = noInit,
+  init = {},
 }: {
   clock?: Clock;
-  init?: Units;
+  init?: Partial<Init>;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
@@ -59,7 +63,7 @@ export async function startMachine({
     mkdirSync(path, { recursive: true });
   }
   const start = async () => {
-    const tools = await openTools({ paths, init, clock, log: silentLog });
+    const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog });
     const service = toolsService(tools);
     const servers = await Promise.all([
       serve(service, `${paths.run}/tools.sock`, coreIdentity),
