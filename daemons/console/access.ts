@@ -71,7 +71,7 @@ export const table: Readonly<Record<string, Row>> = {
   "aios.init.Init": {
     daemon: "init",
     reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],
-    operator: ["StartUnit", "StopUnit", "RestartUnit"],
+    operator: ["StartUnit", "StopUnit", "RestartUnit", "EnableUnit", "DisableUnit"],
     admin: ["Shutdown", "Reboot"],
   },
   "aios.agent.Agent": { daemon: "agents", nobody: ["ExecuteTask", "CancelTask", "GetStatus", "Shutdown"] },
