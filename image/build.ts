@@ -19,7 +19,8 @@ const help = `Builds the image of a machine: kernel, root file system, disk. Ste
   --disk-size MIB        size of disk.img (default ${defaultDiskSizeMiB}; sparse)
   --relock               take the mirror's packages of today and write them into the locks
   --allow-drift          build with today's packages where the mirror no longer has the locked ones
-  --verify-reproducible  build root and disk twice and compare the bytes
+  --verify-reproducible  build root and disk twice, without the cache, and compare the bytes
+  --reuse STEP           with --verify-reproducible: take this step from the cache (packages: spares the downloads)
   --help
 
 Settings: AIOS_CACHE_DIR (default ~/.cache/aios), AIOS_MIRROR (default: the host's apt sources).
@@ -41,6 +42,7 @@ const { values } = parseArgs({
     relock: { type: "boolean", default: false },
     "allow-drift": { type: "boolean", default: false },
     "verify-reproducible": { type: "boolean", default: false },
+    reuse: { type: "string", multiple: true, default: [] },
     help: { type: "boolean", default: false },
   },
 });
@@ -62,7 +64,7 @@ async function main(): Promise<void> {
   const settings = imageSettings(process.env);
   if (values.plan) return printPlan(await explainImage(request, settings), values.json);
   if (values.relock) return relock(request, settings, printEvent);
-  if (values["verify-reproducible"]) return verifyReproducible(request, settings, printEvent);
+  if (values["verify-reproducible"]) return verifyReproducible(request, settings, printEvent, values.reuse);
   const { report } = await buildImage(request, settings, printEvent);
   printReport(report, values.json);
 }
@@ -79,7 +81,9 @@ function underSudo(): never {
     ...keep,
     ...process.argv,
   ];
-  process.exit(spawnSync("sudo", ["env", ...argv], { stdio: "inherit" }).status ?? 1);
+  const { status, error } = spawnSync("sudo", ["env", ...argv], { stdio: "inherit" });
+  if (error !== undefined) console.error(`build an image: only root may, and sudo does not start (${error.message})`);
+  process.exit(status ?? 1);
 }
 
 if (values.help) console.log(help);

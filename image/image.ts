@@ -132,15 +132,16 @@ export async function buildImage(
   const release = await holdLock(lock, () => log({ kind: "waiting", lock }));
   try {
     const prepared = await prepare(request, settings);
-    const times = await runSteps(prepared, request, log);
-    return finish(prepared, request, times);
+    const ran = await runSteps(prepared, request, log);
+    return finish(prepared, request, ran);
   } finally {
     release();
   }
 }
 
+/** Gives back the names of the steps that ran. */
 async function runSteps({ plan, cache }: Prepared, request: ImageRequest, log: (event: BuildEvent) => void) {
-  const times: Record<string, number> = {};
+  const ran = new Set<string>();
   const need = (name: string) => {
     const found = plan.find(({ step }) => step.name === name);
     if (found === undefined) throw new Error(`step ${name} is not in the plan`);
@@ -152,18 +153,17 @@ async function runSteps({ plan, cache }: Prepared, request: ImageRequest, log: (
     if (reason === undefined) log({ kind: "cached", step: name });
     else {
       log({ kind: "started", step: name, why: reason });
-      const started = performance.now();
       await cache.build(keyed, repository, need);
-      times[name] = Math.round(performance.now() - started);
-      log({ kind: "built", step: name, ms: times[name] });
+      ran.add(name);
+      log({ kind: "built", step: name, ms: cache.durationMs(keyed) });
     }
     cache.touch(keyed);
     cache.prune(name);
   }
-  return times;
+  return ran;
 }
 
-function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, times: Record<string, number>): Image {
+function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, ran: ReadonlySet<string>): Image {
   const { profile } = request;
   const find = (step: string, file: string): string | undefined => {
     const found = plan.find((keyed) => keyed.step.name === step);
@@ -182,9 +182,12 @@ function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, times:
     disk: find(`disk-${profile}`, "disk.img"),
     buildRoot: output("buildroot", "tree"),
   };
+  const steps = Object.fromEntries(
+    plan.map((keyed) => [keyed.step.name, { ms: cache.durationMs(keyed), cached: !ran.has(keyed.step.name) }]),
+  );
   const out = join(repository, "out");
   linkOutputs(out, image);
-  const report = writeReport(out, { ...image, commit: inputs.commit, version: inputs.version, times, find });
+  const report = writeReport(out, { ...image, commit: inputs.commit, version: inputs.version, steps, find });
   const keys = Object.fromEntries(plan.map(({ step, key }) => [step.name, key]));
   return { ...image, report, keys, output };
 }

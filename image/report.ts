@@ -24,6 +24,11 @@ export interface Artefact {
   readonly sha256: string;
 }
 
+export interface StepTime {
+  readonly ms: number;
+  readonly cached: boolean;
+}
+
 /** `out/build.json`. */
 export interface BuildReport {
   readonly profile: Profile;
@@ -37,8 +42,8 @@ export interface BuildReport {
   readonly kernelSource: string;
   /** How the packages differ from the locks; empty unless built with --allow-drift. */
   readonly drift: readonly string[];
-  /** Milliseconds per step that ran; cached steps are not in it. */
-  readonly stepMs: Readonly<Record<string, number>>;
+  /** Per step: how long it took when it was built, and whether this build took it from the cache. */
+  readonly steps: Readonly<Record<string, StepTime>>;
 }
 
 interface Outputs {
@@ -69,13 +74,13 @@ export function linkOutputs(out: string, image: Outputs): void {
 interface ReportInputs extends Outputs {
   readonly version: string;
   readonly commit: string;
-  readonly times: Readonly<Record<string, number>>;
+  readonly steps: Readonly<Record<string, StepTime>>;
   /** Path of a file in a step's output; undefined when the step is not part of this build. */
   find(step: string, file: string): string | undefined;
 }
 
 export function writeReport(out: string, inputs: ReportInputs): BuildReport {
-  const { profile, version, commit, times, find } = inputs;
+  const { profile, version, commit, steps, find } = inputs;
   const json = <T>(step: string, file: string, otherwise: T): T => {
     const path = find(step, file);
     return path === undefined ? otherwise : (JSON.parse(readFileSync(path, "utf8")) as T);
@@ -94,7 +99,7 @@ export function writeReport(out: string, inputs: ReportInputs): BuildReport {
     packages: lock("packages", "packages.lock"),
     kernelSource: lock("kernel-source", "source.lock")[0] ?? "",
     drift: [...json<string[]>("packages", "drift.json", []), ...json<string[]>("kernel-source", "drift.json", [])],
-    stepMs: times,
+    steps,
   };
   writeFileSync(join(out, "build.json"), `${JSON.stringify(report, null, 1)}\n`);
   return report;

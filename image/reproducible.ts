@@ -1,19 +1,21 @@
 import { type BuildEvent, buildImage, type ImageRequest, type ImageSettings } from "./image.ts";
 import type { Artefact } from "./report.ts";
 
-/** Everything that is made here; the build root, the kernel's source and Debian's packages are taken as they are. */
+/** Everything but the compilers' work: the build root and the kernel are taken as they are. */
 const rebuilt = (profile: string): string[] => [
-  ...["modules", "bundles", "model", "grub"],
+  ...["packages", "modules", "bundles", "model", "grub"],
   ...["root", "erofs", "disk"].map((name) => `${name}-${profile}`),
 ];
 
-/** Builds root and disk twice without the cache and compares. Throws naming what differs. */
+/** Builds root and disk twice without the cache, but for the steps in `reuse`, and compares. Throws naming what differs. */
 export async function verifyReproducible(
   request: ImageRequest,
   settings: ImageSettings,
   log: (event: BuildEvent) => void,
+  reuse: readonly string[] = [],
 ): Promise<void> {
-  const twice = { ...request, targets: ["erofs", "disk"], force: rebuilt(request.profile) } as const;
+  const force = rebuilt(request.profile).filter((step) => !reuse.includes(step));
+  const twice = { ...request, targets: ["erofs", "disk"], force } as const;
   const first = await buildImage(twice, settings, log);
   const second = await buildImage(twice, settings, log);
   const edited = changedKeys(first.keys, second.keys);

@@ -108,9 +108,9 @@ export class StepCache {
     return existsSync(join(this.output(keyed), recordName));
   }
 
-  /** How long the step took when it was built; undefined when it is not in the cache. */
-  durationMs(keyed: KeyedStep): number | undefined {
-    return this.has(keyed) ? readRecord(this.output(keyed)).durationMs : undefined;
+  /** How long the step took when it was built. Its output must be in the cache. */
+  durationMs(keyed: KeyedStep): number {
+    return readRecord(this.output(keyed)).durationMs;
   }
 
   /** Why a step has to run, in words: which inputs differ from its latest output. Undefined when it does not. */

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Type } from "typebox";
+import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { errnoOf } from "#lib/errors";
 

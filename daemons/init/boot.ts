@@ -2,7 +2,6 @@ import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Phase } from "./phases.ts";
 import type { Supervisor } from "./supervisor.ts";
-import type { UnitStatus } from "./units.ts";
 
 /** What the phases ask of the machine once the units run. */
 export interface BootNeeds {
@@ -25,7 +24,9 @@ export const waits = {
   phaseMs: 180_000,
   /** From the orchestrator's readiness. */
   agentsMs: 60_000,
-  againMs: 100,
+  /** Between two questions. Each is work for a machine that is busy starting. */
+  againMs: 200,
+  runtimeAgainMs: 1_000,
 } as const;
 
 /** The phases after the first, which makes the ground they stand on; `ground` is what it gives. */
@@ -51,86 +52,95 @@ export function bootPhases(ground: Promise<BootNeeds>): readonly Phase[] {
   ];
 }
 
-/** Every unit ready at least once. Given up when one has failed too often, or when it takes too long. */
-async function unitsReady(
+/** Every unit ready at least once. */
+async function unitsReady(needs: BootNeeds, names: readonly string[], giveUp: (detail: string) => void): Promise<void> {
+  const done = giveUpLate(needs, names, giveUp);
+  await Promise.all(names.map((name) => needs.supervisor.until(name, ({ state }) => state === "ready")));
+  done();
+}
+
+/** Gives up when one of the units has failed too often, or is not ready when the phase's time is over. Gives back its end. */
+function giveUpLate(
   { supervisor, clock }: BootNeeds,
   names: readonly string[],
   giveUp: (detail: string) => void,
-): Promise<void> {
-  const why = (name: string, { reason }: UnitStatus) => giveUp(`${name}: ${reason}; see "aiosctl logs ${name}"`);
-  const failing = supervisor.onChange((name, unit) => {
-    if (names.includes(name) && unit.failures >= waits.triesMax && unit.state !== "ready") why(name, unit);
+): () => void {
+  const why = (name: string) => giveUp(`${name}: ${supervisor.status(name).reason}; see "aiosctl logs ${name}"`);
+  const isReady = (name: string) => supervisor.status(name).state === "ready";
+  const ends = supervisor.onChange((name, { failures }) => {
+    if (names.includes(name) && failures >= waits.triesMax && !isReady(name)) why(name);
   });
-  const done = new AbortController();
-  clock.sleep(waits.phaseMs, done.signal).then(
-    () => {
-      const late = names.find((name) => supervisor.status(name).state !== "ready");
-      if (late !== undefined) why(late, supervisor.status(late));
-    },
+  const late = new AbortController();
+  clock.sleep(waits.phaseMs, late.signal).then(
+    () =>
+      names
+        .filter((name) => !isReady(name))
+        .slice(0, 1)
+        .forEach(why),
     () => {},
   );
-  await Promise.all(names.map((name) => supervisor.until(name, ({ state }) => state === "ready")));
-  done.abort();
-  failing();
+  return () => {
+    ends();
+    late.abort();
+  };
 }
 
-/** The runtime stays up without its model, to say why: that is asked, not waited for. */
-async function watchRuntime(
-  { supervisor, runtimeProblem, clock, unitsOf }: BootNeeds,
-  giveUp: (detail: string) => void,
-) {
-  const ready = () => unitsOf.runtime.every((name) => supervisor.status(name).state === "ready");
-  while (!ready()) {
-    const problem = await runtimeProblem().catch(() => undefined);
+/** A unit and everything it needs, the deepest first. */
+function chain(supervisor: Supervisor, name: string): string[] {
+  return [...supervisor.needs(name).flatMap((need) => chain(supervisor, need)), name];
+}
+
+/** The runtime stays up without its model, to say why: that is asked while it answers and is not ready. */
+async function watchRuntime(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+  const { supervisor, runtimeProblem, clock } = needs;
+  const isReady = () => needs.unitsOf.runtime.every((name) => supervisor.status(name).state === "ready");
+  const answers = () => needs.unitsOf.runtime.some((name) => supervisor.status(name).answers);
+  while (!isReady()) {
+    const problem = answers() ? await runtimeProblem().catch(() => undefined) : undefined;
     if (problem !== undefined) return giveUp(problem);
-    await clock.sleep(waits.againMs * 5);
+    await clock.sleep(waits.runtimeAgainMs);
   }
 }
 
-async function agentsRegistered(
-  { supervisor, missingAgents, clock }: BootNeeds,
-  giveUp: (detail: string) => void,
-): Promise<void> {
-  const giveUpAfter = async (ms: number, what: () => string) => {
-    await clock.sleep(ms, done.signal);
-    giveUp(`${what()}; see "aiosctl logs orchestrator"`);
-  };
-  const done = new AbortController();
+async function agentsRegistered(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+  const { supervisor, missingAgents, clock } = needs;
+  await unitsReady(needs, chain(supervisor, "orchestrator"), giveUp);
   let missing: readonly string[] = [];
-  giveUpAfter(waits.phaseMs, () => "the orchestrator is not ready").catch(() => {});
-  await supervisor.until("orchestrator", ({ state }) => state === "ready");
-  giveUpAfter(waits.agentsMs, () => `not registered: ${missing.join(", ")}`).catch(() => {});
+  const late = new AbortController();
+  clock.sleep(waits.agentsMs, late.signal).then(
+    () => giveUp(`not registered: ${missing.join(", ") || "none is known yet"}; see "aiosctl logs orchestrator"`),
+    () => {},
+  );
   await retried(clock, async () => {
     missing = await missingAgents();
     return missing.length === 0;
   });
-  done.abort();
+  late.abort();
 }
 
 /** The orchestrator is ready when unfinished goals are loaded and resumed; the ledger is asked for. */
-async function recovered(
-  { supervisor, ledgerProblems, clock }: BootNeeds,
-  giveUp: (detail: string) => void,
-): Promise<void> {
-  const done = new AbortController();
-  let unanswered = "goals are not resumed yet: the orchestrator is not ready";
-  clock.sleep(waits.phaseMs, done.signal).then(
-    () => giveUp(`${unanswered}; see "aiosctl logs orchestrator" and "aiosctl logs tools"`),
-    () => {},
-  );
+async function recovered(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+  const { supervisor, ledgerProblems, clock } = needs;
   const verified = async () => {
     await supervisor.until("tools", ({ state }) => state === "ready");
-    const problems = await retried(clock, ledgerProblems, (error) => {
-      unanswered = `the ledger is not verified: ${messageOf(error)}`;
-    });
-    if (problems.length === 0) return;
-    throw new Error(
-      `the ledger is not what was written: ${problems[0]}; ` +
-        `see all with "aiosctl tools call sec.verify_ledger", and keep a copy of /var/lib/aios/ledger`,
+    const late = new AbortController();
+    let reason = "no answer yet";
+    clock.sleep(waits.phaseMs, late.signal).then(
+      () => giveUp(`the ledger is not verified: ${reason}; see "aiosctl logs tools"`),
+      () => {},
     );
+    const problems = await retried(clock, ledgerProblems, (error) => {
+      reason = messageOf(error);
+    });
+    late.abort();
+    if (problems.length > 0) throw new Error(tampered(problems));
   };
-  await Promise.all([verified(), supervisor.until("orchestrator", ({ state }) => state === "ready")]);
-  done.abort();
+  await Promise.all([verified(), unitsReady(needs, chain(supervisor, "orchestrator"), giveUp)]);
+}
+
+function tampered(problems: readonly string[]): string {
+  const next = 'see all with "aiosctl tools call sec.verify_ledger", and keep a copy of /var/lib/aios/ledger';
+  return `the ledger is not what was written: ${problems[0]}; ${next}`;
 }
 
 /** Asks until there is an answer that is not false. */

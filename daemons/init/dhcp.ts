@@ -1,5 +1,4 @@
 import { chmodSync, writeFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import type { Children } from "./children.ts";
 import type { Nic } from "./hardware.ts";
 import { ipv4Pattern } from "./provision.ts";
@@ -18,6 +17,9 @@ printf 'aios-dhcp %s ip=%s mask=%s router=%s dns=%s\\n' "$1" "$ip" "$mask" "\${r
 
 /** A client that has ended is started again after this long. */
 const restartAfterMs = 5_000;
+
+/** The longest line heard, characters. */
+const lineLengthMax = 4_096;
 
 /** Runs a DHCP client on each interface. `notice` hears of each lease, and undefined when there is none. */
 export function runDhcp(
@@ -66,10 +68,14 @@ function runClient(
   client.once("close", () => {
     setTimeout(() => runClient(nic, scriptPath, { hostname, children }, notice), restartAfterMs).unref();
   });
-  if (client.stdout === null) return;
-  createInterface({ input: client.stdout }).on("line", (line) => {
-    const event = parseEvent(line);
-    if (event !== undefined) notice(event.lease);
+  let rest = "";
+  client.stdout?.on("data", (chunk: Buffer) => {
+    const lines = (rest + chunk.toString()).split("\n");
+    rest = (lines.pop() ?? "").slice(0, lineLengthMax);
+    for (const line of lines) {
+      const event = parseEvent(line);
+      if (event !== undefined) notice(event.lease);
+    }
   });
 }
 

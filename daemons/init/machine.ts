@@ -1,5 +1,4 @@
 import { replaceFile } from "#lib/files";
-import { uuidv7 } from "#lib/ids";
 import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
 import { type Group, openGroups } from "./cgroups.ts";
@@ -13,7 +12,6 @@ import { readText } from "./kernel-files.ts";
 import { type Logs, openLogs } from "./logs.ts";
 import { type Managed, openManaged } from "./managed.ts";
 import { mountKernelFiles } from "./mounts.ts";
-import { linkResolvConf, startNetwork } from "./network.ts";
 import { listenForPower, type Power } from "./power.ts";
 import { type Ground, prepare, type Tools } from "./prepare.ts";
 import type { Screen } from "./screen.ts";
@@ -21,7 +19,7 @@ import type { ServiceSpec } from "./services.ts";
 import { Supervisor } from "./supervisor.ts";
 import { openSyscalls } from "./syscalls.ts";
 import { bootClock } from "./timekeeping.ts";
-import { type Boot, openBoot } from "./timeline.ts";
+import { type Boot, bootId, openBoot } from "./timeline.ts";
 import { machineWorld } from "./world.ts";
 
 export interface Start {
@@ -64,7 +62,7 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   screen.onLine((line) => logs.write("init", `${line}\n`));
   const children = openChildren();
   const faults = openFaults();
-  const id = uuidv7(clock.now());
+  const id = bootId(clock.now(), readText("/proc/sys/kernel/random/uuid"));
   const { version } = JSON.parse(readText(layout.lib, "release.json") || "{}") as { version?: string };
   const facts = { id, version: version ?? "unknown", firstJavascriptMs, names: phaseNames };
   const groups = new Map<string, Group>();
@@ -107,7 +105,7 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed:
 
   logs.keepIn(layout.log);
   keepHouse(ground.root.data, faults, clock);
-  bringUpNetwork(ground, parts);
+  bringUpNetwork(ground, parts).catch((error: unknown) => screen.fault("start the network", error));
   if (cmdline.lane === "machine") {
     const watchdog = watchdogIfAny(syscalls, screen);
     if (watchdog !== undefined) power.onEnd({ watchdog });
@@ -150,17 +148,14 @@ function lazyPeers(): Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledg
   };
 }
 
-function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): void {
+async function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): Promise<void> {
+  const { linkResolvConf, startNetwork } = await import("./network.ts");
   const { command, children, faults, screen } = parts;
   const { nics } = hardware;
   const dnsServers = config.network.dns_servers;
   const needs = { nics, provision, hostname, dnsServers, run: layout.run, command, children, faults, screen };
-  startNetwork(needs).catch((error: unknown) => screen.fault("start the network", error));
-  try {
-    linkResolvConf(layout.run);
-  } catch (error) {
-    screen.fault("link /etc/resolv.conf", error);
-  }
+  await startNetwork(needs);
+  linkResolvConf(layout.run);
 }
 
 /** Leaves word of the last good boot: which version it was, how long it took, and where the processors' time went. */

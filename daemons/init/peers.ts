@@ -21,6 +21,7 @@ export function askPeers(run: string, etc: string): Questions & { close(): void 
   const runtime = connect(AIRuntimeService, `unix:${run}/runtime.sock`);
   const orchestrator = connect(OrchestratorService, `unix:${run}/orchestrator.sock`);
   const tools = connect(ToolRegistryService, `unix:${run}/tools.sock`);
+  let expected: readonly string[] | undefined;
   return {
     async runtimeProblem() {
       const { healthy, message } = await runtime.healthCheck({});
@@ -29,7 +30,8 @@ export function askPeers(run: string, etc: string): Questions & { close(): void 
     async missingAgents() {
       const { agents } = await orchestrator.listAgents({});
       const present = new Set(agents.filter(({ status }) => working.includes(status)).map(({ agentId }) => agentId));
-      return configuredAgents(join(etc, "agents")).filter((name) => !present.has(name));
+      expected ??= configuredAgents(join(etc, "agents"));
+      return expected.filter((name) => !present.has(name));
     },
     ledgerProblems: () => verifyLedger(tools),
     close() {

@@ -1,5 +1,14 @@
 /** What the machine says of itself: screen, logs, phases, faults. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
@@ -10,7 +19,7 @@ import { type LogLine, logLimits, openLogs } from "./logs.ts";
 import type { Phase } from "./phases.ts";
 import { openScreen, printable, type Screen } from "./screen.ts";
 import { checkSpace, spaceMinBytes } from "./space.ts";
-import { type Boot, openBoot } from "./timeline.ts";
+import { type Boot, bootId, openBoot } from "./timeline.ts";
 
 let clock: ManualClock;
 let said: string[];
@@ -134,6 +143,13 @@ describe("the boot's phases", () => {
   });
 });
 
+describe("a boot's id", () => {
+  it("is a UUIDv7", () => {
+    const id = bootId(0x0192_abcd_ef01, "11111111-2222-4333-8444-555555555555");
+    expect(id).toBe("0192abcd-ef01-7333-8444-555555555555");
+  });
+});
+
 describe("the screen", () => {
   it("prints one line without what drives a terminal, and nothing too long", () => {
     expect(printable("a\u001b[2Jb\nc\u0007\u202Ed  ")).toBe("a [2Jb c d");
@@ -214,18 +230,21 @@ describe("logs", () => {
     const logs = openLogs(systemClock);
     logs.write("a", "before\n");
     logs.keepIn(folder);
-    const line = `${"x".repeat(8_000)}\n`;
+    const path = join(folder, "a.log");
     for (let file = 0; file < 5; file += 1) {
-      for (let bytes = 0; bytes < logLimits.unwrittenLength - 10_000; bytes += line.length) logs.write("a", line);
-      await systemClock.sleep(320);
-      writeFileSync(join(folder, "a.log"), "y".repeat(logLimits.fileBytes), { flag: "a" });
+      logs.write("a", `line ${file}\n`);
+      while (!existsSync(path) || !readFileSync(path, "utf8").includes(`line ${file}\n`)) await systemClock.sleep(10);
+      if (file === 0) expect(readFileSync(path, "utf8")).toBe("before\nline 0\n");
+      expect(statSync(path).mode & 0o777).toBe(0o640);
+      appendFileSync(path, `${"y".repeat(logLimits.fileBytes)}\n`);
     }
     logs.write("a", "after\n");
     logs.close();
     logs.write("a", "closed\n");
     expect(readdirSync(folder).toSorted()).toEqual(["a.log", "a.log.1", "a.log.2"]);
-    expect(readFileSync(join(folder, "a.log"), "utf8")).toMatch(/after\n$/);
-    expect(statSync(join(folder, "a.log")).mode & 0o777).toBe(0o640);
+    expect(readFileSync(path, "utf8").slice(-6)).toBe("after\n");
+    const begins = ["", ".1", ".2"].map((suffix) => readFileSync(path + suffix, "utf8").slice(0, 6));
+    expect(begins).toEqual(["line 4", "line 3", "line 2"]);
   });
 
   it("go on when the disk does not take them", async () => {

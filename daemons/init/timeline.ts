@@ -78,3 +78,9 @@ export function openBoot(facts: BootFacts, faults: Faults, screen: Screen, clock
 function newRecord(name: string): PhaseRecord {
   return { name, state: "pending", startedMs: 0, durationMs: 0, detail: "" };
 }
+
+/** A UUIDv7 made of the time and of a random UUID of the kernel's: no cryptography is loaded before the first unit runs. */
+export function bootId(nowMs: number, kernelUuid: string): string {
+  const time = nowMs.toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${kernelUuid.slice(15)}`;
+}

@@ -12,6 +12,8 @@ export interface UnitStatus {
   /** Of the last start and of the first readiness after it, monotonic; 0 = not (yet). */
   readonly startedMs: number;
   readonly readyMs: number;
+  /** It has answered its health check since its last start, whatever it said. */
+  readonly answers: boolean;
   /** Starts after the first, by itself or on demand. */
   readonly restarts: number;
   /** Failures in a row. */
@@ -71,6 +73,7 @@ export const stoppedUnit: UnitStatus = {
   startedAt: 0,
   startedMs: 0,
   readyMs: 0,
+  answers: false,
   restarts: 0,
   failures: 0,
   reason: "not started yet",
@@ -132,7 +135,7 @@ function toWaiting(unit: UnitStatus): UnitStatus {
 function spawn(unit: UnitStatus, at: Moment): Transition {
   const restarts = unit.startedAt === 0 ? 0 : unit.restarts + 1;
   const { doomed: _, ...rest } = unit;
-  const started = { startedAt: at.nowMs, startedMs: at.monotonicMs, readyMs: 0, restarts };
+  const started = { startedAt: at.nowMs, startedMs: at.monotonicMs, readyMs: 0, answers: false, restarts };
   return {
     unit: { ...rest, ...started, state: "starting", reason: "started, not ready yet", afterStop: "stopped" },
     actions: [{ kind: "spawn" }],
@@ -142,12 +145,12 @@ function spawn(unit: UnitStatus, at: Moment): Transition {
 function ready(unit: UnitStatus, at: Moment, reason: string): Transition {
   if (unit.state !== "starting" || unit.doomed !== undefined) return same(unit);
   const readyMs = unit.readyMs === 0 ? at.monotonicMs : unit.readyMs;
-  return same({ ...unit, state: "ready", readyMs, reason });
+  return same({ ...unit, state: "ready", answers: true, readyMs, reason });
 }
 
 function unready(unit: UnitStatus): Transition {
   if (unit.state !== "ready" && unit.state !== "starting") return same(unit);
-  return same({ ...unit, state: "starting", reason: "answers its health check, and is not ready" });
+  return same({ ...unit, state: "starting", answers: true, reason: "answers its health check, and is not ready" });
 }
 
 function stop(unit: UnitStatus, afterStop: UnitStatus["afterStop"]): Transition {
@@ -161,7 +164,7 @@ function stop(unit: UnitStatus, afterStop: UnitStatus["afterStop"]): Transition 
 
 function ended(unit: UnitStatus, how: string, at: Moment, restartable: boolean): Transition {
   if (!isRunning(unit)) return same(unit);
-  const gone = { ...unit, pid: 0 };
+  const gone = { ...unit, pid: 0, answers: false };
   if (unit.state === "stopping") {
     return unit.afterStop === "waiting"
       ? same(toWaiting({ ...gone, failures: 0 }))

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { Ajv, type ErrorObject } from "ajv";
 import { parse, TomlError } from "smol-toml";
-import { type Static, type TSchema, Type } from "typebox";
+import type { Static, TSchema } from "typebox";
+import * as Type from "typebox";
 import { AiosError, messageOf } from "./errors.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -117,7 +118,8 @@ export type Config = Static<typeof configSchema>;
 
 export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
 
-const ajv = new Ajv({ strict: true, verbose: true });
+/** Our schemas are checked by the compiler and the tests: checking them again at every start costs as much as the work itself. */
+const ajv = new Ajv({ strict: true, verbose: true, validateSchema: false, meta: false });
 
 /**
  * Reads TOML that must fit `schema`.

@@ -7,19 +7,30 @@ export type Sqlite = Database.Database;
 /**
  * Opens a database (made when missing) in WAL mode with synchronous=FULL: what was committed survives a power cut.
  * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
- * Throws when the file is not a database or was written by a newer version.
+ * The file is this process's alone while it is open: SQLite then needs no file of shared memory, and an existing database
+ * opens on a full disk too. Throws when the file is in use, is not a database or was written by a newer version.
  */
 export function openDatabase(path: string, migrations: readonly string[]): Sqlite {
   mkdirSync(dirname(path), { recursive: true });
   const database = new Database(path);
-  database.pragma("journal_mode = WAL");
-  database.pragma("synchronous = FULL");
-  database.pragma("foreign_keys = ON");
+  try {
+    database.pragma("locking_mode = EXCLUSIVE");
+    database.pragma("journal_mode = WAL");
+    database.pragma("synchronous = FULL");
+    database.pragma("foreign_keys = ON");
+    migrate(database, migrations);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function migrate(database: Sqlite, migrations: readonly string[]): void {
   const version = database.pragma("user_version", { simple: true }) as number;
   if (version > migrations.length) {
-    database.close();
     throw new Error(
-      `open ${path}: written by a newer version (schema ${version}, this program knows ${migrations.length}); boot the newer image`,
+      `open ${database.name}: written by a newer version (schema ${version}, this program knows ${migrations.length}); boot the newer image`,
     );
   }
   migrations.slice(version).forEach((script, index) => {
@@ -28,5 +39,4 @@ export function openDatabase(path: string, migrations: readonly string[]): Sqlit
       database.pragma(`user_version = ${version + index + 1}`);
     })();
   });
-  return database;
 }

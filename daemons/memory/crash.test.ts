@@ -102,13 +102,17 @@ it("keeps every acknowledged write over SIGKILL at random moments", { timeout: 1
   }
   memory.close();
   expect([...acknowledged.values()].flat().length).toBeGreaterThan(rounds);
-  const file = new Database(join(folder, "state/memory/working.db"), { readonly: true });
+  daemon.kill("SIGKILL");
+  await exit(daemon);
+  const file = new Database(join(folder, "state/memory/working.db"));
   expect(file.pragma("integrity_check", { simple: true })).toBe("ok");
   expect(file.pragma("foreign_key_check")).toEqual([]);
   file.close();
 });
 
 it("ends in order at SIGTERM, also while its vector server has not started yet", async () => {
+  start();
+  await ready();
   daemon.kill("SIGTERM");
   await exit(daemon);
   expect(daemon.exitCode).toBe(0);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -162,7 +162,9 @@ describe("what agents did and decided", () => {
     const decision = Decision.fromPartial({ id: "d", chosen: "restart", optionsJson: json(["restart", "wait"]) });
     await memory.storeDecision(decision);
     await memory.storeDecision({ ...decision, outcome: "it worked" });
-    const file = new Database(join(folder, "working.db"), { readonly: true });
+    // The file is the daemon's alone: what a power cut would leave of it is looked at.
+    for (const part of ["db", "db-wal"]) copyFileSync(join(folder, `working.${part}`), join(folder, `copy.${part}`));
+    const file = new Database(join(folder, "copy.db"));
     expect(file.prepare("SELECT tool_name, success, timestamp FROM tool_calls").all()).toEqual([
       { tool_name: "fs.read", success: 1, timestamp: start },
     ]);

@@ -22,9 +22,10 @@ export interface Commits {
   close(): void;
 }
 
-/** What happens around each commit: a last write, and what follows in memory when it was made or failed. */
+/** What happens around each commit: its first and last writes, and what follows in memory when it was made or failed. */
 export interface Around {
-  readonly before?: () => void;
+  readonly begin?: () => void;
+  readonly end?: () => void;
   readonly made?: () => void;
   readonly failed?: () => void;
 }
@@ -41,8 +42,9 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
   const log = openSync(`${database.name}-wal`, "r");
   syncFolder(dirname(database.name));
   const transaction = database.transaction((writes: readonly (() => unknown)[]) => {
+    around.begin?.();
     const values = writes.map((write) => write());
-    around.before?.();
+    around.end?.();
     return values;
   });
   const write = (writes: readonly (() => unknown)[]): unknown[] => {

@@ -94,7 +94,8 @@ export function openGrants({ database, commits }: State, clock: Clock): Grants {
     return ending.length;
   };
 
-  commits.now(() => forget.run(clock.now() - keptMs));
+  // Where that fails, for a full disk, the next start does it.
+  commits.add(() => forget.run(clock.now() - keptMs)).catch(() => {});
   for (const row of inForce.all(clock.now(), clock.now())) add(row);
 
   return {

@@ -74,7 +74,7 @@ describe("the pipeline", () => {
 
   beforeEach(() => {
     folder = mkdtempSync("/tmp/aios-pipeline-");
-    ledger = openLedger(folder, clock);
+    ledger = openLedger(folder, clock, silentLog);
     logged = [];
   });
 

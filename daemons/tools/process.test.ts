@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:net";
-import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
@@ -29,25 +28,36 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Starts the daemon, `limit` set in its shell first, and waits until it is ready. */
-async function start(limit = "true"): Promise<void> {
+/** Starts the daemon by a shell script that ends in it (`"$0" "$@"`), within `around`, and waits until it is ready. */
+async function start(script = 'exec "$0" "$@"', around: readonly string[] = []): Promise<void> {
   const env = {
+    PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     AIOS_RUN_DIR: `${folder}/run`,
     AIOS_STATE_DIR: `${folder}/state`,
     AIOS_ETC_DIR: `${folder}/etc`,
     AIOS_LOG_LEVEL: "error",
   };
-  const program = [process.execPath, join(import.meta.dirname, "main.ts")];
-  daemon = spawn("/bin/sh", ["-c", `${limit} && exec "$0" "$@"`, ...program], {
-    env,
-    stdio: ["ignore", "ignore", "ignore"],
-  });
+  const [program = "", ...words] = [
+    ...around,
+    "/bin/sh",
+    "-c",
+    script,
+    process.execPath,
+    `${import.meta.dirname}/main.ts`,
+  ];
+  // A process group of its own: whatever the script started ends with it.
+  daemon = spawn(program, words, { env, stdio: "ignore", detached: true });
+  await ready(() => true);
+}
+
+/** Waits until the daemon at the socket is ready, and `also` holds. */
+async function ready(also: () => boolean): Promise<void> {
   const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
   try {
     for (;;) {
       const state = await health.check({ service: "" }, { timeoutMs: 1_000 }).catch(() => undefined);
-      if (state?.status === Health.SERVING) return;
-      expect([daemon.exitCode, daemon.signalCode]).toEqual([null, null]);
+      if (state?.status === Health.SERVING && also()) return;
+      expect([daemon?.exitCode, daemon?.signalCode]).toEqual([null, null]);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   } finally {
@@ -58,7 +68,7 @@ async function start(limit = "true"): Promise<void> {
 async function kill(signal: NodeJS.Signals = "SIGKILL"): Promise<number | null> {
   if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return daemon?.exitCode ?? null;
   const ended = once(daemon, "exit");
-  daemon.kill(signal);
+  process.kill(-(daemon.pid ?? 0), signal);
   await ended;
   return daemon.exitCode;
 }
@@ -129,11 +139,38 @@ describe("the daemon", () => {
     expect(readdirSync(work)).toEqual([]);
   });
 
+  it.skipIf(process.getuid?.() !== 0)(
+    "starts on a full disk, and carries nothing out that it cannot record",
+    async () => {
+      // A file system of its own, in a mount name space of its own: filled once the first daemon has ended.
+      const script = [
+        `mount -t tmpfs -o size=4m none ${folder}/state`,
+        '"$0" "$@" &',
+        "wait",
+        `cat /dev/zero > ${folder}/state/filling`,
+        'exec "$0" "$@"',
+      ].join("\n");
+      await start(script, ["unshare", "-m"]);
+      expect(await call("fs.write", { path: `${work}/one`, content: "x" })).toMatchObject({ success: true });
+      const [first] = readFileSync(`/proc/${daemon?.pid}/task/${daemon?.pid}/children`, "utf8").split(" ");
+      process.kill(Number(first), "SIGTERM");
+      await ready(() => !existsSync(`/proc/${first}`));
+      expect((await core.listTools({ namespace: "fs" })).tools).toHaveLength(4);
+      const refused = {
+        code: "RESOURCE_EXHAUSTED",
+        message: expect.stringContaining("free space on the data partition"),
+      };
+      await expect(call("fs.write", { path: `${work}/two`, content: "x" })).rejects.toMatchObject(refused);
+      await expect(call("fs.read", { path: `${work}/one` })).rejects.toMatchObject(refused);
+      expect(readdirSync(work)).toEqual(["one"]);
+    },
+  );
+
   it("on a full disk refuses, does nothing unrecorded, and goes on when there is room", {
     timeout: 60_000,
   }, async () => {
     // A limit on the length of files stands for the full disk: SQLite cannot grow its log.
-    await start("ulimit -f 300");
+    await start('ulimit -f 300 && exec "$0" "$@"');
     const done: string[] = [];
     let refused: unknown;
     for (let at = 0; refused === undefined && at < 500; at += 1) {

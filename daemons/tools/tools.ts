@@ -25,7 +25,7 @@ export interface Setting {
 /** The tools with all that they stand on, from the ledger's folder; executions that were interrupted are closed. */
 export async function openTools({ paths, init, clock, log }: Setting): Promise<Tools & { close(): void }> {
   const folder = `${paths.state}/ledger`;
-  const ledger = openLedger(folder, clock);
+  const ledger = openLedger(folder, clock, log);
   const state = openState(folder);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);

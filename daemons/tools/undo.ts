@@ -54,7 +54,9 @@ export async function openUndos(
   const pending = new Map<string, Saved>();
 
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const executionId of commits.now(() => table.forgetBefore(clock.now() - keptMs))) await discard(executionId);
+  // Where that fails, for a full disk, the next start does it.
+  const forgotten = await commits.add(() => table.forgetBefore(clock.now() - keptMs)).catch(() => []);
+  for (const executionId of forgotten) await discard(executionId);
   // Backups whose plan was never kept belong to acts that never began.
   for (const name of await readdir(folder)) if (table.find(name) === undefined) await discard(name);
   let totalBytes = table.totalBytes();

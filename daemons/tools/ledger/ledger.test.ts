@@ -2,8 +2,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
+import { silentLog } from "#lib/log";
 import { type Entry, hashedFields, hashOf, type Note } from "./entry.ts";
+import { openSeal } from "./head.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
+import { ledgerTable } from "./table.ts";
+import { verifyChain } from "./verify.ts";
 
 const clock = new ManualClock();
 const { signal } = new AbortController();
@@ -13,7 +17,7 @@ let ledger: Ledger;
 
 beforeEach(() => {
   folder = mkdtempSync("/tmp/aios-ledger-");
-  ledger = openLedger(folder, clock);
+  ledger = openLedger(folder, clock, silentLog);
 });
 
 afterEach(() => {
@@ -38,15 +42,26 @@ function meddle(act: (database: Database.Database) => void): void {
   const database = new Database(`${folder}/ledger.db`);
   act(database);
   database.close();
-  ledger = openLedger(folder, clock);
+  ledger = openLedger(folder, clock, silentLog);
 }
 
-/** As {@link meddle}, while the ledger stays open. */
-function meddleLive(sql: string, ...values: unknown[]): void {
+/** Meddles with the closed file, and tells what verification finds in it as it stands. */
+async function foundAfter(act: (database: Database.Database) => void): Promise<readonly string[]> {
+  ledger.close();
   const database = new Database(`${folder}/ledger.db`);
-  database.prepare(sql).run(...values);
-  database.close();
+  try {
+    act(database);
+    return (await verifyChain(ledgerTable(database), openSeal(folder), signal)).problems;
+  } finally {
+    database.close();
+    ledger = openLedger(folder, clock, silentLog);
+  }
 }
+
+const sql =
+  (text: string, ...values: unknown[]) =>
+  (database: Database.Database) =>
+    void database.prepare(text).run(...values);
 
 const problems = async () => (await ledger.verify(signal)).problems;
 
@@ -87,16 +102,10 @@ describe("the ledger", () => {
 
   it("refuses what cannot be written, and goes on where it was when it can", async () => {
     await fill(1);
-    const blocker = new Database(`${folder}/ledger.db`);
-    blocker.exec(
-      "CREATE TRIGGER full BEFORE INSERT ON entry BEGIN SELECT raise(ABORT, 'database or disk is full'); END",
-    );
-    await expect(ledger.append(note("intent", "x"))).rejects.toMatchObject({
-      code: "RESOURCE_EXHAUSTED",
-      message: expect.stringContaining("disk is full"),
-    });
-    blocker.exec("DROP TRIGGER full");
-    blocker.close();
+    // A note that the table does not take stands for the disk that does not.
+    const bad = note("intent", "x", { tool: null as unknown as string });
+    const both = await Promise.allSettled([ledger.append(note("intent", "w")), ledger.append(bad)]);
+    for (const one of both) expect(one).toMatchObject({ status: "rejected", reason: { code: "RESOURCE_EXHAUSTED" } });
     expect(await ledger.append(note("intent", "y"))).toMatchObject({ sequence: 2 });
     expect(await problems()).toEqual([]);
   });
@@ -139,29 +148,27 @@ describe("tampering is found and located:", () => {
 
   it.each(hashedFields.filter((field) => field !== "sequence"))("%s edited", async (field) => {
     const value = { at: 5, success: 1, durationMs: 9, previous: Buffer.alloc(32, 7) }[field as string] ?? "other";
-    meddleLive(`UPDATE entry SET ${field} = ? WHERE sequence = 4`, value);
-    expect(await problems()).toEqual(["entry 4 was edited"]);
+    const found = await foundAfter(sql(`UPDATE entry SET ${field} = ? WHERE sequence = 4`, value));
+    expect(found).toEqual(["entry 4 was edited"]);
   });
 
   it("an entry's number changed", async () => {
-    meddleLive("UPDATE entry SET sequence = 99 WHERE sequence = 4");
-    expect((await problems())[0]).toBe("entry 4 was deleted");
-    expect((await problems()).join()).toContain("entry 99 was reordered: it was written as entry 4");
+    const found = await foundAfter(sql("UPDATE entry SET sequence = 99 WHERE sequence = 4"));
+    expect(found[0]).toBe("entry 4 was deleted");
+    expect(found.join()).toContain("entry 99 was reordered: it was written as entry 4");
   });
 
   it("an entry edited and its hash made to fit", async () => {
-    const database = new Database(`${folder}/ledger.db`);
-    const entry = database.prepare("SELECT * FROM entry WHERE sequence = 4").get() as Entry;
-    database
-      .prepare("UPDATE entry SET caller = 'other', hash = ? WHERE sequence = 4")
-      .run(hashOf({ ...entry, caller: "other" }));
-    database.close();
-    expect(await problems()).toEqual(["entry 5 does not follow from entry 4: entry 4 was rewritten"]);
+    const found = await foundAfter((database) => {
+      const entry = database.prepare("SELECT * FROM entry WHERE sequence = 4").get() as Entry;
+      const hash = hashOf({ ...entry, caller: "other" });
+      database.prepare("UPDATE entry SET caller = 'other', hash = ? WHERE sequence = 4").run(hash);
+    });
+    expect(found).toEqual(["entry 5 does not follow from entry 4: entry 4 was rewritten"]);
   });
 
-  it("the last entry rewritten, and the whole chain", async () => {
-    for (const from of [10, 3]) {
-      const database = new Database(`${folder}/ledger.db`);
+  it.each([10, 3])("the chain rewritten from entry %i to its end", async (from) => {
+    const found = await foundAfter((database) => {
       const update = database.prepare("UPDATE entry SET reason = ?, previous = ?, hash = ? WHERE sequence = ?");
       let previous = (database.prepare("SELECT hash FROM entry WHERE sequence = ?").get(from - 1) as Entry).hash;
       for (const entry of database.prepare("SELECT * FROM entry WHERE sequence >= ?").all(from) as Entry[]) {
@@ -169,16 +176,12 @@ describe("tampering is found and located:", () => {
         update.run("better", previous, hash, entry.sequence);
         previous = hash;
       }
-      database.close();
-      expect(await problems()).toEqual([
-        "entry 10 is not the one that was signed: the chain was rewritten up to its end",
-      ]);
-    }
+    });
+    expect(found).toEqual(["entry 10 is not the one that was signed: the chain was rewritten up to its end"]);
   });
 
   it("entries deleted, at the start, in the middle and at the end", async () => {
-    meddleLive("DELETE FROM entry WHERE sequence IN (1, 5, 6, 9, 10)");
-    expect(await problems()).toEqual([
+    expect(await foundAfter(sql("DELETE FROM entry WHERE sequence IN (1, 5, 6, 9, 10)"))).toEqual([
       "entry 1 was deleted",
       "entries 5 to 6 were deleted",
       "entries 9 to 10 were cut off from the end",
@@ -186,10 +189,16 @@ describe("tampering is found and located:", () => {
   });
 
   it("two entries exchanged", async () => {
-    meddleLive("UPDATE entry SET sequence = -1 WHERE sequence = 4");
-    meddleLive("UPDATE entry SET sequence = 4 WHERE sequence = 7");
-    meddleLive("UPDATE entry SET sequence = 7 WHERE sequence = -1");
-    expect(await problems()).toEqual([
+    const found = await foundAfter((database) => {
+      for (const [from, to] of [
+        [4, -1],
+        [7, 4],
+        [-1, 7],
+      ]) {
+        sql("UPDATE entry SET sequence = ? WHERE sequence = ?", to, from)(database);
+      }
+    });
+    expect(found).toEqual([
       "entry 4 was reordered: it was written as entry 7",
       "entry 5 does not follow from entry 4: entry 4 was rewritten",
       "entry 7 was reordered: it was written as entry 4",
@@ -198,10 +207,9 @@ describe("tampering is found and located:", () => {
   });
 
   it("an entry added behind the head", async () => {
-    meddleLive(
-      "INSERT INTO entry SELECT 11, at, kind, 'new', callerKind, caller, onBehalfOf, tool, taskId, reason, input, output, success, error, durationMs, hash, hash FROM entry WHERE sequence = 10",
-    );
-    expect(await problems()).toContain("entry 11 was added behind the signed head");
+    const columns = hashedFields.filter((field) => field !== "sequence" && field !== "previous").join();
+    const added = `INSERT INTO entry (sequence, ${columns}, previous, hash) SELECT 11, ${columns}, hash, hash FROM entry WHERE sequence = 10`;
+    expect(await foundAfter(sql(added))).toContain("entry 11 was added behind the signed head");
   });
 
   it("a tail cut off before a restart, for ever", async () => {

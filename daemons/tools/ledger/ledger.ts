@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
+import type { Log } from "#lib/log";
 import { openDatabase } from "#lib/sqlite";
-import { openCommits } from "../commits.ts";
+import { type Commits, openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, genesis, hashOf, type Note } from "./entry.ts";
 import { type Head, openSeal, type Seal } from "./head.ts";
@@ -22,18 +23,23 @@ export interface Ledger {
 }
 
 /** Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. */
-export function openLedger(folder: string, clock: Clock): Ledger {
+export function openLedger(folder: string, clock: Clock, log: Log): Ledger {
   const database = openDatabase(`${folder}/ledger.db`, migrations);
   const table = ledgerTable(database);
   const seal = openSeal(folder);
   const audit = auditQuery(database);
   const { end: found, fault } = chainEnd(table, seal);
+  const interrupted = table.openIntents();
+  /** What this start has to say: it goes before anything else, so that a new head cannot cover up what is wrong with the old one. */
+  let first: readonly Note[] = [...(fault === undefined ? [] : [faultNote(fault)]), ...interrupted.map(interruption)];
   /** The end of the chain as it is committed, and with the notes of the commit in progress. */
   let committed = found;
   let end = found;
   const commits = openCommits(database, {
-    before: () => table.setHead(seal.sign(end.sequence, end.hash)),
+    begin: () => first.forEach(add),
+    end: () => table.setHead(seal.sign(end.sequence, end.hash)),
     made: () => {
+      first = [];
       committed = end;
     },
     failed: () => {
@@ -41,28 +47,33 @@ export function openLedger(folder: string, clock: Clock): Ledger {
     },
   });
 
-  const add = (note: Note): Entry => {
+  function add(note: Note): Entry {
     const unsealed = { ...note, sequence: end.sequence + 1, at: clock.now(), previous: end.hash };
     const entry = { ...unsealed, hash: hashOf(unsealed) };
     table.insert(entry);
     end = entry;
     return entry;
-  };
+  }
 
-  const atStart: Note[] = [
-    ...(fault === undefined ? [] : [faultNote(fault)]),
-    ...table.openIntents().map(interruption),
-  ];
-  if (atStart.length > 0) commits.now(() => atStart.map(add));
+  if (first.length > 0) atStart(commits, log);
 
   return {
-    interrupted: atStart.filter(({ kind }) => kind === "outcome").map(({ executionId }) => executionId),
+    interrupted: interrupted.map(({ executionId }) => executionId),
     append: (note) => commits.add(() => add(note)),
     ofExecution: (executionId) => table.ofExecution(executionId),
     audit,
     verify: (signal) => verifyChain(table, seal, signal),
     close: () => commits.close(),
   };
+}
+
+/** Writes what the start has to say. On a full disk it waits for the first call that can be recorded: until then there is none. */
+function atStart(commits: Commits, log: Log): void {
+  try {
+    commits.now(() => {});
+  } catch (error) {
+    log.error("the ledger cannot be written: no call will be carried out", { error });
+  }
 }
 
 /** Where the chain goes on, and what is wrong with its end. The head was signed with the last commit, so the two agree unless someone meddled. */
