@@ -1,7 +1,8 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
+import type { Client } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
 import { catalogue } from "./catalogue/index.ts";
-import type { Units } from "./catalogue/service.ts";
 import { openExecutor } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
@@ -17,7 +18,7 @@ import { openValidation } from "./validation.ts";
 
 export interface Setting {
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
-  readonly init: Units;
+  readonly init: Client<typeof InitService>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -31,7 +32,9 @@ export async function openTools({ paths, init, clock, log }: Setting): Promise<T
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const reserved = await openReserved(paths);
   const validation = openValidation();
-  const registry = openRegistry(catalogue({ init, grants, ledger, clock, kernel: { proc: "/proc", sys: "/sys" } }));
+  const registry = openRegistry(
+    catalogue({ init, grants, ledger, clock, kernel: { proc: "/proc", sys: "/sys" }, state, reserved, paths }),
+  );
   const gate = openGate({ registry, validation, grants, reserved });
   const parts = { gate, ledger, undos, locks: new Locks(), validation, clock, log };
   const rollbacks = openRollbacks({ ...parts, registry, grants });

@@ -1,27 +1,36 @@
 import type { Clock } from "#lib/clock";
+import type { Client } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { capabilityTable } from "../registry.ts";
+import type { Reserved } from "../reserved.ts";
+import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
 import { secTools } from "./sec.ts";
-import { serviceTools, type Units } from "./service.ts";
+import { serviceTools } from "./service.ts";
 
 /** What the tools work on. */
 export interface World {
-  readonly init: Units;
+  readonly init: Client<typeof InitService>;
   readonly grants: Grants;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly kernel: KernelFolders;
+  readonly state: State;
+  readonly reserved: Reserved;
+  /** The machine's folders. */
+  readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
 }
 
 /** Every tool of the image, by namespace. */
-export function catalogue({ init, grants, ledger, clock, kernel }: World): readonly Tool[] {
+export function catalogue(world: World): readonly Tool[] {
+  const { init, grants, ledger, clock, kernel } = world;
   const tools: readonly Tool[] = [
-    ...fsTools,
+    ...fsTools(world.reserved),
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock),

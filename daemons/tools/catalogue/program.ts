@@ -23,6 +23,9 @@ export const fixedEnvironment = {
   TERM: "dumb",
 } as const;
 
+/** For programs that take a change back: a rollback has two minutes. */
+export const undoSignal = () => AbortSignal.timeout(110_000);
+
 /** The program and its arguments. Never a line for a shell. */
 export type Argv = readonly [program: string, ...args: string[]];
 
