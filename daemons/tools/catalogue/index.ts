@@ -33,7 +33,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...fsTools(world.reserved),
     ...monitorTools(clock),
     ...hwTools(kernel),
-    ...serviceTools(init, clock),
+    ...serviceTools(init, clock, world.paths.etc),
     ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
   ];
   return tools;
