@@ -10,6 +10,7 @@ import type { Tool } from "../tool.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
+import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
 import { serviceTools } from "./service.ts";
 
@@ -31,6 +32,7 @@ export function catalogue(world: World): readonly Tool[] {
   const { init, grants, ledger, clock, kernel } = world;
   const tools: readonly Tool[] = [
     ...fsTools(world.reserved),
+    ...processTools(world),
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
