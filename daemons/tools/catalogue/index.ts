@@ -10,9 +10,12 @@ import type { Tool } from "../tool.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
+import { netTools } from "./net.ts";
+import { netProbes } from "./netprobe.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
 import { serviceTools } from "./service.ts";
+import { webTools } from "./web.ts";
 
 /** What the tools work on. */
 export interface World {
@@ -36,6 +39,9 @@ export function catalogue(world: World): readonly Tool[] {
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
+    ...netTools,
+    ...netProbes(kernel, clock),
+    ...webTools(`${world.paths.state}/ledger/spool`),
     ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
   ];
   return tools;

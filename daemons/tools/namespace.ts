@@ -1,0 +1,103 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { connect } from "#lib/client";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
+import { type Answer, answerOf, requestOf } from "./harness.ts";
+
+/**
+ * For tests: the daemon as it ships in a network name space of its own, for tools that change the network. Its sockets are
+ * files and reach out of there; nothing that it does to interfaces, routes and rules reaches the host.
+ */
+export interface NetworkMachine {
+  readonly folder: string;
+  call(tool: string, input?: object): Promise<Answer>;
+  rollback(executionId: string): Promise<{ success: boolean; error: string }>;
+  /** Runs a program in there and returns what it said. */
+  run(program: string, ...args: string[]): Promise<string>;
+  /** Ends the daemon and starts it again, in the same network. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const run = promisify(execFile);
+
+export async function startNetworkMachine(): Promise<NetworkMachine> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "aios-net-")));
+  for (const name of ["state", "etc", "run/agents/task"]) mkdirSync(join(folder, name), { recursive: true });
+  // Keeps the name space while the daemon restarts.
+  const keeper = spawn("unshare", ["--net", "sleep", "300"], { stdio: "ignore" });
+  await once(keeper, "spawn");
+  const inside = ["--target", String(keeper.pid), "--net", "--"];
+  const enter = async (program: string, ...args: string[]) =>
+    (await run("nsenter", [...inside, program, ...args], { encoding: "utf8" })).stdout;
+  await untilApart(keeper);
+  await enter("ip", "link", "set", "lo", "up");
+
+  let daemon = await startDaemon(folder, inside).catch(async (error: unknown) => {
+    await end(keeper);
+    throw error;
+  });
+  const client = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  return {
+    folder,
+    call: async (tool, input = {}) => answerOf(await client.execute(requestOf(tool, input), { timeoutMs: 30_000 })),
+    rollback: (executionId) => client.rollback({ executionId, reason: "a test" }),
+    run: enter,
+    restart: async () => {
+      await end(daemon);
+      daemon = await startDaemon(folder, inside);
+    },
+    close: async () => {
+      client.close();
+      await end(daemon);
+      await end(keeper);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** `unshare` is still in the host's name space for a moment after it was started. */
+async function untilApart({ pid }: ChildProcess): Promise<void> {
+  const host = await run("readlink", ["/proc/self/ns/net"]);
+  for (let tries = 0; tries < 500; tries += 1) {
+    const there = await run("readlink", [`/proc/${pid}/ns/net`]).catch(() => host);
+    if (there.stdout !== host.stdout) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error("unshare --net made no name space: are you root?");
+}
+
+async function startDaemon(folder: string, inside: readonly string[]): Promise<ChildProcess> {
+  const env = {
+    PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+    AIOS_RUN_DIR: `${folder}/run`,
+    AIOS_STATE_DIR: `${folder}/state`,
+    AIOS_ETC_DIR: `${folder}/etc`,
+    AIOS_LOG_LEVEL: "error",
+  };
+  const main = join(import.meta.dirname, "main.ts");
+  const daemon = spawn("nsenter", [...inside, process.execPath, main], { env, stdio: ["ignore", "ignore", "inherit"] });
+  const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
+  try {
+    for (;;) {
+      const state = await health.check({ service: "" }, { timeoutMs: 1_000 }).catch(() => undefined);
+      if (state?.status === Health.SERVING) return daemon;
+      if (daemon.exitCode !== null) throw new Error(`the daemon ended with ${daemon.exitCode}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } finally {
+    health.close();
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  await ended;
+}
