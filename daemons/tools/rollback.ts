@@ -41,7 +41,8 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
           `roll back: expected an execution id, and a reason of at most ${reasonLengthMax} characters`,
         );
       }
-      const facts = factsOf(uuidv7(clock.now()), executionId, reason, caller);
+      const { redaction } = await parts.policies.current();
+      const facts = { ...factsOf(uuidv7(clock.now()), executionId, reason, caller), redaction };
       const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
       if (execution === undefined)
         throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
@@ -69,7 +70,7 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
   };
 }
 
-function factsOf(executionId: string, of: string, reason: string, caller: Identity): Facts {
+function factsOf(executionId: string, of: string, reason: string, caller: Identity): Omit<Facts, "redaction"> {
   const input = JSON.stringify({ execution_id: of });
   return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
 }

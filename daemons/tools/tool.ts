@@ -77,6 +77,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly idempotent: boolean;
   /** Whether a person is asked first. */
   readonly confirmation: boolean;
+  /** What a call would change, for the person who is asked: for files a diff. Changes nothing. */
+  preview?(call: ToolCall<Static<Input>, Fields>): Promise<string>;
   run(call: ToolCall<Static<Input>, Fields>): Promise<Static<Output>> | Static<Output>;
 }
 
@@ -105,13 +107,14 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 
 /** A tool as the pipeline handles it. Made by {@link defineTool} only. */
 export interface Tool
-  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "resources"> {
+  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "preview" | "resources"> {
   readonly namespace: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
   readonly effect: "read" | "change";
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
   run(call: AnyCall): Promise<unknown> | unknown;
+  preview?(call: AnyCall): Promise<string>;
 }
 
 export type AnyCall = ToolCall<Readonly<Record<string, unknown>>, Readonly<Record<string, ResourceKind>>>;

@@ -2,12 +2,17 @@ import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
+import { openApprovals } from "./approvals.ts";
 import { catalogue } from "./catalogue/index.ts";
-import { openExecutor } from "./execute.ts";
+import { machinePackages, type PackageWorld } from "./catalogue/pkg.ts";
+import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { Locks } from "./locks.ts";
+import { Limits } from "./policy/limits.ts";
+import { openPolicies } from "./policy/policy.ts";
+import { redactedLog } from "./policy/redaction.ts";
 import { openRegistry } from "./registry.ts";
 import { openReserved } from "./reserved.ts";
 import { openRollbacks } from "./rollback.ts";
@@ -21,29 +26,48 @@ export interface Setting {
   readonly init: Client<typeof InitService>;
   readonly clock: Clock;
   readonly log: Log;
+  /** Elsewhere in tests. */
+  readonly packages?: PackageWorld;
 }
 
 /** The tools with all that they stand on, from the ledger's folder; executions that were interrupted are closed. */
-export async function openTools({ paths, init, clock, log }: Setting): Promise<Tools & { close(): void }> {
+export async function openTools({
+  paths,
+  init,
+  clock,
+  log: given,
+  packages = machinePackages,
+}: Setting): Promise<Tools & { close(): void }> {
   const folder = `${paths.state}/ledger`;
+  const policies = openPolicies(paths, clock, given);
+  const log = redactedLog(given, () => policies.last().redaction);
   const ledger = openLedger(folder, clock, log);
   const state = openState(folder);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const reserved = await openReserved(paths);
   const validation = openValidation();
+  const approvals = openApprovals({
+    ...{ state, ledger, policies, clock, log },
+    run: (ticket, facts) => runApproved(parts, ticket, facts),
+  });
+  const kernel = { proc: "/proc", sys: "/sys" };
   const registry = openRegistry(
-    catalogue({ init, grants, ledger, clock, kernel: { proc: "/proc", sys: "/sys" }, state, reserved, paths }),
+    catalogue({ init, grants, ledger, clock, kernel, state, reserved, paths, packages, approvals, policies }),
   );
   const gate = openGate({ registry, validation, grants, reserved });
-  const parts = { gate, ledger, undos, locks: new Locks(), validation, clock, log };
+  const limits = new Limits(clock);
+  const locks = new Locks();
+  const parts = { gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log };
   const rollbacks = openRollbacks({ ...parts, registry, grants });
   await rollbacks.settle(ledger.interrupted);
+  await approvals.resume();
   return {
     registry,
     executor: openExecutor(parts),
     rollbacks,
     close: () => {
+      approvals.close();
       ledger.close();
       state.commits.close();
     },

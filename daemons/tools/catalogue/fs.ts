@@ -5,6 +5,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, hold, readHeld } from "../handles.ts";
 import type { Reserved } from "../reserved.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import { diffOfWrite } from "./diff.ts";
 import { append } from "./fs/append.ts";
 import { mkdir, symlink } from "./fs/make.ts";
 import { changeMode, changeOwner } from "./fs/ownership.ts";
@@ -58,6 +59,7 @@ const write = defineTool({
   timeoutMs: 10_000,
   idempotent: true,
   confirmation: false,
+  preview: ({ input, resources: { path } }) => diffOfWrite(path, input.content, contentMaxBytes),
   run: ({ executionId, input, resources: { path } }) =>
     named("write", path.path, () => writeFile(path, Buffer.from(input.content), executionId)),
 });

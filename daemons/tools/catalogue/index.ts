@@ -1,17 +1,21 @@
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
+import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Policies } from "../policy/policy.ts";
 import { capabilityTable } from "../registry.ts";
 import type { Reserved } from "../reserved.ts";
 import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
+import { approvalTools } from "./approvals.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
 import { netTools } from "./net.ts";
 import { netProbes } from "./netprobe.ts";
+import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
 import { serviceTools } from "./service.ts";
@@ -26,6 +30,9 @@ export interface World {
   readonly kernel: KernelFolders;
   readonly state: State;
   readonly reserved: Reserved;
+  readonly approvals: Approvals;
+  readonly policies: Policies;
+  readonly packages: PackageWorld;
   /** The machine's folders. */
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
 }
@@ -39,10 +46,12 @@ export function catalogue(world: World): readonly Tool[] {
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
+    ...packageTools(world.packages, world.paths.state),
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),
     ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
+    ...approvalTools(world),
   ];
   return tools;
 }
