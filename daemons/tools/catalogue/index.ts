@@ -9,7 +9,9 @@ import { capabilityTable } from "../registry.ts";
 import type { Reserved } from "../reserved.ts";
 import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
+import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
+import { configTools } from "./config.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
@@ -18,6 +20,7 @@ import { netProbes } from "./netprobe.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
+import { selfTools } from "./self.ts";
 import { serviceTools } from "./service.ts";
 import { webTools } from "./web.ts";
 
@@ -43,6 +46,9 @@ export function catalogue(world: World): readonly Tool[] {
   const tools: readonly Tool[] = [
     ...fsTools(world.reserved),
     ...processTools(world),
+    ...configTools(world),
+    ...alertTools(world),
+    ...selfTools({ init, state: world.paths.state, tools: () => tools }),
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
