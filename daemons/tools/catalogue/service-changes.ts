@@ -131,7 +131,9 @@ function define(init: Units, etc: string): Tool {
   // As the file tool's call: what that can take back, this can.
   const writing = async ({ input, ...call }: ToolCall<{ name: string } & object, object>) => {
     const path = await fileOf(input.name);
-    return { ...call, input: { path: path.path, content: stringify(input) }, resources: { path } };
+    // Written out, so that enabling and disabling it leave the text that it was defined with.
+    const enabled = (await found(init, input.name))?.enabled ?? false;
+    return { ...call, input: { path: path.path, content: stringify({ ...input, enabled }) }, resources: { path } };
   };
   return defineTool({
     ...facts,

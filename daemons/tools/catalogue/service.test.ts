@@ -82,6 +82,7 @@ describe("service.define", () => {
       argv: ["/usr/sbin/web", "-g", 'daemon "off";'],
       ready_port: 80,
       user: "www-data",
+      enabled: false,
     });
     expect(await back(executionId)).toMatchObject({ success: true });
     expect(existsSync(services)).toBe(false);
