@@ -41,7 +41,10 @@ export async function openTools({
   const folder = `${paths.state}/ledger`;
   const policies = openPolicies(paths, clock, given);
   const log = redactedLog(given, () => policies.last().redaction);
-  const ledger = openLedger(folder, clock, log);
+  const ledger = openLedger(folder, clock, log, {
+    told: `${paths.run}/ledger-head.json`,
+    kept: `${paths.state}/console/ledger-head.json`,
+  });
   const state = openState(folder);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);

@@ -198,10 +198,13 @@ const verifyTool = ({ ledger }: SecWorld) =>
   defineTool({
     name: "sec.verify_ledger",
     summary: "Follows the ledger's hash chain to its signed head and says what was edited, deleted, moved or cut off.",
-    input: object({}),
+    input: object({
+      full: Type.Optional(Type.Boolean({ description: "read also the days that were found right before" })),
+    }),
     output: object({
       valid: Type.Boolean(),
       entries: Type.Integer(),
+      remembered: Type.Integer({ description: "of these, not read again" }),
       head: Type.String({ description: "hash of the signed head, hexadecimal" }),
       problems: Type.Array(Type.String()),
     }),
@@ -212,9 +215,9 @@ const verifyTool = ({ ledger }: SecWorld) =>
     timeoutMs: 300_000,
     idempotent: true,
     confirmation: false,
-    run: async ({ signal }) => {
-      const { valid, entries, head, problems } = await ledger.verify(signal);
-      return { valid, entries, head: head.hash, problems: [...problems] };
+    run: async ({ signal, input }) => {
+      const { valid, entries, remembered, head, problems } = await ledger.verify(signal, input.full);
+      return { valid, entries, remembered, head: head.hash, problems: [...problems] };
     },
   });
 
