@@ -36,6 +36,7 @@ const texts = [
   "TERM",
   "system.log_level",
   "2026-01-01",
+  "/x.tar.gz",
 ];
 
 /** The smallest input that fits a tool's schema: its required fields. `more` are tried first for texts. */

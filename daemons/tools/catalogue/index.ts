@@ -11,6 +11,7 @@ import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
 import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
+import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
@@ -22,6 +23,7 @@ import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
 import { selfTools } from "./self.ts";
 import { serviceTools } from "./service.ts";
+import { storageTools } from "./storage.ts";
 import { webTools } from "./web.ts";
 
 /** What the tools work on. */
@@ -48,6 +50,8 @@ export function catalogue(world: World): readonly Tool[] {
     ...processTools(world),
     ...configTools(world),
     ...alertTools(world),
+    ...backupTools(world),
+    ...storageTools(world),
     ...selfTools({ init, state: world.paths.state, tools: () => tools }),
     ...monitorTools(clock),
     ...hwTools(kernel),
