@@ -17,6 +17,8 @@ export interface NetworkMachine {
   readonly folder: string;
   call(tool: string, input?: object): Promise<Answer>;
   rollback(executionId: string): Promise<{ success: boolean; error: string }>;
+  /** nsenter's words for going in there. */
+  readonly inside: readonly string[];
   /** Runs a program in there and returns what it said. */
   run(program: string, ...args: string[]): Promise<string>;
   /** Ends the daemon and starts it again, in the same network. */
@@ -29,22 +31,19 @@ const run = promisify(execFile);
 export async function startNetworkMachine(): Promise<NetworkMachine> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "aios-net-")));
   for (const name of ["state", "etc", "run/agents/task"]) mkdirSync(join(folder, name), { recursive: true });
-  // Keeps the name space while the daemon restarts.
-  const keeper = spawn("unshare", ["--net", "sleep", "300"], { stdio: "ignore" });
-  await once(keeper, "spawn");
-  const inside = ["--target", String(keeper.pid), "--net", "--"];
+  const { inside, close } = await openNetwork();
   const enter = async (program: string, ...args: string[]) =>
     (await run("nsenter", [...inside, program, ...args], { encoding: "utf8" })).stdout;
-  await untilApart(keeper);
   await enter("ip", "link", "set", "lo", "up");
 
   let daemon = await startDaemon(folder, inside).catch(async (error: unknown) => {
-    await end(keeper);
+    await close();
     throw error;
   });
   const client = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
   return {
     folder,
+    inside,
     call: async (tool, input = {}) => answerOf(await client.execute(requestOf(tool, input), { timeoutMs: 30_000 })),
     rollback: (executionId) => client.rollback({ executionId, reason: "a test" }),
     run: enter,
@@ -55,10 +54,20 @@ export async function startNetworkMachine(): Promise<NetworkMachine> {
     close: async () => {
       client.close();
       await end(daemon);
-      await end(keeper);
+      await close();
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A network of its own, empty until its end: a machine at the other end of a cable. */
+export async function openNetwork(): Promise<{ pid: number; inside: readonly string[]; close(): Promise<void> }> {
+  // Keeps the name space while daemons in it come and go.
+  const keeper = spawn("unshare", ["--net", "sleep", "300"], { stdio: "ignore" });
+  await once(keeper, "spawn");
+  await untilApart(keeper);
+  const pid = keeper.pid ?? 0;
+  return { pid, inside: ["--target", String(pid), "--net", "--"], close: () => end(keeper) };
 }
 
 /** `unshare` is still in the host's name space for a moment after it was started. */
@@ -81,7 +90,7 @@ async function startDaemon(folder: string, inside: readonly string[]): Promise<C
     AIOS_LOG_LEVEL: "error",
   };
   const main = join(import.meta.dirname, "main.ts");
-  const daemon = spawn("nsenter", [...inside, process.execPath, main], { env, stdio: ["ignore", "ignore", "inherit"] });
+  const daemon = spawn("nsenter", [...inside, process.execPath, main], { env, stdio: "ignore" });
   const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
   try {
     for (;;) {

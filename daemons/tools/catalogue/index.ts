@@ -13,6 +13,7 @@ import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
+import { firewallTools } from "./firewall.ts";
 import { fsTools } from "./fs.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
@@ -60,6 +61,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),
+    ...firewallTools(world),
     ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
     ...approvalTools(world),
   ];

@@ -13,7 +13,7 @@ beforeAll(async () => {
   await machine.run("ip", "route", "add", "default", "via", "10.1.0.254");
 }, 30_000);
 
-afterAll(() => machine.close());
+afterAll(() => machine?.close());
 
 const interfaceOf = async (name: string) => {
   const { output } = await machine.call("net.interfaces");
