@@ -36,8 +36,9 @@ export const table: Readonly<Record<string, Row>> = {
     daemon: "tools",
     reader: ["ListTools", "GetTool"],
     operator: ["Execute", "Rollback"],
-    nobody: ["Register", "Deregister"],
+    admin: ["Register", "Deregister"],
   },
+  "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },
   "aios.runtime.AIRuntime": {
     daemon: "runtime",
     reader: ["ListModels", "HealthCheck"],

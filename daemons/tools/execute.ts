@@ -164,7 +164,7 @@ export async function conclude(ledger: Ledger, facts: Facts, result: Result): Pr
 export function tellable(error: unknown, tool: string, log: Log): string {
   if (error instanceof AiosError && error.code !== "INTERNAL") return error.message;
   log.error("tool failed", { tool, error });
-  const code = errnoOf(error);
+  const code = error instanceof AiosError ? undefined : errnoOf(error);
   if (code !== undefined) return `${tool}: ${code}`;
   return `${tool}: internal error; look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
 }

@@ -8,6 +8,11 @@ export interface Registry {
   find(name: string): Tool;
   /** Those of a namespace, or (empty) all, in the catalogue's order. */
   list(namespace: string): readonly Tool[];
+  /** Throws when a tool contradicts itself: a capability for a field that its input may lack. */
+  check(tool: Tool): void;
+  /** Adds a custom tool, or replaces one. */
+  add(tool: Tool): void;
+  remove(name: string): void;
 }
 
 /** Throws when the catalogue contradicts itself: two tools of one name, or a capability for a field that the input lacks. */
@@ -29,7 +34,10 @@ export function openRegistry(catalogue: readonly Tool[]): Registry {
         next: 'see "aiosctl tools"',
       });
     },
-    list: (namespace) => catalogue.filter((tool) => namespace === "" || tool.namespace === namespace),
+    list: (namespace) => [...tools.values()].filter((tool) => namespace === "" || tool.namespace === namespace),
+    check: checkTemplates,
+    add: (tool) => void tools.set(tool.name, tool),
+    remove: (name) => void tools.delete(name),
   };
 }
 
@@ -38,7 +46,7 @@ function checkTemplates({ name, input, capabilities }: Tool): void {
     const fields = parseCapability(template).resource?.matchAll(/\{([a-z_]+)\}/g) ?? [];
     for (const [, field = ""] of fields) {
       if (!input.required?.includes(field))
-        throw new Error(`${name} needs ${template}, but its input may lack ${field}`);
+        throw new AiosError("INVALID_ARGUMENT", `${name} needs ${template}, but its input may lack ${field}`);
     }
   }
 }

@@ -109,6 +109,8 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 export interface Tool
   extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "preview" | "resources"> {
   readonly namespace: string;
+  /** Of a custom tool; the others are of the image's. */
+  readonly version?: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
   readonly effect: "read" | "change";
   readonly undo?: Undo<unknown, unknown, unknown>;

@@ -5,6 +5,7 @@ import type { InitService } from "#proto/aios/init";
 import { openApprovals } from "./approvals.ts";
 import { catalogue } from "./catalogue/index.ts";
 import { machinePackages, type PackageWorld } from "./catalogue/pkg.ts";
+import { openCustomTools } from "./custom/custom.ts";
 import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
@@ -13,7 +14,7 @@ import { Locks } from "./locks.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
 import { redactedLog } from "./policy/redaction.ts";
-import { openRegistry } from "./registry.ts";
+import { capabilityTable, openRegistry, type Registry } from "./registry.ts";
 import { openReserved } from "./reserved.ts";
 import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
@@ -55,9 +56,10 @@ export async function openTools({
     run: (ticket, facts) => runApproved(parts, ticket, facts),
   });
   const kernel = { proc: "/proc", sys: "/sys" };
-  const registry = openRegistry(
-    catalogue({ init, grants, ledger, clock, kernel, state, reserved, paths, packages, approvals, policies }),
-  );
+  const table = () => capabilityTable(registry.list(""));
+  const world = { init, grants, ledger, clock, kernel, state, reserved, paths, packages, approvals, policies, table };
+  const registry: Registry = openRegistry(catalogue(world));
+  const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
   const gate = openGate({ registry, validation, grants, reserved });
   const limits = new Limits(clock);
   const locks = new Locks();
@@ -69,7 +71,9 @@ export async function openTools({
     registry,
     executor: openExecutor(parts),
     rollbacks,
+    custom,
     close: () => {
+      custom.close();
       approvals.close();
       ledger.close();
       state.commits.close();

@@ -5,7 +5,7 @@ import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Policies } from "../policy/policy.ts";
-import { capabilityTable } from "../registry.ts";
+import type { CapabilityTable } from "../registry.ts";
 import type { Reserved } from "../reserved.ts";
 import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
@@ -13,8 +13,8 @@ import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
-import { firewallTools } from "./firewall.ts";
 import { fsTools } from "./fs.ts";
+import { gitTools } from "./git.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
 import { netTools } from "./net.ts";
@@ -37,6 +37,8 @@ export interface World {
   readonly state: State;
   readonly reserved: Reserved;
   readonly approvals: Approvals;
+  /** The capabilities that exist, custom tools' among them. */
+  readonly table: () => CapabilityTable;
   readonly policies: Policies;
   readonly packages: PackageWorld;
   /** The machine's folders. */
@@ -58,11 +60,11 @@ export function catalogue(world: World): readonly Tool[] {
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state),
+    ...gitTools,
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),
-    ...firewallTools(world),
-    ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
+    ...secTools({ grants, ledger, table: world.table }),
     ...approvalTools(world),
   ];
   return tools;
