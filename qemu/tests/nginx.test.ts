@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { InitService } from "#proto/aios/init";
+import { InitService, UnitState } from "#proto/aios/init";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { imageSettings } from "../../image/image.ts";
 import { verifyLedger } from "../goal.ts";
@@ -104,6 +104,8 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
       const pid = await pidOf(machine, "nginx");
       const init = machine.client(InitService);
       await init.restartUnit({ name: "tools" }, { timeoutMs: 120_000 });
+      const state = async () => (await init.getUnit({ name: "tools" })).state;
+      await expect.poll(state, { timeout: 120_000 }).toBe(UnitState.UNIT_READY);
       init.close();
       expect(await pidOf(machine, "nginx")).toBe(pid);
       expect(await throughProxy()).toEqual(proxied);
