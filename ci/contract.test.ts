@@ -59,8 +59,6 @@ const unimplemented: readonly string[] = [
   "aios.orchestrator.Orchestrator/StreamProgress",
   "aios.runtime.AIRuntime/LoadModel",
   "aios.runtime.AIRuntime/UnloadModel",
-  "aios.tools.ToolRegistry/Deregister",
-  "aios.tools.ToolRegistry/Register",
 ];
 
 it("every call of the protos is implemented, but for those listed here", () => {

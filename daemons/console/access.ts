@@ -36,8 +36,9 @@ export const table: Readonly<Record<string, Row>> = {
     daemon: "tools",
     reader: ["ListTools", "GetTool"],
     operator: ["Execute", "Rollback"],
-    nobody: ["Register", "Deregister"],
+    admin: ["Register", "Deregister"],
   },
+  "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },
   "aios.runtime.AIRuntime": {
     daemon: "runtime",
     reader: ["ListModels", "HealthCheck"],
@@ -71,7 +72,7 @@ export const table: Readonly<Record<string, Row>> = {
   "aios.init.Init": {
     daemon: "init",
     reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],
-    operator: ["StartUnit", "StopUnit", "RestartUnit"],
+    operator: ["StartUnit", "StopUnit", "RestartUnit", "EnableUnit", "DisableUnit"],
     admin: ["Shutdown", "Reboot"],
   },
   "aios.agent.Agent": { daemon: "agents", nobody: ["ExecuteTask", "CancelTask", "GetStatus", "Shutdown"] },

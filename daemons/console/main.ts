@@ -5,6 +5,7 @@ import { effectiveConfig } from "#lib/effective";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { provisionedIdentity } from "./machine-identity.ts";
+import { rememberHead } from "./witness.ts";
 
 await runDaemon("console", process.env, async ({ paths, log, clock, address }) => {
   const { network } = effectiveConfig(paths.run);
@@ -19,6 +20,15 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
     clock,
     log,
   });
+  const over = new AbortController();
+  const heads = { told: `${paths.run}/ledger-head.json`, kept: `${paths.state}/console/ledger-head.json` };
+  void rememberHead(heads, clock, log, over.signal);
   log.info("management port is open", { port: console.port, provisioned: provisioned !== undefined });
-  return { services: () => [], close: () => console.close() };
+  return {
+    services: () => [],
+    close: () => {
+      over.abort();
+      return console.close();
+    },
+  };
 });

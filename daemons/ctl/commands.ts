@@ -1,5 +1,7 @@
 import type { Command } from "./command.ts";
 import { agents } from "./commands/agents.ts";
+import { approvalsApprove, approvalsDeny, approvalsList } from "./commands/approvals.ts";
+import { audit, auditVerify, rollback } from "./commands/audit.ts";
 import { boot } from "./commands/boot.ts";
 import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
@@ -8,7 +10,7 @@ import { machinesForget, machinesList, machinesUse } from "./commands/machines.t
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { status } from "./commands/status.ts";
-import { toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
+import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
 import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
 
 /** Every command, in the order of the help. */
@@ -23,6 +25,13 @@ export const commands: readonly Command[] = [
   toolsList,
   toolsShow,
   toolsCall,
+  toolCall,
+  rollback,
+  approvalsList,
+  approvalsApprove,
+  approvalsDeny,
+  auditVerify,
+  audit,
   models,
   boot,
   unitsList,

@@ -7,6 +7,8 @@ import { readText } from "./kernel-files.ts";
 
 /** The processes of one unit. */
 export interface Group {
+  /** Its folder, where a process can join by itself; undefined where the kernel has no groups. */
+  readonly folder?: string;
   /** Puts a process, and all it will start, into the group. Rejects with why not; one that has ended is no reason. */
   add(pid: number): Promise<void>;
   /** Sends SIGKILL to every process of the group. */
@@ -58,6 +60,7 @@ function cgroup(folder: string, limits: { memoryMiB: number; pids: number }, pro
   tryWrite(join(folder, "pids.max"), `${limits.pids}`);
   const pids = () => readText(folder, "cgroup.procs").split("\n").filter(Boolean).map(Number);
   return {
+    folder,
     // Not in the loop's thread: the kernel waits for a grace period here, 5 ms and more.
     add: (pid) =>
       writeFile(join(folder, "cgroup.procs"), `${pid}`).catch((error: unknown) => {

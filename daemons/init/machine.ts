@@ -10,11 +10,13 @@ import { narrate } from "./console-story.ts";
 import { openFaults } from "./faults.ts";
 import { readText } from "./kernel-files.ts";
 import { type Logs, openLogs } from "./logs.ts";
+import { type Managed, openManaged } from "./managed.ts";
 import { mountKernelFiles } from "./mounts.ts";
 import { listenForPower, type Power } from "./power.ts";
 import { listenForPowerButton } from "./power-button.ts";
 import { type Ground, prepare, type Tools } from "./prepare.ts";
 import type { Screen } from "./screen.ts";
+import type { ServiceSpec } from "./services.ts";
 import { Supervisor } from "./supervisor.ts";
 import { openSyscalls } from "./syscalls.ts";
 import { bootClock } from "./timekeeping.ts";
@@ -44,7 +46,12 @@ export function startMachine(start: Start): void {
   const ground = prepare(parts);
   const running = ground.then((made) => runUnits(made, parts));
   const hardware = { name: "hardware", run: async () => void (await ground) };
-  parts.boot.run([hardware, ...bootPhases(running)]).catch((error: unknown) => parts.screen.fault("boot", error));
+  const booted = parts.boot.run([hardware, ...bootPhases(running)]);
+  booted.catch((error: unknown) => parts.screen.fault("boot", error));
+  // What people have added comes after the machine itself: no boot is slower for it.
+  Promise.all([running, booted])
+    .then(([{ managed }]) => managed.startEnabled())
+    .catch((error: unknown) => parts.screen.fault("start services", error));
 }
 
 function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
@@ -75,14 +82,23 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
 const phaseNames = ["hardware", "runtime", "core", "agents", "recovery"] as const;
 
 /** Starts the units on the ground, and everything that need not be waited for. */
-function runUnits(ground: Ground, parts: Parts): BootNeeds {
+function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed: Managed } {
   const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot, groups } = parts;
   power.onEnd({ root: ground.root });
   const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
   const all = openGroups("/sys/fs/cgroup", group, "/proc", clock);
   for (const { name, limits } of daemons) groups.set(name, all.open(name, limits));
   const logLevel = ground.config.system.log_level;
-  const supervisor = new Supervisor(daemons, machineWorld({ daemons, groups, children, logs, logLevel, clock }));
+  const services = new Map<string, ServiceSpec>();
+  const groupOf = ({ name, limits }: ServiceSpec) => {
+    const group = all.open(name, limits);
+    groups.set(name, group);
+    return group;
+  };
+  const world = machineWorld({ daemons, groups, services, groupOf, children, logs, logLevel, clock });
+  const supervisor = new Supervisor(daemons, world);
+  const reserved = new Set(["init", ...daemons.map(({ name }) => name)]);
+  const managed = openManaged({ folder: `${layout.etc}/services`, services, supervisor, faults, reserved });
   narrate(supervisor, logs, screen);
   supervisor.startAll();
   parts.done("first units started");
@@ -106,7 +122,7 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds {
   const hardwareJson = Buffer.from(readText(layout.run, "hardware.json"));
   const end = (act: "power-off" | "restart", reason: string) => power.end(act, reason);
   const serving = import("./serve.ts").then(({ serveMachine }) =>
-    serveMachine({ supervisor, boot, logs, groups, clock, hardwareJson, end }),
+    serveMachine({ supervisor, boot, logs, groups, managed, services, clock, hardwareJson, end }),
   );
   serving
     .then((closeServices) => {
@@ -114,7 +130,13 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds {
       power.onEnd({ closeServices });
     })
     .catch((error) => screen.fault("serve the API", error));
-  return { supervisor, clock, unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") }, ...lazyPeers() };
+  return {
+    supervisor,
+    managed,
+    clock,
+    unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") },
+    ...lazyPeers(),
+  };
 }
 
 function unitsOf(phase: "runtime" | "core"): readonly string[] {

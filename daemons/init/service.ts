@@ -5,6 +5,8 @@ import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aio
 import type { Group } from "./cgroups.ts";
 import type { Logs } from "./logs.ts";
 import { logLimits } from "./logs.ts";
+import type { Managed } from "./managed.ts";
+import type { ServiceSpec } from "./services.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { Boot } from "./timeline.ts";
 import type { UnitState, UnitStatus } from "./units.ts";
@@ -15,6 +17,9 @@ export interface Machine {
   readonly boot: Boot;
   readonly logs: Logs;
   readonly groups: ReadonlyMap<string, Group>;
+  readonly managed: Managed;
+  /** The managed units, by name. */
+  readonly services: ReadonlyMap<string, ServiceSpec>;
   readonly clock: Clock;
   /** hardware.json */
   readonly hardwareJson: Buffer;
@@ -38,7 +43,7 @@ const states: Readonly<Record<UnitState, UnitMessage["state"]>> = {
 
 /** aios.init.Init over the machine. */
 export function initService(machine: Machine): Service<typeof InitService> {
-  const { supervisor, boot, logs } = machine;
+  const { supervisor, boot, logs, managed } = machine;
 
   const settled = async (name: string, rest: (unit: UnitStatus) => boolean) => {
     const late = new AbortController();
@@ -52,28 +57,41 @@ export function initService(machine: Machine): Service<typeof InitService> {
   };
   const started = (name: string) =>
     settled(name, ({ state }) => ["ready", "backoff", "crash-loop", "stopped"].includes(state));
+  const enable = async (name: string, enabled: boolean) => {
+    await managed.enable(name, enabled);
+    return measured(machine, name);
+  };
 
   return service(InitService, {
-    listUnits: async () => ({
-      units: await Promise.all(supervisor.names().map((name) => measured(machine, name))),
-    }),
-    getUnit: ({ name }) => measured(machine, name),
-    startUnit: ({ name }) => {
+    listUnits: async () => {
+      await managed.refresh();
+      return { units: await Promise.all(supervisor.names().map((name) => measured(machine, name))) };
+    },
+    getUnit: async ({ name }) => {
+      await managed.refresh();
+      return measured(machine, name);
+    },
+    startUnit: async ({ name }) => {
+      await managed.refresh();
       supervisor.start(name);
       return started(name);
     },
-    stopUnit: ({ name }) => {
+    stopUnit: async ({ name }) => {
+      await managed.refresh();
       supervisor.status(name);
       // Goes on by itself when it takes longer than the answer.
       supervisor.stop(name).catch(() => {});
       return settled(name, ({ state }) => state === "stopped");
     },
     restartUnit: async ({ name }) => {
+      await managed.refresh();
       const before = supervisor.status(name).startedMs;
       supervisor.restart(name);
       return settled(name, ({ state, startedMs }) => startedMs !== before && state !== "starting");
     },
-    watchUnits: (_, call) => watchUnits(supervisor, call),
+    enableUnit: ({ name }) => enable(name, true),
+    disableUnit: ({ name }) => enable(name, false),
+    watchUnits: (_, call) => watchUnits(machine, call),
     getBoot: () => ({
       bootId: boot.id,
       state: boot.state(),
@@ -96,14 +114,15 @@ export function initService(machine: Machine): Service<typeof InitService> {
   });
 }
 
-async function measured({ supervisor, groups }: Machine, name: string): Promise<UnitMessage> {
-  const unit = message(supervisor, name, supervisor.status(name));
-  const group = groups.get(name);
+async function measured(machine: Machine, name: string): Promise<UnitMessage> {
+  const unit = message(machine, name, machine.supervisor.status(name));
+  const group = machine.groups.get(name);
   return { ...unit, memoryBytes: (await group?.memoryBytes()) ?? 0, cpuMs: group?.cpuMs() ?? 0 };
 }
 
 /** A unit without what has to be measured. */
-function message(supervisor: Supervisor, name: string, unit: UnitStatus): UnitMessage {
+function message({ supervisor, services }: Machine, name: string, unit: UnitStatus): UnitMessage {
+  const service = services.get(name);
   return UnitMessage.fromPartial({
     name,
     state: states[unit.state],
@@ -114,11 +133,14 @@ function message(supervisor: Supervisor, name: string, unit: UnitStatus): UnitMe
     reason: unit.reason,
     needs: [...supervisor.needs(name)],
     nextStartAt: unit.nextStartAt,
+    managed: service !== undefined,
+    enabled: service?.enabled ?? false,
   });
 }
 
 /** Every unit, then each that has changed since it was last told: a slow reader misses steps, never the present state. */
-async function* watchUnits(supervisor: Supervisor, { signal }: Call): AsyncIterable<UnitMessage> {
+async function* watchUnits(machine: Machine, { signal }: Call): AsyncIterable<UnitMessage> {
+  const { supervisor } = machine;
   const changed = new Set(supervisor.names());
   let wake = () => {};
   const end = supervisor.onChange((name) => {
@@ -130,7 +152,8 @@ async function* watchUnits(supervisor: Supervisor, { signal }: Call): AsyncItera
     while (!signal.aborted) {
       for (const name of [...changed]) {
         changed.delete(name);
-        yield message(supervisor, name, supervisor.status(name));
+        // A managed unit may have been forgotten since.
+        if (supervisor.has(name)) yield message(machine, name, supervisor.status(name));
       }
       if (changed.size > 0 || signal.aborted) continue;
       await new Promise<void>((resolve) => {

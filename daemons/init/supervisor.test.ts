@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { Supervisor, stopGraceMs, type UnitSpec } from "./supervisor.ts";
+import { endedCleanly, Supervisor, stopGraceMs, type UnitSpec } from "./supervisor.ts";
 import type { UnitState } from "./units.ts";
 
 const specs: readonly UnitSpec[] = [
@@ -116,6 +116,36 @@ describe("the supervisor", () => {
     running.get("once")?.end("ended with exit code 3");
     await clock.advance(60_000);
     expect(supervisor.status("once")).toMatchObject({ state: "stopped", reason: "ended with exit code 3" });
+  });
+
+  it("starts one that may restart on failure again after a failure, and not when its work is done", async () => {
+    supervisor.add({ name: "job", needs: [], restart: "on-failure" });
+    supervisor.start("job");
+    running.get("job")?.end("ended with exit code 1");
+    await clock.advance(200);
+    expect(stateOf("job")).toBe("starting");
+    running.get("job")?.end(endedCleanly);
+    await clock.advance(60_000);
+    expect(supervisor.status("job")).toMatchObject({ state: "stopped", reason: endedCleanly });
+  });
+
+  it("takes units in and forgets them, stopped, unless they were added again meanwhile", async () => {
+    supervisor.add({ name: "late", needs: ["memory"], restart: "always" });
+    supervisor.start("late");
+    expect([stateOf("late"), stateOf("memory")]).toEqual(["waiting", "starting"]);
+    running.get("memory")?.notice(true);
+    expect(stateOf("late")).toBe("starting");
+    supervisor.add({ name: "late", needs: [], restart: "always" });
+    expect(supervisor.needs("late")).toEqual([]);
+    stubborn.add("late");
+    const first = supervisor.remove("late");
+    supervisor.add({ name: "late", needs: [], restart: "never" });
+    running.get("late")?.end("ended by SIGTERM");
+    await first;
+    expect(stateOf("late")).toBe("stopped");
+    await supervisor.remove("late");
+    expect(supervisor.has("late")).toBe(false);
+    expect(() => supervisor.status("late")).toThrow("no such unit");
   });
 
   it("stops what needs a unit before the unit itself, and starts what a unit needs before it", async () => {

@@ -6,7 +6,8 @@ import { stoppedUnit, type Transition, transition, type UnitAction, type UnitEve
 export interface UnitSpec {
   readonly name: string;
   readonly needs: readonly string[];
-  readonly restart: "always" | "never";
+  /** Whether it is started again when it has ended; "on-failure" = unless it ended with exit code 0. */
+  readonly restart: "always" | "on-failure" | "never";
 }
 
 /** A started process. */
@@ -18,16 +19,21 @@ export interface UnitProcess {
   kill(): void;
 }
 
+/** How a process ended, in words, that was done with its work. */
+export const endedCleanly = "ended with exit code 0";
+
 /** What the supervisor does to the world; tests pass a twin. */
 export interface World {
   /** Starts the unit's process. One that cannot be started has ended at once. */
   spawn(unit: string): UnitProcess;
-  /** Tells `notice` when the unit is ready and when it no longer is; rejects with why when it must be taken for hung. */
-  watch(unit: string, notice: (ready: boolean) => void, signal: AbortSignal): Promise<void>;
+  /** Tells `notice` when the unit is ready, and how that shows, and when it no longer is; rejects with why when it must be taken for hung. */
+  watch(unit: string, notice: Readiness, signal: AbortSignal): Promise<void>;
   readonly clock: Clock;
   /** 0 to 1. */
   readonly random: () => number;
 }
+
+export type Readiness = (ready: boolean, reason?: string) => void;
 
 /** Hears of each change, with the unit as it was before. */
 export type Notice = (name: string, now: UnitStatus, before: UnitStatus) => void;
@@ -36,7 +42,7 @@ export type Notice = (name: string, now: UnitStatus, before: UnitStatus) => void
 export const stopGraceMs = 10_000;
 
 interface Unit {
-  readonly spec: UnitSpec;
+  spec: UnitSpec;
   status: UnitStatus;
   process?: UnitProcess;
   /** Aborted when nobody asks for its health any more. */
@@ -47,19 +53,35 @@ interface Unit {
 
 /** Keeps units running: each in a state of {@link UnitStatus}, moved by events, acting on the world as transitions say. */
 export class Supervisor {
-  readonly #units: ReadonlyMap<string, Unit>;
+  readonly #units = new Map<string, Unit>();
   readonly #world: World;
   readonly #notices = new Set<Notice>();
   #ending = false;
 
   constructor(specs: readonly UnitSpec[], world: World) {
     this.#world = world;
-    this.#units = new Map(
-      specs.map((spec) => [
-        spec.name,
-        { spec, status: stoppedUnit, watch: new AbortController(), timer: new AbortController() },
-      ]),
-    );
+    for (const spec of specs) this.add(spec);
+  }
+
+  /** Takes in a unit, stopped. One that is known gets the new description, which counts from its next start. */
+  add(spec: UnitSpec): void {
+    const known = this.#units.get(spec.name);
+    if (known !== undefined) known.spec = spec;
+    else {
+      const fresh = { status: stoppedUnit, watch: new AbortController(), timer: new AbortController() };
+      this.#units.set(spec.name, { spec, ...fresh });
+    }
+  }
+
+  /** Stops a unit and forgets it, unless it was added again meanwhile. */
+  async remove(name: string): Promise<void> {
+    const { spec } = this.#find(name);
+    await this.stop(name);
+    if (this.#units.get(name)?.spec === spec) this.#units.delete(name);
+  }
+
+  has(name: string): boolean {
+    return this.#units.has(name);
   }
 
   names(): readonly string[] {
@@ -146,7 +168,8 @@ export class Supervisor {
   #move(unit: Unit, event: UnitEvent): Transition {
     const { clock, random } = this.#world;
     const moment = { nowMs: clock.now(), monotonicMs: clock.monotonic(), random: random() };
-    const result = transition(unit.status, event, moment, unit.spec.restart === "always");
+    const again = event.kind === "ended" && event.how === endedCleanly ? ["always"] : ["always", "on-failure"];
+    const result = transition(unit.status, event, moment, again.includes(unit.spec.restart));
     unit.status = result.unit;
     return result;
   }
@@ -200,8 +223,9 @@ export class Supervisor {
       delete unit.process;
       this.#send(unit, { kind: "ended", how });
     });
-    const notice = (ready: boolean) => {
-      if (!watch.signal.aborted) this.#send(unit, { kind: ready ? "ready" : "unready" });
+    const notice: Readiness = (ready, reason) => {
+      if (watch.signal.aborted) return;
+      this.#send(unit, ready ? { kind: "ready", ...(reason !== undefined && { reason }) } : { kind: "unready" });
     };
     this.#world.watch(unit.spec.name, notice, watch.signal).catch((error: unknown) => {
       if (!watch.signal.aborted) this.#send(unit, { kind: "hung", reason: messageOf(error) });

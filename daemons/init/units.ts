@@ -35,7 +35,8 @@ export type UnitEvent =
   /** Everything it needs is ready. */
   | { readonly kind: "needs-ready" }
   | { readonly kind: "spawned"; readonly pid: number }
-  | { readonly kind: "ready" }
+  /** `reason`: how that shows. */
+  | { readonly kind: "ready"; readonly reason?: string }
   /** It answers, and says that it is not ready. */
   | { readonly kind: "unready" }
   /** It did not become ready in time, or stopped answering. */
@@ -94,7 +95,7 @@ export function transition(unit: UnitStatus, event: UnitEvent, at: Moment, resta
     case "spawned":
       return same({ ...unit, pid: event.pid });
     case "ready":
-      return ready(unit, at);
+      return ready(unit, at, event.reason ?? "answers its health check");
     case "unready":
       return unready(unit);
     case "hung":
@@ -141,10 +142,10 @@ function spawn(unit: UnitStatus, at: Moment): Transition {
   };
 }
 
-function ready(unit: UnitStatus, at: Moment): Transition {
+function ready(unit: UnitStatus, at: Moment, reason: string): Transition {
   if (unit.state !== "starting" || unit.doomed !== undefined) return same(unit);
   const readyMs = unit.readyMs === 0 ? at.monotonicMs : unit.readyMs;
-  return same({ ...unit, state: "ready", answers: true, readyMs, reason: "answers its health check" });
+  return same({ ...unit, state: "ready", answers: true, readyMs, reason });
 }
 
 function unready(unit: UnitStatus): Transition {

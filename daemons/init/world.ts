@@ -5,25 +5,32 @@ import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
 import type { Logs } from "./logs.ts";
+import { startService, watchService } from "./managed-world.ts";
 import { startProcess } from "./processes.ts";
+import type { ServiceSpec } from "./services.ts";
 import type { World } from "./supervisor.ts";
 
 export interface WorldNeeds {
   readonly daemons: readonly DaemonSpec[];
   readonly groups: ReadonlyMap<string, Group>;
+  /** The managed units beside the daemons; what is in neither cannot be started. */
+  readonly services: ReadonlyMap<string, ServiceSpec>;
+  groupOf(service: ServiceSpec): Group;
   readonly children: Children;
   readonly logs: Logs;
   readonly logLevel: string;
   readonly clock: Clock;
 }
 
-/** The supervisor's world on the machine: each unit is a bundle run by Node, as its user, in its group. */
+/** The supervisor's world on the machine: a daemon is a bundle run by Node, a managed unit any program; each as its user, in its group. */
 export function machineWorld(needs: WorldNeeds): World {
   const specs = new Map(needs.daemons.map((spec) => [spec.name, spec]));
   return {
     clock: needs.clock,
     random: Math.random,
     spawn: (unit) => {
+      const service = needs.services.get(unit);
+      if (service !== undefined) return startService(service, needs);
       const [spec, group] = [specs.get(unit), needs.groups.get(unit)];
       if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
       // One that was killed left its socket: whoever finds it must not take it for the next one's.
@@ -33,6 +40,8 @@ export function machineWorld(needs: WorldNeeds): World {
       );
     },
     watch: async (unit, notice, signal) => {
+      const service = needs.services.get(unit);
+      if (service !== undefined) return watchService(service, notice, signal, needs.clock);
       // gRPC is the largest part of init's bundle: it is loaded while the first units start.
       const { watchHealth } = await import("./readiness.ts");
       await watchHealth(socketOf(unit), specs.get(unit)?.readyTimeoutMs ?? 0, needs.clock, notice, signal);

@@ -1,7 +1,7 @@
 import grpc from "@grpc/grpc-js";
 import { AiosError, type Code, codes } from "./errors.ts";
 import { correlationId } from "./log.ts";
-import { correlationHeader, messageSizeMaxBytes } from "./server.ts";
+import { correlationHeader, messageSizeMaxBytes, retryAfterHeader } from "./server.ts";
 import type { CallOptions, Client, ServiceDefinition } from "./service.ts";
 
 /** How long a unary call waits unless it says otherwise. Streams have no deadline of their own. */
@@ -103,5 +103,6 @@ function toAiosError(error: grpc.ServiceError, path: string, target: string): Ai
   const message = unreached
     ? `call ${path}: nothing answers at ${target}; see "aiosctl boot" or the machine's console`
     : error.details || error.message;
-  return new AiosError(code, message, { cause: error });
+  const retryAfterMs = Number(error.metadata?.get(retryAfterHeader)[0]);
+  return new AiosError(code, message, { cause: error, ...(retryAfterMs >= 0 && { retryAfterMs }) });
 }

@@ -34,10 +34,13 @@ export interface Fault {
 export class AiosError extends Error {
   override readonly name = "AiosError";
   readonly code: Code;
+  /** When the same call can succeed, milliseconds from now; told to clients in the trailer `retry-after-ms`. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: Code, fault: Fault | string, options?: ErrorOptions) {
+  constructor(code: Code, fault: Fault | string, options?: ErrorOptions & { readonly retryAfterMs?: number }) {
     super(typeof fault === "string" ? fault : sentence(fault), options);
     this.code = code;
+    this.retryAfterMs = options?.retryAfterMs;
   }
 }
 

@@ -51,6 +51,8 @@ const unit = {
   restarts: 0,
   reason: "",
   needs: [],
+  managed: false,
+  enabled: false,
   nextStartAt: 0,
   memoryBytes: 0,
   cpuMs: 0,

@@ -17,6 +17,9 @@ const serverOptions = {
 
 export const correlationHeader = "x-correlation-id";
 
+/** Trailer of a refusal that time mends: milliseconds after which the call can be made again. */
+export const retryAfterHeader = "retry-after-ms";
+
 /** A Unix socket to listen on, and whose it is. */
 export interface Endpoint {
   readonly path: string;
@@ -144,11 +147,18 @@ async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<
 function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusObject> {
   if (error instanceof AiosError) {
     log.debug("call refused", { path, code: error.code, reason: error.message });
-    return { code: codes[error.code], details: error.message };
+    const status = { code: codes[error.code], details: error.message };
+    return error.retryAfterMs === undefined ? status : { ...status, metadata: retryAfter(error.retryAfterMs) };
   }
   log.error("call failed", { path, error });
   return {
     code: codes.INTERNAL,
     details: `${path}: internal error; look for correlation id ${correlationId()} in the machine's log`,
   };
+}
+
+function retryAfter(ms: number): grpc.Metadata {
+  const trailer = new grpc.Metadata();
+  trailer.set(retryAfterHeader, String(Math.ceil(ms)));
+  return trailer;
 }

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
 import { type Answer, type Machine, startMachine } from "./harness.ts";
+import { sampleOf } from "./sample.ts";
 
 let machine: Machine;
 let work: string;
@@ -68,15 +69,7 @@ describe("capabilities", () => {
     const task = machine.agent("task");
     const { tools } = await task.raw.listTools({ namespace: "" });
     for (const { name, inputSchema } of tools) {
-      const { properties } = JSON.parse(inputSchema.toString());
-      const input = {
-        ...("path" in properties && { path: `${work}/x` }),
-        ...("content" in properties && { content: "" }),
-        ...("name" in properties && { name: "memory" }),
-        ...("agent_id" in properties && { agent_id: "task" }),
-        ...("capabilities" in properties && { capabilities: ["fs:read:/x"] }),
-        ...("reason" in properties && { reason: "r" }),
-      };
+      const input = sampleOf(JSON.parse(inputSchema.toString()), [`${work}/x`]);
       await expect(task.call(name, input), name).rejects.toMatchObject(denied);
     }
     expect(existsSync(`${work}/x`)).toBe(false);

@@ -3,10 +3,14 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import { correlationId, type Log } from "#lib/log";
 import type { Identity } from "#lib/service";
+import { type Approvals, needsApproval, type Ticket } from "./approvals.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Admitted, Gate, Request } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Locks } from "./locks.ts";
+import type { Limits } from "./policy/limits.ts";
+import type { Policies } from "./policy/policy.ts";
+import { previewOf } from "./preview.ts";
 import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
 import { Seats } from "./seats.ts";
 import type { AnyCall } from "./tool.ts";
@@ -29,6 +33,9 @@ export interface Executor {
 
 export interface Parts {
   readonly gate: Gate;
+  readonly policies: Policies;
+  readonly limits: Limits;
+  readonly approvals: Approvals;
   readonly ledger: Ledger;
   readonly undos: Undos;
   readonly locks: Locks;
@@ -47,8 +54,38 @@ export function openExecutor(parts: Parts): Executor {
 /** The whole way of a call. */
 async function execute(parts: Parts, request: Request, caller: Identity, signal: AbortSignal): Promise<Executed> {
   const executionId = uuidv7(parts.clock.now());
-  const call = await admit(parts, request, caller, executionId);
-  const facts = factsOf(request, caller, executionId, JSON.stringify(call.input));
+  const policy = await parts.policies.current();
+  const facts = { ...request, input: textOf(request), executionId, caller, redaction: policy.redaction };
+  const call = await admit(parts, request, caller, facts);
+  parts.limits.take(call.tool, caller, policy);
+  if (needsApproval(call, policy)) return parts.approvals.ask(call, facts, policy, signal);
+  return carryOut(parts, call, { ...facts, input: JSON.stringify(call.input) }, signal);
+}
+
+/**
+ * Carries out a call that a person has approved: exactly the one that was asked. It passes the gate again, and what it names
+ * and would change must be what the person was shown. Throws FAILED_PRECONDITION when it is not.
+ */
+export async function runApproved(parts: Parts, ticket: Ticket, facts: Facts): Promise<Executed> {
+  const inputJson = Buffer.from(ticket.input);
+  const call = await admit(parts, { ...facts, inputJson }, facts.caller, facts);
+  const now = JSON.stringify([call.needs, await previewOf(call, ticket.id)]);
+  if (now !== JSON.stringify([ticket.needs, ticket.preview])) {
+    const error = new AiosError("FAILED_PRECONDITION", {
+      act: "execute",
+      object: ticket.tool,
+      reason: "what it would change is no longer what was shown when it was approved",
+      next: "make the call again",
+    });
+    await parts.ledger.append(refusal(facts, error.message));
+    throw error;
+  }
+  return carryOut(parts, call, facts, new AbortController().signal);
+}
+
+/** What follows once a call is admitted and allowed: intent, undo, act, outcome. */
+export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
+  const { executionId } = facts;
   await parts.ledger.append(intent(facts));
   const result = await act(parts, call, executionId, signal);
   await conclude(parts.ledger, facts, result);
@@ -56,22 +93,23 @@ async function execute(parts: Parts, request: Request, caller: Identity, signal:
 }
 
 /** Passes the gate; a denial is written down before it is told. */
-async function admit(parts: Parts, request: Request, caller: Identity, executionId: string): Promise<Admitted> {
+export async function admit(
+  { gate, ledger }: Pick<Parts, "gate" | "ledger">,
+  request: Request,
+  caller: Identity,
+  facts: Facts,
+): Promise<Admitted> {
   try {
-    return await parts.gate.admit(request, caller);
+    return await gate.admit(request, caller);
   } catch (error) {
     if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
-      const input = Buffer.from(request.inputJson).toString("utf8");
-      await parts.ledger.append(refusal(factsOf(request, caller, executionId, input), error.message));
+      await ledger.append(refusal(facts, error.message));
     }
     throw error;
   }
 }
 
-function factsOf(request: Request, caller: Identity, executionId: string, input: string): Facts {
-  const { agentId, tool, taskId, reason } = request;
-  return { executionId, caller, agentId, tool, taskId, reason, input };
-}
+const textOf = ({ inputJson }: Request) => Buffer.from(inputJson).toString("utf8");
 
 /** Prepares the undo, runs the tool within its time and checks what it gives back. */
 async function act(parts: Parts, call: Admitted, executionId: string, signal: AbortSignal): Promise<Result> {
@@ -82,8 +120,8 @@ async function act(parts: Parts, call: Admitted, executionId: string, signal: Ab
   try {
     const output = await withDeadline(clock, tool.timeoutMs, signal, (stop) =>
       locks.run(call.locks, async () => {
-        const { caller, input, resources } = call;
-        const given = { executionId, caller, input, resources, signal: stop } as unknown as AnyCall;
+        const { caller, input, resources, permits } = call;
+        const given = { executionId, caller, input, resources, permits, signal: stop } as unknown as AnyCall;
         stop.throwIfAborted();
         await prepareUndo(parts.undos, call, given);
         stop.throwIfAborted();
@@ -126,7 +164,7 @@ export async function conclude(ledger: Ledger, facts: Facts, result: Result): Pr
 export function tellable(error: unknown, tool: string, log: Log): string {
   if (error instanceof AiosError && error.code !== "INTERNAL") return error.message;
   log.error("tool failed", { tool, error });
-  const code = errnoOf(error);
+  const code = error instanceof AiosError ? undefined : errnoOf(error);
   if (code !== undefined) return `${tool}: ${code}`;
   return `${tool}: internal error; look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
 }

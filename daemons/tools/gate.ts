@@ -1,8 +1,9 @@
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
-import { type Capability, capabilityText, fillTemplate } from "./capability.ts";
+import { type Capability, capabilityText, fillTemplate, parseCapability } from "./capability.ts";
 import type { Grants } from "./grants.ts";
-import { resolvePath } from "./paths.ts";
+import { resolveHost, resolveUrl } from "./names.ts";
+import { resolveEntry, resolvePath } from "./paths.ts";
 import type { Registry } from "./registry.ts";
 import type { Reserved } from "./reserved.ts";
 import type { ResourceKind, ResourceKinds, Tool } from "./tool.ts";
@@ -24,6 +25,8 @@ export interface Admitted {
   readonly caller: Identity;
   readonly input: Json;
   readonly resources: Readonly<Record<string, ResourceKinds[ResourceKind]>>;
+  /** Whether the caller may do what turns out to be needed beside. */
+  readonly permits: (capability: string) => boolean;
   /** The capabilities it needs, resources resolved. */
   readonly needs: readonly string[];
   /** What it holds while it changes things. */
@@ -57,9 +60,11 @@ export function openGate({ registry, validation, grants, reserved }: GateParts):
       );
       permitKind(tool, caller);
       if (caller.kind === "agent") permitAgent(tool, caller.name, needs, resources, grants);
-      for (const { path } of Object.values(resources)) reserved(path, tool.effect, caller);
-      const locks = tool.effect === "change" ? Object.values(resources).map(({ path }) => `path ${path}`) : [];
-      return { tool, caller, input, resources, needs: needs.map(capabilityText), locks: [...new Set(locks)].sort() };
+      for (const path of paths(resources)) reserved(path, tool.effect, caller);
+      const permits = (capability: string) =>
+        caller.kind !== "agent" || grants.permits(caller.name, parseCapability(capability));
+      const locks = locksOf(tool, resources);
+      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks };
     },
   };
 }
@@ -90,10 +95,26 @@ async function resolve(tool: Tool, input: Json): Promise<Admitted["resources"]> 
 /** How each kind of resource is resolved. */
 const resolvers: { readonly [Kind in ResourceKind]: (value: string) => Promise<ResourceKinds[Kind]> } = {
   path: resolvePath,
+  entry: resolveEntry,
+  host: async (given) => resolveHost(given),
+  url: async (given) => resolveUrl(given),
 };
 
 function named(field: string, input: Json, resources: Admitted["resources"]): string {
-  return resources[field]?.path ?? String(input[field] ?? "");
+  const resource = resources[field];
+  return resource === undefined ? String(input[field] ?? "") : wordOf(resource);
+}
+
+/** What is compared with grants. */
+const wordOf = (resource: ResourceKinds[ResourceKind]) => ("path" in resource ? resource.path : resource.name);
+
+const paths = (resources: Admitted["resources"]) =>
+  Object.values(resources).flatMap((resource) => ("path" in resource ? [resource.path] : []));
+
+function locksOf({ effect, exclusive }: Tool, resources: Admitted["resources"]): string[] {
+  if (effect === "read") return [];
+  const locks = paths(resources).map((path) => `path ${path}`);
+  return [...new Set(exclusive === undefined ? locks : [...locks, `all ${exclusive}`])].sort();
 }
 
 function permitKind(tool: Tool, caller: Identity): void {
@@ -111,7 +132,7 @@ function permitAgent(
   const lacking = needs.find((needed) => !grants.permits(agent, needed));
   if (lacking === undefined) return;
   // Where a link leads is not told to who may not follow it.
-  const led = Object.values(resources).find(({ given, path }) => given !== path);
+  const led = Object.values(resources).find((resource) => "path" in resource && resource.given !== resource.path);
   const reason =
     led === undefined
       ? `${agent} holds no grant of ${capabilityText(lacking)}`

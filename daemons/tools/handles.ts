@@ -9,7 +9,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 const viaDescriptor = (handle: FileHandle) => `/proc/self/fd/${handle.fd}`;
 
 /** Linux's O_PATH, which Node does not name: holds a file without opening it, so that looking at a device does nothing to it. */
-const oPath = 0o10000000;
+export const oPath = 0o10000000;
 
 /** A file or folder that is held: it stays the same one, whatever happens to its path. */
 export interface Held {

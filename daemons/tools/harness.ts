@@ -1,12 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { connect } from "#lib/client";
 import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
-import type { Units } from "./catalogue/service.ts";
+import type { PackageWorld } from "./catalogue/pkg.ts";
+import type { Autonomy } from "./policy/policy.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
 
@@ -35,31 +37,51 @@ export type Answer = Omit<ExecuteResponse, "outputJson"> & {
   readonly output: any;
 };
 
-/** An init that cannot be reached. */
-const noInit: Units = {
-  listUnits: () => Promise.reject(new Error("init was not expected to be called")),
-  getUnit: () => Promise.reject(new Error("init was not expected to be called")),
-};
+type Init = Client<typeof InitService>;
+
+/** An init that answers what a test expects to be asked, and nothing else. */
+const initOf = (expected: Partial<Init>): Init =>
+  new Proxy(expected, {
+    get: (calls, name) =>
+      Reflect.get(calls, name) ??
+      (() => Promise.reject(new Error(`init was not expected to be asked ${String(name)}`))),
+  }) as Init;
 
 const agents = ["system", "task"];
 
 /** In memory where there is such a place: what these tests ask is not whether the disk keeps its word. */
 const temporary = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
+/** The image's policy, with room for tests that call often. */
+const roomyPolicy = readFileSync(
+  `${import.meta.dirname}/../../rootfs/etc/aios/security/policy.toml`,
+  "utf8",
+).replaceAll(/^(calls|writes|destructive|network) = .*$/gm, "$1 = 1000000");
+
 export async function startMachine({
   clock = systemClock,
-  init = noInit,
+  init = {},
+  packages,
+  policy = roomyPolicy,
+  autonomy = "full",
 }: {
   clock?: Clock;
-  init?: Units;
+  init?: Partial<Init>;
+  packages?: PackageWorld;
+  /** The content of policy.toml. */
+  policy?: string;
+  autonomy?: Autonomy;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
   for (const path of [paths.state, paths.etc, ...agents.map((agent) => `${paths.run}/agents/${agent}`)]) {
     mkdirSync(path, { recursive: true });
   }
+  mkdirSync(`${paths.etc}/security`);
+  writeFileSync(`${paths.etc}/security/policy.toml`, policy);
+  writeFileSync(`${paths.run}/config.json`, JSON.stringify({ system: { autonomy_level: autonomy } }));
   const start = async () => {
-    const tools = await openTools({ paths, init, clock, log: silentLog });
+    const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
     const service = toolsService(tools);
     const servers = await Promise.all([
       serve(service, `${paths.run}/tools.sock`, coreIdentity),

@@ -25,10 +25,29 @@ export interface ResolvedPath {
  * Throws INVALID_ARGUMENT for a path that is not absolute, holds NUL, is too long, loops, or climbs (`..`) out of a folder that does not exist.
  */
 export async function resolvePath(given: string): Promise<ResolvedPath> {
+  check(given);
+  return (await resolveStanding(given)) ?? (await walk(given));
+}
+
+/**
+ * As {@link resolvePath}, but a symbolic link at the path itself is not followed: what is removed, moved or made anew is the
+ * link. Throws INVALID_ARGUMENT also for "/" and for a path that ends in "..".
+ */
+export async function resolveEntry(given: string): Promise<ResolvedPath> {
+  check(given);
+  const name = parts(given).at(-1);
+  if (name === undefined || name === "..") throw bad(given, "it names no entry of a folder");
+  const outer = await resolvePath(given.slice(0, given.lastIndexOf(name)));
+  const path = `${outer.path === "/" ? "" : outer.path}/${name}`;
+  const exists = outer.exists && (await look(path, given)).exists;
+  if (outer.exists) return { given, path, folder: outer.path, names: [name], exists };
+  return { given, path, folder: outer.folder, names: [...outer.names, name], exists };
+}
+
+function check(given: string): void {
   if (!given.startsWith("/")) throw bad(given, "expected an absolute path");
   if (given.includes("\0")) throw bad(given, "a path cannot hold NUL");
   if (Buffer.byteLength(given) > pathLengthMax) throw bad(given, `longer than ${pathLengthMax} bytes`);
-  return (await resolveStanding(given)) ?? (await walk(given));
 }
 
 /** The common case, in one call of the kernel's: the path stands. */

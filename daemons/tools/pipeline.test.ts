@@ -4,12 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { type Log, silentLog } from "#lib/log";
 import { coreIdentity } from "#lib/service";
+import { openApprovals } from "./approvals.ts";
 import { object } from "./catalogue/words.ts";
 import { type Executor, openExecutor } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
 import { Locks } from "./locks.ts";
+import { Limits } from "./policy/limits.ts";
+import { openPolicies } from "./policy/policy.ts";
 import { openRegistry } from "./registry.ts";
 import { openState } from "./state.ts";
 import { defineTool, type Tool } from "./tool.ts";
@@ -89,7 +92,12 @@ describe("the pipeline", () => {
     const grants = openGrants(state, clock);
     const gate = openGate({ registry: openRegistry(tools), validation, grants, reserved: () => {} });
     const undos = await openUndos(state, `${folder}/undo`, clock);
-    return openExecutor({ gate, ledger, undos, locks: new Locks(), validation, clock, log });
+    const policies = openPolicies({ etc: folder, run: folder }, clock, silentLog);
+    const unasked = () => Promise.reject(new Error("nobody is asked here"));
+    const approvals = openApprovals({ state, ledger, policies, clock, log, run: unasked });
+    const limits = new Limits(clock);
+    const locks = new Locks();
+    return openExecutor({ gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log });
   }
 
   const request = (tool: string) => ({ tool, agentId: "", taskId: "", inputJson: Buffer.alloc(0), reason: "" });

@@ -155,7 +155,7 @@ describe("the daemon", () => {
       const [first] = readFileSync(`/proc/${daemon?.pid}/task/${daemon?.pid}/children`, "utf8").split(" ");
       process.kill(Number(first), "SIGTERM");
       await ready(() => !existsSync(`/proc/${first}`));
-      expect((await core.listTools({ namespace: "fs" })).tools).toHaveLength(4);
+      expect((await core.listTools({ namespace: "fs" })).tools).toHaveLength(14);
       const refused = {
         code: "RESOURCE_EXHAUSTED",
         message: expect.stringContaining("free space on the data partition"),

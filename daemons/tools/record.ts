@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { Identity } from "#lib/service";
 import type { Entry, Note } from "./ledger/entry.ts";
+import type { Redaction } from "./policy/redaction.ts";
 
 /** JSON longer than this stands in the ledger as its hash, length and beginning. */
 const recordedLengthMax = 4096;
@@ -15,6 +16,8 @@ export interface Facts {
   readonly reason: string;
   /** JSON. */
   readonly input: string;
+  /** What takes secrets out before anything is hashed. */
+  readonly redaction: Redaction;
 }
 
 export interface Result {
@@ -28,12 +31,12 @@ export interface Result {
 
 /** The note that a call is about to be carried out. */
 export function intent(facts: Facts): Note {
-  const { reason, input } = facts;
+  const { reason, input, redaction } = facts;
   return {
     ...whose(facts),
     kind: "intent",
-    reason,
-    input: recorded(input),
+    reason: redaction.text(reason),
+    input: recorded(redaction.json(input)),
     output: "",
     success: null,
     error: "",
@@ -43,13 +46,15 @@ export function intent(facts: Facts): Note {
 
 /** The note of what came of it. Who, what and why stand with the intent. */
 export function outcome(facts: Facts, { success, output, error, durationMs }: Result): Note {
-  const result = { output: recorded(output), success: success ? 1 : 0, error, durationMs } as const;
+  const { redaction } = facts;
+  const told = { output: recorded(redaction.json(output)), error: redaction.text(error) };
+  const result = { ...told, success: success ? 1 : 0, durationMs } as const;
   return { ...whose(facts), kind: "outcome", reason: "", input: "", ...result };
 }
 
 /** The note that a call was refused, and why. */
 export function refusal(facts: Facts, error: string): Note {
-  return { ...intent(facts), kind: "refusal", error };
+  return { ...intent(facts), kind: "refusal", error: facts.redaction.text(error) };
 }
 
 function whose({

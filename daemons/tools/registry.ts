@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { parseCapability } from "./capability.ts";
-import type { Tool } from "./tool.ts";
+import type { ResourceKind, Tool } from "./tool.ts";
 
 /** The tools there are, by name. What agents can be granted derives from them. */
 export interface Registry {
@@ -8,6 +8,11 @@ export interface Registry {
   find(name: string): Tool;
   /** Those of a namespace, or (empty) all, in the catalogue's order. */
   list(namespace: string): readonly Tool[];
+  /** Throws when a tool contradicts itself: a capability for a field that its input may lack. */
+  check(tool: Tool): void;
+  /** Adds a custom tool, or replaces one. */
+  add(tool: Tool): void;
+  remove(name: string): void;
 }
 
 /** Throws when the catalogue contradicts itself: two tools of one name, or a capability for a field that the input lacks. */
@@ -29,7 +34,10 @@ export function openRegistry(catalogue: readonly Tool[]): Registry {
         next: 'see "aiosctl tools"',
       });
     },
-    list: (namespace) => catalogue.filter((tool) => namespace === "" || tool.namespace === namespace),
+    list: (namespace) => [...tools.values()].filter((tool) => namespace === "" || tool.namespace === namespace),
+    check: checkTemplates,
+    add: (tool) => void tools.set(tool.name, tool),
+    remove: (name) => void tools.delete(name),
   };
 }
 
@@ -38,16 +46,30 @@ function checkTemplates({ name, input, capabilities }: Tool): void {
     const fields = parseCapability(template).resource?.matchAll(/\{([a-z_]+)\}/g) ?? [];
     for (const [, field = ""] of fields) {
       if (!input.required?.includes(field))
-        throw new Error(`${name} needs ${template}, but its input may lack ${field}`);
+        throw new AiosError("INVALID_ARGUMENT", `${name} needs ${template}, but its input may lack ${field}`);
     }
   }
 }
 
-/** The capabilities that exist: `namespace:action`, and whether it is granted for a resource. */
-export function capabilityTable(tools: readonly Tool[]): ReadonlyMap<string, { readonly hasResource: boolean }> {
+/** The capabilities that exist, by `namespace:action`. */
+export type CapabilityTable = ReadonlyMap<
+  string,
+  {
+    readonly hasResource: boolean;
+    /** What its resource is, where the pipeline resolves it. */
+    readonly kind: ResourceKind | undefined;
+  }
+>;
+
+export function capabilityTable(tools: readonly Tool[]): CapabilityTable {
   return new Map(
-    tools
-      .flatMap(({ capabilities }) => capabilities.map(parseCapability))
-      .map(({ namespace, action, resource }) => [`${namespace}:${action}`, { hasResource: resource !== undefined }]),
+    tools.flatMap(({ capabilities, alsoNeeds = [], resources }) =>
+      [...capabilities, ...alsoNeeds].map((template) => {
+        const { namespace, action, resource } = parseCapability(template);
+        const field = /^\{([a-z_]+)\}$/.exec(resource ?? "")?.[1];
+        const kind = field === undefined ? undefined : resources[field];
+        return [`${namespace}:${action}`, { hasResource: resource !== undefined, kind }] as const;
+      }),
+    ),
   );
 }

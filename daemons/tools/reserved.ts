@@ -15,9 +15,11 @@ const rules = (at: { run: string; state: string; etc: string }): readonly Rule[]
   { path: `${at.state}/ledger`, against: "use", from: "everyone", why: "the ledger, its key and the backups" },
   // The data volume and the image lie open there: the same files by another name.
   { path: "/mnt", against: "use", from: "everyone", why: "the volumes that the root is made of" },
+  { path: `${at.state}/backups`, against: "use", from: "everyone", why: "the backups, which backup.restore reads" },
   { path: `${at.state}/console`, against: "use", from: "everyone", why: "the machine's certificate authority" },
   { path: `${at.run}/provision`, against: "use", from: "everyone", why: "the machine's key" },
   { path: `${at.etc}/security`, against: "use", from: "agents", why: "policy and API keys" },
+  { path: `${at.etc}/services`, against: "change", from: "agents", why: "what PID 1 runs; call service.define" },
   { path: at.run, against: "change", from: "everyone", why: "the daemons' sockets" },
   { path: `${at.state}/memory`, against: "change", from: "everyone", why: "a database in use" },
   { path: `${at.state}/vectors`, against: "change", from: "everyone", why: "a database in use" },

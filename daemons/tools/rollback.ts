@@ -16,12 +16,17 @@ const rollbackTimeoutMs = 120_000;
 
 const reasonLengthMax = 1024;
 
+/** Executions that are taken back together at most. */
+const togetherMax = 100;
+
 export interface Rollbacks {
   /**
    * Takes back what an execution changed, once. Throws NOT_FOUND (no such execution), FAILED_PRECONDITION (nothing to take back,
    * or taken back already) and PERMISSION_DENIED; what fails after that is told in the result.
+   * Of several (ids with commas between them, at most 100) the latest is taken back first, and the result says of each that
+   * could not be taken back why; the others are.
    */
-  rollback(executionId: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result>;
+  rollback(executionIds: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result>;
   /** Clears away what executions that were interrupted left half done. */
   settle(executionIds: readonly string[]): Promise<void>;
 }
@@ -33,25 +38,36 @@ export interface RollbackParts extends Parts {
 
 export function openRollbacks(parts: RollbackParts): Rollbacks {
   const { registry, ledger, undos, clock, log } = parts;
+  const one = async (executionId: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result> => {
+    const { redaction } = await parts.policies.current();
+    const facts = { ...factsOf(uuidv7(clock.now()), executionId, reason, caller), redaction };
+    const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
+    if (execution === undefined)
+      throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
+    await permit(parts, execution, facts);
+    const tool = registry.find(execution.tool);
+    preparedFor(parts, tool, executionId);
+    await ledger.append(intent(facts));
+    const result = await undo(parts, tool, executionId, signal);
+    await conclude(ledger, facts, result);
+    return result;
+  };
   return {
-    rollback: async (executionId, reason, caller, signal) => {
-      if (reason.length > reasonLengthMax || !/^[0-9a-f-]{36}$/.test(executionId)) {
+    rollback: async (executionIds, reason, caller, signal) => {
+      const ids = [...new Set(executionIds.split(","))];
+      if (
+        reason.length > reasonLengthMax ||
+        ids.length > togetherMax ||
+        ids.some((id) => !/^[0-9a-f-]{36}$/.test(id))
+      ) {
         throw new AiosError(
           "INVALID_ARGUMENT",
-          `roll back: expected an execution id, and a reason of at most ${reasonLengthMax} characters`,
+          `roll back: expected at most ${togetherMax} execution ids, and a reason of at most ${reasonLengthMax} characters`,
         );
       }
-      const facts = factsOf(uuidv7(clock.now()), executionId, reason, caller);
-      const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
-      if (execution === undefined)
-        throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
-      await permit(parts, execution, facts);
-      const tool = registry.find(execution.tool);
-      preparedFor(parts, tool, executionId);
-      await ledger.append(intent(facts));
-      const result = await undo(parts, tool, executionId, signal);
-      await conclude(ledger, facts, result);
-      return result;
+      const [only = ""] = ids;
+      if (ids.length === 1) return one(only, reason, caller, signal);
+      return inReverse(parts, ids, (id) => one(id, reason, caller, signal));
     },
     settle: async (executionIds) => {
       for (const executionId of executionIds) {
@@ -69,7 +85,29 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
   };
 }
 
-function factsOf(executionId: string, of: string, reason: string, caller: Identity): Facts {
+/** Takes back several executions, the latest first, and gathers what could not be. */
+async function inReverse(
+  { ledger, clock, log }: Parts,
+  ids: readonly string[],
+  one: (id: string) => Promise<Result>,
+): Promise<Result> {
+  const started = clock.monotonic();
+  const sequenceOf = (id: string) => ledger.ofExecution(id)[0]?.sequence ?? 0;
+  const latestFirst = ids.map((id) => ({ id, at: sequenceOf(id) })).sort((a, b) => b.at - a.at);
+  const failures: string[] = [];
+  for (const { id } of latestFirst) {
+    try {
+      const { success, error } = await one(id);
+      if (!success) failures.push(`${id}: ${error}`);
+    } catch (error) {
+      failures.push(`${id}: ${tellable(error, "rollback", log)}`);
+    }
+  }
+  const durationMs = Math.round(clock.monotonic() - started);
+  return { success: failures.length === 0, output: "{}", error: failures.join("\n"), durationMs };
+}
+
+function factsOf(executionId: string, of: string, reason: string, caller: Identity): Omit<Facts, "redaction"> {
   const input = JSON.stringify({ execution_id: of });
   return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
 }

@@ -1,5 +1,7 @@
+import { AiosError } from "#lib/errors";
 import { type Service, service } from "#lib/service";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
+import type { CustomTools } from "./custom/custom.ts";
 import type { Executor } from "./execute.ts";
 import type { Registry } from "./registry.ts";
 import type { Rollbacks } from "./rollback.ts";
@@ -12,10 +14,11 @@ export interface Tools {
   readonly registry: Registry;
   readonly executor: Executor;
   readonly rollbacks: Rollbacks;
+  readonly custom: CustomTools;
 }
 
 /** aios.tools.ToolRegistry over the tools. Who calls is what the socket says, with each call. */
-export function toolsService({ registry, executor, rollbacks }: Tools): Service<typeof ToolRegistryService> {
+export function toolsService({ registry, executor, rollbacks, custom }: Tools): Service<typeof ToolRegistryService> {
   return service(ToolRegistryService, {
     listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
     getTool: ({ name }) => definition(registry.find(name)),
@@ -35,6 +38,21 @@ export function toolsService({ registry, executor, rollbacks }: Tools): Service<
       const { success, error } = await rollbacks.rollback(executionId, reason, identity, signal);
       return { success, error };
     },
+    register: async (request, { identity }) => {
+      try {
+        await custom.register(request, identity);
+        return { accepted: true, error: "" };
+      } catch (error) {
+        // What is wrong with the tool is its answer; what is wrong with the call is an error.
+        if (error instanceof AiosError && (error.code === "INVALID_ARGUMENT" || error.code === "UNAVAILABLE"))
+          return { accepted: false, error: error.message };
+        throw error;
+      }
+    },
+    deregister: async ({ toolName }, { identity }) => {
+      await custom.deregister(toolName, identity);
+      return { success: true, message: `${toolName} is no tool any more` };
+    },
   });
 }
 
@@ -43,7 +61,7 @@ function definition(tool: Tool): ToolDefinition {
   return {
     name: tool.name,
     namespace: tool.namespace,
-    version: catalogueVersion,
+    version: tool.version ?? catalogueVersion,
     description: tool.summary,
     inputSchema: Buffer.from(JSON.stringify(tool.input)),
     outputSchema: Buffer.from(JSON.stringify(tool.output)),

@@ -1,5 +1,6 @@
 import { openDatabase, type Sqlite } from "#lib/sqlite";
 import { type Commits, openCommits } from "./commits.ts";
+import { documentTable } from "./documents.ts";
 
 const migrations = [
   `CREATE TABLE capability_grant (
@@ -19,6 +20,7 @@ const migrations = [
      executionId TEXT NOT NULL REFERENCES undo ON DELETE CASCADE, name TEXT NOT NULL, content BLOB NOT NULL,
      PRIMARY KEY (executionId, name)
    ) STRICT;`,
+  documentTable,
 ];
 
 /** What the tools daemon must not forget beside the ledger: grants and undo plans. */

@@ -1,11 +1,18 @@
 import type { Static, TObject, TSchema } from "typebox";
 import type { Identity } from "#lib/service";
+import type { ResolvedName } from "./names.ts";
 import type { ResolvedPath } from "./paths.ts";
 import type { Backups } from "./undo.ts";
 
 /** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
 export interface ResourceKinds {
+  /** A file or folder; a symbolic link stands for what it leads to. */
   readonly path: ResolvedPath;
+  /** What stands at a name in a folder: a symbolic link stands for itself. */
+  readonly entry: ResolvedPath;
+  /** A host name or an IP address, not looked up. */
+  readonly host: ResolvedName;
+  readonly url: ResolvedName;
 }
 
 export type ResourceKind = keyof ResourceKinds;
@@ -24,6 +31,11 @@ export interface ToolCall<Input, Fields> {
   readonly caller: Identity;
   readonly input: Input;
   readonly resources: Resources<Fields>;
+  /**
+   * Whether the caller may do what only turned out to be needed: one of the tool's `alsoNeeds`, its resource resolved.
+   * Callers that need no grants always may.
+   */
+  permits(capability: string): boolean;
   /** Aborted when the caller goes away or the tool's time is over. */
   readonly signal: AbortSignal;
 }
@@ -54,6 +66,10 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly resources?: Fields;
   /** What an agent must have been granted, all of it: `namespace:action[:resource]`, where `{field}` is an input field, resolved. */
   readonly capabilities: readonly [`${string}:${string}`, ...`${string}:${string}`[]];
+  /** What a call may need beside, depending on what it finds: asked for by `permits`. Nobody grants it by itself. */
+  readonly alsoNeeds?: readonly `${string}:${string}`[];
+  /** Changes that share this word happen one at a time. */
+  readonly exclusive?: string;
   /** Who may call it at all. Agents need its capabilities beside. */
   readonly callers: readonly Identity["kind"][];
   readonly risk: Risk;
@@ -61,6 +77,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly idempotent: boolean;
   /** Whether a person is asked first. */
   readonly confirmation: boolean;
+  /** What a call would change, for the person who is asked: for files a diff. Changes nothing. */
+  preview?(call: ToolCall<Static<Input>, Fields>): Promise<string>;
   run(call: ToolCall<Static<Input>, Fields>): Promise<Static<Output>> | Static<Output>;
 }
 
@@ -89,13 +107,16 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 
 /** A tool as the pipeline handles it. Made by {@link defineTool} only. */
 export interface Tool
-  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "resources"> {
+  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "preview" | "resources"> {
   readonly namespace: string;
+  /** Of a custom tool; the others are of the image's. */
+  readonly version?: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
   readonly effect: "read" | "change";
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
   run(call: AnyCall): Promise<unknown> | unknown;
+  preview?(call: AnyCall): Promise<string>;
 }
 
 export type AnyCall = ToolCall<Readonly<Record<string, unknown>>, Readonly<Record<string, ResourceKind>>>;

@@ -1,13 +1,20 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
+import type { Client } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
+import { openApprovals } from "./approvals.ts";
 import { catalogue } from "./catalogue/index.ts";
-import type { Units } from "./catalogue/service.ts";
-import { openExecutor } from "./execute.ts";
+import { machinePackages, type PackageWorld } from "./catalogue/pkg.ts";
+import { openCustomTools } from "./custom/custom.ts";
+import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { Locks } from "./locks.ts";
-import { openRegistry } from "./registry.ts";
+import { Limits } from "./policy/limits.ts";
+import { openPolicies } from "./policy/policy.ts";
+import { redactedLog } from "./policy/redaction.ts";
+import { capabilityTable, openRegistry, type Registry } from "./registry.ts";
 import { openReserved } from "./reserved.ts";
 import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
@@ -17,30 +24,57 @@ import { openValidation } from "./validation.ts";
 
 export interface Setting {
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
-  readonly init: Units;
+  readonly init: Client<typeof InitService>;
   readonly clock: Clock;
   readonly log: Log;
+  /** Elsewhere in tests. */
+  readonly packages?: PackageWorld;
 }
 
 /** The tools with all that they stand on, from the ledger's folder; executions that were interrupted are closed. */
-export async function openTools({ paths, init, clock, log }: Setting): Promise<Tools & { close(): void }> {
+export async function openTools({
+  paths,
+  init,
+  clock,
+  log: given,
+  packages = machinePackages,
+}: Setting): Promise<Tools & { close(): void }> {
   const folder = `${paths.state}/ledger`;
-  const ledger = openLedger(folder, clock, log);
+  const policies = openPolicies(paths, clock, given);
+  const log = redactedLog(given, () => policies.last().redaction);
+  const ledger = openLedger(folder, clock, log, {
+    told: `${paths.run}/ledger-head.json`,
+    kept: `${paths.state}/console/ledger-head.json`,
+  });
   const state = openState(folder);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const reserved = await openReserved(paths);
   const validation = openValidation();
-  const registry = openRegistry(catalogue({ init, grants, ledger, clock, kernel: { proc: "/proc", sys: "/sys" } }));
+  const approvals = openApprovals({
+    ...{ state, ledger, policies, clock, log },
+    run: (ticket, facts) => runApproved(parts, ticket, facts),
+  });
+  const kernel = { proc: "/proc", sys: "/sys" };
+  const table = () => capabilityTable(registry.list(""));
+  const world = { init, grants, ledger, clock, kernel, state, reserved, paths, packages, approvals, policies, table };
+  const registry: Registry = openRegistry(catalogue(world));
+  const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
   const gate = openGate({ registry, validation, grants, reserved });
-  const parts = { gate, ledger, undos, locks: new Locks(), validation, clock, log };
+  const limits = new Limits(clock);
+  const locks = new Locks();
+  const parts = { gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log };
   const rollbacks = openRollbacks({ ...parts, registry, grants });
   await rollbacks.settle(ledger.interrupted);
+  await approvals.resume();
   return {
     registry,
     executor: openExecutor(parts),
     rollbacks,
+    custom,
     close: () => {
+      custom.close();
+      approvals.close();
       ledger.close();
       state.commits.close();
     },

@@ -18,6 +18,8 @@ export interface Validation {
   input(tool: Tool, bytes: Uint8Array): Promise<Json>;
   /** The output as JSON. Throws INTERNAL when it does not fit the tool's schema, RESOURCE_EXHAUSTED when too large. */
   output(tool: Tool, value: unknown): Promise<string>;
+  /** Throws when a schema of the tool is none. */
+  compile(tool: Tool): Promise<void>;
 }
 
 export function openValidation(): Validation {
@@ -34,6 +36,10 @@ export function openValidation(): Validation {
   };
 
   return {
+    compile: async (tool) => {
+      await check(tool.input);
+      await check(tool.output);
+    },
     input: async (tool, bytes) => {
       const refuse = (reason: string) =>
         new AiosError("INVALID_ARGUMENT", {

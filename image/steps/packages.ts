@@ -39,7 +39,9 @@ export function packagesStep(archive: Archive, allowDrift: boolean): Step {
       const locked = readLock(join(work.repository, packagesLock));
       if (!allowDrift) requireLocked(packagesLock, locked, index);
       writeFileSync(join(folder, "pins"), allowDrift ? "" : pins(locked));
-      await bootstrap(work, archive);
+      const wanted = parseList(readFileSync(join(work.repository, packagesList), "utf8"));
+      await bootstrap(work, archive, wanted);
+      await leaveOut(work, wanted);
       const installed = identify(await installedIn(work), index);
       const drift = driftBetween(locked, installed);
       if (!allowDrift) requireNoDrift(drift);
@@ -55,13 +57,59 @@ function readLock(path: string): LockedPackage[] {
   return existsSync(path) ? parseLock(packagesLock, readFileSync(path, "utf8")) : [];
 }
 
-/** The names in rootfs/packages.list: one a line, `#` starts a comment. */
-export function parseList(text: string): string[] {
-  return text.split("\n").flatMap((line) => line.replace(/#.*/, "").trim() || []);
+/** A package of rootfs/packages.list. */
+export interface WantedPackage {
+  readonly name: string;
+  /** What it depends on, by Debian's word, and is not to have. */
+  readonly without: readonly string[];
 }
 
-async function bootstrap({ repository, out, need, log }: StepWork, archive: Archive): Promise<void> {
-  const names = parseList(readFileSync(join(repository, packagesList), "utf8"));
+/** The packages in rootfs/packages.list: "NAME" or "NAME without OTHERS" a line, `#` starts a comment. */
+export function parseList(text: string): WantedPackage[] {
+  return text.split("\n").flatMap((line) => {
+    const [name, word, ...without] = line.replace(/#.*/, "").trim().split(/\s+/);
+    if (name === undefined || name === "") return [];
+    if (word !== undefined && word !== "without")
+      throw new Error(`${packagesList}: ${line}: expected NAME without OTHERS`);
+    return [{ name, without }];
+  });
+}
+
+/**
+ * Removes what the list leaves out and takes it from the dependencies in dpkg's records, so that apt finds these whole on
+ * the machine: it installs there what a later version, or another package, really needs.
+ */
+async function leaveOut({ out, need, log }: StepWork, wanted: readonly WantedPackage[]): Promise<void> {
+  const without = wanted.flatMap((one) => one.without);
+  if (without.length === 0) return;
+  const buildRoot = join(need("buildroot"), "tree");
+  const mounts = [{ from: out, at: "/out" }];
+  const purge = ["dpkg", "--root=/out/tree", "--force-depends", "--purge", ...without];
+  await inBuildRoot(buildRoot, purge, mounts, { log });
+  const status = join(out, "tree/var/lib/dpkg/status");
+  writeFileSync(status, withoutDependencies(readFileSync(status, "utf8"), wanted));
+  await inBuildRoot(buildRoot, ["chroot", "/out/tree", "apt-get", "check"], mounts, { log });
+}
+
+/** dpkg's records with the dependencies of each package on what it is not to have taken out. */
+export function withoutDependencies(status: string, wanted: readonly WantedPackage[]): string {
+  const lacking = new Map(wanted.map(({ name, without }) => [name, without]));
+  const stanzas = status.split("\n\n").map((stanza) => {
+    const without = lacking.get(/^Package: (.+)$/m.exec(stanza)?.[1] ?? "") ?? [];
+    if (without.length === 0) return stanza;
+    return stanza.replace(/^((?:Pre-)?Depends: )(.*)$/gm, (_, field: string, list: string) => {
+      const kept = list.split(", ").filter((one) => !without.includes(one.split(/[ :]/)[0] ?? ""));
+      return field + kept.join(", ");
+    });
+  });
+  return stanzas.join("\n\n");
+}
+
+async function bootstrap(
+  { repository, out, need, log }: StepWork,
+  archive: Archive,
+  wanted: readonly WantedPackage[],
+): Promise<void> {
   const aptOptions = ['Apt::Install-Recommends "false";', ...archive.aptOptions].map((option) => `--aptopt=${option}`);
   const pinHook = 'mkdir -p "$1/etc/apt/preferences.d" && cp /out/work/pins "$1/etc/apt/preferences.d/aios-lock"';
   const argv = [
@@ -69,7 +117,7 @@ async function bootstrap({ repository, out, need, log }: StepWork, archive: Arch
     ...aptOptions,
     "--dpkgopt=/in/dpkg.cfg.d/aios",
     `--setup-hook=${pinHook}`,
-    `--include=${names.join(",")}`,
+    `--include=${wanted.map(({ name }) => name).join(",")}`,
     ...[release, "/out/tree", ...sourceLines(archive.mirror)],
   ];
   const mounts = [

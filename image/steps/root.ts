@@ -21,6 +21,7 @@ import type { BuildInputs } from "../plan.ts";
 import { profileSpecs } from "../profile.ts";
 import type { Step, StepWork } from "../step.ts";
 import { bringUpModel } from "./model.ts";
+import { packagesLock } from "./packages.ts";
 
 const configFile = "rootfs/etc/aios/config.toml";
 
@@ -54,6 +55,8 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       makeFolders(tree);
       place(join(work.need("model"), bringUpModel), join(tree, "usr/share/aios/models", bringUpModel));
       place(join(work.repository, "proto/gen/descriptors.json"), join(tree, "usr/lib/aios/descriptors.json"));
+      // What the machine must not lose: its package tools ask this list.
+      place(join(work.repository, packagesLock), join(tree, "usr/share/aios/packages.lock"));
       write(tree, "usr/lib/aios/release.json", `${JSON.stringify({ version, commit, profile })}\n`);
       write(tree, "etc/apt/sources.list.d/debian.sources", sourcesFile(archive.mirror));
       writeAccounts(tree);

@@ -1,3 +1,4 @@
+import { AiosError } from "#lib/errors";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -76,10 +77,34 @@ export const toolsCall: Command = {
     );
     const output = fromBytes(answer.outputJson);
     out.line(answer.success ? JSON.stringify(output, null, 2) : `failed: ${answer.error}`);
+    const undo = answer.backupId === "" ? "" : `; aiosctl rollback ${answer.executionId} takes it back`;
+    out.note(`execution ${answer.executionId}, ${duration(answer.durationMs)}${undo}`);
     out.document({ ...answer, outputJson: undefined, output });
     return answer.success ? exit.ok : exit.failed;
   },
 };
+
+/** `tool call`, as `tools call`. */
+export const toolCall: Command = {
+  ...toolsCall,
+  name: "tool call",
+  examples: ["aiosctl tool call monitor.memory", 'aiosctl tool call fs.write \'{"path":"/srv/x","content":"hello"}\''],
+};
+
+/** Calls a tool for a command and gives back its output. Throws FAILED_PRECONDITION with the tool's error. */
+export async function callTool(
+  context: Context,
+  toolName: string,
+  input: object,
+  reason = "called with aiosctl",
+  timeoutMs = 30_000,
+): Promise<unknown> {
+  const inputJson = Buffer.from(JSON.stringify(input));
+  const request = { toolName, agentId: "", taskId: "", inputJson, reason };
+  const answer = await client(context).execute(request, { timeoutMs, signal: context.signal });
+  if (!answer.success) throw new AiosError("FAILED_PRECONDITION", answer.error);
+  return fromBytes(answer.outputJson);
+}
 
 /** Longer than any tool's own limit: the tool says what took too long, not the line. */
 const callTimeoutMs = 660_000;

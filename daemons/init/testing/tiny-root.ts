@@ -22,11 +22,11 @@ const folders = [
   ...["mnt/aios", "mnt/data", "mnt/provision", "usr/bin", "usr/sbin", "usr/lib/aios"],
 ];
 
-/** Makes the root in `root`: Node, `ip`, their libraries, the bundle of init and one of the test's unit for each daemon. */
+/** Makes the root in `root`: Node, `ip`, what starts managed units, their libraries, the bundle of init and one of the test's unit for each daemon. */
 export async function makeTinyRoot(root: string): Promise<void> {
   for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
   addProgram(root, process.execPath, layout.node);
-  addProgram(root, "/usr/sbin/ip", "/usr/sbin/ip");
+  for (const program of ["/usr/sbin/ip", "/usr/bin/setpriv", "/bin/sh"]) addProgram(root, program, program);
   const shared = { bundle: true, platform: "node", target: "node26", logLevel: "error" } as const;
   await build({
     ...shared,

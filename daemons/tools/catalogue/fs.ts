@@ -3,7 +3,15 @@ import { basename } from "node:path";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, hold, readHeld } from "../handles.ts";
+import type { Reserved } from "../reserved.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import { diffOfWrite } from "./diff.ts";
+import { append } from "./fs/append.ts";
+import { mkdir, symlink } from "./fs/make.ts";
+import { changeMode, changeOwner } from "./fs/ownership.ts";
+import { remove } from "./fs/remove.ts";
+import { diskUsage, searchTool } from "./fs/search.ts";
+import { copy, move } from "./fs/transfer.ts";
 import { absolutePath, named, object, timestamp } from "./words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "./write.ts";
 
@@ -51,6 +59,7 @@ const write = defineTool({
   timeoutMs: 10_000,
   idempotent: true,
   confirmation: false,
+  preview: ({ input, resources: { path } }) => diffOfWrite(path, input.content, contentMaxBytes),
   run: ({ executionId, input, resources: { path } }) =>
     named("write", path.path, () => writeFile(path, Buffer.from(input.content), executionId)),
 });
@@ -121,7 +130,23 @@ const stat = defineTool({
     }),
 });
 
-export const fsTools: readonly Tool[] = [read, write, list, stat];
+/** `reserved`: what a search passes over. */
+export const fsTools = (reserved: Reserved): readonly Tool[] => [
+  read,
+  write,
+  list,
+  stat,
+  append,
+  remove,
+  mkdir,
+  move,
+  copy,
+  changeMode,
+  changeOwner,
+  symlink,
+  searchTool(reserved),
+  diskUsage,
+];
 
 async function listFolder(path: string, signal: AbortSignal) {
   const held = await hold(path);

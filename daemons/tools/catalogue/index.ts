@@ -1,31 +1,71 @@
 import type { Clock } from "#lib/clock";
+import type { Client } from "#lib/service";
+import type { InitService } from "#proto/aios/init";
+import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { capabilityTable } from "../registry.ts";
+import type { Policies } from "../policy/policy.ts";
+import type { CapabilityTable } from "../registry.ts";
+import type { Reserved } from "../reserved.ts";
+import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
+import { alertTools } from "./alert.ts";
+import { approvalTools } from "./approvals.ts";
+import { backupTools } from "./backup.ts";
+import { configTools } from "./config.ts";
 import { fsTools } from "./fs.ts";
+import { gitTools } from "./git.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
+import { netTools } from "./net.ts";
+import { netProbes } from "./netprobe.ts";
+import { type PackageWorld, packageTools } from "./pkg.ts";
+import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
-import { serviceTools, type Units } from "./service.ts";
+import { selfTools } from "./self.ts";
+import { serviceTools } from "./service.ts";
+import { storageTools } from "./storage.ts";
+import { webTools } from "./web.ts";
 
 /** What the tools work on. */
 export interface World {
-  readonly init: Units;
+  readonly init: Client<typeof InitService>;
   readonly grants: Grants;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly kernel: KernelFolders;
+  readonly state: State;
+  readonly reserved: Reserved;
+  readonly approvals: Approvals;
+  /** The capabilities that exist, custom tools' among them. */
+  readonly table: () => CapabilityTable;
+  readonly policies: Policies;
+  readonly packages: PackageWorld;
+  /** The machine's folders. */
+  readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
 }
 
 /** Every tool of the image, by namespace. */
-export function catalogue({ init, grants, ledger, clock, kernel }: World): readonly Tool[] {
+export function catalogue(world: World): readonly Tool[] {
+  const { init, grants, ledger, clock, kernel } = world;
   const tools: readonly Tool[] = [
-    ...fsTools,
+    ...fsTools(world.reserved),
+    ...processTools(world),
+    ...configTools(world),
+    ...alertTools(world),
+    ...backupTools(world),
+    ...storageTools(world),
+    ...selfTools({ init, state: world.paths.state, tools: () => tools }),
     ...monitorTools(clock),
     ...hwTools(kernel),
-    ...serviceTools(init, clock),
-    ...secTools({ grants, ledger, table: () => capabilityTable(tools) }),
+    ...serviceTools(init, clock, world.paths.etc),
+    ...packageTools(world.packages, world.paths.state),
+    ...gitTools,
+    ...netTools,
+    ...netProbes(kernel, clock),
+    ...webTools(`${world.paths.state}/ledger/spool`),
+    ...secTools({ grants, ledger, table: world.table }),
+    ...approvalTools(world),
   ];
   return tools;
 }

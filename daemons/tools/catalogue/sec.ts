@@ -3,6 +3,8 @@ import { AiosError } from "#lib/errors";
 import { capabilityText, parseCapability } from "../capability.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { resolveHost, resolveUrl } from "../names.ts";
+import type { CapabilityTable } from "../registry.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { agentName, object, timestamp } from "./words.ts";
 
@@ -31,7 +33,7 @@ export interface SecWorld {
   readonly grants: Grants;
   readonly ledger: Ledger;
   /** The capabilities that exist, derived from the catalogue. */
-  table(): ReadonlyMap<string, { readonly hasResource: boolean }>;
+  table(): CapabilityTable;
 }
 
 export function secTools(world: SecWorld): readonly Tool[] {
@@ -69,7 +71,7 @@ const grantTool = ({ grants, table }: SecWorld) =>
     },
   });
 
-const revokeTool = ({ grants }: SecWorld) =>
+const revokeTool = ({ grants, table }: SecWorld) =>
   defineTool({
     name: "sec.revoke",
     summary: "Ends grants of an agent: those named, all of them (revoke_all), or those of one task (task_id).",
@@ -94,7 +96,7 @@ const revokeTool = ({ grants }: SecWorld) =>
     run: async ({ executionId, input }) => {
       const { agent_id: agent, task_id: taskId = "", revoke_all: all = false } = input;
       if (input.capabilities === undefined && !all && taskId === "") throw nothingNamed(agent);
-      const named = all ? undefined : input.capabilities?.map((text) => normalized(text));
+      const named = all ? undefined : input.capabilities?.map((text) => normalized(text, table()));
       return { revoked_count: await grants.revoke({ executionId, agent, taskId, capabilities: named }) };
     },
   });
@@ -196,10 +198,13 @@ const verifyTool = ({ ledger }: SecWorld) =>
   defineTool({
     name: "sec.verify_ledger",
     summary: "Follows the ledger's hash chain to its signed head and says what was edited, deleted, moved or cut off.",
-    input: object({}),
+    input: object({
+      full: Type.Optional(Type.Boolean({ description: "read also the days that were found right before" })),
+    }),
     output: object({
       valid: Type.Boolean(),
       entries: Type.Integer(),
+      remembered: Type.Integer({ description: "of these, not read again" }),
       head: Type.String({ description: "hash of the signed head, hexadecimal" }),
       problems: Type.Array(Type.String()),
     }),
@@ -210,14 +215,14 @@ const verifyTool = ({ ledger }: SecWorld) =>
     timeoutMs: 300_000,
     idempotent: true,
     confirmation: false,
-    run: async ({ signal }) => {
-      const { valid, entries, head, problems } = await ledger.verify(signal);
-      return { valid, entries, head: head.hash, problems: [...problems] };
+    run: async ({ signal, input }) => {
+      const { valid, entries, remembered, head, problems } = await ledger.verify(signal, input.full);
+      return { valid, entries, remembered, head: head.hash, problems: [...problems] };
     },
   });
 
 /** A capability as it is granted: one that some tool needs, its resource said and spelled as resolved paths are. */
-function grantable(text: string, table: ReturnType<SecWorld["table"]>): string {
+function grantable(text: string, table: CapabilityTable): string {
   const { namespace, action, resource } = parseCapability(text);
   const known = table.get(`${namespace}:${action}`);
   const refuse = (reason: string, next: string) =>
@@ -230,12 +235,18 @@ function grantable(text: string, table: ReturnType<SecWorld["table"]>): string {
   if ((resource?.match(/\*/g)?.length ?? 0) > starsMax)
     throw refuse(`it has more than ${starsMax} stars`, "grant a folder");
   if (resource?.split("/").includes("..")) throw refuse('a resource cannot hold ".."', "give the path it leads to");
-  return normalized(text);
+  return normalized(text, table);
 }
 
-/** Without doubled slashes, "." parts and a slash at the end: resolved paths have none. */
-function normalized(text: string): string {
+/** As resources are compared: paths without doubled slashes, "." parts and a slash at the end, hosts and URLs in their one spelling. */
+function normalized(text: string, table: CapabilityTable): string {
   const { resource, ...fixed } = parseCapability(text);
+  const kind = table.get(`${fixed.namespace}:${fixed.action}`)?.kind;
+  if (resource !== undefined && (kind === "host" || kind === "url") && !/(?<!\\)[*?]/.test(resource)) {
+    const plain = resource.replaceAll(/\\(.)/g, "$1");
+    const { name } = kind === "host" ? resolveHost(plain) : resolveUrl(plain);
+    return capabilityText({ ...fixed, resource: name.replaceAll(/[\\*?]/g, "\\$&") });
+  }
   if (!resource?.startsWith("/")) return text;
   const parts = resource.split("/").filter((part) => part !== "" && part !== ".");
   return capabilityText({ ...fixed, resource: `/${parts.join("/")}` });

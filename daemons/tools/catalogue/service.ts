@@ -1,9 +1,10 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
-import { type InitService, type Unit, UnitState } from "#proto/aios/init";
+import { type InitService, type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { defineTool, type Tool } from "../tool.ts";
-import { object } from "./words.ts";
+import { serviceChanges } from "./service-changes.ts";
+import { object, serviceName, timestamp } from "./words.ts";
 
 const status = {
   [UnitState.UNIT_STOPPED]: "stopped",
@@ -23,50 +24,78 @@ const described = object({
   uptime: Type.Integer({ description: "seconds since its start; 0 when it does not run" }),
   restarts: Type.Integer(),
   reason: Type.String({ description: "why it is in this state" }),
+  managed: Type.Boolean({ description: "added to the machine, not a daemon of aiOS" }),
+  enabled: Type.Boolean({ description: "started at every boot" }),
 });
 
-/** PID 1, as far as these tools need it. */
-export type Units = Pick<Client<typeof InitService>, "listUnits" | "getUnit">;
+/** The most lines of a log that are returned at once, and the most characters of one. */
+const linesMax = 1_000;
+const lineLengthMax = 2_000;
 
-export function serviceTools(init: Units, clock: Clock): readonly Tool[] {
-  const describe = ({ name, state, pid, startedAt, restarts, reason }: Unit) => ({
-    name,
-    status: status[state],
-    ...(pid > 0 && { pid }),
-    uptime: pid > 0 ? Math.max(0, Math.floor((clock.now() - startedAt) / 1000)) : 0,
-    restarts,
-    reason,
+/** PID 1, as far as these tools need it. */
+export type Units = Client<typeof InitService>;
+
+/** `etc` is the folder that services are described in. */
+export function serviceTools(init: Units, clock: Clock, etc: string): readonly Tool[] {
+  const describe = (unit: Unit) => ({
+    name: unit.name,
+    status: status[unit.state],
+    ...(unit.pid > 0 && { pid: unit.pid }),
+    uptime: unit.pid > 0 ? Math.max(0, Math.floor((clock.now() - unit.startedAt) / 1000)) : 0,
+    restarts: unit.restarts,
+    reason: unit.reason,
+    managed: unit.managed,
+    // The daemons' files say nothing of it: every boot starts them.
+    enabled: unit.enabled || !unit.managed,
   });
+  const reads = {
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 10_000,
+    idempotent: true,
+    confirmation: false,
+  } as const;
 
   const list = defineTool({
+    ...reads,
     name: "service.list",
     summary: "Lists the services that PID 1 keeps, with the state of each.",
     input: object({}),
     output: object({ services: Type.Array(described) }),
     capabilities: ["service:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
-    timeoutMs: 10_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ signal }) => ({ services: (await init.listUnits({}, { signal })).units.map(describe) }),
   });
 
   const one = defineTool({
+    ...reads,
     name: "service.status",
     summary: "Tells one service's state, process and uptime.",
-    input: object({ name: Type.String({ pattern: "^[a-z0-9][a-z0-9_.-]{0,63}$", description: "a service's name" }) }),
+    input: object({ name: serviceName }),
     output: described,
     capabilities: ["service:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
-    timeoutMs: 10_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ input: { name }, signal }) => describe(await init.getUnit({ name }, { signal })),
   });
 
-  return [list, one];
+  const logs = defineTool({
+    ...reads,
+    name: "service.logs",
+    summary: "Reads the last lines that a service wrote, 100 unless told otherwise, the oldest first.",
+    input: object({ name: serviceName, lines: Type.Optional(Type.Integer({ minimum: 1, maximum: linesMax })) }),
+    output: object({ entries: Type.Array(object({ timestamp, text: Type.String() })) }),
+    capabilities: ["service:logs:{name}"],
+    run: async ({ input: { name, lines = 100 }, signal }) => {
+      const entries: { timestamp: number; text: string }[] = [];
+      for await (const line of init.readLogs({ unit: name, lines, follow: false }, { signal }))
+        entries.push(entry(line));
+      return { entries };
+    },
+  });
+
+  return [list, one, logs, ...serviceChanges(init, etc)];
 }
+
+const entry = ({ timestamp: at, text }: LogLine) => ({
+  timestamp: at,
+  text: text.slice(0, lineLengthMax).toWellFormed(),
+});

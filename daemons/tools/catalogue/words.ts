@@ -11,6 +11,8 @@ export const absolutePath = Type.String({ minLength: 1, maxLength: 4096, descrip
 
 export const agentName = Type.String({ pattern: "^[a-z][a-z0-9-]{0,31}$", description: "an agent's name" });
 
+export const serviceName = Type.String({ pattern: "^[a-z0-9][a-z0-9_.-]{0,63}$", description: "a service's name" });
+
 export const timestamp = Type.Integer({ minimum: 0, description: "milliseconds since the epoch" });
 
 const causes: Readonly<Record<string, string>> = {

@@ -26,7 +26,7 @@ export const contentMaxBytes = 1024 * 1024;
 const newFile = { mode: 0o644, uid: 0, gid: 0 };
 
 /** What is needed to take a write back. */
-interface WritePlan {
+export interface WritePlan {
   readonly path: string;
   /** The folder that stood before, and the names of those to be made below it. */
   readonly folder: string;
@@ -46,6 +46,16 @@ export async function writeFile(
   executionId: string,
 ): Promise<{ bytes_written: number }> {
   checkSize(path.path, content);
+  await placeFile(path, content, executionId);
+  return { bytes_written: content.length };
+}
+
+/** Puts a file where `path` was resolved to, with the folders that are missing, whole or not at all. */
+export async function placeFile(
+  path: ResolvedPath,
+  content: Uint8Array | FileHandle,
+  executionId: string,
+): Promise<void> {
   const made = path.names.slice(0, -1);
   const name = fileName(path);
   const folder = await makeFolders(path.folder, made);
@@ -53,7 +63,6 @@ export async function writeFile(
     const before = await standing(folder, name);
     if (before !== undefined && !before.isFile) throw notAFile(path.path);
     await putFile(folder, name, temporaryName(executionId), content, before ?? owned(newFile));
-    return { bytes_written: content.length };
   } catch (error) {
     await removeFolders(path.folder, made);
     throw error;
@@ -68,14 +77,7 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
     named("back up", path.path, async () => {
       const content = Buffer.from(input.content);
       checkSize(path.path, content);
-      const plan = {
-        path: path.path,
-        folder: path.folder,
-        madeFolders: path.names.slice(0, -1),
-        written: hash("sha256", content),
-      };
-      const before = await backUp(path.path, backups);
-      return before === undefined ? plan : { ...plan, before };
+      return planWrite(path, hash("sha256", content), backups);
     }),
   restore: (plan, { executionId, backups }) =>
     named("restore", plan.path, async () => {
@@ -97,6 +99,13 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
       }
     }),
 };
+
+/** What takes back the writing of a file whose content has this SHA-256; what stands there is backed up. */
+export async function planWrite(path: ResolvedPath, written: string, backups: Backups): Promise<WritePlan> {
+  const plan = { path: path.path, folder: path.folder, madeFolders: path.names.slice(0, -1), written };
+  const before = await backUp(path.path, backups);
+  return before === undefined ? plan : { ...plan, before };
+}
 
 /** Backs up the file at `path`. Looked at now, not at the gate: another call may have written it while this one waited. */
 async function backUp(path: string, backups: Backups): Promise<WritePlan["before"]> {

@@ -13,6 +13,10 @@ export interface Head {
 export interface Seal {
   sign(sequence: number, hash: Buffer): Head;
   fits(head: Head): boolean;
+  signText(text: string): Buffer;
+  fitsText(text: string, signature: Buffer): boolean;
+  /** PEM; whoever has it can check heads. */
+  readonly publicKey: string;
 }
 
 /** The machine's ledger key (Ed25519) in `folder`, made at the first start. */
@@ -22,6 +26,9 @@ export function openSeal(folder: string): Seal {
   return {
     sign: (sequence, hash) => ({ sequence, hash, signature: sign(null, signedText(sequence, hash), key) }),
     fits: ({ sequence, hash, signature }) => verify(null, signedText(sequence, hash), publicKey, signature),
+    signText: (text) => sign(null, Buffer.from(text), key),
+    fitsText: (text, signature) => verify(null, Buffer.from(text), publicKey, signature),
+    publicKey: publicKey.export({ type: "spki", format: "pem" }).toString(),
   };
 }
 

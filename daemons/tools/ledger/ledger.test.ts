@@ -72,7 +72,7 @@ describe("the ledger", () => {
     const last = await ledger.append(note("outcome", "e4", { success: 1, durationMs: 3 }));
     expect(last).toMatchObject({ sequence: 6, at: clock.now() });
     const head = { sequence: 6, hash: last.hash.toString("hex") };
-    expect(await ledger.verify(signal)).toEqual({ valid: true, entries: 6, head, problems: [] });
+    expect(await ledger.verify(signal)).toEqual({ valid: true, entries: 6, remembered: 0, head, problems: [] });
     expect(ledger.ofExecution("e4").map(({ kind }) => kind)).toEqual(["intent", "outcome"]);
   });
 

@@ -1,6 +1,7 @@
 import type { Sqlite } from "#lib/sqlite";
 import { type Entry, hashedFields } from "./entry.ts";
 import type { Head } from "./head.ts";
+import type { Segment } from "./segment.ts";
 
 /** Migrations of ledger.db. */
 export const migrations = [
@@ -17,6 +18,10 @@ export const migrations = [
    CREATE TABLE head (
      only INTEGER PRIMARY KEY CHECK (only = 1), sequence INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB NOT NULL
    ) STRICT;`,
+  `CREATE TABLE segment (
+     number INTEGER PRIMARY KEY, day TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, hash BLOB NOT NULL,
+     previous BLOB NOT NULL, signature BLOB NOT NULL, verified BLOB
+   ) STRICT;`,
 ];
 
 /** The ledger's tables as statements. `open_intent` only helps to find intents without an outcome at start. */
@@ -29,6 +34,10 @@ export interface Table {
   /** At most `count` entries after `sequence`, in order. */
   after(sequence: number, count: number): Entry[];
   ofExecution(executionId: string): Entry[];
+  /** Closed segments, in order. */
+  segments(): Segment[];
+  addSegment(segment: Segment): void;
+  setVerified(number: number, mark: Buffer): void;
 }
 
 export function ledgerTable(database: Sqlite): Table {
@@ -48,7 +57,15 @@ export function ledgerTable(database: Sqlite): Table {
     "SELECT * FROM entry WHERE sequence > ? ORDER BY sequence LIMIT ?",
   );
   const ofExecution = database.prepare<[string], Entry>("SELECT * FROM entry WHERE executionId = ? ORDER BY sequence");
+  const segments = database.prepare<[], Segment>("SELECT * FROM segment ORDER BY number");
+  const addSegment = database.prepare(
+    "INSERT INTO segment VALUES (@number, @day, @first, @last, @hash, @previous, @signature, @verified)",
+  );
+  const setVerified = database.prepare("UPDATE segment SET verified = ? WHERE number = ?");
   return {
+    segments: () => segments.all(),
+    addSegment: (segment) => void addSegment.run(segment),
+    setVerified: (number, mark) => void setVerified.run(mark, number),
     insert: (entry) => {
       insert.run(entry);
       if (entry.kind === "intent") open.run(entry);

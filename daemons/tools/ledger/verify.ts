@@ -1,7 +1,9 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { type Entry, genesis, hashOf } from "./entry.ts";
 import type { Head, Seal } from "./head.ts";
+import { flawOf, rememberedOf } from "./segment.ts";
 import type { Table } from "./table.ts";
+import type { Witnessed } from "./witness.ts";
 
 /** Entries checked between two turns of the event loop: some four milliseconds. */
 const batchLength = 1000;
@@ -14,16 +16,35 @@ const problemsMax = 100;
 
 export interface Verification {
   readonly valid: boolean;
-  /** Entries that were checked. */
+  /** Entries there are. */
   readonly entries: number;
+  /** Of these, those of closed segments that were checked before and not again. */
+  readonly remembered: number;
   /** Sequence and hash (hexadecimal) of the signed head. */
   readonly head: { readonly sequence: number; readonly hash: string };
   /** What is wrong and where, one sentence each; at most 100. */
   readonly problems: readonly string[];
 }
 
-/** Follows the chain from its first entry to the signed head, and says what was edited, deleted, moved or cut off, and where. */
-export async function verifyChain(table: Table, seal: Seal, signal: AbortSignal): Promise<Verification> {
+export interface Thoroughness {
+  /** Check also what was checked before. */
+  readonly full?: boolean;
+  /** The head that the console has seen last. */
+  readonly witness?: Witnessed | undefined;
+}
+
+/**
+ * Follows the chain from the last segment that was checked before (`full`: from its first entry) to the signed head, and says
+ * what was edited, deleted, moved or cut off, and where.
+ */
+export async function verifyChain(
+  table: Table,
+  seal: Seal,
+  signal: AbortSignal,
+  { full = false, witness }: Thoroughness = {},
+): Promise<Verification> {
+  const segments = table.segments();
+  const remembered = full ? undefined : rememberedOf(segments, seal).at(-1);
   const head = table.head();
   const end = table.last();
   const problems: string[] = [];
@@ -31,9 +52,18 @@ export async function verifyChain(table: Table, seal: Seal, signal: AbortSignal)
     if (problems.length < problemsMax) problems.push(problem);
   };
   let entries = 0;
-  let last: Pick<Entry, "sequence" | "hash"> = { sequence: 0, hash: genesis };
+  let last: Pick<Entry, "sequence" | "hash"> =
+    remembered === undefined ? { sequence: 0, hash: genesis } : { sequence: remembered.last, hash: remembered.hash };
+  for (const [at, segment] of segments.entries()) {
+    const flaw = flawOf(segment, segments[at - 1], seal);
+    if (flaw !== undefined) tell(flaw);
+    const end = table.after(segment.last - 1, 1)[0];
+    // Also of those remembered: a segment whose entries are gone is missed at once.
+    if (end?.sequence !== segment.last || !end.hash.equals(segment.hash))
+      tell(`segment ${segment.number} (${segment.day}) does not end with the entry it was closed with`);
+  }
 
-  for await (const entry of upTo(table, end?.sequence ?? 0, signal)) {
+  for await (const entry of between(table, last.sequence, end?.sequence ?? 0, signal)) {
     entries += 1;
     const follows = entry.sequence === last.sequence + 1;
     if (!follows) tell(`${span(last.sequence + 1, entry.sequence - 1)} deleted`);
@@ -47,16 +77,18 @@ export async function verifyChain(table: Table, seal: Seal, signal: AbortSignal)
   }
 
   for (const problem of headProblems(head, last, seal)) tell(problem);
+  for (const problem of witnessProblems(witness, table, seal)) tell(problem);
   return {
     valid: problems.length === 0,
-    entries,
+    entries: entries + (remembered?.last ?? 0),
+    remembered: remembered?.last ?? 0,
     head: { sequence: head?.sequence ?? 0, hash: (head?.hash ?? genesis).toString("hex") },
     problems,
   };
 }
 
-async function* upTo(table: Table, end: number, signal: AbortSignal): AsyncIterable<Entry> {
-  for (let sequence = 0; sequence < end; ) {
+async function* between(table: Table, start: number, end: number, signal: AbortSignal): AsyncIterable<Entry> {
+  for (let sequence = start; sequence < end; ) {
     signal.throwIfAborted();
     const batch = table.after(sequence, batchLength);
     for (const entry of batch) if (entry.sequence <= end) yield entry;
@@ -76,6 +108,20 @@ function* headProblems(head: Head | undefined, last: Pick<Entry, "sequence" | "h
     yield `${span(head.sequence + 1, last.sequence)} added behind the signed head`;
   else if (!last.hash.equals(head.hash))
     yield `entry ${last.sequence} is not the one that was signed: the chain was rewritten up to its end`;
+}
+
+/** The console remembers apart from the ledger: an older one put back, with the head that fits it, does not fit what it has seen. */
+function* witnessProblems(witness: Witnessed | undefined, table: Table, seal: Seal): Iterable<string> {
+  if (witness === undefined) return;
+  if (!seal.fits(witness)) {
+    yield "the head that the console has seen is not signed with this ledger's key: the ledger was replaced";
+    return;
+  }
+  const entry = table.after(witness.sequence - 1, 1)[0];
+  if (entry === undefined)
+    yield `the console has seen the ledger up to entry ${witness.sequence}: an older ledger was put back`;
+  else if (entry.sequence !== witness.sequence || !entry.hash.equals(witness.hash))
+    yield `entry ${witness.sequence} is not the one that the console has seen: the ledger was put back and went on`;
 }
 
 /** Says of an entry whose hash does not fit whether its content was changed or it was moved from another place. */

@@ -60,6 +60,10 @@ export interface Unit {
   /** PSS of the unit's processes */
   memoryBytes: number;
   cpuMs: number;
+  /** Described by a file in /etc/aios/services, not a daemon of aiOS */
+  managed: boolean;
+  /** Of a managed unit: started at every boot */
+  enabled: boolean;
 }
 
 export interface UnitList {
@@ -185,6 +189,8 @@ function createBaseUnit(): Unit {
     nextStartAt: 0,
     memoryBytes: 0,
     cpuMs: 0,
+    managed: false,
+    enabled: false,
   };
 }
 
@@ -222,6 +228,12 @@ export const Unit: MessageFns<Unit> = {
     }
     if (message.cpuMs !== 0) {
       writer.uint32(88).int64(message.cpuMs);
+    }
+    if (message.managed !== false) {
+      writer.uint32(96).bool(message.managed);
+    }
+    if (message.enabled !== false) {
+      writer.uint32(104).bool(message.enabled);
     }
     return writer;
   },
@@ -327,6 +339,22 @@ export const Unit: MessageFns<Unit> = {
             message.cpuMs = longToNumber(reader.int64());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.managed = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.enabled = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -355,6 +383,8 @@ export const Unit: MessageFns<Unit> = {
     message.nextStartAt = object.nextStartAt ?? 0;
     message.memoryBytes = object.memoryBytes ?? 0;
     message.cpuMs = object.cpuMs ?? 0;
+    message.managed = object.managed ?? false;
+    message.enabled = object.enabled ?? false;
     return message;
   },
 };
@@ -1048,6 +1078,25 @@ export const InitService = {
     responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
     responseDeserialize: (value: Buffer): Status => Status.decode(value),
   },
+  /** A managed unit: started at every boot, or (again) only when told to. Neither starts or stops it now. */
+  enableUnit: {
+    path: "/aios.init.Init/EnableUnit" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnitName): Buffer => Buffer.from(UnitName.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnitName => UnitName.decode(value),
+    responseSerialize: (value: Unit): Buffer => Buffer.from(Unit.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Unit => Unit.decode(value),
+  },
+  disableUnit: {
+    path: "/aios.init.Init/DisableUnit" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnitName): Buffer => Buffer.from(UnitName.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnitName => UnitName.decode(value),
+    responseSerialize: (value: Unit): Buffer => Buffer.from(Unit.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Unit => Unit.decode(value),
+  },
 } as const;
 
 export interface InitServer extends UntypedServiceImplementation {
@@ -1063,6 +1112,9 @@ export interface InitServer extends UntypedServiceImplementation {
   readLogs: handleServerStreamingCall<ReadLogsRequest, LogLine>;
   shutdown: handleUnaryCall<ShutdownRequest, Status>;
   reboot: handleUnaryCall<ShutdownRequest, Status>;
+  /** A managed unit: started at every boot, or (again) only when told to. Neither starts or stops it now. */
+  enableUnit: handleUnaryCall<UnitName, Unit>;
+  disableUnit: handleUnaryCall<UnitName, Unit>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { service } from "#lib/service";
+import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
+import { init, openTwin, type Twin } from "./twins.ts";
+
+let twin: Twin;
+beforeEach(async () => {
+  twin = openTwin();
+  await twin.daemon("init", init());
+});
+afterEach(() => twin.close());
+
+const entry = (sequence: number, more: object = {}) => ({
+  ...{ sequence, at: Date.UTC(2026, 0, 31, 12) + sequence, execution_id: `e${sequence}`, caller: "task" },
+  ...{ tool: "fs.write", reason: "r", state: "done", error: "", duration_ms: 3, ...more },
+});
+
+/** A tools daemon that answers with what it is given, tool by tool, and tells what it was asked. */
+async function tools(outputs: Record<string, unknown[]>) {
+  const asked: unknown[] = [];
+  await twin.daemon(
+    "tools",
+    service(ToolRegistryService, {
+      execute: ({ toolName, inputJson }) => {
+        asked.push([toolName, JSON.parse(inputJson.toString())]);
+        const queue = outputs[toolName] ?? [];
+        const output = queue.length > 1 ? queue.shift() : queue[0];
+        if (output instanceof Error) return ExecuteResponse.fromPartial({ success: false, error: output.message });
+        return ExecuteResponse.fromPartial({ success: true, outputJson: Buffer.from(JSON.stringify(output)) });
+      },
+      rollback: ({ executionId, reason }) => {
+        asked.push([executionId, reason]);
+        return { success: executionId.startsWith("a"), error: "changed since" };
+      },
+    }),
+  );
+  return asked;
+}
+
+describe("audit", () => {
+  it("shows calls by agent, tool and time, the oldest first", async () => {
+    const entries = [entry(2, { state: "refused", error: "no grant", duration_ms: null }), entry(1)];
+    const asked = await tools({ "sec.audit": [{ entries, total: 2 }] });
+    const { code, out } = await twin.aiosctl("audit", "--agent", "task", "--tool", "fs.write", "--since", "2026-01-31");
+    expect(code).toBe(0);
+    expect(out.split("\n")[0]).toMatch(/^2026-01-31 12:00:00 task fs\.write done in 3 ms e1 r$/);
+    expect(out.split("\n")[1]).toMatch(/refused e2 no grant$/);
+    const filter = { agent_id: "task", tool_name: "fs.write", since: Date.UTC(2026, 0, 31), limit: 50 };
+    expect(asked).toEqual([["sec.audit", filter]]);
+    expect(await twin.aiosctl("audit", "--since", "yesterday")).toMatchObject({ code: 2 });
+  });
+
+  it("follows: what is new once, what is open when it has ended, its own calls never", async () => {
+    const own = entry(9, { reason: "aiosctl audit --follow", state: "open" });
+    const rounds = [[entry(1)], [own, entry(2, { state: "open" }), entry(1)], [own, entry(3), entry(2), entry(1)]];
+    const asked = await tools({ "sec.audit": rounds.map((entries) => ({ entries, total: 0 })) });
+    const over = new AbortController();
+    const clock = {
+      now: () => 0,
+      monotonic: () => 0,
+      sleep: async () => {
+        if (asked.length < 5) return;
+        over.abort();
+        throw over.signal.reason;
+      },
+    };
+    const { code, out } = await twin.aiosctlWith({ signal: over.signal, clock }, "audit", "--follow", "--json");
+    expect(code).toBe(130);
+    expect(
+      out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).sequence),
+    ).toEqual([1, 2, 3]);
+  });
+
+  it("verifies the whole ledger, and its exit status tells", async () => {
+    const right = { valid: true, entries: 7, head: "ab", problems: [] };
+    const asked = await tools({
+      "sec.verify_ledger": [right, { ...right, valid: false, problems: ["entry 4 was edited"] }],
+    });
+    expect(await twin.aiosctl("audit", "verify")).toMatchObject({ code: 0, out: "right: 7 entries, head ab\n" });
+    const { code, out } = await twin.aiosctl("audit", "verify");
+    expect([code, out]).toEqual([1, "NOT RIGHT: 7 entries, head ab\n  entry 4 was edited\n"]);
+    expect(asked[0]).toEqual(["sec.verify_ledger", { full: true }]);
+  });
+});
+
+describe("rollback", () => {
+  it("takes back one or several", async () => {
+    const asked = await tools({});
+    expect(await twin.aiosctl("rollback", "a1", "a2")).toMatchObject({ code: 0, out: "rolled back\n" });
+    expect(await twin.aiosctl("rollback", "b1", "--reason", "why")).toMatchObject({ code: 1, out: /changed since/ });
+    expect(asked).toEqual([
+      ["a1,a2", "rolled back with aiosctl"],
+      ["b1", "why"],
+    ]);
+  });
+});
+
+describe("approvals", () => {
+  const ticket = {
+    ...{ id: "t1", agent_id: "task", tool: "fs.write", risk: "high", reason: "r", undo: "u", expires_at: 0 },
+    preview: "--- a\n+++ b",
+  };
+
+  it("lists, approves and denies", async () => {
+    const asked = await tools({
+      "sec.approvals": [{ waiting: [ticket] }, { waiting: [] }],
+      "sec.approve": [{ success: true, output: "{}", error: "" }, new Error("no such call waits")],
+      "sec.deny": [{ denied: true }],
+    });
+    expect((await twin.aiosctl("approvals")).out).toMatch(/t1 task fs\.write, high risk[\s\S]*\+\+\+ b/);
+    expect((await twin.aiosctl("approvals", "list")).out).toBe("nothing waits\n");
+    expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 0, out: "done: {}\n" });
+    expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 1, error: /no such call waits/ });
+    expect(await twin.aiosctl("approvals", "deny", "t1", "--reason", "no")).toMatchObject({ code: 0 });
+    expect(asked.at(-1)).toEqual(["sec.deny", { id: "t1", reason: "no" }]);
+  });
+
+  it("tool call says how to take back what it did", async () => {
+    await twin.daemon(
+      "tools",
+      service(ToolRegistryService, {
+        execute: () => ExecuteResponse.fromPartial({ success: true, executionId: "e1", backupId: "e1", durationMs: 4 }),
+      }),
+    );
+    const { code, error } = await twin.aiosctl("tool", "call", "fs.write", "{}");
+    expect(code).toBe(0);
+    expect(error).toBe("execution e1, 4 ms; aiosctl rollback e1 takes it back\n");
+  });
+});

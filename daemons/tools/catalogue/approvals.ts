@@ -1,0 +1,119 @@
+import * as Type from "typebox";
+import type { Approvals, Ticket } from "../approvals.ts";
+import type { Policies, Policy } from "../policy/policy.ts";
+import { defineTool, type Tool } from "../tool.ts";
+import { object, timestamp } from "./words.ts";
+
+/** A call that was let through may take as long as the slowest tool. */
+const approveTimeoutMs = 660_000;
+
+const ticketId = Type.String({ pattern: "^[0-9a-f-]{36}$", description: "the id of a call that waits" });
+
+const ticket = object({
+  id: Type.String({ description: "also the execution's id, once it is approved" }),
+  agent_id: Type.String(),
+  tool: Type.String(),
+  task_id: Type.String(),
+  reason: Type.String(),
+  risk: Type.String(),
+  input: Type.String({ description: "JSON, without its secrets" }),
+  capabilities: Type.Array(Type.String()),
+  preview: Type.String({ description: "what would change; for files a diff" }),
+  undo: Type.String({ description: "how it would be taken back" }),
+  asked_at: timestamp,
+  expires_at: timestamp,
+});
+
+export interface ApprovalWorld {
+  readonly approvals: Approvals;
+  readonly policies: Policies;
+}
+
+/** sec.approvals, sec.approve and sec.deny: for the people who are asked. */
+export function approvalTools(world: ApprovalWorld): readonly Tool[] {
+  return [approvalsTool(world), approveTool(world), denyTool(world)];
+}
+
+const approvalsTool = ({ approvals, policies }: ApprovalWorld) =>
+  defineTool({
+    name: "sec.approvals",
+    summary: "Lists the calls that wait for a person, with what they would change, the oldest first.",
+    input: object({}),
+    output: object({ waiting: Type.Array(ticket) }),
+    capabilities: ["sec:approve"],
+    callers: ["core", "operator"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: async () => {
+      const policy = await policies.current();
+      return { waiting: approvals.pending().map((one) => shown(one, policy)) };
+    },
+  });
+
+const approveTool = ({ approvals }: ApprovalWorld) =>
+  defineTool({
+    name: "sec.approve",
+    summary: "Lets a call that waits be carried out, once and exactly as it was asked, and tells what came of it.",
+    input: object({ id: ticketId }),
+    output: object({
+      execution_id: Type.String(),
+      success: Type.Boolean(),
+      error: Type.String(),
+      output: Type.String({ description: "JSON; empty when it failed" }),
+    }),
+    capabilities: ["sec:approve"],
+    callers: ["operator"],
+    effect: "change",
+    irreversible: "what it lets through has an undo of its own",
+    risk: "critical",
+    timeoutMs: approveTimeoutMs,
+    idempotent: false,
+    confirmation: false,
+    run: async ({ input }) => {
+      const { executionId, success, error, output } = await approvals.approve(input.id);
+      return { execution_id: executionId, success, error, output };
+    },
+  });
+
+const denyTool = ({ approvals }: ApprovalWorld) =>
+  defineTool({
+    name: "sec.deny",
+    summary: "Refuses a call that waits.",
+    input: object({
+      id: ticketId,
+      reason: Type.Optional(Type.String({ maxLength: 500, description: "why, for the agent and the ledger" })),
+    }),
+    output: object({ denied: Type.Boolean() }),
+    capabilities: ["sec:approve"],
+    callers: ["operator"],
+    effect: "change",
+    irreversible: "the agent has been told; it can ask again",
+    risk: "low",
+    timeoutMs: 30_000,
+    idempotent: false,
+    confirmation: false,
+    run: async ({ input, caller }) => {
+      await approvals.deny(input.id, caller, input.reason ?? "");
+      return { denied: true };
+    },
+  });
+
+function shown(one: Ticket, { redaction }: Policy) {
+  return {
+    id: one.id,
+    agent_id: one.agent,
+    tool: one.tool,
+    task_id: one.taskId,
+    reason: redaction.text(one.reason),
+    risk: one.risk,
+    input: redaction.json(one.input),
+    capabilities: [...one.needs],
+    preview: redaction.text(one.preview.change),
+    undo: one.preview.undo,
+    asked_at: one.askedAt,
+    expires_at: one.expiresAt,
+  };
+}

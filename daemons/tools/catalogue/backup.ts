@@ -1,0 +1,212 @@
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import * as Type from "typebox";
+import type { Clock } from "#lib/clock";
+import { type Documents, openDocuments } from "../documents.ts";
+import type { State } from "../state.ts";
+import { defineTool, type Tool } from "../tool.ts";
+import { archiveTimeoutMs, checkSum, pack, unpack } from "./backup/archive.ts";
+import { prepareReplace, settleReplace, undoReplace } from "./backup/replace.ts";
+import { refused } from "./fs/entry.ts";
+import { absolutePath, named, object, timestamp } from "./words.ts";
+
+/** Backups that are kept at most: more are refused, none is given up by itself. */
+const backupsMax = 500;
+
+/** What stood at a place before a restore is kept this long. */
+const beforeKeptMs = 7 * 86_400_000;
+
+interface Backup {
+  readonly id: string;
+  readonly path: string;
+  readonly note: string;
+  readonly created_at: number;
+  /** Of the archive. */
+  readonly bytes: number;
+  /** Of what it holds. */
+  readonly content_bytes: number;
+  readonly entries: number;
+  readonly sha256: string;
+}
+
+const described = {
+  id: Type.String(),
+  path: Type.String(),
+  note: Type.String(),
+  created_at: timestamp,
+  bytes: Type.Integer({ description: "of the archive" }),
+  content_bytes: Type.Integer(),
+  entries: Type.Integer({ description: "files, folders and links" }),
+  sha256: Type.String(),
+};
+
+const id = Type.String({ pattern: "^[0-9a-f-]{36}$", description: "a backup's id" });
+
+export interface BackupWorld {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly paths: { readonly state: string };
+}
+
+interface Store {
+  readonly backups: Documents<Backup>;
+  readonly clock: Clock;
+  fileOf(id: string): string;
+  beforeOf(executionId: string): string;
+  /** The folder, made when missing and swept of what is too old to be undone. */
+  ready(): Promise<void>;
+}
+
+/** Backups of files and folders, as archives in the machine's own state. */
+export function backupTools({ state, clock, paths }: BackupWorld): readonly Tool[] {
+  const folder = `${paths.state}/backups`;
+  const store: Store = {
+    backups: openDocuments<Backup>(state, "backup"),
+    clock,
+    fileOf: (id) => `${folder}/${id}.tar.gz`,
+    beforeOf: (executionId) => `${folder}/before-${executionId}.tar.gz`,
+    ready: async () => {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(folder)) {
+        const path = `${folder}/${name}`;
+        const old = name.startsWith("before-") && (await stat(path)).mtimeMs < clock.now() - beforeKeptMs;
+        if (old || name.endsWith(".partial")) await rm(path, { force: true });
+      }
+    },
+  };
+  return [createTool(store), listTool(store), restoreTool(store), removeTool(store)];
+}
+
+const createTool = (store: Store) =>
+  defineTool({
+    name: "backup.create",
+    summary: "Backs up a file, or a folder with all that lies in it, into the machine's backups.",
+    input: object({ path: absolutePath, note: Type.Optional(Type.String({ maxLength: 1024 })) }),
+    output: object(described),
+    resources: { path: "path" },
+    capabilities: ["backup:create:{path}"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    undo: {
+      prepare: async ({ executionId }) => ({ id: executionId }),
+      restore: async ({ id }) => {
+        await rm(store.fileOf(id), { force: true });
+        await store.backups.remove(id);
+      },
+      settle: async ({ id }) => {
+        if (store.backups.get(id) === undefined) await rm(store.fileOf(id), { force: true });
+      },
+    },
+    risk: "low",
+    timeoutMs: archiveTimeoutMs,
+    idempotent: false,
+    confirmation: false,
+    exclusive: "backups",
+    run: ({ executionId: id, input: { note = "" }, resources: { path }, signal }) =>
+      named("back up", path.path, async () => {
+        await store.ready();
+        if (store.backups.list(backupsMax).length === backupsMax) {
+          throw refused("back up", path.path, `there are ${backupsMax} backups`, "remove some with backup.remove");
+        }
+        const packed = await pack(path.path, store.fileOf(id), signal);
+        const { sha256, entries, bytes: content_bytes, archiveBytes: bytes } = packed;
+        const told = {
+          id,
+          path: path.path,
+          note,
+          created_at: store.clock.now(),
+          bytes,
+          content_bytes,
+          entries,
+          sha256,
+        };
+        await store.backups.put(id, told);
+        return told;
+      }),
+  });
+
+const listTool = (store: Store) =>
+  defineTool({
+    name: "backup.list",
+    summary: "Lists the machine's backups, the newest first, all or those of one path.",
+    input: object({ path: Type.Optional(absolutePath) }),
+    output: object({
+      backups: Type.Array(object({ ...described, present: Type.Boolean({ description: "its archive is there" }) })),
+    }),
+    capabilities: ["backup:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 10_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ input: { path } }) => ({
+      backups: store.backups
+        .list(backupsMax)
+        .filter((one) => path === undefined || one.path === path)
+        .map((one) => ({ ...one, present: existsSync(store.fileOf(one.id)) })),
+    }),
+  });
+
+const restoreTool = (store: Store) =>
+  defineTool({
+    name: "backup.restore",
+    summary: "Puts what a backup holds at destination, in place of what stands there, which can be brought back.",
+    input: object({ id, destination: absolutePath }),
+    output: object({ restored: Type.Boolean(), entries: Type.Integer() }),
+    resources: { destination: "entry" },
+    capabilities: ["backup:restore:{destination}"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    undo: {
+      prepare: ({ executionId, input: { id }, resources: { destination }, signal }) =>
+        named("back up", destination.path, async () => {
+          await store.ready();
+          // Before the old is packed: a backup that is broken changes nothing.
+          await checkSum(store.fileOf(id), backupOf(store, id).sha256, signal);
+          return prepareReplace(destination.path, store.beforeOf(executionId), signal);
+        }),
+      restore: undoReplace,
+      settle: settleReplace,
+    },
+    risk: "high",
+    timeoutMs: archiveTimeoutMs,
+    idempotent: true,
+    confirmation: false,
+    exclusive: "backups",
+    run: ({ executionId, input: { id }, resources: { destination }, signal }) =>
+      named("restore", destination.path, async () => {
+        const { entries } = backupOf(store, id);
+        await unpack(store.fileOf(id), destination.path, executionId, signal);
+        return { restored: true, entries };
+      }),
+  });
+
+const removeTool = (store: Store) =>
+  defineTool({
+    name: "backup.remove",
+    summary: "Removes a backup for good.",
+    input: object({ id }),
+    output: object({ removed: Type.Boolean(), freed_bytes: Type.Integer() }),
+    capabilities: ["backup:remove"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    irreversible: "a backup is removed to make room, so no copy of it is kept",
+    risk: "high",
+    timeoutMs: 30_000,
+    idempotent: false,
+    confirmation: true,
+    exclusive: "backups",
+    run: async ({ input: { id } }) => {
+      const { bytes } = backupOf(store, id);
+      await rm(store.fileOf(id), { force: true });
+      await store.backups.remove(id);
+      return { removed: true, freed_bytes: bytes };
+    },
+  });
+
+function backupOf(store: Store, id: string): Backup {
+  const found = store.backups.get(id);
+  if (found === undefined) throw refused("find backup", id, "there is none of this id", "see backup.list");
+  return found;
+}

@@ -1,0 +1,143 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type NetworkMachine, openNetwork, startNetworkMachine } from "../namespace.ts";
+
+let machine: NetworkMachine;
+/** Another machine at the other end of the cable. */
+let outside: Awaited<ReturnType<typeof openNetwork>>;
+let listener: ChildProcess | undefined;
+
+const run = promisify(execFile);
+const there = (...argv: string[]) => run("nsenter", [...outside.inside, ...argv]);
+
+beforeAll(async () => {
+  machine = await startNetworkMachine();
+  outside = await openNetwork();
+  await machine.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1", "netns", String(outside.pid));
+  // A network that is not private: the machine knows it only by being attached to it.
+  for (const address of ["203.0.113.1/24", "2001:db8:5::1/64"])
+    await machine.run("ip", "address", "add", address, "dev", "eth0", ...(address.includes(":") ? ["nodad"] : []));
+  for (const address of ["203.0.113.2/24", "2001:db8:5::2/64"])
+    await there("ip", "address", "add", address, "dev", "eth1", ...(address.includes(":") ? ["nodad"] : []));
+  await machine.run("ip", "link", "set", "eth0", "up");
+  await there("ip", "link", "set", "eth1", "up");
+  const program = `for (const port of [8080, 9090]) require("node:net").createServer((s) => s.end("hi")).listen(port, "::", () => console.log(port))`;
+  listener = spawn("nsenter", [...machine.inside, process.execPath, "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(listener.stdout as NonNullable<typeof listener.stdout>, "data");
+}, 30_000);
+
+afterEach(async () => {
+  const { output } = await machine.call("firewall.rules");
+  for (const { id } of output.rules) await machine.call("firewall.remove", { id });
+});
+
+afterAll(async () => {
+  listener?.kill();
+  await outside?.close();
+  await machine?.close();
+});
+
+/** Whether the other machine gets an answer from a port of this one. */
+async function reaches(port: number, address = "203.0.113.1"): Promise<boolean> {
+  const script = `exec 3<>/dev/tcp/${address}/${port} && read -r -t 1 -N 2 said <&3 && [ "$said" = hi ]`;
+  return there("timeout", "1", "bash", "-c", script).then(
+    () => true,
+    () => false,
+  );
+}
+
+const ask = (action: "allow" | "deny", rule: object) =>
+  machine.call(`firewall.${action}`, { reason: "a test", ...rule });
+
+const add = async (action: "allow" | "deny", rule: object) => {
+  const added = await ask(action, rule);
+  expect(added.error).toBe("");
+  return added;
+};
+
+describe("the firewall", () => {
+  it("lets everything through without rules", async () => {
+    expect([await reaches(8080), await reaches(9090)]).toEqual([true, true]);
+    expect((await machine.call("firewall.rules")).output).toMatchObject({ rules: [], active: true, problem: "" });
+  });
+
+  it("drops what is denied, counts it, and lets it through again after the rollback", async () => {
+    const denied = await add("deny", { protocol: "tcp", port: 8080, address: "203.0.113.77/24" });
+    expect(denied).toMatchObject({ success: true, output: { id: denied.executionId, rules: 1 } });
+    expect(await reaches(8080)).toBe(false);
+    const { output } = await machine.call("firewall.rules");
+    expect(output).toMatchObject({
+      active: true,
+      rules: [{ id: denied.executionId, action: "deny", direction: "in", port: 8080, address: "203.0.113.0/24" }],
+    });
+    expect(output.rules[0].packets).toBeGreaterThan(0);
+    expect(await machine.rollback(denied.executionId)).toEqual({ success: true, error: "" });
+    expect(await reaches(8080)).toBe(true);
+  });
+
+  it("cannot lock out the management port, whatever is denied in whatever direction", async () => {
+    await add("deny", {});
+    await add("deny", { direction: "out" });
+    await add("deny", { protocol: "tcp", port: 9090 });
+    await add("deny", { protocol: "tcp", port: 1, last_port: 65_535, address: "0.0.0.0/0", interface: "eth0" });
+    await add("deny", { address: "::/0" });
+    expect(await reaches(8080)).toBe(false);
+    expect(await reaches(9090)).toBe(true);
+    expect(await reaches(9090, "2001:db8:5::1")).toBe(true);
+    expect((await machine.call("firewall.rules")).output.management).toMatchObject({
+      port: 9090,
+      networks: expect.arrayContaining(["10.0.0.0/8", "203.0.113.1/24"]),
+    });
+  });
+
+  it("puts what is allowed before what is denied", async () => {
+    await add("deny", {});
+    expect(await reaches(8080)).toBe(false);
+    await add("allow", { protocol: "tcp", port: 8080 });
+    expect(await reaches(8080)).toBe(true);
+  });
+
+  it("puts a removed rule back where it was, also after a restart", async () => {
+    const first = await add("deny", { protocol: "udp", port: 53 });
+    await add("deny", { protocol: "icmp" });
+    const removed = await machine.call("firewall.remove", { id: first.executionId });
+    expect(removed.output).toMatchObject({ removed: { protocol: "udp", port: 53 }, rules: 1 });
+    await machine.restart();
+    expect(await machine.rollback(removed.executionId)).toEqual({ success: true, error: "" });
+    expect((await machine.call("firewall.rules")).output.rules).toMatchObject([
+      { protocol: "udp" },
+      { protocol: "icmp" },
+    ]);
+  });
+
+  it("is there again after a boot, when the kernel has forgotten it", async () => {
+    await add("deny", { protocol: "tcp", port: 8080 });
+    await machine.run("nft", "flush", "ruleset");
+    expect(await reaches(8080)).toBe(true);
+    expect((await machine.call("firewall.rules")).output).toMatchObject({ active: false });
+    await machine.restart();
+    expect((await machine.call("firewall.rules")).output).toMatchObject({ active: true });
+    expect(await reaches(8080)).toBe(false);
+  });
+
+  it.each([
+    ["deny", { port: 80 }, "say tcp or udp"],
+    ["deny", { protocol: "tcp", port: 80, last_port: 79 }, "a last_port that is not smaller"],
+    ["allow", {}, "it would allow everything"],
+    ["deny", { address: "192.0.2.0/33" }, "it is not an address with a prefix length"],
+  ] as const)("refuses to %s %j", async (action, rule, next) => {
+    expect(await ask(action, rule)).toMatchObject({ success: false, error: expect.stringContaining(next) });
+    expect((await machine.call("firewall.rules")).output.rules).toEqual([]);
+  });
+
+  it("takes no words of nft's own language", async () => {
+    const rule = { interface: "eth0; flush" };
+    await expect(ask("deny", rule)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const odd = await add("deny", { protocol: "icmp", reason: '"; flush ruleset #' });
+    expect((await machine.call("firewall.rules")).output.rules).toMatchObject([{ id: odd.executionId }]);
+  });
+});

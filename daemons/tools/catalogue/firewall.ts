@@ -1,0 +1,261 @@
+import * as Type from "typebox";
+import { AiosError, messageOf } from "#lib/errors";
+import { managementPort } from "#manifest";
+import { type Documents, openDocuments } from "../documents.ts";
+import type { State } from "../state.ts";
+import { defineTool, type Tool } from "../tool.ts";
+import { cidr, interfaceName } from "./links.ts";
+import { applyRules, managementNetworks, type Rule, readRules } from "./nft.ts";
+import { object } from "./words.ts";
+
+/** Rules at most: all of them are one argument of nft's, which the kernel takes up to 128 KiB. */
+const rulesMax = 128;
+
+/** How often it is looked whether the networks that the machine is attached to are still the same. */
+const watchMs = 15_000;
+
+const applyTimeoutMs = 10_000;
+
+const ruleId = Type.String({ pattern: "^[0-9a-f-]{36}$", description: "a rule's id, as firewall.rules tells it" });
+
+const match = {
+  direction: Type.Optional(Type.Enum(["in", "out"], { description: "in unless told otherwise" })),
+  protocol: Type.Optional(Type.Enum(["tcp", "udp", "icmp"], { description: "every one unless told otherwise" })),
+  port: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 65_535,
+      description: "of this machine for what comes in, of the other side for what goes out",
+    }),
+  ),
+  last_port: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 65_535, description: "the end of a range that begins with port" }),
+  ),
+  address: Type.Optional(
+    Type.String({ maxLength: 64, description: "the other side's address or network, such as 192.0.2.0/24" }),
+  ),
+  interface: Type.Optional(interfaceName),
+};
+
+const listed = object({
+  id: Type.String(),
+  action: Type.Enum(["allow", "deny"]),
+  ...match,
+  direction: Type.Enum(["in", "out"]),
+  reason: Type.String(),
+  packets: Type.Integer(),
+  bytes: Type.Integer(),
+});
+
+const changer = {
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  exclusive: "firewall",
+  risk: "high",
+  timeoutMs: 20_000,
+  confirmation: true,
+} as const;
+
+/** The rules of this machine: kept by us, and in the kernel as long as it runs. */
+export function firewallTools({ state }: { readonly state: State }): readonly Tool[] {
+  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"));
+  return [
+    rulesTool(firewall),
+    addTool(firewall, "allow", "Lets traffic through that a denial would stop."),
+    addTool(firewall, "deny", "Drops traffic, but for what an allowance lets through and the management port."),
+    removeTool(firewall),
+  ];
+}
+
+class Firewall {
+  readonly #documents: Documents<readonly Rule[]>;
+  /** Why the rules are not in the kernel. */
+  problem = "";
+  #management = "";
+  #watch: NodeJS.Timeout | undefined;
+  readonly #started: Promise<void>;
+
+  constructor(documents: Documents<readonly Rule[]>) {
+    this.#documents = documents;
+    // The kernel forgot them with the last boot. A start does not wait for it, the tools do.
+    this.#started = this.rules().length === 0 ? Promise.resolve() : this.#refresh();
+  }
+
+  rules(): readonly Rule[] {
+    return this.#documents.get("rules") ?? [];
+  }
+
+  started(): Promise<void> {
+    return this.#started;
+  }
+
+  /** Puts rules into the kernel, then keeps them. */
+  async set(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
+    await this.#apply(rules, signal);
+    await this.#documents.put("rules", rules);
+  }
+
+  async #apply(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
+    const management = managementNetworks();
+    await applyRules(rules, management, managementPort, signal);
+    this.#management = management.join();
+    this.problem = "";
+    clearInterval(this.#watch);
+    // An address by DHCP comes and changes at any time, and the management port must be open there too.
+    if (rules.length > 0) this.#watch = setInterval(() => this.#look(), watchMs).unref();
+  }
+
+  #look(): void {
+    if (managementNetworks().join() !== this.#management) void this.#refresh();
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      await this.#apply(this.rules(), AbortSignal.timeout(applyTimeoutMs));
+    } catch (error) {
+      this.problem = messageOf(error);
+    }
+  }
+}
+
+const rulesTool = (firewall: Firewall) =>
+  defineTool({
+    name: "firewall.rules",
+    summary: "Lists the firewall's rules with what met them, and the networks that always reach the management port.",
+    input: object({}),
+    output: object({
+      rules: Type.Array(listed),
+      active: Type.Boolean({ description: "they are in the kernel" }),
+      problem: Type.String({ description: "why they are not" }),
+      management: object({ port: Type.Integer(), networks: Type.Array(Type.String()) }),
+    }),
+    capabilities: ["firewall:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 15_000,
+    idempotent: true,
+    confirmation: false,
+    run: async ({ signal }) => {
+      await firewall.started();
+      const rules = firewall.rules();
+      const counted = rules.length === 0 ? new Map() : await readRules(signal);
+      return {
+        rules: rules.map((rule) => ({ ...told(rule), ...(counted?.get(rule.id) ?? { packets: 0, bytes: 0 }) })),
+        active: rules.every(({ id }) => counted?.has(id) === true),
+        problem: firewall.problem,
+        management: { port: managementPort, networks: managementNetworks() },
+      };
+    },
+  });
+
+const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) =>
+  defineTool({
+    name: `firewall.${action}`,
+    summary,
+    input: object({ ...match, reason: Type.String({ minLength: 1, maxLength: 200, description: "what it is for" }) }),
+    output: object({ id: Type.String(), rules: Type.Integer({ description: "rules there are now" }) }),
+    capabilities: [`firewall:${action}`],
+    ...changer,
+    idempotent: false,
+    undo: {
+      prepare: async ({ executionId }) => ({ id: executionId }),
+      restore: async ({ id }) => {
+        await firewall.started();
+        const left = firewall.rules().filter((rule) => rule.id !== id);
+        if (left.length < firewall.rules().length) await firewall.set(left, AbortSignal.timeout(applyTimeoutMs));
+      },
+    },
+    run: async ({ executionId, input, signal }) => {
+      await firewall.started();
+      const { last_port: lastPort, address, direction = "in", ...more } = input;
+      const rule: Rule = {
+        id: executionId,
+        action,
+        direction,
+        ...more,
+        ...(lastPort !== undefined && { lastPort }),
+        ...(address !== undefined && { address: network(address) }),
+      };
+      checkRule(rule, firewall.rules().length);
+      await firewall.set([...firewall.rules(), rule], signal);
+      return { id: executionId, rules: firewall.rules().length };
+    },
+  });
+
+const removeTool = (firewall: Firewall) =>
+  defineTool({
+    name: "firewall.remove",
+    summary: "Removes a rule of the firewall.",
+    input: object({ id: ruleId }),
+    output: object({ removed: listed, rules: Type.Integer({ description: "rules there are now" }) }),
+    capabilities: ["firewall:remove"],
+    ...changer,
+    idempotent: true,
+    undo: {
+      prepare: async ({ input: { id } }) => {
+        const at = firewall.rules().findIndex((rule) => rule.id === id);
+        return { at, rule: firewall.rules()[at] };
+      },
+      restore: async ({ at, rule }) => {
+        await firewall.started();
+        const now = firewall.rules();
+        if (rule === undefined || now.some(({ id }) => id === rule.id)) return;
+        await firewall.set(now.toSpliced(Math.min(at, now.length), 0, rule), AbortSignal.timeout(applyTimeoutMs));
+      },
+    },
+    run: async ({ input: { id }, signal }) => {
+      await firewall.started();
+      const removed = firewall.rules().find((rule) => rule.id === id);
+      if (removed === undefined)
+        throw new AiosError("NOT_FOUND", {
+          act: "remove firewall rule",
+          object: id,
+          reason: "there is none",
+          next: "see firewall.rules",
+        });
+      const counted = (await readRules(signal))?.get(id) ?? { packets: 0, bytes: 0 };
+      const left = firewall.rules().filter((rule) => rule !== removed && rule.id !== id);
+      await firewall.set(left, signal);
+      return { removed: { ...told(removed), ...counted }, rules: left.length };
+    },
+  });
+
+function told({ lastPort, ...rule }: Rule) {
+  return { ...rule, ...(lastPort !== undefined && { last_port: lastPort }) };
+}
+
+/** A network by its first address, which is how the kernel wants it. */
+function network(given: string): string {
+  const [address = "", length] = cidr(given).split("/");
+  const bits = Number(length);
+  const six = address.includes(":");
+  const parts = six ? expanded(address) : address.split(".").map(Number);
+  const size = six ? 16 : 8;
+  const masked = parts.map((part, at) => {
+    const kept = Math.max(0, Math.min(size, bits - at * size));
+    return part & ~(2 ** (size - kept) - 1);
+  });
+  return cidr(`${six ? masked.map((part) => part.toString(16)).join(":") : masked.join(".")}/${length}`);
+}
+
+function expanded(address: string): number[] {
+  const [head = "", tail = ""] = address.split("::");
+  const numbers = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
+  const [before, after] = [numbers(head), numbers(tail)];
+  return address.includes("::")
+    ? [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+    : before;
+}
+
+function checkRule({ action, protocol, port, lastPort, ...rule }: Rule, count: number): void {
+  const refuse = (reason: string, next: string) =>
+    new AiosError("FAILED_PRECONDITION", { act: action, object: "traffic", reason, next });
+  if (count >= rulesMax) throw refuse(`there are ${rulesMax} rules`, "remove some");
+  if (port !== undefined && protocol !== "tcp" && protocol !== "udp")
+    throw refuse("a port belongs to a protocol", "say tcp or udp");
+  if (lastPort !== undefined && (port === undefined || lastPort < port))
+    throw refuse("a range of ports ends after its beginning", "give port and a last_port that is not smaller");
+  if (action === "allow" && protocol === undefined && rule.address === undefined && rule.interface === undefined)
+    throw refuse("it would allow everything", "remove the denials instead");
+}

@@ -1,0 +1,85 @@
+import * as Type from "typebox";
+import { errnoOf } from "#lib/errors";
+import { defineTool, type Undo } from "../../tool.ts";
+import { undoSignal } from "../program.ts";
+import { absolutePath, named, object } from "../words.ts";
+import { changedSince, type Entry, refused, removeEntry, withEntry } from "./entry.ts";
+import { keepEntry, putBackEntry } from "./keep.ts";
+import { measure } from "./tree.ts";
+
+interface DeletePlan {
+  readonly path: string;
+  /** What stood there; undefined when it was not kept. */
+  readonly fingerprint?: string;
+}
+
+type Input = { path: string; recursive?: boolean; permanent?: boolean };
+
+const backupName = "deleted";
+
+const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
+  prepare: ({ input, resources, signal }, backups) =>
+    named("back up", resources.path.path, () =>
+      withEntry(resources.path.path, async (entry) => {
+        checkDeletable(entry, input);
+        if (input.permanent) return { path: entry.path };
+        return { path: entry.path, fingerprint: (await keepEntry(entry, backupName, backups, signal)).fingerprint };
+      }),
+    ),
+  restore: ({ path, fingerprint }, { backups }) =>
+    named("restore", path, () =>
+      withEntry(path, async (entry) => {
+        if (fingerprint === undefined) throw refused("restore", path, "it was deleted for good, as was asked");
+        const signal = undoSignal();
+        if (entry.found === undefined) return putBackEntry(entry, backupName, backups, signal);
+        if ((await measure(entry, signal)).fingerprint !== fingerprint) throw changedSince("restore", path);
+      }),
+    ),
+  settle: async ({ path, fingerprint }, { backups }) => {
+    if (fingerprint === undefined) return;
+    try {
+      await withEntry(path, async (entry) => {
+        // A part of it is gone: the rest is worth nothing without it.
+        if (entry.found?.isDirectory()) await putBackEntry(entry, backupName, backups, undoSignal());
+      });
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
+  },
+};
+
+export const remove = defineTool({
+  name: "fs.delete",
+  summary:
+    "Deletes a file, a link, or (recursive) a folder with all that lies in it. What is larger than 64 MiB can only be deleted permanently.",
+  input: object({
+    path: absolutePath,
+    recursive: Type.Optional(Type.Boolean({ description: "also a folder that is not empty" })),
+    permanent: Type.Optional(Type.Boolean({ description: "keep no backup: it cannot be rolled back" })),
+  }),
+  output: object({ deleted: Type.Boolean() }),
+  resources: { path: "entry" },
+  capabilities: ["fs:delete:{path}"],
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  undo,
+  risk: "high",
+  timeoutMs: 60_000,
+  idempotent: false,
+  confirmation: false,
+  run: ({ input, resources, signal }) =>
+    named("delete", resources.path.path, () =>
+      withEntry(resources.path.path, async (entry) => {
+        checkDeletable(entry, input);
+        await removeEntry(entry, signal);
+        return { deleted: true };
+      }),
+    ),
+});
+
+function checkDeletable({ path, found }: Entry, { recursive }: Input): void {
+  if (found === undefined) throw refused("delete", path, "it does not exist");
+  if (found.isDirectory() && recursive !== true) {
+    throw refused("delete", path, "it is a folder", "say recursive=true to delete it with all that lies in it");
+  }
+}

@@ -1,0 +1,182 @@
+import { rename } from "node:fs/promises";
+import * as Type from "typebox";
+import { errnoOf } from "#lib/errors";
+import { defineTool, type Undo } from "../../tool.ts";
+import type { Backups } from "../../undo.ts";
+import { undoSignal } from "../program.ts";
+import { absolutePath, named, object } from "../words.ts";
+import {
+  changedSince,
+  copyEntry,
+  type Entry,
+  moveEntry,
+  refused,
+  removeEntry,
+  temporaryOf,
+  withEntry,
+} from "./entry.ts";
+import { keepEntry, putBackEntry } from "./keep.ts";
+import { measure } from "./tree.ts";
+
+interface TransferPlan {
+  readonly source: string;
+  readonly destination: string;
+  /** What is moved or copied. */
+  readonly fingerprint: string;
+  /** A file stood at the destination; it is the backup "replaced". */
+  readonly replaced: boolean;
+}
+
+type Input = { source: string; destination: string; overwrite?: boolean };
+type Resources = { readonly source: { readonly path: string }; readonly destination: { readonly path: string } };
+
+const backupName = "replaced";
+
+const input = object({
+  source: absolutePath,
+  destination: absolutePath,
+  overwrite: Type.Optional(Type.Boolean({ description: "replace a file that stands at the destination" })),
+});
+
+async function prepare(
+  act: string,
+  input: Input,
+  { source, destination }: Resources,
+  backups: Backups,
+  signal: AbortSignal,
+): Promise<TransferPlan> {
+  return between(act, source.path, destination.path, async (from, to) => {
+    checkTransfer(act, from, to, input);
+    const { fingerprint } = await measure(from, signal);
+    const replaced = to.found !== undefined;
+    if (replaced) await keepEntry(to, backupName, backups, signal);
+    return { source: from.path, destination: to.path, fingerprint, replaced };
+  });
+}
+
+const undoMove: Undo<Input, { source: "entry"; destination: "entry" }, TransferPlan> = {
+  prepare: ({ input, resources, signal }, backups) => prepare("move", input, resources, backups, signal),
+  restore: (plan, { executionId, backups }) =>
+    between("restore", plan.source, plan.destination, async (from, to) => {
+      const signal = undoSignal();
+      if (from.found === undefined && to.found !== undefined) {
+        await moveEntry(to, from, executionId, signal);
+      } else if (from.found === undefined) {
+        throw refused("restore", plan.source, `${plan.destination}, where it was moved to, does not exist`);
+      } else if ((await measure(from, signal)).fingerprint !== plan.fingerprint) {
+        throw refused("restore", plan.source, "something else stands there now", "move it away first");
+      }
+      if (plan.replaced) await putBackEntry(to, backupName, backups, signal);
+    }),
+  settle: (plan, { executionId }) =>
+    settled(plan, async (from, to) => {
+      await removeEntry(temporaryOf(to, executionId), undoSignal());
+      // The copy is whole, since it bears its name: what is left of the source is the rest of a removal.
+      if (!plan.replaced && from.found !== undefined && to.found !== undefined) await removeEntry(from, undoSignal());
+    }),
+};
+
+const undoCopy: Undo<Input, { source: "path"; destination: "entry" }, TransferPlan> = {
+  prepare: ({ input, resources, signal }, backups) => prepare("copy", input, resources, backups, signal),
+  restore: (plan, { backups }) =>
+    named("restore", plan.destination, () =>
+      withEntry(plan.destination, async (to) => {
+        const signal = undoSignal();
+        if (to.found !== undefined) {
+          const now = await measure(to, signal);
+          if (now.fingerprint !== plan.fingerprint) throw changedSince("restore", plan.destination);
+          await removeEntry(to, signal);
+        }
+        if (plan.replaced) await putBackEntry(to, backupName, backups, signal);
+      }),
+    ),
+  settle: (plan, { executionId }) => settled(plan, (_, to) => removeEntry(temporaryOf(to, executionId), undoSignal())),
+};
+
+export const move = defineTool({
+  name: "fs.move",
+  summary:
+    "Moves or renames a file or folder. The destination's folder must exist, the destination itself not (or overwrite).",
+  input,
+  output: object({ moved: Type.Boolean() }),
+  resources: { source: "entry", destination: "entry" },
+  capabilities: ["fs:move:{source}", "fs:write:{destination}"],
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  undo: undoMove,
+  risk: "medium",
+  timeoutMs: 120_000,
+  idempotent: false,
+  confirmation: false,
+  run: ({ executionId, input, resources: { source, destination }, signal }) =>
+    between("move", source.path, destination.path, async (from, to) => {
+      checkTransfer("move", from, to, input);
+      await moveEntry(from, to, executionId, signal);
+      return { moved: true };
+    }),
+});
+
+export const copy = defineTool({
+  name: "fs.copy",
+  summary:
+    "Copies a file, or a folder with all that lies in it; owners, modes and times are kept. The destination's folder must exist.",
+  input,
+  output: object({ bytes_copied: Type.Integer(), entries: Type.Integer() }),
+  resources: { source: "path", destination: "entry" },
+  capabilities: ["fs:copy:{source}", "fs:write:{destination}"],
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  undo: undoCopy,
+  risk: "medium",
+  timeoutMs: 120_000,
+  idempotent: false,
+  confirmation: false,
+  run: ({ executionId, input, resources: { source, destination }, signal }) =>
+    between("copy", source.path, destination.path, async (from, to) => {
+      checkTransfer("copy", from, to, input);
+      const temporary = temporaryOf(to, executionId);
+      try {
+        await copyEntry(from, temporary, signal);
+        const { bytes, entries } = await withEntry(temporary.path, (copied) => measure(copied, signal));
+        await rename(temporary.place, to.place);
+        return { bytes_copied: bytes, entries };
+      } catch (error) {
+        await removeEntry(temporary, undoSignal());
+        throw error;
+      }
+    }),
+});
+
+const between = <T>(
+  act: string,
+  source: string,
+  destination: string,
+  work: (from: Entry, to: Entry) => Promise<T>,
+): Promise<T> =>
+  named(act, `${source} to ${destination}`, () =>
+    withEntry(source, (from) => withEntry(destination, (to) => work(from, to))),
+  );
+
+/** As `between`; where a folder went away since there is nothing to clear. */
+async function settled(plan: TransferPlan, work: (from: Entry, to: Entry) => Promise<void>): Promise<void> {
+  try {
+    await withEntry(plan.source, (from) => withEntry(plan.destination, (to) => work(from, to)));
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+}
+
+function checkTransfer(act: string, from: Entry, to: Entry, { overwrite = false }: Input): void {
+  if (from.found === undefined) throw refused(act, from.path, "it does not exist");
+  if (`${to.path}/`.startsWith(`${from.path}/`)) throw refused(act, from.path, `${to.path} lies in it`);
+  if (to.found === undefined) return;
+  if (!overwrite) throw refused(act, from.path, `${to.path} exists already`, "say overwrite=true to replace a file");
+  if (to.found.isDirectory() || from.found.isDirectory()) {
+    throw refused(
+      act,
+      from.path,
+      `${to.path} exists already, and only a file is replaced by a file`,
+      "delete it first",
+    );
+  }
+}

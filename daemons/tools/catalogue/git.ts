@@ -1,0 +1,8 @@
+import type { Tool } from "../tool.ts";
+import { gitBirths } from "./git/birth.ts";
+import { gitChanges } from "./git/changes.ts";
+import { gitReads } from "./git/reads.ts";
+import { gitRemotes } from "./git/remotes.ts";
+
+/** Repositories, by a git that heeds neither hooks nor configuration of anybody else's. */
+export const gitTools: readonly Tool[] = [...gitReads, ...gitBirths, ...gitChanges, ...gitRemotes];

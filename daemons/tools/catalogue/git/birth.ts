@@ -1,0 +1,130 @@
+import { lstat, readdir, rm } from "node:fs/promises";
+import * as Type from "typebox";
+import { errnoOf } from "#lib/errors";
+import { removeFolders } from "../../handles.ts";
+import type { ResolvedPath } from "../../paths.ts";
+import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import { absolutePath, object } from "../words.ts";
+import { permitRemote, urlField } from "./remotes.ts";
+import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
+
+const facts = {
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  idempotent: false,
+  confirmation: false,
+  resources: { path: "path" },
+} as const;
+
+interface BirthPlan {
+  readonly path: string;
+  /** The folder that stood before, and the names of those to be made below it. */
+  readonly folder: string;
+  readonly names: readonly string[];
+  /** Whether the folder itself was there: then its .git alone is taken away again. */
+  readonly existed: boolean;
+}
+
+const planOf = ({ path, folder, names, exists }: ResolvedPath): BirthPlan => ({ path, folder, names, existed: exists });
+
+const init = defineTool({
+  ...facts,
+  name: "git.init",
+  summary: "Makes a folder a repository without commits; makes the folder when it is missing.",
+  input: object({ path: absolutePath, branch: Type.Optional(branchName) }),
+  output: object({ path: Type.String() }),
+  capabilities: ["git:write:{path}"],
+  risk: "low",
+  timeoutMs: 30_000,
+  undo: undoBirth<{ path: string }>(async (plan, signal) => {
+    const repository = await openRepository(plan.path, signal);
+    const commits = await repository.git(["rev-list", "--all", "--max-count=1"], { signal });
+    if (commits !== "")
+      throw refused(plan.path, "it holds commits by now", "remove the folder when they are not needed");
+  }),
+  run: async ({ input: { branch = "main" }, resources: { path }, signal }) => {
+    if (await isThere(`${path.path}/.git`)) throw refused(path.path, "it is a repository already");
+    await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], { signal });
+    return { path: path.path };
+  },
+});
+
+const clone = defineTool({
+  ...facts,
+  name: "git.clone",
+  summary:
+    "Copies a repository from a URL, or from a path on this machine, into a folder that does not exist or is empty.",
+  input: object({
+    url: urlField,
+    path: absolutePath,
+    branch: Type.Optional(branchName),
+    depth: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: "so many commits only" })),
+  }),
+  output: object({ path: Type.String(), commit: Type.String({ description: "empty when it has none" }) }),
+  capabilities: ["git:write:{path}"],
+  alsoNeeds: ["git:remote:{url}"],
+  risk: "medium",
+  timeoutMs: 600_000,
+  undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
+    const repository = await openRepository(plan.path, signal);
+    const changed = await repository.git(["status", "--porcelain", "-z"], { signal });
+    const own = await repository.git(["rev-list", "--branches", "--not", "--remotes", "--max-count=1"], { signal });
+    if (changed !== "" || own !== "") {
+      throw refused(plan.path, "it holds changes that are nowhere else", "remove the folder when they are not needed");
+    }
+  }),
+  run: async ({ input: { url, branch, depth }, resources: { path }, permits, signal }) => {
+    const from = await permitRemote(url, permits);
+    const words = [
+      ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules"],
+      ...(branch === undefined ? [] : [`--branch=${branch}`]),
+      ...(depth === undefined ? [] : [`--depth=${depth}`]),
+    ];
+    const options = { signal, timeoutMs: 600_000 };
+    await gitAlone(["clone", ...words, "--", from.startsWith("/") ? `file://${from}` : from, path.path], options);
+    const commit = await commitAt(await openRepository(path.path, signal), { signal });
+    return { path: path.path, commit: commit ?? "" };
+  },
+});
+
+export const gitBirths: readonly Tool[] = [init, clone];
+
+/** Takes a new repository away again, when `check` has nothing against it. */
+function undoBirth<Input>(
+  check: (plan: BirthPlan, signal: AbortSignal) => Promise<void>,
+): Undo<Input, { path: "path" }, BirthPlan> {
+  const remove = async (plan: BirthPlan) => {
+    // A clone into an empty folder fills it; a repository made of a folder adds its .git.
+    if (plan.existed) for (const name of await ownNames(plan)) await rm(`${plan.path}/${name}`, { recursive: true });
+    else await rm(plan.path, { recursive: true, force: true });
+    if (!plan.existed) await removeFolders(plan.folder, plan.names.slice(0, -1));
+  };
+  return {
+    prepare: async ({ resources: { path } }) => planOf(path),
+    restore: async (plan) => {
+      if (!(await isThere(`${plan.path}/.git`))) return;
+      await check(plan, AbortSignal.timeout(60_000));
+      await remove(plan);
+    },
+  };
+}
+
+/** What a repository that was made in a standing folder consists of. */
+async function ownNames({ path }: BirthPlan): Promise<string[]> {
+  const repository = await openRepository(path, AbortSignal.timeout(60_000));
+  const tracked = await repository
+    .git(["ls-tree", "--name-only", "-z", "HEAD"], { signal: AbortSignal.timeout(60_000) })
+    .catch(() => "");
+  const names = new Set(tracked.split("\0").filter((name) => name !== ""));
+  return (await readdir(path)).filter((name) => name === ".git" || names.has(name));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOTDIR") return false;
+    throw error;
+  }
+}

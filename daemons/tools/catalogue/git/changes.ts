@@ -1,0 +1,197 @@
+import * as Type from "typebox";
+import type { Identity } from "#lib/service";
+import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import { absolutePath, object } from "../words.ts";
+import { relativePaths } from "./reads.ts";
+import {
+  branchName,
+  commitAt,
+  currentBranch,
+  openRepository,
+  type Repository,
+  refused,
+  revision,
+} from "./repository.ts";
+
+const facts = {
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  risk: "low",
+  timeoutMs: 60_000,
+  idempotent: false,
+  confirmation: false,
+  resources: { path: "path" },
+  capabilities: ["git:write:{path}"],
+} as const;
+
+type Call<Input> = ToolCall<Input, { path: "path" }>;
+
+/** An undo starts with the repository as it is now, within a minute. */
+const opened = (path: string) => openRepository(path, AbortSignal.timeout(60_000));
+const undoing = () => ({ signal: AbortSignal.timeout(60_000) });
+
+interface AddPlan {
+  readonly path: string;
+  /** The tree that stood in the index; restored when the last commit is still the same. */
+  readonly tree: string;
+  readonly head: string;
+}
+
+const add = defineTool({
+  ...facts,
+  name: "git.add",
+  summary:
+    "Adds files and folders, as they are now, to what the next commit will hold; without names, all that changed.",
+  input: object({ path: absolutePath, files: Type.Optional(relativePaths) }),
+  output: object({ added: Type.Integer({ description: "files that the next commit changes" }) }),
+  idempotent: true,
+  undo: {
+    prepare: async ({ resources: { path }, signal }: Call<unknown>): Promise<AddPlan> => {
+      const repository = await openRepository(path.path, signal);
+      const tree = (await repository.git(["write-tree"], { signal })).trim();
+      return { path: path.path, tree, head: (await commitAt(repository, { signal })) ?? "" };
+    },
+    restore: async ({ path, tree, head }) => {
+      const repository = await opened(path);
+      if (((await commitAt(repository, undoing())) ?? "") !== head) {
+        throw refused(path, "what was added was committed since", "roll the commit back first");
+      }
+      await repository.git(["read-tree", tree], undoing());
+    },
+  },
+  run: async ({ input: { files }, resources: { path }, signal }) => {
+    const repository = await openRepository(path.path, signal);
+    const what = files === undefined || files.length === 0 ? ["--all"] : ["--", ...files];
+    await repository.git(["add", ...what], { signal });
+    const staged = await repository.git(["diff", "--cached", "--name-only", "--no-renames", "-z"], { signal });
+    return { added: staged.split("\0").length - 1 };
+  },
+});
+
+interface CommitPlan {
+  readonly path: string;
+  readonly before: string;
+}
+
+const commit = defineTool({
+  ...facts,
+  name: "git.commit",
+  summary: "Commits what was added, with a message. Its rollback leaves the changes added.",
+  input: object({
+    path: absolutePath,
+    message: Type.String({ minLength: 1, maxLength: 16_384 }),
+    author_name: Type.Optional(Type.String({ pattern: "^[^<>\\x00-\\x1f]{1,200}$" })),
+    author_email: Type.Optional(Type.String({ pattern: "^[^<>\\s\\x00-\\x1f]{1,200}$" })),
+  }),
+  output: object({ commit: Type.String(), branch: Type.String() }),
+  undo: {
+    prepare: async ({ resources: { path }, signal }: Call<unknown>): Promise<CommitPlan> => {
+      const repository = await openRepository(path.path, signal);
+      return { path: path.path, before: (await commitAt(repository, { signal })) ?? "" };
+    },
+    restore: async ({ path, before }) => {
+      const repository = await opened(path);
+      const now = (await commitAt(repository, undoing())) ?? "";
+      if (now === before) return;
+      if (((await commitAt(repository, undoing(), "HEAD~1")) ?? "") !== before) {
+        throw refused(path, "there are other commits since", "roll those back first");
+      }
+      if (before === "") await repository.git(["update-ref", "-d", "HEAD", now], undoing());
+      else await repository.git(["reset", "--quiet", "--soft", before], undoing());
+    },
+  },
+  run: async ({ input, resources: { path }, caller, signal }) => {
+    const repository = await openRepository(path.path, signal);
+    const message = ["commit", "--quiet", "--no-verify", "--cleanup=strip", "--file=-"];
+    await repository.git(message, { signal, input: input.message, env: author(input, caller) });
+    const made = (await commitAt(repository, { signal })) ?? "";
+    return { commit: made, branch: await currentBranch(repository, { signal }) };
+  },
+});
+
+/** Who a commit is by: whom the call names, and else who calls. */
+function author(
+  { author_name: name, author_email: email }: { author_name?: string; author_email?: string },
+  caller: Identity,
+) {
+  const who = { name: name ?? caller.name, email: email ?? `${caller.name}@aios.invalid` };
+  return {
+    GIT_AUTHOR_NAME: who.name,
+    GIT_AUTHOR_EMAIL: who.email,
+    GIT_COMMITTER_NAME: who.name,
+    GIT_COMMITTER_EMAIL: who.email,
+  };
+}
+
+interface BranchPlan {
+  readonly path: string;
+  readonly name: string;
+  /** The branch that was checked out, and the commit that `name` stood for: "" when there was none. */
+  readonly head: string;
+  readonly commit: string;
+}
+
+const branch = defineTool({
+  ...facts,
+  name: "git.branch",
+  summary: "Lists the branches, makes one, checks one out, or deletes one that is not checked out.",
+  input: object({
+    path: absolutePath,
+    action: Type.Enum(["list", "create", "switch", "delete"]),
+    name: Type.Optional(branchName),
+    from: Type.Optional(revision),
+  }),
+  output: object({
+    current: Type.String({ description: "empty when a commit is checked out" }),
+    branches: Type.Array(object({ name: Type.String(), commit: Type.String() })),
+  }),
+  undo: undoBranch(),
+  run: async ({ input: { action, name = "", from = "HEAD" }, resources: { path }, signal }) => {
+    const repository = await openRepository(path.path, signal);
+    if (action !== "list" && name === "") throw refused(path.path, `${action} needs a branch's name`);
+    if (action === "create") await repository.git(["branch", "--no-track", "--", name, from], { signal });
+    if (action === "switch") await repository.git(["switch", "--quiet", "--no-guess", name], { signal });
+    if (action === "delete") await repository.git(["branch", "--quiet", "-D", "--", name], { signal });
+    return { current: await currentBranch(repository, { signal }), branches: await branches(repository, signal) };
+  },
+});
+
+function undoBranch(): Undo<{ path: string; action: string; name?: string }, { path: "path" }, BranchPlan> {
+  return {
+    prepare: async ({ input: { action, name = "" }, resources: { path }, signal }) => {
+      const repository = await openRepository(path.path, signal);
+      const known = name === "" ? undefined : await commitAt(repository, { signal }, `refs/heads/${name}`);
+      const head = action === "switch" ? await currentBranch(repository, { signal }) : "";
+      return { path: path.path, name: action === "list" ? "" : name, head, commit: known ?? "" };
+    },
+    restore: async ({ path, name, head, commit }) => {
+      if (name === "") return;
+      const repository = await opened(path);
+      const now = (await commitAt(repository, undoing(), `refs/heads/${name}`)) ?? "";
+      if (head !== "") {
+        if ((await currentBranch(repository, undoing())) === head) return;
+        await repository.git(["switch", "--quiet", "--no-guess", head], undoing());
+      } else if (commit === "" && now !== "") {
+        const only = await repository.git(
+          ["rev-list", "--max-count=1", now, "--not", "--exclude", name, "--branches"],
+          undoing(),
+        );
+        if (only !== "") throw refused(path, `branch ${name} has commits of its own by now`, "roll those back first");
+        await repository.git(["branch", "--quiet", "-D", "--", name], undoing());
+      } else if (commit !== "" && now === "") {
+        await repository.git(["branch", "--no-track", "--", name, commit], undoing());
+      }
+    },
+  };
+}
+
+async function branches(repository: Repository, signal: AbortSignal): Promise<{ name: string; commit: string }[]> {
+  const format = "--format=%(refname:lstrip=2) %(objectname)";
+  const text = await repository.git(["for-each-ref", format, "--count=1000", "refs/heads/"], { signal });
+  return text.split("\n").flatMap((line) => {
+    const [name = "", commit = ""] = line.split(" ");
+    return name === "" ? [] : [{ name, commit }];
+  });
+}
+
+export const gitChanges: readonly Tool[] = [add, commit, branch];

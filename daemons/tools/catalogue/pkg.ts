@@ -1,0 +1,16 @@
+import type { Tool } from "../tool.ts";
+import type { PackageWorld } from "./pkg/apt.ts";
+import { packageChanges } from "./pkg/changes.ts";
+import { packageReads } from "./pkg/reads.ts";
+import { vulnerabilityTool } from "./pkg/vulnerabilities.ts";
+
+export type { PackageWorld } from "./pkg/apt.ts";
+
+/** The machine's own packages. */
+export const machinePackages: PackageWorld = { root: "", env: {} };
+
+/** Debian's packages, in the overlay. `state` is the machine's folder for what the security tracker says. */
+export function packageTools(world: PackageWorld, state: string): readonly Tool[] {
+  const tracker = `${state}/security/debian-tracker.json`;
+  return [...packageReads(world), ...packageChanges(world), vulnerabilityTool(world, tracker)];
+}

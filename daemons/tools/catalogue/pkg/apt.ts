@@ -1,0 +1,148 @@
+import { existsSync } from "node:fs";
+import * as Type from "typebox";
+import { AiosError } from "#lib/errors";
+import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../program.ts";
+
+/** The packages that the tools work on; elsewhere in tests. */
+export interface PackageWorld {
+  /** In front of every path: "" on the machine. */
+  readonly root: string;
+  /** Added to the environment of apt and dpkg: none on the machine. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** A name as Debian has it. apt would read a "-" at its end as "remove". */
+export const packageName = Type.String({
+  pattern: "^[a-z0-9][a-z0-9+.-]{0,126}[a-z0-9+]$",
+  description: "a Debian package's name",
+});
+
+export const packageVersion = Type.String({
+  pattern: "^[A-Za-z0-9][A-Za-z0-9.+~:-]{0,127}$",
+  description: "a Debian package's version",
+});
+
+/** What an act does, or would do, to one package. */
+export interface Change {
+  readonly name: string;
+  /** The version before; absent when it was not installed. */
+  readonly from?: string;
+  /** The version after; absent when it is removed. */
+  readonly to?: string;
+  /** Where apt has it from: "Debian-Security:13/stable-security". */
+  readonly origin?: string;
+}
+
+/** Nobody is there to answer questions, and another apt is waited for. */
+const quiet = { DEBIAN_FRONTEND: "noninteractive", APT_LISTCHANGES_FRONTEND: "none" } as const;
+const aptOptions = ["--yes", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Sandbox::User=root", "-o", "APT::Color=0"];
+const keepConfiguration = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"];
+
+export interface Apt {
+  /** A program of apt's or dpkg's that must succeed; its standard output. */
+  run(argv: Argv, options: ProgramOptions): Promise<string>;
+  /** "apt-get ACT WORDS", asking nothing. */
+  get(act: string, words: readonly string[], options: ProgramOptions): Promise<string>;
+  /** What "apt-get ACT WORDS" would do. */
+  simulate(act: string, words: readonly string[], options: ProgramOptions): Promise<Change[]>;
+  /** What is installed of a package: its version and whether it is held; undefined when it is not. */
+  installed(name: string, options: ProgramOptions): Promise<{ version: string; locked: boolean } | undefined>;
+  /** The version that would be installed. Throws NOT_FOUND when the archive's lists do not name the package. */
+  candidate(name: string, options: ProgramOptions): Promise<string>;
+  /** Finishes what an act that was killed left half done, and sees that packages cannot start daemons by themselves. */
+  ready(options: ProgramOptions): Promise<void>;
+}
+
+export function openApt({ root, env }: PackageWorld): Apt {
+  const run: Apt["run"] = (argv, options) => succeed(argv, { ...options, env: { ...quiet, ...env, ...options.env } });
+  const apt: Apt = {
+    run,
+    get: async (act, words, options) => {
+      const argv = ["apt-get", act, ...aptOptions, ...keepConfiguration, ...words] as const;
+      const ended = await runProgram(argv, { ...options, env: { ...quiet, ...env } });
+      if (ended.exitCode === 0) return ended.stdout;
+      throw aptFailed(act, words, ended);
+    },
+    simulate: async (act, words, options) =>
+      parseSimulation(await run(["apt-get", act, "--simulate", ...aptOptions, ...words], options)),
+    installed: async (name, options) => {
+      const found = await runProgram(
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders.
+        ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${db:Status-Want} ${Version}\\n", "--", name],
+        { ...options, env: { ...env } },
+      );
+      const [, want, version] = /^installed (\S+) (\S+)$/m.exec(found.stdout) ?? [];
+      return version === undefined ? undefined : { version, locked: want === "hold" };
+    },
+    candidate: async (name, options) => {
+      const policy = await run(["apt-cache", "policy", "--", name], options);
+      const version = /^ {2}Candidate: (\S+)$/m.exec(policy)?.[1];
+      if (version !== undefined && version !== "(none)" && policy.startsWith(`${name}:`)) return version;
+      throw new AiosError("NOT_FOUND", {
+        act: "find",
+        object: `package ${name}`,
+        reason: "the archive's lists do not name it",
+        next: "call pkg.update, or look for another name with pkg.search",
+      });
+    },
+    ready: async (options) => {
+      const policy = `${root}/usr/sbin/policy-rc.d`;
+      if (!existsSync(policy)) {
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "change",
+          object: "packages",
+          reason: `${policy} is missing, and packages would start daemons by themselves`,
+          next: "restore it from the image",
+        });
+      }
+      // A package whose own scripts fail stays as it is: it may be the one that is to be removed.
+      const argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"] as const;
+      await runProgram(argv, { ...options, env: { ...quiet, ...env } });
+    },
+  };
+  return apt;
+}
+
+/** What went wrong stands among what went well, on both of its outputs. */
+function aptFailed(act: string, words: readonly string[], { exitCode, exitSignal, stdout, stderr }: Ended): AiosError {
+  const lines = `${stdout}\n${stderr}`.split("\n").map((line) => line.trim());
+  const said = lines.filter((line) => /^(E|W|Err|dpkg[\w-]*): ?|\berror\b/i.test(line)).slice(-6);
+  return new AiosError("FAILED_PRECONDITION", {
+    act: `apt-get ${act}`,
+    object: words.filter((word) => !word.startsWith("-")).join(" ") || "all",
+    reason: said.join("; ").slice(-1200) || (exitCode === null ? `ended by ${exitSignal}` : `exit status ${exitCode}`),
+  });
+}
+
+/** "Inst web [1.0] (2.0 Debian:13/stable [amd64])" and "Remv web [1.0]" of a simulation. */
+export function parseSimulation(text: string): Change[] {
+  return text.split("\n").flatMap((line) => {
+    const [, act, name = "", from, to, origin] =
+      /^(Inst|Remv|Purg) (\S+)(?: \[([^\]]+)\])?(?: \((\S+) ?(.*?)(?: \[[^\]]*\])?\))?/.exec(line) ?? [];
+    if (act === undefined) return [];
+    return [
+      {
+        name: name.replace(/:.*$/, ""),
+        ...(from !== undefined && { from }),
+        ...(act === "Inst" && to !== undefined && { to }),
+        ...(act === "Inst" && origin && { origin }),
+      },
+    ];
+  });
+}
+
+/** Records as dpkg and apt write them: "Field: value" lines, continued by lines that begin with a space, a blank line between. */
+export function parseRecords(text: string): ReadonlyMap<string, string>[] {
+  return text.split(/\n\n+/).flatMap((stanza) => {
+    const fields = new Map<string, string>();
+    let last = "";
+    for (const line of stanza.split("\n")) {
+      const [, name, value = ""] = /^([A-Za-z][A-Za-z0-9-]*): ?(.*)$/.exec(line) ?? [];
+      if (name !== undefined) {
+        last = name;
+        fields.set(name, value);
+      } else if (line.startsWith(" ")) fields.set(last, `${fields.get(last) ?? ""}\n${line.slice(1)}`);
+    }
+    return fields.size === 0 ? [] : [fields];
+  });
+}

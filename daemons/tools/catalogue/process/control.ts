@@ -1,0 +1,157 @@
+import * as Type from "typebox";
+import { errnoOf } from "#lib/errors";
+import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import { object } from "../words.ts";
+import type { Cgroups, LimitName } from "./cgroups.ts";
+import { groupOf, lives, processOf, signallable } from "./proc.ts";
+
+const pid = Type.Integer({ minimum: 1, maximum: 2 ** 22, description: "a process's number" });
+
+const signals = ["HUP", "INT", "TERM", "KILL", "USR1", "USR2", "STOP", "CONT", "WINCH", "QUIT"] as const;
+
+/** How long a process is given to end by itself unless told otherwise, and at most, seconds. */
+const graceDefaultSeconds = 5;
+const graceMaxSeconds = 60;
+const lookAgainMs = 20;
+
+export const controlTools = (cgroups: Cgroups): readonly Tool[] => [signalTool, kill, cgroupTool(cgroups)];
+
+const signalTool = defineTool({
+  name: "process.signal",
+  summary:
+    "Sends a signal to a process. The first process, threads of the kernel and the machine's daemons are left alone.",
+  input: object({ pid, signal: Type.Enum([...signals]) }),
+  output: object({ sent: Type.Boolean() }),
+  capabilities: ["process:signal"],
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  irreversible: "what a process does on a signal is its own",
+  risk: "medium",
+  timeoutMs: 5_000,
+  idempotent: false,
+  confirmation: false,
+  run: ({ input }) => {
+    signallable("signal", input.pid);
+    return { sent: send(input.pid, `SIG${input.signal}`) };
+  },
+});
+
+const kill = defineTool({
+  name: "process.kill",
+  summary: "Ends a process: asks it (TERM), and kills it when it has not ended after grace_seconds (5 unless given).",
+  input: object({
+    pid,
+    grace_seconds: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: graceMaxSeconds, description: "0 kills at once" }),
+    ),
+  }),
+  output: object({ ended: Type.Boolean(), signal: Type.Enum(["TERM", "KILL"]) }),
+  capabilities: ["process:kill"],
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  irreversible: "a process that ended cannot be brought back",
+  risk: "high",
+  timeoutMs: (graceMaxSeconds + 10) * 1000,
+  idempotent: false,
+  confirmation: false,
+  run: async ({ input: { pid, grace_seconds = graceDefaultSeconds }, signal }) => {
+    const { startTicks } = signallable("kill", pid);
+    if (grace_seconds > 0) {
+      send(pid, "SIGTERM");
+      if (await ends(pid, startTicks, grace_seconds * 1000, signal)) return { ended: true, signal: "TERM" as const };
+    }
+    if (lives(pid, startTicks)) send(pid, "SIGKILL");
+    return { ended: await ends(pid, startTicks, 2_000, signal), signal: "KILL" as const };
+  },
+});
+
+/** False when it had ended already. */
+function send(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if (errnoOf(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
+async function ends(pid: number, startTicks: number, withinMs: number, signal: AbortSignal): Promise<boolean> {
+  for (let waitedMs = 0; lives(pid, startTicks); waitedMs += lookAgainMs) {
+    if (waitedMs >= withinMs) return false;
+    signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+  }
+  return true;
+}
+
+interface GroupPlan {
+  readonly group: string;
+  readonly stood: boolean;
+  readonly limits: Partial<Record<LimitName, string>>;
+  /** The process that is moved into it, and the group it comes from. */
+  readonly moved?: { readonly pid: number; readonly startTicks: number; readonly from: string };
+}
+
+type GroupInput = { group_name: string; pid?: number };
+
+const undoGroup = (cgroups: Cgroups): Undo<GroupInput, Record<never, never>, GroupPlan> => ({
+  prepare: async ({ input: { group_name: name, pid } }) => {
+    const group = cgroups.open(name);
+    const plan = { group: name, stood: group.exists(), limits: group.limits() };
+    if (pid === undefined) return plan;
+    return { ...plan, moved: { pid, startTicks: signallable("limit", pid).startTicks, from: groupOf(pid) } };
+  },
+  restore: async ({ group: name, stood, limits, moved }) => {
+    const group = cgroups.open(name);
+    if (moved !== undefined && lives(moved.pid, moved.startTicks)) cgroups.moveTo(moved.pid, moved.from);
+    if (stood) {
+      if (!group.exists()) group.make();
+      group.write(limits);
+    } else {
+      group.remove();
+    }
+  },
+});
+
+const cgroupTool = (cgroups: Cgroups) =>
+  defineTool({
+    name: "process.cgroup",
+    summary:
+      "Makes a control group, sets its limits, puts a process into it, or removes it when it is empty; tells of it as it is then.",
+    input: object({
+      group_name: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,63}$", description: "a name" }),
+      pid: Type.Optional(pid),
+      memory_max_mb: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_048_576 })),
+      cpu_max_percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000, description: "100 is one core" })),
+      cpu_weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+      io_weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+      pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536 })),
+      remove: Type.Optional(Type.Boolean()),
+    }),
+    output: object({
+      exists: Type.Boolean(),
+      pids: Type.Array(Type.Integer()),
+      limits: Type.Record(Type.String(), Type.String()),
+      limits_applied: Type.Array(Type.String(), { description: "those limits that the kernel keeps" }),
+    }),
+    capabilities: ["process:cgroup"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    undo: undoGroup(cgroups),
+    risk: "medium",
+    timeoutMs: 10_000,
+    idempotent: true,
+    confirmation: false,
+    exclusive: "cgroups",
+    run: ({ input: { group_name, pid, remove = false, ...limits } }) => {
+      const group = cgroups.open(group_name);
+      if (remove) group.remove();
+      else group.make();
+      const applied = remove ? [] : group.limit(limits);
+      if (pid !== undefined && !remove) {
+        processOf("limit", pid);
+        group.add(pid);
+      }
+      return { exists: group.exists(), pids: group.pids(), limits: group.limits(), limits_applied: applied };
+    },
+  });

@@ -1,0 +1,264 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Clock } from "#lib/clock";
+import { AiosError, errnoOf } from "#lib/errors";
+import type { Identity } from "#lib/service";
+import type { Documents } from "../../documents.ts";
+import { fixedEnvironment } from "../program.ts";
+import { type Capture, capture } from "./capture.ts";
+import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
+import { factsOf, lives } from "./proc.ts";
+
+/** Processes that run at once at most, and those that are remembered. */
+const runningMax = 64;
+const rememberedMax = 200;
+
+/** Ended processes whose whole output is at hand. */
+const recentMax = 16;
+
+/** Output that outlives the daemon of a process that ended, characters of each stream. */
+const rememberedLength = 32_768;
+
+/** After a process's end, how long its pipes may stay open. */
+const drainMs = 500;
+
+/** How often a process is looked at that is not our child (any more). */
+const lookAgainMs = 100;
+
+/** A process that process.spawn started, as it is remembered. */
+export interface Spawned {
+  readonly executionId: string;
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly owner: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly startedAt: number;
+  /** Name of its control group; "" without one. */
+  readonly group: string;
+  readonly state: "running" | "ended";
+  /** Null when a signal ended it, and when nobody saw it end. */
+  readonly exitCode: number | null;
+  readonly exitSignal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly truncated: boolean;
+}
+
+export interface Start {
+  readonly executionId: string;
+  readonly caller: Identity;
+  readonly program: string;
+  /** As the caller named it: the program's name for itself. */
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly user?: { readonly uid: number; readonly gid: number };
+  readonly limits: Limits;
+  readonly timeoutMs: number;
+}
+
+export interface SpawnedProcesses {
+  start(start: Start): Promise<{ pid: number; limited: LimitName[] }>;
+  /** The newest with this pid, as it is now. */
+  find(pid: number): Spawned | undefined;
+  ofExecution(executionId: string): Spawned | undefined;
+  /** Waits for the end of any process, ours or not; false when it still lives after `timeoutMs`. */
+  wait(pid: number, timeoutMs: number, signal: AbortSignal): Promise<boolean>;
+  /** Kills it and all it started. */
+  kill(spawned: Spawned): void;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly stdout: Capture;
+  readonly stderr: Capture;
+  readonly ended: Promise<void>;
+}
+
+const ownerOf = ({ kind, name }: Identity) => `${kind} ${name}`;
+
+/** Whether the caller may see what a process wrote: agents see only what their own wrote. */
+export const mayRead = (caller: Identity, { owner }: Spawned) => caller.kind !== "agent" || owner === ownerOf(caller);
+
+export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clock: Clock): SpawnedProcesses {
+  const running = new Map<string, Running>();
+  /** Those that ended last, with all of their output. */
+  const recent = new Map<string, Spawned>();
+  const remember = (ended: Spawned) => {
+    recent.set(ended.executionId, ended);
+    for (const oldest of recent.keys()) if (recent.size > recentMax) recent.delete(oldest);
+  };
+
+  const now = (kept: Spawned): Spawned => {
+    const live = running.get(kept.executionId);
+    if (live !== undefined) return { ...kept, ...written(live) };
+    const whole = recent.get(kept.executionId);
+    if (whole !== undefined) return whole;
+    // Started by an earlier run of the daemon: nobody saw how it ended.
+    return kept.state === "running" && !lives(kept.pid, kept.startTicks) ? { ...kept, state: "ended" } : kept;
+  };
+
+  const kill = ({ pid, startTicks, group }: Spawned) => {
+    if (group !== "" && cgroups.available) cgroups.open(group).kill();
+    if (lives(pid, startTicks)) killGroup(pid);
+  };
+
+  const watch = (kept: Spawned, child: ChildProcess, timeoutMs: number): Running => {
+    const late = setTimeout(() => kill(kept), timeoutMs);
+    late.unref();
+    const ended = new Promise<void>((resolve) => {
+      child.once("exit", () => {
+        // What it started ends with it.
+        if (kept.group !== "") cgroups.open(kept.group).kill();
+        killGroup(kept.pid);
+        const drained = setTimeout(() => {
+          child.stdout?.destroy();
+          child.stderr?.destroy();
+        }, drainMs);
+        child.once("close", () => clearTimeout(drained));
+      });
+      child.once("close", (exitCode, exitSignal) => {
+        clearTimeout(late);
+        const output = written(live);
+        running.delete(kept.executionId);
+        if (kept.group !== "") cgroups.open(kept.group).remove();
+        const ended: Spawned = { ...kept, ...output, state: "ended", exitCode, exitSignal };
+        remember(ended);
+        documents
+          .put(kept.executionId, shortened(ended))
+          .catch(() => {})
+          .finally(resolve);
+      });
+    });
+    const live = { child, stdout: streamOf(child.stdout), stderr: streamOf(child.stderr), ended };
+    return live;
+  };
+
+  return {
+    start: async (start) => {
+      if (running.size >= runningMax) throw tooMany();
+      const child = await started(start);
+      const pid = child.pid ?? 0;
+      const { group, limited } = confine(cgroups, start, pid);
+      const kept: Spawned = {
+        executionId: start.executionId,
+        pid,
+        startTicks: factsOf(pid)?.startTicks ?? 0,
+        owner: ownerOf(start.caller),
+        command: start.command,
+        args: start.args,
+        startedAt: clock.now(),
+        group,
+        state: "running",
+        exitCode: null,
+        exitSignal: null,
+        stdout: "",
+        stderr: "",
+        truncated: false,
+      };
+      running.set(start.executionId, watch(kept, child, start.timeoutMs));
+      await documents.put(start.executionId, kept);
+      await documents.keep(rememberedMax);
+      return { pid, limited };
+    },
+    find: (pid) => {
+      const found = documents.list(rememberedMax).find((one) => one.pid === pid);
+      return found && now(found);
+    },
+    ofExecution: (executionId) => {
+      const found = documents.get(executionId);
+      return found && now(found);
+    },
+    wait: async (pid, timeoutMs, signal) => {
+      const found = documents.list(rememberedMax).find((one) => one.pid === pid);
+      const live = found && running.get(found.executionId);
+      const giveUp = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      if (live !== undefined) return Promise.race([live.ended.then(() => true), aborted(giveUp, signal)]);
+      const startTicks = found?.startTicks ?? factsOf(pid)?.startTicks;
+      while (startTicks !== undefined && lives(pid, startTicks)) {
+        signal.throwIfAborted();
+        if (giveUp.aborted) return false;
+        await clock.sleep(lookAgainMs, signal);
+      }
+      return true;
+    },
+    kill,
+  };
+}
+
+/** With the end of its output only. */
+function shortened(ended: Spawned): Spawned {
+  const stdout = ended.stdout.slice(-rememberedLength).toWellFormed();
+  const stderr = ended.stderr.slice(-rememberedLength).toWellFormed();
+  const cut = stdout.length < ended.stdout.length || stderr.length < ended.stderr.length;
+  return { ...ended, stdout, stderr, truncated: ended.truncated || cut };
+}
+
+function written({ stdout, stderr }: Running) {
+  return { stdout: stdout.text(), stderr: stderr.text(), truncated: stdout.truncated() || stderr.truncated() };
+}
+
+function streamOf(stream: ChildProcess["stdout"]): Capture {
+  if (stream === null) throw new Error("spawned without pipes");
+  return capture(stream);
+}
+
+function started({ program, command, args, cwd, env, user }: Start): Promise<ChildProcess> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      argv0: command,
+      cwd,
+      env: { ...fixedEnvironment, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+      ...user,
+    });
+    child.once("spawn", () => resolve(child));
+    child.once("error", (error) => {
+      const reason = errnoOf(error) ?? "it cannot be started";
+      reject(new AiosError("FAILED_PRECONDITION", { act: "start", object: program, reason }, { cause: error }));
+    });
+  });
+}
+
+/** Puts a process into a control group of its own. Without control groups it runs unconfined, and the answer says so. */
+function confine(cgroups: Cgroups, { executionId, limits }: Start, pid: number) {
+  if (!cgroups.available) return { group: "", limited: [] };
+  const group = cgroups.open(executionId);
+  try {
+    group.make();
+    const limited = group.limit(limits);
+    group.add(pid);
+    return { group: executionId, limited };
+  } catch (error) {
+    group.remove();
+    // It ended at once, or the hierarchy is not ours to change.
+    if (["ESRCH", "EROFS", "EACCES", "EPERM"].includes(errnoOf(error) ?? "")) return { group: "", limited: [] };
+    throw error;
+  }
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    if (errnoOf(error) !== "ESRCH") throw error;
+  }
+}
+
+/** False when only the time is over. */
+function aborted(giveUp: AbortSignal, caller: AbortSignal): Promise<false> {
+  return new Promise((resolve, reject) => {
+    const end = () => (caller.aborted ? reject(caller.reason) : resolve(false));
+    if (giveUp.aborted) end();
+    giveUp.addEventListener("abort", end, { once: true });
+  });
+}
+
+function tooMany(): AiosError {
+  return new AiosError(
+    "RESOURCE_EXHAUSTED",
+    `start process: ${runningMax} spawned processes are running; wait for one to end, or kill one`,
+  );
+}

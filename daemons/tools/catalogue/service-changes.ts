@@ -1,0 +1,260 @@
+import { stringify } from "smol-toml";
+import * as Type from "typebox";
+import { AiosError } from "#lib/errors";
+import { type Unit, UnitState } from "#proto/aios/init";
+import { resolvePath } from "../paths.ts";
+import { defineTool, type Tool, type ToolCall, type Undo } from "../tool.ts";
+import type { Units } from "./service.ts";
+import { object, serviceName } from "./words.ts";
+import { undoWrite, writeFile } from "./write.ts";
+
+/** Stopping may take the unit's ten seconds; starting, until its port answers. */
+const timeoutMs = 30_000;
+
+type Named = ToolCall<{ name: string }, object>;
+
+const facts = {
+  callers: ["core", "operator", "agent"],
+  effect: "change",
+  exclusive: "services",
+  risk: "medium",
+  timeoutMs,
+  idempotent: true,
+  confirmation: false,
+} as const;
+
+/** The tools that change what runs. The daemons of aiOS are not theirs to stop: only to restart. */
+export function serviceChanges(init: Units, etc: string): readonly Tool[] {
+  const input = object({ name: serviceName });
+  const output = object({
+    name: Type.String(),
+    running: Type.Boolean(),
+    ready: Type.Boolean(),
+    pid: Type.Optional(Type.Integer({ description: "of its main process, when it runs" })),
+    reason: Type.String({ description: "why it is in this state" }),
+  });
+  const capabilities = ["service:control:{name}"] as const;
+
+  const start = defineTool({
+    ...facts,
+    name: "service.start",
+    summary: "Starts a managed service, and answers when it is ready or has failed.",
+    input,
+    output,
+    capabilities,
+    undo: undoRunning(init),
+    run: async ({ input: { name }, signal }) => {
+      await managed(init, "start", name, signal);
+      return runningOf(await init.startUnit({ name }, { signal, timeoutMs }), "start");
+    },
+  });
+
+  const stop = defineTool({
+    ...facts,
+    name: "service.stop",
+    summary: "Stops a managed service; an enabled one starts again at the next boot.",
+    input,
+    output,
+    capabilities,
+    undo: undoRunning(init),
+    run: async ({ input: { name }, signal }) => {
+      await managed(init, "stop", name, signal);
+      return stateOf(await init.stopUnit({ name }, { signal, timeoutMs }));
+    },
+  });
+
+  const restart = defineTool({
+    ...facts,
+    name: "service.restart",
+    summary: "Stops a service and starts it again: after its configuration was changed, or when it misbehaves.",
+    input,
+    output,
+    capabilities,
+    idempotent: false,
+    irreversible: "a process that has ended cannot be brought back",
+    run: async ({ input: { name }, signal }) => {
+      // Its own answer would not come.
+      if (name === "tools") throw refused("restart", name, "it is the daemon that carries out this call");
+      return runningOf(await init.restartUnit({ name }, { signal, timeoutMs }), "restart");
+    },
+  });
+
+  const enabling = (verb: "enable" | "disable", enabled: boolean, summary: string) =>
+    defineTool({
+      ...facts,
+      name: `service.${verb}`,
+      summary,
+      input,
+      output: object({ name: Type.String(), enabled: Type.Boolean() }),
+      capabilities,
+      undo: undoEnabling(init),
+      run: async ({ input: { name }, signal }) => {
+        await managed(init, verb, name, signal);
+        const unit = await setEnabled(init, name, enabled, signal);
+        return { name, enabled: unit.enabled };
+      },
+    });
+
+  return [
+    define(init, etc),
+    start,
+    stop,
+    restart,
+    enabling("enable", true, "Has a managed service started at every boot; it is not started now."),
+    enabling("disable", false, "Has a managed service no longer started at boot; one that runs goes on."),
+  ];
+}
+
+const definition = {
+  name: serviceName,
+  argv: Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
+    minItems: 1,
+    maxItems: 64,
+    description: "the program's absolute path and its arguments; it stays in the foreground",
+  }),
+  user: Type.Optional(
+    Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: 'an account of the machine; "root" if not given' }),
+  ),
+  restart: Type.Optional(
+    Type.Enum(["always", "on-failure", "never"], { description: "when it is started again after it ended" }),
+  ),
+  ready_port: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 65_535, description: "a TCP port on loopback that answers when it is ready" }),
+  ),
+  memory_mib: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_048_576, description: "the most memory it gets" })),
+  pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 32_768, description: "the most processes it gets" })),
+};
+
+/** Describes a service for PID 1, in a file that people can read and change too. */
+function define(init: Units, etc: string): Tool {
+  const fileOf = (name: string) => resolvePath(`${etc}/services/${name}.toml`);
+  // As the file tool's call: what that can take back, this can.
+  const writing = async ({ input, ...call }: ToolCall<{ name: string } & object, object>) => {
+    const path = await fileOf(input.name);
+    // Written out, so that enabling and disabling it leave the text that it was defined with.
+    const enabled = (await found(init, input.name))?.enabled ?? false;
+    return { ...call, input: { path: path.path, content: stringify({ ...input, enabled }) }, resources: { path } };
+  };
+  return defineTool({
+    ...facts,
+    name: "service.define",
+    summary: "Describes a program as a managed service, or describes it anew; it is neither started nor enabled.",
+    input: object(definition),
+    output: object({ path: Type.String({ description: "the file that describes it" }) }),
+    capabilities: ["service:define:{name}"],
+    risk: "high",
+    undo: {
+      prepare: async (call, backups) => undoWrite.prepare(await writing(call), backups),
+      restore: async (plan, call) => {
+        await undoWrite.restore(plan, call);
+        // It looks at its files before it answers, and stops what is no longer described.
+        await init.listUnits({});
+      },
+      ...(undoWrite.settle !== undefined && { settle: undoWrite.settle }),
+    },
+    run: async (call) => {
+      const { input, resources, executionId } = await writing(call);
+      await checkFree(init, call);
+      await writeFile(resources.path, Buffer.from(input.content), executionId);
+      await checkTaken(init, call);
+      return { path: resources.path.path };
+    },
+  });
+}
+
+/** A daemon's name is not free. */
+async function checkFree(init: Units, { input: { name }, signal }: Named): Promise<void> {
+  const { units } = await init.listUnits({}, { signal });
+  if (name === "init" || units.some((unit) => unit.name === name && !unit.managed)) {
+    throw refused("define", name, "a daemon of aiOS has this name");
+  }
+}
+
+/** PID 1 checks more than a schema can: what it says of the file is the answer. */
+async function checkTaken(init: Units, { input: { name }, signal }: Named): Promise<void> {
+  const { units } = await init.listUnits({}, { signal });
+  const { faults } = await init.getBoot({}, { signal });
+  const fault = faults.find((text) => text.includes(`/services/${name}.toml`));
+  if (fault === undefined && units.some((unit) => unit.name === name)) return;
+  throw refused("define", name, fault ?? "PID 1 does not take it; the file is written");
+}
+
+interface RunningPlan {
+  readonly name: string;
+  readonly running: boolean;
+}
+
+/** Takes a start or a stop back: by the other. */
+function undoRunning(init: Units): Undo<{ name: string }, object, RunningPlan> {
+  return {
+    prepare: async ({ input: { name }, signal }) => ({
+      name,
+      running: isMeantToRun(await init.getUnit({ name }, { signal })),
+    }),
+    restore: async ({ name, running }) => {
+      const unit = await found(init, name);
+      if (unit === undefined || isMeantToRun(unit) === running) return;
+      if (running) runningOf(await init.startUnit({ name }, { timeoutMs }), "start");
+      else await init.stopUnit({ name }, { timeoutMs });
+    },
+  };
+}
+
+interface EnabledPlan {
+  readonly name: string;
+  readonly enabled: boolean;
+}
+
+function undoEnabling(init: Units): Undo<{ name: string }, object, EnabledPlan> {
+  return {
+    prepare: async ({ input: { name }, signal }) => ({
+      name,
+      enabled: (await init.getUnit({ name }, { signal })).enabled,
+    }),
+    restore: async ({ name, enabled }) => {
+      const unit = await found(init, name);
+      if (unit?.managed && unit.enabled !== enabled) await setEnabled(init, name, enabled);
+    },
+  };
+}
+
+/** A unit; undefined when there is none any more, and so nothing to take back. */
+async function found(init: Units, name: string): Promise<Unit | undefined> {
+  try {
+    return await init.getUnit({ name });
+  } catch (error) {
+    if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function setEnabled(init: Units, name: string, enabled: boolean, signal?: AbortSignal): Promise<Unit> {
+  const options = signal === undefined ? {} : { signal };
+  return enabled ? init.enableUnit({ name }, options) : init.disableUnit({ name }, options);
+}
+
+async function managed(init: Units, act: string, name: string, signal: AbortSignal): Promise<void> {
+  if ((await init.getUnit({ name }, { signal })).managed) return;
+  throw refused(act, name, "it is a daemon of aiOS; it can be restarted");
+}
+
+const isMeantToRun = ({ state }: Unit) => state !== UnitState.UNIT_STOPPED && state !== UnitState.UNIT_STOPPING;
+
+function stateOf({ name, pid, state, reason }: Unit) {
+  return { name, running: pid > 0, ready: state === UnitState.UNIT_READY, ...(pid > 0 && { pid }), reason };
+}
+
+/** A unit that was started: it runs, or the start has failed. One that takes its time runs and is not ready. */
+function runningOf(unit: Unit, act: string) {
+  if (unit.pid > 0 || unit.state === UnitState.UNIT_WAITING) return stateOf(unit);
+  throw new AiosError("FAILED_PRECONDITION", {
+    act,
+    object: `service ${unit.name}`,
+    reason: unit.reason,
+    next: `see service.logs {"name":"${unit.name}"}`,
+  });
+}
+
+function refused(act: string, name: string, reason: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", { act, object: `service ${name}`, reason });
+}

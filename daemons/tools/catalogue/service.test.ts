@@ -1,0 +1,207 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { parse } from "smol-toml";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { AiosError } from "#lib/errors";
+import { UnitState as State, type Unit, Unit as UnitMessage } from "#proto/aios/init";
+import { type Machine, startMachine } from "../harness.ts";
+
+let machine: Machine;
+let services: string;
+/** The units of the twin, by name: what init would keep. */
+let units: Map<string, Unit>;
+let asked: string[];
+let faults: string[];
+
+const unit = (name: string, more: Partial<Unit> = {}) => UnitMessage.fromPartial({ name, managed: true, ...more });
+
+/** Init's twin: it reads the files as init does, and starts what they describe unless the program is "/bin/false". */
+const init = {
+  listUnits: async () => {
+    refresh();
+    return { units: [...units.values()] };
+  },
+  getUnit: async ({ name }: { name: string }) => find(name),
+  startUnit: ({ name }: { name: string }) => change("start", name, { state: State.UNIT_READY, pid: 7 }),
+  stopUnit: ({ name }: { name: string }) => change("stop", name, { state: State.UNIT_STOPPED, pid: 0 }),
+  restartUnit: ({ name }: { name: string }) => change("restart", name, { state: State.UNIT_READY, pid: 8 }),
+  enableUnit: ({ name }: { name: string }) => change("enable", name, { enabled: true }),
+  disableUnit: ({ name }: { name: string }) => change("disable", name, { enabled: false }),
+  getBoot: async () => ({ faults }) as never,
+  readLogs: async function* ({ unit: name, lines }: { unit: string; lines: number }) {
+    find(name);
+    for (let at = 0; at < Math.min(lines, 3); at += 1) yield { unit: name, timestamp: at, text: `${name} ${at}` };
+  },
+};
+
+function refresh(): void {
+  for (const [name, { managed }] of units) if (managed && !existsSync(`${services}/${name}.toml`)) units.delete(name);
+  for (const name of ["web", "bad"]) {
+    if (existsSync(`${services}/${name}.toml`) && !units.has(name)) units.set(name, unit(name));
+  }
+}
+
+function find(name: string): Unit {
+  refresh();
+  const found = units.get(name);
+  if (found === undefined) throw new AiosError("NOT_FOUND", `find unit ${name}: no such unit`);
+  return found;
+}
+
+async function change(act: string, name: string, more: Partial<Unit>): Promise<Unit> {
+  asked.push(`${act} ${name}`);
+  const fails = name === "bad" && act === "start";
+  const changed = {
+    ...find(name),
+    ...(fails ? { state: State.UNIT_BACKOFF, reason: "ended with exit code 1" } : more),
+  };
+  units.set(name, changed);
+  return changed;
+}
+
+beforeEach(async () => {
+  units = new Map([["memory", unit("memory", { managed: false, state: State.UNIT_READY, pid: 5 })]]);
+  asked = [];
+  faults = [];
+  machine = await startMachine({ init });
+  services = `${machine.folder}/etc/services`;
+});
+
+afterEach(() => machine.close());
+
+const call = (tool: string, input: object) => machine.operator.call(tool, input);
+const back = (executionId: string) => machine.operator.raw.rollback({ executionId, reason: "r" });
+const define = (name = "web", more: object = {}) =>
+  call("service.define", { name, argv: ["/usr/sbin/web", "-g", 'daemon "off";'], ready_port: 80, ...more });
+
+describe("service.define", () => {
+  it("writes what PID 1 reads, and its rollback removes it", async () => {
+    const { output, executionId } = await define("web", { user: "www-data" });
+    expect(output).toEqual({ path: `${services}/web.toml` });
+    expect(parse(readFileSync(output.path, "utf8"))).toEqual({
+      name: "web",
+      argv: ["/usr/sbin/web", "-g", 'daemon "off";'],
+      ready_port: 80,
+      user: "www-data",
+      enabled: false,
+    });
+    expect(await back(executionId)).toMatchObject({ success: true });
+    expect(existsSync(services)).toBe(false);
+    expect(units.has("web")).toBe(false);
+  });
+
+  it("describes anew, and its rollback brings back what was", async () => {
+    mkdirSync(services);
+    writeFileSync(`${services}/web.toml`, "# by hand\n");
+    const { executionId } = await define();
+    await machine.restart();
+    await back(executionId);
+    expect(readFileSync(`${services}/web.toml`, "utf8")).toBe("# by hand\n");
+  });
+
+  it("refuses a daemon's name, and says what PID 1 has against a file", async () => {
+    expect(await define("memory")).toMatchObject({
+      success: false,
+      error: "define service memory: a daemon of aiOS has this name",
+    });
+    expect(existsSync(`${services}/memory.toml`)).toBe(false);
+    faults = [`read ${services}/web.toml: argv: the program is no absolute path`];
+    expect(await define()).toMatchObject({ success: false, error: expect.stringContaining("no absolute path") });
+    await expect(define("../evil")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("is the only way for agents, whatever files they may write", async () => {
+    const capabilities = [`fs:write:${machine.folder}/**`];
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+    const agent = machine.agent("task");
+    const written = agent.call("fs.write", { path: `${services}/web.toml`, content: "" });
+    await expect(written).rejects.toThrow("service.define");
+    await expect(agent.call("service.define", { name: "web", argv: ["/x"] })).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+    });
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities: ["service:define:web"], reason: "r" });
+    expect(await agent.call("service.define", { name: "web", argv: ["/x"] })).toMatchObject({ success: true });
+  });
+});
+
+describe("a managed service", () => {
+  beforeEach(() => define());
+
+  it("service.start and service.stop answer with what came of it, and take each other back", async () => {
+    const start = await call("service.start", { name: "web" });
+    expect(start.output).toEqual({ name: "web", running: true, ready: true, pid: 7, reason: "" });
+    const stop = await call("service.stop", { name: "web" });
+    expect(stop.output).toMatchObject({ running: false, ready: false });
+    await machine.restart();
+    expect(await back(stop.executionId)).toMatchObject({ success: true });
+    expect(units.get("web")?.state).toBe(State.UNIT_READY);
+    expect(await back(start.executionId)).toMatchObject({ success: true });
+    expect(units.get("web")?.state).toBe(State.UNIT_STOPPED);
+    expect(asked).toEqual(["start web", "stop web", "start web", "stop web"]);
+  });
+
+  it("starting what runs already is not taken back by a stop", async () => {
+    await call("service.start", { name: "web" });
+    const again = await call("service.start", { name: "web" });
+    expect(await back(again.executionId)).toMatchObject({ success: true });
+    expect(units.get("web")?.state).toBe(State.UNIT_READY);
+  });
+
+  it("service.enable and service.disable, and back", async () => {
+    const enable = await call("service.enable", { name: "web" });
+    expect(enable.output).toEqual({ name: "web", enabled: true });
+    const disable = await call("service.disable", { name: "web" });
+    expect(disable.output).toEqual({ name: "web", enabled: false });
+    expect(await call("service.status", { name: "web" })).toMatchObject({ output: { managed: true, enabled: false } });
+    await back(disable.executionId);
+    expect(units.get("web")?.enabled).toBe(true);
+    await back(enable.executionId);
+    expect(units.get("web")?.enabled).toBe(false);
+  });
+
+  it("has nothing to take back when its file is gone", async () => {
+    const start = await call("service.start", { name: "web" });
+    const enable = await call("service.enable", { name: "web" });
+    rmSync(`${services}/web.toml`);
+    for (const { executionId } of [enable, start]) expect(await back(executionId)).toMatchObject({ success: true });
+  });
+
+  it("service.restart starts it anew, and cannot be taken back", async () => {
+    const { output, executionId } = await call("service.restart", { name: "web" });
+    expect(output).toMatchObject({ pid: 8, ready: true });
+    await expect(back(executionId)).rejects.toThrow("cannot be brought back");
+  });
+
+  it("service.logs gives the last lines", async () => {
+    const { output } = await call("service.logs", { name: "web", lines: 2 });
+    expect(output.entries).toEqual([
+      { timestamp: 0, text: "web 0" },
+      { timestamp: 1, text: "web 1" },
+    ]);
+  });
+
+  it("that does not start fails with why", async () => {
+    await define("bad");
+    expect(await call("service.start", { name: "bad" })).toMatchObject({
+      success: false,
+      error: 'start service bad: ended with exit code 1; see service.logs {"name":"bad"}',
+    });
+  });
+});
+
+describe("a daemon of aiOS", () => {
+  it("can be restarted, and neither stopped nor disabled", async () => {
+    expect(await call("service.restart", { name: "memory" })).toMatchObject({ success: true });
+    for (const tool of ["service.stop", "service.start", "service.disable", "service.enable"]) {
+      expect(await call(tool, { name: "memory" })).toMatchObject({
+        success: false,
+        error: expect.stringContaining("it is a daemon of aiOS"),
+      });
+    }
+    expect(await call("service.restart", { name: "tools" })).toMatchObject({ success: false });
+    expect(asked).toEqual(["restart memory"]);
+    expect(await call("service.stop", { name: "nobody" })).toMatchObject({
+      success: false,
+      error: expect.stringContaining("no such unit"),
+    });
+  });
+});

@@ -1,0 +1,123 @@
+import { mkdir } from "node:fs/promises";
+import * as Type from "typebox";
+import type { Clock } from "#lib/clock";
+import { type Documents, openDocuments } from "../../documents.ts";
+import type { State } from "../../state.ts";
+import { defineTool, type Tool } from "../../tool.ts";
+import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
+import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
+import { refused, withEntry } from "../fs/entry.ts";
+import { absolutePath, named, object } from "../words.ts";
+
+/** Snapshots whose archives are known again at most. */
+const snapshotsMax = 1_000;
+
+/** An archive that this machine made: no other is unpacked, since an archive can hold programs with root's rights. */
+interface Snapshot {
+  readonly sha256: string;
+  readonly source: string;
+  readonly made_at: number;
+}
+
+export interface SnapshotWorld {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly paths: { readonly state: string };
+}
+
+const archivePath = Type.String({
+  pattern: "^/.*[^/]\\.tar\\.gz$",
+  maxLength: 4096,
+  description: "the absolute path of a .tar.gz file",
+});
+
+/** A file or folder into an archive at a place of the caller's choice, such as another disk, and back. */
+export function snapshotTools({ state, clock, paths }: SnapshotWorld): readonly Tool[] {
+  const snapshots = openDocuments<Snapshot>(state, "snapshot");
+  return [snapshotTool(snapshots, clock), restoreTool(snapshots, `${paths.state}/backups`)];
+}
+
+const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
+  defineTool({
+    name: "storage.snapshot",
+    summary:
+      "Packs a file, or a folder with all that lies in it, into an archive file (.tar.gz) where nothing stands yet.",
+    input: object({ path: absolutePath, archive: archivePath }),
+    output: object({ sha256: Type.String(), bytes: Type.Integer(), entries: Type.Integer() }),
+    resources: { path: "path", archive: "entry" },
+    capabilities: ["storage:snapshot:{path}", "fs:write:{archive}"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    undo: {
+      prepare: async ({ resources: { archive } }) => {
+        checkNew(archive.path, await stands(archive.path));
+        return { archive: archive.path };
+      },
+      restore: async ({ archive }, { executionId }) => {
+        const made = snapshots.get(executionId);
+        if (made !== undefined) await undoPack(archive, made.sha256);
+      },
+    },
+    risk: "medium",
+    timeoutMs: archiveTimeoutMs,
+    idempotent: false,
+    confirmation: false,
+    run: ({ executionId, resources: { path, archive }, signal }) =>
+      named("pack", path.path, async () => {
+        checkNew(archive.path, await stands(archive.path));
+        if (archive.path.startsWith(`${path.path}/`)) throw refused("pack", path.path, "the archive would lie in it");
+        const { sha256, archiveBytes: bytes, entries } = await pack(path.path, archive.path, signal);
+        await snapshots.put(executionId, { sha256, source: path.path, made_at: clock.now() });
+        await snapshots.keep(snapshotsMax);
+        return { sha256, bytes, entries };
+      }),
+  });
+
+const restoreTool = (snapshots: Documents<Snapshot>, folder: string) =>
+  defineTool({
+    name: "storage.restore",
+    summary:
+      "Puts what an archive of storage.snapshot holds at path, in place of what stands there, which can be brought back.",
+    input: object({ archive: archivePath, path: absolutePath }),
+    output: object({ restored: Type.Boolean() }),
+    resources: { archive: "path", path: "entry" },
+    capabilities: ["storage:restore:{path}", "fs:read:{archive}"],
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    undo: {
+      prepare: ({ executionId, resources: { archive, path }, signal }) =>
+        named("back up", path.path, async () => {
+          await checkKnown(snapshots, archive.path, signal);
+          await mkdir(folder, { recursive: true, mode: 0o700 });
+          return prepareReplace(path.path, `${folder}/before-${executionId}.tar.gz`, signal);
+        }),
+      restore: undoReplace,
+      settle: settleReplace,
+    },
+    risk: "high",
+    timeoutMs: archiveTimeoutMs,
+    idempotent: true,
+    confirmation: false,
+    run: ({ executionId, resources: { archive, path }, signal }) =>
+      named("restore", path.path, async () => {
+        await unpack(archive.path, path.path, executionId, signal);
+        return { restored: true };
+      }),
+  });
+
+async function checkKnown(snapshots: Documents<Snapshot>, archive: string, signal: AbortSignal): Promise<void> {
+  const { sha256 } = await sumOf(archive, signal);
+  if (snapshots.list(snapshotsMax).some((one) => one.sha256 === sha256)) return;
+  throw refused(
+    "restore from",
+    archive,
+    "it is no archive that this machine made, or it was changed since",
+    "unpack foreign archives by hand",
+  );
+}
+
+const stands = (path: string) => withEntry(path, async ({ found }) => found !== undefined);
+
+function checkNew(archive: string, exists: boolean): void {
+  if (exists) throw refused("write", archive, "it exists already", "name a new file");
+}

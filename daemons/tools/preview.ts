@@ -1,0 +1,35 @@
+import { messageOf } from "#lib/errors";
+import type { Admitted } from "./gate.ts";
+import type { AnyCall } from "./tool.ts";
+
+/** The longest preview, characters: a person reads it. */
+const previewLengthMax = 20_000;
+
+/** What a person is shown who is asked about a call. */
+export interface Preview {
+  /** What would change; for files a diff. */
+  readonly change: string;
+  /** How it would be taken back. */
+  readonly undo: string;
+}
+
+/** Looks at what a call would do, and does nothing. The same call to the same world has the same preview. */
+export async function previewOf(call: Admitted, executionId: string): Promise<Preview> {
+  const { tool, caller, input, resources, permits } = call;
+  const signal = AbortSignal.timeout(tool.timeoutMs);
+  const given = { executionId, caller, input, resources, permits, signal } as unknown as AnyCall;
+  const plain = `${tool.summary}\n${call.needs.join("\n")}`;
+  const change = await (tool.preview?.(given) ?? Promise.resolve(plain)).catch(
+    (error) => `${plain}\nno preview: ${messageOf(error)}`,
+  );
+  const undo =
+    tool.irreversible === undefined
+      ? `a rollback of the execution restores what was there; it is prepared before the call acts`
+      : `it cannot be taken back: ${tool.irreversible}`;
+  return { change: shortened(change), undo };
+}
+
+function shortened(text: string): string {
+  if (text.length <= previewLengthMax) return text;
+  return `${text.slice(0, previewLengthMax).toWellFormed()}\n… ${text.length - previewLengthMax} characters more`;
+}
