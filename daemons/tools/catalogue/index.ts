@@ -13,15 +13,13 @@ import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
-import { deviceTools } from "./devices.ts";
-import { firewallTools } from "./firewall.ts";
+import { containers } from "./container.ts";
 import { fsTools } from "./fs.ts";
 import { gitTools } from "./git.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
 import { netTools } from "./net.ts";
 import { netProbes } from "./netprobe.ts";
-import { observeTools } from "./observe.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
@@ -64,12 +62,10 @@ export function catalogue(world: World): readonly Tool[] {
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state),
     ...gitTools,
+    ...containers(world.paths.state, world.reserved),
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),
-    ...firewallTools(world),
-    ...deviceTools(kernel),
-    ...observeTools(world),
     ...secTools({ grants, ledger, table: world.table }),
     ...approvalTools(world),
   ];
