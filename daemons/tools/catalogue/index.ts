@@ -13,6 +13,7 @@ import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
+import { containers } from "./container.ts";
 import { fsTools } from "./fs.ts";
 import { gitTools } from "./git.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
@@ -61,6 +62,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state),
     ...gitTools,
+    ...containers(world.paths.state, world.reserved),
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),

@@ -1,0 +1,11 @@
+import type { Reserved } from "../reserved.ts";
+import type { Tool } from "../tool.ts";
+import { containerTools } from "./container/containers.ts";
+import { imageTools } from "./container/images.ts";
+import { openPodman } from "./container/podman.ts";
+
+/** Containers, by podman where it is installed. `state` is the machine's folder for what is kept. */
+export function containers(state: string, reserved: Reserved): readonly Tool[] {
+  const podman = openPodman(`${state}/containers`);
+  return [...imageTools(podman), ...containerTools(podman, reserved)];
+}

@@ -1,0 +1,91 @@
+import * as Type from "typebox";
+import { AiosError } from "#lib/errors";
+import { resolvePath } from "../../paths.ts";
+import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
+import { absolutePath, object } from "../words.ts";
+import { imageName, type Podman } from "./podman.ts";
+
+const timeoutMs = 900_000;
+
+interface ImagePlan {
+  /** The images that were there before, by id: what is new is taken away again. */
+  readonly before: readonly string[];
+  /** The image's name, and the id that it stood for: "" when it stood for none. */
+  readonly name: string;
+  readonly was: string;
+}
+
+/** Brings images to the machine. */
+export function imageTools(podman: Podman): readonly Tool[] {
+  const pull = defineTool({
+    name: "container.pull_or_load",
+    summary:
+      "Brings an image to the machine: from its registry by name, or from a local archive (docker or OCI) by path.",
+    input: object({ image: Type.Optional(imageName), archive: Type.Optional(absolutePath) }),
+    output: object({ images: Type.Array(Type.String(), { description: "names, or ids, of what was brought" }) }),
+    capabilities: ["container:image"],
+    alsoNeeds: ["container:pull:{image}", "fs:read:{archive}"],
+    exclusive: "container images",
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    risk: "medium",
+    timeoutMs,
+    idempotent: true,
+    confirmation: false,
+    undo: {
+      prepare: async ({ input: { image = "" }, signal }): Promise<ImagePlan> => ({
+        before: await ids(podman, signal),
+        name: image,
+        was: image === "" ? "" : ((await podman.image(image, { signal })) ?? ""),
+      }),
+      restore: async ({ before, name, was }) => {
+        const signal = AbortSignal.timeout(60_000);
+        const fresh = (await ids(podman, signal)).filter((id) => !before.includes(id));
+        // Refused by podman while a container is made of it: that is to be removed first.
+        if (fresh.length > 0) await podman.run(["image", "rm", ...fresh], { signal });
+        if (was !== "" && (await podman.image(name, { signal })) !== was) {
+          await podman.run(["image", "tag", was, name], { signal });
+        }
+      },
+    },
+    run: async ({ input, permits, signal }) => {
+      const options = { signal, timeoutMs };
+      if ((input.image === undefined) === (input.archive === undefined)) throw eitherOr();
+      if (input.archive !== undefined) {
+        const { path } = await resolvePath(input.archive);
+        need(permits, `fs:read:${path}`);
+        const said = await podman.run(["image", "load", "--quiet", `--input=${path}`], options);
+        return { images: [...said.matchAll(/^Loaded image: (\S+)$/gm)].map(([, name = ""]) => name) };
+      }
+      const name = input.image ?? "";
+      need(permits, `container:pull:${name}`);
+      await podman.run(["image", "pull", "--quiet", "--", name], options);
+      return { images: [name] };
+    },
+  });
+  return [pull];
+}
+
+async function ids(podman: Podman, signal: AbortSignal): Promise<string[]> {
+  const text = await podman.run(["image", "ls", "--all", "--no-trunc", "--quiet"], { signal });
+  return [...new Set(text.split("\n").filter((line) => line !== ""))];
+}
+
+export function need(permits: ToolCall<unknown, object>["permits"], capability: string): void {
+  if (permits(capability)) return;
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "use",
+    object: capability.slice(capability.indexOf(":", capability.indexOf(":") + 1) + 1),
+    reason: "it was not granted",
+    next: `it needs a grant of ${capability}`,
+  });
+}
+
+function eitherOr(): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "bring",
+    object: "an image",
+    reason: "expected either image or archive",
+    next: "name an image of a registry, or the path of an archive on this machine",
+  });
+}

@@ -1,0 +1,87 @@
+import * as Type from "typebox";
+import { AiosError } from "#lib/errors";
+import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
+
+export const containerName = Type.String({
+  pattern: "^[a-z0-9][a-z0-9_.-]{0,63}$",
+  description: "a container's name",
+});
+
+/** `registry/name:tag`, or an image's id. Nothing that podman would take for an option. */
+export const imageName = Type.String({
+  pattern: "^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$",
+  description: "an image's name, or its id",
+});
+
+export interface Podman {
+  /** Runs podman; must succeed. */
+  run(args: readonly string[], options: ProgramOptions): Promise<string>;
+  /** Runs podman; any exit status but "not installed" resolves. */
+  ask(args: readonly string[], options: ProgramOptions): Promise<Ended>;
+  /** What podman knows of a container; undefined when there is none. */
+  container(name: string, options: ProgramOptions): Promise<ContainerFacts | undefined>;
+  /** The id of an image; undefined when it is not on this machine. */
+  image(name: string, options: ProgramOptions): Promise<string | undefined>;
+}
+
+export interface ContainerFacts {
+  readonly id: string;
+  readonly running: boolean;
+  readonly exitCode: number;
+}
+
+/**
+ * Podman with its images and containers in `folder`, which lies on the data volume: the root is an overlay, and overlays
+ * do not stack. No systemd is there, so that control groups are podman's own.
+ */
+export function openPodman(folder: string): Podman {
+  const settings = [
+    ...[`--root=${folder}/storage`, `--runroot=/run/containers`, "--cgroup-manager=cgroupfs"],
+    ...["--events-backend=none", "--log-level=error"],
+  ];
+  const ask: Podman["ask"] = async (args, options) => {
+    const argv: Argv = ["podman", ...settings, ...args];
+    try {
+      return await runProgram(argv, options);
+    } catch (error) {
+      throw isMissing(error) ? notInstalled() : error;
+    }
+  };
+  const run: Podman["run"] = async (args, options) => {
+    const ended = await ask(args, options);
+    if (ended.exitCode === 0) return ended.stdout;
+    throw programFailed(["podman", ...args], ended);
+  };
+  return {
+    ask,
+    run,
+    container: async (name, options) => {
+      const format = "--format={{.Id}} {{.State.Running}} {{.State.ExitCode}}";
+      const found = await ask(["container", "inspect", format, name], options);
+      const [, id, running, exitCode] = /^([0-9a-f]+) (true|false) (-?\d+)$/m.exec(found.stdout) ?? [];
+      if (found.exitCode !== 0 || id === undefined) return undefined;
+      return { id, running: running === "true", exitCode: Number(exitCode) };
+    },
+    image: async (name, options) => {
+      const found = await ask(["image", "inspect", "--format={{.Id}}", name], options);
+      return found.exitCode === 0 ? found.stdout.trim() : undefined;
+    },
+  };
+}
+
+const isMissing = (error: unknown) =>
+  error instanceof AiosError && error.message.includes("there is no such program on this machine");
+
+function notInstalled(): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "run",
+    object: "podman",
+    reason: "it is not installed: the image leaves it to machines that want it",
+    next: 'install it with pkg.install {"name":"podman"}',
+  });
+}
+
+export function refused(act: string, name: string, reason: string, next?: string): AiosError {
+  const fault = { act, object: `container ${name}`, reason };
+  return new AiosError("FAILED_PRECONDITION", next === undefined ? fault : { ...fault, next });
+}
