@@ -98,6 +98,11 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     },
   });
 
+  return [create, ...containerControls(podman), ...containerReads(podman)];
+}
+
+/** What is done to a container that is there. */
+function containerControls(podman: Podman): readonly Tool[] {
   const start = defineTool({
     ...facts,
     name: "container.start",
@@ -169,7 +174,7 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     },
   });
 
-  return [create, start, stop, remove, exec, ...containerReads(podman)];
+  return [start, stop, remove, exec];
 }
 
 function containerReads(podman: Podman): readonly Tool[] {
