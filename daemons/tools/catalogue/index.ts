@@ -26,6 +26,7 @@ import { observeTools } from "./observe.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
+import { securityTools } from "./security.ts";
 import { selfTools } from "./self.ts";
 import { serviceTools } from "./service.ts";
 import { storageTools } from "./storage.ts";
@@ -72,6 +73,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...firewallTools(world),
     ...deviceTools(kernel),
     ...observeTools(world),
+    ...securityTools(world),
     ...secTools({ grants, ledger, table: world.table }),
     ...approvalTools(world),
   ];
