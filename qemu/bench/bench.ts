@@ -5,7 +5,8 @@ import type { Measure } from "./row.ts";
 /** What a benchmark is given. */
 export interface BenchHost {
   readonly repository: string;
-  readonly images: Images;
+  /** Builds what is stale, once. */
+  images(): Promise<Images>;
   readonly accelerator: Accelerator;
   readonly say: (line: string) => void;
 }

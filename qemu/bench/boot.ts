@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { consoleLines, daemons } from "#manifest";
+import type { Images } from "../images.ts";
 import { type Lane, type Machine, startMachine } from "../machine.ts";
 import { type BootReport, bootReport } from "../report.ts";
 import type { Bench, BenchHost } from "./bench.ts";
@@ -26,10 +27,15 @@ const bootTimeoutMs = 240_000;
 const modelOrChroma = /runtime-worker|chroma/i;
 
 /** The timeline of the native and the QEMU lane, memory, sizes and the time of a rebuild. */
-export const bootBench: Bench = async (host) => [
-  ...(await lane("native", host)),
-  ...(await lane("qemu", host)),
-  ...Object.entries(host.images.bytes).map(([name, bytes]) => ({
+export const bootBench: Bench = async (host) => {
+  const images = await host.images();
+  return measures(host, images);
+};
+
+const measures = async (host: BenchHost, images: Images): Promise<readonly Measure[]> => [
+  ...(await lane("native", host, images)),
+  ...(await lane("qemu", host, images)),
+  ...Object.entries(images.bytes).map(([name, bytes]) => ({
     name: `image.${name}`,
     value: bytes / megabyte,
     unit: "MB" as const,
@@ -38,12 +44,12 @@ export const bootBench: Bench = async (host) => [
   { name: "image.rebuild_one_daemon", value: await measureRebuild(host), unit: "ms", budget: rebuildBudgetMs },
 ];
 
-async function lane(which: Lane, host: BenchHost): Promise<Measure[]> {
+async function lane(which: Lane, host: BenchHost, images: Images): Promise<Measure[]> {
   const folder = mkdtempSync(join(tmpdir(), "aios-bench-"));
   try {
-    const first = await boot(which, folder, host);
+    const first = await boot(which, folder, host, images);
     const later: Booted[] = [];
-    for (let count = laterBoots[which] ?? 0; count > 0; count--) later.push(await boot(which, folder, host));
+    for (let count = laterBoots[which] ?? 0; count > 0; count--) later.push(await boot(which, folder, host, images));
     const median =
       later.sort((a, b) => a.report.autonomyMs - b.report.autonomyMs)[Math.floor(later.length / 2)] ?? first;
     const budget = autonomyBudgetMs[which];
@@ -64,8 +70,8 @@ interface Booted {
   readonly memory: readonly Measure[];
 }
 
-async function boot(which: Lane, folder: string, host: BenchHost): Promise<Booted> {
-  const { images, accelerator } = host;
+async function boot(which: Lane, folder: string, host: BenchHost, images: Images): Promise<Booted> {
+  const { accelerator } = host;
   const operatorFolder = join(folder, "operator");
   const machine = await startMachine({ lane: which, images, folder, operatorFolder, accelerator });
   try {

@@ -9,17 +9,20 @@ import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
 import { rowOf, tableOf } from "./row.ts";
+import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench };
+const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
   npm run bench -- NAME
 
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+  tools   calls through the whole pipeline, against a bare handler and an MCP file-system server
 
 Examples:
   npm run bench -- boot
+  npm run bench -- tools
   npm run --silent bench -- boot > rows.jsonl
 `;
 
@@ -34,12 +37,16 @@ async function main(name: string | undefined): Promise<number> {
   const repository = resolve(import.meta.dirname, "../..");
   const settings = imageSettings(process.env);
   const say = (line: string) => console.error(line);
-  const images = await buildImages(settings, (event) => {
-    const line = sayEvent(event);
-    if (line !== undefined) say(line);
-  });
+  let images: ReturnType<typeof buildImages> | undefined;
+  const built = () => {
+    images ??= buildImages(settings, (event) => {
+      const line = sayEvent(event);
+      if (line !== undefined) say(line);
+    });
+    return images;
+  };
   const accelerator = await hostAccelerator(settings.cache, Date.now());
-  const measures = await bench({ repository, images, accelerator, say });
+  const measures = await bench({ repository, images: built, accelerator, say });
   const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
     cwd: repository,
     encoding: "utf8",

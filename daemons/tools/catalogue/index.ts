@@ -14,15 +14,19 @@ import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
 import { configTools } from "./config.ts";
 import { containers } from "./container.ts";
+import { deviceTools } from "./devices.ts";
+import { firewallTools } from "./firewall.ts";
 import { fsTools } from "./fs.ts";
 import { gitTools } from "./git.ts";
 import { hwTools, type KernelFolders } from "./hw.ts";
 import { monitorTools } from "./monitor.ts";
 import { netTools } from "./net.ts";
 import { netProbes } from "./netprobe.ts";
+import { observeTools } from "./observe.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
+import { securityTools } from "./security.ts";
 import { selfTools } from "./self.ts";
 import { serviceTools } from "./service.ts";
 import { storageTools } from "./storage.ts";
@@ -66,6 +70,10 @@ export function catalogue(world: World): readonly Tool[] {
     ...netTools,
     ...netProbes(kernel, clock),
     ...webTools(`${world.paths.state}/ledger/spool`),
+    ...firewallTools(world),
+    ...deviceTools(kernel),
+    ...observeTools(world),
+    ...securityTools(world),
     ...secTools({ grants, ledger, table: world.table }),
     ...approvalTools(world),
   ];

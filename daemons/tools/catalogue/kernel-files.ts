@@ -38,9 +38,14 @@ export async function numberOf(path: string, factor = 1): Promise<number | undef
   return Number.isFinite(value) ? round(value * factor) : undefined;
 }
 
+/** Where a link leads; undefined where there is none. */
+export async function linkTarget(path: string): Promise<string | undefined> {
+  return unless(readlink(path), undefined);
+}
+
 /** The last part of where a link leads, such as a device's driver. */
 export async function linkName(path: string): Promise<string | undefined> {
-  const target = await unless(readlink(path), undefined);
+  const target = await linkTarget(path);
   return target === undefined ? undefined : basename(target);
 }
 

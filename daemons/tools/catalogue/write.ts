@@ -50,11 +50,15 @@ export async function writeFile(
   return { bytes_written: content.length };
 }
 
-/** Puts a file where `path` was resolved to, with the folders that are missing, whole or not at all. */
+/**
+ * Puts a file where `path` was resolved to, with the folders that are missing, whole or not at all. One that stands keeps
+ * its owner, and its mode too unless there is `mode`.
+ */
 export async function placeFile(
   path: ResolvedPath,
   content: Uint8Array | FileHandle,
   executionId: string,
+  mode?: number,
 ): Promise<void> {
   const made = path.names.slice(0, -1);
   const name = fileName(path);
@@ -62,7 +66,10 @@ export async function placeFile(
   try {
     const before = await standing(folder, name);
     if (before !== undefined && !before.isFile) throw notAFile(path.path);
-    await putFile(folder, name, temporaryName(executionId), content, before ?? owned(newFile));
+    await putFile(folder, name, temporaryName(executionId), content, {
+      ...(before ?? owned(newFile)),
+      ...(mode !== undefined && { mode }),
+    });
   } catch (error) {
     await removeFolders(path.folder, made);
     throw error;

@@ -1,0 +1,39 @@
+/** For the benchmark of the tools: the same acts by gRPC handlers that do nothing else. Usage: node bare.ts SOCKET */
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { cpus, loadavg } from "node:os";
+import { health } from "#lib/health";
+import { silentLog } from "#lib/log";
+import { createServer, listen } from "#lib/server";
+import { coreIdentity, service } from "#lib/service";
+import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
+
+type Input = { readonly path: string; readonly content: string };
+
+const acts: Readonly<Record<string, (input: Input, at: number) => Promise<unknown>>> = {
+  "fs.read": async ({ path }) => {
+    const content = await readFile(path, "utf8");
+    return { content, size: content.length };
+  },
+  "fs.write": async ({ path, content }, at) => {
+    await writeFile(`${path}.${at}`, content, { flush: true });
+    await rename(`${path}.${at}`, path);
+    return { bytes_written: content.length };
+  },
+  "monitor.cpu": async () => {
+    const text = await readFile("/proc/stat", "utf8");
+    return { percent: 0, cores: cpus().length, load_avg: loadavg(), lines: text.length };
+  },
+};
+
+let calls = 0;
+const registry = service(ToolRegistryService, {
+  execute: async ({ toolName, inputJson }) => {
+    const output = await acts[toolName]?.(JSON.parse(inputJson.toString()) as Input, calls++);
+    return ExecuteResponse.fromPartial({ success: true, outputJson: Buffer.from(JSON.stringify(output)) });
+  },
+});
+
+const state = health([]);
+const server = createServer([registry, state.service], () => coreIdentity, silentLog);
+await listen(server, { path: process.argv[2] ?? "", identity: coreIdentity, mode: 0o600 });
+state.set(true);

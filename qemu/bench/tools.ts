@@ -1,0 +1,188 @@
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Bench } from "./bench.ts";
+import type { Measure } from "./row.ts";
+import { type Caller, startBare, startFileServer, startTools } from "./tools-callers.ts";
+
+const aloneBudgetMs = 3;
+const fsyncOfBudgetMs = 1;
+const throughputBudget = 2_000;
+const overheadBudgetMs = 0.3;
+const verificationBudget = 100_000;
+const memoryBudgetMb = 32;
+
+const inFlight = 64;
+const callsAlone = 1_000;
+const callsTogether = 10_000;
+/** Calls over which the memory must not grow, after as many again for warming up. */
+const callsOfMemory = 50_000;
+
+/** The acts that are compared, by the name of the tool. */
+type Act = "fs.read" | "fs.write" | "monitor.cpu";
+const acts: readonly Act[] = ["fs.read", "fs.write", "monitor.cpu"];
+
+/**
+ * Calls through the whole pipeline with its durable ledger, on the disk and in memory (where an fsync is free), against the
+ * same acts by a bare gRPC handler and by the file-system server of the Model Context Protocol, in the same run.
+ */
+export const toolsBench: Bench = async ({ repository, say }) => {
+  const disk = mkdtempSync(join(tmpdir(), "aios-bench-tools-"));
+  const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/aios-bench-tools-") : disk;
+  try {
+    const fsyncMs = fsyncTime(disk);
+    const bare = await measure("bare", disk, await startBare(repository, disk), say);
+    const server = await measure("mcp_stdio", disk, await startFileServer(disk), say);
+    const durable = await startTools(repository, disk);
+    const onDisk = await measure("pipeline", disk, durable, say, { budgets: fsyncMs <= fsyncOfBudgetMs });
+    const free = await startTools(repository, memory);
+    const inMemory = await measure("pipeline_without_fsync", memory, free, say, { long: true });
+    const p50 = (rows: readonly Measure[], act: string) =>
+      rows.find(({ name }) => name.endsWith(`${act}.p50`))?.value ?? 0;
+    const overhead = acts.map((act) => ({
+      name: `pipeline_without_fsync.${act}.over_bare`,
+      value: p50(inMemory, act) - p50(bare, act),
+      unit: "ms" as const,
+      budget: overheadBudgetMs,
+    }));
+    return [
+      { name: "disk.fsync.p50", value: fsyncMs, unit: "ms" },
+      ...onDisk,
+      ...inMemory,
+      ...overhead,
+      ...bare,
+      ...server,
+    ];
+  } finally {
+    for (const folder of new Set([disk, memory])) rmSync(folder, { recursive: true, force: true });
+  }
+};
+
+interface Wanted {
+  /** State what the latency alone may be: it is stated for a disk whose fsync takes a millisecond. */
+  readonly budgets?: boolean;
+  /** Measure memory and verification too, after many calls. */
+  readonly long?: boolean;
+}
+
+async function measure(
+  name: string,
+  folder: string,
+  caller: Caller,
+  say: (line: string) => void,
+  { budgets = false, long = false }: Wanted = {},
+): Promise<readonly Measure[]> {
+  try {
+    const rows: Measure[] = [];
+    for (const act of acts) {
+      const call = callOf(caller, act, folder);
+      if (call === undefined) continue;
+      await repeat(200, 1, call);
+      const { times } = await repeat(callsAlone, 1, call);
+      await repeat(1_000, inFlight, call);
+      const { perSecond } = await repeat(callsTogether, inFlight, call);
+      const together = name === "pipeline" || name === "pipeline_without_fsync" ? { budget: throughputBudget } : {};
+      rows.push(
+        {
+          name: `${name}.${act}.p50`,
+          value: quantile(times, 0.5),
+          unit: "ms",
+          ...(budgets && { budget: aloneBudgetMs }),
+        },
+        { name: `${name}.${act}.p99`, value: quantile(times, 0.99), unit: "ms" },
+        { name: `${name}.${act}.calls_64_in_flight`, value: perSecond, unit: "per_s", ...together },
+      );
+      say(
+        `bench: ${name}: ${act} ${quantile(times, 0.5).toFixed(3)} ms alone, ${Math.round(perSecond)} calls/s with ${inFlight} in flight`,
+      );
+    }
+    if (long) rows.push(...(await memoryAndVerification(caller)));
+    return rows;
+  } finally {
+    await caller.close();
+  }
+}
+
+/** One call of an act; undefined when the caller has none. */
+function callOf(caller: Caller, act: Act, folder: string): ((at: number) => Promise<void>) | undefined {
+  const files = join(folder, "files");
+  mkdirSync(files, { recursive: true });
+  const content = "x".repeat(1024);
+  writeFileSync(join(files, "read"), content);
+  if (act === "monitor.cpu" && !caller.acts.includes(act)) return undefined;
+  if (act === "fs.read") return () => caller.call("fs.read", { path: join(files, "read") });
+  // Each its own file: what is measured is the pipeline, not its lock on one path.
+  if (act === "fs.write") return (at) => caller.call("fs.write", { path: join(files, `w${at % 256}`), content });
+  return () => caller.call("monitor.cpu", {});
+}
+
+async function memoryAndVerification(caller: Caller): Promise<Measure[]> {
+  const { pid, verify } = caller;
+  if (pid === undefined || verify === undefined) return [];
+  const call = () => caller.call("monitor.cpu", {});
+  await repeat(callsOfMemory, inFlight, call);
+  const before = residentMb(pid);
+  await repeat(callsOfMemory, inFlight, call);
+  const growth = residentMb(pid) - before;
+  const { entries, ms } = await verify();
+  return [
+    { name: `memory.growth_over_${callsOfMemory}_calls`, value: growth, unit: "MB", budget: memoryBudgetMb },
+    { name: "ledger.entries", value: entries, unit: "count" },
+    { name: "ledger.verification", value: (entries / ms) * 1_000, unit: "per_s", budget: verificationBudget },
+  ];
+}
+
+/** Makes `count` calls, so many at a time. Returns the milliseconds of each, sorted, and the rate. */
+async function repeat(count: number, together: number, call: (at: number) => Promise<void>) {
+  const times: number[] = [];
+  let next = 0;
+  const started = performance.now();
+  const work = async () => {
+    while (next < count) {
+      const at = next++;
+      const from = performance.now();
+      await call(at);
+      times.push(performance.now() - from);
+    }
+  };
+  await Promise.all(Array.from({ length: together }, work));
+  const perSecond = (count / (performance.now() - started)) * 1_000;
+  return { times: times.sort((a, b) => a - b), perSecond };
+}
+
+const quantile = (sorted: readonly number[], at: number) => sorted[Math.floor(sorted.length * at)] ?? 0;
+
+/** The median time of an fdatasync after a write of 4 KiB, milliseconds. */
+function fsyncTime(folder: string): number {
+  const path = join(folder, "fsync");
+  const file = openSync(path, "w");
+  const page = Buffer.alloc(4096, 1);
+  const times = Array.from({ length: 100 }, () => {
+    const from = performance.now();
+    writeSync(file, page);
+    fdatasyncSync(file);
+    return performance.now() - from;
+  });
+  closeSync(file);
+  rmSync(path);
+  return quantile(
+    times.sort((a, b) => a - b),
+    0.5,
+  );
+}
+
+function residentMb(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return (Number(kib) * 1024) / 1_000_000;
+}
