@@ -50,8 +50,8 @@ async function reaches(port: number, address = "203.0.113.1"): Promise<boolean> 
   );
 }
 
-const ask = (action: "allow" | "deny", rule: object) =>
-  machine.call(`firewall.${action}`, { reason: "a test", ...rule });
+const changes = { allow: "firewall.allow", deny: "firewall.deny" } as const;
+const ask = (action: "allow" | "deny", rule: object) => machine.call(changes[action], { reason: "a test", ...rule });
 
 const add = async (action: "allow" | "deny", rule: object) => {
   const added = await ask(action, rule);
