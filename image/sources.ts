@@ -1,7 +1,7 @@
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Mirror, mirrorFrom, mirrorFromSetting, parseAptSources } from "./apt-sources.ts";
-import { inBuildRoot } from "./build-root.ts";
+import { inBuildRoot, type Mount } from "./build-root.ts";
 import { command } from "./command.ts";
 import { addToIndex, type LockedPackage, type PackageIndex } from "./lock.ts";
 import type { StepLog } from "./log.ts";
@@ -46,8 +46,12 @@ export interface Download {
 }
 
 function apt(download: Download, tool: "apt-get" | "apt-cache", ...argv: string[]): Promise<string> {
+  return aptWith(download, [], tool, ...argv);
+}
+
+function aptWith(download: Download, more: readonly Mount[], tool: string, ...argv: string[]): Promise<string> {
   const options = download.aptOptions.flatMap((option) => ["-o", option.replace(/ "(.*)";$/, "=$1")]);
-  const mounts = [{ from: download.folder, at: "/work" }];
+  const mounts = [{ from: download.folder, at: "/work" }, ...more];
   return inBuildRoot(download.buildRoot, ["env", "--chdir=/work", tool, ...aptElsewhere, ...options, ...argv], mounts, {
     log: download.log,
   });
@@ -72,6 +76,21 @@ export async function fetchPackage(download: Download, wanted: LockedPackage): P
   const file = readdirSync(download.folder).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith(".deb"));
   if (file === undefined) throw new Error(`apt fetched no ${name}`);
   return join(download.folder, file);
+}
+
+/** The packages, by name, that apt would add to the root file system `tree` to install `names`. Call fetchIndex before. */
+export async function additionsTo(download: Download, tree: string, names: readonly string[]): Promise<string[]> {
+  const status = ["-o", "Dir::State::status=/in/var/lib/dpkg/status"];
+  const what = ["install", "--simulate", "--no-install-recommends", ...names];
+  const text = await aptWith(download, [{ from: tree, at: "/in" }], "apt-get", ...status, ...what);
+  return [...text.matchAll(/^Inst (\S+)/gm)].map(([, name = ""]) => name);
+}
+
+/** Downloads the newest version of each package into the download's folder; returns their records, as archives list them. */
+export async function fetchNewest(download: Download, names: readonly string[]): Promise<string[]> {
+  await apt(download, "apt-get", "download", ...names);
+  const records = await apt(download, "apt-cache", "show", "--no-all-versions", ...names);
+  return records.split("\n\n").filter((record) => record.trim() !== "");
 }
 
 /** The version that apt would install today: the newest of all archives. Undefined when the mirror does not have the package. */

@@ -1,17 +1,20 @@
 import { execFileSync } from "node:child_process";
-import { hash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { inBuildRoot } from "../../image/build-root.ts";
+import { mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { buildImage, type ImageSettings } from "../../image/image.ts";
 import { openStepLog } from "../../image/log.ts";
-import { candidateOf, fetchIndex, fetchPackage, hostArchive } from "../../image/sources.ts";
+import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/sources.ts";
 
 /**
- * Makes a small Debian archive in `folder`: these packages in their newest versions, as the mirror has them for the
- * image's release, with the list that apt reads.
+ * Makes a small Debian archive in `folder`: these packages and what the image lacks of their dependencies, as the mirror
+ * has them for the image's release, with the list that apt reads. Returns the names of all.
  */
-export async function makeArchive(folder: string, names: readonly string[], settings: ImageSettings): Promise<void> {
+export async function makeArchive(
+  folder: string,
+  names: readonly string[],
+  rootTree: string,
+  settings: ImageSettings,
+): Promise<string[]> {
   const work = `${folder}.work`;
   for (const path of [folder, work]) mkdirSync(path, { recursive: true });
   const log = openStepLog(work, "archive");
@@ -19,25 +22,25 @@ export async function makeArchive(folder: string, names: readonly string[], sett
     const { buildRoot } = await buildImage({ profile: "qemu", targets: ["buildroot"] }, settings);
     const { aptOptions } = await hostArchive(settings.mirror);
     const download = { buildRoot, folder: work, aptOptions, log };
-    const index = await fetchIndex(download);
-    const stanzas: string[] = [];
-    for (const name of names) {
-      const version = await candidateOf(download, name);
-      const wanted = index.get(name)?.find((one) => one.version === version);
-      if (wanted === undefined) throw new Error(`the mirror has no ${name}`);
-      const deb = await fetchPackage(download, wanted);
-      const content = readFileSync(deb);
-      writeFileSync(join(folder, basename(deb)), content);
-      const mounts = [{ from: work, at: "/work" }];
-      const control = await inBuildRoot(buildRoot, ["dpkg-deb", "--field", `/work/${basename(deb)}`], mounts, { log });
-      const facts = `Filename: ./${basename(deb)}\nSize: ${content.length}\nSHA256: ${hash("sha256", content)}\n`;
-      stanzas.push(`${control.trimEnd()}\n${facts}`);
-    }
-    writeFileSync(join(folder, "Packages"), stanzas.join("\n"));
+    await fetchIndex(download);
+    const all = await additionsTo(download, rootTree, names);
+    const records = await fetchNewest(download, all);
+    const debs = readdirSync(work).filter((file) => file.endsWith(".deb"));
+    for (const file of debs) renameSync(join(work, file), join(folder, file));
+    writeFileSync(join(folder, "Packages"), records.map((record) => listed(record, debs)).join("\n"));
+    return all;
   } finally {
     log.close();
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** A package's record with its file where the archive has it. */
+function listed(record: string, debs: readonly string[]): string {
+  const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(record)?.[1] ?? "";
+  const file = debs.find((deb) => deb.startsWith(`${field("Package")}_`));
+  if (file === undefined) throw new Error(`apt fetched no ${field("Package")}`);
+  return `${record.trim().replace(/^Filename: .*$/m, `Filename: ./${file}`)}\n`;
 }
 
 /** An ext4 image that holds the folder `from`, for a machine's data disk. */

@@ -11,7 +11,6 @@ import { type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
 
 /** Where the data volume shows the archive in the machine. */
 const archive = "/home/archive";
-const packages = ["nginx", "nginx-common"];
 
 const proxyConfiguration = `server {
   listen 127.0.0.1:80 default_server;
@@ -87,7 +86,9 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
       await write("/etc/apt/sources.list.d/local.list", "deb [trusted=yes] http://127.0.0.1:8000/ ./\n");
       await call("pkg.update", {});
       const { changes } = await call("pkg.install", { name: "nginx" });
-      expect(changes.map(({ name }: { name: string }) => name).sort()).toEqual(packages);
+      expect(changes.map(({ name }: { name: string }) => name)).toEqual(
+        expect.arrayContaining(["nginx", "nginx-common"]),
+      );
       expect(JSON.stringify(await call("process.list", {}))).not.toContain("nginx");
     }, 900_000);
 
@@ -148,7 +149,7 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
 async function prepared(lane: "native" | "qemu", fleet: Fleet): Promise<FleetSpec> {
   const name = `nginx-${lane}`;
   const data = join(fleet.folder(name), "data");
-  await makeArchive(join(data, "home", "archive"), packages, imageSettings(process.env));
+  await makeArchive(join(data, "home", "archive"), ["nginx"], fleet.images.rootTree, imageSettings(process.env));
   if (lane === "native") return { lane, name };
   const disk = join(fleet.folder(name), "data.ext4");
   mkdirSync(dirname(disk), { recursive: true });

@@ -50,8 +50,9 @@ async function reaches(port: number, address = "203.0.113.1"): Promise<boolean> 
   );
 }
 
-const changes = { allow: "firewall.allow", deny: "firewall.deny" } as const;
-const ask = (action: "allow" | "deny", rule: object) => machine.call(changes[action], { reason: "a test", ...rule });
+const tools = { allow: "firewall.allow", deny: "firewall.deny" } as const;
+
+const ask = (action: keyof typeof tools, rule: object) => machine.call(tools[action], { reason: "a test", ...rule });
 
 const add = async (action: "allow" | "deny", rule: object) => {
   const added = await ask(action, rule);

@@ -242,7 +242,8 @@ function limitsOf(given: {
     ...Object.entries(env).map(([name, value]) => `--env=${name}=${value}`),
     ...ports.map(({ host, container }) => `--publish=127.0.0.1:${host}:${container}`),
     ...(memory === undefined ? [] : [`--memory=${memory}m`]),
-    ...(pids === undefined ? [] : [`--pids-limit=${pids}`]),
+    // Podman's own limit needs a controller that a machine in name spaces may not have; who asks for one is told.
+    `--pids-limit=${pids ?? 0}`,
   ];
 }
 
