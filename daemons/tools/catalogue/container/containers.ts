@@ -107,7 +107,7 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     undo: undoRunning(podman),
     run: async ({ input: { name }, signal }) => {
       await existing(podman, "start", name, signal);
-      await podman.run(["container", "start", name], { signal });
+      await podman.start(name, { signal });
       return { name, running: (await existing(podman, "start", name, signal)).running };
     },
   });
@@ -282,7 +282,8 @@ function undoRunning(podman: Podman): Undo<{ name: string }, object, RunningPlan
       const signal = AbortSignal.timeout(60_000);
       const found = await podman.container(name, { signal });
       if (found === undefined || found.running === running) return;
-      await podman.run(running ? ["container", "start", name] : ["container", "stop", "--time=10", name], { signal });
+      if (running) await podman.start(name, { signal });
+      else await podman.run(["container", "stop", "--time=10", name], { signal });
     },
   };
 }
