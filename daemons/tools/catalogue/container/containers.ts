@@ -32,72 +32,6 @@ const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
 export function containerTools(podman: Podman, reserved: Reserved): readonly Tool[] {
-  const create = defineTool({
-    ...facts,
-    name: "container.create",
-    summary:
-      "Makes a container of an image that is on the machine, without starting it; without a network unless told otherwise, and never with more rights than it starts with.",
-    input: object({
-      name: containerName,
-      image: imageName,
-      argv: Type.Optional(argv),
-      env: Type.Optional(
-        Type.Record(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$" }), Type.String({ maxLength: 4096 }), {
-          additionalProperties: false,
-        }),
-      ),
-      volumes: Type.Optional(Type.Array(volume, { maxItems: 32 })),
-      ports: Type.Optional(
-        Type.Array(
-          object({
-            host: Type.Integer({ minimum: 1, maximum: 65_535 }),
-            container: Type.Integer({ minimum: 1, maximum: 65_535 }),
-          }),
-          { maxItems: 32, description: "TCP ports of loopback that lead into it" },
-        ),
-      ),
-      network: Type.Optional(Type.Enum(["none", "bridge", "host"])),
-      memory_mib: Type.Optional(Type.Integer({ minimum: 8, maximum: 1_048_576 })),
-      pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 32_768 })),
-    }),
-    output: object({ id: Type.String(), name: Type.String() }),
-    capabilities: ["container:create:{name}"],
-    alsoNeeds: ["container:network:{network}", "fs:read:{source}", "fs:write:{source}"],
-    idempotent: false,
-    undo: {
-      prepare: async ({ input: { name }, signal }) => {
-        if ((await podman.container(name, { signal })) !== undefined) throw refused("create", name, "it exists");
-        return { name };
-      },
-      restore: async ({ name }) => {
-        const signal = AbortSignal.timeout(60_000);
-        const found = await podman.container(name, { signal });
-        if (found?.running) throw refused("remove", name, "it runs", "roll back its start first");
-        if (found !== undefined) await podman.run(["container", "rm", "--volumes", found.id], { signal });
-      },
-    },
-    run: async (call) => {
-      const { name, image, argv: command = [], network = "none" } = call.input;
-      if ((await podman.image(image, { signal: call.signal })) === undefined) {
-        throw refused("create", name, `image ${image} is not on this machine`, "bring it with container.pull_or_load");
-      }
-      if (network !== "none") need(call.permits, `container:network:${network}`);
-      const words = [...limitsOf(call.input), ...(await volumesOf(call, reserved))];
-      const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
-      const made = [
-        "container",
-        "create",
-        `--name=${name}`,
-        `--network=${network}`,
-        ...fixed,
-        ...words,
-        image,
-        ...command,
-      ];
-      return { id: (await podman.run(made, { signal: call.signal })).trim(), name };
-    },
-  });
-
   const start = defineTool({
     ...facts,
     name: "container.start",
@@ -169,7 +103,75 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     },
   });
 
-  return [create, start, stop, remove, exec, ...containerReads(podman)];
+  return [creating(podman, reserved), start, stop, remove, exec, ...containerReads(podman)];
+}
+
+function creating(podman: Podman, reserved: Reserved): Tool {
+  return defineTool({
+    ...facts,
+    name: "container.create",
+    summary:
+      "Makes a container of an image that is on the machine, without starting it; without a network unless told otherwise, and never with more rights than it starts with.",
+    input: object({
+      name: containerName,
+      image: imageName,
+      argv: Type.Optional(argv),
+      env: Type.Optional(
+        Type.Record(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$" }), Type.String({ maxLength: 4096 }), {
+          additionalProperties: false,
+        }),
+      ),
+      volumes: Type.Optional(Type.Array(volume, { maxItems: 32 })),
+      ports: Type.Optional(
+        Type.Array(
+          object({
+            host: Type.Integer({ minimum: 1, maximum: 65_535 }),
+            container: Type.Integer({ minimum: 1, maximum: 65_535 }),
+          }),
+          { maxItems: 32, description: "TCP ports of loopback that lead into it" },
+        ),
+      ),
+      network: Type.Optional(Type.Enum(["none", "bridge", "host"])),
+      memory_mib: Type.Optional(Type.Integer({ minimum: 8, maximum: 1_048_576 })),
+      pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 32_768 })),
+    }),
+    output: object({ id: Type.String(), name: Type.String() }),
+    capabilities: ["container:create:{name}"],
+    alsoNeeds: ["container:network:{network}", "fs:read:{source}", "fs:write:{source}"],
+    idempotent: false,
+    undo: {
+      prepare: async ({ input: { name }, signal }) => {
+        if ((await podman.container(name, { signal })) !== undefined) throw refused("create", name, "it exists");
+        return { name };
+      },
+      restore: async ({ name }) => {
+        const signal = AbortSignal.timeout(60_000);
+        const found = await podman.container(name, { signal });
+        if (found?.running) throw refused("remove", name, "it runs", "roll back its start first");
+        if (found !== undefined) await podman.run(["container", "rm", "--volumes", found.id], { signal });
+      },
+    },
+    run: async (call) => {
+      const { name, image, argv: command = [], network = "none" } = call.input;
+      if ((await podman.image(image, { signal: call.signal })) === undefined) {
+        throw refused("create", name, `image ${image} is not on this machine`, "bring it with container.pull_or_load");
+      }
+      if (network !== "none") need(call.permits, `container:network:${network}`);
+      const words = [...limitsOf(call.input), ...(await volumesOf(call, reserved))];
+      const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
+      const made = [
+        "container",
+        "create",
+        `--name=${name}`,
+        `--network=${network}`,
+        ...fixed,
+        ...words,
+        image,
+        ...command,
+      ];
+      return { id: (await podman.run(made, { signal: call.signal })).trim(), name };
+    },
+  });
 }
 
 function containerReads(podman: Podman): readonly Tool[] {

@@ -120,7 +120,11 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  const history = defineTool({
+  return [search, info, list, historyOf(world)];
+}
+
+function historyOf(world: PackageWorld): Tool {
+  return defineTool({
     ...facts,
     name: "pkg.history",
     summary: "Tells what was installed, upgraded and removed, the latest first.",
@@ -142,8 +146,6 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
       return { entries: parseRecords(text).toReversed().slice(0, limit).map(entryOf) };
     },
   });
-
-  return [search, info, list, history];
 }
 
 export interface InstalledPackage {
