@@ -313,7 +313,11 @@ describe("the agents' program", () => {
     );
     const child = spawn(process.execPath, [new URL("./main.ts", import.meta.url).pathname], {
       stdio: ["pipe", "ignore", "ignore"],
-      env: { AIOS_RUN_DIR: folder, AIOS_AGENT: "system", AIOS_AGENT_SETTINGS: JSON.stringify(settings) },
+      env: {
+        AIOS_RUN_DIR: folder,
+        AIOS_AGENT: "system",
+        AIOS_AGENT_SETTINGS: JSON.stringify({ ...settings, taskTimeoutMs: 20_000 }),
+      },
     });
     const exit = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     await until(() => reports.length === 1);

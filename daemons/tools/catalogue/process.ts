@@ -1,6 +1,7 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
+import type { Identity } from "#lib/service";
 import { openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
@@ -8,6 +9,7 @@ import { accountFor, checkEnvironment } from "./process/accounts.ts";
 import { openCgroups } from "./process/cgroups.ts";
 import { controlTools } from "./process/control.ts";
 import { allProcesses, commandLine, groupOf, processOf, startedAt } from "./process/proc.ts";
+import { sandboxLimits } from "./process/sandbox.ts";
 import { mayRead, openSpawned, type Spawned, type SpawnedProcesses } from "./process/spawned.ts";
 import { absolutePath, named, object, timestamp } from "./words.ts";
 
@@ -62,7 +64,7 @@ const spawnTool = (spawned: SpawnedProcesses) =>
   defineTool({
     name: "process.spawn",
     summary:
-      "Starts a program with arguments, without a shell, and answers at once; process.wait and process.output tell of it. What an agent starts runs as the agent's own user.",
+      "Starts a program with arguments, without a shell, and answers at once; process.wait and process.output tell of it. What an agent starts runs as the agent's own user, in a sandbox: the machine's files to read only, no network unless granted.",
     input: object({
       command: absolutePath,
       args: Type.Optional(Type.Array(Type.String({ maxLength: 65_536, pattern: "^[^\\u0000]*$" }), { maxItems: 256 })),
@@ -75,6 +77,10 @@ const spawnTool = (spawned: SpawnedProcesses) =>
       cwd: Type.Optional(absolutePath),
       user: Type.Optional(Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: "a user of the machine" })),
       limits: Type.Optional(limits),
+      sandbox: Type.Optional(
+        Type.Boolean({ description: "agents have no choice; for others without one unless given" }),
+      ),
+      network: Type.Optional(Type.Boolean({ description: "from the sandbox; agents need process:network" })),
       timeout_seconds: Type.Optional(
         Type.Integer({
           minimum: 1,
@@ -89,6 +95,7 @@ const spawnTool = (spawned: SpawnedProcesses) =>
     }),
     resources: { command: "path", cwd: "path" },
     capabilities: ["process:spawn:{command}"],
+    alsoNeeds: ["process:network"],
     callers: ["core", "operator", "agent"],
     effect: "change",
     undo: {
@@ -107,11 +114,12 @@ const spawnTool = (spawned: SpawnedProcesses) =>
     timeoutMs: 10_000,
     idempotent: false,
     confirmation: false,
-    run: ({ executionId, caller, input, resources: { command, cwd } }) =>
+    run: ({ executionId, caller, input, resources: { command, cwd }, permits }) =>
       named("start", command.path, async () => {
         const { args = [], env = {}, limits = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
         checkEnvironment(caller, env);
         const user = accountFor(caller, input.user);
+        const sandbox = sandboxFor(caller, input, permits);
         const started = await spawned.start({
           executionId,
           caller,
@@ -121,12 +129,29 @@ const spawnTool = (spawned: SpawnedProcesses) =>
           cwd: cwd?.path ?? "/",
           env,
           ...(user !== undefined && { user }),
-          limits,
+          sandbox,
+          limits: sandbox === undefined ? limits : { ...sandboxLimits, ...limits },
           timeoutMs: timeout_seconds * 1000,
         });
         return { pid: started.pid, limits_applied: started.limited };
       }),
   });
+
+/** Whose programs run in a sandbox: an agent's always, others' when they say so. Throws PERMISSION_DENIED for a network that was not granted. */
+function sandboxFor(
+  caller: Identity,
+  { sandbox = false, network = false }: { readonly sandbox?: boolean; readonly network?: boolean },
+  permits: (capability: string) => boolean,
+): { network: boolean } | undefined {
+  if (caller.kind !== "agent" && !sandbox) return undefined;
+  if (!network || permits("process:network")) return { network };
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "start process with",
+    object: "network",
+    reason: `${caller.name} holds no grant of process:network`,
+    next: "leave network out, or ask the orchestrator for the grant",
+  });
+}
 
 const described = {
   pid,
@@ -199,7 +224,7 @@ const infoTool = (spawned: SpawnedProcesses) =>
         exit_code: null,
         exit_signal: null,
         name: facts.name,
-        cmdline: bounded(commandLine(pid)),
+        cmdline: bounded(known === undefined ? commandLine(pid) : [known.command, ...known.args]),
         started_at: startedAt(facts),
         spawned: known !== undefined,
         details: { ...describe(facts), cgroup: groupOf(pid) },

@@ -25,7 +25,15 @@ export interface OpenSegment extends Pick<Segment, "number" | "first" | "previou
   readonly day: string | undefined;
 }
 
-export const dayOf = (at: number) => new Date(at).toISOString().slice(0, 10);
+const dayMs = 86_400_000;
+let latest = { number: Number.NaN, text: "" };
+
+/** The day (UTC) of a moment. Asked of every entry, and nearly always of the same day. */
+export function dayOf(at: number): string {
+  const number = Math.floor(at / dayMs);
+  if (number !== latest.number) latest = { number, text: new Date(number * dayMs).toISOString().slice(0, 10) };
+  return latest.text;
+}
 
 const signedText = ({ number, day, first, last, hash, previous }: Omit<Segment, "signature" | "verified">) =>
   `aios-ledger-segment-1 ${number} ${day} ${first} ${last} ${hash.toString("hex")} ${previous.toString("hex")}`;

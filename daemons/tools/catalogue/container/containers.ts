@@ -32,7 +32,82 @@ const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
 export function containerTools(podman: Podman, reserved: Reserved): readonly Tool[] {
-  const create = defineTool({
+  const start = defineTool({
+    ...facts,
+    name: "container.start",
+    summary: "Starts a container.",
+    input,
+    output,
+    undo: undoRunning(podman),
+    run: async ({ input: { name }, signal }) => {
+      await existing(podman, "start", name, signal);
+      await podman.start(name, { signal });
+      return { name, running: (await existing(podman, "start", name, signal)).running };
+    },
+  });
+
+  const stop = defineTool({
+    ...facts,
+    name: "container.stop",
+    summary: "Stops a container: asks it to end, and kills it after ten seconds.",
+    input,
+    output,
+    undo: undoRunning(podman),
+    run: async ({ input: { name }, signal }) => {
+      await existing(podman, "stop", name, signal);
+      await podman.run(["container", "stop", "--time=10", name], { signal });
+      return { name, running: (await existing(podman, "stop", name, signal)).running };
+    },
+  });
+
+  const remove = defineTool({
+    ...facts,
+    name: "container.remove",
+    summary: "Removes a container that is stopped, with what it wrote to its own file system.",
+    input,
+    output: object({ removed: Type.Boolean({ description: "there was one" }) }),
+    risk: "high",
+    confirmation: true,
+    irreversible: "what it wrote to its own file system is gone with it",
+    run: async ({ input: { name }, signal }) => {
+      const found = await podman.container(name, { signal });
+      if (found?.running) throw refused("remove", name, "it runs", "stop it first");
+      if (found !== undefined) await podman.run(["container", "rm", "--volumes", found.id], { signal });
+      return { removed: found !== undefined };
+    },
+  });
+
+  const exec = defineTool({
+    ...facts,
+    name: "container.exec",
+    summary: "Runs a program in a running container and gives back what it said, at most 256 KiB of each stream.",
+    input: object({ name: containerName, argv }),
+    output: object({
+      exit_code: Type.Integer(),
+      stdout: Type.String(),
+      stderr: Type.String(),
+      truncated: Type.Boolean(),
+    }),
+    capabilities: ["container:exec:{name}"],
+    risk: "high",
+    idempotent: false,
+    irreversible: "what a program does in a container is not recorded",
+    run: async ({ input: { name, argv: command }, signal }) => {
+      if (!(await existing(podman, "run a program in", name, signal)).running) {
+        throw refused("run a program in", name, "it does not run", "start it first");
+      }
+      const options = { signal, timeoutMs: 110_000, stdoutMaxBytes: outputMaxBytes, stderrMaxBytes: outputMaxBytes };
+      const ended = await podman.ask(["container", "exec", name, ...command], options);
+      const { exitCode, stdout, stderr, truncated } = ended;
+      return { exit_code: exitCode ?? -1, stdout, stderr, truncated };
+    },
+  });
+
+  return [creating(podman, reserved), start, stop, remove, exec, ...containerReads(podman)];
+}
+
+function creating(podman: Podman, reserved: Reserved): Tool {
+  return defineTool({
     ...facts,
     name: "container.create",
     summary:
@@ -97,84 +172,6 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
       return { id: (await podman.run(made, { signal: call.signal })).trim(), name };
     },
   });
-
-  return [create, ...containerControls(podman), ...containerReads(podman)];
-}
-
-/** What is done to a container that is there. */
-function containerControls(podman: Podman): readonly Tool[] {
-  const start = defineTool({
-    ...facts,
-    name: "container.start",
-    summary: "Starts a container.",
-    input,
-    output,
-    undo: undoRunning(podman),
-    run: async ({ input: { name }, signal }) => {
-      await existing(podman, "start", name, signal);
-      await podman.run(["container", "start", name], { signal });
-      return { name, running: (await existing(podman, "start", name, signal)).running };
-    },
-  });
-
-  const stop = defineTool({
-    ...facts,
-    name: "container.stop",
-    summary: "Stops a container: asks it to end, and kills it after ten seconds.",
-    input,
-    output,
-    undo: undoRunning(podman),
-    run: async ({ input: { name }, signal }) => {
-      await existing(podman, "stop", name, signal);
-      await podman.run(["container", "stop", "--time=10", name], { signal });
-      return { name, running: (await existing(podman, "stop", name, signal)).running };
-    },
-  });
-
-  const remove = defineTool({
-    ...facts,
-    name: "container.remove",
-    summary: "Removes a container that is stopped, with what it wrote to its own file system.",
-    input,
-    output: object({ removed: Type.Boolean({ description: "there was one" }) }),
-    risk: "high",
-    confirmation: true,
-    irreversible: "what it wrote to its own file system is gone with it",
-    run: async ({ input: { name }, signal }) => {
-      const found = await podman.container(name, { signal });
-      if (found?.running) throw refused("remove", name, "it runs", "stop it first");
-      if (found !== undefined) await podman.run(["container", "rm", "--volumes", found.id], { signal });
-      return { removed: found !== undefined };
-    },
-  });
-
-  const exec = defineTool({
-    ...facts,
-    name: "container.exec",
-    summary: "Runs a program in a running container and gives back what it said, at most 256 KiB of each stream.",
-    input: object({ name: containerName, argv }),
-    output: object({
-      exit_code: Type.Integer(),
-      stdout: Type.String(),
-      stderr: Type.String(),
-      truncated: Type.Boolean(),
-    }),
-    capabilities: ["container:exec:{name}"],
-    risk: "high",
-    idempotent: false,
-    irreversible: "what a program does in a container is not recorded",
-    run: async ({ input: { name, argv: command }, signal }) => {
-      if (!(await existing(podman, "run a program in", name, signal)).running) {
-        throw refused("run a program in", name, "it does not run", "start it first");
-      }
-      const options = { signal, timeoutMs: 110_000, stdoutMaxBytes: outputMaxBytes, stderrMaxBytes: outputMaxBytes };
-      const ended = await podman.ask(["container", "exec", name, ...command], options);
-      const { exitCode, stdout, stderr, truncated } = ended;
-      return { exit_code: exitCode ?? -1, stdout, stderr, truncated };
-    },
-  });
-
-  return [start, stop, remove, exec];
 }
 
 function containerReads(podman: Podman): readonly Tool[] {
@@ -287,7 +284,8 @@ function undoRunning(podman: Podman): Undo<{ name: string }, object, RunningPlan
       const signal = AbortSignal.timeout(60_000);
       const found = await podman.container(name, { signal });
       if (found === undefined || found.running === running) return;
-      await podman.run(running ? ["container", "start", name] : ["container", "stop", "--time=10", name], { signal });
+      if (running) await podman.start(name, { signal });
+      else await podman.run(["container", "stop", "--time=10", name], { signal });
     },
   };
 }

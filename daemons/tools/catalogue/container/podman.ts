@@ -1,3 +1,4 @@
+import { existsSync, mkdirSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
@@ -13,7 +14,15 @@ export const imageName = Type.String({
   description: "an image's name, or its id",
 });
 
+/** The control group of what watches over containers: in the daemon's own it would end with the daemon, whatever podman says. */
+const watchersGroup = "/sys/fs/cgroup/aios-containers";
+
+/** Joins a group and becomes podman, so that what podman leaves behind is in there too. The words are ours. */
+const joinGroup = 'echo 0 > "$1/cgroup.procs" && shift && exec "$@"';
+
 export interface Podman {
+  /** Starts a container, so that it outlives this daemon. */
+  start(name: string, options: ProgramOptions): Promise<void>;
   /** Runs podman; must succeed. */
   run(args: readonly string[], options: ProgramOptions): Promise<string>;
   /** Runs podman; any exit status but "not installed" resolves. */
@@ -55,6 +64,16 @@ export function openPodman(folder: string): Podman {
   return {
     ask,
     run,
+    start: async (name, options) => {
+      // Asked first: without podman the shell's complaint would be the answer.
+      await ask(["version", "--format={{.Client.Version}}"], options);
+      const words = ["podman", ...settings, "container", "start", name] as const;
+      const joined = existsSync("/sys/fs/cgroup/cgroup.procs");
+      if (joined) mkdirSync(watchersGroup, { recursive: true });
+      const argv: Argv = joined ? ["/bin/sh", "-c", joinGroup, "sh", watchersGroup, ...words] : words;
+      const ended = await runProgram(argv, options);
+      if (ended.exitCode !== 0) throw programFailed(words, ended);
+    },
     container: async (name, options) => {
       const format = "--format={{.Id}} {{.State.Running}} {{.State.ExitCode}}";
       const found = await ask(["container", "inspect", format, name], options);

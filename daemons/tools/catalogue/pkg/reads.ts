@@ -120,10 +120,10 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  return [search, info, list, packageHistory(world)];
+  return [search, info, list, historyOf(world)];
 }
 
-function packageHistory(world: PackageWorld): Tool {
+function historyOf(world: PackageWorld): Tool {
   return defineTool({
     ...facts,
     name: "pkg.history",

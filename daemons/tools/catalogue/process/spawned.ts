@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import type { Writable } from "node:stream";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import type { Identity } from "#lib/service";
@@ -7,6 +8,8 @@ import { fixedEnvironment } from "../program.ts";
 import { type Capture, capture } from "./capture.ts";
 import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
 import { factsOf, lives } from "./proc.ts";
+import { filterDescriptor, sandboxed } from "./sandbox.ts";
+import { seccompFilter } from "./seccomp.ts";
 
 /** Processes that run at once at most, and those that are remembered. */
 const runningMax = 64;
@@ -52,6 +55,8 @@ export interface Start {
   readonly command: string;
   readonly args: readonly string[];
   readonly cwd: string;
+  /** In a sandbox, with or without the network; undefined is without one. */
+  readonly sandbox?: { readonly network: boolean } | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly user?: { readonly uid: number; readonly gid: number };
   readonly limits: Limits;
@@ -204,22 +209,45 @@ function streamOf(stream: ChildProcess["stdout"]): Capture {
   return capture(stream);
 }
 
-function started({ program, command, args, cwd, env, user }: Start): Promise<ChildProcess> {
+function started(start: Start): Promise<ChildProcess> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      argv0: command,
-      cwd,
-      env: { ...fixedEnvironment, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-      ...user,
-    });
+    const child = start.sandbox === undefined ? plain(start) : inSandbox(start, start.sandbox.network);
     child.once("spawn", () => resolve(child));
     child.once("error", (error) => {
       const reason = errnoOf(error) ?? "it cannot be started";
-      reject(new AiosError("FAILED_PRECONDITION", { act: "start", object: program, reason }, { cause: error }));
+      const fault = { act: "start", object: child.spawnfile, reason };
+      reject(new AiosError("FAILED_PRECONDITION", fault, { cause: error }));
     });
   });
+}
+
+function plain({ program, command, args, cwd, env, user }: Start): ChildProcess {
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe"];
+  return spawn(program, args, {
+    argv0: command,
+    cwd,
+    env: { ...fixedEnvironment, ...env },
+    stdio,
+    detached: true,
+    ...user,
+  });
+}
+
+function inSandbox({ program, args, cwd, env, user }: Start, network: boolean): ChildProcess {
+  const [bubblewrap, ...words] = sandboxed({ program, args, cwd, network });
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe", "pipe"];
+  const child = spawn(bubblewrap, words, {
+    cwd: "/",
+    env: { ...fixedEnvironment, ...env },
+    stdio,
+    detached: true,
+    ...user,
+  });
+  const filter = child.stdio[filterDescriptor] as Writable;
+  // It is gone when the sandbox cannot be made, which its exit tells.
+  filter.on("error", () => {});
+  filter.end(seccompFilter);
+  return child;
 }
 
 /** Puts a process into a control group of its own. Without control groups it runs unconfined, and the answer says so. */

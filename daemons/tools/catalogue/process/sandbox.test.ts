@@ -1,0 +1,105 @@
+import { spawnSync } from "node:child_process";
+import { createServer } from "node:http";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Machine, startMachine } from "../../harness.ts";
+
+let machine: Machine;
+
+beforeEach(async () => {
+  machine = await startMachine();
+  await grant("process:spawn:/usr/bin/**", "process:output");
+});
+afterEach(() => machine.close());
+
+const grant = (...capabilities: string[]) =>
+  machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+
+/** Runs a program as an agent, to its end. */
+async function run(command: string, args: readonly string[], more: object = {}) {
+  const task = machine.agent("task");
+  const started = await task.call("process.spawn", { command: `/usr/bin/${command}`, args, ...more });
+  expect(started.error).toBe("");
+  const ended = await task.call("process.wait", { pid: started.output.pid });
+  return ended.output as { stdout: string; stderr: string; exit_code: number };
+}
+
+const shell = (text: string, more?: object) => run("dash", ["-c", text], more);
+
+describe("an agent's program", () => {
+  it("reads the machine's files and writes none of them", async () => {
+    expect((await shell("cat /etc/hostname && id -u")).stdout).toMatch(/^\S+\n[1-9]\d*\n$/);
+    const { stderr } = await shell("echo x > /etc/aios-x; echo x > /usr/x; touch /var/x");
+    expect(stderr.match(/[Rr]ead-only file system/g)).toHaveLength(3);
+  });
+
+  it("sees no sockets, state or secrets of the machine, nor other processes", async () => {
+    const { stdout } = await shell(
+      "ls -A /run /tmp /root | grep -v :; ls -d /proc/[0-9]* | wc -l; echo $PPID; hostname",
+    );
+    const [count, parent, name] = stdout.trim().split(/\s+/).slice(-3);
+    expect(stdout.trim().split(/\s+/)).toHaveLength(3);
+    expect(Number(count)).toBeLessThan(8);
+    expect(Number(parent)).toBeLessThan(8);
+    expect(name).toBe("sandbox");
+  });
+
+  it("has a folder of its own for what it makes meanwhile", async () => {
+    expect((await shell("echo kept > /tmp/x && cat /tmp/x", { cwd: "/tmp" })).stdout).toBe("kept\n");
+    expect((await shell("cat /tmp/x")).exit_code).not.toBe(0);
+    expect((await shell("head -c 100000000 /dev/zero > /tmp/full")).stderr).toContain("No space left");
+  });
+
+  it("gains no privileges, and is refused calls that change the machine", async () => {
+    const { stdout } = await shell("grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status");
+    expect(stdout.replaceAll(/\s+/g, " ").trim()).toBe("CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2");
+    for (const command of ["unshare -Ur true", "mount -t tmpfs none /tmp", "chroot / true", "date -s 2001-01-01"]) {
+      const { exit_code, stderr } = await shell(`PATH=$PATH:/usr/sbin ${command}`);
+      expect(exit_code, command).not.toBe(0);
+      expect(stderr, command).toMatch(/not permitted|denied|must be superuser/);
+    }
+    // What programs and threads are made of still works.
+    const text = "new (require('worker_threads').Worker)('console.log(6*7)', { eval: true })";
+    await grant(`process:spawn:${process.execPath}`);
+    expect((await shell(`exec ${process.execPath} -e "${text}"`)).stdout).toBe("42\n");
+  });
+
+  it("reaches no network unless that was granted", async () => {
+    const server = createServer((_, answer) => answer.end("reached")).listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as { port: number };
+    const text = `fetch('http://127.0.0.1:${port}').then(async (a) => console.log(await a.text()), () => console.log('unreachable'))`;
+    const fetching = (more: object) => shell(`exec ${process.execPath} -e "${text}"`, more);
+    try {
+      expect((await fetching({})).stdout).toBe("unreachable\n");
+      const task = machine.agent("task");
+      const asked = await task.call("process.spawn", { command: "/usr/bin/true", network: true });
+      expect(asked.error).toContain("holds no grant of process:network");
+      await grant("process:network");
+      expect((await fetching({ network: true })).stdout).toBe("reached\n");
+      expect((await fetching({})).stdout).toBe("unreachable\n");
+    } finally {
+      server.close();
+    }
+  });
+
+  it("cannot leave the sandbox by asking, and others may ask for one", async () => {
+    expect((await shell("hostname", { sandbox: false })).stdout).toBe("sandbox\n");
+    const spawn = { command: "/usr/bin/hostname", sandbox: true };
+    const started = await machine.core.call("process.spawn", spawn);
+    const ended = await machine.core.call("process.wait", { pid: started.output.pid });
+    expect(ended.output.stdout).toBe("sandbox\n");
+  });
+
+  it("is ended, and all it started, by its time and by a rollback", async () => {
+    const task = machine.agent("task");
+    // Times that nobody else sleeps, to find them by.
+    const input = { command: "/usr/bin/dash", args: ["-c", `sleep 61.${process.pid} & sleep 62.${process.pid}`] };
+    const sleeping = () =>
+      spawnSync("pgrep", ["-fc", `^sleep 6[12].${process.pid}$`], { encoding: "utf8" }).stdout.trim();
+    const { output, executionId } = await task.call("process.spawn", input);
+    await expect.poll(sleeping).toBe("2");
+    expect((await machine.core.raw.rollback({ executionId, reason: "" })).success).toBe(true);
+    expect((await task.call("process.wait", { pid: output.pid })).output.running).toBe(false);
+    await expect.poll(sleeping).toBe("0");
+  });
+});
