@@ -137,7 +137,16 @@ export interface Ownership {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** When it was changed last, whole milliseconds since the epoch: of a file that is put back. */
+  readonly modifiedMs?: number;
 }
+
+/** The time of a file as it is kept, and compared: whole milliseconds, which can be set again exactly. */
+export const modifiedMsOf = ({ mtimeMs }: { readonly mtimeMs: number }): number => Math.round(mtimeMs);
+
+/** Sets the time at which a file was changed last. */
+export const setModified = (file: FileHandle, modifiedMs: number): Promise<void> =>
+  file.utimes(modifiedMs / 1000, modifiedMs / 1000);
 
 /** What stands at `name` in a held folder: nothing, or its kind and ownership. Follows no link. */
 export async function standing(
@@ -174,6 +183,7 @@ export async function putFile(
     }
     // After chown, which clears the set-user bits.
     await file.chmod(ownership.mode);
+    if (ownership.modifiedMs !== undefined) await setModified(file, ownership.modifiedMs);
     await file.sync();
     await rename(path, `${viaDescriptor(folder)}/${name}`);
   } catch (error) {

@@ -55,7 +55,7 @@ function change(random: (below: number) => number): [tool: string, input: object
  * The model is the tree as it was seen before each change: a rollback of the last change must give it back to the letter, a
  * call that failed must have changed nothing, and rolling all of them back must give back the first.
  */
-it.each([1, 2, 3, 4, 5, 6])("random changes and rollbacks leave what the model says: seed %i", async (seed) => {
+it.each([1, 2, 3, 4, 5, 112])("random changes and rollbacks leave what the model says: seed %i", async (seed) => {
   const random = randomFrom(seed);
   const done: { readonly id: string; readonly before: Tree }[] = [];
   let told = 0;

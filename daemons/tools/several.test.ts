@@ -46,3 +46,13 @@ describe("several executions", () => {
     await expect(rollback(...many)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 });
+
+describe("a change of a copy", () => {
+  it.each(["fs.write", "fs.append"])("by %s and the copy are taken back one after the other", async (tool) => {
+    writeFileSync(`${work}/a`, "a");
+    const copied = await machine.core.call("fs.copy", { source: `${work}/a`, destination: `${work}/b` });
+    const changed = await machine.core.call(tool, { path: `${work}/b`, content: "more" });
+    expect(await rollback(copied.executionId, changed.executionId)).toEqual({ success: true, error: "" });
+    expect(existsSync(`${work}/b`)).toBe(false);
+  });
+});

@@ -6,6 +6,7 @@ import {
   type Held,
   hold,
   makeFolders,
+  modifiedMsOf,
   type Ownership,
   openHeld,
   putFile,
@@ -122,7 +123,8 @@ async function backUp(path: string, backups: Backups): Promise<WritePlan["before
     const file = await openHeld(held);
     try {
       const { mode, uid, gid } = held.found;
-      return { sha256: await backups.save(backupName, file, path), mode: mode & 0o7777, uid, gid };
+      const modifiedMs = modifiedMsOf(held.found);
+      return { sha256: await backups.save(backupName, file, path), mode: mode & 0o7777, uid, gid, modifiedMs };
     } finally {
       await file.close();
     }

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import * as Type from "typebox";
-import { entriesOf, type Held, hold } from "../../handles.ts";
+import { entriesOf, type Held, hold, modifiedMsOf, setModified } from "../../handles.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../write.ts";
@@ -11,7 +11,13 @@ import { changedSince, refused } from "./entry.ts";
 /** Either the file is new, or it is as long again as it was. */
 type AppendPlan =
   | { readonly path: string; readonly created: WritePlan }
-  | { readonly path: string; readonly size: number; readonly added: number; readonly sha256: string };
+  | {
+      readonly path: string;
+      readonly size: number;
+      readonly added: number;
+      readonly sha256: string;
+      readonly modifiedMs: number;
+    };
 
 type Input = { path: string; content: string };
 
@@ -20,16 +26,16 @@ const undo: Undo<Input, { path: "path" }, AppendPlan> = {
     const { path } = call.resources.path;
     const content = Buffer.from(call.input.content);
     checkSize(path, content.length);
-    const size = await named("append to", path, () => sizeOf(path));
-    if (size === undefined) return { path, created: await undoWrite.prepare(call, backups) };
-    return { path, size, added: content.length, sha256: hash("sha256", content) };
+    const before = await named("append to", path, () => standing(path));
+    if (before === undefined) return { path, created: await undoWrite.prepare(call, backups) };
+    return { path, ...before, added: content.length, sha256: hash("sha256", content) };
   },
   restore: (plan, call) => ("created" in plan ? undoWrite.restore(plan.created, call) : cutOff(plan)),
   settle: async (plan, call) => {
     if ("created" in plan) return undoWrite.settle?.(plan.created, call);
-    const now = await sizeOf(plan.path);
+    const now = (await standing(plan.path))?.size;
     // Half of it was written: none of it counts.
-    if (now !== undefined && now > plan.size && now < plan.size + plan.added) await shorten(plan.path, plan.size);
+    if (now !== undefined && now > plan.size && now < plan.size + plan.added) await shorten(plan);
   },
 };
 
@@ -50,7 +56,7 @@ export const append = defineTool({
   run: ({ executionId, input, resources: { path } }) =>
     named("append to", path.path, async () => {
       const content = Buffer.from(input.content);
-      if ((await sizeOf(path.path)) === undefined) {
+      if ((await standing(path.path)) === undefined) {
         const written = await writeFile(path, content, executionId);
         return { ...written, size: written.bytes_written };
       }
@@ -76,7 +82,7 @@ async function addTo(path: string, content: Buffer) {
 async function cutOff(plan: Extract<AppendPlan, { size: number }>): Promise<void> {
   const { path, size, added, sha256 } = plan;
   await named("restore", path, async () => {
-    const now = await sizeOf(path);
+    const now = (await standing(path))?.size;
     if (now === size) return;
     if (now !== size + added) throw changedSince("restore", path);
     const tail = await withFile(path, constants.O_RDONLY, async (file) => {
@@ -84,18 +90,25 @@ async function cutOff(plan: Extract<AppendPlan, { size: number }>): Promise<void
       return hash("sha256", buffer);
     });
     if (tail !== sha256) throw changedSince("restore", path);
-    await shorten(path, size);
+    await shorten(plan);
   });
 }
 
-const shorten = (path: string, size: number) =>
+/** As long as it was, and as old. */
+const shorten = ({ path, size, modifiedMs }: Before & { readonly path: string }) =>
   withFile(path, constants.O_WRONLY, async (file) => {
     await file.truncate(size);
+    await setModified(file, modifiedMs);
     await file.sync();
   });
 
-/** A regular file's size; undefined when there is none. */
-async function sizeOf(path: string): Promise<number | undefined> {
+interface Before {
+  readonly size: number;
+  readonly modifiedMs: number;
+}
+
+/** A regular file's size and time; undefined when there is none. */
+async function standing(path: string): Promise<Before | undefined> {
   let held: Held;
   try {
     held = await hold(path);
@@ -105,7 +118,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
   await held.close();
   if (!held.found.isFile()) throw refused("append to", path, "it is not a regular file");
-  return held.found.size;
+  return { size: held.found.size, modifiedMs: modifiedMsOf(held.found) };
 }
 
 async function withFile<T>(

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, lstat, open, opendir, readlink } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
-import { oPath } from "../../handles.ts";
+import { modifiedMsOf, oPath } from "../../handles.ts";
 import type { Entry } from "./entry.ts";
 
 /** Something below a folder. */
@@ -110,7 +110,7 @@ export async function measure(entry: Entry, signal: AbortSignal): Promise<Measur
     if (one.isDirectory() && one.dev !== found.dev) throw mountedIn(entry.path, path);
     const target = one.isSymbolicLink() ? (await readlink(place, "buffer")).toString("hex") : "";
     const size = one.isFile() ? one.size : 0;
-    const time = one.isFile() ? one.mtimeMs : 0;
+    const time = one.isFile() ? modifiedMsOf(one) : 0;
     print.update(JSON.stringify([path, one.mode, one.uid, one.gid, size, time, target]));
     bytes += size;
     entries += 1;
