@@ -94,7 +94,12 @@ describe("managed units", () => {
       ({ state, pid }) => state === UnitState.UNIT_READY && pid !== unit.pid,
     );
     expect(again).toMatchObject({ restarts: 1, state: UnitState.UNIT_READY });
-    expect(existsSync(machine.path(`/proc/${child}`))).toBe(false);
+    // Its orphan is killed with the group and reaped a moment later.
+    const left = await eventually(
+      async () => existsSync(machine.path(`/proc/${child}`)),
+      (there) => !there,
+    );
+    expect(left).toBe(false);
   });
 
   it("outlive the daemons, and a stop that is asked for", async () => {
