@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { consoleLines, daemons } from "#manifest";
+import { consoleLines } from "#manifest";
 import type { Images } from "../images.ts";
 import { type Lane, type Machine, startMachine } from "../machine.ts";
 import { type BootReport, bootReport } from "../report.ts";
