@@ -11,8 +11,11 @@ export interface CommandOptions {
   readonly announce?: boolean;
 }
 
-/** No command of a build may take longer: a hung mirror or compiler must not hang the build for ever. */
-const timeoutMs = 60 * 60_000;
+/**
+ * No command of a build may take longer: a hung mirror or compiler must not hang the build for ever. The kernel with all
+ * GPU drivers takes an hour of two cores, and more when they are busy with something else.
+ */
+const timeoutMs = 4 * 60 * 60_000;
 
 /** What a command of the build sees of the environment it was started from: where programs are, how to reach the network. */
 const passedOn = ["PATH", "HOME", "http_proxy", "https_proxy", "no_proxy"] as const;
