@@ -48,7 +48,15 @@ const finished: readonly string[] = ["completed", "failed", "cancelled"];
 export async function submitGoal(machine: Machine, description: string): Promise<string> {
   const orchestrator = machine.client(OrchestratorService);
   try {
-    const request = { description, priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+    const request = {
+      description,
+      priority: 2,
+      source: "",
+      tags: [],
+      metadataJson: Buffer.alloc(0),
+      dependsOn: [],
+      dedupeKey: "",
+    };
     return (await orchestrator.submitGoal(request, { timeoutMs: 30_000 })).id;
   } finally {
     orchestrator.close();

@@ -32,6 +32,11 @@ export const table: Readonly<Record<string, Row>> = {
       ...["RegisterNode", "NodeHeartbeat"],
     ],
   },
+  "aios.orchestrator.GoalControl": {
+    daemon: "orchestrator",
+    reader: ["WatchGoal"],
+    operator: ["PauseGoal", "ResumeGoal", "AnswerGoal"],
+  },
   "aios.tools.ToolRegistry": {
     daemon: "tools",
     reader: ["ListTools", "GetTool"],

@@ -30,7 +30,15 @@ const orchestrator = service(OrchestratorService, {
 });
 const init = service(InitService, { shutdown: ({ reason }) => ({ success: true, message: reason }) });
 
-const goal = { description: "x", priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const goal = {
+  description: "x",
+  priority: 2,
+  source: "",
+  tags: [],
+  metadataJson: Buffer.alloc(0),
+  dependsOn: [],
+  dedupeKey: "",
+};
 const stranger = await createCa("operator", now);
 
 const page = { statusFilter: "", limit: 0, offset: 0 };

@@ -112,7 +112,15 @@ describe("calls", () => {
 
   it("carry the correlation id to the handler", async () => {
     await serve([service(OrchestratorService, { submitGoal: () => ({ id: correlationId() ?? "" }) })]);
-    const request = { description: "", priority: 0, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+    const request = {
+      description: "",
+      priority: 0,
+      source: "",
+      tags: [],
+      metadataJson: Buffer.alloc(0),
+      dependsOn: [],
+      dedupeKey: "",
+    };
     expect(await withCorrelation("c-1", () => client(OrchestratorService).submitGoal(request))).toEqual({ id: "c-1" });
   });
 

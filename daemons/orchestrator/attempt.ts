@@ -4,6 +4,7 @@ import type { Place } from "./agents.ts";
 import type { Ending } from "./assignments.ts";
 import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
+import type { Signals } from "./life.ts";
 import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fillObject } from "./template.ts";
@@ -21,13 +22,6 @@ const handoverMs = 15_000;
 
 /** A grant outlives its task's deadline by so much, in case nobody is left to revoke it. */
 const grantGraceMs = 60_000;
-
-export interface Signals {
-  /** The task is not to be begun any more. */
-  readonly waiting: AbortSignal;
-  /** The task is to be stopped where it is. */
-  readonly running: AbortSignal;
-}
 
 /** Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped. */
 export async function runTask(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {

@@ -1,49 +1,55 @@
 import { hash } from "node:crypto";
 import { uuidv7 } from "#lib/ids";
-import type { Goal, Task } from "./goal.ts";
-import type { Plan, Planner } from "./procedures.ts";
+import { type Goal, noPlan, type PlanHead, type Task } from "./goal.ts";
+import type { Plan } from "./plan.ts";
 import type { Submission } from "./submission.ts";
 import { fill } from "./template.ts";
 
-/** A goal as it begins: planned, or failed for the reason that there is no plan. */
-export function goalOf(
-  submission: Submission,
-  metadata: Goal["metadata"],
-  plan: ReturnType<Planner["plan"]>,
-  now: number,
-): Goal {
-  const { description, priority, tags, source } = submission;
-  const unplanned = "reason" in plan;
-  const head = unplanned ? { procedure: "", parameters: {}, result: "" } : plan;
+/** A goal as it begins: taken, and not yet planned. */
+export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
+  const { description, priority, tags, source, dependsOn, dedupeKey } = submission;
   return {
     id: uuidv7(now),
-    description,
+    description: description.trim(),
     priority,
     source,
     tags,
     metadata,
+    dependsOn,
+    dedupeKey,
     createdAt: now,
-    plan: { procedure: head.procedure, parameters: head.parameters, result: head.result },
-    state: unplanned ? "failed" : "planning",
+    plan: noPlan,
+    questions: [],
+    state: dependsOn.length === 0 ? "planning" : "pending",
     updatedAt: now,
-    result: unplanned ? plan.reason : "",
+    result: "",
     tasks: [],
   };
 }
 
-/** The tasks of a planned goal, all pending. */
-export function tasksOf(goal: Goal, plan: Plan): Task[] {
-  return plan.steps.map((step, index) => ({
-    id: taskId(goal.id, step.name),
+/** What a plan says beside its steps. */
+export function headOf(plan: Plan, round: number): PlanHead {
+  const { origin, procedure, level, model, why, parameters, result } = plan;
+  return { origin, procedure, level, model, why, round, parameters, result };
+}
+
+/** The tasks of a goal's plan, all pending. `round`: how many plans of the goal failed before. */
+export function tasksOf(goal: Goal, plan: Plan, round: number): Task[] {
+  const idOf = (step: string) => taskId(goal.id, round === 0 ? step : `${round}/${step}`);
+  const own = new Set(plan.steps.map(({ name }) => name));
+  const first = goal.tasks.length;
+  return plan.steps.map((step, at) => ({
+    id: idOf(step.name),
     goalId: goal.id,
-    index,
+    index: first + at,
     step: step.name,
     description: String(fill(step.description, { parameters: plan.parameters, steps: {} })),
     tool: step.tool,
     wantedAgent: step.agent,
     template: step.input,
     expect: step.expect,
-    dependsOn: step.needs.map((need) => taskId(goal.id, need)),
+    // What is done already needs no waiting for.
+    dependsOn: step.needs.filter((need) => own.has(need)).map(idOf),
     createdAt: goal.createdAt,
     state: "pending",
     agent: "",

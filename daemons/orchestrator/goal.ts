@@ -1,12 +1,27 @@
+import type { Level } from "./plan.ts";
+
 /** A goal and its tasks, as the orchestrator holds them. Times are milliseconds since the epoch, 0 = not yet. */
 
-export type GoalState = "pending" | "planning" | "in_progress" | "completed" | "failed" | "cancelled";
+/**
+ * pending: waits for the goals it depends on. awaiting_input: waits for a person's answer. paused: a person has said to wait.
+ */
+export type GoalState =
+  | "pending"
+  | "planning"
+  | "awaiting_input"
+  | "in_progress"
+  | "paused"
+  | "completed"
+  | "failed"
+  | "cancelled";
 export type TaskState = "pending" | "assigned" | "in_progress" | "completed" | "failed" | "cancelled";
 
 export const goalStates: readonly GoalState[] = [
   "pending",
   "planning",
+  "awaiting_input",
   "in_progress",
+  "paused",
   "completed",
   "failed",
   "cancelled",
@@ -63,8 +78,14 @@ export interface Goal {
   readonly tags: readonly string[];
   /** What the client sent along; an empty object when nothing. */
   readonly metadata: JsonObject;
+  /** Goals that must be completed before this one begins. */
+  readonly dependsOn: readonly string[];
+  /** Of the goals that are not over only one has it; empty = none. Watchers use it, so that one trouble makes one goal. */
+  readonly dedupeKey: string;
   readonly createdAt: number;
-  readonly plan: PlanHead;
+  plan: PlanHead;
+  /** What a person was asked, the last one perhaps without an answer yet. */
+  questions: readonly Question[];
   state: GoalState;
   updatedAt: number;
   /** What came of it, or why it failed. */
@@ -72,20 +93,47 @@ export interface Goal {
   tasks: Task[];
 }
 
+/** A question to the person behind a goal; `answer` is undefined until it is given. */
+export interface Question {
+  readonly question: string;
+  readonly answer?: string;
+}
+
 /** What a plan says beside its tasks. */
 export interface PlanHead {
-  /** Name of the procedure; empty when none covers the goal. */
+  /** "procedure disk-report", "model aios-bringup", "gateway"; empty while there is no plan. */
+  readonly origin: string;
+  /** Name of the procedure that it follows; empty when none. */
   readonly procedure: string;
+  readonly level: Level;
+  readonly model: string;
+  readonly why: string;
+  /** How many plans of this goal failed before it. */
+  readonly round: number;
   readonly parameters: Readonly<Record<string, string>>;
   /** Template of the goal's result. */
   readonly result: string;
 }
+
+/** The head of a goal that has no plan. */
+export const noPlan: PlanHead = {
+  origin: "",
+  procedure: "",
+  level: "reactive",
+  model: "",
+  why: "",
+  round: -1,
+  parameters: {},
+  result: "",
+};
 
 export const isOver = (state: GoalState | TaskState): boolean =>
   state === "completed" || state === "failed" || state === "cancelled";
 
 /** What the goal is doing, in words. */
 export function phaseOf(goal: Goal): string {
+  if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;
+  if (goal.state === "pending") return `waits for ${goal.dependsOn.length} other goals`;
   if (goal.state !== "in_progress") return goal.state;
   const now = goal.tasks.filter(({ state }) => state === "assigned" || state === "in_progress");
   const done = goal.tasks.filter(({ state }) => state === "completed").length;

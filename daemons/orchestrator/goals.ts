@@ -1,26 +1,40 @@
-import { AiosError, messageOf } from "#lib/errors";
-import { goalOf, tasksOf } from "./birth.ts";
+import { AiosError } from "#lib/errors";
+import { goalOf } from "./birth.ts";
 import { type Goal, type GoalState, isOver } from "./goal.ts";
-import type { Plan, Planner } from "./procedures.ts";
-import { takeUp } from "./resume.ts";
-import { Cancelled, endGoal, runGoal } from "./run.ts";
+import { Cancelled, Held, type Signals, workOn } from "./life.ts";
+import { settleTasks, takeUp } from "./resume.ts";
+import { closeGoal } from "./run.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import type { World } from "./world.ts";
 
 /** Goals that are not over, at most. */
 export const unfinishedGoalsMax = 1_000;
 
+/** Characters of an answer to a question, at most. */
+const answerLengthMax = 4_096;
+
 /** At the end running goals get so long to take back their grants. */
 const endGraceMs = 1_000;
 
 export interface Goals {
-  /** Takes a goal: stored with its plan when this resolves with its id. */
+  /** Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal. */
   submit(submission: Submission): Promise<string>;
   /** A goal with its tasks as they are now. Throws NOT_FOUND. */
   find(id: string): Promise<Goal>;
   list(state: GoalState | "", limit: number, offset: number): Promise<{ goals: Goal[]; total: number }>;
   /** Stops a goal; resolves when it is closed. Throws NOT_FOUND, FAILED_PRECONDITION when it is over already. */
   cancel(id: string, by: string): Promise<void>;
+  /** Begins none of its tasks any more; those that run are ended in order. FAILED_PRECONDITION when it is not at work. */
+  pause(id: string): Promise<void>;
+  /** Goes on with a paused goal. */
+  unpause(id: string): Promise<void>;
+  /** A person's answer to what the goal asks. FAILED_PRECONDITION when it asks nothing. */
+  answer(id: string, text: string): Promise<void>;
+  /** While held no goal is worked on: what runs is stopped where it is, and settled by the ledger when it goes on. */
+  hold(reason: string): Promise<void>;
+  release(): Promise<void>;
+  /** Called after each change of a goal or of one of its tasks. Returns what ends it. */
+  onChange(listener: (goal: Goal) => void): () => void;
   counts(): { activeGoals: number; pendingTasks: number };
   /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
   resume(): Promise<void>;
@@ -28,61 +42,100 @@ export interface Goals {
   end(): Promise<void>;
 }
 
-interface Running {
+/** A goal that is not over. */
+interface Open {
   readonly goal: Goal;
-  readonly cancel: AbortController;
-  readonly ended: Promise<void>;
+  /** Resolves when the goal is over. */
+  readonly over: PromiseWithResolvers<void>;
+  cancel: AbortController;
+  pause: AbortController;
+  /** Resolves when nobody works on it; undefined when that is so. */
+  work: Promise<void> | undefined;
 }
 
 /** The goals of this machine. */
-export function openGoals(planner: Planner, world: World): Goals {
+export function openGoals(world: World): Goals {
   const { store, clock, log } = world;
-  const running = new Map<string, Running>();
+  const open = new Map<string, Open>();
   const stop = new AbortController();
+  let hold = new AbortController();
   let arriving = 0;
   let resumed = false;
 
-  const start = (goal: Goal) => {
-    const cancel = new AbortController();
-    const ended = runGoal(goal, world, AbortSignal.any([cancel.signal, stop.signal]))
-      .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
-      .finally(() => running.delete(goal.id));
-    running.set(goal.id, { goal, cancel, ended });
+  const admit = (goal: Goal): Open => {
+    const one: Open = {
+      goal,
+      over: Promise.withResolvers(),
+      cancel: new AbortController(),
+      pause: new AbortController(),
+      work: undefined,
+    };
+    open.set(goal.id, one);
+    return one;
   };
 
-  const accept = async (goal: Goal, plan: Plan) => {
-    goal.tasks = tasksOf(goal, plan);
-    try {
-      await store.addGoal(goal);
-      await Promise.all(goal.tasks.map((task) => store.putTask(task)));
-      await store.updateGoal(goal.id, "in_progress", "");
-    } catch (error) {
-      // The client hears that it was not taken: so it must not be done either.
-      const reason = `not taken: ${messageOf(error)}`;
-      endGoal(goal, "failed", reason, world).catch((cause) =>
-        log.warn("a goal that was not taken could not be closed", { goal: goal.id, cause: messageOf(cause) }),
-      );
-      throw error;
+  /** What it depends on is over, or the goal fails for it. */
+  const prerequisites = async ({ dependsOn }: Goal): Promise<string> => {
+    for (const id of dependsOn) {
+      await open.get(id)?.over.promise;
+      const other = await store.find(id);
+      if (other?.state !== "completed") return `goal ${id}, which it depends on, is ${other?.state ?? "not there"}`;
     }
-    goal.state = "in_progress";
-    start(goal);
+    return "";
+  };
+
+  const start = (one: Open) => {
+    if (hold.signal.aborted || stop.signal.aborted) return;
+    const { goal } = one;
+    one.cancel = new AbortController();
+    one.pause = new AbortController();
+    const running = AbortSignal.any([one.cancel.signal, hold.signal, stop.signal]);
+    const signals: Signals = { waiting: AbortSignal.any([running, one.pause.signal]), running };
+    one.work = workOn(goal, world, signals, prerequisites)
+      .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
+      .finally(() => {
+        one.work = undefined;
+        if (!isOver(goal.state)) return;
+        open.delete(goal.id);
+        one.over.resolve();
+      });
+  };
+
+  const ofState = async (id: string, act: string, ...states: GoalState[]): Promise<Open> => {
+    const one = open.get(id);
+    const goal = one?.goal ?? (await goals.find(id));
+    if (one !== undefined && states.includes(goal.state)) return one;
+    throw new AiosError("FAILED_PRECONDITION", {
+      act: `${act} goal`,
+      object: id,
+      reason: `it is ${goal.state}`,
+      next: `only a goal that is ${states.join(" or ")} can be`,
+    });
   };
 
   const submit = async (submission: Submission): Promise<string> => {
     const metadata = checkSubmission(submission);
-    const description = submission.description.trim();
-    const plan = planner.plan(description);
-    const goal = goalOf({ ...submission, description }, metadata, plan, clock.now());
-    log.info("goal submitted", { goal: goal.id, source: goal.source, description: description.slice(0, 200) });
-    if ("reason" in plan) await store.addGoal(goal);
-    else await accept(goal, plan);
+    for (const id of submission.dependsOn) await goals.find(id);
+    const twin = [...open.values()].find(({ goal }) => submission.dedupeKey && goal.dedupeKey === submission.dedupeKey);
+    if (twin !== undefined) return twin.goal.id;
+    const goal = goalOf(submission, metadata, clock.now());
+    log.info("goal submitted", { goal: goal.id, source: goal.source, description: goal.description.slice(0, 200) });
+    // Before it is stored: of two with the same key the second must see the first.
+    const one = admit(goal);
+    try {
+      await store.putGoal(goal);
+    } catch (error) {
+      open.delete(goal.id);
+      throw error;
+    }
+    start(one);
     return goal.id;
   };
 
-  return {
+  const goals: Goals = {
     async submit(submission) {
       if (!resumed) throw notYet();
-      if (running.size + arriving >= unfinishedGoalsMax) throw full();
+      if (open.size + arriving >= unfinishedGoalsMax) throw full();
       arriving += 1;
       try {
         return await submit(submission);
@@ -91,7 +144,7 @@ export function openGoals(planner: Planner, world: World): Goals {
       }
     },
     async find(id) {
-      const goal = running.get(id)?.goal ?? (await store.find(id));
+      const goal = open.get(id)?.goal ?? (await store.find(id));
       if (goal !== undefined) return goal;
       throw new AiosError("NOT_FOUND", {
         act: "find goal",
@@ -101,16 +154,19 @@ export function openGoals(planner: Planner, world: World): Goals {
       });
     },
     async list(state, limit, offset) {
-      const { goals, total } = await store.list(state, limit, offset);
-      return { goals: goals.map((goal) => running.get(goal.id)?.goal ?? goal), total };
+      const { goals: page, total } = await store.list(state, limit, offset);
+      return { goals: page.map((goal) => open.get(goal.id)?.goal ?? goal), total };
     },
     async cancel(id, by) {
-      const found = running.get(id);
-      if (found !== undefined) {
-        found.cancel.abort(new Cancelled(`cancelled by ${by}`));
-        await found.ended;
+      const one = open.get(id);
+      if (one !== undefined) {
+        one.cancel.abort(new Cancelled(`cancelled by ${by}`));
+        if (one.work === undefined) await closeGoal(one.goal, world, `cancelled by ${by}`);
+        await one.work;
+        open.delete(id);
+        one.over.resolve();
       }
-      const goal = found?.goal ?? (await this.find(id));
+      const goal = one?.goal ?? (await goals.find(id));
       if (goal.state === "cancelled") return;
       if (!isOver(goal.state)) throw notYet();
       throw new AiosError("FAILED_PRECONDITION", {
@@ -119,21 +175,68 @@ export function openGoals(planner: Planner, world: World): Goals {
         reason: `it is ${goal.state} already`,
       });
     },
+    async pause(id) {
+      const one = await ofState(id, "pause", "pending", "planning", "in_progress");
+      one.pause.abort(new Held("paused"));
+      await one.work;
+    },
+    async unpause(id) {
+      const one = await ofState(id, "resume", "paused");
+      await change(one.goal, { state: one.goal.tasks.length > 0 ? "in_progress" : "pending" }, world);
+      start(one);
+    },
+    async answer(id, text) {
+      const one = await ofState(id, "answer", "awaiting_input");
+      const answer = text.trim();
+      if (answer === "" || answer.length > answerLengthMax) {
+        throw new AiosError("INVALID_ARGUMENT", `answer goal ${id}: answer: 1 to ${answerLengthMax} characters`);
+      }
+      const questions = one.goal.questions.map((asked) => (asked.answer === undefined ? { ...asked, answer } : asked));
+      await change(one.goal, { questions, state: "planning" }, world);
+      start(one);
+    },
+    async hold(reason) {
+      hold.abort(new Held(reason));
+      await Promise.all([...open.values()].map(({ work }) => work));
+    },
+    async release() {
+      if (!hold.signal.aborted) return;
+      hold = new AbortController();
+      for (const one of open.values()) {
+        await settleTasks(one.goal, world, stop.signal);
+        if (isAtWork(one.goal)) start(one);
+      }
+    },
+    onChange: (listener) => world.changes.listen(listener),
     counts() {
-      const goals = [...running.values()].map(({ goal }) => goal);
-      const pendingTasks = goals.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
-      return { activeGoals: goals.length, pendingTasks };
+      const all = [...open.values()].map(({ goal }) => goal);
+      const pendingTasks = all.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
+      return { activeGoals: all.length, pendingTasks };
     },
     async resume() {
-      for (const goal of await takeUp(planner, world, stop.signal)) start(goal);
+      const taken = (await takeUp(world, stop.signal)).map(admit);
+      for (const one of taken) if (isAtWork(one.goal)) start(one);
       resumed = true;
     },
     async end() {
-      stop.abort(new Error("the orchestrator ends"));
-      const all = Promise.all([...running.values()].map(({ ended }) => ended));
+      stop.abort(new Held("the orchestrator ends"));
+      const all = Promise.all([...open.values()].map(({ work }) => work));
       await Promise.race([all, clock.sleep(endGraceMs)]);
     },
   };
+  return goals;
+}
+
+/** Whether the orchestrator has something to do for it; if not, a person has. */
+function isAtWork({ state }: Goal): boolean {
+  return state === "pending" || state === "planning" || state === "in_progress";
+}
+
+async function change(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
+  const whole = { ...goal, ...next, updatedAt: clock.now() };
+  await store.putGoal(whole);
+  Object.assign(goal, whole);
+  changes.tell(goal);
 }
 
 function notYet(): AiosError {

@@ -12,10 +12,14 @@ import { readAgents } from "./agent-config.ts";
 import { agentSpawner, superviseAgents } from "./agent-processes.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
+import { openChanges } from "./changes.ts";
+import { planCheck } from "./check-plan.ts";
 import { loadedModels, taskCanceller } from "./clients.ts";
+import { goalControlService } from "./control-service.ts";
 import { openGoals } from "./goals.ts";
 import { storeOver } from "./memory-store.ts";
-import { procedurePlanner, readProcedures } from "./procedures.ts";
+import { plannerOver } from "./planner.ts";
+import { procedureSource, readProcedures } from "./procedures.ts";
 import { orchestratorService } from "./service.ts";
 import { loadReader } from "./system-status.ts";
 import { toolsOver } from "./tools-client.ts";
@@ -43,8 +47,17 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const memory = address("memory");
   const store = storeOver(connect(MemoryServiceService, memory), connect(MemoryQueryService, memory));
   const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
-  const world = { store, tools, agents, assignments, clock, log, random };
-  const goals = openGoals(procedurePlanner(declared.procedures, declared.faults), world);
+  const check = planCheck({
+    find: (tool) => tools.find(tool),
+    covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
+  });
+  const planner = plannerOver([procedureSource(declared.procedures, declared.faults)], check);
+  const goals = openGoals({
+    ...{ store, tools, agents, assignments, clock, log, random, planner },
+    changes: openChanges(),
+    decided: () => {},
+    ended: () => {},
+  });
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
 
@@ -57,7 +70,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     loadedModels: loadedModels(connect(AIRuntimeService, address("runtime"))),
   };
   return {
-    services: () => [orchestratorService(orchestrator)],
+    services: () => [orchestratorService(orchestrator), goalControlService(goals)],
     servesAgents: true,
     ready: goals.resume(),
     async close() {

@@ -8,6 +8,7 @@ import {
   goalStates,
   isOver,
   type JsonObject,
+  noPlan,
   type Task,
   type TaskState,
   taskStates,
@@ -43,11 +44,8 @@ export function storeOver(
   };
 
   return {
-    async addGoal(goal) {
+    async putGoal(goal) {
       await memory.storeGoal(writeGoal(goal));
-    },
-    async updateGoal(id, state, result) {
-      await memory.updateGoal({ id, status: state, result });
     },
     async putTask(task) {
       await memory.storeTask(writeTask(task));
@@ -82,7 +80,7 @@ export function storeOver(
 }
 
 function writeGoal(goal: Goal): GoalRecord {
-  const { source, tags, metadata, plan } = goal;
+  const { source, tags, metadata, plan, questions, dependsOn, dedupeKey } = goal;
   return {
     id: goal.id,
     description: goal.description,
@@ -91,12 +89,18 @@ function writeGoal(goal: Goal): GoalRecord {
     createdAt: goal.createdAt,
     completedAt: isOver(goal.state) ? goal.updatedAt : 0,
     result: goal.result,
-    metadataJson: toJson({ source, tags, metadata, plan }),
+    metadataJson: toJson({ source, tags, metadata, plan, questions, depends_on: dependsOn, dedupe_key: dedupeKey }),
   };
 }
 
+/** What a goal's record has no field for. */
+type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "questions">> & {
+  readonly depends_on?: readonly string[];
+  readonly dedupe_key?: string;
+};
+
 function readGoal(record: GoalRecord): Goal {
-  const more = fromJson(record.metadataJson) as Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan">>;
+  const more = fromJson(record.metadataJson) as GoalJson;
   return {
     id: record.id,
     description: record.description,
@@ -105,7 +109,10 @@ function readGoal(record: GoalRecord): Goal {
     tags: more.tags ?? [],
     metadata: more.metadata ?? {},
     createdAt: record.createdAt,
-    plan: more.plan ?? { procedure: "", parameters: {}, result: "" },
+    dependsOn: more.depends_on ?? [],
+    dedupeKey: more.dedupe_key ?? "",
+    plan: more.plan ?? noPlan,
+    questions: more.questions ?? [],
     state: stateIn(goalStates, record.status) as GoalState,
     updatedAt: record.completedAt || record.createdAt,
     result: record.result,

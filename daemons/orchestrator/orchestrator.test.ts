@@ -134,7 +134,7 @@ async function until<T>(what: () => Promise<T | false | undefined> | T | false |
   }
 }
 
-const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0), dependsOn: [], dedupeKey: "" };
 const submit = async (description: string) => (await until(() => client.submitGoal({ ...request, description }))).id;
 
 const ended = (id: string) =>

@@ -1,6 +1,6 @@
 /** The orchestrator's ports, kept in this process: for tests of what is on this side of them. */
 import { AiosError } from "#lib/errors";
-import type { Goal, Task } from "./goal.ts";
+import { type Goal, isOver, type Task } from "./goal.ts";
 import type { Store } from "./store.ts";
 import type { ToolFacts, Tools } from "./tools.ts";
 
@@ -18,8 +18,8 @@ export interface PortTwins {
 }
 
 const facts: Record<string, ToolFacts> = {
-  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], idempotent: true, timeoutMs: 1_000 },
-  "fs.shout": { name: "fs.shout", capabilities: [], idempotent: true, timeoutMs: 1_000 },
+  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], input: {}, idempotent: true, timeoutMs: 1_000 },
+  "fs.shout": { name: "fs.shout", capabilities: [], input: {}, idempotent: true, timeoutMs: 1_000 },
 };
 
 export function portTwins(): PortTwins {
@@ -30,13 +30,9 @@ export function portTwins(): PortTwins {
   };
 
   const store: Store = {
-    async addGoal(goal) {
+    async putGoal(goal) {
       refuseWhenAway();
-      goals.set(goal.id, { ...goal, tasks: [] });
-    },
-    async updateGoal(id, state, result) {
-      refuseWhenAway();
-      Object.assign(goals.get(id) ?? {}, { state, result });
+      goals.set(goal.id, { ...goal, tasks: goals.get(goal.id)?.tasks ?? [] });
     },
     async putTask(task) {
       refuseWhenAway();
@@ -46,15 +42,12 @@ export function portTwins(): PortTwins {
           (a, b) => a.index - b.index,
         );
     },
-    unfinished: async () =>
-      [...goals.values()]
-        .filter(({ state }) => state === "in_progress" || state === "planning")
-        .map((goal) => ({ ...goal })),
+    unfinished: async () => [...goals.values()].filter(({ state }) => !isOver(state)).map((goal) => ({ ...goal })),
     tasks: async (goalId): Promise<Task[]> => {
       if (goalId === ports.unreadable) throw new AiosError("OUT_OF_RANGE", "too large");
       return (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task }));
     },
-    find: async (id) => goals.get(id),
+    find: async (id) => structuredClone(goals.get(id)),
     list: async () => ({ goals: [...goals.values()], total: goals.size }),
   };
 

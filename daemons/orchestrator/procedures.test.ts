@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
-import { parseProcedure, procedurePlanner, readProcedures } from "./procedures.ts";
+import { parseProcedure, planByProcedure, readProcedures } from "./procedures.ts";
 import { fill, parseTemplate, type Values } from "./template.ts";
 
 const etc = new URL("../../rootfs/etc/aios", import.meta.url).pathname;
@@ -10,7 +10,7 @@ const folder = mkdtempSync("/tmp/aios-procedures-");
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const shipped = readProcedures(`${etc}/procedures`);
-const planner = procedurePlanner(shipped.procedures, shipped.faults);
+const planOf = (description: string) => planByProcedure(description, shipped.procedures, shipped.faults);
 
 describe("procedures of the image", () => {
   it("can all be read, and every phrase is understood as its own procedure", () => {
@@ -22,7 +22,7 @@ describe("procedures of the image", () => {
         const said = text.replaceAll(/\{(\w+)\}/g, (_, name: "path") =>
           name === "path" ? `"${values.path}"` : values[name],
         );
-        const plan = planner.plan(said);
+        const plan = planOf(said);
         const parameters = Object.fromEntries(
           Object.keys(procedure.parameters).map((name) => [name, values[name as "path"]]),
         );
@@ -32,9 +32,9 @@ describe("procedures of the image", () => {
   });
 
   it("are found however they are spelled", () => {
-    const plan = planner.plan("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
+    const plan = planOf("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
     expect(plan).toMatchObject({ procedure: "disk-report", parameters: { path: "/var/lib/aios/reports/disk.txt" } });
-    expect(planner.plan("Check system health.")).toMatchObject({ procedure: "system-health" });
+    expect(planOf("Check system health.")).toMatchObject({ procedure: "system-health" });
   });
 
   it.each([
@@ -43,12 +43,12 @@ describe("procedures of the image", () => {
     ["status of service ../../etc", '"../../etc" is not a name'],
     ["report disk usage", "no procedure covers this goal"],
   ])("do not cover %j", (description, reason) => {
-    expect(planner.plan(description)).toEqual({ reason: expect.stringContaining(reason) });
+    expect(planOf(description)).toEqual({ reason: expect.stringContaining(reason) });
   });
 
   it("keep a text as it was given", () => {
     const content = "first line\n  ${disk.percent} {path} {{ second";
-    expect(planner.plan(`create file /tmp/x with content ${content}`)).toMatchObject({
+    expect(planOf(`create file /tmp/x with content ${content}`)).toMatchObject({
       procedure: "create-file",
       parameters: { path: "/tmp/x", content },
     });
@@ -107,9 +107,10 @@ describe("a procedure's file", () => {
     writeFileSync(`${folder}/p/good.toml`, head("do it") + step);
     writeFileSync(`${folder}/p/bad.toml`, "nonsense");
     const { procedures, faults } = readProcedures(`${folder}/p`);
-    const both = procedurePlanner(procedures, faults);
-    expect(both.plan("do it")).toMatchObject({ procedure: "good" });
-    expect(both.plan("do that")).toEqual({ reason: expect.stringMatching(/not usable: .*bad\.toml:1/) });
+    expect(planByProcedure("do it", procedures, faults)).toMatchObject({ procedure: "good" });
+    expect(planByProcedure("do that", procedures, faults)).toEqual({
+      reason: expect.stringMatching(/not usable: .*bad\.toml:1/),
+    });
   });
 
   it("with the longer phrase wins", () => {
@@ -119,7 +120,7 @@ describe("a procedure's file", () => {
       `${head("report disk to {x}")}[parameters]\nx = "text"\n${step}`,
       "exact.toml",
     );
-    expect(procedurePlanner([loose, exact]).plan("report disk to me")).toMatchObject({ procedure: "exact" });
+    expect(planByProcedure("report disk to me", [loose, exact])).toMatchObject({ procedure: "exact" });
   });
 });
 

@@ -5,6 +5,7 @@ import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 import { compilePhrase, matchPhrase, type Phrase, unfit } from "./phrase.ts";
+import { type Plan, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -12,9 +13,6 @@ const name = Type.String({
   pattern: "^[a-z][a-z0-9_-]*$",
   description: "a name of lower-case letters, digits and dashes",
 });
-
-/** Steps of one plan at most. */
-const stepsMax = 20;
 
 /** `/etc/aios/procedures/<name>.toml`: goals that it covers, and the steps that do them. */
 const procedureSchema = Type.Object(
@@ -58,31 +56,6 @@ export interface Procedure {
   readonly parameters: NonNullable<Static<typeof procedureSchema>["parameters"]>;
   readonly result: string;
   readonly steps: readonly PlannedStep[];
-}
-
-export interface PlannedStep {
-  readonly name: string;
-  readonly description: string;
-  readonly tool: string;
-  readonly agent: string;
-  /** Names of earlier steps. */
-  readonly needs: readonly string[];
-  readonly input: JsonObject;
-  readonly expect: JsonObject;
-}
-
-/** What is to be done for a goal. */
-export interface Plan {
-  readonly procedure: string;
-  readonly parameters: Readonly<Record<string, string>>;
-  readonly result: string;
-  readonly steps: readonly PlannedStep[];
-}
-
-/** Makes plans of goals from what is declared. */
-export interface Planner {
-  /** The plan of the procedure that fits best, or in words why there is none. */
-  plan(description: string): Plan | { readonly reason: string };
 }
 
 /** Reads `text` of the file `file` as a procedure. Throws INVALID_ARGUMENT with file, place and what was expected. */
@@ -190,27 +163,46 @@ function tomlFiles(folder: string): string[] {
 }
 
 /** Plans by declared procedures. `faults` (files that could not be read) are named when no procedure fits. */
-export function procedurePlanner(procedures: readonly Procedure[], faults: readonly string[] = []): Planner {
+export function procedureSource(procedures: readonly Procedure[], faults: readonly string[] = []): PlanSource {
   return {
-    plan(description) {
-      const fits = procedures.flatMap((procedure) =>
-        procedure.phrases.flatMap((phrase) => {
-          const parameters = matchPhrase(phrase, description);
-          return parameters === undefined ? [] : [{ procedure, phrase, parameters }];
-        }),
-      );
-      const [best] = fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
-      if (best === undefined) return { reason: uncovered(description, procedures, faults) };
-      const { procedure, parameters } = best;
-      const bad = Object.entries(parameters).map(([key, value]) => [
-        key,
-        unfit(procedure.parameters[key] ?? "text", value),
-      ]);
-      const [first] = bad.filter(([, reason]) => reason !== undefined);
-      if (first !== undefined)
-        return { reason: `the procedure ${procedure.name} cannot be used: ${first[0]}: ${first[1]}` };
-      return { procedure: procedure.name, parameters, result: procedure.result, steps: procedure.steps };
+    name: "procedures",
+    level: "reactive",
+    async draft({ description, failure }) {
+      // A procedure has one way only: what has failed by it is not tried by it again.
+      if (failure !== "") return { reason: "no procedure goes on where another plan has failed" };
+      return planByProcedure(description, procedures, faults);
     },
+  };
+}
+
+/** The plan of the procedure that fits best, or in words why there is none. */
+export function planByProcedure(
+  description: string,
+  procedures: readonly Procedure[],
+  faults: readonly string[] = [],
+): Plan | { readonly reason: string } {
+  const fits = procedures.flatMap((procedure) =>
+    procedure.phrases.flatMap((phrase) => {
+      const parameters = matchPhrase(phrase, description);
+      return parameters === undefined ? [] : [{ procedure, phrase, parameters }];
+    }),
+  );
+  const [best] = fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
+  if (best === undefined) return { reason: uncovered(description, procedures, faults) };
+  const { procedure, phrase, parameters } = best;
+  for (const [key, value] of Object.entries(parameters)) {
+    const reason = unfit(procedure.parameters[key] ?? "text", value);
+    if (reason !== undefined) return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${reason}` };
+  }
+  return {
+    origin: `procedure ${procedure.name}`,
+    procedure: procedure.name,
+    level: "reactive",
+    model: "",
+    why: `the goal reads as "${phrase.text}"`,
+    parameters,
+    result: procedure.result,
+    steps: procedure.steps,
   };
 }
 

@@ -109,7 +109,15 @@ const config = {
 };
 
 async function run(description: string) {
-  const request = { description, priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+  const request = {
+    description,
+    priority: 2,
+    source: "",
+    tags: [],
+    metadataJson: Buffer.alloc(0),
+    dependsOn: [],
+    dedupeKey: "",
+  };
   const { id } = await until(() => client.submitGoal(request));
   return await until(async () => {
     const status = await client.getGoalStatus({ id });

@@ -1,6 +1,7 @@
 import { messageOf } from "#lib/errors";
 import { runTask } from "./attempt.ts";
 import { type Goal, isOver, type Task } from "./goal.ts";
+import type { Signals } from "./life.ts";
 import { closeTask, failTask, valuesFor } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fill } from "./template.ts";
@@ -9,18 +10,13 @@ import type { World } from "./world.ts";
 /** Characters of a goal's result at most. */
 const resultLengthMax = 16_384;
 
-/** Why a goal is stopped before its end. */
-export class Cancelled extends Error {
-  override readonly name = "Cancelled";
-}
-
 /**
- * Runs a planned goal to its end: tasks that do not need each other at the same time, the first that fails for good ends the goal.
- * `cancel` aborted with Cancelled closes the goal as cancelled; aborted with anything else leaves all as it is, for the next start.
+ * Runs the tasks of a goal: those that do not need each other at the same time. The first that fails for good lets no other begin.
+ * Returns when none runs any more, also when the goal was stopped.
  */
-export async function runGoal(goal: Goal, world: World, cancel: AbortSignal): Promise<void> {
+export async function runTasks(goal: Goal, world: World, { waiting: stopped, running }: Signals): Promise<void> {
   const halt = new AbortController();
-  const waiting = AbortSignal.any([cancel, halt.signal]);
+  const waiting = AbortSignal.any([stopped, halt.signal]);
   const ends = new Map<string, Promise<void>>();
   const haltIfFailed = (task: Task) => {
     if (task.state === "failed") halt.abort(new Error(`the task "${task.description}" failed`));
@@ -30,40 +26,49 @@ export async function runGoal(goal: Goal, world: World, cancel: AbortSignal): Pr
     if (isOver(task.state)) return;
     try {
       waiting.throwIfAborted();
-      await runTask(goal, task, world, { waiting, running: cancel });
+      await runTask(goal, task, world, { waiting, running });
     } catch (error) {
       if (waiting.aborted) return;
       world.log.error("a task failed by an exception", { task: task.id, error });
       await failTask(task, `internal error: ${messageOf(error)}`, world);
     }
     haltIfFailed(task);
+    world.changes.tell(goal);
   };
   // A goal that is taken up again may have failed just before.
   goal.tasks.forEach(haltIfFailed);
   for (const task of goal.tasks) ends.set(task.id, run(task));
   await Promise.all(ends.values());
-  if (cancel.aborted && !(cancel.reason instanceof Cancelled)) return;
-  await closeGoal(goal, world, cancel);
 }
 
-async function closeGoal(goal: Goal, world: World, cancel: AbortSignal): Promise<void> {
+/** Closes a goal of which nothing runs any more. `cancelled`: why it is not gone on with, or "". */
+export async function closeGoal(goal: Goal, world: World, cancelled = ""): Promise<void> {
   const failed = goal.tasks.filter(({ state }) => state === "failed");
   const left = goal.tasks.filter(({ state }) => !isOver(state));
-  const cancelled = cancel.aborted && (failed.length > 0 || left.length > 0);
-  const reason = cancelled ? messageOf(cancel.reason) : failed.map(failureOf).join("; ");
+  const reason = cancelled || failed.map(failureOf).join("; ");
   for (const task of left) await closeTask(task, reason, world);
-  const state = cancelled ? "cancelled" : failed.length > 0 ? "failed" : "completed";
-  await endGoal(goal, state, state === "completed" ? resultOf(goal) : reason, world);
+  // One that was cancelled when all of it was done is done.
+  const undone = failed.length > 0 || left.length > 0 || goal.tasks.length === 0;
+  if (cancelled !== "" && undone) return await endGoal(goal, "cancelled", reason, world);
+  if (failed.length > 0) return await endGoal(goal, "failed", reason, world);
+  await endGoal(goal, "completed", resultOf(goal), world);
 }
 
 /** Closes a goal, durably. */
 export async function endGoal(goal: Goal, state: Goal["state"], result: string, world: World): Promise<void> {
-  const { store, clock, log } = world;
   const cut = result.length > resultLengthMax ? `${result.slice(0, resultLengthMax)}…` : result;
-  await patiently(clock, new AbortController().signal, () => store.updateGoal(goal.id, state, cut));
-  Object.assign(goal, { state, result: cut, updatedAt: clock.now() });
+  await putGoal(goal, { state, result: cut }, world);
   // The result of a goal may be a file's content: that is not for the log.
-  log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: cut.slice(0, 500) }) });
+  world.log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: cut.slice(0, 500) }) });
+  world.ended(goal);
+}
+
+/** Changes a goal once its new form is stored, however long the store is away. */
+export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
+  const whole = { ...goal, ...next, updatedAt: clock.now() };
+  await patiently(clock, new AbortController().signal, () => store.putGoal(whole));
+  Object.assign(goal, whole);
+  changes.tell(goal);
 }
 
 function failureOf(task: Task): string {

@@ -10,10 +10,12 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { AgentConfig } from "./agent-config.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
+import { openChanges } from "./changes.ts";
 import type { Goal } from "./goal.ts";
 import { type Goals, openGoals, unfinishedGoalsMax } from "./goals.ts";
+import { plannerOver } from "./planner.ts";
 import { type PortTwins, portTwins } from "./port-twins.ts";
-import { parseProcedure, procedurePlanner } from "./procedures.ts";
+import { parseProcedure, procedureSource } from "./procedures.ts";
 import { orchestratorService } from "./service.ts";
 import { loadReader } from "./system-status.ts";
 
@@ -81,8 +83,10 @@ async function socket(identity: Identity, orchestrator: Parameters<typeof orches
 async function open() {
   const assignments = openAssignments(() => {});
   const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
-  const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 };
-  operated = openGoals(procedurePlanner([procedure]), world);
+  const planner = plannerOver([procedureSource([procedure])], async () => []);
+  const unheard = { decided: () => {}, ended: () => {} };
+  const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
+  operated = openGoals({ ...world, planner, changes: openChanges() });
   const load = loadReader("/proc", systemClock);
   const orchestrator = {
     goals: operated,
@@ -108,7 +112,7 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
-const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0), dependsOn: [], dedupeKey: "" };
 const submit = async (description: string, by = core) => (await by.submitGoal({ ...request, description })).id;
 const register = (rpc: Rpc, agentId: string) =>
   rpc.registerAgent({ agentId, agentType: agentId, capabilities: [], toolNamespaces: [], status: "", registeredAt: 0 });

@@ -1,12 +1,12 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
-import type { Goal as GoalMessage, Task as TaskMessage } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { Agents } from "./agents.ts";
-import type { Assignments, Handout } from "./assignments.ts";
-import { type Goal, type GoalState, goalStates, phaseOf, progressOf, type Task } from "./goal.ts";
+import type { Assignments } from "./assignments.ts";
+import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
 import type { Goals } from "./goals.ts";
+import { goalMessage, handoutMessage, taskMessage } from "./messages.ts";
 import type { Load } from "./system-status.ts";
 
 /** An agent that asks for a task waits so long at most. */
@@ -30,11 +30,10 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
   const { goals, agents, assignments } = orchestrator;
   return service(OrchestratorService, {
     submitGoal: async (request, { identity }) => {
-      const { description, priority, tags, metadataJson } = request;
+      const { description, priority, tags, metadataJson, dependsOn, dedupeKey } = request;
       const metadata = text(metadataJson, "metadata_json");
-      return {
-        id: await goals.submit({ description, priority, tags, metadata, source: sourceOf(identity, request.source) }),
-      };
+      const source = sourceOf(identity, request.source);
+      return { id: await goals.submit({ description, priority, tags, metadata, source, dependsOn, dedupeKey }) };
     },
     getGoalStatus: async ({ id }, { identity }) => {
       const goal = await ownGoal(goals, id, identity);
@@ -108,12 +107,12 @@ function sourceOf(identity: Identity, said: string): string {
   return nameOf(identity);
 }
 
-function nameOf({ kind, name }: Identity): string {
+export function nameOf({ kind, name }: Identity): string {
   return kind === "core" ? "core" : `${kind}:${name}`;
 }
 
 /** A goal that the caller may see: an agent sees its own only. */
-async function ownGoal(goals: Goals, id: string, identity: Identity): Promise<Goal> {
+export async function ownGoal(goals: Goals, id: string, identity: Identity): Promise<Goal> {
   if (id === "") throw new AiosError("INVALID_ARGUMENT", "find goal: id: it is empty");
   const goal = await goals.find(id);
   if (identity.kind === "agent" && goal.source !== nameOf(identity)) throw refused(identity, `see goal ${id}`);
@@ -163,63 +162,4 @@ function text(bytes: Buffer, field: string): string {
   } catch {
     throw new AiosError("INVALID_ARGUMENT", `read ${field}: it is not UTF-8`);
   }
-}
-
-function goalMessage(goal: Goal): GoalMessage {
-  const { id, description, priority, source, createdAt, updatedAt, result } = goal;
-  const metadataJson = json(Object.keys(goal.metadata).length > 0 ? goal.metadata : undefined);
-  return {
-    id,
-    description,
-    priority,
-    source,
-    status: goal.state,
-    createdAt,
-    updatedAt,
-    tags: [...goal.tags],
-    metadataJson,
-    result,
-  };
-}
-
-function taskMessage(goal: Goal, task: Task): TaskMessage {
-  const { id, description, createdAt, startedAt, completedAt, error } = task;
-  return {
-    id,
-    goalId: goal.id,
-    description,
-    assignedAgent: task.agent || task.wantedAgent,
-    status: task.state,
-    intelligenceLevel: "reactive",
-    requiredTools: [task.tool],
-    dependsOn: [...task.dependsOn],
-    inputJson: json({ tool: task.tool, arguments: task.input ?? task.template }),
-    outputJson: json(task.output),
-    createdAt,
-    startedAt,
-    completedAt,
-    error,
-  };
-}
-
-function handoutMessage(
-  { taskId, goalId, description, tool, input, dependsOn, createdAt }: Handout,
-  agent: string,
-): TaskMessage {
-  return TaskType.fromPartial({
-    id: taskId,
-    goalId,
-    description,
-    assignedAgent: agent,
-    status: "in_progress",
-    intelligenceLevel: "reactive",
-    requiredTools: [tool],
-    dependsOn: [...dependsOn],
-    inputJson: json({ tool, arguments: input }),
-    createdAt,
-  });
-}
-
-function json(value: unknown): Buffer {
-  return value === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(value));
 }

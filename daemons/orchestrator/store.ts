@@ -2,10 +2,8 @@ import type { Goal, GoalState, Task } from "./goal.ts";
 
 /** Where goals and tasks outlive the orchestrator. What resolved is durable. Calls throw UNAVAILABLE while it is away. */
 export interface Store {
-  /** Stores a goal without its tasks. */
-  addGoal(goal: Goal): Promise<void>;
-  /** A goal's new state and result. */
-  updateGoal(id: string, state: GoalState, result: string): Promise<void>;
+  /** Stores a goal as it is now, without its tasks. */
+  putGoal(goal: Goal): Promise<void>;
   /** Stores a task, or what became of it. */
   putTask(task: Task): Promise<void>;
   /** The goals that are not over, without their tasks, oldest first. */

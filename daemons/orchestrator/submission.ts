@@ -10,16 +10,23 @@ export interface Submission {
   readonly metadata: string;
   /** The identity that asks. */
   readonly source: string;
+  /** Goals that must be completed first. */
+  readonly dependsOn: readonly string[];
+  /** Of the goals that are not over only one has it; empty = none. */
+  readonly dedupeKey: string;
 }
 
 /** Characters of a description, of a tag; tags; bytes of metadata, at most. */
 const descriptionLengthMax = 4_096;
 const tagLengthMax = 64;
 const tagsMax = 32;
+const dependenciesMax = 32;
+const dedupeKeyLengthMax = 200;
 const metadataSizeMaxBytes = 64 * 1024;
 
 /** The metadata of a submission. Throws INVALID_ARGUMENT naming the field that is not as it must be. */
-export function checkSubmission({ description, priority, tags, metadata }: Submission): JsonObject {
+export function checkSubmission(submission: Submission): JsonObject {
+  const { description, priority, tags, metadata, dependsOn, dedupeKey } = submission;
   if (description.trim() === "") throw bad("description", "it is empty");
   if (description.length > descriptionLengthMax) {
     throw bad("description", `${description.length} characters, at most ${descriptionLengthMax}`);
@@ -31,6 +38,12 @@ export function checkSubmission({ description, priority, tags, metadata }: Submi
   if (tags.length > tagsMax) throw bad("tags", `${tags.length} tags, at most ${tagsMax}`);
   const tag = tags.find((one) => one === "" || one.length > tagLengthMax);
   if (tag !== undefined) throw bad("tags", `a tag of ${tag.length} characters, expected 1 to ${tagLengthMax}`);
+  if (dependsOn.length > dependenciesMax) {
+    throw bad("depends_on", `${dependsOn.length} goals, at most ${dependenciesMax}`);
+  }
+  if (dedupeKey.length > dedupeKeyLengthMax) {
+    throw bad("dedupe_key", `${dedupeKey.length} characters, at most ${dedupeKeyLengthMax}`);
+  }
   return metadata === "" ? {} : readMetadata(metadata);
 }
 

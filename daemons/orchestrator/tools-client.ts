@@ -80,8 +80,9 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
 }
 
 function factsOf(definition: ToolDefinition): ToolFacts {
-  const { name, requiredCapabilities, idempotent, timeoutMs } = definition;
-  return { name, capabilities: requiredCapabilities, idempotent, timeoutMs: timeoutMs || 30_000 };
+  const { name, requiredCapabilities, idempotent, timeoutMs, inputSchema } = definition;
+  const input = JSON.parse(inputSchema.toString("utf8") || "{}") as ToolFacts["input"];
+  return { name, capabilities: requiredCapabilities, input, idempotent, timeoutMs: timeoutMs || 30_000 };
 }
 
 /** A call as sec.audit tells it. */

@@ -1,10 +1,18 @@
 import type { JsonObject } from "./goal.ts";
 
+/** The part of a tool's JSON Schema that plans are checked against. */
+export interface InputSchema {
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, { readonly type?: unknown }>>;
+  readonly additionalProperties?: unknown;
+}
+
 /** What the orchestrator needs to know of a tool. */
 export interface ToolFacts {
   readonly name: string;
   /** Templates such as `fs:write:{path}`, where {path} is a field of the input. */
   readonly capabilities: readonly string[];
+  readonly input: InputSchema;
   /** Doing it twice is as doing it once. */
   readonly idempotent: boolean;
   readonly timeoutMs: number;

@@ -2,11 +2,29 @@ import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import type { Agents } from "./agents.ts";
 import type { Assignments } from "./assignments.ts";
+import type { Changes } from "./changes.ts";
+import type { Goal } from "./goal.ts";
+import type { Draft } from "./plan.ts";
+import type { Option, Planner } from "./planner.ts";
 import type { Store } from "./store.ts";
 import type { Tools } from "./tools.ts";
 
+/** What was decided for a goal, between what, and why. */
+export interface GoalDecision {
+  readonly goal: Goal;
+  readonly situation: string;
+  readonly options: readonly Option[];
+  readonly draft: Draft;
+}
+
 /** What goals run with. */
 export interface World {
+  readonly planner: Planner;
+  readonly changes: Changes;
+  /** Notes a decision, for the log of decisions. Never fails. */
+  decided(decision: GoalDecision): void;
+  /** A goal is over: what is to be learned from it. Never fails. */
+  ended(goal: Goal): void;
   readonly store: Store;
   readonly tools: Tools;
   readonly agents: Agents;

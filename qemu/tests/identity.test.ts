@@ -54,6 +54,8 @@ describe.runIf(laneRuns("native"))("port 9090", () => {
       source: "",
       tags: [],
       metadataJson: Buffer.alloc(0),
+      dependsOn: [],
+      dedupeKey: "",
     };
     await expect(orchestrator.submitGoal(goal)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",

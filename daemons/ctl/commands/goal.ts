@@ -32,7 +32,15 @@ export const goalSubmit: Command = {
     if (priority < 0) throw new UsageError(`--priority: expected one of ${priorities.join(", ")}`);
     const given = context.values["tag"];
     const tags = Array.isArray(given) ? given.map(String) : [];
-    const request = { description, priority, source: "", tags, metadataJson: Buffer.alloc(0) };
+    const request = {
+      description,
+      priority,
+      source: "",
+      tags,
+      metadataJson: Buffer.alloc(0),
+      dependsOn: [],
+      dedupeKey: "",
+    };
     const { id } = await client(context).submitGoal(request);
     if (context.values["watch"] === true) return await follow(id, client(context), context, true);
     context.out.line(id);

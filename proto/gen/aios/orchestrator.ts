@@ -32,6 +32,10 @@ export interface SubmitGoalRequest {
   source: string;
   tags: string[];
   metadataJson: Buffer;
+  /** Ids of goals that must be completed first */
+  dependsOn: string[];
+  /** While a goal with this key is not over, that goal is the answer; empty = none */
+  dedupeKey: string;
 }
 
 export interface GoalStatusResponse {
@@ -192,7 +196,15 @@ export interface ProgressUpdate {
 }
 
 function createBaseSubmitGoalRequest(): SubmitGoalRequest {
-  return { description: "", priority: 0, source: "", tags: [], metadataJson: Buffer.alloc(0) };
+  return {
+    description: "",
+    priority: 0,
+    source: "",
+    tags: [],
+    metadataJson: Buffer.alloc(0),
+    dependsOn: [],
+    dedupeKey: "",
+  };
 }
 
 export const SubmitGoalRequest: MessageFns<SubmitGoalRequest> = {
@@ -211,6 +223,12 @@ export const SubmitGoalRequest: MessageFns<SubmitGoalRequest> = {
     }
     if (message.metadataJson.length !== 0) {
       writer.uint32(42).bytes(message.metadataJson);
+    }
+    for (const v of message.dependsOn) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.dedupeKey !== "") {
+      writer.uint32(58).string(message.dedupeKey);
     }
     return writer;
   },
@@ -268,6 +286,22 @@ export const SubmitGoalRequest: MessageFns<SubmitGoalRequest> = {
             message.metadataJson = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.dependsOn.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dedupeKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -290,6 +324,8 @@ export const SubmitGoalRequest: MessageFns<SubmitGoalRequest> = {
     message.source = object.source ?? "";
     message.tags = object.tags?.map((e) => e) || [];
     message.metadataJson = object.metadataJson ?? Buffer.alloc(0);
+    message.dependsOn = object.dependsOn?.map((e) => e) || [];
+    message.dedupeKey = object.dedupeKey ?? "";
     return message;
   },
 };

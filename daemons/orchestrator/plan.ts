@@ -1,0 +1,70 @@
+import type { JsonObject } from "./goal.ts";
+
+/** How much thinking a plan or a task takes: rules, the always loaded model, the model on demand, the gateway's. */
+export const levels = ["reactive", "operational", "tactical", "strategic"] as const;
+export type Level = (typeof levels)[number];
+
+/** Steps of one plan, at most. */
+export const stepsMax = 20;
+
+export interface PlannedStep {
+  readonly name: string;
+  readonly description: string;
+  readonly tool: string;
+  /** The agent that should do it; empty = any whose namespaces cover the tool. */
+  readonly agent: string;
+  /** Names of earlier steps. */
+  readonly needs: readonly string[];
+  /** Input of the tool, its texts being templates (template.ts). */
+  readonly input: JsonObject;
+  /** Templates that fields of the output must equal for the step to count as done. */
+  readonly expect: JsonObject;
+}
+
+/** What is to be done for a goal. */
+export interface Plan {
+  /** Where it comes from: "procedure disk-report", "model aios-bringup", "gateway". */
+  readonly origin: string;
+  /** Name of the procedure that it follows, by which its success is remembered; empty when it follows none. */
+  readonly procedure: string;
+  readonly level: Level;
+  /** Model that made it; empty when none did. */
+  readonly model: string;
+  /** Why this plan, in a sentence. */
+  readonly why: string;
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Template of the goal's result. */
+  readonly result: string;
+  readonly steps: readonly PlannedStep[];
+}
+
+/** What is to be planned. */
+export interface Objective {
+  readonly goalId: string;
+  readonly description: string;
+  /** What the person answered to the questions of earlier drafts, oldest first. */
+  readonly answers: readonly { readonly question: string; readonly answer: string }[];
+  /** What is done already when a plan has failed half-way: step, tool, input and output. */
+  readonly done: readonly {
+    readonly step: string;
+    readonly tool: string;
+    readonly input: JsonObject;
+    readonly output: JsonObject;
+  }[];
+  /** Why the plan before did not lead to the goal; empty for the first. */
+  readonly failure: string;
+}
+
+/** A plan, why there is none, or what a person has to say first. */
+export type Draft = Plan | { readonly reason: string } | { readonly question: string };
+
+/** Something that can make plans. */
+export interface PlanSource {
+  readonly name: string;
+  readonly level: Level;
+  /**
+   * Drafts a plan. `faults` says what was wrong with its last draft for the same objective; empty the first time.
+   * Throws only what another try later can change.
+   */
+  draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft>;
+}

@@ -1,0 +1,65 @@
+import { messageOf } from "#lib/errors";
+import type { Draft, Level, Objective, Plan, PlanSource } from "./plan.ts";
+
+/** What a source came up with, for the record of decisions. */
+export interface Option {
+  readonly source: string;
+  readonly level: Level;
+  /** "chosen", or why it was not. */
+  readonly verdict: string;
+}
+
+export interface Planned {
+  readonly draft: Draft;
+  /** In the order in which they were asked. */
+  readonly options: readonly Option[];
+}
+
+/** Makes plans of goals. */
+export interface Planner {
+  plan(objective: Objective, signal: AbortSignal): Promise<Planned>;
+}
+
+/** What is wrong with a plan, one sentence each; none when it may run. */
+export type CheckPlan = (plan: Plan, objective: Objective) => Promise<readonly string[]>;
+
+/**
+ * Asks the sources in their order, the cheapest first. A plan with faults goes back to its source once, with them; then the
+ * next source is asked. When the last has none, the draft says what each of them answered.
+ */
+export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): Planner {
+  return {
+    async plan(objective, signal) {
+      const options: Option[] = [];
+      for (const source of sources) {
+        const { name, level } = source;
+        const draft = await draftOf(source, objective, check, signal);
+        if (!("reason" in draft)) {
+          options.push({ source: name, level, verdict: "question" in draft ? `asks: ${draft.question}` : "chosen" });
+          return { draft, options };
+        }
+        options.push({ source: name, level, verdict: draft.reason });
+      }
+      return { draft: { reason: options.map(({ verdict }) => verdict).join("; ") }, options };
+    },
+  };
+}
+
+async function draftOf(
+  source: PlanSource,
+  objective: Objective,
+  check: CheckPlan,
+  signal: AbortSignal,
+): Promise<Draft> {
+  let faults: readonly string[] = [];
+  for (let tries = 0; tries < 2; tries += 1) {
+    const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft => {
+      signal.throwIfAborted();
+      return { reason: `${source.name}: ${messageOf(error)}` };
+    });
+    if (!("steps" in draft)) return draft;
+    faults = await check(draft, objective);
+    if (faults.length === 0) return draft;
+  }
+  return { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` };
+}
