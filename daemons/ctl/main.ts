@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { text } from "node:stream/consumers";
 import { systemClock } from "#lib/clock";
 import { pathsFrom } from "#lib/daemon";
 import { operatorFolder } from "#lib/operator";
@@ -16,6 +17,7 @@ process.exitCode = await run(process.argv.slice(2), {
   machine: process.env["AIOS_MACHINE"] || undefined,
   clock: systemClock,
   signal: interrupt.signal,
-  write: (text) => void process.stdout.write(text),
-  writeError: (text) => void process.stderr.write(text),
+  write: (line) => void process.stdout.write(line),
+  writeError: (line) => void process.stderr.write(line),
+  input: () => text(process.stdin),
 });
