@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { text } from "node:stream/consumers";
 import { systemClock } from "#lib/clock";
 import { pathsFrom } from "#lib/daemon";
 import { operatorFolder } from "#lib/operator";
 import { run } from "./cli.ts";
+import { readInput } from "./input.ts";
 
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
@@ -19,5 +19,5 @@ process.exitCode = await run(process.argv.slice(2), {
   signal: interrupt.signal,
   write: (line) => void process.stdout.write(line),
   writeError: (line) => void process.stderr.write(line),
-  input: () => text(process.stdin),
+  input: () => readInput(process.stdin, () => process.stderr.write("(not shown, end with Enter) ")),
 });

@@ -1,6 +1,8 @@
+import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { service } from "#lib/service";
 import { SecretsService, type SetSecretRequest } from "#proto/aios/api_gateway";
+import { readInput } from "./input.ts";
 import { openTwin, type Twin } from "./twins.ts";
 
 let twin: Twin;
@@ -42,4 +44,21 @@ it("lists names, and removes", async () => {
   expect((await twin.aiosctl("secrets")).out).toMatch(/claude +2026-11-21 00:00:00 +operator:alice/);
   expect(await twin.aiosctl("secrets", "remove", "claude")).toMatchObject({ code: 0, out: "claude is removed\n" });
   expect(await twin.aiosctl("secrets", "remove", "x")).toMatchObject({ code: 1, out: "there is no secret x\n" });
+});
+
+it("a key that is typed is not shown, and a pipe is read to its end", async () => {
+  const raw: boolean[] = [];
+  const terminal = Object.assign(new PassThrough(), { isTTY: true, setRawMode: (on: boolean) => void raw.push(on) });
+  const asked: string[] = [];
+  const typed = readInput(terminal, () => asked.push("asked"));
+  for (const keys of ["sk-1", "x\u007f2", "3\r"]) terminal.write(keys);
+  expect(await typed).toBe("sk-123");
+  expect([raw, asked]).toEqual([[true, false], ["asked"]]);
+  const interrupted = readInput(terminal, () => {});
+  terminal.write("sk\u0003");
+  await expect(interrupted).rejects.toThrow("interrupted");
+  const pipe = new PassThrough();
+  pipe.end("sk-456\n");
+  expect(await readInput(pipe, () => asked.push("asked"))).toBe("sk-456\n");
+  expect(asked).toHaveLength(1);
 });
