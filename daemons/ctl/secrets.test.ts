@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { service } from "#lib/service";
-import { SecretsService, type SetSecretRequest } from "#proto/aios/api_gateway";
+import { ApiGatewayService, BudgetStatus, SecretsService, type SetSecretRequest } from "#proto/aios/api_gateway";
 import { readInput } from "./input.ts";
 import { openTwin, type Twin } from "./twins.ts";
 
@@ -14,6 +14,22 @@ beforeEach(async () => {
   await twin.daemon("init");
   await twin.daemon(
     "gateway",
+    service(ApiGatewayService, {
+      getBudget: () =>
+        BudgetStatus.fromPartial({
+          providers: [
+            {
+              name: "claude",
+              model: "m",
+              hasKey: true,
+              usedUsd: 1.5,
+              monthlyBudgetUsd: 100,
+              rateLimitRpm: 50,
+              state: "ready",
+            },
+          ],
+        }),
+    }),
     service(SecretsService, {
       setSecret: (request) => {
         set.push(request);
@@ -61,4 +77,8 @@ it("a key that is typed is not shown, and a pipe is read to its end", async () =
   pipe.end("sk-456\n");
   expect(await readInput(pipe, () => asked.push("asked"))).toBe("sk-456\n");
   expect(asked).toHaveLength(1);
+});
+
+it("shows the providers, what they cost, and why one is not asked", async () => {
+  expect((await twin.aiosctl("providers")).out).toMatch(/claude +m +yes +\$1\.50 of \$100\.00 +0\/50 +ready/);
 });

@@ -27,6 +27,9 @@ export interface Request {
   readonly inputTokens: number;
 }
 
+/** The longest answer that is passed on: it must fit into a message of ours. */
+const textLengthMax = 1024 * 1024;
+
 /** One request to a provider. Whatever becomes of it, answered, cut or cancelled, what it costs is given to `bill`. */
 export async function* attempt(
   request: Request,
@@ -43,14 +46,20 @@ export async function* attempt(
   };
   let text = "";
   let settled = false;
+  const checked = (whole: string) => {
+    if (whole.length > textLengthMax)
+      throw new ProviderFault("large", `its answer is longer than ${textLengthMax} characters`);
+    return whole;
+  };
   try {
     const speak = request.streaming ? wire.stream : wire.ask;
     for await (const piece of speak(question, maxTokens, key, signal)) {
       if ("text" in piece) {
-        text += piece.text;
+        text = checked(text + piece.text);
         yield piece;
         continue;
       }
+      checked(piece.answer.text + JSON.stringify(piece.answer.toolCalls));
       settled = true;
       yield { paid: { ...piece.answer, provider, costUsd: pay("answered", piece.answer.model, piece.answer) } };
       return;

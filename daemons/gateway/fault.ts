@@ -98,22 +98,31 @@ export function tidy(text: string, key: string | undefined): string {
   return clean.length > reasonLengthMax ? `${clean.slice(0, reasonLengthMax)}…` : clean;
 }
 
-/** Words that look like a key, whoever's it is; and the beginnings and ends of ours that providers like to quote. */
+/** Providers like to quote the beginning of a key. */
+const keyBeginning = 6;
+
+/** Words that look like a key, whoever's it is. */
 const keyLike = /\b(?:sk|key|pk|rk|gsk|xai)-[A-Za-z0-9_*.-]{6,}/g;
 
 function withoutKey(text: string, key: string | undefined): string {
-  const whole = key === undefined || key === "" ? text : text.replaceAll(key, "[key]");
+  const begins = key !== undefined && key.length >= 2 * keyBeginning ? key.slice(0, keyBeginning) : key;
+  const [first = "", ...rest] = begins ? text.split(begins) : [text];
+  const whole = [first, ...rest.map((after) => after.replace(/^[^\s"'.,;]*/, "[key]"))].join("");
   return whole.replace(keyLike, "[key]").replace(/\bBearer\s+\S+/gi, "Bearer [key]");
 }
 
+/** What a provider asks for is heard up to here. */
+const retryAfterMaxMs = 3_600_000;
+
 /** Milliseconds that the headers ask to wait: `retry-after-ms`, or `retry-after` in seconds or as a date. */
 export function retryAfterOf(headers: Headers, nowMs: number): number | undefined {
-  const ms = Number(headers.get("retry-after-ms") ?? Number.NaN);
-  if (ms >= 0) return ms;
-  const told = headers.get("retry-after");
-  if (told === null) return undefined;
-  const seconds = Number(told);
-  if (told.trim() !== "" && seconds >= 0) return seconds * 1_000;
-  const at = Date.parse(told);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs);
+  const told = headers.get("retry-after") ?? "";
+  const ms = headers.get("retry-after-ms") ?? "";
+  const waits = [
+    /^[0-9.]+$/.test(ms) ? Number(ms) : Number.NaN,
+    /^[0-9.]+$/.test(told) ? Number(told) * 1_000 : Number.NaN,
+    /^[A-Z][a-z]+, .* GMT$/.test(told) ? Math.max(0, Date.parse(told) - nowMs) : Number.NaN,
+  ];
+  const wait = waits.find((one) => one >= 0);
+  return wait === undefined ? undefined : Math.min(wait, retryAfterMaxMs);
 }

@@ -67,6 +67,14 @@ describe("who is asked", () => {
     await expect(alone).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("500") });
   });
 
+  it("only one, where no other is allowed; one that cannot be asked is passed over", async () => {
+    const { gateway } = await open({ claude: { rateLimitRpm: 1 }, all: { attemptsMax: 1 } });
+    claude.say({ status: 500 });
+    await expect(gateway.infer(request({ allowFallback: false }))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(asked()).toEqual([1, 0]);
+    expect((await gateway.infer(request({ allowFallback: false }))).providerUsed).toBe("openai");
+  });
+
   it("one that is for fallback only, last, even when it is preferred", async () => {
     const { gateway } = await open({ openai: { fallbackOnly: true } });
     expect((await gateway.infer(request({ preferredProvider: "openai" }))).providerUsed).toBe("claude");

@@ -39,7 +39,8 @@ export interface BudgetState {
 
 export interface Gateway {
   /**
-   * Asks the preferred provider, else the first in order that can be asked; with fallback, the next when one fails.
+   * Asks the preferred provider, else the first in order that can be asked; where fallback is allowed, the next when one
+   * fails.
    * Throws FAILED_PRECONDITION when none is configured, RESOURCE_EXHAUSTED when budgets or rates are used up,
    * UNAVAILABLE when none answers; and what else the last of them said.
    */
@@ -71,6 +72,11 @@ export function openGateway(
   ): AsyncGenerator<PaidPiece> {
     const refusals: AiosError[] = [];
     for (const lane of candidates(lanes, asked)) {
+      const refusal = lane.refusal();
+      if (refusal !== undefined) {
+        refusals.push(refusal);
+        continue;
+      }
       let begun = false;
       try {
         for await (const piece of lane.ask(question, asked, streaming, signal)) {
@@ -79,7 +85,7 @@ export function openGateway(
         }
         return;
       } catch (error) {
-        if (begun || !(error instanceof AiosError) || signal.aborted) throw error;
+        if (begun || !asked.allowFallback || !(error instanceof AiosError) || signal.aborted) throw error;
         refusals.push(error);
       }
     }

@@ -14,6 +14,7 @@ import { openUsage } from "./usage.ts";
 
 await runDaemon("gateway", process.env, ({ paths, clock, log, address }) => {
   const settings = settingsOf(effectiveConfig(paths.run));
+  if (settings.unknown.length > 0) log.warn("gateway.order names providers that are none", { names: settings.unknown });
   const database = openGatewayDatabase(`${paths.state}/gateway/usage.db`);
   const secrets = openSecrets(database, `${paths.state}/gateway/secrets.key`, clock);
   const usage = openUsage(database, clock);

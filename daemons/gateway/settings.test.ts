@@ -17,7 +17,13 @@ it("the image's configuration asks Claude first, then OpenAI, each at its price"
     ...{ rateLimitRpm: 50, monthlyBudgetUsd: 100, needsKey: true, inside: false },
   });
   expect(providers[1]).toMatchObject({ baseUrl: "https://api.openai.com/v1", price: { inputUsd: 2.5, outputUsd: 10 } });
-  expect(rest).toMatchObject({ allowOutbound: true, alertPercent: 80, attemptsMax: 3, requestTimeoutMs: 120_000 });
+  expect(rest).toMatchObject({
+    unknown: [],
+    allowOutbound: true,
+    alertPercent: 80,
+    attemptsMax: 3,
+    requestTimeoutMs: 120_000,
+  });
 });
 
 it("any endpoint can be named, and one without a price is not asked", () => {

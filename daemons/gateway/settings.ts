@@ -27,6 +27,8 @@ export interface ProviderSettings {
 export interface GatewaySettings {
   /** In the order they are asked. */
   readonly providers: readonly ProviderSettings[];
+  /** Names in `order` that no provider has. */
+  readonly unknown: readonly string[];
   readonly allowOutbound: boolean;
   readonly alertPercent: number;
   readonly requestTimeoutMs: number;
@@ -77,6 +79,7 @@ export function settingsOf(config: Configured): GatewaySettings {
   );
   return {
     providers: ordered.map((provider) => ({ ...provider, price: priceOf(gateway.prices?.[provider.model]) })),
+    unknown: order.filter((name) => !named.has(name)),
     allowOutbound: network.allow_outbound,
     alertPercent: gateway.alert_percent ?? 80,
     requestTimeoutMs: durationMs(gateway.request_timeout ?? "120s"),

@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import { ProviderFault } from "./fault.ts";
 
-/** The longest answer that is read, bytes. */
-export const answerSizeMaxBytes = 8 * 1024 * 1024;
+/** The longest answer that is read, bytes. A stream takes some two hundred for each token. */
+export const answerSizeMaxBytes = 32 * 1024 * 1024;
 
 /**
  * fetch as the SDKs are given it: an answer that is too long is given up, and a redirect is an error, since the key

@@ -58,7 +58,7 @@ export const settings = (
   providers: readonly ProviderSettings[],
   more: Partial<GatewaySettings> = {},
 ): GatewaySettings => ({
-  ...{ providers, allowOutbound: false, alertPercent: 80, requestTimeoutMs: 2_000, attemptsMax: 3 },
+  ...{ providers, unknown: [], allowOutbound: false, alertPercent: 80, requestTimeoutMs: 2_000, attemptsMax: 3 },
   ...{ breakerFailures: 5, breakerPauseMs: 30_000, queue: { lengthMax: 10, waitMaxMs: 600_000 } },
   cache: { ttlMs: 3_600_000, documentationTtlMs: 86_400_000, entriesMax: 100 },
   ...more,

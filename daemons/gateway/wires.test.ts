@@ -175,11 +175,23 @@ describe.each(["claude", "openai"] as const)("%s", (protocol) => {
     expect((await drain(twin.gateway.streamInfer(request()))).response).toMatchObject({ text: "slow but sure" });
   });
 
-  it.each([false, true])("gives up one that does not end (streaming: %s)", async (streaming) => {
-    server.say({ hugeLength: 9_000_000 });
+  it.each([
+    [false, 2_000_000],
+    [true, 2_000_000],
+    [false, 34_000_000],
+  ])("gives up one that does not end (streaming: %s, %i characters)", async (streaming, hugeLength) => {
+    server.say({ hugeLength });
     const answer = streaming ? drain(twin.gateway.streamInfer(request())) : twin.gateway.infer(request());
     await expect(answer).rejects.toMatchObject({ message: expect.stringContaining("longer than") });
     expect(server.requests).toHaveLength(1);
+  });
+
+  it("does not follow a redirect: the key would go along", async () => {
+    const other = await openClaudeServer();
+    for (let n = 0; n < 3; n++) server.say({ status: 307, headers: { location: `${other.url}/v1/messages` } });
+    await expect(twin.gateway.infer(request())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(other.requests).toEqual([]);
+    await other.close();
   });
 
   it("stops asking when the caller goes", async () => {

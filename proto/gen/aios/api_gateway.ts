@@ -23,6 +23,7 @@ export interface ApiInferRequest {
   preferredProvider: string;
   requestingAgent: string;
   taskId: string;
+  /** Another provider may be asked when the first fails */
   allowFallback: boolean;
   /** "planning", "coding", "analysis", "security", "documentation" */
   taskType: string;
