@@ -20,6 +20,7 @@ export function goalOf(submission: Submission, metadata: Goal["metadata"], now: 
     createdAt: now,
     plan: noPlan,
     questions: [],
+    decisions: [],
     state: dependsOn.length === 0 ? "planning" : "pending",
     updatedAt: now,
     result: "",

@@ -68,12 +68,21 @@ function templateFaults(
   });
 }
 
+/** What no agent is ever granted: by these it could grant itself, or answer for a person. */
+const neverGranted = ["sec:grant", "sec:approve"];
+
 async function toolFaults(step: PlannedStep, ground: PlanGround): Promise<string[]> {
   const { name, tool, agent } = step;
   const facts = await ground.find(tool);
   if (facts === undefined) return [`step ${name}: there is no tool ${tool}`];
+  if (!grantable(facts)) return [`step ${name}: ${tool} is not for agents`];
   if (!ground.covers(namespaceOf(tool), agent)) return [`step ${name}: no agent of this machine covers ${tool}`];
   return [...inputFaults(step, facts), ...grantFaults(step, facts)];
+}
+
+/** Whether agents can be given a tool at all. */
+export function grantable({ capabilities }: ToolFacts): boolean {
+  return !capabilities.some((one) => neverGranted.includes(one));
 }
 
 /** Fields that hold a template are known only when the steps before have run: they are left to the tool's own check. */

@@ -1,3 +1,4 @@
+import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";
 
 /** A goal and its tasks, as the orchestrator holds them. Times are milliseconds since the epoch, 0 = not yet. */
@@ -86,6 +87,8 @@ export interface Goal {
   plan: PlanHead;
   /** What a person was asked, the last one perhaps without an answer yet. */
   questions: readonly Question[];
+  /** How it was planned, oldest first. */
+  decisions: readonly DecisionNote[];
   state: GoalState;
   updatedAt: number;
   /** What came of it, or why it failed. */
@@ -99,6 +102,30 @@ export interface Question {
   readonly answer?: string;
 }
 
+/** A decision on how to go on with a goal. */
+export interface DecisionNote {
+  readonly at: number;
+  /** What had to be decided. */
+  readonly situation: string;
+  /** What was asked for a plan, in that order, with why its plan was not taken, or "chosen". */
+  readonly options: readonly Option[];
+  /** The plan's origin, "ask the person", or "give up". */
+  readonly chosen: string;
+  readonly why: string;
+  readonly level: Level;
+  readonly model: string;
+  /** The procedure that is followed; empty when none. */
+  readonly procedure: string;
+}
+
+/** What a source of plans came up with. */
+export interface Option {
+  readonly source: string;
+  readonly level: Level;
+  /** "chosen", or why it was not. */
+  readonly verdict: string;
+}
+
 /** What a plan says beside its tasks. */
 export interface PlanHead {
   /** "procedure disk-report", "model aios-bringup", "gateway"; empty while there is no plan. */
@@ -110,7 +137,7 @@ export interface PlanHead {
   readonly why: string;
   /** How many plans of this goal failed before it. */
   readonly round: number;
-  readonly parameters: Readonly<Record<string, string>>;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
   /** Template of the goal's result. */
   readonly result: string;
 }

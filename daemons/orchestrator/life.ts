@@ -1,9 +1,10 @@
 import { messageOf } from "#lib/errors";
 import { headOf, tasksOf } from "./birth.ts";
-import { type Goal, isOver, type Task } from "./goal.ts";
+import { noteOf } from "./decisions.ts";
+import { type Goal, isOver, type Option, type Task } from "./goal.ts";
 import { closeTask } from "./outcome.ts";
 import { patiently } from "./patience.ts";
-import type { Objective, Plan } from "./plan.ts";
+import type { Draft, Objective, Plan } from "./plan.ts";
 import { closeGoal, endGoal, putGoal, runTasks } from "./run.ts";
 import type { World } from "./world.ts";
 
@@ -79,13 +80,19 @@ async function begin(
 async function plan(goal: Goal, failure: string, world: World, signal: AbortSignal): Promise<void> {
   const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
   signal.throwIfAborted();
-  world.decided({ goal, situation: failure === "" ? "a plan is wanted" : failure, options, draft });
+  decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
   if ("question" in draft) {
     const questions = [...goal.questions, { question: draft.question }];
     return await putGoal(goal, { state: "awaiting_input", questions }, world);
   }
   if ("reason" in draft) return await endGoal(goal, "failed", draft.reason, world);
   await follow(goal, draft, world, signal);
+}
+
+/** Notes what was decided: with the goal, which is stored by what follows from it, and in the log of decisions. */
+function decide(goal: Goal, situation: string, options: readonly Option[], draft: Draft, world: World): void {
+  goal.decisions = [...goal.decisions, noteOf(situation, options, draft, world.clock.now())];
+  world.decided({ goal, situation, options, draft });
 }
 
 /** Takes a plan: its tasks are stored before the goal says that it is being worked on. */
@@ -119,7 +126,7 @@ async function goesOn(goal: Goal, world: World, signal: AbortSignal): Promise<bo
   const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
   signal.throwIfAborted();
   if (!("steps" in draft)) return false;
-  world.decided({ goal, situation: failure, options, draft });
+  decide(goal, failure, options, draft, world);
   await follow(goal, draft, world, signal);
   return true;
 }

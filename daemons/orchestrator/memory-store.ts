@@ -80,7 +80,8 @@ export function storeOver(
 }
 
 function writeGoal(goal: Goal): GoalRecord {
-  const { source, tags, metadata, plan, questions, dependsOn, dedupeKey } = goal;
+  const { source, tags, metadata, plan, questions, decisions, dependsOn, dedupeKey } = goal;
+  const planning = { plan, questions, decisions };
   return {
     id: goal.id,
     description: goal.description,
@@ -89,12 +90,12 @@ function writeGoal(goal: Goal): GoalRecord {
     createdAt: goal.createdAt,
     completedAt: isOver(goal.state) ? goal.updatedAt : 0,
     result: goal.result,
-    metadataJson: toJson({ source, tags, metadata, plan, questions, depends_on: dependsOn, dedupe_key: dedupeKey }),
+    metadataJson: toJson({ source, tags, metadata, ...planning, depends_on: dependsOn, dedupe_key: dedupeKey }),
   };
 }
 
 /** What a goal's record has no field for. */
-type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "questions">> & {
+type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "questions" | "decisions">> & {
   readonly depends_on?: readonly string[];
   readonly dedupe_key?: string;
 };
@@ -113,6 +114,7 @@ function readGoal(record: GoalRecord): Goal {
     dedupeKey: more.dedupe_key ?? "",
     plan: more.plan ?? noPlan,
     questions: more.questions ?? [],
+    decisions: more.decisions ?? [],
     state: stateIn(goalStates, record.status) as GoalState,
     updatedAt: record.completedAt || record.createdAt,
     result: record.result,

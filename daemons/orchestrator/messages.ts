@@ -3,6 +3,7 @@ import { Task as TaskType } from "#proto/aios/common";
 import type { GoalView } from "#proto/aios/goal_control";
 import type { Handout } from "./assignments.ts";
 import { type Goal, phaseOf, progressOf, type Task } from "./goal.ts";
+import type { ParameterValue } from "./phrase.ts";
 
 /** A goal with all that a person wants to see of it. */
 export function viewMessage(goal: Goal): GoalView {
@@ -13,7 +14,7 @@ export function viewMessage(goal: Goal): GoalView {
     currentPhase: phaseOf(goal),
     progressPercent: progressOf(goal),
     result: goal.result,
-    plan: origin === "" ? undefined : { origin, level, model, why, round, parameters: { ...parameters } },
+    plan: origin === "" ? undefined : { origin, level, model, why, round, parameters: texts(parameters) },
     questions: goal.questions.map(({ question, answer = "" }) => ({ question, answer })),
   };
 }
@@ -71,6 +72,10 @@ export function handoutMessage(
     inputJson: json({ tool, arguments: input }),
     createdAt,
   });
+}
+
+function texts(values: Readonly<Record<string, ParameterValue>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)]));
 }
 
 function json(value: unknown): Buffer {

@@ -1,7 +1,11 @@
 import { AiosError } from "#lib/errors";
 
-/** What a parameter may be: an absolute path, the name of a thing, or any text. */
-export type ParameterType = "path" | "name" | "text";
+/** What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, or any text. */
+export const parameterTypes = ["path", "name", "number", "url", "text"] as const;
+export type ParameterType = (typeof parameterTypes)[number];
+
+/** A parameter's value: a number is one also where a template's only hole takes it. */
+export type ParameterValue = string | number;
 
 /** One way to say a goal: "report disk usage to {path}". */
 export interface Phrase {
@@ -16,6 +20,8 @@ export interface Phrase {
 const shapes: Readonly<Record<ParameterType, string>> = {
   path: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
   name: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
+  number: "\\d+",
+  url: "https?://\\S+",
   text: "[\\s\\S]+",
 };
 
@@ -40,11 +46,33 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
   return { text, pattern, parameters, weight: literals.length };
 }
 
-/** The parameters of `description` when the phrase fits it. */
+/** The parameters of `description`, as they are said, when the phrase fits it. */
 export function matchPhrase(phrase: Phrase, description: string): Record<string, string> | undefined {
   const found = phrase.pattern.exec(description);
   if (found === null) return undefined;
   return Object.fromEntries(phrase.parameters.map((name) => [name, unquoted(found.groups?.[name] ?? "")]));
+}
+
+/** Words that change nothing of what is meant. */
+const fillers = /(?<![\w/])(?:please|a|an|the|on|for|at|now)(?![\w/])\s*/gi;
+
+/** The parameters of a goal as they are said; undefined when it is of another kind. */
+export type LooseMatch = (description: string) => Record<string, string> | undefined;
+
+/** As a phrase, but articles and the like may be others. Not with texts, in which every word counts. */
+export function compileLoosely(text: string, types: Readonly<Record<string, ParameterType>>): LooseMatch {
+  const exact = compilePhrase(text, types);
+  if (Object.values(types).includes("text")) return (description) => matchPhrase(exact, description);
+  const plain = (words: string) => words.replaceAll(fillers, "").trim();
+  const loose = compilePhrase(plain(text), types);
+  return (description) => matchPhrase(exact, description) ?? matchPhrase(loose, plain(description));
+}
+
+/** What was said as a value of this type, or why it cannot be one. */
+export function readParameter(type: ParameterType, said: string): ParameterValue | { readonly reason: string } {
+  const reason = unfit(type, said);
+  if (reason !== undefined) return { reason };
+  return type === "number" ? Number(said) : said;
 }
 
 function unquoted(text: string): string {
@@ -60,7 +88,13 @@ export function unfit(type: ParameterType, value: string): string | undefined {
   if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:-]{0,127}$/.test(value)) {
     return `${JSON.stringify(value)} is not a name`;
   }
+  if (type === "number" && !/^\d{1,15}$/.test(value)) return `${JSON.stringify(value)} is not a whole number`;
+  if (type === "url" && !isWebAddress(value)) return `${JSON.stringify(value)} is not an http or https address`;
   return undefined;
+}
+
+function isWebAddress(value: string): boolean {
+  return /^https?:\/\/[^\s"'<>]+$/i.test(value) && URL.canParse(value);
 }
 
 function wrong(text: string, name: string): AiosError {

@@ -1,4 +1,5 @@
 import type { JsonObject } from "./goal.ts";
+import type { ParameterValue } from "./phrase.ts";
 
 /** How much thinking a plan or a task takes: rules, the always loaded model, the model on demand, the gateway's. */
 export const levels = ["reactive", "operational", "tactical", "strategic"] as const;
@@ -32,7 +33,7 @@ export interface Plan {
   readonly model: string;
   /** Why this plan, in a sentence. */
   readonly why: string;
-  readonly parameters: Readonly<Record<string, string>>;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
   /** Template of the goal's result. */
   readonly result: string;
   readonly steps: readonly PlannedStep[];
@@ -58,13 +59,18 @@ export interface Objective {
 /** A plan, why there is none, or what a person has to say first. */
 export type Draft = Plan | { readonly reason: string } | { readonly question: string };
 
+/** Something meant as a plan that is none. */
+export interface Unusable {
+  readonly faults: readonly string[];
+}
+
 /** Something that can make plans. */
 export interface PlanSource {
   readonly name: string;
   readonly level: Level;
   /**
    * Drafts a plan. `faults` says what was wrong with its last draft for the same objective; empty the first time.
-   * Throws only what another try later can change.
+   * `faults` in the answer: what it has made is no plan, for these reasons. Throws only what another try later can change.
    */
-  draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft>;
+  draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft | Unusable>;
 }

@@ -1,13 +1,6 @@
 import { messageOf } from "#lib/errors";
-import type { Draft, Level, Objective, Plan, PlanSource } from "./plan.ts";
-
-/** What a source came up with, for the record of decisions. */
-export interface Option {
-  readonly source: string;
-  readonly level: Level;
-  /** "chosen", or why it was not. */
-  readonly verdict: string;
-}
+import type { Option } from "./goal.ts";
+import type { Draft, Objective, Plan, PlanSource, Unusable } from "./plan.ts";
 
 export interface Planned {
   readonly draft: Draft;
@@ -19,6 +12,9 @@ export interface Planned {
 export interface Planner {
   plan(objective: Objective, signal: AbortSignal): Promise<Planned>;
 }
+
+/** Why the source of learned procedures has no plan for most goals. */
+export const nothingLearned = "nothing that was learned fits";
 
 /** What is wrong with a plan, one sentence each; none when it may run. */
 export type CheckPlan = (plan: Plan, objective: Objective) => Promise<readonly string[]>;
@@ -40,7 +36,9 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
         }
         options.push({ source: name, level, verdict: draft.reason });
       }
-      return { draft: { reason: options.map(({ verdict }) => verdict).join("; ") }, options };
+      // That nothing was learned goes without saying.
+      const told = options.filter(({ verdict }) => verdict !== nothingLearned);
+      return { draft: { reason: told.map(({ verdict }) => verdict).join("; ") }, options };
     },
   };
 }
@@ -53,13 +51,13 @@ async function draftOf(
 ): Promise<Draft> {
   let faults: readonly string[] = [];
   for (let tries = 0; tries < 2; tries += 1) {
-    const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft => {
+    const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft | Unusable => {
       signal.throwIfAborted();
       return { reason: `${source.name}: ${messageOf(error)}` };
     });
-    if (!("steps" in draft)) return draft;
-    faults = await check(draft, objective);
-    if (faults.length === 0) return draft;
+    if (!("faults" in draft || "steps" in draft)) return draft;
+    faults = "faults" in draft ? draft.faults : await check(draft, objective);
+    if ("steps" in draft && faults.length === 0) return draft;
   }
   return { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` };
 }

@@ -17,9 +17,13 @@ export interface PortTwins {
   readonly tools: Tools;
 }
 
+const fact = (name: string, capabilities: readonly string[]): ToolFacts => ({
+  ...{ name, capabilities, summary: `Does ${name}.`, input: {}, outputs: [], idempotent: true, timeoutMs: 1_000 },
+});
+
 const facts: Record<string, ToolFacts> = {
-  "fs.say": { name: "fs.say", capabilities: ["fs:say:{what}"], input: {}, idempotent: true, timeoutMs: 1_000 },
-  "fs.shout": { name: "fs.shout", capabilities: [], input: {}, idempotent: true, timeoutMs: 1_000 },
+  "fs.say": fact("fs.say", ["fs:say:{what}"]),
+  "fs.shout": fact("fs.shout", []),
 };
 
 export function portTwins(): PortTwins {
@@ -59,6 +63,8 @@ export function portTwins(): PortTwins {
       for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
     },
     trace: async () => ({ kind: "none" }),
+    list: async () => Object.values(facts),
+    executions: async () => [],
   };
 
   const ports: PortTwins = { goals, granted, away: false, unreadable: "", store, tools };

@@ -4,8 +4,15 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import { compilePhrase, matchPhrase, type Phrase, unfit } from "./phrase.ts";
-import { type Plan, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
+import {
+  compilePhrase,
+  matchPhrase,
+  type ParameterValue,
+  type Phrase,
+  parameterTypes,
+  readParameter,
+} from "./phrase.ts";
+import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -25,9 +32,10 @@ const procedureSchema = Type.Object(
       },
       strict,
     ),
-    parameters: Type.Optional(
-      Type.Record(Type.String(), Type.Union([Type.Literal("path"), Type.Literal("name"), Type.Literal("text")])),
-    ),
+    parameters: Type.Optional(Type.Record(Type.String(), Type.Enum([...parameterTypes]))),
+    // What a parameter is when the phrase does not give it, or what the person behind the goal is asked for it.
+    defaults: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer()]))),
+    questions: Type.Optional(Type.Record(Type.String(), Type.String({ minLength: 1 }))),
     steps: Type.Array(
       Type.Object(
         {
@@ -54,18 +62,22 @@ export interface Procedure {
   readonly summary: string;
   readonly phrases: readonly Phrase[];
   readonly parameters: NonNullable<Static<typeof procedureSchema>["parameters"]>;
+  readonly defaults: Readonly<Record<string, ParameterValue>>;
+  readonly questions: Readonly<Record<string, string>>;
   readonly result: string;
   readonly steps: readonly PlannedStep[];
 }
 
 /** Reads `text` of the file `file` as a procedure. Throws INVALID_ARGUMENT with file, place and what was expected. */
 export function parseProcedure(procedureName: string, text: string, file: string): Procedure {
-  const { procedure, parameters = {}, steps } = parseToml(procedureSchema, text, file);
+  const { procedure, parameters = {}, defaults = {}, questions = {}, steps } = parseToml(procedureSchema, text, file);
   try {
+    checkDefaults(parameters, defaults, questions);
     const phrases = procedure.phrases.map((phrase) => compilePhrase(phrase, parameters));
     const planned = steps.map(planStep);
     for (const phrase of phrases) {
-      const lacks = Object.keys(parameters).find((parameter) => !phrase.parameters.includes(parameter));
+      const given = [...phrase.parameters, ...Object.keys(defaults), ...Object.keys(questions)];
+      const lacks = Object.keys(parameters).find((parameter) => !given.includes(parameter));
       if (lacks !== undefined) throw fault(`the phrase ${JSON.stringify(phrase.text)} does not give {${lacks}}`);
     }
     checkSteps(planned, Object.keys(parameters));
@@ -76,6 +88,8 @@ export function parseProcedure(procedureName: string, text: string, file: string
       summary: procedure.summary,
       result: procedure.result,
       parameters,
+      defaults,
+      questions,
       phrases,
       steps: planned,
     };
@@ -99,6 +113,21 @@ function planStep(step: Step): PlannedStep {
     input: (step.input ?? {}) as JsonObject,
     expect: (step.expect ?? {}) as JsonObject,
   };
+}
+
+function checkDefaults(
+  parameters: Procedure["parameters"],
+  defaults: Procedure["defaults"],
+  questions: Procedure["questions"],
+): void {
+  for (const [key, value] of Object.entries(defaults)) {
+    const type = parameters[key];
+    if (type === undefined) throw fault(`defaults: there is no parameter ${key}`);
+    const read = readParameter(type, String(value));
+    if (typeof read === "object") throw fault(`defaults: ${key}: ${read.reason}`);
+  }
+  const stranger = Object.keys(questions).find((key) => parameters[key] === undefined);
+  if (stranger !== undefined) throw fault(`questions: there is no parameter ${stranger}`);
 }
 
 /** Steps need and use earlier steps only, so that no plan has a cycle. */
@@ -167,32 +196,45 @@ export function procedureSource(procedures: readonly Procedure[], faults: readon
   return {
     name: "procedures",
     level: "reactive",
-    async draft({ description, failure }) {
+    async draft({ description, answers, failure }) {
       // A procedure has one way only: what has failed by it is not tried by it again.
       if (failure !== "") return { reason: "no procedure goes on where another plan has failed" };
-      return planByProcedure(description, procedures, faults);
+      return planByProcedure(description, procedures, faults, answers);
     },
   };
 }
 
-/** The plan of the procedure that fits best, or in words why there is none. */
+/** The procedure and the phrase of it that say most exactly what a goal says. */
+export function bestFit(description: string, procedures: readonly Procedure[]) {
+  const fits = procedures.flatMap((procedure) =>
+    procedure.phrases.flatMap((phrase) => {
+      const said = matchPhrase(phrase, description);
+      return said === undefined ? [] : [{ procedure, phrase, said }];
+    }),
+  );
+  return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight)[0];
+}
+
+/** The plan of the procedure that fits best, what it has to ask first, or in words why there is none. */
 export function planByProcedure(
   description: string,
   procedures: readonly Procedure[],
   faults: readonly string[] = [],
-): Plan | { readonly reason: string } {
-  const fits = procedures.flatMap((procedure) =>
-    procedure.phrases.flatMap((phrase) => {
-      const parameters = matchPhrase(phrase, description);
-      return parameters === undefined ? [] : [{ procedure, phrase, parameters }];
-    }),
-  );
-  const [best] = fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
+  answers: Objective["answers"] = [],
+): Draft {
+  const best = bestFit(description, procedures);
   if (best === undefined) return { reason: uncovered(description, procedures, faults) };
-  const { procedure, phrase, parameters } = best;
-  for (const [key, value] of Object.entries(parameters)) {
-    const reason = unfit(procedure.parameters[key] ?? "text", value);
-    if (reason !== undefined) return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${reason}` };
+  const { procedure, phrase, said } = best;
+  const parameters: Record<string, ParameterValue> = {};
+  for (const [key, type] of Object.entries(procedure.parameters)) {
+    const question = procedure.questions[key] ?? "";
+    const value = said[key] ?? procedure.defaults[key] ?? answers.findLast((one) => one.question === question)?.answer;
+    if (value === undefined) return { question };
+    const read = readParameter(type, answered(type, String(value)));
+    if (typeof read === "object") {
+      return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${read.reason}` };
+    }
+    parameters[key] = read;
   }
   return {
     origin: `procedure ${procedure.name}`,
@@ -204,6 +246,13 @@ export function planByProcedure(
     result: procedure.result,
     steps: procedure.steps,
   };
+}
+
+/** A person answers in a sentence what a phrase has as a word: "it is port 8081", "http://127.0.0.1:8081". */
+function answered(type: string, said: string): string {
+  if (type !== "number") return said.trim();
+  const numbers = said.match(/\d+/g) ?? [];
+  return (/:(\d+)/.exec(said)?.[1] ?? (numbers.length === 1 ? numbers[0] : said.trim())) || said;
 }
 
 /** Characters of a goal that its reason repeats. */

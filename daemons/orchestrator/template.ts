@@ -5,12 +5,13 @@
  *     ${disk.percent}                       a field of what the step "disk" gave
  *     ${write.input.content}                a field of what the step "write" was given
  *     ${list.entries|{type} {name}}         a line for each element of a list, from the element's own fields
- *     {{                                    a brace
+ *     {{                                    a brace, also after a $
  *
  * A value is put in once and never read as a template again: what a person or a file says stays data.
  */
 import { AiosError } from "#lib/errors";
 import type { Json, JsonObject } from "./goal.ts";
+import type { ParameterValue } from "./phrase.ts";
 
 export type Part =
   | { readonly kind: "text"; readonly text: string }
@@ -24,7 +25,7 @@ export type Part =
 
 /** What the holes are filled from. */
 export interface Values {
-  readonly parameters: Readonly<Record<string, string>>;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
   /** By step: what it was given and what it gave. */
   readonly steps: Readonly<Record<string, { readonly input: JsonObject; readonly output: JsonObject } | undefined>>;
 }
@@ -47,6 +48,9 @@ export function parseTemplate(text: string): Part[] {
     if (rest.startsWith("{{")) {
       literal += "{";
       at += 2;
+    } else if (rest.startsWith("${{")) {
+      literal += "${";
+      at += 3;
     } else if (rest.startsWith("${")) {
       const { part, length } = parseOutput(rest, text);
       push(part);
@@ -63,6 +67,31 @@ export function parseTemplate(text: string): Part[] {
   }
   if (literal !== "") parts.push({ kind: "text", text: literal });
   return parts;
+}
+
+/** A text as a template that gives exactly this text. */
+export function literalTemplate(text: string): string {
+  return text.replaceAll("{", "{{");
+}
+
+/** Parts as a template again. */
+export function writeTemplate(parts: readonly Part[]): string {
+  return parts.map(writePart).join("");
+}
+
+function writePart(part: Part): string {
+  if (part.kind === "text") return literalTemplate(part.text);
+  if (part.kind === "parameter") return `{${part.name}}`;
+  const line = part.line === undefined ? "" : `|${writeTemplate(part.line)}`;
+  return `\${${[part.step, ...part.field].join(".")}${line}}`;
+}
+
+/** `value` with every text in it, however deep, made anew. */
+export function mapTexts(value: Json, make: (text: string) => string): Json {
+  if (typeof value === "string") return make(value);
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((item: Json) => mapTexts(item, make));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapTexts(item, make)]));
 }
 
 function parseOutput(rest: string, text: string): { part: Part; length: number } {

@@ -3,7 +3,7 @@ import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import type { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import type { JsonObject } from "./goal.ts";
-import type { ToolFacts, Tools, Trace } from "./tools.ts";
+import type { Execution, ToolFacts, Tools, Trace } from "./tools.ts";
 
 /** What is known of a tool is asked for anew after this time. */
 const factsKeptMs = 60_000;
@@ -16,6 +16,7 @@ const traceEntriesMax = 500;
 
 /** aios-tools over its own socket. */
 export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clock): Tools {
+  let all: { readonly facts: readonly ToolFacts[]; readonly at: number } | undefined;
   const facts = new Map<string, { readonly facts: ToolFacts; readonly at: number }>();
 
   const execute = async (tool: string, input: JsonObject, taskId: string, reason: string): Promise<JsonObject> => {
@@ -30,7 +31,21 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
     return JSON.parse(answer.outputJson.toString("utf8")) as JsonObject;
   };
 
+  const audit = async (taskId: string, agent: string, tool: string, since: number): Promise<AuditedCall[]> => {
+    const from = Math.max(0, since - clockJumpMs);
+    const filter = { agent_id: agent, tool_name: tool, since: from, limit: traceEntriesMax };
+    const { entries = [] } = await execute("sec.audit", filter, taskId, `what became of task ${taskId}`);
+    return (entries as unknown as AuditedCall[]).filter((entry) => entry.task_id === taskId);
+  };
+
   return {
+    async list() {
+      if (all === undefined || clock.monotonic() - all.at >= factsKeptMs) {
+        const { tools } = await client.listTools({ namespace: "" });
+        all = { facts: tools.map(factsOf), at: clock.monotonic() };
+      }
+      return all.facts;
+    },
     async find(name) {
       const kept = facts.get(name);
       if (kept !== undefined && clock.monotonic() - kept.at < factsKeptMs) return kept.facts;
@@ -67,26 +82,28 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
         "the orchestrator starts: no task is running",
       );
     },
-    async trace(taskId, agent, tool, since) {
-      const filter = {
-        agent_id: agent,
-        tool_name: tool,
-        since: Math.max(0, since - clockJumpMs),
-        limit: traceEntriesMax,
-      };
-      return traceIn(await execute("sec.audit", filter, taskId, `what became of task ${taskId}`), taskId);
-    },
+    trace: async (taskId, agent, tool, since) => traceIn(await audit(taskId, agent, tool, since)),
+    executions: async (taskId, agent, tool, since) =>
+      (await audit(taskId, agent, tool, since)).map(executionOf).toReversed(),
   };
 }
 
 function factsOf(definition: ToolDefinition): ToolFacts {
-  const { name, requiredCapabilities, idempotent, timeoutMs, inputSchema } = definition;
-  const input = JSON.parse(inputSchema.toString("utf8") || "{}") as ToolFacts["input"];
-  return { name, capabilities: requiredCapabilities, input, idempotent, timeoutMs: timeoutMs || 30_000 };
+  const { name, description, requiredCapabilities, idempotent, timeoutMs, inputSchema, outputSchema } = definition;
+  const input = schemaIn(inputSchema);
+  const outputs = Object.keys(schemaIn(outputSchema).properties ?? {});
+  const told = { summary: description, input, outputs };
+  return { name, ...told, capabilities: requiredCapabilities, idempotent, timeoutMs: timeoutMs || 30_000 };
+}
+
+function schemaIn(bytes: Buffer): ToolFacts["input"] {
+  return JSON.parse(bytes.toString("utf8") || "{}") as ToolFacts["input"];
 }
 
 /** A call as sec.audit tells it. */
 interface AuditedCall {
+  readonly execution_id: string;
+  readonly duration_ms: number | null;
   readonly task_id: string;
   readonly state: "open" | "done" | "failed" | "refused";
   /** JSON; a long one is {sha256, bytes, begins} instead. */
@@ -95,14 +112,17 @@ interface AuditedCall {
 }
 
 /** What became of the task by the newest call that was let through. */
-function traceIn(audit: JsonObject, taskId: string): Trace {
-  const entries = (audit["entries"] ?? []) as unknown as readonly AuditedCall[];
-  const calls = entries.filter((entry) => entry.task_id === taskId && entry.state !== "refused");
+function traceIn(entries: readonly AuditedCall[]): Trace {
+  const calls = entries.filter(({ state }) => state !== "refused");
   const done = calls.find(({ state }) => state === "done");
   if (done !== undefined) return { kind: "done", output: outputOf(done) };
   const [last] = calls;
   if (last === undefined) return { kind: "none" };
   return last.state === "failed" ? { kind: "failed", error: last.error } : { kind: "open" };
+}
+
+function executionOf({ execution_id: id, state, error, duration_ms }: AuditedCall): Execution {
+  return { id, state, error, durationMs: duration_ms ?? undefined };
 }
 
 function outputOf({ output }: AuditedCall): JsonObject | undefined {

@@ -3,9 +3,9 @@ import type { Log } from "#lib/log";
 import type { Agents } from "./agents.ts";
 import type { Assignments } from "./assignments.ts";
 import type { Changes } from "./changes.ts";
-import type { Goal } from "./goal.ts";
+import type { Goal, Option } from "./goal.ts";
 import type { Draft } from "./plan.ts";
-import type { Option, Planner } from "./planner.ts";
+import type { Planner } from "./planner.ts";
 import type { Store } from "./store.ts";
 import type { Tools } from "./tools.ts";
 
@@ -21,7 +21,7 @@ export interface GoalDecision {
 export interface World {
   readonly planner: Planner;
   readonly changes: Changes;
-  /** Notes a decision, for the log of decisions. Never fails. */
+  /** Notes a decision, the last of the goal's, for the log of decisions. Never fails. */
   decided(decision: GoalDecision): void;
   /** A goal is over: what is to be learned from it. Never fails. */
   ended(goal: Goal): void;

@@ -1,0 +1,44 @@
+import { AiosError } from "#lib/errors";
+import type { Client } from "#lib/service";
+import { type ApiGatewayService, ApiInferRequest } from "#proto/aios/api_gateway";
+import type { Answer, Thinker } from "./model-source.ts";
+
+/** The gateway tells what it has at once. */
+const statusTimeoutMs = 2_000;
+
+/** A provider outside the machine, by aios-gateway. */
+export function gatewayThinker(gateway: Client<typeof ApiGatewayService>): Thinker {
+  return {
+    level: "strategic",
+    async ask({ system, messages, schema, tokensMax, timeoutMs, goalId }, signal): Promise<Answer> {
+      const { providers } = await gateway.getBudget({}, { signal, timeoutMs: statusTimeoutMs });
+      if (providers.every(({ state }) => state !== "ready")) throw unconfigured(providers);
+      const request = ApiInferRequest.fromPartial({
+        systemPrompt: system,
+        messages: messages.map(({ role, text }) => ({ role, text })),
+        jsonSchema: schema,
+        maxTokens: tokensMax,
+        requestingAgent: "orchestrator",
+        taskId: goalId,
+        allowFallback: true,
+        taskType: "planning",
+      });
+      const answer = await gateway.infer(request, { signal, timeoutMs });
+      const { text, modelUsed: model, providerUsed: provider, finishReason } = answer;
+      if (finishReason === "refused") {
+        throw new AiosError("FAILED_PRECONDITION", { act: "ask", object: provider, reason: "the model refused" });
+      }
+      return { text, model, provider: provider || "cache", cut: finishReason === "length" };
+    },
+  };
+}
+
+function unconfigured(providers: readonly { readonly name: string; readonly state: string }[]): AiosError {
+  const states = providers.map(({ name, state }) => `${name}: ${state}`).join(", ");
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "ask",
+    object: "a model outside the machine",
+    reason: states === "" ? "no strategic provider configured" : `none can be asked (${states})`,
+    next: 'see "aiosctl providers"',
+  });
+}
