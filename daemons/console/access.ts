@@ -34,7 +34,7 @@ export const table: Readonly<Record<string, Row>> = {
   },
   "aios.orchestrator.GoalControl": {
     daemon: "orchestrator",
-    reader: ["WatchGoal"],
+    reader: ["WatchGoal", "ExplainGoal"],
     operator: ["PauseGoal", "ResumeGoal", "AnswerGoal"],
   },
   "aios.tools.ToolRegistry": {

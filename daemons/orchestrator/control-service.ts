@@ -1,12 +1,14 @@
 import { type Service, service } from "#lib/service";
 import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
+import { explainGoal } from "./explanation.ts";
 import { type Goal, isOver } from "./goal.ts";
 import type { Goals } from "./goals.ts";
 import { viewMessage } from "./messages.ts";
 import { ownGoal } from "./service.ts";
+import type { Tools } from "./tools.ts";
 
 /** aios.orchestrator.GoalControl. */
-export function goalControlService(goals: Goals): Service<typeof GoalControlService> {
+export function goalControlService(goals: Goals, tools: Pick<Tools, "executions">): Service<typeof GoalControlService> {
   return service(GoalControlService, {
     pauseGoal: async ({ id }, { identity }) => {
       await ownGoal(goals, id, identity);
@@ -23,6 +25,7 @@ export function goalControlService(goals: Goals): Service<typeof GoalControlServ
       await goals.answer(goalId, answer);
       return { success: true, message: `goal ${goalId} goes on with the answer` };
     },
+    explainGoal: async ({ id }, { identity }) => explainGoal(await ownGoal(goals, id, identity), tools),
     watchGoal: async function* ({ id }, { identity, signal }) {
       yield* watch(goals, await ownGoal(goals, id, identity), signal);
     },

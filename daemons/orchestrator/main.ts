@@ -4,6 +4,7 @@ import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
 import { AiosError } from "#lib/errors";
 import { layout, users } from "#manifest";
+import { ApiGatewayService } from "#proto/aios/api_gateway";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { AIRuntimeService } from "#proto/aios/runtime";
@@ -16,13 +17,23 @@ import { openChanges } from "./changes.ts";
 import { planCheck } from "./check-plan.ts";
 import { loadedModels, taskCanceller } from "./clients.ts";
 import { goalControlService } from "./control-service.ts";
+import { openDecisionLog } from "./decisions.ts";
+import { gatewayThinker } from "./gateway-source.ts";
 import { openGoals } from "./goals.ts";
+import { openLearning } from "./learning.ts";
+import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
+import { patiently } from "./patience.ts";
 import { plannerOver } from "./planner.ts";
-import { procedureSource, readProcedures } from "./procedures.ts";
+import { readProcedures } from "./procedures.ts";
+import { runtimeThinker } from "./runtime-source.ts";
 import { orchestratorService } from "./service.ts";
+import { planSources } from "./sources.ts";
 import { loadReader } from "./system-status.ts";
 import { toolsOver } from "./tools-client.ts";
+
+/** A plan's check waits so long for aios-tools. */
+const checkTimeoutMs = 30_000;
 
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
@@ -45,18 +56,35 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const declared = readProcedures(`${paths.etc}/procedures`);
   for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
   const memory = address("memory");
-  const store = storeOver(connect(MemoryServiceService, memory), connect(MemoryQueryService, memory));
+  const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
+  const store = storeOver(remember, recall);
   const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
   const check = planCheck({
-    find: (tool) => tools.find(tool),
+    // While aios-tools is away a plan is not wrong.
+    find: (tool) => patiently(clock, AbortSignal.timeout(checkTimeoutMs), () => tools.find(tool)),
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
   });
-  const planner = plannerOver([procedureSource(declared.procedures, declared.faults)], check);
+  const runtime = connect(AIRuntimeService, address("runtime"));
+  const learning = openLearning(learnedOver(remember, recall), declared.procedures, { clock, log }, end.signal);
+  const decisions = openDecisionLog(decisionStore(remember), { clock, log }, end.signal);
+  const sources = planSources({
+    ...{ declared, learning, tools, agents, configured: configured.agents, clock },
+    context: contextOver(remember),
+    thinkers: [
+      runtimeThinker(runtime, "operational"),
+      runtimeThinker(runtime, "tactical"),
+      gatewayThinker(connect(ApiGatewayService, address("gateway"))),
+    ],
+  });
+  const planner = plannerOver(sources, check);
   const goals = openGoals({
     ...{ store, tools, agents, assignments, clock, log, random, planner },
     changes: openChanges(),
-    decided: () => {},
-    ended: () => {},
+    decided: decisions.decided,
+    ended(goal) {
+      decisions.ended(goal);
+      learning.ended(goal);
+    },
   });
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
@@ -67,10 +95,10 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     assignments,
     autonomyLevel: effectiveConfig(paths.run).system.autonomy_level,
     load: loadReader("/proc", clock),
-    loadedModels: loadedModels(connect(AIRuntimeService, address("runtime"))),
+    loadedModels: loadedModels(runtime),
   };
   return {
-    services: () => [orchestratorService(orchestrator), goalControlService(goals)],
+    services: () => [orchestratorService(orchestrator), goalControlService(goals, tools)],
     servesAgents: true,
     ready: goals.resume(),
     async close() {

@@ -56,6 +56,55 @@ export interface GoalQuestion {
   answer: string;
 }
 
+export interface GoalExplanation {
+  /** The whole story in plain words, in lines */
+  text: string;
+  /** Oldest first */
+  decisions: GoalDecision[];
+  /** In the order of the plan */
+  tasks: TaskTrace[];
+}
+
+export interface GoalDecision {
+  at: number;
+  situation: string;
+  /** In the order in which they were asked */
+  options: PlanOption[];
+  /** The plan's origin, "ask the person" or "give up" */
+  chosen: string;
+  why: string;
+  level: string;
+  /** Empty when none was asked */
+  model: string;
+}
+
+export interface PlanOption {
+  source: string;
+  level: string;
+  /** "chosen", or why it was not */
+  verdict: string;
+}
+
+export interface TaskTrace {
+  task:
+    | Task
+    | undefined;
+  /** As the ledger has them, oldest first */
+  executions: TaskExecution[];
+  /** Why tries did not succeed */
+  failures: string[];
+  /** From its assignment to its end; 0 when it has not ended */
+  durationMs: number;
+}
+
+export interface TaskExecution {
+  id: string;
+  /** "open", "done", "failed" or "refused" */
+  state: string;
+  error: string;
+  durationMs: number;
+}
+
 function createBaseGoalAnswer(): GoalAnswer {
   return { goalId: "", answer: "" };
 }
@@ -518,6 +567,473 @@ export const GoalQuestion: MessageFns<GoalQuestion> = {
   },
 };
 
+function createBaseGoalExplanation(): GoalExplanation {
+  return { text: "", decisions: [], tasks: [] };
+}
+
+export const GoalExplanation: MessageFns<GoalExplanation> = {
+  encode(message: GoalExplanation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    for (const v of message.decisions) {
+      GoalDecision.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.tasks) {
+      TaskTrace.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GoalExplanation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGoalExplanation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.decisions.push(GoalDecision.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tasks.push(TaskTrace.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GoalExplanation>, I>>(base?: I): GoalExplanation {
+    return GoalExplanation.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GoalExplanation>, I>>(object: I): GoalExplanation {
+    const message = createBaseGoalExplanation();
+    message.text = object.text ?? "";
+    message.decisions = object.decisions?.map((e) => GoalDecision.fromPartial(e)) || [];
+    message.tasks = object.tasks?.map((e) => TaskTrace.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGoalDecision(): GoalDecision {
+  return { at: 0, situation: "", options: [], chosen: "", why: "", level: "", model: "" };
+}
+
+export const GoalDecision: MessageFns<GoalDecision> = {
+  encode(message: GoalDecision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.at !== 0) {
+      writer.uint32(8).int64(message.at);
+    }
+    if (message.situation !== "") {
+      writer.uint32(18).string(message.situation);
+    }
+    for (const v of message.options) {
+      PlanOption.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.chosen !== "") {
+      writer.uint32(34).string(message.chosen);
+    }
+    if (message.why !== "") {
+      writer.uint32(42).string(message.why);
+    }
+    if (message.level !== "") {
+      writer.uint32(50).string(message.level);
+    }
+    if (message.model !== "") {
+      writer.uint32(58).string(message.model);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GoalDecision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGoalDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.at = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.situation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.options.push(PlanOption.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chosen = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.level = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GoalDecision>, I>>(base?: I): GoalDecision {
+    return GoalDecision.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GoalDecision>, I>>(object: I): GoalDecision {
+    const message = createBaseGoalDecision();
+    message.at = object.at ?? 0;
+    message.situation = object.situation ?? "";
+    message.options = object.options?.map((e) => PlanOption.fromPartial(e)) || [];
+    message.chosen = object.chosen ?? "";
+    message.why = object.why ?? "";
+    message.level = object.level ?? "";
+    message.model = object.model ?? "";
+    return message;
+  },
+};
+
+function createBasePlanOption(): PlanOption {
+  return { source: "", level: "", verdict: "" };
+}
+
+export const PlanOption: MessageFns<PlanOption> = {
+  encode(message: PlanOption, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.level !== "") {
+      writer.uint32(18).string(message.level);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(26).string(message.verdict);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanOption {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanOption();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.level = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PlanOption>, I>>(base?: I): PlanOption {
+    return PlanOption.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PlanOption>, I>>(object: I): PlanOption {
+    const message = createBasePlanOption();
+    message.source = object.source ?? "";
+    message.level = object.level ?? "";
+    message.verdict = object.verdict ?? "";
+    return message;
+  },
+};
+
+function createBaseTaskTrace(): TaskTrace {
+  return { task: undefined, executions: [], failures: [], durationMs: 0 };
+}
+
+export const TaskTrace: MessageFns<TaskTrace> = {
+  encode(message: TaskTrace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== undefined) {
+      Task.encode(message.task, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.executions) {
+      TaskExecution.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.failures) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(32).int64(message.durationMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskTrace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskTrace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = Task.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executions.push(TaskExecution.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failures.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.durationMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TaskTrace>, I>>(base?: I): TaskTrace {
+    return TaskTrace.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskTrace>, I>>(object: I): TaskTrace {
+    const message = createBaseTaskTrace();
+    message.task = (object.task !== undefined && object.task !== null) ? Task.fromPartial(object.task) : undefined;
+    message.executions = object.executions?.map((e) => TaskExecution.fromPartial(e)) || [];
+    message.failures = object.failures?.map((e) => e) || [];
+    message.durationMs = object.durationMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTaskExecution(): TaskExecution {
+  return { id: "", state: "", error: "", durationMs: 0 };
+}
+
+export const TaskExecution: MessageFns<TaskExecution> = {
+  encode(message: TaskExecution, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.error !== "") {
+      writer.uint32(26).string(message.error);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(32).int64(message.durationMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskExecution {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskExecution();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.durationMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TaskExecution>, I>>(base?: I): TaskExecution {
+    return TaskExecution.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskExecution>, I>>(object: I): TaskExecution {
+    const message = createBaseTaskExecution();
+    message.id = object.id ?? "";
+    message.state = object.state ?? "";
+    message.error = object.error ?? "";
+    message.durationMs = object.durationMs ?? 0;
+    return message;
+  },
+};
+
 /** What a person does with a goal beside giving and cancelling it. */
 export type GoalControlService = typeof GoalControlService;
 export const GoalControlService = {
@@ -560,6 +1076,16 @@ export const GoalControlService = {
     responseSerialize: (value: GoalView): Buffer => Buffer.from(GoalView.encode(value).finish()),
     responseDeserialize: (value: Buffer): GoalView => GoalView.decode(value),
   },
+  /** Why it is done as it is, and what was done: the decisions with what else there was, and each task with its calls. */
+  explainGoal: {
+    path: "/aios.orchestrator.GoalControl/ExplainGoal" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GoalId): Buffer => Buffer.from(GoalId.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GoalId => GoalId.decode(value),
+    responseSerialize: (value: GoalExplanation): Buffer => Buffer.from(GoalExplanation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GoalExplanation => GoalExplanation.decode(value),
+  },
 } as const;
 
 export interface GoalControlServer extends UntypedServiceImplementation {
@@ -570,6 +1096,8 @@ export interface GoalControlServer extends UntypedServiceImplementation {
   answerGoal: handleUnaryCall<GoalAnswer, Status>;
   /** The goal as it is, then after each change, until it is over. */
   watchGoal: handleServerStreamingCall<GoalId, GoalView>;
+  /** Why it is done as it is, and what was done: the decisions with what else there was, and each task with its calls. */
+  explainGoal: handleUnaryCall<GoalId, GoalExplanation>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
@@ -584,6 +1112,17 @@ export type DeepPartial<T> = T extends Builtin ? T
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 export type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function longToNumber(int64: { toString(): string }): number {
+  const num = globalThis.Number(int64.toString());
+  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
+  }
+  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
+  }
+  return num;
+}
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Empty, GoalIdRequest, GoalRecord } from "./memory.ts";
+import { Empty, GoalIdRequest, GoalRecord, Procedure } from "./memory.ts";
 
 export const protobufPackage = "aios.memory";
 
@@ -34,6 +34,20 @@ export interface SearchStatusResponse {
   vectorsReady: boolean;
   detail: string;
   chromaPid: number;
+}
+
+export interface ListProceduresQuery {
+  /** 0 = 50; at most 500 */
+  limit: number;
+  /** next_cursor of the page before */
+  cursor: string;
+}
+
+export interface ProcedurePage {
+  /** By id */
+  procedures: Procedure[];
+  /** Empty = no more */
+  nextCursor: string;
 }
 
 function createBaseListGoalsQuery(): ListGoalsQuery {
@@ -273,6 +287,140 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
   },
 };
 
+function createBaseListProceduresQuery(): ListProceduresQuery {
+  return { limit: 0, cursor: "" };
+}
+
+export const ListProceduresQuery: MessageFns<ListProceduresQuery> = {
+  encode(message: ListProceduresQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== 0) {
+      writer.uint32(8).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListProceduresQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListProceduresQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListProceduresQuery>, I>>(base?: I): ListProceduresQuery {
+    return ListProceduresQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListProceduresQuery>, I>>(object: I): ListProceduresQuery {
+    const message = createBaseListProceduresQuery();
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseProcedurePage(): ProcedurePage {
+  return { procedures: [], nextCursor: "" };
+}
+
+export const ProcedurePage: MessageFns<ProcedurePage> = {
+  encode(message: ProcedurePage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.procedures) {
+      Procedure.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProcedurePage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProcedurePage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.procedures.push(Procedure.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ProcedurePage>, I>>(base?: I): ProcedurePage {
+    return ProcedurePage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProcedurePage>, I>>(object: I): ProcedurePage {
+    const message = createBaseProcedurePage();
+    message.procedures = object.procedures?.map((e) => Procedure.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
 /** Reads that the seed's MemoryService lacks. Lists go backwards in time by cursor. */
 export type MemoryQueryService = typeof MemoryQueryService;
 export const MemoryQueryService = {
@@ -304,12 +452,22 @@ export const MemoryQueryService = {
       Buffer.from(SearchStatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SearchStatusResponse => SearchStatusResponse.decode(value),
   },
+  listProcedures: {
+    path: "/aios.memory.MemoryQuery/ListProcedures" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListProceduresQuery): Buffer => Buffer.from(ListProceduresQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListProceduresQuery => ListProceduresQuery.decode(value),
+    responseSerialize: (value: ProcedurePage): Buffer => Buffer.from(ProcedurePage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProcedurePage => ProcedurePage.decode(value),
+  },
 } as const;
 
 export interface MemoryQueryServer extends UntypedServiceImplementation {
   getGoal: handleUnaryCall<GoalIdRequest, GoalRecord>;
   listGoals: handleUnaryCall<ListGoalsQuery, GoalPage>;
   searchStatus: handleUnaryCall<Empty, SearchStatusResponse>;
+  listProcedures: handleUnaryCall<ListProceduresQuery, ProcedurePage>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

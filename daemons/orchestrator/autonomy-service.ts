@@ -1,0 +1,59 @@
+import { AiosError } from "#lib/errors";
+import { type Identity, type Service, service } from "#lib/service";
+import { type AutonomyState, AutonomyService } from "#proto/aios/autonomy";
+import { type Autonomy, levels } from "./autonomy.ts";
+import type { Goals } from "./goals.ts";
+import { nameOf } from "./service.ts";
+
+/** Characters of a reason, at most. */
+const reasonLengthMax = 500;
+
+export interface AutonomyDoor {
+  readonly autonomy: Autonomy;
+  readonly goals: Pick<Goals, "counts">;
+  /** Agents whose duties rest, each with the reason. */
+  resting(): string[];
+}
+
+/** aios.orchestrator.Autonomy: for operators and core daemons; agents may read. */
+export function autonomyService({ autonomy, goals, resting }: AutonomyDoor): Service<typeof AutonomyService> {
+  const state = (): AutonomyState => {
+    const { level, configured, stop } = autonomy;
+    return {
+      level,
+      configuredLevel: configured,
+      stopped: stop !== undefined,
+      stoppedBy: stop?.by ?? "",
+      reason: stop?.reason ?? "",
+      stoppedAt: stop?.at ?? 0,
+      goalsHeld: goals.counts().activeGoals,
+      resting: resting(),
+    };
+  };
+  return service(AutonomyService, {
+    getAutonomy: () => state(),
+    setAutonomy: ({ level }, { identity }) => {
+      refuseAgents(identity, "set the autonomy level");
+      const found = levels.find((one) => one === level);
+      if (found === undefined && level !== "") {
+        throw new AiosError("INVALID_ARGUMENT", `set the autonomy level: "${level}" is none of ${levels.join(", ")}`);
+      }
+      autonomy.setLevel(found ?? "", nameOf(identity));
+      return state();
+    },
+    emergencyStop: async ({ reason }, { identity }) => {
+      refuseAgents(identity, "stop the machine");
+      await autonomy.emergencyStop(nameOf(identity), reason.slice(0, reasonLengthMax));
+      return state();
+    },
+    emergencyResume: async (_, { identity }) => {
+      refuseAgents(identity, "resume the machine");
+      await autonomy.emergencyResume(nameOf(identity));
+      return state();
+    },
+  });
+}
+
+function refuseAgents(identity: Identity, act: string): void {
+  if (identity.kind === "agent") throw new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
+}

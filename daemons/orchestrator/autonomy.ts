@@ -1,0 +1,125 @@
+import type { Clock } from "#lib/clock";
+import type { Autonomy as AutonomyLevel } from "#lib/effective";
+import { AiosError } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { Durable } from "./durable.ts";
+import type { Goals } from "./goals.ts";
+
+/** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
+export interface AutonomyRecord {
+  readonly level: AutonomyLevel | "";
+  readonly stop?: Stop | undefined;
+}
+
+export interface Stop {
+  /** The identity that pressed it: "operator:alice". */
+  readonly by: string;
+  readonly reason: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** Who would begin something: a person (also by a schedule), or the machine by itself. */
+export type Initiative = "person" | "machine";
+
+export interface Autonomy {
+  readonly level: AutonomyLevel;
+  readonly configured: AutonomyLevel;
+  readonly stop: Stop | undefined;
+  /** Sets the level, durably; empty = the configuration's again. */
+  setLevel(level: AutonomyLevel | "", by: string): void;
+  /** Stops all that runs. Resolves when it has stopped, or when what still ends has had its time. */
+  emergencyStop(by: string, reason: string): Promise<void>;
+  emergencyResume(by: string): Promise<void>;
+  /** Throws FAILED_PRECONDITION when nothing may begin, or not by this initiative. */
+  permit(initiative: Initiative): void;
+  /** Called with every change, and once at the start. */
+  onChange(listener: () => void): void;
+}
+
+export const levels: readonly AutonomyLevel[] = ["full", "supervised", "manual"];
+
+/** What runs is told to stop at once; what has not ended after this long is not waited for. */
+const stopGraceMs = 900;
+
+export interface AutonomyParts {
+  readonly record: Durable<AutonomyRecord>;
+  readonly configured: AutonomyLevel;
+  readonly goals: Pick<Goals, "hold" | "release">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How far the machine acts by itself. A stop of an earlier run holds the goals before they are taken up. */
+export function openAutonomy({ record, configured, goals, clock, log }: AutonomyParts): Autonomy {
+  const listeners: (() => void)[] = [];
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  const level = () => record.value.level || configured;
+  const { stop } = record.value;
+  if (stop !== undefined) {
+    log.warn("the machine is stopped", { ...stop });
+    void goals.hold(describe(stop));
+  }
+
+  return {
+    get level() {
+      return level();
+    },
+    configured,
+    get stop() {
+      return record.value.stop;
+    },
+    setLevel(next, by) {
+      record.set({ ...record.value, level: next });
+      log.info("autonomy level", { level: level(), by });
+      changed();
+    },
+    async emergencyStop(by, reason) {
+      const stop = record.value.stop ?? { by, reason, at: clock.now() };
+      record.set({ ...record.value, stop });
+      log.warn("emergency stop", { by, reason });
+      changed();
+      const over = new AbortController();
+      await Promise.race([goals.hold(describe(stop)), clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
+      over.abort();
+    },
+    async emergencyResume(by) {
+      if (record.value.stop === undefined) {
+        throw new AiosError("FAILED_PRECONDITION", "resume the machine: it is not stopped");
+      }
+      record.set({ level: record.value.level });
+      log.info("emergency resume", { by });
+      changed();
+      await goals.release();
+    },
+    permit(initiative) {
+      const { stop } = record.value;
+      if (stop !== undefined) {
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "begin",
+          object: "a goal",
+          reason: describe(stop),
+          next: 'an operator resumes it with "aiosctl emergency resume"',
+        });
+      }
+      if (initiative === "machine" && level() === "manual") {
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "begin",
+          object: "a goal",
+          reason: "at the autonomy level manual the machine does only what a person asks for",
+          next: 'see "aiosctl autonomy"',
+        });
+      }
+    },
+    onChange(listener) {
+      listeners.push(listener);
+      listener();
+    },
+  };
+}
+
+function describe({ by, reason }: Stop): string {
+  return `the machine was stopped by ${by}${reason === "" ? "" : `: ${reason}`}`;
+}
