@@ -41,7 +41,9 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
     parameters.push(name);
     return `(?<${name}>${shapes[type]})`;
   });
-  const full = parameters.length > 0 && text.trimEnd().endsWith("}") ? "" : "[.!?]?";
+  // A full stop at the end belongs to a text or a path that stands there; a number has none.
+  const last = text.trimEnd().endsWith("}") ? types[parameters.at(-1) ?? ""] : undefined;
+  const full = last === undefined || last === "number" ? "[.!?]?" : "";
   const pattern = new RegExp(`^\\s*(?:please\\s+)?${source.join("")}${full}\\s*$`, "i");
   return { text, pattern, parameters, weight: literals.length };
 }
