@@ -6,6 +6,7 @@ import { commands } from "./commands.ts";
 import { whyUnreachable } from "./diagnosis.ts";
 import { helpOf, overview } from "./help.ts";
 import { openOut } from "./out.ts";
+import type { Screen } from "./screen.ts";
 import { type Connection, openTarget } from "./target.ts";
 
 /** The world a command line runs in. */
@@ -16,6 +17,8 @@ export interface World {
   readonly run: string;
   /** The machine named by the environment, when the command line names none. */
   readonly machine: string | undefined;
+  /** The terminal behind `write`; undefined when it is none. */
+  readonly screen?: Screen | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   write(text: string): void;
@@ -49,6 +52,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
       args,
       values,
       out,
+      screen: world.screen,
       clock: world.clock,
       signal: world.signal,
       folder: world.folder,

@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import type { Client, ServiceDefinition } from "#lib/service";
 import type { Out } from "./out.ts";
+import type { Screen } from "./screen.ts";
 
 /** What the shell is told. */
 export const exit = { ok: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const;
@@ -29,6 +30,8 @@ export interface Context {
   readonly args: readonly string[];
   readonly values: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
   readonly out: Out;
+  /** The terminal behind standard output; undefined when it is a pipe or a file. */
+  readonly screen?: Screen | undefined;
   readonly clock: Clock;
   /** Aborted when the person presses Ctrl-C. */
   readonly signal: AbortSignal;

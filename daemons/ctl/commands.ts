@@ -4,7 +4,9 @@ import { approvalsApprove, approvalsDeny, approvalsList } from "./commands/appro
 import { audit, auditVerify, rollback } from "./commands/audit.ts";
 import { boot } from "./commands/boot.ts";
 import { enroll } from "./commands/enroll.ts";
-import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
+import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
+import { goalAnswer, goalPause, goalResume } from "./commands/goal-control.ts";
+import { goalExplain } from "./commands/goal-explain.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { models } from "./commands/models.ts";
@@ -19,9 +21,14 @@ import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units
 export const commands: readonly Command[] = [
   status,
   goalSubmit,
+  goalFollow,
   goalWatch,
   goalShow,
+  goalExplain,
   goalList,
+  goalPause,
+  goalResume,
+  goalAnswer,
   goalCancel,
   agents,
   toolsList,

@@ -4,6 +4,7 @@ import { pathsFrom } from "#lib/daemon";
 import { operatorFolder } from "#lib/operator";
 import { run } from "./cli.ts";
 import { readInput } from "./input.ts";
+import { openScreen } from "./screen.ts";
 
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
@@ -15,6 +16,7 @@ process.exitCode = await run(process.argv.slice(2), {
   folder: operatorFolder(process.env),
   run: pathsFrom(process.env).run,
   machine: process.env["AIOS_MACHINE"] || undefined,
+  screen: process.stdout.isTTY ? openScreen(process.stdout) : undefined,
   clock: systemClock,
   signal: interrupt.signal,
   write: (line) => void process.stdout.write(line),

@@ -38,7 +38,7 @@ export function columns(head: readonly string[], rows: readonly (readonly string
 }
 
 /** Text without what could move a terminal's cursor or change its title. */
-function printable(text: string): string {
+export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is removed
   return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "");
 }

@@ -1,47 +1,61 @@
 import type { Goal } from "#proto/aios/common";
+import { GoalControlService } from "#proto/aios/goal_control";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { follow } from "../watch.ts";
 import { moment } from "../words.ts";
+import { followTree } from "./goal-follow.ts";
 
 const priorities = ["critical", "high", "normal", "low"];
 const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
+const control = (context: Context) => context.target().client(GoalControlService, "orchestrator");
 
-const watchOption = {
-  watch: { type: "boolean", short: "w", about: "follow it to its end; the exit status tells whether it was reached" },
+const followOptions = {
+  follow: {
+    type: "boolean",
+    short: "f",
+    about: "show its plan as a tree until it is over; the exit status tells the end",
+  },
+  watch: { type: "boolean", short: "w", about: "the same by asking again and again, as a list" },
 } as const;
 
 export const goalSubmit: Command = {
   name: "goal submit",
   summary: "give the machine a goal",
-  usage: "DESCRIPTION [--priority LEVEL] [--tag TAG]... [--watch]",
+  usage: "DESCRIPTION [--priority LEVEL] [--tag TAG]... [--after GOAL]... [--follow]",
   args: [1, 1],
   options: {
     priority: { type: "string", short: "p", value: "LEVEL", about: `${priorities.join(", ")} (normal unless given)` },
     tag: { type: "string", value: "TAG", multiple: true, about: "a word to find it by; may be given again" },
-    ...watchOption,
+    after: {
+      type: "string",
+      value: "GOAL",
+      multiple: true,
+      about: "begin when this goal is completed; may be given again",
+    },
+    ...followOptions,
   },
   examples: [
-    'aiosctl goal submit "report disk usage to /var/lib/aios/reports/disk.txt" --watch',
+    'aiosctl goal submit "report disk usage to /var/lib/aios/reports/disk.txt" --follow',
     'aiosctl goal submit "check system health" --priority high --json',
   ],
   async run(context) {
     const [description = ""] = context.args;
     const priority = priorities.indexOf(text(context, "priority") ?? "normal");
     if (priority < 0) throw new UsageError(`--priority: expected one of ${priorities.join(", ")}`);
-    const given = context.values["tag"];
-    const tags = Array.isArray(given) ? given.map(String) : [];
+    const tags = several(context, "tag");
     const request = {
       description,
       priority,
       source: "",
       tags,
       metadataJson: Buffer.alloc(0),
-      dependsOn: [],
+      dependsOn: several(context, "after"),
       dedupeKey: "",
     };
     const { id } = await client(context).submitGoal(request);
+    if (context.values["follow"] === true) return await followTree(id, control(context), context, true);
     if (context.values["watch"] === true) return await follow(id, client(context), context, true);
     context.out.line(id);
     context.out.document({ id });
@@ -56,6 +70,18 @@ export const goalWatch: Command = {
   args: [1, 1],
   examples: ["aiosctl goal watch 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
   run: (context) => follow(context.args[0] ?? "", client(context), context, false),
+};
+
+export const goalFollow: Command = {
+  name: "goal follow",
+  summary: "show a goal's plan as a tree, live, until it is over",
+  usage: "ID",
+  args: [1, 1],
+  examples: [
+    "aiosctl goal follow 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11",
+    "aiosctl goal follow ID --json | jq .progressPercent",
+  ],
+  run: (context) => followTree(context.args[0] ?? "", control(context), context, false),
 };
 
 export const goalShow: Command = {
@@ -93,7 +119,7 @@ export const goalList: Command = {
     status: {
       type: "string",
       value: "STATUS",
-      about: "only those: pending, planning, in_progress, completed, failed, cancelled",
+      about: "only those: pending, planning, awaiting_input, in_progress, paused, completed, failed, cancelled",
     },
     limit: { type: "string", short: "n", value: "N", about: "so many (20)" },
     offset: { type: "string", value: "N", about: "after so many" },
@@ -127,6 +153,12 @@ export const goalCancel: Command = {
     return success ? exit.ok : exit.failed;
   },
 };
+
+/** The values of an option that may be given again. */
+function several(context: Context, option: string): string[] {
+  const given = context.values[option];
+  return Array.isArray(given) ? given.map(String) : [];
+}
 
 /** The most of an outcome that is shown in a table, characters. */
 const outcomeLength = 80;
