@@ -30,6 +30,7 @@ import { securityTools } from "./security.ts";
 import { selfTools } from "./self.ts";
 import { serviceTools } from "./service.ts";
 import { storageTools } from "./storage.ts";
+import { watchlistTools } from "./watchlist.ts";
 import { webTools } from "./web.ts";
 
 /** What the tools work on. */
@@ -73,6 +74,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...firewallTools(world),
     ...deviceTools(kernel),
     ...observeTools(world),
+    ...watchlistTools(world),
     ...securityTools(world),
     ...secTools({ grants, ledger, table: world.table }),
     ...approvalTools(world),

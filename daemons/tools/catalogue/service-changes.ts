@@ -123,24 +123,35 @@ const definition = {
   ),
   memory_mib: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_048_576, description: "the most memory it gets" })),
   pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 32_768, description: "the most processes it gets" })),
+  enabled: Type.Optional(Type.Boolean({ description: "started at every boot; as it was if not given" })),
+  start: Type.Optional(
+    Type.Boolean({ description: "start it now, or again when it runs, and answer when it is ready or has failed" }),
+  ),
 };
 
 /** Describes a service for PID 1, in a file that people can read and change too. */
 function define(init: Units, etc: string): Tool {
   const fileOf = (name: string) => resolvePath(`${etc}/services/${name}.toml`);
   // As the file tool's call: what that can take back, this can.
-  const writing = async ({ input, ...call }: ToolCall<{ name: string } & object, object>) => {
+  const writing = async ({
+    input,
+    ...call
+  }: ToolCall<{ name: string; enabled?: boolean; start?: boolean }, object>) => {
+    const { start: _, ...described } = input;
     const path = await fileOf(input.name);
     // Written out, so that enabling and disabling it leave the text that it was defined with.
-    const enabled = (await found(init, input.name))?.enabled ?? false;
-    return { ...call, input: { path: path.path, content: stringify({ ...input, enabled }) }, resources: { path } };
+    const enabled = input.enabled ?? (await found(init, input.name))?.enabled ?? false;
+    return { ...call, input: { path: path.path, content: stringify({ ...described, enabled }) }, resources: { path } };
   };
   return defineTool({
     ...facts,
     name: "service.define",
-    summary: "Describes a program as a managed service, or describes it anew; it is neither started nor enabled.",
+    summary: "Describes a program as a managed service, or describes it anew; enables and starts it only when told so.",
     input: object(definition),
-    output: object({ path: Type.String({ description: "the file that describes it" }) }),
+    output: object({
+      path: Type.String({ description: "the file that describes it" }),
+      ready: Type.Optional(Type.Boolean({ description: "it was started, and answers" })),
+    }),
     capabilities: ["service:define:{name}"],
     risk: "high",
     undo: {
@@ -157,7 +168,11 @@ function define(init: Units, etc: string): Tool {
       await checkFree(init, call);
       await writeFile(resources.path, Buffer.from(input.content), executionId);
       await checkTaken(init, call);
-      return { path: resources.path.path };
+      const path = resources.path.path;
+      if (call.input.start !== true) return { path };
+      const { name } = call.input;
+      const unit = await init.restartUnit({ name }, { signal: call.signal, timeoutMs });
+      return { path, ready: runningOf(unit, "start").ready };
     },
   });
 }

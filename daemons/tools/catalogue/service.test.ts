@@ -89,6 +89,16 @@ describe("service.define", () => {
     expect(units.has("web")).toBe(false);
   });
 
+  it("enables and starts it when told so, and its rollback ends all of it", async () => {
+    const { output, executionId } = await define("web", { enabled: true, start: true });
+    expect(output).toEqual({ path: `${services}/web.toml`, ready: true });
+    expect(parse(readFileSync(output.path, "utf8"))).toMatchObject({ enabled: true });
+    expect(parse(readFileSync(output.path, "utf8"))).not.toHaveProperty("start");
+    expect(asked).toEqual(["restart web"]);
+    await back(executionId);
+    expect(units.has("web")).toBe(false);
+  });
+
   it("describes anew, and its rollback brings back what was", async () => {
     mkdirSync(services);
     writeFileSync(`${services}/web.toml`, "# by hand\n");
