@@ -2,8 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
+import type { Plan } from "./plan.ts";
 import { parseProcedure, planByProcedure, readProcedures } from "./procedures.ts";
-import { fill, parseTemplate, type Values } from "./template.ts";
+import { fill, fillObject, parseTemplate, type Values } from "./template.ts";
 
 const etc = new URL("../../rootfs/etc/aios", import.meta.url).pathname;
 const folder = mkdtempSync("/tmp/aios-procedures-");
@@ -16,17 +17,31 @@ describe("procedures of the image", () => {
   it("can all be read, and every phrase is understood as its own procedure", () => {
     expect(shipped.faults).toEqual([]);
     expect(shipped.procedures.length).toBeGreaterThanOrEqual(9);
-    const values = { path: "/srv/a file.txt", content: 'say "hi"', name: "memory" };
-    for (const procedure of shipped.procedures) {
-      for (const { text } of procedure.phrases) {
-        const said = text.replaceAll(/\{(\w+)\}/g, (_, name: "path") =>
-          name === "path" ? `"${values.path}"` : values[name],
+    const byType = {
+      path: ["/srv/a file.txt", "/srv/other"],
+      text: ['say "hi"', "other"],
+      name: ["memory", "other"],
+      number: ["8081", "8082"],
+      url: ["http://127.0.0.1:8081/a?b=c", "https://other.example/"],
+    } as const;
+    for (const { name, phrases, parameters, defaults, questions } of shipped.procedures) {
+      const keys = Object.keys(parameters);
+      const spoken = (key: string) => byType[parameters[key] ?? "text"][keys.indexOf(key) === 0 ? 0 : 1];
+      for (const { text, parameters: given } of phrases) {
+        const said = text.replaceAll(/\{(\w+)\}/g, (_, key) =>
+          parameters[key] === "path" ? `"${spoken(key)}"` : spoken(key),
         );
         const plan = planOf(said);
-        const parameters = Object.fromEntries(
-          Object.keys(procedure.parameters).map((name) => [name, values[name as "path"]]),
-        );
-        expect(plan, said).toMatchObject({ procedure: procedure.name, parameters });
+        const asked = keys.find((key) => !given.includes(key) && defaults[key] === undefined);
+        if (asked !== undefined) {
+          expect(plan, said).toEqual({ question: questions[asked] });
+          continue;
+        }
+        const values = keys.map((key) => {
+          const value = given.includes(key) ? spoken(key) : defaults[key];
+          return [key, parameters[key] === "number" ? Number(value) : value];
+        });
+        expect(plan, said).toMatchObject({ procedure: name, parameters: Object.fromEntries(values) });
       }
     }
   });
@@ -44,6 +59,33 @@ describe("procedures of the image", () => {
     ["report disk usage", "no procedure covers this goal"],
   ])("do not cover %j", (description, reason) => {
     expect(planOf(description)).toEqual({ reason: expect.stringContaining(reason) });
+  });
+
+  it("ask for what is not said, and take the answer as people give it", () => {
+    const goal = "Install nginx and configure it as a reverse proxy on port 8000";
+    const asked = planOf(goal) as { question: string };
+    expect(asked.question).toMatch(/^Which port/);
+    const plan = (answer: string) => planByProcedure(goal, shipped.procedures, shipped.faults, [{ ...asked, answer }]);
+    for (const answer of ["8081", "it is on port 8081", "http://127.0.0.1:8081/"]) {
+      expect(plan(answer)).toMatchObject({ procedure: "reverse-proxy", parameters: { port: 8081, listen: 8000 } });
+    }
+    expect(plan("the usual one")).toEqual({ reason: expect.stringContaining('"the usual one" is not a whole number') });
+  });
+
+  it("do the seed's example in seven tasks by the agents that it names", () => {
+    const plan = planOf("Install nginx and configure it as a reverse proxy for http://127.0.0.1:8081.") as Plan;
+    expect(plan.steps.map(({ tool, agent }) => `${tool} ${agent}`)).toEqual([
+      "pkg.search package",
+      "pkg.install package",
+      "net.http_request network",
+      "fs.write system",
+      "service.define system",
+      "net.http_request monitor",
+      "monitor.watchlist_add monitor",
+    ]);
+    const values = { parameters: plan.parameters, steps: {} };
+    expect(fillObject(plan.steps[3]?.input ?? {}, values)["content"]).toContain("proxy_pass http://127.0.0.1:8081;");
+    expect(fillObject(plan.steps[4]?.input ?? {}, values)).toMatchObject({ ready_port: 80, start: true });
   });
 
   it("keep a text as it was given", () => {
@@ -95,6 +137,12 @@ describe("a procedure's file", () => {
       /\$\{a\.…\}, which is no step that it needs/,
     ],
     ["a result from no step", `${head("do it", "${z.x}")}${step}`, /the result uses \$\{z/],
+    [
+      "a default that does not fit",
+      `${head("do it")}[parameters]\nn = "number"\n[defaults]\nn = "x"\n${step}`,
+      /defaults: n: "x"/,
+    ],
+    ["a question for nothing", `${head("do it")}[questions]\nn = "Which?"\n${step}`, /there is no parameter n/],
     ["a brace that opens nothing", `${head("do it", "{ x")}${step}`, /neither \{parameter\}/],
     ["a tool that is none", head("do it") + step.replace("fs.read", "read"), /a tool such as fs\.read/],
     ["no TOML", "[procedure", /p\.toml:1/],

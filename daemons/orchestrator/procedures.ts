@@ -14,6 +14,7 @@ import {
 } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
+import { wordsOf } from "./tool-choice.ts";
 
 const strict = { additionalProperties: false } as const;
 const name = Type.String({
@@ -255,12 +256,28 @@ function answered(type: string, said: string): string {
   return (/:(\d+)/.exec(said)?.[1] ?? (numbers.length === 1 ? numbers[0] : said.trim())) || said;
 }
 
+/** Procedures that are named where none fits. */
+const namedMax = 9;
+
+/** The first phrases of the procedures that share most words with a goal. */
+function nearest(description: string, procedures: readonly Procedure[]): string {
+  const said = new Set(wordsOf(description));
+  const shared = (text: string) => wordsOf(text).filter((word) => said.has(word)).length;
+  const scored = procedures.map(({ phrases }) => ({
+    text: phrases[0]?.text ?? "",
+    score: Math.max(...phrases.map(({ text }) => shared(text))),
+  }));
+  const named = scored.toSorted((a, b) => b.score - a.score).slice(0, namedMax);
+  const more = procedures.length > namedMax ? ` and ${procedures.length - namedMax} more` : "";
+  return named.length === 0 ? "" : named.map(({ text }) => `"${text}"`).join(", ") + more;
+}
+
 /** Characters of a goal that its reason repeats. */
 const quotedLengthMax = 200;
 
 function uncovered(description: string, procedures: readonly Procedure[], faults: readonly string[]): string {
   const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
-  const known = procedures.map(({ phrases }) => `"${phrases[0]?.text ?? ""}"`).join(", ");
+  const known = nearest(description, procedures);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
   return `no procedure covers this goal: "${goal}"; known: ${known || "none"} (see "aiosctl goal submit --help")${broken}`;
 }
