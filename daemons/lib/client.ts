@@ -99,7 +99,9 @@ const names = new Map<number, Code>(Object.entries(codes).map(([name, number]) =
 
 function toAiosError(error: grpc.ServiceError, path: string, target: string): AiosError {
   const code = names.get(error.code) ?? "INTERNAL";
-  const unreached = code === "UNAVAILABLE" && /No connection established|ECONNREFUSED|ENOENT/.test(error.details ?? "");
+  // Of this connection, not of one that the peer tells of.
+  const unreached =
+    code === "UNAVAILABLE" && /^(No connection established|(Error: )?connect E[A-Z]+)/.test(error.details ?? "");
   const message = unreached
     ? `call ${path}: nothing answers at ${target}; see "aiosctl boot" or the machine's console`
     : error.details || error.message;
