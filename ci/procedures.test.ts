@@ -19,10 +19,10 @@ const { agents } = readAgents(`${etc}/agents`);
 const tools = new Map(
   catalogue(anything).map(
     ({ name, summary, capabilities, input, output, idempotent, timeoutMs }): [string, ToolFacts] => {
-      const outputs = Object.keys((output as ToolFacts["input"]).properties ?? {});
+      const outputs = Object.keys((output as unknown as ToolFacts["input"]).properties ?? {});
       return [
         name,
-        { name, summary, capabilities, input: input as ToolFacts["input"], outputs, idempotent, timeoutMs },
+        { name, summary, capabilities, input: input as unknown as ToolFacts["input"], outputs, idempotent, timeoutMs },
       ];
     },
   ),

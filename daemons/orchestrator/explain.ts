@@ -28,8 +28,7 @@ export function explain(goal: Goal, executions: ReadonlyMap<string, readonly Exe
 
 function decisionLines(decision: DecisionNote, at: number, goal: Goal): string[] {
   const { situation, options, chosen, why, level, model } = decision;
-  const again = goal.decisions[at - 1]?.chosen === "ask the person" ? "After the answer" : "Again, after a failure";
-  const lines = [at === 0 ? "How it was planned:" : `${again}: ${at === 0 ? "" : situation}`];
+  const lines = [headline(situation, goal.decisions[at - 1])];
   for (const option of options) {
     if (option.verdict === "chosen" || option.verdict.startsWith("asks: ")) continue;
     lines.push(`  - not by ${option.source} (${option.level}): ${option.verdict}`);
@@ -42,6 +41,11 @@ function decisionLines(decision: DecisionNote, at: number, goal: Goal): string[]
   if (parameters.length > 0)
     lines.push(`  With ${parameters.map(([name, value]) => `${name} = ${value}`).join(", ")}.`);
   return lines;
+}
+
+function headline(situation: string, before: DecisionNote | undefined): string {
+  if (before === undefined) return "How it was planned:";
+  return before.chosen === "ask the person" ? "After the answer:" : `After a failure: ${situation}`;
 }
 
 function answerLines({ questions }: Goal, question: string): string[] {
