@@ -144,3 +144,26 @@ export function requestOf(tool: string, input: unknown, more: Partial<ExecuteReq
 export function answerOf({ outputJson, ...answer }: ExecuteResponse): Answer {
   return { ...answer, output: outputJson.length === 0 ? undefined : JSON.parse(outputJson.toString()) };
 }
+
+/** Makes a call that waits for a person; its ticket as the person sees it, and what will come of the call. */
+export async function whenAsked(
+  person: Pick<Caller, "call">,
+  ask: () => Promise<Answer>,
+): Promise<{ ticket: { id: string; preview: string; undo: string }; answer: Promise<Answer> }> {
+  const before = new Set(await waitingOf(person).then((all) => all.map(({ id }) => id)));
+  const answer = ask();
+  let failed: unknown;
+  answer.catch((error: unknown) => {
+    failed = error;
+  });
+  for (;;) {
+    const ticket = (await waitingOf(person)).find(({ id }) => !before.has(id));
+    if (ticket !== undefined) return { ticket, answer };
+    if (failed !== undefined) throw failed;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function waitingOf(person: Pick<Caller, "call">): Promise<{ id: string; preview: string; undo: string }[]> {
+  return (await person.call("sec.approvals")).output.waiting;
+}

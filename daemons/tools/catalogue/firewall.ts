@@ -1,3 +1,4 @@
+import type { Static } from "typebox";
 import * as Type from "typebox";
 import { AiosError, messageOf } from "#lib/errors";
 import { managementPort } from "#manifest";
@@ -5,7 +6,7 @@ import { type Documents, openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { cidr, interfaceName } from "./links.ts";
-import { applyRules, managementNetworks, type Rule, readRules } from "./nft.ts";
+import { applyRules, managementNetworks, type Rule, readRules, ruleText } from "./nft.ts";
 import { object } from "./words.ts";
 
 /** Rules at most: all of them are one argument of nft's, which the kernel takes up to 128 KiB. */
@@ -158,6 +159,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
     capabilities: [`firewall:${action}`],
     ...changer,
     idempotent: false,
+    preview: async ({ executionId, input }) => `+ ${ruleText(ruleOf(executionId, action, input))}`,
     undo: {
       prepare: async ({ executionId }) => ({ id: executionId }),
       restore: async ({ id }) => {
@@ -168,15 +170,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
     },
     run: async ({ executionId, input, signal }) => {
       await firewall.started();
-      const { last_port: lastPort, address, direction = "in", ...more } = input;
-      const rule: Rule = {
-        id: executionId,
-        action,
-        direction,
-        ...more,
-        ...(lastPort !== undefined && { lastPort }),
-        ...(address !== undefined && { address: network(address) }),
-      };
+      const rule = ruleOf(executionId, action, input);
       checkRule(rule, firewall.rules().length);
       await firewall.set([...firewall.rules(), rule], signal);
       return { id: executionId, rules: firewall.rules().length };
@@ -192,6 +186,10 @@ const removeTool = (firewall: Firewall) =>
     capabilities: ["firewall:remove"],
     ...changer,
     idempotent: true,
+    preview: async ({ input: { id } }) => {
+      const rule = firewall.rules().find((one) => one.id === id);
+      return rule === undefined ? `there is no rule ${id}` : `- ${ruleText(rule)}`;
+    },
     undo: {
       prepare: async ({ input: { id } }) => {
         const at = firewall.rules().findIndex((rule) => rule.id === id);
@@ -220,6 +218,14 @@ const removeTool = (firewall: Firewall) =>
       return { removed: { ...told(removed), ...counted }, rules: left.length };
     },
   });
+
+type Wished = Static<ReturnType<typeof object<typeof match>>> & { readonly reason: string };
+
+function ruleOf(id: string, action: Rule["action"], wished: Wished): Rule {
+  const { last_port: lastPort, address, direction = "in", ...more } = wished;
+  const range = lastPort === undefined ? {} : { lastPort };
+  return { id, action, direction, ...more, ...range, ...(address !== undefined && { address: network(address) }) };
+}
 
 function told({ lastPort, ...rule }: Rule) {
   return { ...rule, ...(lastPort !== undefined && { last_port: lastPort }) };

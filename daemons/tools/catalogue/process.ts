@@ -114,6 +114,17 @@ const spawnTool = (spawned: SpawnedProcesses) =>
     timeoutMs: 10_000,
     idempotent: false,
     confirmation: false,
+    preview: async ({ caller, input, resources: { command, cwd }, permits }) => {
+      const sandbox = sandboxFor(caller, input, permits);
+      const where = sandbox === undefined ? "no sandbox" : `sandbox, ${sandbox.network ? "with" : "without"} network`;
+      const { args = [], env = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
+      const limits = { ...(sandbox && sandboxLimits), ...input.limits };
+      return [
+        `runs ${JSON.stringify([command.path, ...args])}`,
+        `in ${cwd?.path ?? "/"}, ${where}, at most ${timeout_seconds} s`,
+        `environment ${JSON.stringify(env)}, limits ${JSON.stringify(limits)}`,
+      ].join("\n");
+    },
     run: ({ executionId, caller, input, resources: { command, cwd }, permits }) =>
       named("start", command.path, async () => {
         const { args = [], env = {}, limits = {}, timeout_seconds = lifetimeDefaultSeconds } = input;

@@ -69,6 +69,12 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     risk: "high",
     confirmation: true,
     irreversible: "what it wrote to its own file system is gone with it",
+    preview: async ({ input: { name }, signal }) => {
+      const found = await podman.container(name, { signal });
+      return found === undefined
+        ? `there is no container ${name}`
+        : `removes container ${name} (${found.id.slice(0, 12)})`;
+    },
     run: async ({ input: { name }, signal }) => {
       const found = await podman.container(name, { signal });
       if (found?.running) throw refused("remove", name, "it runs", "stop it first");
@@ -92,6 +98,7 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     risk: "high",
     idempotent: false,
     irreversible: "what a program does in a container is not recorded",
+    preview: async ({ input: { name, argv: command } }) => `in container ${name} runs ${JSON.stringify(command)}`,
     run: async ({ input: { name, argv: command }, signal }) => {
       if (!(await existing(podman, "run a program in", name, signal)).running) {
         throw refused("run a program in", name, "it does not run", "start it first");

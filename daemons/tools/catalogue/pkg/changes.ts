@@ -63,6 +63,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     output: object({ installed: Type.Boolean(), version: Type.String(), changes: changed }),
     capabilities: ["pkg:install:{name}"],
     undo: undoChanges<Wanted>(apt, async ({ input, signal }) => (await installing(input, signal)).changes),
+    preview: async ({ input, signal }) => lines((await installing(input, signal)).changes),
     run: async ({ input, signal }) => {
       const { wanted, words, changes } = await installing(input, signal);
       if (words.length > 0) await apt.get("install", words, options(signal));
@@ -98,6 +99,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     risk: "high",
     confirmation: true,
     undo: undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
+    preview: async ({ input, signal }) => lines(await removing(input, signal)),
     run: async ({ input, signal }) => {
       const changes = await removing(input, signal);
       if (changes.length > 0)
@@ -120,6 +122,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     output: object({ changes: changed }),
     capabilities: ["pkg:upgrade"],
     undo: undoChanges(apt, ({ signal }) => upgrading(signal)),
+    preview: async ({ signal }) => lines(await upgrading(signal)),
     run: async ({ signal }) => {
       const changes = await upgrading(signal);
       if (changes.length > 0) await apt.get("upgrade", [], options(signal));
@@ -173,6 +176,15 @@ const told = ({ name, from, to }: Change) => ({
   ...(from !== undefined && { from }),
   ...(to !== undefined && { to }),
 });
+
+/** What apt's simulation says, a line for each package. */
+function lines(changes: readonly Change[]): string {
+  const told = changes.map(({ name, from, to }) => {
+    if (from === undefined) return `+ ${name} ${to}`;
+    return to === undefined ? `- ${name} ${from}` : `  ${name} ${from} -> ${to}`;
+  });
+  return told.join("\n") || "no package changes";
+}
 
 /** A root without the list protects only what Debian calls essential. */
 function imageHas({ root }: PackageWorld, name: string): boolean {
