@@ -64,6 +64,7 @@ export async function startMachine({
   packages,
   policy = roomyPolicy,
   autonomy = "full",
+  outbound = true,
 }: {
   clock?: Clock;
   init?: Partial<Init>;
@@ -71,6 +72,8 @@ export async function startMachine({
   /** The content of policy.toml. */
   policy?: string;
   autonomy?: Autonomy;
+  /** network.allow_outbound. */
+  outbound?: boolean;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
@@ -79,7 +82,10 @@ export async function startMachine({
   }
   mkdirSync(`${paths.etc}/security`);
   writeFileSync(`${paths.etc}/security/policy.toml`, policy);
-  writeFileSync(`${paths.run}/config.json`, JSON.stringify({ system: { autonomy_level: autonomy } }));
+  writeFileSync(
+    `${paths.run}/config.json`,
+    JSON.stringify({ system: { autonomy_level: autonomy }, network: { allow_outbound: outbound } }),
+  );
   const start = async () => {
     const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
     const service = toolsService(tools);

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -31,6 +31,7 @@ const run = promisify(execFile);
 export async function startNetworkMachine(): Promise<NetworkMachine> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "aios-net-")));
   for (const name of ["state", "etc", "run/agents/task"]) mkdirSync(join(folder, name), { recursive: true });
+  writeFileSync(join(folder, "run/config.json"), JSON.stringify({ network: { allow_outbound: true } }));
   const { inside, close } = await openNetwork();
   const enter = async (program: string, ...args: string[]) =>
     (await run("nsenter", [...inside, program, ...args], { encoding: "utf8" })).stdout;

@@ -20,7 +20,7 @@ const historyMax = 1_000;
 const imageFile = "/usr/share/aios/config.toml";
 
 /** What an agent may not change, whatever it was granted: what it is itself held by. */
-const closedToAgents = /^(security\.|system\.autonomy_level$|network\.management_)/;
+const closedToAgents = /^(security\.|system\.autonomy_level$|network\.(management_|allow_outbound$))/;
 
 interface Setting {
   readonly executionId: string;

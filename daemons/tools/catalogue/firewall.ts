@@ -7,6 +7,7 @@ import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { cidr, interfaceName } from "./links.ts";
 import { applyRules, managementNetworks, type Rule, readRules, ruleText } from "./nft.ts";
+import { networkSettings } from "./outbound.ts";
 import { object } from "./words.ts";
 
 /** Rules at most: all of them are one argument of nft's, which the kernel takes up to 128 KiB. */
@@ -57,9 +58,27 @@ const changer = {
   confirmation: true,
 } as const;
 
+interface FirewallWorld {
+  readonly state: State;
+  readonly paths: { readonly run: string };
+}
+
+/** What no rule closes: a port, to these networks. */
+interface Management {
+  readonly port: number;
+  readonly networks: readonly string[];
+}
+
+/** As the configuration in effect says; without one the port of the image, to networks that are near. */
+function managementOf(run: string): Management {
+  const settings = networkSettings(run);
+  const networks = settings?.management_subnets?.map(network) ?? managementNetworks();
+  return { port: settings?.management_port ?? managementPort, networks };
+}
+
 /** The rules of this machine: kept by us, and in the kernel as long as it runs. */
-export function firewallTools({ state }: { readonly state: State }): readonly Tool[] {
-  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"));
+export function firewallTools({ state, paths }: FirewallWorld): readonly Tool[] {
+  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"), () => managementOf(paths.run));
   return [
     rulesTool(firewall),
     addTool(firewall, "allow", "Lets traffic through that a denial would stop."),
@@ -72,14 +91,21 @@ class Firewall {
   readonly #documents: Documents<readonly Rule[]>;
   /** Why the rules are not in the kernel. */
   problem = "";
-  #management = "";
+  #applied = "";
+  readonly #management: () => Management;
   #watch: NodeJS.Timeout | undefined;
   readonly #started: Promise<void>;
 
-  constructor(documents: Documents<readonly Rule[]>) {
+  constructor(documents: Documents<readonly Rule[]>, management: () => Management) {
     this.#documents = documents;
+    this.#management = management;
     // The kernel forgot them with the last boot. A start does not wait for it, the tools do.
     this.#started = this.rules().length === 0 ? Promise.resolve() : this.#refresh();
+  }
+
+  management(): { port: number; networks: string[] } {
+    const { port, networks } = this.#management();
+    return { port, networks: [...networks] };
   }
 
   rules(): readonly Rule[] {
@@ -97,9 +123,9 @@ class Firewall {
   }
 
   async #apply(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
-    const management = managementNetworks();
-    await applyRules(rules, management, managementPort, signal);
-    this.#management = management.join();
+    const management = this.#management();
+    await applyRules(rules, management.networks, management.port, signal);
+    this.#applied = JSON.stringify(management);
     this.problem = "";
     clearInterval(this.#watch);
     // An address by DHCP comes and changes at any time, and the management port must be open there too.
@@ -107,7 +133,7 @@ class Firewall {
   }
 
   #look(): void {
-    if (managementNetworks().join() !== this.#management) void this.#refresh();
+    if (JSON.stringify(this.#management()) !== this.#applied) void this.#refresh();
   }
 
   async #refresh(): Promise<void> {
@@ -145,7 +171,7 @@ const rulesTool = (firewall: Firewall) =>
         rules: rules.map((rule) => ({ ...told(rule), ...(counted?.get(rule.id) ?? { packets: 0, bytes: 0 }) })),
         active: rules.every(({ id }) => counted?.has(id) === true),
         problem: firewall.problem,
-        management: { port: managementPort, networks: managementNetworks() },
+        management: firewall.management(),
       };
     },
   });

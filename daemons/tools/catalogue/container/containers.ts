@@ -2,6 +2,7 @@ import * as Type from "typebox";
 import { resolvePath } from "../../paths.ts";
 import type { Reserved } from "../../reserved.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { need } from "./images.ts";
 import { containerName, imageName, type Podman, refused } from "./podman.ts";
@@ -31,7 +32,7 @@ const facts = {
 const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
-export function containerTools(podman: Podman, reserved: Reserved): readonly Tool[] {
+export function containerTools(podman: Podman, reserved: Reserved, outbound: Outbound): readonly Tool[] {
   const start = defineTool({
     ...facts,
     name: "container.start",
@@ -110,10 +111,10 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     },
   });
 
-  return [creating(podman, reserved), start, stop, remove, exec, ...containerReads(podman)];
+  return [creating(podman, reserved, outbound), start, stop, remove, exec, ...containerReads(podman)];
 }
 
-function creating(podman: Podman, reserved: Reserved): Tool {
+function creating(podman: Podman, reserved: Reserved, outbound: Outbound): Tool {
   return defineTool({
     ...facts,
     name: "container.create",
@@ -163,7 +164,10 @@ function creating(podman: Podman, reserved: Reserved): Tool {
       if ((await podman.image(image, { signal: call.signal })) === undefined) {
         throw refused("create", name, `image ${image} is not on this machine`, "bring it with container.pull_or_load");
       }
-      if (network !== "none") need(call.permits, `container:network:${network}`);
+      if (network !== "none") {
+        need(call.permits, `container:network:${network}`);
+        outbound.check("make container with", `network ${network}`);
+      }
       const words = [...limitsOf(call.input), ...(await volumesOf(call, reserved))];
       const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
       const made = [

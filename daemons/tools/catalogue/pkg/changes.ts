@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import type { ProgramOptions } from "../program.ts";
 import { object } from "../words.ts";
 import { type Apt, type Change, openApt, type PackageWorld, packageName, packageVersion } from "./apt.ts";
@@ -40,10 +41,11 @@ interface Wanted {
 interface Unwanted {
   readonly name: string;
   readonly dependents?: boolean;
+  readonly purge?: boolean;
 }
 
-export function packageChanges(world: PackageWorld): readonly Tool[] {
-  const apt = openApt(world);
+export function packageChanges(world: PackageWorld, outbound: Outbound): readonly Tool[] {
+  const apt = openApt(world, outbound);
   const options = (signal: AbortSignal): ProgramOptions => ({ signal, timeoutMs: changeTimeoutMs });
 
   const installing = async ({ name, version }: Wanted, signal: AbortSignal) => {
@@ -71,12 +73,9 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  const removing = async (
-    { name, dependents = false }: { name: string; dependents?: boolean },
-    signal: AbortSignal,
-  ) => {
+  const removing = async ({ name, dependents = false, purge = false }: Unwanted, signal: AbortSignal) => {
     if ((await apt.installed(name, options(signal))) === undefined) return [];
-    const changes = await apt.simulate("remove", [name], options(signal));
+    const changes = await apt.simulate(purge ? "purge" : "remove", [name], options(signal));
     const others = changes.map((change) => change.name).filter((other) => other !== name);
     if (others.length > 0 && !dependents) {
       throw refused("remove", name, `${list(others)} need it`, 'remove them too with "dependents": true');
@@ -89,10 +88,14 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
   const remove = defineTool({
     ...facts,
     name: "pkg.remove",
-    summary: "Removes an installed Debian package; its configuration files stay. Nothing that the image came with.",
+    summary:
+      "Removes an installed Debian package; its configuration files stay, unless purge is said. Nothing that the image came with.",
     input: object({
       name: packageName,
       dependents: Type.Optional(Type.Boolean({ description: "remove what needs it too" })),
+      purge: Type.Optional(
+        Type.Boolean({ description: "its configuration files too; a rollback brings back new ones" }),
+      ),
     }),
     output: object({ removed: Type.Boolean({ description: "it was installed before" }), changes: changed }),
     capabilities: ["pkg:remove:{name}"],
@@ -104,7 +107,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
       const changes = await removing(input, signal);
       if (changes.length > 0)
         await apt.get(
-          "remove",
+          input.purge === true ? "purge" : "remove",
           changes.map(({ name }) => name),
           options(signal),
         );

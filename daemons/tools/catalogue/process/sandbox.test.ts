@@ -1,9 +1,15 @@
 import { spawnSync } from "node:child_process";
+import { existsSync, realpathSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Machine, startMachine } from "../../harness.ts";
 
 let machine: Machine;
+
+/** A Node that is no part of a hidden folder: a checkout below /tmp has its own there. */
+const node = [process.execPath, "/usr/bin/node", "/usr/local/bin/node"].find(
+  (path) => existsSync(path) && !/^\/(tmp|var\/tmp|run|mnt|media|root|home)\//.test(realpathSync(path)),
+);
 
 beforeEach(async () => {
   machine = await startMachine();
@@ -59,8 +65,8 @@ describe("an agent's program", () => {
     }
     // What programs and threads are made of still works.
     const text = "new (require('worker_threads').Worker)('console.log(6*7)', { eval: true })";
-    await grant(`process:spawn:${process.execPath}`);
-    expect((await shell(`exec ${process.execPath} -e "${text}"`)).stdout).toBe("42\n");
+    await grant(`process:spawn:${node}`);
+    expect((await shell(`exec ${node} -e "${text}"`)).stdout).toBe("42\n");
   });
 
   it("reaches no network unless that was granted", async () => {
@@ -68,7 +74,7 @@ describe("an agent's program", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
     const text = `fetch('http://127.0.0.1:${port}').then(async (a) => console.log(await a.text()), () => console.log('unreachable'))`;
-    const fetching = (more: object) => shell(`exec ${process.execPath} -e "${text}"`, more);
+    const fetching = (more: object) => shell(`exec ${node} -e "${text}"`, more);
     try {
       expect((await fetching({})).stdout).toBe("unreachable\n");
       const task = machine.agent("task");
