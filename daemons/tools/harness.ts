@@ -7,6 +7,7 @@ import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
+import { noteCarried } from "./carried.ts";
 import type { PackageWorld } from "./catalogue/pkg.ts";
 import type { Autonomy } from "./policy/policy.ts";
 import { toolsService } from "./service.ts";
@@ -122,6 +123,7 @@ export async function startMachine({
     close: () => {
       for (const { raw } of callers.values()) raw.close();
       stop();
+      if (existsSync(`${folder}/state`)) noteCarried(`${folder}/state`);
       rmSync(folder, { recursive: true, force: true });
     },
   };

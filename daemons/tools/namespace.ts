@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { connect } from "#lib/client";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
+import { noteCarried } from "./carried.ts";
 import { type Answer, answerOf, requestOf } from "./harness.ts";
 
 /**
@@ -56,6 +57,7 @@ export async function startNetworkMachine(): Promise<NetworkMachine> {
       client.close();
       await end(daemon);
       await close();
+      noteCarried(join(folder, "state"));
       rmSync(folder, { recursive: true, force: true });
     },
   };
