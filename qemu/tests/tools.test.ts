@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Machine } from "../machine.ts";
@@ -118,7 +119,7 @@ describe.runIf(laneRuns("native"))("an operator with aiosctl", () => {
     async (tool, input, [probe, about]) => {
       const look = async () =>
         JSON.stringify(await made(probe, about)).replaceAll(
-          /"(packets|bytes|used_mb|available_mb|percent)":[\d.]+/g,
+          /"(packets|bytes|pid|uptime|restarts|[a-z]+_bytes|[a-z]+_percent)":[\d.]+/g,
           "",
         );
       const before = await look();
@@ -129,6 +130,22 @@ describe.runIf(laneRuns("native"))("an operator with aiosctl", () => {
     },
     120_000,
   );
+
+  it("has agents that hold no right over the machine, and no way into it but their sockets", () => {
+    const agents = machine.processes().filter(({ argv }) => argv.some((word) => word.endsWith("/agents.mjs")));
+    expect(agents).toHaveLength(8);
+    const held = agents.map(({ hostPid }) => {
+      const status = readFileSync(`/proc/${hostPid}/status`, "utf8");
+      return Object.fromEntries(
+        [...status.matchAll(/^(Uid|NoNewPrivs|Seccomp|Cap\w+):\s+(\w+)/gm)].map((found) => found.slice(1)),
+      );
+    });
+    const none = "0".repeat(16);
+    const nothing = { CapInh: none, CapPrm: none, CapEff: none, CapBnd: none, CapAmb: none };
+    for (const one of held) expect(one).toMatchObject({ NoNewPrivs: "1", Seccomp: "2", ...nothing });
+    expect(new Set(held.map(({ Uid }) => Uid)).size).toBe(8);
+    expect(held.map(({ Uid }) => Uid)).not.toContain("0");
+  });
 
   it("runs a program, waits for it and reads what it said", async () => {
     const { output } = await call("process.spawn", {
