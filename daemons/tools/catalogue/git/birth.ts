@@ -45,7 +45,10 @@ const init = defineTool({
   }),
   run: async ({ input: { branch = "main" }, resources: { path }, signal }) => {
     if (await isThere(`${path.path}/.git`)) throw refused(path.path, "it is a repository already");
-    await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], { signal });
+    await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], {
+      signal,
+      confine: placeOf(path),
+    });
     return { path: path.path };
   },
 });
@@ -86,14 +89,19 @@ const cloneTool = (outbound: Outbound) =>
         ...(branch === undefined ? [] : [`--branch=${branch}`]),
         ...(depth === undefined ? [] : [`--depth=${depth}`]),
       ];
-      const options = { signal, timeoutMs: 600_000 };
-      await gitAlone(["clone", ...words, "--", from.startsWith("/") ? `file://${from}` : from, path.path], options);
+      const local = from.startsWith("/");
+      const confine = { ...placeOf(path), ...(local ? { readable: [from] } : { network: true }) };
+      const options = { signal, timeoutMs: 600_000, confine };
+      await gitAlone(["clone", ...words, "--", local ? `file://${from}` : from, path.path], options);
       const commit = await commitAt(await openRepository(path.path, signal), { signal });
       return { path: path.path, commit: commit ?? "" };
     },
   });
 
 export const gitBirths = (outbound: Outbound): readonly Tool[] => [init, cloneTool(outbound)];
+
+/** Where a repository is made: its own folder, or the one that will hold it. */
+const placeOf = ({ path, folder, exists }: ResolvedPath) => ({ writable: [exists ? path : folder] });
 
 /** Takes a new repository away again, when `check` has nothing against it. */
 function undoBirth<Input>(

@@ -3,6 +3,7 @@ import { AiosError } from "#lib/errors";
 import { hostOf } from "../../names.ts";
 import { defineTool, type Tool } from "../../tool.ts";
 import type { Outbound } from "../outbound.ts";
+import type { Confinement } from "../process/sandbox.ts";
 import { absolutePath, object } from "../words.ts";
 import {
   branchName,
@@ -56,7 +57,7 @@ const pushTool = (outbound: Outbound) =>
       const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
       if (commit === undefined) throw refused(path.path, `it has no branch ${branch} with commits`);
       const reference = `refs/heads/${branch}:refs/heads/${branch}`;
-      const options = { signal, timeoutMs };
+      const options = { signal, timeoutMs, confine: reaching(url, path.path, "change") };
       await repository.git(
         ["push", "--quiet", "--no-verify", "--no-recurse-submodules", "--", url, reference],
         options,
@@ -107,15 +108,22 @@ const pullTool = (outbound: Outbound) =>
       const url = await permitRemote(await urlOf(repository, remote, signal), permits, outbound);
       const before = (await commitAt(repository, { signal })) ?? "";
       const reference = `+refs/heads/${branch}:refs/remotes/${remote}/${branch}`;
-      const options = { signal, timeoutMs };
+      const options = { signal, timeoutMs, confine: reaching(url, path.path, "read") };
       await repository.git(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--", url, reference], options);
-      await repository.git(["merge", "--quiet", "--ff-only", `refs/remotes/${remote}/${branch}`], options);
+      const merging = ["merge", "--quiet", "--ff-only", `refs/remotes/${remote}/${branch}`];
+      await repository.git(merging, { signal, timeoutMs });
       const after = (await commitAt(repository, { signal })) ?? "";
       return { before, after, updated: before !== after };
     },
   });
 
 export const gitRemotes = (outbound: Outbound): readonly Tool[] => [pushTool(outbound), pullTool(outbound)];
+
+/** What git may touch to speak with a remote: the network, or the folder on this machine that it is. */
+function reaching(url: string, own: string, access: "read" | "change"): Confinement {
+  if (!url.startsWith("/")) return { network: true };
+  return access === "read" ? { readable: [url] } : { writable: [own, url] };
+}
 
 async function target(
   repository: Repository,
