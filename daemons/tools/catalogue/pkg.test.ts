@@ -177,10 +177,11 @@ describe("pkg.remove", () => {
     await call("pkg.remove", { name: "web-common" });
     expect(existsSync(`${root}/etc/web/web.conf`)).toBe(true);
     await call("pkg.install", { name: "web-common" });
+    writeFileSync(`${root}/etc/web/web.conf`, "listen 8080\n");
     const { executionId } = await call("pkg.remove", { name: "web-common", purge: true });
     expect(existsSync(`${root}/etc/web`)).toBe(false);
     expect(await back(executionId)).toEqual({ success: true, error: "" });
-    expect(readFileSync(`${root}/etc/web/web.conf`, "utf8")).toBe("listen 80\n");
+    expect(readFileSync(`${root}/etc/web/web.conf`, "utf8")).toBe("listen 8080\n");
   });
 
   it("shows a person what apt would do", async () => {

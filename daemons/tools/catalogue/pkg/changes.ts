@@ -6,7 +6,8 @@ import type { Outbound } from "../outbound.ts";
 import type { ProgramOptions } from "../program.ts";
 import { object } from "../words.ts";
 import { type Apt, type Change, openApt, type PackageWorld, packageName, packageVersion } from "./apt.ts";
-import { undoChanges, undoLock } from "./undo.ts";
+import { withConfiguration } from "./configuration.ts";
+import { type ChangesPlan, undoChanges, undoLock } from "./undo.ts";
 
 /** Downloads over a slow line, unpacking under emulation. */
 const changeTimeoutMs = 900_000;
@@ -93,15 +94,17 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     input: object({
       name: packageName,
       dependents: Type.Optional(Type.Boolean({ description: "remove what needs it too" })),
-      purge: Type.Optional(
-        Type.Boolean({ description: "its configuration files too; a rollback brings back new ones" }),
-      ),
+      purge: Type.Optional(Type.Boolean({ description: "its configuration files too; a rollback brings them back" })),
     }),
     output: object({ removed: Type.Boolean({ description: "it was installed before" }), changes: changed }),
     capabilities: ["pkg:remove:{name}"],
     risk: "high",
     confirmation: true,
-    undo: undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
+    undo: withConfiguration<Unwanted, ChangesPlan>(
+      { apt, root: world.root },
+      undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
+      async (input, signal) => (await removing(input, signal)).map(({ name }) => name),
+    ),
     preview: async ({ input, signal }) => lines(await removing(input, signal)),
     run: async ({ input, signal }) => {
       const changes = await removing(input, signal);
