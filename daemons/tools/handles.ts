@@ -11,11 +11,12 @@ import {
   open as openWith,
   read,
   readlinkSync,
+  renameSync,
   type Stats,
   write,
   writeSync,
 } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
 
@@ -234,7 +235,8 @@ export async function putFile(
     const { modifiedMs } = ownership;
     if (modifiedMs !== undefined) futimesSync(file, modifiedMs / 1000, modifiedMs / 1000);
     await syncLater(file);
-    await rename(path, `${viaDescriptor(folder)}/${name}`);
+    // The disk has just answered: what is known of the folder is in memory.
+    renameSync(path, `${viaDescriptor(folder)}/${name}`);
   } catch (error) {
     await rm(path, { force: true });
     throw error;

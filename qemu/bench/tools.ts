@@ -5,7 +5,6 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readFileSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -13,21 +12,20 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bench } from "./bench.ts";
+import { quantile, repeat } from "./repeat.ts";
 import type { Measure } from "./row.ts";
 import { type Caller, startBare, startFileServer, startTools } from "./tools-callers.ts";
+import { callsWanted, memoryBench } from "./tools-memory.ts";
 
 const aloneBudgetMs = 3;
 const fsyncOfBudgetMs = 1;
 const throughputBudget = 2_000;
 const overheadBudgetMs = 0.3;
 const verificationBudget = 100_000;
-const memoryBudgetMb = 32;
 
 const inFlight = 64;
 const callsAlone = 1_000;
 const callsTogether = 10_000;
-/** Calls over which the memory must not grow, after as many again for warming up. */
-const callsOfMemory = 50_000;
 
 /** The acts that are compared, by the name of the tool. */
 type Act = "fs.read" | "fs.write" | "monitor.cpu";
@@ -37,12 +35,16 @@ const acts: readonly Act[] = ["fs.read", "fs.write", "monitor.cpu"];
  * Calls through the whole pipeline with its durable ledger, on the disk and in memory (where an fsync is free), against the
  * same acts by a bare gRPC handler and by the file-system server of the Model Context Protocol, in the same run.
  */
-export const toolsBench: Bench = async ({ repository, say }) => {
+export const toolsBench: Bench = async ({ repository, words, say }) => {
+  const calls = callsWanted(words);
+  if (calls !== undefined) return memoryBench(repository, calls, say);
   const disk = mkdtempSync(join(tmpdir(), "aios-bench-tools-"));
   const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/aios-bench-tools-") : disk;
   try {
     const fsyncMs = fsyncTime(disk);
     const bare = await measure("bare", disk, await startBare(repository, disk), say);
+    // What is compared with the pipeline in memory acts in memory too.
+    const bareInMemory = await measure("bare_without_fsync", memory, await startBare(repository, memory), say);
     const server = await measure("mcp_stdio", disk, await startFileServer(disk), say);
     const durable = await startTools(repository, disk);
     const onDisk = await measure("pipeline", disk, durable, say, { budgets: fsyncMs <= fsyncOfBudgetMs });
@@ -50,18 +52,25 @@ export const toolsBench: Bench = async ({ repository, say }) => {
     const inMemory = await measure("pipeline_without_fsync", memory, free, say, { long: true });
     const p50 = (rows: readonly Measure[], act: string) =>
       rows.find(({ name }) => name.endsWith(`${act}.p50`))?.value ?? 0;
-    const overhead = acts.map((act) => ({
-      name: `pipeline_without_fsync.${act}.over_bare`,
-      value: p50(inMemory, act) - p50(bare, act),
-      unit: "ms" as const,
-      budget: overheadBudgetMs,
-    }));
+    const overhead = acts.flatMap((act) => [
+      {
+        name: `pipeline_without_fsync.${act}.over_bare`,
+        value: p50(inMemory, act) - p50(bareInMemory, act),
+        unit: "ms" as const,
+        budget: overheadBudgetMs,
+      },
+      { name: `pipeline.${act}.times_bare`, value: p50(onDisk, act) / p50(bare, act), unit: "times" as const },
+      ...(p50(server, act) === 0
+        ? []
+        : [{ name: `pipeline.${act}.times_mcp`, value: p50(onDisk, act) / p50(server, act), unit: "times" as const }]),
+    ]);
     return [
       { name: "disk.fsync.p50", value: fsyncMs, unit: "ms" },
       ...onDisk,
       ...inMemory,
       ...overhead,
       ...bare,
+      ...bareInMemory,
       ...server,
     ];
   } finally {
@@ -72,7 +81,7 @@ export const toolsBench: Bench = async ({ repository, say }) => {
 interface Wanted {
   /** State what the latency alone may be: it is stated for a disk whose fsync takes a millisecond. */
   readonly budgets?: boolean;
-  /** Measure memory and verification too, after many calls. */
+  /** Measure the verification of the ledger too. */
   readonly long?: boolean;
 }
 
@@ -107,7 +116,7 @@ async function measure(
         `bench: ${name}: ${act} ${quantile(times, 0.5).toFixed(3)} ms alone, ${Math.round(perSecond)} calls/s with ${inFlight} in flight`,
       );
     }
-    if (long) rows.push(...(await memoryAndVerification(caller)));
+    if (long) rows.push(...(await verification(caller)));
     return rows;
   } finally {
     await caller.close();
@@ -127,41 +136,14 @@ function callOf(caller: Caller, act: Act, folder: string): ((at: number) => Prom
   return () => caller.call("monitor.cpu", {});
 }
 
-async function memoryAndVerification(caller: Caller): Promise<Measure[]> {
-  const { pid, verify } = caller;
-  if (pid === undefined || verify === undefined) return [];
-  const call = () => caller.call("monitor.cpu", {});
-  await repeat(callsOfMemory, inFlight, call);
-  const before = residentMb(pid);
-  await repeat(callsOfMemory, inFlight, call);
-  const growth = residentMb(pid) - before;
+async function verification({ verify }: Caller): Promise<Measure[]> {
+  if (verify === undefined) return [];
   const { entries, ms } = await verify();
   return [
-    { name: `memory.growth_over_${callsOfMemory}_calls`, value: growth, unit: "MB", budget: memoryBudgetMb },
     { name: "ledger.entries", value: entries, unit: "count" },
     { name: "ledger.verification", value: (entries / ms) * 1_000, unit: "per_s", budget: verificationBudget },
   ];
 }
-
-/** Makes `count` calls, so many at a time. Returns the milliseconds of each, sorted, and the rate. */
-async function repeat(count: number, together: number, call: (at: number) => Promise<void>) {
-  const times: number[] = [];
-  let next = 0;
-  const started = performance.now();
-  const work = async () => {
-    while (next < count) {
-      const at = next++;
-      const from = performance.now();
-      await call(at);
-      times.push(performance.now() - from);
-    }
-  };
-  await Promise.all(Array.from({ length: together }, work));
-  const perSecond = (count / (performance.now() - started)) * 1_000;
-  return { times: times.sort((a, b) => a - b), perSecond };
-}
-
-const quantile = (sorted: readonly number[], at: number) => sorted[Math.floor(sorted.length * at)] ?? 0;
 
 /** The median time of an fdatasync after a write of 4 KiB, milliseconds. */
 function fsyncTime(folder: string): number {
@@ -180,9 +162,4 @@ function fsyncTime(folder: string): number {
     times.sort((a, b) => a - b),
     0.5,
   );
-}
-
-function residentMb(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return (Number(kib) * 1024) / 1_000_000;
 }
