@@ -24,6 +24,7 @@ const overheadBudgetMs = 0.3;
 const verificationBudget = 100_000;
 
 const inFlight = 64;
+const callsToWarmUp = 2_000;
 const callsAlone = 1_000;
 const callsTogether = 10_000;
 
@@ -43,8 +44,6 @@ export const toolsBench: Bench = async ({ repository, words, say }) => {
   try {
     const fsyncMs = fsyncTime(disk);
     const bare = await measure("bare", disk, await startBare(repository, disk), say);
-    // What is compared with the pipeline in memory acts in memory too.
-    const bareInMemory = await measure("bare_without_fsync", memory, await startBare(repository, memory), say);
     const server = await measure("mcp_stdio", disk, await startFileServer(disk), say);
     const durable = await startTools(repository, disk);
     const onDisk = await measure("pipeline", disk, durable, say, { budgets: fsyncMs <= fsyncOfBudgetMs });
@@ -52,31 +51,65 @@ export const toolsBench: Bench = async ({ repository, words, say }) => {
     const inMemory = await measure("pipeline_without_fsync", memory, free, say, { long: true });
     const p50 = (rows: readonly Measure[], act: string) =>
       rows.find(({ name }) => name.endsWith(`${act}.p50`))?.value ?? 0;
-    const overhead = acts.flatMap((act) => [
-      {
-        name: `pipeline_without_fsync.${act}.over_bare`,
-        value: p50(inMemory, act) - p50(bareInMemory, act),
-        unit: "ms" as const,
-        budget: overheadBudgetMs,
-      },
-      { name: `pipeline.${act}.times_bare`, value: p50(onDisk, act) / p50(bare, act), unit: "times" as const },
-      ...(p50(server, act) === 0
-        ? []
-        : [{ name: `pipeline.${act}.times_mcp`, value: p50(onDisk, act) / p50(server, act), unit: "times" as const }]),
-    ]);
+    const overhead = await overBare(repository, memory, say);
+    const ratios = acts.flatMap((act) =>
+      [
+        { name: "bare", rows: bare },
+        { name: "mcp", rows: server },
+      ]
+        .filter(({ rows }) => p50(rows, act) > 0)
+        .map(({ name, rows }) => ({
+          name: `pipeline.${act}.times_${name}`,
+          value: p50(onDisk, act) / p50(rows, act),
+          unit: "times" as const,
+        })),
+    );
     return [
       { name: "disk.fsync.p50", value: fsyncMs, unit: "ms" },
       ...onDisk,
       ...inMemory,
       ...overhead,
+      ...ratios,
       ...bare,
-      ...bareInMemory,
       ...server,
     ];
   } finally {
     for (const folder of new Set([disk, memory])) rmSync(folder, { recursive: true, force: true });
   }
 };
+
+/**
+ * What the pipeline costs over the bare handler, both acting in memory and called by turns, a hundred calls each: what else the
+ * machine does meanwhile slows both alike.
+ */
+async function overBare(repository: string, folder: string, say: (line: string) => void): Promise<readonly Measure[]> {
+  const callers = [await startBare(repository, folder), await startTools(repository, folder)] as const;
+  try {
+    const rows: Measure[] = [];
+    for (const act of acts) {
+      const calls = callers.flatMap((caller) => callOf(caller, act, folder) ?? []);
+      const times: number[][] = calls.map(() => []);
+      for (const call of calls) await repeat(callsToWarmUp, inFlight, call);
+      for (let round = 0; round < 15; round += 1)
+        for (const [at, call] of calls.entries()) times[at]?.push(...(await repeat(100, 1, call)).times);
+      const [bare = 0, pipeline = 0] = times.map((some) =>
+        quantile(
+          some.sort((a, b) => a - b),
+          0.5,
+        ),
+      );
+      say(`bench: in memory, by turns: ${act} ${bare.toFixed(3)} ms bare, ${pipeline.toFixed(3)} ms by the pipeline`);
+      rows.push(
+        { name: `by_turns.${act}.bare.p50`, value: bare, unit: "ms" },
+        { name: `by_turns.${act}.pipeline.p50`, value: pipeline, unit: "ms" },
+        { name: `by_turns.${act}.over_bare`, value: pipeline - bare, unit: "ms", budget: overheadBudgetMs },
+      );
+    }
+    return rows;
+  } finally {
+    for (const caller of callers) await caller.close();
+  }
+}
 
 interface Wanted {
   /** State what the latency alone may be: it is stated for a disk whose fsync takes a millisecond. */
@@ -97,9 +130,8 @@ async function measure(
     for (const act of acts) {
       const call = callOf(caller, act, folder);
       if (call === undefined) continue;
-      await repeat(200, 1, call);
+      await repeat(callsToWarmUp, inFlight, call);
       const { times } = await repeat(callsAlone, 1, call);
-      await repeat(1_000, inFlight, call);
       const { perSecond } = await repeat(callsTogether, inFlight, call);
       const together = name === "pipeline" || name === "pipeline_without_fsync" ? { budget: throughputBudget } : {};
       rows.push(
