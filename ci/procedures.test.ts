@@ -12,12 +12,30 @@ const anything: any = new Proxy(() => anything, {
   apply: () => anything,
 });
 
+const parts = [
+  "init",
+  "grants",
+  "ledger",
+  "clock",
+  "kernel",
+  "state",
+  "reserved",
+  "approvals",
+  "table",
+  "policies",
+  "packages",
+];
+const world = {
+  ...Object.fromEntries(parts.map((part) => [part, anything])),
+  paths: { run: "/", state: "/", etc: "/" },
+};
+
 const etc = new URL("../rootfs/etc/aios", import.meta.url).pathname;
 const { procedures, faults } = readProcedures(`${etc}/procedures`);
 const { agents } = readAgents(`${etc}/agents`);
 
 const tools = new Map(
-  catalogue(anything).map(
+  catalogue(world as Parameters<typeof catalogue>[0]).map(
     ({ name, summary, capabilities, input, output, idempotent, timeoutMs }): [string, ToolFacts] => {
       const outputs = Object.keys((output as unknown as ToolFacts["input"]).properties ?? {});
       return [

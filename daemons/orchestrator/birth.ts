@@ -49,6 +49,7 @@ export function tasksOf(goal: Goal, plan: Plan, round: number): Task[] {
     wantedAgent: step.agent,
     template: step.input,
     expect: step.expect,
+    also: step.also,
     // What is done already needs no waiting for.
     dependsOn: step.needs.filter((need) => own.has(need)).map(idOf),
     createdAt: goal.createdAt,

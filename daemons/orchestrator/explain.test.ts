@@ -13,7 +13,7 @@ import type { Execution } from "./tools.ts";
 const start = Date.UTC(2026, 10, 21, 5, 0, 0);
 
 const step = (name: string, tool: string, agent: string, needs: readonly string[] = []): PlannedStep => ({
-  ...{ name, tool, agent, needs, description: `Do ${name}`, input: {}, expect: {} },
+  ...{ name, tool, agent, needs, description: `Do ${name}`, input: {}, expect: {}, also: [] },
 });
 
 const planOf = (origin: string, steps: readonly PlannedStep[], more: Partial<Plan> = {}): Plan => ({

@@ -54,6 +54,7 @@ export function lessonOf(goal: Goal, now: number): Learned | undefined {
     needs: task.dependsOn.flatMap((id) => nameOf.get(id) ?? []),
     input: task.template,
     expect: task.expect,
+    also: task.also,
   }));
   const general = generalise(description, { steps, result: plan.result });
   const name = nameFor(general.phrase);

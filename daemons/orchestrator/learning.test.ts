@@ -16,7 +16,7 @@ import { parseProcedure } from "./procedures.ts";
 import { fillObject } from "./template.ts";
 
 const step = (name: string, tool: string, input: JsonObject, more: Partial<PlannedStep> = {}): PlannedStep => ({
-  ...{ name, tool, input, description: `Do ${name}`, agent: "", needs: [], expect: {}, ...more },
+  ...{ name, tool, input, description: `Do ${name}`, agent: "", needs: [], expect: {}, also: [], ...more },
 });
 
 const planOf = (steps: readonly PlannedStep[], more: Partial<Plan> = {}): Plan => ({

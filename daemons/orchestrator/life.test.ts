@@ -33,6 +33,7 @@ const step = (name: string, more: Partial<PlannedStep> = {}): PlannedStep => ({
   needs: [],
   input: { what: name },
   expect: {},
+  also: [],
   ...more,
 });
 

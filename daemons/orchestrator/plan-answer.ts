@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { besides } from "./besides.ts";
 import type { Json, JsonObject } from "./goal.ts";
 import type { Draft, Level, Objective, PlannedStep, Unusable } from "./plan.ts";
 import { literalTemplate, mapTexts } from "./template.ts";
@@ -39,8 +40,9 @@ function planOf(
   why: string,
   result: string,
   author: Author,
-  { done }: Objective,
+  objective: Objective,
 ): Draft | Unusable {
+  const { done } = objective;
   const read = steps.map(readStep);
   const faults = read.filter((step) => typeof step === "string");
   if (faults.length > 0) return { faults };
@@ -57,6 +59,7 @@ function planOf(
       description: literalTemplate(step.description),
       input: mapTexts(step.input, (text) => asTemplate(text, known)) as JsonObject,
       expect: mapTexts(step.expect, (text) => asTemplate(text, known)) as JsonObject,
+      also: besides(step, objective),
     })),
   };
 }
@@ -89,7 +92,7 @@ function readStep(value: unknown, at: number): PlannedStep | string {
   if (typeof input === "string") return `step ${name}: ${input}`;
   if (typeof expect === "string") return `step ${name}: ${expect}`;
   const told = shortened(description, lengthMax.description) || `${tool} for ${name}`;
-  return { name, description: told, tool, agent, needs, input, expect };
+  return { name, description: told, tool, agent, needs, input, expect, also: [] };
 }
 
 /** A field that is an object, or JSON text of one under the same name with "_json"; what is wrong with it else. */

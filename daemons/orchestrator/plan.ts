@@ -16,6 +16,8 @@ export interface PlannedStep {
   readonly agent: string;
   /** Names of earlier steps. */
   readonly needs: readonly string[];
+  /** Capabilities beside those that every call of the tool needs; {field} is a field of the input. */
+  readonly also: readonly string[];
   /** Input of the tool, its texts being templates (template.ts). */
   readonly input: JsonObject;
   /** Templates that fields of the output must equal for the step to count as done. */

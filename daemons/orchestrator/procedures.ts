@@ -45,6 +45,12 @@ const procedureSchema = Type.Object(
           tool: Type.String({ pattern: "^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$", description: "a tool such as fs.read" }),
           agent: Type.Optional(name),
           needs: Type.Optional(Type.Array(name)),
+          also: Type.Optional(
+            Type.Array(Type.String({ pattern: "^[a-z][a-z0-9_]*:[a-z][a-z0-9_]*", description: "a capability" }), {
+              maxItems: 8,
+              description: "capabilities that the call turns out to need beside, such as net:local:127.0.0.1",
+            }),
+          ),
           input: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
           expect: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
         },
@@ -111,6 +117,7 @@ function planStep(step: Step): PlannedStep {
     tool: step.tool,
     agent: step.agent ?? "",
     needs: step.needs ?? [],
+    also: step.also ?? [],
     input: (step.input ?? {}) as JsonObject,
     expect: (step.expect ?? {}) as JsonObject,
   };

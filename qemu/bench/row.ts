@@ -3,7 +3,7 @@ export interface Measure {
   /** Dotted, from the general to the particular: "native.autonomy". */
   readonly name: string;
   readonly value: number;
-  readonly unit: "ms" | "MB" | "count" | "per_s";
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "times";
   /** The most it may be (for "per_s" and "count": the least). */
   readonly budget?: number;
 }
@@ -20,7 +20,8 @@ const atLeast: readonly Measure["unit"][] = ["count", "per_s"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
-  const rounded = Math.round(value * 10) / 10;
+  // What takes less than ten milliseconds is told to the hundredth.
+  const rounded = Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value * 10) / 10;
   if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
   const ok = atLeast.includes(unit) ? value >= budget : value <= budget;
   return { bench, name, value: rounded, unit, budget, ok, commit, machine };
