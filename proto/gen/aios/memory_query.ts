@@ -45,6 +45,14 @@ export interface SearchStatusResponse {
   vectorsReady: boolean;
   detail: string;
   chromaPid: number;
+  /** What makes the vectors: "lexical-1-384", or "model:NAME" */
+  embedding: string;
+  /** Pieces of text in the long-term memory, those of the image not counted */
+  chunks: number;
+  /** Of them, not yet among the vectors */
+  waiting: number;
+  /** Pieces that the image carries */
+  shelfChunks: number;
 }
 
 export interface WatchEventsQuery {
@@ -306,7 +314,7 @@ export const GoalPage: MessageFns<GoalPage> = {
 };
 
 function createBaseSearchStatusResponse(): SearchStatusResponse {
-  return { vectorsReady: false, detail: "", chromaPid: 0 };
+  return { vectorsReady: false, detail: "", chromaPid: 0, embedding: "", chunks: 0, waiting: 0, shelfChunks: 0 };
 }
 
 export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
@@ -319,6 +327,18 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
     }
     if (message.chromaPid !== 0) {
       writer.uint32(24).int32(message.chromaPid);
+    }
+    if (message.embedding !== "") {
+      writer.uint32(34).string(message.embedding);
+    }
+    if (message.chunks !== 0) {
+      writer.uint32(40).int64(message.chunks);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(48).int64(message.waiting);
+    }
+    if (message.shelfChunks !== 0) {
+      writer.uint32(56).int32(message.shelfChunks);
     }
     return writer;
   },
@@ -360,6 +380,38 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
             message.chromaPid = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.embedding = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.chunks = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.waiting = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.shelfChunks = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -380,6 +432,10 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
     message.vectorsReady = object.vectorsReady ?? false;
     message.detail = object.detail ?? "";
     message.chromaPid = object.chromaPid ?? 0;
+    message.embedding = object.embedding ?? "";
+    message.chunks = object.chunks ?? 0;
+    message.waiting = object.waiting ?? 0;
+    message.shelfChunks = object.shelfChunks ?? 0;
     return message;
   },
 };
