@@ -1,6 +1,6 @@
-/** The long-term store's schema, step by step. A step that has been released is never changed. */
-export const longtermMigrations: readonly string[] = [
-  `CREATE TABLE records (
+/** What the search needs: every record's text in chunks, their words, and the outbox of the vector server. */
+export const longterm002 = `
+   CREATE TABLE records (
      collection TEXT NOT NULL, id TEXT NOT NULL, title TEXT NOT NULL, metadata_json BLOB NOT NULL, stored_at INTEGER NOT NULL,
      PRIMARY KEY (collection, id)
    ) STRICT, WITHOUT ROWID;
@@ -36,5 +36,4 @@ export const longtermMigrations: readonly string[] = [
    -- Vectors of the image's own pieces, made by an embedding model; the lexical ones come with the image.
    CREATE TABLE shelf_vectors (
      shelf TEXT NOT NULL, embedding TEXT NOT NULL, key INTEGER NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (shelf, embedding, key)
-   ) STRICT, WITHOUT ROWID;`,
-];
+   ) STRICT, WITHOUT ROWID;`;
