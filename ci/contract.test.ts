@@ -40,10 +40,6 @@ const services = [
 /** Calls that answer UNIMPLEMENTED as yet. This list shrinks to nothing; nothing is added to it. */
 const unimplemented: readonly string[] = [
   "aios.api_gateway.ApiGateway/StreamInfer",
-  "aios.memory.MemoryService/AddKnowledge",
-  "aios.memory.MemoryService/AssembleContext",
-  "aios.memory.MemoryService/SearchKnowledge",
-  "aios.memory.MemoryService/SemanticSearch",
   "aios.orchestrator.Orchestrator/CreateSchedule",
   "aios.orchestrator.Orchestrator/DeleteSchedule",
   "aios.orchestrator.Orchestrator/FindService",

@@ -25,14 +25,14 @@ export function checked<R extends object>(what: string, record: R, nowMs: number
 }
 
 /** A field that must be there. */
-export function required(what: string, name: string, value: string): void {
-  if (value === "") refuse(what, name, "it is empty");
+export function required(what: string, name: string, value: string, act = "store"): void {
+  if (value === "") refuse(what, name, "it is empty", act);
 }
 
-export function refuse(what: string, name: string, reason: string): never {
+export function refuse(what: string, name: string, reason: string, act = "store"): never {
   const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   throw new AiosError("INVALID_ARGUMENT", {
-    act: `store ${what}: read`,
+    act: `${act} ${what}: read`,
     object: field,
     reason,
     next: "correct the field and send it again",

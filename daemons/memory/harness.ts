@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "#lib/client";
 import { ManualClock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { coreIdentity } from "#lib/service";
@@ -10,8 +11,12 @@ import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryAdminService } from "#proto/aios/memory_admin";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { memoryAdminService } from "./admin/service.ts";
+import type { Vectors } from "./chroma.ts";
 import { openJournal } from "./journal/journal.ts";
 import { journalService } from "./journal/service.ts";
+import { openArchive } from "./longterm/archive.ts";
+import type { RuntimeText } from "./longterm/runtime-text.ts";
+import { openTier } from "./longterm/tier.ts";
 import { type Document, openLongterm } from "./longterm.ts";
 import { openOperational } from "./operational.ts";
 import { memoryQueryService, memoryService } from "./service.ts";
@@ -24,8 +29,21 @@ import { openWorking } from "./working/working.ts";
 export const start = Date.UTC(2026, 10, 21);
 export const entriesMax = 50;
 
+/** A runtime that does not answer. */
+export const awayRuntime: RuntimeText = {
+  embed: () => Promise.reject(new AiosError("UNAVAILABLE", "the runtime is away")),
+  countTokens: () => Promise.reject(new AiosError("UNAVAILABLE", "the runtime is away")),
+  close: () => {},
+};
+
+interface World {
+  readonly vectors?: Vectors;
+  readonly runtime?: RuntimeText;
+  readonly shelfFile?: string;
+}
+
 /** The whole of the memory on a real socket, for tests; its folder outlives it, so that it can be opened again. */
-export async function openMemory(folder: string, clock = new ManualClock(start)) {
+export async function openMemory(folder: string, clock = new ManualClock(start), world: World = {}) {
   const restarts: string[] = [];
   const indexed: Document[] = [];
   const files = { working_db: join(folder, "memory/working.db"), longterm_db: join(folder, "memory/longterm.db") };
@@ -35,13 +53,21 @@ export async function openMemory(folder: string, clock = new ManualClock(start))
   const earlier = working.events(clock.now() - 3_600_000, entriesMax);
   const operational = openOperational(entriesMax, earlier, clock, working.metrics.last());
   const journal = openJournal(stores.journal, clock);
-  const longterm = openLongterm(stores.longterm, (document) => void indexed.push(document));
+  const archive = openArchive(stores.longterm);
+  const longterm = openLongterm(stores.longterm, (document) => {
+    indexed.push(document);
+    archive.index(document);
+  });
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check: checkHere, clock, log: silentLog });
   const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log: silentLog });
   const vectorStatus = { ready: false, detail: "not yet", pid: 0 };
-  const vectors = { status: () => vectorStatus, suspect: () => {}, onReady: () => {}, stop: async () => {} };
+  const noVectors = { status: () => vectorStatus, suspect: () => {}, onReady: () => {}, stop: async () => {} };
+  const { vectors = noVectors, runtime = awayRuntime, shelfFile = join(folder, "none") } = world;
+  // The runtime is asked for an embedding by the tests of that alone.
+  const settled = () => new Promise<void>(() => {});
+  const search = openTier({ archive, vectors, runtime, shelfFile, settled, clock, log: silentLog });
   const load = loadReader(folder).read;
-  const parts = { operational, working, longterm, vectors, load, loadedModels: async () => ["tiny"], clock };
+  const parts = { operational, working, longterm, search, vectors, load, loadedModels: async () => ["tiny"], clock };
   const residentBytes = () => process.memoryUsage.rss();
   const administration = { stores: stores.all, operational, journal, backups, upkeep, clock, residentBytes, restart };
   const services = [
@@ -62,6 +88,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start))
     clock,
     stores,
     working,
+    search,
     memory,
     query,
     admin,
@@ -76,6 +103,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start))
       server.forceShutdown();
       await upkeep.stop();
       await working.metrics.close();
+      await search.stop();
       stores.close();
       rmSync(socket, { recursive: true });
     },

@@ -7,6 +7,9 @@ import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
 import { spawnChroma, untilQuiet } from "./chroma-process.ts";
 import { openJournal } from "./journal/journal.ts";
 import { journalService } from "./journal/service.ts";
+import { openArchive } from "./longterm/archive.ts";
+import { runtimeText } from "./longterm/runtime-text.ts";
+import { openTier } from "./longterm/tier.ts";
 import { openLongterm } from "./longterm.ts";
 import { loadedModels } from "./models.ts";
 import { openOperational } from "./operational.ts";
@@ -31,7 +34,8 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const events = working.events(clock.now() - 3_600_000, entriesMax);
   const operational = openOperational(entriesMax, events, clock, working.metrics.last());
   const journal = openJournal(stores.journal, clock);
-  const longterm = openLongterm(stores.longterm, () => {});
+  const archive = openArchive(stores.longterm);
+  const longterm = openLongterm(stores.longterm, archive.index);
   const load = loadReader(paths.state);
   const settled = (signal: AbortSignal) => untilQuiet(load.cpuPercent, clock, signal);
   const vectors =
@@ -50,10 +54,14 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check, clock, log });
   const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log });
   const runtime = connect(AIRuntimeService, address("runtime"));
+  const text = runtimeText(address("runtime"));
+  const shelfFile = `${paths.lib}/knowledge.db`;
+  const search = openTier({ archive, vectors, runtime: text, shelfFile, settled, clock, log });
   const memory = {
     operational,
     working,
     longterm,
+    search,
     vectors,
     load: load.read,
     loadedModels: loadedModels(runtime),
@@ -71,6 +79,8 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
     async close() {
       await upkeep.stop();
       runtime.close();
+      await search.stop();
+      text.close();
       await vectors.stop();
       await working.metrics.close();
       stores.close();

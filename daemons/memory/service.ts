@@ -6,6 +6,7 @@ import { MemoryQueryService } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "./check.ts";
 import type { Vectors } from "./chroma.ts";
 import { within } from "./limits.ts";
+import { type SearchTier, searchCalls, searchStatus } from "./longterm/calls.ts";
 import type { Longterm } from "./longterm.ts";
 import type { Operational } from "./operational.ts";
 import type { Load } from "./snapshot.ts";
@@ -15,6 +16,7 @@ export interface Memory {
   readonly operational: Operational;
   readonly working: Working;
   readonly longterm: Longterm;
+  readonly search: SearchTier;
   readonly vectors: Vectors;
   readonly load: () => Load;
   /** Names of the models that are loaded now; none when the runtime does not answer. */
@@ -42,6 +44,7 @@ export function memoryService(memory: Memory): Service<typeof MemoryServiceServi
     ...deedCalls(memory, now),
     ...patternCalls(memory.working, now),
     ...longtermCalls(memory.longterm, now),
+    ...searchCalls(memory),
   });
 }
 
@@ -173,7 +176,7 @@ function longtermCalls(longterm: Longterm, now: Now): Handlers {
 
 /** aios.memory.MemoryQuery: reads that MemoryService lacks. */
 export function memoryQueryService(memory: Memory): Service<typeof MemoryQueryService> {
-  const { operational, working, longterm, vectors, clock } = memory;
+  const { operational, working, longterm, clock } = memory;
   const filtered = <F extends object>(filter: F) => checked("filter", filter, clock.now());
   const page = (limit: number) => within("records", limit, pageDefault, pageMax);
   return service(MemoryQueryService, {
@@ -182,10 +185,7 @@ export function memoryQueryService(memory: Memory): Service<typeof MemoryQuerySe
       const { rows, nextCursor, total } = working.goals(status, within("goals", limit, pageDefault, pageMax), cursor);
       return { goals: rows, nextCursor, total };
     },
-    searchStatus: () => {
-      const { ready, detail, pid } = vectors.status();
-      return { vectorsReady: ready, detail, chromaPid: pid, embedding: "", chunks: 0, waiting: 0, shelfChunks: 0 };
-    },
+    searchStatus: () => searchStatus(memory),
     watchEvents: ({ category, source, recent }, { signal }) =>
       operational.watch(recent === 0 ? 0 : within("events", recent, 0, eventsMax), category, source, signal),
     getMetricHistory: ({ limit, cursor, ...filter }) => {

@@ -1,4 +1,5 @@
 import type { Sqlite } from "#lib/sqlite";
+import type { Document } from "../longterm.ts";
 import { chunked } from "./chunks.ts";
 import type { Chunk, Collection, LongRecord } from "./records.ts";
 
@@ -24,8 +25,8 @@ export interface Archive {
   readonly database: Sqlite;
   /** Adds a record, or replaces the one with its id. Chunks whose text stays are left alone. Resolves when it is on disk. */
   put(record: LongRecord): Promise<void>;
-  /** Many at once, in one transaction. */
-  putAll(records: readonly LongRecord[]): Promise<void>;
+  /** The same for what another write of this database stores: to be called within its transaction. */
+  index(document: Document): void;
   /** False when there is none. */
   remove(collection: Collection, id: string): Promise<boolean>;
   /** The chunks that are there, in no order. */
@@ -36,6 +37,7 @@ export interface Archive {
   countChunks(): number;
   /** Chunks after a key, in its order. */
   chunksAfter(key: number, limit: number): Chunk[];
+  countAfter(key: number): number;
   /** How many chunks each collection has. */
   countByCollection(): Map<Collection, number>;
   lastKey(): number;
@@ -44,11 +46,15 @@ export interface Archive {
   setIndexState(state: IndexState): Promise<void>;
   /** Forgets what has been removed from the vectors. */
   forget(keys: readonly number[]): Promise<void>;
-  /** Called after each change, when it is on disk. */
+  /** Vectors of the image's pieces by an embedding model. */
+  shelfVectors(shelf: string, embedding: string): Map<number, Float32Array>;
+  /** Adds some, and removes those of other shelves and embeddings. */
+  keepShelfVectors(shelf: string, embedding: string, vectors: ReadonlyMap<number, Float32Array>): Promise<void>;
+  /** Called after each change. */
   onChange(listener: () => void): void;
 }
 
-/** Opens the archive in a database whose migrations are longtermMigrations. */
+/** Opens the archive in the long-term database. */
 export function openArchive(store: ArchiveStore): Archive {
   const { database } = store;
   const listeners: (() => void)[] = [];
@@ -62,16 +68,30 @@ export function openArchive(store: ArchiveStore): Archive {
      ON CONFLICT (one) DO UPDATE SET embedding = @embedding, upto = @upto, mark = @mark, next_mark = @nextMark`,
   );
   const forget = database.prepare<[number]>("DELETE FROM gone WHERE key = ?");
+  const tell = () => {
+    for (const listener of listeners) listener();
+  };
   const changed = async <T>(what: string, act: () => T): Promise<T> => {
     const result = await store.write(what, act);
-    for (const listener of listeners) listener();
+    tell();
     return result;
   };
   return {
     database,
     ...reads,
     put: (record) => changed(`${record.collection} ${record.id}`, () => puts.put(record)),
-    putAll: (records) => changed(`${records.length} records`, () => records.forEach(puts.put)),
+    index({ collection, id, content, metadata, timestamp }) {
+      puts.put({
+        collection,
+        id,
+        title: titleOf(metadata),
+        body: content,
+        metadata: { ...metadata },
+        storedAt: timestamp,
+      });
+      // Told when the transaction is over: listeners read later.
+      setImmediate(tell);
+    },
     remove: (collection, id) => changed(`${collection} ${id}`, () => puts.remove(collection, id)),
     indexState: () => state.get() ?? { embedding: "", upto: 0, mark: "", nextMark: "" },
     setIndexState: (next) => store.write("the state of the vectors", () => void setState.run(next)),
@@ -79,8 +99,36 @@ export function openArchive(store: ArchiveStore): Archive {
       store.write("what the vectors have lost", () => {
         for (const key of keys) forget.run(key);
       }),
+    ...shelfVectors(store),
     onChange: (listener) => void listeners.push(listener),
   };
+}
+
+function shelfVectors({ database, write }: ArchiveStore): Pick<Archive, "shelfVectors" | "keepShelfVectors"> {
+  const read = database.prepare<[string, string], { key: number; vector: Buffer }>(
+    "SELECT key, vector FROM shelf_vectors WHERE shelf = ? AND embedding = ?",
+  );
+  const drop = database.prepare<[string, string]>("DELETE FROM shelf_vectors WHERE shelf <> ? OR embedding <> ?");
+  const add = database.prepare(
+    "INSERT OR REPLACE INTO shelf_vectors (shelf, embedding, key, vector) VALUES (?, ?, ?, ?)",
+  );
+  return {
+    shelfVectors: (shelf, embedding) =>
+      new Map(
+        read.all(shelf, embedding).map(({ key, vector }) => [key, new Float32Array(Uint8Array.from(vector).buffer)]),
+      ),
+    keepShelfVectors: (shelf, embedding, vectors) =>
+      write("vectors of the image's knowledge", () => {
+        drop.run(shelf, embedding);
+        for (const [key, vector] of vectors) add.run(shelf, embedding, key, Buffer.from(vector.buffer));
+      }),
+  };
+}
+
+/** The name that a document's metadata give it. */
+function titleOf(metadata: object): string {
+  const { title, name, filePath } = metadata as Readonly<Record<string, unknown>>;
+  return [title, name, filePath].find((text): text is string => typeof text === "string" && text !== "") ?? "";
 }
 
 function recordWrites(database: Sqlite) {
@@ -125,6 +173,7 @@ function chunkReads(database: Sqlite) {
     `SELECT ${chunkColumns} FROM chunks WHERE key > ? ORDER BY key LIMIT ?`,
   );
   const count = database.prepare<[], number>("SELECT count(*) FROM chunks").pluck();
+  const countAfter = database.prepare<[number], number>("SELECT count(*) FROM chunks WHERE key > ?").pluck();
   const counts = database.prepare<[], { collection: Collection; count: number }>(
     "SELECT collection, count(*) AS count FROM chunks GROUP BY collection",
   );
@@ -137,6 +186,7 @@ function chunkReads(database: Sqlite) {
     record: (collection: Collection, id: string) => record.get(collection, id),
     countChunks: () => count.get() ?? 0,
     chunksAfter: (key: number, limit: number) => after.all(key, limit),
+    countAfter: (key: number) => countAfter.get(key) ?? 0,
     countByCollection: () => new Map(counts.all().map((row) => [row.collection, row.count])),
     lastKey: () => last.get() ?? 0,
     gone: (limit: number) => gone.all(limit),
