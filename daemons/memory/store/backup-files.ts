@@ -70,12 +70,17 @@ export function stageBackup(backup: Backup, store: string, path: string): void {
   const staged = stagedOf(path);
   const temporary = `${staged}.new`;
   rmSync(temporary, { force: true });
-  copyFileSync(join(backup.folder, `${store}.db`), temporary, constants.COPYFILE_FICLONE);
-  const file = openSync(temporary, "r+");
   try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    copyFileSync(join(backup.folder, `${store}.db`), temporary, constants.COPYFILE_FICLONE);
+    const file = openSync(temporary, "r+");
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, staged);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
-  renameSync(temporary, staged);
 }

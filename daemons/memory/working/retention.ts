@@ -28,12 +28,15 @@ export function openRetention({ database, write }: Store): (nowMs: number) => Pr
     statement: database.prepare<[number]>(
       `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table} WHERE ${where} LIMIT ${rows})`,
     ),
+    // Looked for first: a commit that deletes nothing is a write to the disk too.
+    found: database.prepare<[number]>(`SELECT 1 FROM ${table} WHERE ${where} LIMIT 1`),
     ageMs: days * dayMs,
     table,
   }));
   return async (now) => {
     let deleted = 0;
-    for (const { statement, ageMs, table } of deletes) {
+    for (const { statement, found, ageMs, table } of deletes) {
+      if (found.get(now - ageMs) === undefined) continue;
       deleted += await write(`what is past its time of ${table}`, () => statement.run(now - ageMs).changes);
     }
     return deleted;
