@@ -15,8 +15,8 @@ const database = "/api/v2/tenants/default_tenant/databases/default_database";
 export type ChromaUrl = string;
 
 /** Throws when nothing healthy answers there. */
-export async function heartbeat(url: ChromaUrl): Promise<void> {
-  await call(url, "GET", "/api/v2/heartbeat", undefined, heartbeatTimeoutMs);
+export async function heartbeat(url: ChromaUrl, timeoutMs = heartbeatTimeoutMs): Promise<void> {
+  await call(url, "GET", "/api/v2/heartbeat", undefined, timeoutMs);
 }
 
 /** Stores a vector with `marker`, which must be new, and finds it again. Throws when the server does not do that. */

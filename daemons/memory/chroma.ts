@@ -38,7 +38,12 @@ export interface ChromaOptions {
   readonly settled: (signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
+  /** A heartbeat that takes longer is a silence; 5 s unless given. */
+  readonly heartbeatTimeoutMs?: number;
 }
+
+/** What both kinds of server are kept with. */
+type Keeping = Pick<ChromaOptions, "settled" | "clock" | "log" | "heartbeatTimeoutMs">;
 
 /** Pause after a failure; doubles with each further one, and starts again after a steady minute. */
 const pauseMinMs = 500;
@@ -79,7 +84,7 @@ export function superviseChroma(options: ChromaOptions): Vectors {
 }
 
 /** Watches a Chroma server elsewhere. */
-export function watchRemoteChroma(url: ChromaUrl, options: Pick<ChromaOptions, "settled" | "clock" | "log">): Vectors {
+export function watchRemoteChroma(url: ChromaUrl, options: Keeping): Vectors {
   return keep(options, (watch) => serve(url, { ...watch, intact: () => "elsewhere" }));
 }
 
@@ -91,13 +96,11 @@ interface Watch {
   /** Sleeps until the next beat, or until somebody suspects the server. */
   readonly beat: (ms: number) => Promise<void>;
   readonly signal: AbortSignal;
+  readonly answers: (url: ChromaUrl) => Promise<boolean>;
 }
 
 /** Runs `attempt` again and again; it calls `proved` once search works, and returns or throws when it no longer does. */
-function keep(
-  { settled, clock, log }: Pick<ChromaOptions, "settled" | "clock" | "log">,
-  attempt: (watch: Watch) => Promise<void>,
-): Vectors {
+function keep({ settled, clock, log, heartbeatTimeoutMs }: Keeping, attempt: (watch: Watch) => Promise<void>): Vectors {
   const ending = new AbortController();
   const { signal } = ending;
   const listeners: (() => void)[] = [];
@@ -120,7 +123,13 @@ function keep(
         nap = new AbortController();
         await clock.sleep(ms, AbortSignal.any([signal, nap.signal])).catch(() => signal.throwIfAborted());
       };
-      const reason = await attempt({ clock, proved, beat, signal }).then(
+      const reason = await attempt({
+        clock,
+        proved,
+        beat,
+        signal,
+        answers: (at) => answers(at, heartbeatTimeoutMs),
+      }).then(
         () => "the vector server ended",
         (error) => messageOf(error),
       );
@@ -155,7 +164,7 @@ function keep(
  */
 async function serve(
   url: ChromaUrl,
-  { clock, proved, beat, signal, intact }: Watch & { readonly intact: () => string },
+  { clock, proved, beat, signal, answers, intact }: Watch & { readonly intact: () => string },
 ): Promise<void> {
   const deadline = clock.monotonic() + startTimeoutMs;
   while (!(await answers(url))) {
@@ -179,9 +188,9 @@ function databaseFile(folder: string): string {
   return stat === undefined ? "none" : `${stat.dev}:${stat.ino}`;
 }
 
-async function answers(url: ChromaUrl): Promise<boolean> {
+async function answers(url: ChromaUrl, timeoutMs?: number): Promise<boolean> {
   try {
-    await heartbeat(url);
+    await heartbeat(url, timeoutMs);
     return true;
   } catch {
     return false;
