@@ -67,7 +67,7 @@ export const table: Readonly<Record<string, Row>> = {
     daemon: "memory",
     reader: [
       ...["GetGoal", "ListGoals", "SearchStatus", "WatchEvents", "GetMetricHistory", "ListTasks", "ListToolCalls"],
-      ...["ListDecisions", "ListPatterns", "ListAgentStates"],
+      ...["ListDecisions", "ListPatterns", "ListAgentStates", "Search", "GatherContext"],
     ],
     nobody: ["SetDecisionOutcome"],
   },

@@ -6,7 +6,7 @@ import { MemoryQueryService } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "./check.ts";
 import type { Vectors } from "./chroma.ts";
 import { within } from "./limits.ts";
-import { type SearchTier, searchCalls, searchStatus } from "./longterm/calls.ts";
+import { type SearchTier, searchCalls, searchQueryCalls } from "./longterm/calls.ts";
 import type { Longterm } from "./longterm.ts";
 import type { Operational } from "./operational.ts";
 import type { Load } from "./snapshot.ts";
@@ -185,7 +185,7 @@ export function memoryQueryService(memory: Memory): Service<typeof MemoryQuerySe
       const { rows, nextCursor, total } = working.goals(status, within("goals", limit, pageDefault, pageMax), cursor);
       return { goals: rows, nextCursor, total };
     },
-    searchStatus: () => searchStatus(memory),
+    ...searchQueryCalls(memory),
     watchEvents: ({ category, source, recent }, { signal }) =>
       operational.watch(recent === 0 ? 0 : within("events", recent, 0, eventsMax), category, source, signal),
     getMetricHistory: ({ limit, cursor, ...filter }) => {

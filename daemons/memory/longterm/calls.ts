@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import type { Service } from "#lib/service";
-import type { MemoryServiceService, SearchResults, SemanticSearchRequest } from "#proto/aios/memory";
-import type { SearchStatusResponse } from "#proto/aios/memory_query";
+import type { ContextRequest, KnowledgeEntry, MemoryServiceService, SemanticSearchRequest } from "#proto/aios/memory";
+import type { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "../check.ts";
 import type { Vectors } from "../chroma.ts";
 import { answerBytesMax } from "../records.ts";
@@ -10,8 +10,8 @@ import type { Archive } from "./archive.ts";
 import { assembled, tiersOf } from "./context.ts";
 import type { Follower } from "./follower.ts";
 import { gathered, type Sources } from "./gather.ts";
-import { type Collection, collections } from "./records.ts";
-import type { Found, Search } from "./search.ts";
+import { type Collection, collections, type LongRecord } from "./records.ts";
+import type { Found, Hit, Search } from "./search.ts";
 import type { Shelf } from "./shelf.ts";
 import type { CountTokens } from "./tokens.ts";
 
@@ -41,52 +41,80 @@ const tagsMax = 100;
 const tagLengthMax = 128;
 
 type Handlers = Service<typeof MemoryServiceService>["handlers"];
+type QueryHandlers = Service<typeof MemoryQueryService>["handlers"];
 
 /** SemanticSearch, SearchKnowledge, AddKnowledge and AssembleContext. */
 export function searchCalls(memory: SearchMemory): Handlers {
-  const { clock, search: tier } = memory;
   return {
-    semanticSearch: async (request) =>
-      resultsOf(await tier.search(queryOf(request, request.collections.map(collection)))),
+    semanticSearch: async (request) => ({ results: (await answered(memory, request)).results }),
     searchKnowledge: async (request) => {
-      const elsewhere = request.collections.find((name) => name !== "knowledge");
-      if (elsewhere !== undefined)
-        refuse("query", "collections", `SearchKnowledge has no collection but "knowledge"`, "search");
-      return resultsOf(await tier.search(queryOf(request, ["knowledge"])));
+      const elsewhere = request.collections.some((name) => name !== "knowledge");
+      if (elsewhere) refuse("query", "collections", `SearchKnowledge searches "knowledge" alone`, "search");
+      return { results: (await answered(memory, { ...request, collections: ["knowledge"] })).results };
     },
     addKnowledge: async (request) => {
-      const { title, content, source, tags } = checked("knowledge", request, clock.now());
-      required("knowledge", "content", content.trim());
-      if (tags.length > tagsMax) refuse("knowledge", "tags", `${tags.length} tags, at most ${tagsMax}`);
-      const long = tags.find((tag) => tag.length > tagLengthMax);
-      if (long !== undefined) refuse("knowledge", "tags", `"${long.slice(0, 20)}…" is longer than ${tagLengthMax}`);
-      await tier.archive.put({
-        collection: "knowledge",
-        id: knowledgeId(source, title || content),
-        title,
-        body: tags.length === 0 ? content : `${content}\n\nTags: ${tags.join(", ")}`,
-        metadata: { title, source, tags },
-        storedAt: clock.now(),
-      });
+      await memory.search.archive.put(knowledgeOf(request, memory.clock.now()));
       return {};
     },
-    assembleContext: async ({ taskDescription, maxTokens, memoryTiers }) => {
-      required("context", "taskDescription", taskDescription.trim(), "assemble");
-      lengthWithin("context", "taskDescription", taskDescription);
-      if (maxTokens < 0 || maxTokens > tokensMax)
-        refuse("context", "maxTokens", `${maxTokens} is not between 0 and ${tokensMax}`, "assemble");
-      const sources = { ...memory, search: tier.search };
-      const { snapshot, pieces, note } = await gathered(sources, taskDescription, tiersOf(memoryTiers));
-      const budget = maxTokens || tokensDefault;
-      const context = await assembled({ snapshot, pieces, tokensMax: budget, count: tier.count });
-      const chunks = context.chunks.map(({ tier: source, ...chunk }) => ({ source, ...chunk }));
-      return { chunks, totalTokens: context.totalTokens, estimated: context.estimated, note };
+    assembleContext: async (request) => {
+      const { pieces, totalTokens } = await contextOf(memory, request);
+      return { chunks: pieces.flatMap(({ chunk }) => chunk ?? []), totalTokens };
     },
   };
 }
 
-/** How the search is, for MemoryQuery. */
-export function searchStatus({ vectors, search: { archive, follower, shelf } }: SearchMemory): SearchStatusResponse {
+/** The same with what those answers have no room for, and how the search is. */
+export function searchQueryCalls(memory: SearchMemory): QueryHandlers {
+  return {
+    search: (request) => answered(memory, request),
+    gatherContext: (request) => contextOf(memory, request),
+    searchStatus: () => searchStatus(memory),
+  };
+}
+
+async function answered({ search }: SearchMemory, request: SemanticSearchRequest): Promise<SearchAnswer> {
+  return answerOf(await search.search(queryOf(request, request.collections.map(collection))));
+}
+
+function knowledgeOf(request: KnowledgeEntry, nowMs: number): LongRecord {
+  const { title, content, source, tags } = checked("knowledge", request, nowMs);
+  required("knowledge", "content", content.trim());
+  if (tags.length > tagsMax) refuse("knowledge", "tags", `${tags.length} tags, at most ${tagsMax}`);
+  const long = tags.find((tag) => tag.length > tagLengthMax);
+  if (long !== undefined) refuse("knowledge", "tags", `"${long.slice(0, 20)}…" is longer than ${tagLengthMax}`);
+  return {
+    collection: "knowledge",
+    id: knowledgeId(source, title || content),
+    title,
+    body: tags.length === 0 ? content : `${content}\n\nTags: ${tags.join(", ")}`,
+    metadata: { title, source, tags },
+    storedAt: nowMs,
+  };
+}
+
+async function contextOf(memory: SearchMemory, request: ContextRequest): Promise<ContextAnswer> {
+  const { taskDescription, maxTokens, memoryTiers } = request;
+  required("context", "taskDescription", taskDescription.trim(), "assemble");
+  lengthWithin("context", "taskDescription", taskDescription);
+  if (maxTokens < 0 || maxTokens > tokensMax)
+    refuse("context", "maxTokens", `${maxTokens} is not between 0 and ${tokensMax}`, "assemble");
+  const { search, ...sources } = memory;
+  const asked = tiersOf(memoryTiers);
+  const { snapshot, pieces, note } = await gathered({ ...sources, search: search.search }, taskDescription, asked);
+  const context = await assembled({ snapshot, pieces, tokensMax: maxTokens || tokensDefault, count: search.count });
+  return {
+    pieces: context.chunks.map(({ tier, content, relevance, tokens, collection: from, id }) => ({
+      chunk: { source: tier, content, relevance, tokens },
+      collection: from,
+      id,
+    })),
+    totalTokens: context.totalTokens,
+    estimated: context.estimated,
+    note,
+  };
+}
+
+function searchStatus({ vectors, search: { archive, follower, shelf } }: SearchMemory): SearchStatusResponse {
   const { ready, detail, pid } = vectors.status();
   return {
     vectorsReady: ready,
@@ -130,22 +158,28 @@ function collection(name: string): Collection {
   );
 }
 
-/** As many results as one answer holds. */
-function resultsOf({ hits, ranking, note }: Found): SearchResults {
+/** As many results as one answer holds. Their metadata say how they were ranked. */
+function answerOf({ hits, ranking, note }: Found): SearchAnswer {
   let bytes = 0;
   const fitting = hits.filter(({ body, metadataJson }) => {
-    bytes += Buffer.byteLength(body) + metadataJson.length + 200;
+    bytes += Buffer.byteLength(body) + metadataJson.length + 300;
     return bytes <= answerBytesMax;
   });
-  const results = fitting.map(({ body, metadataJson, relevance, collection: from, id }) => ({
-    content: body,
-    metadataJson,
-    relevance,
-    collection: from,
-    id,
-  }));
   const short = fitting.length < hits.length ? `${hits.length - fitting.length} more do not fit one answer` : "";
-  return { results, ranking, note: [note, short].filter((text) => text !== "").join("; ") };
+  return {
+    results: fitting.map((hit) => resultOf(hit, ranking)),
+    ranking,
+    note: [note, short].filter((text) => text !== "").join("; "),
+  };
+}
+
+function resultOf(
+  { body, title, part, storedAt, metadataJson, relevance, collection: from, id }: Hit,
+  ranking: string,
+) {
+  const metadata = JSON.parse(metadataJson.toString("utf8")) as object;
+  const told = { ...metadata, title, part, storedAt, ranking };
+  return { content: body, metadataJson: Buffer.from(JSON.stringify(told)), relevance, collection: from, id };
 }
 
 /** The same title from the same source is the same knowledge: it is replaced. */

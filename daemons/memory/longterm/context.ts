@@ -94,14 +94,17 @@ function openPacking(tokensMax: number) {
   const chunks: ContextChunk[] = [];
   const vectors: Float32Array[] = [];
   const settled = new Set<ContextChunk>();
+  const said = new Set<string>();
   let total = 0;
   return {
     /** Whether it was added: it is new, says something new, and is within `budget` and within the whole. */
     add(chunk: ContextChunk, budget: number): boolean {
       if (settled.has(chunk) || chunk.tokens > budget || total + chunk.tokens > tokensMax) return false;
       settled.add(chunk);
+      if (said.has(chunk.content)) return false;
       const vector = lexicalVector(chunk.content);
       if (vectors.some((other) => cosine(vector, other) >= sameAbove)) return false;
+      said.add(chunk.content);
       chunks.push(chunk);
       vectors.push(vector);
       total += chunk.tokens;

@@ -197,12 +197,7 @@ export interface SearchResult {
 }
 
 export interface SearchResults {
-  /** Best first */
   results: SearchResult[];
-  /** "fused" (text and vectors) or "text" (vectors are not there) */
-  ranking: string;
-  /** Why the answer may lack something; empty = it does not */
-  note: string;
 }
 
 export interface Procedure {
@@ -260,20 +255,11 @@ export interface ContextChunk {
   content: string;
   relevance: number;
   tokens: number;
-  /** "snapshot", "events", "goals", …, or the collection of the long-term memory */
-  collection: string;
-  /** Of the record; empty for the snapshot */
-  id: string;
 }
 
 export interface ContextResponse {
   chunks: ContextChunk[];
-  /** Never more than max_tokens */
   totalTokens: number;
-  /** The runtime's tokenizer was not there: tokens are estimated, on the high side */
-  estimated: boolean;
-  /** Why the answer may lack something; empty = it does not */
-  note: string;
 }
 
 function createBaseEmpty(): Empty {
@@ -2515,19 +2501,13 @@ export const SearchResult: MessageFns<SearchResult> = {
 };
 
 function createBaseSearchResults(): SearchResults {
-  return { results: [], ranking: "", note: "" };
+  return { results: [] };
 }
 
 export const SearchResults: MessageFns<SearchResults> = {
   encode(message: SearchResults, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.results) {
       SearchResult.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message.ranking !== "") {
-      writer.uint32(18).string(message.ranking);
-    }
-    if (message.note !== "") {
-      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -2553,22 +2533,6 @@ export const SearchResults: MessageFns<SearchResults> = {
             message.results.push(SearchResult.decode(reader, reader.uint32()));
             continue;
           }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.ranking = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.note = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2587,8 +2551,6 @@ export const SearchResults: MessageFns<SearchResults> = {
   fromPartial<I extends Exact<DeepPartial<SearchResults>, I>>(object: I): SearchResults {
     const message = createBaseSearchResults();
     message.results = object.results?.map((e) => SearchResult.fromPartial(e)) || [];
-    message.ranking = object.ranking ?? "";
-    message.note = object.note ?? "";
     return message;
   },
 };
@@ -3201,7 +3163,7 @@ export const ContextRequest: MessageFns<ContextRequest> = {
 };
 
 function createBaseContextChunk(): ContextChunk {
-  return { source: "", content: "", relevance: 0, tokens: 0, collection: "", id: "" };
+  return { source: "", content: "", relevance: 0, tokens: 0 };
 }
 
 export const ContextChunk: MessageFns<ContextChunk> = {
@@ -3217,12 +3179,6 @@ export const ContextChunk: MessageFns<ContextChunk> = {
     }
     if (message.tokens !== 0) {
       writer.uint32(32).int32(message.tokens);
-    }
-    if (message.collection !== "") {
-      writer.uint32(42).string(message.collection);
-    }
-    if (message.id !== "") {
-      writer.uint32(50).string(message.id);
     }
     return writer;
   },
@@ -3272,22 +3228,6 @@ export const ContextChunk: MessageFns<ContextChunk> = {
             message.tokens = reader.int32();
             continue;
           }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.collection = reader.string();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.id = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3309,14 +3249,12 @@ export const ContextChunk: MessageFns<ContextChunk> = {
     message.content = object.content ?? "";
     message.relevance = object.relevance ?? 0;
     message.tokens = object.tokens ?? 0;
-    message.collection = object.collection ?? "";
-    message.id = object.id ?? "";
     return message;
   },
 };
 
 function createBaseContextResponse(): ContextResponse {
-  return { chunks: [], totalTokens: 0, estimated: false, note: "" };
+  return { chunks: [], totalTokens: 0 };
 }
 
 export const ContextResponse: MessageFns<ContextResponse> = {
@@ -3326,12 +3264,6 @@ export const ContextResponse: MessageFns<ContextResponse> = {
     }
     if (message.totalTokens !== 0) {
       writer.uint32(16).int32(message.totalTokens);
-    }
-    if (message.estimated !== false) {
-      writer.uint32(24).bool(message.estimated);
-    }
-    if (message.note !== "") {
-      writer.uint32(34).string(message.note);
     }
     return writer;
   },
@@ -3365,22 +3297,6 @@ export const ContextResponse: MessageFns<ContextResponse> = {
             message.totalTokens = reader.int32();
             continue;
           }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.estimated = reader.bool();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.note = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3400,8 +3316,6 @@ export const ContextResponse: MessageFns<ContextResponse> = {
     const message = createBaseContextResponse();
     message.chunks = object.chunks?.map((e) => ContextChunk.fromPartial(e)) || [];
     message.totalTokens = object.totalTokens ?? 0;
-    message.estimated = object.estimated ?? false;
-    message.note = object.note ?? "";
     return message;
   },
 };

@@ -9,6 +9,8 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   AgentState,
+  ContextChunk,
+  ContextRequest,
   Decision,
   Empty,
   Event,
@@ -16,6 +18,8 @@ import {
   GoalRecord,
   MetricValue,
   Pattern,
+  SearchResult,
+  SemanticSearchRequest,
   TaskRecord,
   ToolCallRecord,
 } from "./memory.ts";
@@ -153,6 +157,36 @@ export interface AgentStatePage {
 export interface DecisionOutcome {
   id: string;
   outcome: string;
+}
+
+export interface SearchAnswer {
+  /** Best first */
+  results: SearchResult[];
+  /** "fused" (text and vectors) or "text" (vectors are not there) */
+  ranking: string;
+  /** Why something may be lacking; empty = nothing is */
+  note: string;
+}
+
+export interface ContextAnswer {
+  /** The snapshot first, then tier by tier, the most relevant first */
+  pieces: ContextPiece[];
+  /** Never more than max_tokens */
+  totalTokens: number;
+  /** The runtime's tokenizer was not there: tokens are estimated, on the high side */
+  estimated: boolean;
+  /** Why something may be lacking; empty = nothing is */
+  note: string;
+}
+
+export interface ContextPiece {
+  chunk:
+    | ContextChunk
+    | undefined;
+  /** "snapshot", "events", "goals", "tasks", "tool_calls", or a collection of the long-term memory */
+  collection: string;
+  /** Of the record; empty for the snapshot */
+  id: string;
 }
 
 function createBaseListGoalsQuery(): ListGoalsQuery {
@@ -1594,6 +1628,257 @@ export const DecisionOutcome: MessageFns<DecisionOutcome> = {
   },
 };
 
+function createBaseSearchAnswer(): SearchAnswer {
+  return { results: [], ranking: "", note: "" };
+}
+
+export const SearchAnswer: MessageFns<SearchAnswer> = {
+  encode(message: SearchAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      SearchResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.ranking !== "") {
+      writer.uint32(18).string(message.ranking);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(SearchResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ranking = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SearchAnswer>, I>>(base?: I): SearchAnswer {
+    return SearchAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SearchAnswer>, I>>(object: I): SearchAnswer {
+    const message = createBaseSearchAnswer();
+    message.results = object.results?.map((e) => SearchResult.fromPartial(e)) || [];
+    message.ranking = object.ranking ?? "";
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseContextAnswer(): ContextAnswer {
+  return { pieces: [], totalTokens: 0, estimated: false, note: "" };
+}
+
+export const ContextAnswer: MessageFns<ContextAnswer> = {
+  encode(message: ContextAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pieces) {
+      ContextPiece.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.totalTokens !== 0) {
+      writer.uint32(16).int32(message.totalTokens);
+    }
+    if (message.estimated !== false) {
+      writer.uint32(24).bool(message.estimated);
+    }
+    if (message.note !== "") {
+      writer.uint32(34).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContextAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContextAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pieces.push(ContextPiece.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.totalTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.estimated = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ContextAnswer>, I>>(base?: I): ContextAnswer {
+    return ContextAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ContextAnswer>, I>>(object: I): ContextAnswer {
+    const message = createBaseContextAnswer();
+    message.pieces = object.pieces?.map((e) => ContextPiece.fromPartial(e)) || [];
+    message.totalTokens = object.totalTokens ?? 0;
+    message.estimated = object.estimated ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseContextPiece(): ContextPiece {
+  return { chunk: undefined, collection: "", id: "" };
+}
+
+export const ContextPiece: MessageFns<ContextPiece> = {
+  encode(message: ContextPiece, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk !== undefined) {
+      ContextChunk.encode(message.chunk, writer.uint32(10).fork()).join();
+    }
+    if (message.collection !== "") {
+      writer.uint32(18).string(message.collection);
+    }
+    if (message.id !== "") {
+      writer.uint32(26).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContextPiece {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContextPiece();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunk = ContextChunk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.collection = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ContextPiece>, I>>(base?: I): ContextPiece {
+    return ContextPiece.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ContextPiece>, I>>(object: I): ContextPiece {
+    const message = createBaseContextPiece();
+    message.chunk = (object.chunk !== undefined && object.chunk !== null)
+      ? ContextChunk.fromPartial(object.chunk)
+      : undefined;
+    message.collection = object.collection ?? "";
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
 /** Reads that the seed's MemoryService lacks. Lists go backwards in time by cursor. */
 export type MemoryQueryService = typeof MemoryQueryService;
 export const MemoryQueryService = {
@@ -1624,6 +1909,26 @@ export const MemoryQueryService = {
     responseSerialize: (value: SearchStatusResponse): Buffer =>
       Buffer.from(SearchStatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SearchStatusResponse => SearchStatusResponse.decode(value),
+  },
+  /** SemanticSearch and AssembleContext, whose answers have no room for what is said here beside them. */
+  search: {
+    path: "/aios.memory.MemoryQuery/Search" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SemanticSearchRequest): Buffer =>
+      Buffer.from(SemanticSearchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SemanticSearchRequest => SemanticSearchRequest.decode(value),
+    responseSerialize: (value: SearchAnswer): Buffer => Buffer.from(SearchAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SearchAnswer => SearchAnswer.decode(value),
+  },
+  gatherContext: {
+    path: "/aios.memory.MemoryQuery/GatherContext" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ContextRequest): Buffer => Buffer.from(ContextRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ContextRequest => ContextRequest.decode(value),
+    responseSerialize: (value: ContextAnswer): Buffer => Buffer.from(ContextAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ContextAnswer => ContextAnswer.decode(value),
   },
   /**
    * The last ones there are, oldest first, then those that come, until the caller ends it.
@@ -1709,6 +2014,9 @@ export interface MemoryQueryServer extends UntypedServiceImplementation {
   getGoal: handleUnaryCall<GoalIdRequest, GoalRecord>;
   listGoals: handleUnaryCall<ListGoalsQuery, GoalPage>;
   searchStatus: handleUnaryCall<Empty, SearchStatusResponse>;
+  /** SemanticSearch and AssembleContext, whose answers have no room for what is said here beside them. */
+  search: handleUnaryCall<SemanticSearchRequest, SearchAnswer>;
+  gatherContext: handleUnaryCall<ContextRequest, ContextAnswer>;
   /**
    * The last ones there are, oldest first, then those that come, until the caller ends it.
    * ABORTED when the caller reads so slowly that 1,000 events wait for it.
