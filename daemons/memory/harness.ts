@@ -23,7 +23,7 @@ import { memoryQueryService, memoryService } from "./service.ts";
 import { loadReader } from "./snapshot.ts";
 import { checkHere, openBackups } from "./store/backup.ts";
 import { keepUp } from "./store/upkeep.ts";
-import { openStores, watchful } from "./stores.ts";
+import { openStores, startEvents, watchful } from "./stores.ts";
 import { openWorking } from "./working/working.ts";
 
 export const start = Date.UTC(2026, 10, 21);
@@ -52,6 +52,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
   const working = openWorking(stores.working, clock);
   const earlier = working.events(clock.now() - 3_600_000, entriesMax);
   const operational = openOperational(entriesMax, earlier, clock, working.metrics.last());
+  for (const event of startEvents(stores, clock.now())) operational.push(event);
   const journal = openJournal(stores.journal, clock);
   const archive = openArchive(stores.longterm);
   const longterm = openLongterm(stores.longterm, (document) => {
@@ -86,6 +87,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
   const events = connect(EventJournalService, target);
   return {
     clock,
+    target,
     stores,
     working,
     search,

@@ -130,6 +130,8 @@ describe("a backup", () => {
     await opened.close();
     opened = await openMemory(folder);
     expect((await opened.memory.getActiveGoals({})).goals.map(({ id }) => id)).toEqual(["g"]);
+    const { events } = await opened.memory.getRecentEvents({ count: 0, category: "error", source: "memory" });
+    expect(events.map(({ dataJson }) => JSON.parse(dataJson.toString()).state)).toEqual(Array(3).fill("restored"));
     const { stores } = await opened.admin.getStats({});
     expect(stores.map(({ state, lastBackupAt }) => [state, lastBackupAt])).toEqual(Array(3).fill(["restored", start]));
     await expect(opened.admin.restore({ name: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
