@@ -60,7 +60,14 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
     archive.index(document);
   });
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check: checkHere, clock, log: silentLog });
-  const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log: silentLog });
+  const upkeep = keepUp({
+    stores: stores.all,
+    backups,
+    prune: working.prune,
+    vacuumFile: stores.vacuumFile,
+    clock,
+    log: silentLog,
+  });
   const vectorStatus = { ready: false, detail: "not yet", pid: 0 };
   const noVectors = { status: () => vectorStatus, suspect: () => {}, onReady: () => {}, stop: async () => {} };
   const { vectors = noVectors, runtime = awayRuntime, shelfFile = join(folder, "none") } = world;

@@ -53,7 +53,14 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
       : watchRemoteChroma(config.vector_url, { settled, clock, log });
   const check = checkApart([process.execPath, ...process.execArgv, program]);
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check, clock, log });
-  const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log });
+  const upkeep = keepUp({
+    stores: stores.all,
+    backups,
+    prune: working.prune,
+    vacuumFile: stores.vacuumFile,
+    clock,
+    log,
+  });
   const runtime = connect(AIRuntimeService, address("runtime"));
   const text = runtimeText(address("runtime"));
   const shelfFile = `${paths.lib}/knowledge.db`;

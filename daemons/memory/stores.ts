@@ -15,6 +15,7 @@ export interface Stores {
   readonly all: readonly Store[];
   /** Where the backups are. */
   readonly backups: string;
+  readonly vacuumFile: string;
   close(): void;
 }
 
@@ -37,6 +38,7 @@ export function openStores(
     longterm,
     all,
     backups,
+    vacuumFile: join(folder, "last-vacuum"),
     close: () => {
       for (const store of all) store.close();
     },
