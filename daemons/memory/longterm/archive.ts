@@ -25,6 +25,8 @@ export interface Archive {
   readonly database: Sqlite;
   /** Adds a record, or replaces the one with its id. Chunks whose text stays are left alone. Resolves when it is on disk. */
   put(record: LongRecord): Promise<void>;
+  /** The same within a transaction of the caller's. */
+  add(record: LongRecord): void;
   /** The same for what another write of this database stores: to be called within its transaction. */
   index(document: Document): void;
   /** False when there is none. */
@@ -80,6 +82,7 @@ export function openArchive(store: ArchiveStore): Archive {
     database,
     ...reads,
     put: (record) => changed(`${record.collection} ${record.id}`, () => puts.put(record)),
+    add: puts.put,
     index({ collection, id, content, metadata, timestamp }) {
       puts.put({
         collection,

@@ -27,5 +27,5 @@ export interface Chunk {
 
 /** What a chunk's vector is made of. */
 export function textOf({ title, body }: Pick<Chunk, "title" | "body">): string {
-  return title === "" ? body : `${title}\n${body}`;
+  return title === "" ? body : `${title}\n${title}\n${body}`;
 }
