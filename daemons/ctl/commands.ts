@@ -10,6 +10,8 @@ import { machinesForget, machinesList, machinesUse } from "./commands/machines.t
 import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
+import { providers } from "./commands/providers.ts";
+import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
 import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
 import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
@@ -39,6 +41,10 @@ export const commands: readonly Command[] = [
   memoryBackups,
   memoryRestore,
   memoryExport,
+  providers,
+  secretsList,
+  secretsSet,
+  secretsRemove,
   boot,
   unitsList,
   unitsStart,

@@ -128,7 +128,7 @@ function opened({ path, migrations }: Place): Sqlite {
     database.pragma("journal_size_limit = 33554432");
     database.pragma("cache_size = -8000");
     if (database.pragma("auto_vacuum", { simple: true }) !== incremental && statSync(path).size <= rewrittenMax) {
-      database.exec("VACUUM");
+      database.prepare("VACUUM").run();
     }
     // Reads the schema whole, so that a file whose first pages are damaged shows it now.
     database.prepare("SELECT count(*) FROM sqlite_master").get();

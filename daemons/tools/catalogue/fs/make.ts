@@ -61,7 +61,7 @@ async function makeFolder(path: ResolvedPath, recursive: boolean) {
       "say recursive=true to make it too",
     );
   }
-  await (await makeFolders(path.folder, path.names)).close();
+  (await makeFolders(path.folder, path.names)).close();
   return { created: path.names.length };
 }
 
