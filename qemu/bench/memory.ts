@@ -5,6 +5,7 @@ import { memoryProgram } from "../memory-daemon.ts";
 import type { Bench, BenchHost } from "./bench.ts";
 import { idlePart } from "./memory-idle.ts";
 import { journalPart } from "./memory-journal.ts";
+import { searchPart } from "./memory-search.ts";
 import { startPart } from "./memory-start.ts";
 import { storePart } from "./memory-store.ts";
 import type { Measure } from "./row.ts";
@@ -20,18 +21,23 @@ export interface MemoryBenchHost extends BenchHost {
 /** One part: measures, and gives back what it measured. */
 export type Part = (host: MemoryBenchHost) => Promise<readonly Measure[]>;
 
-const parts: readonly Part[] = [storePart, journalPart, startPart, idlePart];
+const parts: readonly Part[] = [storePart, journalPart, startPart, searchPart, idlePart];
 
 /** The memory daemon as it ships, in all its tiers, each figure beside the same by the bare library in the same run. */
-export const memoryBench: Bench = async (host) => {
+export const memoryBench: Bench = (host) => measured(parts, host);
+
+/** Its search alone. */
+export const searchBench: Bench = (host) => measured([searchPart], host);
+
+async function measured(some: readonly Part[], host: BenchHost): Promise<readonly Measure[]> {
   const root = mkdtempSync(join(tmpdir(), "aios-bench-memory-"));
   try {
     const program = await memoryProgram(host.repository, join(root, "program"));
     const folder = (name: string) => mkdtempSync(join(root, `${name}-`));
     const measures: Measure[] = [];
-    for (const part of parts) measures.push(...(await part({ ...host, program, folder })));
+    for (const part of some) measures.push(...(await part({ ...host, program, folder })));
     return measures;
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
-};
+}

@@ -8,11 +8,16 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
-import { memoryBench } from "./memory.ts";
+import { memoryBench, searchBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench, memory: memoryBench };
+const benches: Readonly<Record<string, Bench>> = {
+  boot: bootBench,
+  tools: toolsBench,
+  memory: memoryBench,
+  search: searchBench,
+};
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
@@ -22,6 +27,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
           with --calls N instead the daemon's memory over N calls, and calls beside a verification
   memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries
+  search  of these the search alone: how well the image's knowledge is found, how fast 100,000 entries are searched
 
 Examples:
   npm run bench -- boot

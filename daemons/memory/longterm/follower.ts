@@ -131,16 +131,20 @@ export function followArchive(options: FollowerOptions): Follower {
 async function connect(archive: Archive, url: ChromaUrl, embedding: Embedding, log: Log): Promise<Connection> {
   const server = vectorServer(url);
   const before = archive.indexState();
-  const first = await open(server, embedding);
+  const first = await openCollections(server, embedding);
   const known = first.state.mark !== "" && [before.mark, before.nextMark].includes(first.state.mark);
   if (before.embedding === embedding.id && known) return { ...first, url, server, embedding, checked: false };
   const reason = before.embedding === embedding.id ? "the vectors are not those last written" : "there are none yet";
   log.info("the vectors are made", { reason, embedding: embedding.id, chunks: archive.countChunks() });
   await beginAnew(archive, server, embedding);
-  return { ...(await open(server, embedding)), url, server, embedding, checked: false };
+  return { ...(await openCollections(server, embedding)), url, server, embedding, checked: false };
 }
 
-async function open(server: VectorServer, { id }: Embedding): Promise<Pick<Connection, "collections" | "state">> {
+/** Opens the collections that hold the vectors of an embedding, made when missing. */
+export async function openCollections(
+  server: VectorServer,
+  { id }: Embedding,
+): Promise<Pick<Connection, "collections" | "state">> {
   const name = (what: string) => `${prefix}${id.replace(/[^A-Za-z0-9]/g, "-")}.${what}`;
   const opened = new Map<Collection, VectorCollection>();
   for (const collection of collections) opened.set(collection, await server.open(name(collection)));
