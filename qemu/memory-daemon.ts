@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { nodeOptions } from "#manifest";
 import { EventJournalService } from "#proto/aios/journal";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryAdminService } from "#proto/aios/memory_admin";
@@ -63,7 +64,7 @@ export async function startMemory(
     AIOS_LIB_DIR: join(folder, "lib"),
   };
   const from = performance.now();
-  const child = spawn(process.execPath, [program], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [...nodeOptions, program], { env, stdio: ["ignore", "ignore", "pipe"] });
   await ready(child);
   const readyMs = performance.now() - from;
   const target = `unix:${join(folder, "run/memory.sock")}`;

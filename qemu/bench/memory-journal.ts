@@ -3,7 +3,7 @@ import { openDatabase } from "#lib/sqlite";
 import { AppendRequest } from "#proto/aios/journal";
 import { startMemory } from "../memory-daemon.ts";
 import type { Part } from "./memory.ts";
-import { quantile, repeat } from "./timing.ts";
+import { quantile, repeat } from "./repeat.ts";
 
 const alone = 1_000;
 const sessions = 64;

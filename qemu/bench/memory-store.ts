@@ -8,8 +8,9 @@ import { openDatabase } from "#lib/sqlite";
 import { Event, GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 import { startMemory } from "../memory-daemon.ts";
 import type { Part } from "./memory.ts";
+import { quantile, repeat } from "./repeat.ts";
 import type { Measure } from "./row.ts";
-import { fsyncTime, quantile, repeat, residentMb, type Timing } from "./timing.ts";
+import { fsyncTime, residentMb } from "./timing.ts";
 
 const pushBudget = 5_000;
 const togetherBudget = 2_000;
@@ -81,7 +82,7 @@ export const storePart: Part = async ({ program, folder, say }) => {
 const round = (value: number) => Math.round(value);
 
 /** The same message to a handler that does nothing, in this process. */
-async function bareCalls(folder: string): Promise<Timing> {
+async function bareCalls(folder: string): ReturnType<typeof repeat> {
   const state = health([]);
   const handlers = service(MemoryServiceService, { pushEvent: () => ({}) });
   const server = createServer([handlers, state.service], () => coreIdentity, silentLog);

@@ -26,7 +26,8 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
           with --calls N instead the daemon's memory over N calls, and calls beside a verification
-  memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries
+  memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
+          the names of parts choose some of them
   search  of these the search alone: how well the image's knowledge is found, how fast 100,000 entries are searched
 
 Examples:
@@ -34,6 +35,7 @@ Examples:
   npm run bench -- tools
   npm run bench -- tools --calls 1000000
   npm run bench -- memory
+  npm run bench -- memory store journal
   npm run --silent bench -- boot > rows.jsonl
 `;
 

@@ -1,33 +1,10 @@
 import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { quantile } from "./repeat.ts";
 
-/** What making calls took. */
-export interface Timing {
-  /** Milliseconds of each call, sorted. */
-  readonly times: readonly number[];
-  readonly perSecond: number;
-}
+export { quantile, repeat } from "./repeat.ts";
 
-/** Makes `count` calls, so many at a time. */
-export async function repeat(count: number, together: number, call: (at: number) => unknown): Promise<Timing> {
-  const times: number[] = [];
-  let next = 0;
-  const started = performance.now();
-  const work = async () => {
-    while (next < count) {
-      const at = next++;
-      const from = performance.now();
-      await call(at);
-      times.push(performance.now() - from);
-    }
-  };
-  await Promise.all(Array.from({ length: together }, work));
-  const perSecond = (count / (performance.now() - started)) * 1_000;
-  return { times: times.sort((a, b) => a - b), perSecond };
-}
-
-export const quantile = (sorted: readonly number[], at: number): number => sorted[Math.floor(sorted.length * at)] ?? 0;
-
+/** The value in the middle. */
 export const median = (values: readonly number[]): number =>
   quantile(
     [...values].sort((a, b) => a - b),
