@@ -8,6 +8,7 @@ import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./command
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
+import { memoryContext, memoryIndex, memorySearch } from "./commands/memory-search.ts";
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
@@ -36,6 +37,9 @@ export const commands: readonly Command[] = [
   auditVerify,
   audit,
   models,
+  memorySearch,
+  memoryContext,
+  memoryIndex,
   memoryStats,
   memoryBackup,
   memoryBackups,

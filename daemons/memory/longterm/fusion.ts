@@ -6,7 +6,7 @@ export interface Scores {
   readonly vector: number;
 }
 
-/** How much each ranking says; found by `npm run bench -- search` over the questions of the repository. */
+/** How much each ranking says; found by `npm run bench -- memory search` over the questions of the repository. */
 export const textShare = 0.5;
 
 /**
