@@ -15,8 +15,8 @@ const told = [
 ];
 
 /**
- * The machine's knowledge of itself (`knowledge.db`): help, tools, commands, settings and procedures, with their words and
- * vectors, so that the first boot indexes nothing. The daemons' own programs write it: image/ knows none of them.
+ * The machine's knowledge of itself (`knowledge.db`): help, tools, commands, settings, procedures and manual pages, with their
+ * words and vectors, so that the first boot indexes nothing. The daemons' own programs write it: image/ knows none of them.
  */
 export function knowledgeStep(): Step {
   return {
@@ -32,15 +32,15 @@ export function knowledgeStep(): Step {
       ...told,
     ],
     params: {},
-    needs: [],
+    needs: ["manuals"],
     run: async (work) => {
       const tools = await printed(work, "daemons/tools/reference.ts", "tools.json");
       const commands = await printed(work, "daemons/ctl/reference.ts", "commands.json");
       const shelve = join(work.repository, "daemons/memory/shelve/main.ts");
       const rootfs = join(work.repository, "rootfs");
-      const said = await command([process.execPath, shelve, join(work.out, "knowledge.db"), rootfs, tools, commands], {
-        log: work.log,
-      });
+      const manuals = join(work.need("manuals"), "manuals.json");
+      const argv = [process.execPath, shelve, join(work.out, "knowledge.db"), rootfs, tools, commands, manuals];
+      const said = await command(argv, { log: work.log });
       work.log.line(said.trim());
     },
   };

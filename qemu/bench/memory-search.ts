@@ -26,7 +26,7 @@ const startTimeoutMs = 30_000;
 
 /** How well the image's knowledge is found, and how fast and completely a memory of some sizes is searched. */
 export const searchPart: Part = async (host) => {
-  const measures: Measure[] = [...qualityRows(host)];
+  const measures: Measure[] = [...(await qualityRows(host))];
   for (const size of sizes) measures.push(...(await measured(host, size)));
   return measures;
 };
@@ -37,16 +37,11 @@ interface Quality {
   readonly mrr: number;
 }
 
-/** Builds the knowledge as the image does, and asks it the questions of the repository. */
-function qualityRows({ repository, folder }: MemoryBenchHost): Measure[] {
-  const at = folder("knowledge");
-  const node = (...argv: string[]) => execFileSync(process.execPath, argv, { cwd: repository, encoding: "utf8" });
-  const [tools, commands, shelf] = ["tools.json", "commands.json", "knowledge.db"].map((name) => join(at, name));
-  if (tools === undefined || commands === undefined || shelf === undefined) return [];
-  writeFileSync(tools, node("daemons/tools/reference.ts"));
-  writeFileSync(commands, node("daemons/ctl/reference.ts"));
-  node("daemons/memory/shelve/main.ts", shelf, "rootfs", tools, commands);
-  const measured = JSON.parse(node("daemons/memory/shelve/measure.ts", shelf)) as Record<
+/** Asks the image's knowledge the questions of the repository. */
+async function qualityRows({ repository, images }: MemoryBenchHost): Promise<Measure[]> {
+  const shelf = join((await images()).rootTree, "usr/lib/aios/knowledge.db");
+  const argv = ["daemons/memory/shelve/measure.ts", shelf];
+  const measured = JSON.parse(execFileSync(process.execPath, argv, { cwd: repository, encoding: "utf8" })) as Record<
     string,
     Record<string, Quality>
   >;

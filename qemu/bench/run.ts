@@ -8,7 +8,7 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
-import { memoryBench, searchBench } from "./memory.ts";
+import { memoryBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
@@ -16,7 +16,6 @@ const benches: Readonly<Record<string, Bench>> = {
   boot: bootBench,
   tools: toolsBench,
   memory: memoryBench,
-  search: searchBench,
 };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
@@ -28,7 +27,6 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
           with --calls N instead the daemon's memory over N calls, and calls beside a verification
   memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
           the names of parts choose some of them
-  search  of these the search alone: how well the image's knowledge is found, how fast 100,000 entries are searched
 
 Examples:
   npm run bench -- boot

