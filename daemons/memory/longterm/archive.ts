@@ -40,6 +40,7 @@ export interface Archive {
   /** Chunks after a key, in its order. */
   chunksAfter(key: number, limit: number): Chunk[];
   countAfter(key: number): number;
+  hasAny(collection: Collection): boolean;
   /** How many chunks each collection has. */
   countByCollection(): Map<Collection, number>;
   lastKey(): number;
@@ -177,6 +178,7 @@ function chunkReads(database: Sqlite) {
   );
   const count = database.prepare<[], number>("SELECT count(*) FROM chunks").pluck();
   const countAfter = database.prepare<[number], number>("SELECT count(*) FROM chunks WHERE key > ?").pluck();
+  const any = database.prepare<[string], number>("SELECT 1 FROM chunks WHERE collection = ? LIMIT 1").pluck();
   const counts = database.prepare<[], { collection: Collection; count: number }>(
     "SELECT collection, count(*) AS count FROM chunks GROUP BY collection",
   );
@@ -189,6 +191,7 @@ function chunkReads(database: Sqlite) {
     record: (collection: Collection, id: string) => record.get(collection, id),
     countChunks: () => count.get() ?? 0,
     chunksAfter: (key: number, limit: number) => after.all(key, limit),
+    hasAny: (collection: Collection) => any.get(collection) !== undefined,
     countAfter: (key: number) => countAfter.get(key) ?? 0,
     countByCollection: () => new Map(counts.all().map((row) => [row.collection, row.count])),
     lastKey: () => last.get() ?? 0,

@@ -28,13 +28,18 @@ const placed = archive
   .chunksAfter(0, Number.MAX_SAFE_INTEGER)
   .map((chunk: Chunk) => ({ key: chunk.key, collection: chunk.collection, vector: lexicalVector(textOf(chunk)) }));
 
-/** The truth: every vector compared. Ties at the end count as found. */
+/** The truth: every vector compared. */
 function exact(collection: Collection, vector: Float32Array, most: number): Near[] {
-  return placed
-    .filter((one) => one.collection === collection)
-    .map((one) => ({ key: one.key, distance: 1 - cosine(vector, one.vector) }))
-    .sort((a, b) => a.distance - b.distance)
-    .slice(0, most);
+  const nearest: Near[] = [];
+  for (const one of placed) {
+    if (one.collection !== collection) continue;
+    const distance = 1 - cosine(vector, one.vector);
+    if (nearest.length === most && distance >= (nearest.at(-1)?.distance ?? 0)) continue;
+    const at = nearest.findIndex((other) => other.distance > distance);
+    nearest.splice(at === -1 ? nearest.length : at, 0, { key: one.key, distance });
+    if (nearest.length > most) nearest.pop();
+  }
+  return nearest;
 }
 
 const unused = () => Promise.reject(new Error("only asked here"));
