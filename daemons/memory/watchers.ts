@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import type { Event } from "./records.ts";
+import { type Event, sizeBytes } from "./records.ts";
 
 /** Those who want to hear of events as they come. */
 export interface Watchers {
@@ -11,13 +11,15 @@ export interface Watchers {
 
 const watchersMax = 128;
 
-/** Events that wait for a slow reader. */
+/** Events, and bytes of events, that wait for a slow reader. */
 const behindMax = 1_000;
+const behindBytesMax = 16_777_216;
 
 interface Watcher {
   readonly category: string;
   readonly source: string;
   queue: Event[];
+  bytes: number;
   lagged: boolean;
   wake: () => void;
 }
@@ -26,10 +28,13 @@ export function openWatchers(): Watchers {
   const watchers = new Set<Watcher>();
   return {
     tell(event) {
+      if (watchers.size === 0) return;
+      const size = sizeBytes(event);
       for (const watcher of watchers) {
         const { category, source, queue } = watcher;
         if ((category !== "" && event.category !== category) || (source !== "" && event.source !== source)) continue;
-        if (queue.length >= behindMax) watcher.lagged = true;
+        watcher.bytes += size;
+        if (queue.length >= behindMax || watcher.bytes > behindBytesMax) watcher.lagged = true;
         else queue.push(event);
         watcher.wake();
       }
@@ -37,7 +42,7 @@ export function openWatchers(): Watchers {
     watch(before, category, source, signal) {
       if (watchers.size >= watchersMax) throw crowded();
       // Listening begins here and now: what comes before the first is read is not missed.
-      const watcher: Watcher = { category, source, queue: [], lagged: false, wake: () => {} };
+      const watcher: Watcher = { category, source, queue: [], bytes: 0, lagged: false, wake: () => {} };
       watchers.add(watcher);
       signal.addEventListener("abort", () => watcher.wake(), { once: true });
       return read(before, watcher, signal, () => watchers.delete(watcher));
@@ -57,6 +62,7 @@ async function* read(
     while (!signal.aborted) {
       const events = watcher.queue;
       watcher.queue = [];
+      watcher.bytes = 0;
       for (const event of events) yield event;
       if (watcher.lagged) throw lagged();
       if (watcher.queue.length > 0 || signal.aborted) continue;
@@ -82,7 +88,7 @@ function lagged(): AiosError {
   return new AiosError("ABORTED", {
     act: "watch",
     object: "events",
-    reason: `${behindMax} of them waited to be read`,
+    reason: `${behindMax} of them or ${behindBytesMax} bytes waited to be read`,
     next: "watch again, and read faster or filter",
   });
 }

@@ -1,3 +1,4 @@
+import { fitting } from "../store/pages.ts";
 import type { Store } from "../store/store.ts";
 
 /** One record as a line of JSON. */
@@ -81,10 +82,11 @@ function* rowsOf({ database }: Store, { kind, columns, from, key, time }: Kind, 
     `SELECT ${columns}, ${places} FROM ${from} WHERE ${only}${time} >= ? ${after} ORDER BY ${order} LIMIT ${rowsAtOnce}`;
   const first = database.prepare<unknown[], Row>(page(""));
   const next = database.prepare<unknown[], Row>(page(`AND (${order}) > (${key.map(() => "?").join(", ")})`));
-  for (let rows = first.all(since); rows.length > 0; ) {
-    for (const row of rows) yield { kind, json: jsonOf(row) };
-    const last = rows.at(-1) as Row;
-    rows = next.all(since, ...key.map((_, at) => last[`place${at}`]));
+  // A page is read to its end before its first row is given: an open statement would hold up the writes.
+  for (let page = fitting(first.iterate(since)); page.records.length > 0; ) {
+    for (const row of page.records) yield { kind, json: jsonOf(row) };
+    const last = page.records.at(-1) as Row;
+    page = fitting(next.iterate(since, ...key.map((_, at) => last[`place${at}`])));
   }
 }
 

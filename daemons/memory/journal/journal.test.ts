@@ -132,6 +132,13 @@ describe("appending", () => {
   });
 });
 
+it("gives no more than an answer holds, and the rest when it is asked on", async () => {
+  const large = (id: string) => json(record(id, { kind: { type: "X", blob: "x".repeat(900_000) } }));
+  for (const id of ["a", "b", "c", "d", "e"]) await journal.append(request({ eventsJson: [large(id)] }));
+  expect(ids(await read("main", 1, 10_000))).toEqual(["1 a", "2 b", "3 c"]);
+  expect(ids(await read("main", 4, 10_000))).toEqual(["4 d", "5 e"]);
+});
+
 describe("branches", () => {
   const fork = (branchId: string, fromBranch = "", forkSequence?: number) =>
     journal.fork({ sessionId: "s", branchId, fromBranch, forkSequence });

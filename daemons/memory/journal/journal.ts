@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { answerBytesMax } from "../records.ts";
+import { fitting } from "../store/pages.ts";
 import type { Store } from "../store/store.ts";
 import { type BranchRow, openBranches } from "./branches.ts";
 import { type Draft, stampedJson } from "./event-record.ts";
@@ -49,9 +49,9 @@ export function openJournal({ database, write }: Store, clock: Clock): Journal {
   const known = database.prepare<[number, string], Entry>(
     "SELECT sequence, event_id AS eventId, event_json AS json FROM journal WHERE branch = ? AND event_id = ?",
   );
-  const range = database.prepare<[number, number, number, number], Entry>(
+  const range = database.prepare<[number, number, number], Entry>(
     `SELECT sequence, event_id AS eventId, event_json AS json FROM journal
-     WHERE branch = ? AND sequence >= ? AND sequence <= ? ORDER BY sequence LIMIT ?`,
+     WHERE branch = ? AND sequence >= ? AND sequence <= ? ORDER BY sequence`,
   );
   /** Heads of branches of which events are on their way to the disk: nobody is shown those. */
   const durable = new Map<number, { head: number; pending: number }>();
@@ -78,14 +78,14 @@ export function openJournal({ database, write }: Store, clock: Clock): Journal {
     const branch = branches.find(ref);
     if (branch === undefined) return [];
     const last = visibleHead(branch);
-    const found: Entry[] = [];
-    for (const segment of branches.segments(branch)) {
-      const from = Math.max(fromSequence, segment.from);
-      const to = Math.min(segment.to, last);
-      if (from <= to) found.push(...range.all(segment.branch, from, to, limit - found.length));
-      if (found.length >= limit) break;
-    }
-    return withinAnswer(found);
+    const entries = function* () {
+      for (const segment of branches.segments(branch)) {
+        const from = Math.max(fromSequence, segment.from);
+        const to = Math.min(segment.to, last);
+        if (from <= to) yield* range.iterate(segment.branch, from, to);
+      }
+    };
+    return fitting(entries(), limit).records;
   };
 
   return {
@@ -145,16 +145,6 @@ function repetition(stored: Entry | undefined, draft: Draft): Entry | undefined 
   if (stored === undefined) return undefined;
   if (stored.json === stampedJson(draft, stored.sequence)) return stored;
   throw alreadyThere(draft.eventId, stored.sequence);
-}
-
-/** As many entries, from the first on, as one answer holds; at least one. */
-function withinAnswer(entries: Entry[]): Entry[] {
-  let bytes = 0;
-  const end = entries.findIndex(({ json }, at) => {
-    bytes += Buffer.byteLength(json) + 64;
-    return at > 0 && bytes > answerBytesMax;
-  });
-  return end === -1 ? entries : entries.slice(0, end);
 }
 
 function conflict({ sessionId, branchId }: Ref, expected: number, actual: number): AiosError {

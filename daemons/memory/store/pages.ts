@@ -47,12 +47,11 @@ export function pager<R extends object>(database: Sqlite, { select, order, desce
     const used = filters.filter((filter): filter is [string, Value] => filter[1] !== undefined && filter[1] !== "");
     const place = cursor === "" ? [] : placeOf(cursor, order.length);
     const conditions = [...used.map(([condition]) => condition), ...(place.length > 0 ? [after] : [])];
-    const found = prepared(conditions).all(...used.map(([, value]) => value), ...place, limit + 1) as Row[];
-    const fitted = fitting(found.slice(0, limit));
-    const last = fitted.at(-1);
-    const more = last !== undefined && fitted.length < found.length;
-    const nextCursor = more ? cursorOf(order.map((_, at) => last[`place${at}`] as Value)) : "";
-    return { rows: fitted.map((row) => withoutPlace(row, order.length) as R), nextCursor };
+    const found = prepared(conditions).iterate(...used.map(([, value]) => value), ...place, limit + 1);
+    const { records, more } = fitting(found as Iterable<Row>, limit);
+    const last = records.at(-1);
+    const nextCursor = more && last !== undefined ? cursorOf(order.map((_, at) => last[`place${at}`] as Value)) : "";
+    return { rows: records.map((row) => withoutPlace(row, order.length) as R), nextCursor };
   };
 }
 
@@ -63,23 +62,32 @@ function withoutPlace(row: Row, places: number): Row {
   return row;
 }
 
-/** As many records, from the first on, as one answer holds; at least one. */
-export function fitting<R extends object>(records: readonly R[]): R[] {
+/**
+ * As many records, from the first on, as one answer holds, at most `limit`; at least one. No more are read than that and one:
+ * records may be large.
+ */
+export function fitting<R extends object>(
+  records: Iterable<R>,
+  limit = Number.POSITIVE_INFINITY,
+): { readonly records: R[]; readonly more: boolean } {
+  const taken: R[] = [];
   let bytes = 0;
-  const end = records.findIndex((record, at) => {
+  for (const record of records) {
     bytes += sizeBytes(record);
-    return at > 0 && bytes > answerBytesMax;
-  });
-  return end === -1 ? [...records] : records.slice(0, end);
+    if (taken.length === limit || (taken.length > 0 && bytes > answerBytesMax)) return { records: taken, more: true };
+    taken.push(record);
+  }
+  return { records: taken, more: false };
 }
 
 /** For lists that have no pages. RESOURCE_EXHAUSTED when they are more than an answer holds. */
-export function bounded<R extends object>(what: string, records: R[]): R[] {
-  if (fitting(records).length === records.length) return records;
+export function bounded<R extends object>(what: string, all: Iterable<R>): R[] {
+  const { records, more } = fitting(all);
+  if (!more) return records;
   throw new AiosError("RESOURCE_EXHAUSTED", {
     act: "read",
     object: what,
-    reason: `${records.length} records are more than the ${answerBytesMax} bytes that one answer holds`,
+    reason: `they are more than the ${answerBytesMax} bytes that one answer holds`,
     next: "read them one by one or by page",
   });
 }

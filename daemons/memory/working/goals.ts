@@ -87,7 +87,7 @@ function goalReads(database: Store["database"]): Pick<Goals, "goal" | "activeGoa
       if (goal === undefined) throw unknown("goal", id);
       return goal;
     },
-    activeGoals: () => bounded("active goals", active.all()),
+    activeGoals: () => bounded("active goals", active.iterate()),
     goals: (status, limit, cursor) => ({
       ...page([["status = ?", status]], limit, cursor),
       total: (status === "" ? all.get() : some.get(status)) ?? 0,
@@ -102,7 +102,7 @@ function taskReads(database: Store["database"]): Pick<Goals, "tasks" | "listTask
   );
   const page = pager<Task>(database, { select: select(taskTable), order: ["rowid"], descending: true });
   return {
-    tasks: (goalId) => bounded(`tasks of goal ${goalId}`, ofGoal.all(goalId)),
+    tasks: (goalId) => bounded(`tasks of goal ${goalId}`, ofGoal.iterate(goalId)),
     listTasks: ({ goalId, status, agent }, limit, cursor) =>
       page(
         [
