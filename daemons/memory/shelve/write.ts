@@ -39,9 +39,8 @@ export function writeShelf(file: string, records: readonly LongRecord[]): Writte
   const about = database.prepare("INSERT INTO about (name, value) VALUES (?, ?)");
   about.run("id", id);
   about.run("embedding", lexicalEmbedding.id);
-  database.exec("INSERT INTO chunk_words (chunk_words) VALUES ('optimize')");
+  database.prepare("INSERT INTO chunk_words (chunk_words) VALUES ('optimize')").run();
   rmSync(file, { force: true });
-  database.exec("PRAGMA page_size = 4096");
   database.prepare("VACUUM INTO ?").run(file);
   database.close();
   return { id, records: records.length, chunks: chunks.length };
