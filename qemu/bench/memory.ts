@@ -36,9 +36,6 @@ const parts: Readonly<Record<string, Part>> = {
 export const memoryBench: Bench = (host) =>
   measured((host.words.length > 0 ? host.words : Object.keys(parts)).map(partCalled), host);
 
-/** Its search alone. */
-export const searchBench: Bench = (host) => measured([searchPart], host);
-
 async function measured(some: readonly Part[], host: BenchHost): Promise<readonly Measure[]> {
   const root = mkdtempSync(join(tmpdir(), "aios-bench-memory-"));
   try {
