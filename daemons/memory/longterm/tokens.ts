@@ -52,7 +52,7 @@ export function tokenCounter(tokenizer: Tokenizer, clock: { monotonic(): number 
 
 /**
  * An estimate that is rather too high: a token for each four letters of a word, for each two digits, for each sign, and
- * one for each byte of what is not ASCII. Measured beside llama's tokenizer it is 1.2 to 1.6 times the truth.
+ * one for each byte of what is not ASCII.
  */
 export function estimatedTokens(text: string): number {
   let tokens = 1;

@@ -9,8 +9,8 @@ export interface Near {
 
 /**
  * How Chroma indexes. Of 100,000 lexical vectors its default (16 neighbours, 100 looked at) finds 59 % of the true ten
- * nearest; these find 97 %, at 9 ms in the median instead of 2 ms, and adding takes 1.4 times as long. batch_size and sync_threshold
- * stay as they are: a small sync_threshold damages the index.
+ * nearest in 2 ms; 32 and 600 find 96 % in 9 ms, these 98 % in 11 ms, and adding takes 1.4 times as long. batch_size and
+ * sync_threshold stay as they are: a small sync_threshold damages the index.
  */
 const hnsw = { space: "cosine", max_neighbors: 32, ef_search: 800 } as const;
 
