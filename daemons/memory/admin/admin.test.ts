@@ -54,9 +54,14 @@ it("counts what there is", async () => {
   expect(working?.tables).toContainEqual({ name: "goals", rows: 1, more: false });
   expect(journal?.tables).toContainEqual({ name: "journal", rows: 1, more: false });
   expect(longterm?.tables).toContainEqual({ name: "procedures", rows: 1, more: false });
-  expect(opened.indexed.map(({ collection, id }) => `${collection} ${id}`)).toEqual([
-    ...["decisions d", "procedures r", "incidents i", "config_changes c"],
-  ]);
+  for (const [collection, id] of [
+    ["decisions", "d"],
+    ["procedures", "r"],
+    ["incidents", "i"],
+    ["config_changes", "c"],
+  ] as const) {
+    expect(opened.archive.record(collection, id)).toMatchObject({ storedAt: start });
+  }
 });
 
 describe("an export", () => {

@@ -7,8 +7,12 @@ import type { Follower } from "./follower.ts";
 import type { RuntimeText } from "./runtime-text.ts";
 import type { Shelf } from "./shelf.ts";
 
-/** While the lexical embedding is in use the runtime is asked so often whether it has a model for it. */
-const askEveryMs = 300_000;
+/**
+ * How often the runtime is asked what it embeds with: while the lexical embedding is in use, and while a model is. To be asked
+ * loads the model, which is unloaded when it is idle.
+ */
+const askLexicalMs = 300_000;
+const askModelMs = 3_600_000;
 
 /** Texts of one call to the model. */
 const togetherMax = 16;
@@ -67,7 +71,7 @@ export function chooseEmbedding({ runtime, follower, shelf, archive, settled, cl
       if (now !== undefined) follower.use(now);
       const inUse = follower.embedding();
       if (shelf !== undefined && !shelf.has(inUse)) await teach(shelf, inUse, archive, log);
-      await clock.sleep(askEveryMs, ending.signal);
+      await clock.sleep(inUse === lexicalEmbedding ? askLexicalMs : askModelMs, ending.signal);
     }
   };
   run().catch((error) => {

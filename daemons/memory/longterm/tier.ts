@@ -7,7 +7,7 @@ import { chooseEmbedding, lastEmbedding } from "./chosen-embedding.ts";
 import { followArchive } from "./follower.ts";
 import type { RuntimeText } from "./runtime-text.ts";
 import { openSearch } from "./search.ts";
-import { openShelf } from "./shelf.ts";
+import { openShelf, type Shelf } from "./shelf.ts";
 import { tokenCounter } from "./tokens.ts";
 
 export interface TierOptions {
@@ -23,7 +23,7 @@ export interface TierOptions {
 
 /** Everything that searches the long-term memory and the image's knowledge. */
 export function openTier({ archive, vectors, runtime, shelfFile, settled, clock, log }: TierOptions) {
-  const shelf = openShelf(shelfFile);
+  const shelf = shelfIn(shelfFile, log);
   const follower = followArchive({ archive, vectors, embedding: lastEmbedding(archive, runtime), clock, log });
   const choosing = chooseEmbedding({ runtime, follower, shelf, archive, settled, clock, log });
   const tier: SearchTier = {
@@ -42,6 +42,16 @@ export function openTier({ archive, vectors, runtime, shelfFile, settled, clock,
       shelf?.close();
     },
   };
+}
+
+/** A damaged shelf costs the image's knowledge, not the memory. */
+function shelfIn(file: string, log: Log): Shelf | undefined {
+  try {
+    return openShelf(file);
+  } catch (error) {
+    log.error("the image's knowledge cannot be read: searches go on without it", { file, error });
+    return undefined;
+  }
 }
 
 /** Tokens of a text without those that the chat format puts around every prompt; these are counted once. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { SemanticSearchRequest } from "#proto/aios/memory";
+import { KnowledgeEntry, SemanticSearchRequest } from "#proto/aios/memory";
 import { openMemory, start } from "../harness.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import { openShelf, type Shelf } from "../longterm/shelf.ts";
@@ -57,6 +57,20 @@ describe("the image's own knowledge", () => {
     expect(ids.size).toBeGreaterThan(250);
   });
 
+  it("names no command that there is not", () => {
+    const commands = JSON.parse(readFileSync(join(folder, "commands.json"), "utf8")) as { name: string }[];
+    const names = new Set(commands.map(({ name }) => name));
+    const first = new Set(commands.map(({ name }) => name.split(" ")[0]));
+    const help = shelf.all().filter(({ id }) => id.startsWith("help/"));
+    for (const { id, title, body } of help) {
+      for (const [, group = "", verb = ""] of `${title} ${body}`.matchAll(/"?aiosctl ([a-z]+)(?: ([a-z]+))?/g)) {
+        // "aiosctl gives JSON" is a sentence, not a command.
+        const known = names.has(group) || names.has(`${group} ${verb}`) || group === "gives";
+        expect(known || (verb === "" && first.has(group)), `${id}: aiosctl ${group} ${verb}`).toBe(true);
+      }
+    }
+  });
+
   it("has a vector for each piece, and stays small", () => {
     const pieces = shelf.all();
     const vector = lexicalEmbedding.embedNow?.(pieces[0]?.body ?? "") ?? new Float32Array();
@@ -78,6 +92,18 @@ describe("the image's own knowledge", () => {
     expect(answer.ranking).toBe("fused");
     expect(answer.note).toBe("");
     expect(answer.results.map(({ id }) => id)).toContain("help/goals#what-agents-are-doing-now");
+    await opened.close();
+    rmSync(state, { recursive: true });
+  });
+
+  it("that is damaged costs its own content, not the memory", async () => {
+    const state = mkdtempSync("/tmp/aios-shelf-state-");
+    writeFileSync(join(state, "knowledge.db"), "this is no database");
+    const opened = await openMemory(state, new ManualClock(start), { shelfFile: join(state, "knowledge.db") });
+    await opened.memory.addKnowledge(KnowledgeEntry.fromPartial({ title: "Tea", content: "Three minutes." }));
+    expect(
+      (await opened.memory.searchKnowledge(SemanticSearchRequest.fromPartial({ query: "tea" }))).results.length,
+    ).toBe(1);
     await opened.close();
     rmSync(state, { recursive: true });
   });

@@ -80,7 +80,8 @@ describe("lists", () => {
     expect(await decisions({ intelligenceLevel: "tactical" })).toEqual(["d2", "d3", "d4"]);
     await query.setDecisionOutcome({ id: "d3", outcome: "worked" });
     expect(await decisions({ outcome: "worked" })).toEqual(["d3"]);
-    expect(opened.indexed.at(-1)).toMatchObject({ id: "d3", metadata: { outcome: "worked" } });
+    const { metadataJson } = opened.archive.record("decisions", "d3") ?? {};
+    expect(JSON.parse(metadataJson?.toString() ?? "{}")).toMatchObject({ outcome: "worked" });
     await expect(query.setDecisionOutcome({ id: "none", outcome: "worked" })).rejects.toMatchObject({
       code: "NOT_FOUND",
     });
