@@ -162,7 +162,7 @@ async function farVectors(
   vector: Float32Array,
   among: readonly Collection[],
 ): Promise<{ hits?: VectorHit[]; problem?: string }> {
-  if (archive.countChunks() === 0) return { hits: [] };
+  if (!among.some(archive.hasAny)) return { hits: [] };
   const there = follower.vectors();
   if (there === undefined) return { problem: "without vectors: the vector server is not ready" };
   try {

@@ -25,7 +25,7 @@ const wordsMax = 32;
 const lookedUpMax = 200;
 
 /** Rows that one search may rank. Beyond it the commonest words are left out, and at last the oldest chunks. */
-const rowsMax = 10_000;
+const rowsMax = 6_000;
 
 /** bm25 of a word that a chunk of usual length has about twice, in units of the word's rarity. */
 const fullScore = 1.5;
