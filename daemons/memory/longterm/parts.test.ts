@@ -53,7 +53,7 @@ describe("the lexical embedding", () => {
     const vector = lexicalVector("Which agent may write files below /etc/aios?");
     expect(vector.length).toBe(lexicalDimension);
     const digest = [...vector].reduce((sum, value, at) => sum + value * ((at % 97) + 1), 0);
-    expect(digest).toMatchInlineSnapshot(`-34.39373457059264`);
+    expect(digest).toMatchInlineSnapshot(`-15.526150669902563`);
   });
 
   it("has length 1, and none for a text without words", () => {
