@@ -8,6 +8,8 @@ import { erofsStep } from "./steps/erofs.ts";
 import { grubStep } from "./steps/grub.ts";
 import { kernelStep } from "./steps/kernel.ts";
 import { kernelSourceStep } from "./steps/kernel-source.ts";
+import { knowledgeStep } from "./steps/knowledge.ts";
+import { manualsStep } from "./steps/manuals.ts";
 import { modelStep } from "./steps/model.ts";
 import { modulesStep } from "./steps/modules.ts";
 import { packagesStep } from "./steps/packages.ts";
@@ -47,6 +49,8 @@ export function planImage(inputs: BuildInputs): readonly Step[] {
     modulesStep(),
     bundlesStep(),
     modelStep(),
+    manualsStep(archive),
+    knowledgeStep(),
     rootStep(inputs),
     erofsStep(profile),
     grubStep(),

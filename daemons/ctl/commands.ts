@@ -9,6 +9,8 @@ import { goalAnswer, goalPause, goalResume } from "./commands/goal-control.ts";
 import { goalExplain } from "./commands/goal-explain.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
+import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
+import { memoryContext, memoryIndex, memorySearch } from "./commands/memory-search.ts";
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
@@ -42,6 +44,14 @@ export const commands: readonly Command[] = [
   auditVerify,
   audit,
   models,
+  memorySearch,
+  memoryContext,
+  memoryIndex,
+  memoryStats,
+  memoryBackup,
+  memoryBackups,
+  memoryRestore,
+  memoryExport,
   providers,
   secretsList,
   secretsSet,

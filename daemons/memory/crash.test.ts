@@ -8,7 +8,7 @@ import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
 import { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 
-const rounds = 20;
+const rounds = 10;
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 let folder: string;
@@ -59,6 +59,8 @@ async function writeUntilKilled(round: number): Promise<string[]> {
   const memory = connect(MemoryServiceService, socket());
   const acknowledged: string[] = [];
   const enough = 1 + Math.random() * 40;
+  // The one that runs now: a timer that fires late must not kill the next.
+  const victim = daemon;
   try {
     await memory.storeGoal(GoalRecord.fromPartial({ id: goalId(round), status: "in_progress" }));
     const writer = async (lane: number) => {
@@ -68,7 +70,7 @@ async function writeUntilKilled(round: number): Promise<string[]> {
           TaskRecord.fromPartial({ id, goalId: goalId(round), status: "pending", inputJson: Buffer.from("{}") }),
         );
         acknowledged.push(id);
-        if (acknowledged.length > enough) setTimeout(() => daemon.kill("SIGKILL"), Math.random() * 4);
+        if (acknowledged.length > enough) setTimeout(() => victim.kill("SIGKILL"), Math.random() * 4);
       }
     };
     await Promise.allSettled([0, 1, 2, 3].map(writer));
@@ -80,7 +82,7 @@ async function writeUntilKilled(round: number): Promise<string[]> {
 
 async function ready(): Promise<void> {
   while (!lines.some((line) => line.includes('"msg":"ready"'))) {
-    if (daemon.exitCode !== null) throw new Error(`aios-memory ended: ${lines.join("")}`);
+    if (daemon.exitCode !== null || daemon.signalCode !== null) throw new Error(`aios-memory ended: ${lines.join("")}`);
     await systemClock.sleep(5);
   }
 }

@@ -4,42 +4,47 @@ import { effectiveConfig } from "#lib/effective";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
 import { spawnChroma, untilQuiet } from "./chroma-process.ts";
+import { runtimeText } from "./longterm/runtime-text.ts";
 import { loadedModels } from "./models.ts";
-import { openOperational } from "./operational.ts";
-import { keepPruned } from "./prune.ts";
-import { memoryQueryService, memoryService } from "./service.ts";
 import { loadReader } from "./snapshot.ts";
-import { openWorking } from "./working.ts";
+import { checkApart, checkCommand, runCheck } from "./store/check.ts";
+import { openTiers } from "./tiers.ts";
+
+const [program = "", command, file] = process.argv.slice(1);
+if (command === checkCommand && file !== undefined) process.exit(runCheck(file, console.log));
 
 await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const { memory: config } = effectiveConfig(paths.run);
-  const working = openWorking(config.working_db);
-  const entriesMax = config.operational_max_entries;
-  const operational = openOperational(entriesMax, working.events(clock.now() - 3_600_000, entriesMax), clock);
   const load = loadReader(paths.state);
   const settled = (signal: AbortSignal) => untilQuiet(load.cpuPercent, clock, signal);
-  const vectors =
-    config.vector_url === undefined
-      ? superviseChroma({
-          spawn: (configFile) =>
-            spawnChroma(`${paths.lib}/node_modules/chromadb/dist/cli.mjs`, config.vector_db, configFile),
-          configFile: `${config.vector_db}/server.yaml`,
-          dataFolder: `${config.vector_db}/data`,
-          settled,
-          clock,
-          log,
-        })
-      : watchRemoteChroma(config.vector_url, { settled, clock, log });
-  const pruning = keepPruned(working, clock, log);
+  const chroma = {
+    spawn: (file: string) => spawnChroma(`${paths.lib}/node_modules/chromadb/dist/cli.mjs`, config.vector_db, file),
+    configFile: `${config.vector_db}/server.yaml`,
+    dataFolder: `${config.vector_db}/data`,
+    ...{ settled, clock, log },
+  };
   const runtime = connect(AIRuntimeService, address("runtime"));
-  const memory = { operational, working, vectors, load: load.read, loadedModels: loadedModels(runtime), clock };
+  const text = runtimeText(address("runtime"));
+  const tiers = openTiers({
+    files: config,
+    entriesMax: config.operational_max_entries,
+    vectors: config.vector_url === undefined ? superviseChroma(chroma) : watchRemoteChroma(config.vector_url, chroma),
+    runtime: text,
+    loadedModels: loadedModels(runtime),
+    shelfFile: `${paths.lib}/knowledge.db`,
+    load: load.read,
+    check: checkApart([process.execPath, ...process.execArgv, program]),
+    residentBytes: () => process.memoryUsage.rss(),
+    // After the answers in flight are out; init starts it again.
+    restart: () => void setTimeout(() => process.kill(process.pid, "SIGTERM"), 50),
+    ...{ settled, clock, log },
+  });
   return {
-    services: () => [memoryService(memory), memoryQueryService(memory)],
+    services: tiers.services,
     async close() {
-      pruning.abort();
+      await tiers.close();
       runtime.close();
-      await vectors.stop();
-      working.close();
+      text.close();
     },
   };
 });

@@ -20,6 +20,7 @@ import { command } from "../command.ts";
 import type { BuildInputs } from "../plan.ts";
 import { profileSpecs } from "../profile.ts";
 import type { Step, StepWork } from "../step.ts";
+import { knowledgeFile } from "./knowledge.ts";
 import { bringUpModel } from "./model.ts";
 import { packagesLock } from "./packages.ts";
 
@@ -39,7 +40,15 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       "proto/gen/descriptors.json",
     ],
     params: { profile, commit, version, mirror: { ...archive.mirror } },
-    needs: ["buildroot", "packages", "modules", "bundles", "model", ...(hasModules ? [`kernel-${profile}`] : [])],
+    needs: [
+      "buildroot",
+      "packages",
+      "modules",
+      "bundles",
+      "model",
+      "knowledge",
+      ...(hasModules ? [`kernel-${profile}`] : []),
+    ],
     run: async (work) => {
       const tree = join(work.out, "tree");
       readConfig(join(work.repository, configFile));
@@ -54,6 +63,7 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       copyStatic(join(work.repository, "rootfs"), tree);
       makeFolders(tree);
       place(join(work.need("model"), bringUpModel), join(tree, "usr/share/aios/models", bringUpModel));
+      place(join(work.need("knowledge"), "knowledge.db"), join(tree, knowledgeFile));
       place(join(work.repository, "proto/gen/descriptors.json"), join(tree, "usr/lib/aios/descriptors.json"));
       // What the machine must not lose: its package tools ask this list.
       place(join(work.repository, packagesLock), join(tree, "usr/share/aios/packages.lock"));

@@ -1,5 +1,5 @@
 /** Makes `count` calls, so many at a time. Returns the milliseconds of each, sorted, and the rate. */
-export async function repeat(count: number, together: number, call: (at: number) => Promise<void>) {
+export async function repeat(count: number, together: number, call: (at: number) => Promise<unknown>) {
   const times: number[] = [];
   let next = 0;
   const started = performance.now();

@@ -8,10 +8,15 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { memoryBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench };
+const benches: Readonly<Record<string, Bench>> = {
+  boot: bootBench,
+  tools: toolsBench,
+  memory: memoryBench,
+};
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
@@ -20,11 +25,15 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
           with --calls N instead the daemon's memory over N calls, and calls beside a verification
+  memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
+          the names of parts choose some of them
 
 Examples:
   npm run bench -- boot
   npm run bench -- tools
   npm run bench -- tools --calls 1000000
+  npm run bench -- memory
+  npm run bench -- memory store journal
   npm run --silent bench -- boot > rows.jsonl
 `;
 

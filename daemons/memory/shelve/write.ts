@@ -1,0 +1,47 @@
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import Database from "better-sqlite3";
+import { openArchive } from "../longterm/archive.ts";
+import { lexicalEmbedding } from "../longterm/embedding.ts";
+import { lexicalVector } from "../longterm/lexical.ts";
+import { type LongRecord, textOf } from "../longterm/records.ts";
+import { packed, shelfTables } from "../longterm/shelf.ts";
+import { longterm002 } from "../store/migrations/longterm-002-search.ts";
+
+export interface Written {
+  /** Names the content: the same records give the same name, and the same bytes. */
+  readonly id: string;
+  readonly records: number;
+  readonly chunks: number;
+}
+
+/** Writes a shelf with these records to a file. Throws when two of them have one name. */
+export function writeShelf(file: string, records: readonly LongRecord[]): Written {
+  const names = new Set<string>();
+  for (const { collection, id } of records) {
+    const name = `${collection} ${id}`;
+    if (names.has(name)) throw new Error(`two records of the knowledge are called ${name}`);
+    names.add(name);
+  }
+  const database = new Database(":memory:");
+  database.exec(longterm002 + shelfTables);
+  const archive = openArchive({ database, write: async (_what, act) => act() });
+  database.transaction(() => {
+    for (const record of records) archive.add(record);
+  })();
+  const chunks = archive.chunksAfter(0, Number.MAX_SAFE_INTEGER);
+  const place = database.prepare("INSERT INTO vectors (key, scale, vector) VALUES (?, ?, ?)");
+  for (const chunk of chunks) {
+    const { bytes, scale } = packed(lexicalVector(textOf(chunk)));
+    place.run(chunk.key, scale, bytes);
+  }
+  const id = createHash("sha256").update(JSON.stringify(records)).digest("hex").slice(0, 24);
+  const about = database.prepare("INSERT INTO about (name, value) VALUES (?, ?)");
+  about.run("id", id);
+  about.run("embedding", lexicalEmbedding.id);
+  database.prepare("INSERT INTO chunk_words (chunk_words) VALUES ('optimize')").run();
+  rmSync(file, { force: true });
+  database.prepare("VACUUM INTO ?").run(file);
+  database.close();
+  return { id, records: records.length, chunks: chunks.length };
+}
