@@ -8,20 +8,23 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { goalsBench } from "./goals.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench };
+const benches: Readonly<Record<string, Bench>> = { boot: bootBench, goals: goalsBench, tools: toolsBench };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
   npm run bench -- NAME
 
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+  goals   twenty goals on a native machine: done, refused, failed, with time, tool calls and tokens of each
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server
 
 Examples:
   npm run bench -- boot
+  npm run bench -- goals
   npm run bench -- tools
   npm run --silent bench -- boot > rows.jsonl
 `;
