@@ -2,6 +2,8 @@ import { expect, it } from "vitest";
 import { service } from "#lib/service";
 import { AgentService } from "#proto/aios/agent";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
+import { AutonomyService } from "#proto/aios/autonomy";
+import { DutiesService } from "#proto/aios/duties";
 import { InitService } from "#proto/aios/init";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
@@ -13,6 +15,8 @@ import { secretsService } from "../daemons/gateway/secrets-service.ts";
 import { gatewayService } from "../daemons/gateway/service.ts";
 import { initService } from "../daemons/init/service.ts";
 import { memoryQueryService, memoryService } from "../daemons/memory/service.ts";
+import { autonomyService } from "../daemons/orchestrator/autonomy-service.ts";
+import { dutiesService } from "../daemons/orchestrator/duties-service.ts";
 import { orchestratorService } from "../daemons/orchestrator/service.ts";
 import { runtimeService } from "../daemons/runtime/service.ts";
 import { toolsService } from "../daemons/tools/service.ts";
@@ -28,6 +32,8 @@ const services = [
   service(InitService, initService(anything).handlers),
   service(MemoryServiceService, memoryService(anything).handlers),
   service(MemoryQueryService, memoryQueryService(anything).handlers),
+  service(AutonomyService, autonomyService(anything).handlers),
+  service(DutiesService, dutiesService(anything).handlers),
   service(OrchestratorService, orchestratorService(anything).handlers),
   service(AIRuntimeService, runtimeService(anything).handlers),
   service(ToolRegistryService, toolsService(anything).handlers),
@@ -46,19 +52,6 @@ const unimplemented: readonly string[] = [
   "aios.memory.MemoryService/StorePattern",
   "aios.memory.MemoryService/StoreProcedure",
   "aios.memory.MemoryService/UpdatePatternStats",
-  "aios.orchestrator.Orchestrator/CreateSchedule",
-  "aios.orchestrator.Orchestrator/DeleteSchedule",
-  "aios.orchestrator.Orchestrator/FindService",
-  "aios.orchestrator.Orchestrator/ListNodes",
-  "aios.orchestrator.Orchestrator/ListSchedules",
-  "aios.orchestrator.Orchestrator/NodeHeartbeat",
-  "aios.orchestrator.Orchestrator/RegisterNode",
-  "aios.orchestrator.Orchestrator/RegisterService",
-  "aios.orchestrator.Orchestrator/RequestCapability",
-  "aios.orchestrator.Orchestrator/RequestInference",
-  "aios.orchestrator.Orchestrator/RequestSubTask",
-  "aios.orchestrator.Orchestrator/RevokeCapability",
-  "aios.orchestrator.Orchestrator/StreamProgress",
   "aios.runtime.AIRuntime/LoadModel",
   "aios.runtime.AIRuntime/UnloadModel",
 ];

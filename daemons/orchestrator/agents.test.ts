@@ -155,6 +155,8 @@ describe("the router", () => {
   const candidate = (name: string, more: Partial<Candidate> = {}): Candidate => ({
     name,
     namespaces: ["fs"],
+    standing: [],
+    requestable: [],
     running: 0,
     runningMax: 2,
     completed: 0,
