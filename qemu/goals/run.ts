@@ -63,7 +63,7 @@ function judge({ expect, agents = [], reason }: SampleGoal, { goal, tasks }: Goa
   return idle.length === 0 ? "" : `${idle.join(", ")} had no part in it`;
 }
 
-const auditMax = 1_000;
+const auditMax = 500;
 
 async function callsOf(look: Probe, tasks: ReadonlySet<string>): Promise<number> {
   const { entries } = (await look.call("sec.audit", { limit: auditMax })) as {
