@@ -88,6 +88,7 @@ export const daemons: readonly DaemonSpec[] = [
     user: "root",
     needs: ["memory", "tools"],
     servesAgents: true,
+    folders: ["orchestrator"],
     limits: { memoryMiB: 4096, pids: 1024 },
   }),
   daemon({ name: "console", user: "aios-console", folders: ["console"] }),

@@ -41,7 +41,6 @@ export interface LedgerReport {
   readonly problems: readonly string[];
 }
 
-const pollMs = 200;
 const finished: readonly string[] = ["completed", "failed", "cancelled"];
 
 /** Submits a goal as the operator. Resolves with its id once the machine has it durably. */
@@ -69,6 +68,7 @@ export async function followGoal(
   id: string,
   timeoutMs: number,
   onChange: (task: TaskTrace) => void = () => {},
+  pollMs = 200,
 ): Promise<GoalStatusResponse> {
   const orchestrator = machine.client(OrchestratorService);
   const deadline = performance.now() + timeoutMs;

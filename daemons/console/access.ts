@@ -25,10 +25,10 @@ export const table: Readonly<Record<string, Row>> = {
       "ListNodes",
       "FindService",
     ],
-    operator: ["SubmitGoal", "CancelGoal", "CreateSchedule", "DeleteSchedule"],
+    operator: ["SubmitGoal", "CancelGoal", "CreateSchedule", "DeleteSchedule", "RegisterService"],
     nobody: [
       ...["RegisterAgent", "UnregisterAgent", "Heartbeat", "GetAssignedTask", "ReportTaskResult", "StreamProgress"],
-      ...["RequestCapability", "RevokeCapability", "RequestSubTask", "RequestInference", "RegisterService"],
+      ...["RequestCapability", "RevokeCapability", "RequestSubTask", "RequestInference"],
       ...["RegisterNode", "NodeHeartbeat"],
     ],
   },
@@ -37,6 +37,13 @@ export const table: Readonly<Record<string, Row>> = {
     reader: ["WatchGoal", "ExplainGoal"],
     operator: ["PauseGoal", "ResumeGoal", "AnswerGoal"],
   },
+  "aios.orchestrator.Autonomy": {
+    daemon: "orchestrator",
+    reader: ["GetAutonomy"],
+    operator: ["EmergencyStop", "EmergencyResume"],
+    admin: ["SetAutonomy"],
+  },
+  "aios.orchestrator.Duties": { daemon: "orchestrator", nobody: ["Report", "GetWatchList", "Listen"] },
   "aios.tools.ToolRegistry": {
     daemon: "tools",
     reader: ["ListTools", "GetTool"],

@@ -13,3 +13,23 @@ export function effectiveConfig(runFolder: string): Config {
 export function effectiveConfigPath(runFolder: string): string {
   return `${runFolder}/config.json`;
 }
+
+export type Autonomy = Config["system"]["autonomy_level"];
+
+/**
+ * How far the machine acts by itself now: what an operator has said (the orchestrator writes it down, for whoever decides
+ * about calls), else what the configuration says.
+ */
+export function autonomyLevel(runFolder: string): Autonomy {
+  const configured = effectiveConfig(runFolder).system.autonomy_level;
+  try {
+    const said = readFileSync(autonomyPath(runFolder), "utf8");
+    return (["full", "supervised", "manual"] as const).find((level) => level === said) ?? configured;
+  } catch {
+    return configured;
+  }
+}
+
+export function autonomyPath(runFolder: string): string {
+  return `${runFolder}/autonomy`;
+}

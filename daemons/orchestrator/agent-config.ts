@@ -6,6 +6,11 @@ import { AiosError, errnoOf, messageOf } from "#lib/errors";
 const strict = { additionalProperties: false } as const;
 const seconds = (maximum: number) => Type.Integer({ minimum: 1, maximum, description: `1 to ${maximum} seconds` });
 
+const capabilityList = Type.Array(
+  Type.String({ pattern: "^[a-z][a-z0-9_]*:[a-z_]+(:.+)?$", description: "a capability such as fs:read:/var/log/**" }),
+  { maxItems: 32 },
+);
+
 /** `/etc/aios/agents/<name>.toml`. */
 const agentSchema = Type.Object(
   {
@@ -26,6 +31,8 @@ const agentSchema = Type.Object(
         tool_namespaces: Type.Array(
           Type.String({ pattern: "^[a-z][a-z0-9_]*$", description: "a namespace such as fs" }),
         ),
+        standing: Type.Optional(capabilityList),
+        requestable: Type.Optional(capabilityList),
       },
       strict,
     ),
@@ -59,6 +66,10 @@ export interface AgentConfig {
   readonly type: string;
   readonly role: string;
   readonly namespaces: readonly string[];
+  /** Granted while it is on duty, for its periodic work. */
+  readonly standing: readonly string[];
+  /** What it is granted when it asks. */
+  readonly requestable: readonly string[];
   readonly concurrentTasksMax: number;
   readonly taskTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
@@ -84,6 +95,8 @@ export function parseAgent(text: string, file: string): AgentConfig | undefined 
     type: agent.type,
     role: agent.description.role,
     namespaces: capabilities.tool_namespaces,
+    standing: capabilities.standing ?? [],
+    requestable: capabilities.requestable ?? [],
     concurrentTasksMax: behavior.max_concurrent_tasks,
     taskTimeoutMs: behavior.task_timeout_seconds * 1_000,
     heartbeatIntervalMs: behavior.heartbeat_interval_seconds * 1_000,

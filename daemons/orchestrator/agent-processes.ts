@@ -20,6 +20,8 @@ const endGraceMs = 1_500;
 export interface AgentProcess {
   /** Resolves with how it ended, in words. */
   readonly ended: Promise<string>;
+  /** Its process's number; undefined when it could not be started. */
+  readonly pid: number | undefined;
   /** Tells it to end; it must, within a moment. */
   end(): void;
 }
@@ -57,6 +59,7 @@ export function agentSpawner(program: AgentProgram): SpawnAgent {
     child.stdin.on("error", () => {});
     return {
       ended,
+      pid: child.pid,
       end() {
         child.stdin.end();
         child.kill("SIGTERM");
@@ -78,7 +81,7 @@ function startOrSay(spawnAgent: SpawnAgent, config: AgentConfig): AgentProcess {
   try {
     return spawnAgent(config);
   } catch (error) {
-    return { ended: Promise.resolve(messageOf(error)), end: () => {} };
+    return { ended: Promise.resolve(messageOf(error)), pid: undefined, end: () => {} };
   }
 }
 

@@ -20,6 +20,8 @@ const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): A
   type: name,
   role: "for this test",
   namespaces,
+  standing: [],
+  requestable: [],
   concurrentTasksMax,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
@@ -301,7 +303,7 @@ describe("supervision", () => {
     const states: ProcessState[] = [];
     const spawnAgent: SpawnAgent = () => {
       starts.push(clock.monotonic());
-      return { ended: Promise.resolve("exit status 1"), end: () => {} };
+      return { pid: 7, ended: Promise.resolve("exit status 1"), end: () => {} };
     };
     const supervision = superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, state) =>
       states.push(state),

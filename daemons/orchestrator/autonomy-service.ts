@@ -1,9 +1,9 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
-import { type AutonomyState, AutonomyService } from "#proto/aios/autonomy";
+import { AutonomyService, type AutonomyState } from "#proto/aios/autonomy";
 import { type Autonomy, levels } from "./autonomy.ts";
+import { nameOf } from "./further-calls.ts";
 import type { Goals } from "./goals.ts";
-import { nameOf } from "./service.ts";
 
 /** Characters of a reason, at most. */
 const reasonLengthMax = 500;

@@ -69,6 +69,14 @@ export interface Task {
   startedAt: number;
   completedAt: number;
   error: string;
+  /** How far its agent says that it is; not stored. */
+  progress?: Progress | undefined;
+}
+
+export interface Progress {
+  /** From 0 to 1. */
+  readonly share: number;
+  readonly message: string;
 }
 
 export interface Goal {
@@ -166,15 +174,22 @@ export function phaseOf(goal: Goal): string {
   if (goal.state !== "in_progress") return goal.state;
   const now = goal.tasks.filter(({ state }) => state === "assigned" || state === "in_progress");
   const done = goal.tasks.filter(({ state }) => state === "completed").length;
-  const doing = now.length > 0 ? now.map(({ description }) => description).join(", ") : "waiting for an agent";
+  const doing = now.length > 0 ? now.map(doingOf).join(", ") : "waiting for an agent";
   return `${done} of ${goal.tasks.length} done: ${doing}`;
+}
+
+function doingOf({ description, progress }: Task): string {
+  if (progress === undefined) return description;
+  return `${description} (${Math.round(progress.share * 100)} %${progress.message && `, ${progress.message}`})`;
 }
 
 /** Share of the tasks that are done, percent. */
 export function progressOf(goal: Goal): number {
   if (goal.state === "completed") return 100;
   if (goal.tasks.length === 0) return 0;
-  return (100 * goal.tasks.filter(({ state }) => state === "completed").length) / goal.tasks.length;
+  const shareOf = ({ state, progress }: Task) =>
+    state === "completed" ? 1 : state === "in_progress" ? progress?.share : 0;
+  return (100 * goal.tasks.reduce((sum, task) => sum + (shareOf(task) ?? 0), 0)) / goal.tasks.length;
 }
 
 export function namespaceOf(tool: string): string {

@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { goalOf } from "./birth.ts";
-import { type Goal, type GoalState, isOver } from "./goal.ts";
+import { type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
 import { Cancelled, Held, type Signals, workOn } from "./life.ts";
 import { settleTasks, takeUp } from "./resume.ts";
 import { closeGoal } from "./run.ts";
@@ -35,6 +35,12 @@ export interface Goals {
   release(): Promise<void>;
   /** Called after each change of a goal or of one of its tasks. Returns what ends it. */
   onChange(listener: (goal: Goal) => void): () => void;
+  /** The task of a goal that is not over, with its goal; undefined when there is none. */
+  holder(taskId: string): { goal: Goal; task: Task } | undefined;
+  /** How many unfinished goals are sub tasks of a task. */
+  childrenOf(taskId: string): number;
+  /** Notes how far an agent says that its task is. Throws NOT_FOUND when it is not running with that agent. */
+  progress(agent: string, taskId: string, progress: Progress): void;
   counts(): { activeGoals: number; pendingTasks: number };
   /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
   resume(): Promise<void>;
@@ -206,6 +212,23 @@ export function openGoals(world: World): Goals {
         await settleTasks(one.goal, world, stop.signal);
         if (isAtWork(one.goal)) start(one);
       }
+    },
+    holder(taskId) {
+      for (const { goal } of open.values()) {
+        const task = goal.tasks.find(({ id }) => id === taskId);
+        if (task !== undefined) return { goal, task };
+      }
+      return undefined;
+    },
+    childrenOf: (taskId) =>
+      [...open.values()].filter(({ goal: { metadata } }) => metadata["parent_task"] === taskId).length,
+    progress(agent, taskId, progress) {
+      const { goal, task } = goals.holder(taskId) ?? {};
+      if (goal === undefined || task?.agent !== agent || task.state !== "in_progress") {
+        throw new AiosError("NOT_FOUND", `note progress of task ${taskId}: it is not running with agent ${agent}`);
+      }
+      task.progress = progress;
+      world.changes.tell(goal);
     },
     onChange: (listener) => world.changes.listen(listener),
     counts() {

@@ -18,6 +18,8 @@ const agent: AgentConfig = {
   type: "system",
   role: "r",
   namespaces: ["fs"],
+  standing: [],
+  requestable: [],
   concurrentTasksMax: 5,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,

@@ -14,14 +14,18 @@ import { readAgents } from "./agent-config.ts";
 import { agentSpawner, superviseAgents } from "./agent-processes.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
+import { autonomyService } from "./autonomy-service.ts";
 import { openChanges } from "./changes.ts";
 import { planCheck } from "./check-plan.ts";
 import { loadedModels, taskCanceller } from "./clients.ts";
 import type { Confinement } from "./confinement.ts";
 import { goalControlService } from "./control-service.ts";
 import { openDecisionLog } from "./decisions.ts";
+import { dutiesService } from "./duties-service.ts";
 import { gatewayThinker } from "./gateway-source.ts";
+import type { Goal } from "./goal.ts";
 import { openGoals } from "./goals.ts";
+import { openInitiative } from "./initiative.ts";
 import { openLearning } from "./learning.ts";
 import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
@@ -33,16 +37,21 @@ import { orchestratorService } from "./service.ts";
 import { planSources } from "./sources.ts";
 import { loadReader } from "./system-status.ts";
 import { toolsOver } from "./tools-client.ts";
+import { undoWords } from "./undo.ts";
 
 /** A plan's check waits so long for aios-tools. */
 const checkTimeoutMs = 30_000;
+
+/** At the end the agents' standing grants are taken back, or end by their time. */
+const endGraceMs = 500;
 
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
   const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log));
   const agents = openAgents(configured.agents, clock, assignments.lose);
   const onMachine = paths.run === layout.run;
-  const spawnAgent = agentSpawner({
+  const pids = new Map<string, number | undefined>();
+  const startAgent = agentSpawner({
     node: process.execPath,
     file: `${paths.lib}/agents.mjs`,
     env: agentEnvironment(process.env),
@@ -50,6 +59,11 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     confinement: (agent) => (onMachine ? confinementOf(agent, paths) : undefined),
   });
   if (onMachine) writeFileSync(filterPath(paths.run), seccompFilter("unix"), { mode: 0o644 });
+  const spawnAgent: typeof startAgent = (config) => {
+    const started = startAgent(config);
+    pids.set(config.name, started.pid);
+    return started;
+  };
   // First of all: eight processes that start are most of what there is to wait for.
   const random = Math.random;
   const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, agents.processChanged);
@@ -61,7 +75,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const memory = address("memory");
   const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
   const store = storeOver(remember, recall);
-  const tools = toolsOver(connect(ToolRegistryService, address("tools")), clock);
+  const registry = connect(ToolRegistryService, address("tools"));
+  const tools = toolsOver(registry, clock);
   const check = planCheck({
     // While aios-tools is away a plan is not wrong.
     find: (tool) => patiently(clock, AbortSignal.timeout(checkTimeoutMs), () => tools.find(tool)),
@@ -69,15 +84,12 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   });
   const runtime = connect(AIRuntimeService, address("runtime"));
   const learning = openLearning(learnedOver(remember, recall), declared.procedures, { clock, log }, end.signal);
+  const gateway = connect(ApiGatewayService, address("gateway"));
   const decisions = openDecisionLog(decisionStore(remember), { clock, log }, end.signal);
   const sources = planSources({
     ...{ declared, learning, tools, agents, configured: configured.agents, clock },
     context: contextOver(remember),
-    thinkers: [
-      runtimeThinker(runtime, "operational"),
-      runtimeThinker(runtime, "tactical"),
-      gatewayThinker(connect(ApiGatewayService, address("gateway"))),
-    ],
+    thinkers: [runtimeThinker(runtime, "operational"), runtimeThinker(runtime, "tactical"), gatewayThinker(gateway)],
   });
   const planner = plannerOver(sources, check);
   const goals = openGoals({
@@ -92,20 +104,36 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
 
+  const initiative = openInitiative({
+    ...{ paths, goals, clock, log, registry, runtime, gateway, memory: remember, agents: configured.agents },
+    folder: `${paths.state}/orchestrator`,
+    configured: effectiveConfig(paths.run).system.autonomy_level,
+    initAddress: address("init"),
+    pidOf: (agent) => pids.get(agent),
+  });
+  const { further, standing, door, isReversible } = initiative;
   const orchestrator = {
     goals,
     agents,
     assignments,
-    autonomyLevel: effectiveConfig(paths.run).system.autonomy_level,
+    further,
+    commandsFor: (agent: string) => (standing.onDuty(agent) ? ["duties"] : []),
+    undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),
     load: loadReader("/proc", clock),
     loadedModels: loadedModels(runtime),
   };
   return {
-    services: () => [orchestratorService(orchestrator), goalControlService(goals, tools)],
+    services: () => [
+      orchestratorService(orchestrator),
+      goalControlService(goals, tools),
+      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting }),
+      dutiesService(door),
+    ],
     servesAgents: true,
-    ready: goals.resume(),
+    ready: goals.resume().then(() => initiative.begin(end.signal)),
     async close() {
       end.abort();
+      await Promise.race([standing.halt(), clock.sleep(endGraceMs)]);
       await Promise.all([goals.end(), supervision.end()]);
     },
   };

@@ -11,6 +11,7 @@ import type { AgentConfig } from "./agent-config.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
 import { openChanges } from "./changes.ts";
+import { furtherTwin } from "./further-twin.ts";
 import type { Goal } from "./goal.ts";
 import { type Goals, openGoals, unfinishedGoalsMax } from "./goals.ts";
 import { plannerOver } from "./planner.ts";
@@ -60,6 +61,8 @@ const configOf = (name: string): AgentConfig => ({
   type: name,
   role: "r",
   namespaces: ["fs"],
+  standing: [],
+  requestable: [],
   concurrentTasksMax: 5,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
@@ -92,7 +95,9 @@ async function open() {
     goals: operated,
     agents,
     assignments,
-    autonomyLevel: "full",
+    further: furtherTwin(operated, [configOf("system")], systemClock),
+    commandsFor: () => [],
+    undoOf: async () => "",
     load,
     loadedModels: async () => ["m"],
   };
@@ -348,7 +353,39 @@ describe("the orchestrator's service", () => {
     expect(uptimeSeconds).toBeGreaterThan(1);
   });
 
-  it("says of a call that is not there that it is not", async () => {
-    await expect(core.listSchedules({})).rejects.toMatchObject({ code: "UNIMPLEMENTED" });
+  it("keeps schedules for people, and none for agents", async () => {
+    const wanted = { cronExpr: "0 3 * * *", goalTemplate: "say hello", priority: 2, timeZone: "" };
+    await expect(system.createSchedule(wanted)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const { scheduleId } = await core.createSchedule(wanted);
+    expect((await core.listSchedules({})).schedules).toMatchObject([
+      { id: scheduleId, timeZone: "UTC", enabled: true },
+    ]);
+    await core.deleteSchedule({ scheduleId });
+    expect((await core.listSchedules({})).schedules).toEqual([]);
+  });
+
+  it("grants an agent what it may ask for, and no other agent in its name", async () => {
+    const wish = { agentId: "dev", capabilities: ["fs:read:/x"], reason: "to look", durationHours: 1 };
+    await expect(system.requestCapability(wish)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const answer = await system.requestCapability({ ...wish, agentId: "system" });
+    expect(answer).toMatchObject({ granted: false, denialReason: expect.stringContaining("requestable") });
+  });
+
+  it("takes progress and sub tasks from the agent that has the task, and from no other", async () => {
+    await register(system, "system");
+    const id = await submit("say hello");
+    const { id: taskId } = await system.getAssignedTask({ id: "system" });
+    const update = async function* () {
+      yield { taskId, progress: 0.5, message: "half" };
+    };
+    await expect(dev.streamProgress(update())).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await system.streamProgress(update());
+    const status = await core.getGoalStatus({ id });
+    expect([status.progressPercent, status.currentPhase]).toEqual([25, expect.stringContaining("50 %, half")]);
+    const wish = { parentTaskId: taskId, description: "say more", targetAgent: "" };
+    await expect(dev.requestSubTask(wish)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    const child = await system.requestSubTask(wish);
+    const { goal } = await core.getGoalStatus({ id: child.goalId });
+    expect(goal).toMatchObject({ source: "agent:system", tags: ["sub-task"] });
   });
 });

@@ -4,6 +4,7 @@ import { Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { Agents } from "./agents.ts";
 import type { Assignments } from "./assignments.ts";
+import { type Further, furtherCalls, nameOf } from "./further-calls.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
 import type { Goals } from "./goals.ts";
 import { goalMessage, handoutMessage, taskMessage } from "./messages.ts";
@@ -19,7 +20,11 @@ export interface Orchestrator {
   readonly goals: Goals;
   readonly agents: Agents;
   readonly assignments: Assignments;
-  readonly autonomyLevel: string;
+  readonly further: Further;
+  /** What the agent is to do, told by each beat: "duties" while it is on duty. */
+  commandsFor(agent: string): string[];
+  /** How what a cancelled goal did can be taken back, in words; empty when nothing can. */
+  undoOf(goal: Goal): Promise<string>;
   load(): Load;
   /** Names of the models that are loaded; none when the runtime does not answer. */
   loadedModels(): Promise<string[]>;
@@ -27,11 +32,14 @@ export interface Orchestrator {
 
 /** aios.orchestrator.Orchestrator. Who calls is told by the call; what a message says of it must agree. */
 export function orchestratorService(orchestrator: Orchestrator): Service<typeof OrchestratorService> {
-  const { goals, agents, assignments } = orchestrator;
+  const { goals, agents, assignments, further } = orchestrator;
   return service(OrchestratorService, {
+    ...furtherCalls(goals, further),
     submitGoal: async (request, { identity }) => {
       const { description, priority, tags, metadataJson, dependsOn, dedupeKey } = request;
       const metadata = text(metadataJson, "metadata_json");
+      if (identity.kind === "agent") further.greed.count(identity.name);
+      further.autonomy.permit(identity.kind === "agent" ? "machine" : "person");
       const source = sourceOf(identity, request.source);
       return { id: await goals.submit({ description, priority, tags, metadata, source, dependsOn, dedupeKey }) };
     },
@@ -49,7 +57,8 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     cancelGoal: async ({ id }, { identity }) => {
       await ownGoal(goals, id, identity);
       await goals.cancel(id, nameOf(identity));
-      return { success: true, message: `goal ${id} is cancelled` };
+      const undo = await orchestrator.undoOf(await goals.find(id));
+      return { success: true, message: [`goal ${id} is cancelled`, undo].filter((line) => line !== "").join("\n") };
     },
     registerAgent: ({ agentId }, { identity }) => {
       agents.register(ownName(identity, agentId, "register agent"));
@@ -61,7 +70,8 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     },
     heartbeat: ({ agentId }, { identity }) => {
       const known = agents.beat(ownName(identity, agentId, "beat for agent"));
-      return { success: known, message: known ? "" : "not registered", pendingCommands: known ? [] : ["register"] };
+      const pendingCommands = known ? orchestrator.commandsFor(agentId) : ["register"];
+      return { success: known, message: known ? "" : "not registered", pendingCommands };
     },
     listAgents: () => ({
       agents: agents.list().map(({ name, type, namespaces, status, registeredAt }) => ({
@@ -76,7 +86,8 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     getSystemStatus: async () => {
       const live = agents.list().filter(({ status }) => status === "idle" || status === "active");
       const loadedModels = await orchestrator.loadedModels();
-      const { autonomyLevel } = orchestrator;
+      const { level, stop } = further.autonomy;
+      const autonomyLevel = stop === undefined ? level : `${level} (stopped)`;
       return { ...goals.counts(), ...orchestrator.load(), activeAgents: live.length, loadedModels, autonomyLevel };
     },
     getAssignedTask: async ({ id }, call) => {
@@ -105,10 +116,6 @@ function sourceOf(identity: Identity, said: string): string {
     throw new AiosError("PERMISSION_DENIED", `submit a goal as ${said}: the caller is ${nameOf(identity)}`);
   }
   return nameOf(identity);
-}
-
-export function nameOf({ kind, name }: Identity): string {
-  return kind === "core" ? "core" : `${kind}:${name}`;
 }
 
 /** A goal that the caller may see: an agent sees its own only. */

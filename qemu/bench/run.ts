@@ -8,12 +8,14 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { goalsBench } from "./goals.ts";
 import { memoryBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
   boot: bootBench,
+  goals: goalsBench,
   tools: toolsBench,
   memory: memoryBench,
 };
@@ -23,6 +25,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   npm run bench -- NAME
 
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+  goals   twenty goals on a native machine: done, refused, failed, with time, tool calls and tokens of each
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
           with --calls N instead the daemon's memory over N calls, and calls beside a verification
   memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
@@ -30,6 +33,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
 
 Examples:
   npm run bench -- boot
+  npm run bench -- goals
   npm run bench -- tools
   npm run bench -- tools --calls 1000000
   npm run bench -- memory

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config";
-import { effectiveConfig, effectiveConfigPath } from "#lib/effective";
+import { autonomyLevel, autonomyPath, effectiveConfigPath } from "#lib/effective";
 import { errnoOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Risk } from "../tool.ts";
@@ -103,7 +103,7 @@ export interface Policies {
   last(): Policy;
 }
 
-/** The policy in `<etc>/security/policy.toml` at the autonomy level that init has put into effect. */
+/** The policy in `<etc>/security/policy.toml` at the autonomy level in effect. */
 export function openPolicies(paths: { readonly etc: string; readonly run: string }, clock: Clock, log: Log): Policies {
   const file = `${paths.etc}/security/policy.toml`;
   let lookedAt = Number.NEGATIVE_INFINITY;
@@ -113,7 +113,7 @@ export function openPolicies(paths: { readonly etc: string; readonly run: string
 
   const read = async (): Promise<Policy> => {
     try {
-      last = await readPolicy(file, effectiveConfig(paths.run).system.autonomy_level);
+      last = await readPolicy(file, autonomyLevel(paths.run));
     } catch (error) {
       log.error("no policy: every change by an agent waits for a person", { error });
       last = strictest;
@@ -125,7 +125,7 @@ export function openPolicies(paths: { readonly etc: string; readonly run: string
     current: () => {
       if (clock.monotonic() - lookedAt >= lookEveryMs) {
         lookedAt = clock.monotonic();
-        const found = `${stampOf(file)} ${stampOf(effectiveConfigPath(paths.run))}`;
+        const found = `${stampOf(file)} ${stampOf(effectiveConfigPath(paths.run))} ${stampOf(autonomyPath(paths.run))}`;
         if (found !== seen) policy = read();
         seen = found;
       }

@@ -114,6 +114,8 @@ export interface CreateScheduleRequest {
   cronExpr: string;
   goalTemplate: string;
   priority: number;
+  /** "Europe/Berlin"; empty = UTC */
+  timeZone: string;
 }
 
 export interface ScheduleResponse {
@@ -132,6 +134,10 @@ export interface ScheduleEntry {
   priority: number;
   enabled: boolean;
   lastRun: number;
+  timeZone: string;
+  nextRun: number;
+  /** The goal of the last run, or why there is none */
+  lastGoal: string;
 }
 
 export interface DeleteScheduleRequest {
@@ -1227,7 +1233,7 @@ export const CapabilityRevocation: MessageFns<CapabilityRevocation> = {
 };
 
 function createBaseCreateScheduleRequest(): CreateScheduleRequest {
-  return { cronExpr: "", goalTemplate: "", priority: 0 };
+  return { cronExpr: "", goalTemplate: "", priority: 0, timeZone: "" };
 }
 
 export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
@@ -1240,6 +1246,9 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
     }
     if (message.priority !== 0) {
       writer.uint32(24).int32(message.priority);
+    }
+    if (message.timeZone !== "") {
+      writer.uint32(34).string(message.timeZone);
     }
     return writer;
   },
@@ -1281,6 +1290,14 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
             message.priority = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.timeZone = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1301,6 +1318,7 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
     message.cronExpr = object.cronExpr ?? "";
     message.goalTemplate = object.goalTemplate ?? "";
     message.priority = object.priority ?? 0;
+    message.timeZone = object.timeZone ?? "";
     return message;
   },
 };
@@ -1428,7 +1446,17 @@ export const ScheduleListResponse: MessageFns<ScheduleListResponse> = {
 };
 
 function createBaseScheduleEntry(): ScheduleEntry {
-  return { id: "", cronExpr: "", goalTemplate: "", priority: 0, enabled: false, lastRun: 0 };
+  return {
+    id: "",
+    cronExpr: "",
+    goalTemplate: "",
+    priority: 0,
+    enabled: false,
+    lastRun: 0,
+    timeZone: "",
+    nextRun: 0,
+    lastGoal: "",
+  };
 }
 
 export const ScheduleEntry: MessageFns<ScheduleEntry> = {
@@ -1450,6 +1478,15 @@ export const ScheduleEntry: MessageFns<ScheduleEntry> = {
     }
     if (message.lastRun !== 0) {
       writer.uint32(48).int64(message.lastRun);
+    }
+    if (message.timeZone !== "") {
+      writer.uint32(58).string(message.timeZone);
+    }
+    if (message.nextRun !== 0) {
+      writer.uint32(64).int64(message.nextRun);
+    }
+    if (message.lastGoal !== "") {
+      writer.uint32(74).string(message.lastGoal);
     }
     return writer;
   },
@@ -1515,6 +1552,30 @@ export const ScheduleEntry: MessageFns<ScheduleEntry> = {
             message.lastRun = longToNumber(reader.int64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.timeZone = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.nextRun = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.lastGoal = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1538,6 +1599,9 @@ export const ScheduleEntry: MessageFns<ScheduleEntry> = {
     message.priority = object.priority ?? 0;
     message.enabled = object.enabled ?? false;
     message.lastRun = object.lastRun ?? 0;
+    message.timeZone = object.timeZone ?? "";
+    message.nextRun = object.nextRun ?? 0;
+    message.lastGoal = object.lastGoal ?? "";
     return message;
   },
 };

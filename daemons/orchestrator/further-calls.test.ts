@@ -1,0 +1,399 @@
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
+import type { AiosError } from "#lib/errors";
+import { silentLog } from "#lib/log";
+import type { AgentConfig } from "./agent-config.ts";
+import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { isWithin, openCapabilityRequests } from "./capability-requests.ts";
+import { loadCron } from "./cron.ts";
+import { kept } from "./further-twin.ts";
+import { noPlan } from "./goal.ts";
+import { callsPerMinuteMax, openGreed, refusalsMax } from "./greed.ts";
+import { nodeSilentMs, openNodes } from "./nodes.ts";
+import type { Notice } from "./notices.ts";
+import { healthKeptMs, openRegistry, type RegisteredService } from "./registry.ts";
+import { openSchedules, type Schedule } from "./schedules.ts";
+import { openStanding, standingMs } from "./standing.ts";
+import { subTaskGoal } from "./subtasks.ts";
+import { openTriggers, parseTrigger } from "./triggers.ts";
+
+const agent: AgentConfig = {
+  name: "system",
+  type: "system",
+  role: "r",
+  namespaces: ["fs", "service"],
+  standing: ["service:read"],
+  requestable: ["fs:read:/var/log/**", "service:read"],
+  concurrentTasksMax: 1,
+  taskTimeoutMs: 1_000,
+  heartbeatIntervalMs: 1_000,
+  memoryMiB: 64,
+  restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
+};
+
+const codeOf = (act: () => unknown): string => {
+  try {
+    act();
+    return "";
+  } catch (error) {
+    return (error as AiosError).code;
+  }
+};
+
+/** Lets promises that are settled go on. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("autonomy", () => {
+  const open = (record = kept<AutonomyRecord>({ level: "" })) => {
+    const acts: string[] = [];
+    const goals = {
+      hold: async (reason: string) => void acts.push(`hold: ${reason}`),
+      release: async () => void acts.push("release"),
+    };
+    const clock = new ManualClock();
+    return { record, acts, autonomy: openAutonomy({ record, configured: "full", goals, clock, log: silentLog }) };
+  };
+
+  it("is stopped until it is resumed, also after a restart", async () => {
+    const first = open();
+    await first.autonomy.emergencyStop("operator:o", "smoke");
+    expect(first.acts).toEqual(["hold: the machine was stopped by operator:o: smoke"]);
+    expect(codeOf(() => first.autonomy.permit("person"))).toBe("FAILED_PRECONDITION");
+    const second = open(first.record);
+    expect(second.acts).toEqual(first.acts);
+    expect(codeOf(() => second.autonomy.permit("person"))).toBe("FAILED_PRECONDITION");
+    await second.autonomy.emergencyResume("operator:o");
+    expect(second.acts.at(-1)).toBe("release");
+    second.autonomy.permit("machine");
+    expect(open(first.record).acts).toEqual([]);
+  });
+
+  it("at manual begins only what a person asks for", () => {
+    const { autonomy, record } = open();
+    autonomy.setLevel("manual", "operator:o");
+    autonomy.permit("person");
+    expect(codeOf(() => autonomy.permit("machine"))).toBe("FAILED_PRECONDITION");
+    expect(open(record).autonomy.level).toBe("manual");
+    autonomy.setLevel("", "operator:o");
+    expect(autonomy.level).toBe("full");
+  });
+});
+
+describe("schedules", () => {
+  const open = (clock: ManualClock, record = kept<readonly Schedule[]>([])) => {
+    const given: number[] = [];
+    const submit = async () => {
+      given.push(clock.now());
+      return `goal-${given.length}`;
+    };
+    return { given, record, schedules: openSchedules({ record, clock, log: silentLog, loadCron, submit }) };
+  };
+  const noon = Date.UTC(2026, 2, 28, 12);
+  const daily = { cron: "30 3 * * *", timeZone: "Europe/Berlin", goal: "check system health", priority: 2, by: "core" };
+
+  it("fire at the time of their zone, also over a change to summer time", async () => {
+    const clock = new ManualClock(noon);
+    const { given, schedules } = open(clock);
+    await schedules.create({ ...daily, cron: "30 3 * * *" });
+    const stop = new AbortController();
+    const run = schedules.run(stop.signal);
+    await clock.advance(2 * 86_400_000);
+    stop.abort();
+    await run;
+    // In the night to the 29th the clocks go from 2 to 3.
+    expect(given.map((at) => new Date(Math.floor(at / 60_000) * 60_000).toISOString())).toEqual([
+      "2026-03-29T01:30:00.000Z",
+      "2026-03-30T01:30:00.000Z",
+    ]);
+    expect(schedules.list()).toMatchObject([{ lastGoal: "goal-2" }]);
+  });
+
+  it("that were missed several times while the machine was off are run once", async () => {
+    const before = open(new ManualClock(noon));
+    await before.schedules.create(daily);
+    const clock = new ManualClock(noon + 5 * 86_400_000);
+    const after = open(clock, before.record);
+    const stop = new AbortController();
+    const run = after.schedules.run(stop.signal);
+    await clock.advance(60_000);
+    stop.abort();
+    await run;
+    expect(after.given).toHaveLength(1);
+  });
+
+  it.each([
+    ["a field too many", { cron: "0 0 0 0 0 0 0" }],
+    ["a wrong hour", { cron: "0 25 * * *" }],
+    ["no zone", { timeZone: "Mars/Olympus" }],
+    ["no goal", { goal: " " }],
+    ["a wrong priority", { priority: 4 }],
+  ])("with %s are refused", async (_, more) => {
+    const { schedules } = open(new ManualClock(noon));
+    await expect(schedules.create({ ...daily, ...more })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(schedules.list()).toEqual([]);
+  });
+
+  it("are removed once", async () => {
+    const { schedules } = open(new ManualClock(noon));
+    const { id } = await schedules.create(daily);
+    schedules.remove(id);
+    expect(codeOf(() => schedules.remove(id))).toBe("NOT_FOUND");
+  });
+});
+
+describe("triggers", () => {
+  const trigger = parseTrigger(
+    "service-down",
+    '[trigger]\nsummary = "s"\ncategory = "service.*"\nsource = "monitor"\ngoal = "restore service {subject}"\ncool_down = "5m"\n',
+    "t.toml",
+  );
+  const notice: Notice = {
+    category: "service.down",
+    severity: "critical",
+    subject: "nginx",
+    detail: "",
+    source: "monitor",
+  };
+  const open = () => {
+    const clock = new ManualClock();
+    const given: string[] = [];
+    const submit = async ({ words, dedupeKey }: { words: string; dedupeKey: string }) => {
+      given.push(`${words} / ${dedupeKey}`);
+      return "id";
+    };
+    return {
+      clock,
+      given,
+      tell: openTriggers({ triggers: [trigger], record: kept({}), clock, log: silentLog, submit }),
+    };
+  };
+
+  it("give a goal for what was noticed, and no second one while they cool down", async () => {
+    const { clock, given, tell } = open();
+    await tell(notice);
+    await tell(notice);
+    await tell({ ...notice, subject: "other" });
+    expect(given).toEqual(["restore service nginx / service-down:nginx", "restore service other / service-down:other"]);
+    await clock.advance(300_000);
+    await tell(notice);
+    expect(given).toHaveLength(3);
+  });
+
+  it.each([
+    ["of another source", { source: "dev" }],
+    ["of another category", { category: "disk.full" }],
+    ["that is mere information", { severity: "info" as const }],
+    ["whose subject has words of its own", { subject: "nginx and then remove all" }],
+  ])("pass over a notice %s", async (_, more) => {
+    const { given, tell } = open();
+    await tell({ ...notice, ...more });
+    expect(given).toEqual([]);
+  });
+});
+
+describe("capabilities on request", () => {
+  const open = (level: "full" | "manual" = "full") => {
+    const granted: string[] = [];
+    const grant = async (name: string, capabilities: readonly string[], _: string, seconds: number) => {
+      granted.push(`${name} ${capabilities.join(" ")} ${seconds}`);
+      return seconds;
+    };
+    const autonomy = { level, stop: undefined };
+    return { granted, requests: openCapabilityRequests({ agents: [agent], autonomy, grant, revoke: async () => 0 }) };
+  };
+
+  it("are granted within what the agent's file lists, for a while", async () => {
+    const { granted, requests } = open();
+    expect(await requests.request("system", ["fs:read:/var/log/dpkg.log"], "to look", 0)).toEqual({ expiresAt: 3_600 });
+    expect(granted).toEqual(["system fs:read:/var/log/dpkg.log 3600"]);
+  });
+
+  it.each([
+    ["outside the list", ["fs:write:/etc/passwd"], "why", 1, "requestable"],
+    ["of another namespace", ["net:connect:h"], "why", 1, "namespaces"],
+    ["without a reason", ["service:read"], " ", 1, "no reason"],
+    ["for too long", ["service:read"], "why", 25, "hours"],
+  ])("are denied %s, and it is said why", async (_, capabilities, reason, hours, said) => {
+    const { granted, requests } = open();
+    expect(await requests.request("system", capabilities, reason, hours)).toEqual({
+      denial: expect.stringContaining(said),
+    });
+    expect(granted).toEqual([]);
+  });
+
+  it("are denied at manual", async () => {
+    expect(await open("manual").requests.request("system", ["service:read"], "why", 1)).toHaveProperty("denial");
+  });
+
+  it.each([
+    ["fs:read:/var/log/a/b", true],
+    ["fs:read:/var/log/**", true],
+    ["fs:read:/var/log/", false],
+    ["fs:read:/var/logs", false],
+    ["fs:read:/var/log/../../etc/shadow", false],
+    ["fs:write:/var/log/a", false],
+  ])("%s is within fs:read:/var/log/**: %s", (asked, within) => {
+    expect(isWithin("fs:read:/var/log/**", asked)).toBe(within);
+  });
+});
+
+describe("standing grants", () => {
+  const open = () => {
+    const clock = new ManualClock();
+    const held = new Set<string>();
+    let grants = 0;
+    const standing = openStanding({
+      agents: [agent],
+      clock,
+      log: silentLog,
+      grant: async (name) => {
+        grants += 1;
+        held.add(name);
+      },
+      revoke: async (name) => void held.delete(name),
+    });
+    return { clock, held, standing, grants: () => grants };
+  };
+
+  it("are in force before an agent is on duty, and are renewed before they end", async () => {
+    const { clock, held, standing, grants } = open();
+    expect(standing.onDuty("system")).toBe(false);
+    standing.begin();
+    expect(standing.onDuty("system")).toBe(false);
+    await settle();
+    expect(standing.onDuty("system")).toBe(true);
+    expect([...held]).toEqual(["system"]);
+    await clock.advance(standingMs / 2 + 1);
+    expect(standing.onDuty("system")).toBe(true);
+    await settle();
+    expect(grants()).toBe(2);
+  });
+
+  it("end when the machine is stopped, when the agent is lost, and while its duties rest", async () => {
+    const { clock, held, standing } = open();
+    const onDuty = async () => {
+      standing.onDuty("system");
+      await settle();
+      return standing.onDuty("system");
+    };
+    standing.begin();
+    expect(await onDuty()).toBe(true);
+    await standing.halt();
+    expect([await onDuty(), held.size]).toEqual([false, 0]);
+    standing.goOn();
+    expect(await onDuty()).toBe(true);
+    standing.lost("system");
+    await settle();
+    expect(held.size).toBe(0);
+    expect(await onDuty()).toBe(true);
+    standing.rest("system", "too much", 1_000);
+    expect(await onDuty()).toBe(false);
+    expect(standing.resting()).toEqual(["system: too much"]);
+    await clock.advance(1_000);
+    expect(await onDuty()).toBe(true);
+  });
+});
+
+describe("a greedy agent", () => {
+  const open = () => {
+    const clock = new ManualClock();
+    const told: string[] = [];
+    return { clock, told, greed: openGreed({ clock, greedy: (name, reason) => told.push(`${name}: ${reason}`) }) };
+  };
+
+  it("is refused after so many calls a minute, and reported when it goes on", async () => {
+    const { clock, told, greed } = open();
+    for (let n = 0; n < callsPerMinuteMax; n += 1) greed.count("dev");
+    for (let n = 1; n < refusalsMax; n += 1) expect(codeOf(() => greed.count("dev"))).toBe("RESOURCE_EXHAUSTED");
+    expect(told).toEqual([]);
+    expect(codeOf(() => greed.count("dev"))).toBe("RESOURCE_EXHAUSTED");
+    expect(told).toEqual([expect.stringContaining("dev: it went on")]);
+    greed.count("system");
+    await clock.advance(60_001);
+    greed.count("dev");
+  });
+
+  it("is reported when it uses a processor for a minute", async () => {
+    const { clock, told, greed } = open();
+    greed.used("dev", 1_000);
+    await clock.advance(61_000);
+    greed.used("dev", 60_000);
+    expect(told).toEqual([expect.stringContaining("dev: it used 97 %")]);
+    await clock.advance(61_000);
+    greed.used("dev", 61_000);
+    expect(told).toHaveLength(1);
+  });
+});
+
+describe("registered services and nodes", () => {
+  const nginx = {
+    ...{ name: "nginx", address: "127.0.0.1", port: 80, protocol: "http", healthCheckPath: "/" },
+    ...{ managedBy: "nginx", registeredBy: "operator:o" },
+  };
+
+  it("a service is as healthy as the monitor has said lately", async () => {
+    const clock = new ManualClock();
+    const registry = openRegistry(kept<readonly RegisteredService[]>([]), clock);
+    registry.register(nginx);
+    expect(registry.find("nginx").status).toBe("unknown");
+    registry.note("nginx", false);
+    expect(registry.find("nginx").status).toBe("unhealthy");
+    await clock.advance(healthKeptMs + 1);
+    expect(registry.find("nginx").status).toBe("unknown");
+    expect(codeOf(() => registry.find("other"))).toBe("NOT_FOUND");
+  });
+
+  it("an agent cannot take a service over, and none lies outside the machine", () => {
+    const registry = openRegistry(kept<readonly RegisteredService[]>([]), new ManualClock());
+    registry.register(nginx);
+    expect(codeOf(() => registry.register({ ...nginx, registeredBy: "agent:dev" }))).toBe("PERMISSION_DENIED");
+    expect(codeOf(() => registry.register({ ...nginx, address: "192.0.2.1" }))).toBe("INVALID_ARGUMENT");
+  });
+
+  it("a node is healthy while it is heard of", async () => {
+    const clock = new ManualClock();
+    const nodes = openNodes(clock);
+    const load = { cpuUsage: 5, memoryUsage: 6, activeTasks: 1 };
+    expect(codeOf(() => nodes.beat("n1", load))).toBe("NOT_FOUND");
+    nodes.register({ id: "n1", hostname: "h", address: "a", agents: ["system"] });
+    nodes.beat("n1", load);
+    expect(nodes.list(false)).toMatchObject([{ id: "n1", healthy: true, activeTasks: 1 }]);
+    await clock.advance(nodeSilentMs + 1);
+    expect([nodes.list(false).length, nodes.list(true).length]).toEqual([0, 1]);
+  });
+});
+
+describe("sub tasks", () => {
+  const task = {
+    ...{ id: "t", goalId: "g", index: 0, step: "s", description: "d", tool: "fs.read", wantedAgent: "", template: {} },
+    ...{ expect: {}, also: [], dependsOn: [], createdAt: 0, state: "in_progress" as const, agent: "dev", failures: [] },
+    ...{ startedAt: 1, completedAt: 0, error: "" },
+  };
+  const goal = {
+    ...{ id: "g", description: "d", priority: 1, source: "operator:o", tags: [], metadata: {}, dependsOn: [] },
+    ...{
+      dedupeKey: "",
+      createdAt: 0,
+      plan: noPlan,
+      questions: [],
+      decisions: [],
+      state: "in_progress" as const,
+      updatedAt: 0,
+    },
+    ...{ result: "", tasks: [task] },
+  };
+  const wish = { agent: "dev", description: "look", targetAgent: "" };
+
+  it("become goals of the agent that asks, below the one that it works on", () => {
+    const made = subTaskGoal({ goal, task }, wish, 0);
+    expect(made).toMatchObject({ source: "agent:dev", priority: 1, tags: ["sub-task"] });
+    expect(JSON.parse(made.metadata)).toEqual({ parent_goal: "g", parent_task: "t", sub_task_depth: 1 });
+  });
+
+  it("are refused when they are too deep, too many, or of a task that the agent does not have", () => {
+    const deep = { ...goal, tags: ["sub-task"], metadata: { sub_task_depth: 3 } };
+    expect(codeOf(() => subTaskGoal({ goal: deep, task }, wish, 0))).toBe("FAILED_PRECONDITION");
+    expect(codeOf(() => subTaskGoal({ goal, task }, wish, 5))).toBe("FAILED_PRECONDITION");
+    expect(codeOf(() => subTaskGoal({ goal, task }, { ...wish, agent: "system" }, 0))).toBe("FAILED_PRECONDITION");
+  });
+});

@@ -1,0 +1,44 @@
+/** For tests: what the calls beside goals, agents and tasks are answered with, kept in this process. */
+import type { Clock } from "#lib/clock";
+import { silentLog } from "#lib/log";
+import { InferenceResponse } from "#proto/aios/common";
+import type { AgentConfig } from "./agent-config.ts";
+import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { openCapabilityRequests } from "./capability-requests.ts";
+import { loadCron } from "./cron.ts";
+import type { Durable } from "./durable.ts";
+import type { Further } from "./further-calls.ts";
+import type { Goals } from "./goals.ts";
+import { openGreed } from "./greed.ts";
+import { openNodes } from "./nodes.ts";
+import { openRegistry } from "./registry.ts";
+import { openSchedules } from "./schedules.ts";
+
+/** A durable value that is not. */
+export function kept<T>(value: T): Durable<T> {
+  const box = {
+    value,
+    set(next: T) {
+      box.value = next;
+    },
+  };
+  return box;
+}
+
+export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock: Clock): Further {
+  const record = kept<AutonomyRecord>({ level: "" });
+  const autonomy = openAutonomy({ record, configured: "full", goals, clock, log: silentLog });
+  return {
+    autonomy,
+    greed: openGreed({ clock, greedy: () => {} }),
+    schedules: openSchedules({ record: kept([]), clock, log: silentLog, loadCron, submit: async () => "goal" }),
+    nodes: openNodes(clock),
+    registry: openRegistry(kept([]), clock),
+    capabilities: openCapabilityRequests({
+      ...{ agents, autonomy },
+      grant: async (_agent, _capabilities, _reason, seconds) => clock.now() + seconds * 1_000,
+      revoke: async () => 1,
+    }),
+    infer: async ({ prompt }, asker) => InferenceResponse.fromPartial({ text: `${asker} asked ${prompt}` }),
+  };
+}

@@ -1,0 +1,199 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { connect } from "#lib/client";
+import type { Clock } from "#lib/clock";
+import { type Autonomy as AutonomyLevel, autonomyPath } from "#lib/effective";
+import { replaceFile } from "#lib/files";
+import type { Log } from "#lib/log";
+import type { Client } from "#lib/service";
+import type { ApiGatewayService } from "#proto/aios/api_gateway";
+import { InitService } from "#proto/aios/init";
+import type { MemoryServiceService } from "#proto/aios/memory";
+import type { AIRuntimeService } from "#proto/aios/runtime";
+import type { ToolRegistryService } from "#proto/aios/tools";
+import type { AgentConfig } from "./agent-config.ts";
+import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { openCapabilityRequests } from "./capability-requests.ts";
+import { loadCron } from "./cron.ts";
+import { openDurable } from "./durable.ts";
+import type { DutiesDoor } from "./duties-service.ts";
+import type { Further } from "./further-calls.ts";
+import type { Goals } from "./goals.ts";
+import { openGreed } from "./greed.ts";
+import { routeInference } from "./inference.ts";
+import { memoryEvents } from "./memory-events.ts";
+import { openNodes } from "./nodes.ts";
+import { type Notice, openNotices } from "./notices.ts";
+import { openRegistry, type RegisteredService } from "./registry.ts";
+import { openSchedules, type Schedule } from "./schedules.ts";
+import { secCalls } from "./sec-calls.ts";
+import { openStanding, type Standing } from "./standing.ts";
+import { openTriggers, readTriggers } from "./triggers.ts";
+
+export interface InitiativeParts {
+  readonly paths: { readonly run: string; readonly etc: string };
+  /** The orchestrator's own folder. */
+  readonly folder: string;
+  readonly configured: AutonomyLevel;
+  readonly agents: readonly AgentConfig[];
+  readonly goals: Goals;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly memory: Client<typeof MemoryServiceService>;
+  readonly registry: Client<typeof ToolRegistryService>;
+  readonly runtime: Client<typeof AIRuntimeService>;
+  readonly gateway: Client<typeof ApiGatewayService>;
+  readonly initAddress: string;
+  /** The process of an agent; undefined when it has none. */
+  pidOf(agent: string): number | undefined;
+}
+
+export interface Initiative {
+  readonly further: Further;
+  readonly standing: Standing;
+  readonly door: DutiesDoor;
+  readonly isReversible: (tool: string) => Promise<boolean>;
+  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. */
+  begin(signal: AbortSignal): void;
+}
+
+/** How long the duties of an agent rest that took too much. */
+const restMs = 600_000;
+
+/** How often it is looked whether the machine is up, and at what agents use of the processors. */
+const bootLookMs = 2_000;
+const usageLookMs = 15_000;
+
+/** Clock ticks in a second, which Linux tells processes' times in. */
+const ticksPerSecond = 100;
+
+/** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */
+export function openInitiative(parts: InitiativeParts): Initiative {
+  const { paths, folder, configured, agents, goals, clock, log } = parts;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const fault = (text: string) => log.error(text);
+  // Who cannot tell whether the machine was stopped leaves it stopped.
+  const stopped: AutonomyRecord = {
+    level: "",
+    stop: { by: "core", reason: "what was kept is unreadable", at: clock.now() },
+  };
+  const record = openDurable<AutonomyRecord>(`${folder}/autonomy.json`, { level: "" }, fault, stopped);
+  const sec = secCalls(parts.registry);
+  const events = memoryEvents(parts.memory, clock, log);
+  const notices = openNotices();
+  const autonomy = openAutonomy({ record, configured, goals, clock, log });
+  const standing = openStanding({ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding });
+  autonomy.onChange(() => {
+    replaceFile(autonomyPath(paths.run), autonomy.level);
+    if (autonomy.stop === undefined) standing.goOn();
+    else void standing.halt();
+  });
+
+  const submit = async (goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string }) =>
+    await goals.submit({
+      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata: "" },
+      ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
+    });
+  const schedules = openSchedules({
+    record: openDurable<readonly Schedule[]>(`${folder}/schedules.json`, [], fault),
+    ...{ clock, log, loadCron },
+    submit: async ({ id, goal, priority }) => {
+      autonomy.permit("person");
+      return await submit({
+        words: goal,
+        priority,
+        source: `schedule:${id}`,
+        tag: "schedule",
+        dedupeKey: `schedule:${id}`,
+      });
+    },
+  });
+  const read = readTriggers(`${paths.etc}/triggers`);
+  for (const text of read.faults) log.error("a file cannot be used", { fault: text });
+  const consider = openTriggers({
+    triggers: read.triggers,
+    record: openDurable(`${folder}/triggers.json`, {}, fault),
+    ...{ clock, log },
+    submit: async ({ trigger, words, priority, dedupeKey }) => {
+      autonomy.permit("machine");
+      return await submit({ words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey });
+    },
+  });
+  const heard = async (notice: Notice) => {
+    notices.tell(notice);
+    await consider(notice);
+  };
+  const noticed = async (notice: Notice) => {
+    await events.push(notice);
+    await heard(notice);
+  };
+  const greed = openGreed({
+    clock,
+    greedy(agent, reason) {
+      standing.rest(agent, reason, restMs);
+      const detail = `its duties rest for ${restMs / 60_000} minutes: ${reason}`;
+      void noticed({ category: "agent.greedy", severity: "warning", subject: agent, detail, source: "orchestrator" });
+    },
+  });
+  const registry = openRegistry(openDurable<readonly RegisteredService[]>(`${folder}/services.json`, [], fault), clock);
+  const { grantOnRequest: grant, revokeRequested: revoke } = sec;
+  const capabilities = openCapabilityRequests({ agents, autonomy, grant, revoke });
+  const infer: Further["infer"] = (request, asker, signal) => routeInference(request, asker, parts, signal);
+
+  return {
+    further: { autonomy, greed, schedules, nodes: openNodes(clock), registry, capabilities, infer },
+    standing,
+    door: { greed, registry, notices, measured: events.measure, noticed },
+    isReversible: sec.isReversible,
+    begin(signal) {
+      void beginWhenUp(parts, signal).then((up) => {
+        if (!up) return;
+        standing.begin();
+        void schedules.run(signal);
+        void events.watch(heard, signal);
+      });
+      void watchUsage(parts, (agent, cpuMs) => greed.used(agent, cpuMs), signal);
+    },
+  };
+}
+
+/** Resolves with true when the boot is over, with false when `signal` was aborted first. */
+async function beginWhenUp({ initAddress, clock }: InitiativeParts, signal: AbortSignal): Promise<boolean> {
+  const init = connect(InitService, initAddress);
+  try {
+    while (!signal.aborted) {
+      const boot = await init.getBoot({}, { timeoutMs: 1_000 }).catch(() => undefined);
+      if (boot !== undefined && boot.state !== "booting") return true;
+      await clock.sleep(bootLookMs, signal).catch(() => {});
+    }
+    return false;
+  } finally {
+    init.close();
+  }
+}
+
+async function watchUsage(
+  { agents, pidOf, clock }: InitiativeParts,
+  used: (agent: string, cpuMs: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(usageLookMs, signal).catch(() => {});
+    for (const { name } of agents) {
+      const pid = pidOf(name);
+      const cpuMs = pid === undefined ? undefined : cpuMsOf(pid);
+      if (cpuMs !== undefined) used(name, cpuMs);
+    }
+  }
+}
+
+/** What a process has used of the processors; undefined when it is gone. */
+function cpuMsOf(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // After the name, which may hold anything: state is field 3, user and system time 14 and 15.
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return ((Number(fields[11]) + Number(fields[12])) * 1_000) / ticksPerSecond;
+  } catch {
+    return undefined;
+  }
+}

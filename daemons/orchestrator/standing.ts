@@ -1,0 +1,106 @@
+import type { Clock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { AgentConfig } from "./agent-config.ts";
+
+/** Who of the agents is on duty: does its periodic work, with the standing grants of its file. */
+export interface Standing {
+  /** Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. */
+  onDuty(agent: string): boolean;
+  /** The agent is gone, or began anew: its grants end; they are given again when it beats. */
+  lost(agent: string): void;
+  /** Its duties rest for a while, and why. */
+  rest(agent: string, reason: string, ms: number): void;
+  resting(): string[];
+  /** Duties begin: the machine is up. */
+  begin(): void;
+  /** Ends all grants, at once: the machine was stopped, or the orchestrator ends. */
+  halt(): Promise<void>;
+  /** Duties go on after a halt. */
+  goOn(): void;
+}
+
+/** Standing grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
+export const standingMs = 600_000;
+
+export interface StandingParts {
+  readonly agents: readonly AgentConfig[];
+  readonly clock: Clock;
+  readonly log: Log;
+  grant(agent: string, capabilities: readonly string[], durationMs: number): Promise<void>;
+  revoke(agent: string): Promise<void>;
+}
+
+interface Post {
+  /** Monotonic; until then grants are in force. */
+  grantedUntil: number;
+  asking: Promise<void> | undefined;
+  restUntil: number;
+  restReason: string;
+}
+
+export function openStanding({ agents, clock, log, grant, revoke }: StandingParts): Standing {
+  const posts = new Map<string, Post>(
+    agents.map(({ name }) => [name, { grantedUntil: 0, asking: undefined, restUntil: 0, restReason: "" }]),
+  );
+  let open = false;
+  let halted = false;
+
+  const renew = (config: AgentConfig, post: Post) => {
+    const until = clock.monotonic() + standingMs;
+    const ask = config.standing.length === 0 ? Promise.resolve() : grant(config.name, config.standing, standingMs);
+    post.asking = ask
+      .then(() => {
+        post.grantedUntil = until;
+        // Stopped meanwhile: what has just been granted ends too.
+        return halted ? end(config.name) : undefined;
+      })
+      .catch((error) => log.warn("no standing grants", { agent: config.name, reason: messageOf(error) }))
+      .finally(() => {
+        post.asking = undefined;
+      });
+  };
+  const end = async (agent: string) => {
+    const post = posts.get(agent);
+    if (post === undefined || post.grantedUntil <= clock.monotonic()) return;
+    post.grantedUntil = 0;
+    await revoke(agent).catch((error) =>
+      log.warn("standing grants end by their time", { agent, reason: messageOf(error) }),
+    );
+  };
+
+  return {
+    onDuty(agent) {
+      const post = posts.get(agent);
+      const config = agents.find(({ name }) => name === agent);
+      if (!open || halted || post === undefined || config === undefined) return false;
+      const now = clock.monotonic();
+      if (post.restUntil > now) return false;
+      if (post.asking === undefined && post.grantedUntil - now < standingMs / 2) renew(config, post);
+      return post.grantedUntil > now;
+    },
+    lost: (agent) => void end(agent),
+    rest(agent, reason, ms) {
+      const post = posts.get(agent);
+      if (post === undefined) return;
+      post.restUntil = clock.monotonic() + ms;
+      post.restReason = reason;
+      log.warn("the duties of an agent rest", { agent, reason, restMs: ms });
+      void end(agent);
+    },
+    resting: () =>
+      [...posts]
+        .filter(([, { restUntil }]) => restUntil > clock.monotonic())
+        .map(([agent, { restReason }]) => `${agent}: ${restReason}`),
+    begin() {
+      open = true;
+    },
+    async halt() {
+      halted = true;
+      await Promise.all([...posts.keys()].map(end));
+    },
+    goOn() {
+      halted = false;
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import { messageOf } from "#lib/errors";
+import type { Goal, Task } from "./goal.ts";
+import type { Tools } from "./tools.ts";
+
+/** Executions of a cancelled goal that can be taken back, the latest first. */
+export async function undoable(
+  goal: Goal,
+  tools: Pick<Tools, "executions">,
+  isReversible: (tool: string) => Promise<boolean>,
+): Promise<{ readonly id: string; readonly task: string }[]> {
+  const begun = goal.tasks.filter(({ startedAt, agent }) => startedAt > 0 && agent !== "");
+  const found = await Promise.all(
+    begun.map(async (task: Task) => {
+      if (!(await isReversible(task.tool))) return [];
+      const executions = await tools.executions(task.id, task.agent, task.tool, task.startedAt);
+      return executions.filter(({ state }) => state === "done").map(({ id }) => ({ id, task: task.description }));
+    }),
+  );
+  return found.flat().toReversed();
+}
+
+/** How what a goal did can be taken back, in words; empty when it did nothing that can. */
+export async function undoWords(
+  goal: Goal,
+  tools: Pick<Tools, "executions">,
+  isReversible: (tool: string) => Promise<boolean>,
+): Promise<string> {
+  try {
+    const found = await undoable(goal, tools, isReversible);
+    if (found.length === 0) return "";
+    const lines = found.map(({ id, task }) => `  ${id} ${task}`);
+    return ["what it did can be taken back:", ...lines, `aiosctl rollback ${found.map(({ id }) => id).join(" ")}`].join(
+      "\n",
+    );
+  } catch (error) {
+    return `what it did cannot be told now (${messageOf(error)}); see "aiosctl audit"`;
+  }
+}

@@ -1,0 +1,165 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { messageOf } from "#lib/errors";
+import { daemons } from "#manifest";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { verifyLedger } from "../goal.ts";
+import { probe } from "../goals/probe.ts";
+import type { Machine } from "../machine.ts";
+import { allAgents, expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
+
+const goalsCount = 50;
+const killEveryMs = 2_000;
+/** Restarts, retries and their pauses included. */
+const endsWithinMs = 240_000;
+/** The same sequence of victims each time; another by this number. */
+const seed = 20_261_121;
+
+const file = "/srv/chaos/lines.txt";
+
+describe.runIf(laneRuns("native"))("chaos", () => {
+  const fleet = useFleet();
+  const ids = new Map<string, string>();
+  const killed: string[] = [];
+  let machine: Machine;
+
+  it("boots", async () => {
+    machine = await fleet.boot({ lane: "native", name: "chaos" });
+    await expectAllAgents(machine);
+    const look = probe(machine);
+    await look.call("fs.write", { path: file, content: "" });
+    look.close();
+  });
+
+  it(`${goalsCount} goals end while daemons and agents are killed every two seconds`, async () => {
+    const stop = new AbortController();
+    const killing = killUntil(machine, stop.signal, killed);
+    try {
+      for (let at = 0; at < goalsCount; at += 1) {
+        ids.set(await patiently(() => submitOnce(machine, at)), lineOf(at));
+        await delay(200);
+      }
+      const open = async () => [...(await states(machine, ids.keys())).values()].filter((state) => !isOver(state));
+      await expect.poll(() => open().catch(messageOf), { timeout: endsWithinMs, interval: 500 }).toEqual([]);
+    } finally {
+      stop.abort();
+      await killing;
+    }
+    expect(ids.size).toBe(goalsCount);
+    expect(killed.length).toBeGreaterThan(5);
+    console.error(`killed: ${killed.join(", ")}`);
+  }, 420_000);
+
+  it("the machine is whole again", async () => {
+    await expectAllAgents(machine, 60_000);
+    await expect.poll(() => machine.reached(5_000).then(() => "reached", messageOf), { timeout: 60_000 }).toBe("reached");
+  }, 180_000);
+
+  it("no task's effect was applied twice, and each that is said to be done was applied", async () => {
+    const look = probe(machine);
+    const lines = (await look.content(file)).split("\n").filter((line) => line !== "");
+    look.close();
+    expect(lines.toSorted()).toEqual([...new Set(lines)].toSorted());
+    const ends = await states(machine, ids.keys());
+    const done = [...ids].flatMap(([id, line]) => (ends.get(id) === "completed" ? [line] : []));
+    expect(lines).toEqual(expect.arrayContaining(done));
+    // A call that was cut off in the middle is not repeated when nobody can tell whether it acted; most are not.
+    expect(done.length, [...ends.values()].join(" ")).toBeGreaterThan(goalsCount / 2);
+  });
+
+  it("the ledger verifies, and no grant of a task is left", async () => {
+    expect(await verifyLedger(machine)).toMatchObject({ valid: true, problems: [] });
+    const look = probe(machine);
+    const held = async () => {
+      const all: unknown[] = [];
+      for (const agent_id of allAgents) {
+        const { capabilities } = (await look.call("sec.capabilities", { agent_id })) as {
+          capabilities: { task_id: string }[];
+        };
+        all.push(...capabilities.filter(({ task_id }) => task_id !== ""));
+      }
+      return all;
+    };
+    await expect.poll(held, { timeout: 30_000, interval: 1_000 }).toEqual([]);
+    look.close();
+  });
+});
+
+const lineOf = (at: number) => `line ${String(at).padStart(2, "0")}`;
+
+const isOver = (state: string) => ["completed", "failed", "cancelled"].includes(state);
+
+/** A goal is submitted under a key, so that one whose acknowledgement was lost is not there twice. */
+async function submitOnce(machine: Machine, at: number): Promise<string> {
+  const orchestrator = machine.client(OrchestratorService);
+  try {
+    const submission = {
+      description: `append the line ${lineOf(at)} to ${file}`,
+      ...{ priority: 2, source: "", tags: ["chaos"], metadataJson: Buffer.alloc(0), dependsOn: [] },
+      dedupeKey: `chaos-${at}`,
+    };
+    return (await orchestrator.submitGoal(submission, { timeoutMs: 5_000 })).id;
+  } finally {
+    orchestrator.close();
+  }
+}
+
+async function states(machine: Machine, ids: Iterable<string>): Promise<Map<string, string>> {
+  const orchestrator = machine.client(OrchestratorService);
+  try {
+    const all = new Map<string, string>();
+    for (const id of ids) all.set(id, (await orchestrator.getGoalStatus({ id }, { timeoutMs: 5_000 })).goal?.status ?? "");
+    return all;
+  } finally {
+    orchestrator.close();
+  }
+}
+
+/** What was killed is soon back. */
+async function patiently<T>(act: () => Promise<T>): Promise<T> {
+  const until = performance.now() + 60_000;
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (performance.now() > until) throw error;
+      await delay(250);
+    }
+  }
+}
+
+/** Kills a daemon or an agent every two seconds, drawn by the seed. */
+async function killUntil(machine: Machine, stop: AbortSignal, killed: string[]): Promise<void> {
+  const random = drawing(seed);
+  const victims = [...daemons.map(({ name }) => `/${name}.mjs`), ...allAgents.map((agent) => `agents.mjs ${agent}`)];
+  while (!stop.aborted) {
+    await delay(killEveryMs, undefined, { signal: stop }).catch(() => {});
+    if (stop.aborted) return;
+    const victim = victims[Math.floor(random() * victims.length)] ?? "";
+    const found = machine.processes().find(({ argv }) => isVictim(argv, victim));
+    if (found === undefined) continue;
+    killed.push(victim);
+    try {
+      process.kill(found.hostPid, "SIGKILL");
+    } catch {
+      // it had ended by itself
+    }
+  }
+}
+
+function isVictim(argv: readonly string[], victim: string): boolean {
+  const [program = "", agent = ""] = victim.split(" ");
+  const line = argv.join(" ");
+  return line.includes(program) && (agent === "" || argv.includes(agent));
+}
+
+/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+function drawing(start: number): () => number {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
