@@ -3,7 +3,9 @@ import { service } from "#lib/service";
 import { AgentService } from "#proto/aios/agent";
 import { ApiGatewayService } from "#proto/aios/api_gateway";
 import { InitService } from "#proto/aios/init";
+import { EventJournalService } from "#proto/aios/journal";
 import { MemoryServiceService } from "#proto/aios/memory";
+import { MemoryAdminService } from "#proto/aios/memory_admin";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
@@ -11,6 +13,8 @@ import { ToolRegistryService } from "#proto/aios/tools";
 import { agentService } from "../daemons/agents/service.ts";
 import { gatewayService } from "../daemons/gateway/service.ts";
 import { initService } from "../daemons/init/service.ts";
+import { memoryAdminService } from "../daemons/memory/admin/service.ts";
+import { journalService } from "../daemons/memory/journal/service.ts";
 import { memoryQueryService, memoryService } from "../daemons/memory/service.ts";
 import { orchestratorService } from "../daemons/orchestrator/service.ts";
 import { runtimeService } from "../daemons/runtime/service.ts";
@@ -26,6 +30,8 @@ const services = [
   service(InitService, initService(anything).handlers),
   service(MemoryServiceService, memoryService(anything).handlers),
   service(MemoryQueryService, memoryQueryService(anything).handlers),
+  service(MemoryAdminService, memoryAdminService(anything).handlers),
+  service(EventJournalService, journalService(anything).handlers),
   service(OrchestratorService, orchestratorService(anything).handlers),
   service(AIRuntimeService, runtimeService(anything).handlers),
   service(ToolRegistryService, toolsService(anything).handlers),
@@ -34,16 +40,6 @@ const services = [
 /** Calls that answer UNIMPLEMENTED as yet. This list shrinks to nothing; nothing is added to it. */
 const unimplemented: readonly string[] = [
   "aios.api_gateway.ApiGateway/StreamInfer",
-  "aios.memory.MemoryService/AddKnowledge",
-  "aios.memory.MemoryService/AssembleContext",
-  "aios.memory.MemoryService/FindPattern",
-  "aios.memory.MemoryService/SearchKnowledge",
-  "aios.memory.MemoryService/SemanticSearch",
-  "aios.memory.MemoryService/StoreConfigChange",
-  "aios.memory.MemoryService/StoreIncident",
-  "aios.memory.MemoryService/StorePattern",
-  "aios.memory.MemoryService/StoreProcedure",
-  "aios.memory.MemoryService/UpdatePatternStats",
   "aios.orchestrator.Orchestrator/CreateSchedule",
   "aios.orchestrator.Orchestrator/DeleteSchedule",
   "aios.orchestrator.Orchestrator/FindService",

@@ -63,7 +63,25 @@ export const table: Readonly<Record<string, Row>> = {
       ],
     ],
   },
-  "aios.memory.MemoryQuery": { daemon: "memory", reader: ["GetGoal", "ListGoals", "SearchStatus"] },
+  "aios.memory.MemoryQuery": {
+    daemon: "memory",
+    reader: [
+      ...["GetGoal", "ListGoals", "SearchStatus", "WatchEvents", "GetMetricHistory", "ListTasks", "ListToolCalls"],
+      ...["ListDecisions", "ListPatterns", "ListAgentStates", "Search", "GatherContext"],
+    ],
+    nobody: ["SetDecisionOutcome"],
+  },
+  "aios.memory.MemoryAdmin": {
+    daemon: "memory",
+    reader: ["GetStats", "ListBackups"],
+    operator: ["Export"],
+    admin: ["Backup", "Restore", "ReadBackup"],
+  },
+  "aios.memory.EventJournal": {
+    daemon: "memory",
+    reader: ["Read", "Head", "Subscribe", "ListSessions", "ListBranches"],
+    nobody: ["Append", "Fork"],
+  },
   "aios.api_gateway.ApiGateway": {
     daemon: "gateway",
     reader: ["GetBudget", "GetUsage"],

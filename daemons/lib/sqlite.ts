@@ -9,12 +9,18 @@ export type Sqlite = Database.Database;
  * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
  * The file is this process's alone while it is open: SQLite then needs no file of shared memory, and an existing database
  * opens on a full disk too. Throws when the file is in use, is not a database or was written by a newer version.
+ * `prepare` sets what must be set before the first page is written.
  */
-export function openDatabase(path: string, migrations: readonly string[]): Sqlite {
+export function openDatabase(
+  path: string,
+  migrations: readonly string[],
+  prepare: (database: Sqlite) => void = () => {},
+): Sqlite {
   mkdirSync(dirname(path), { recursive: true });
   const database = new Database(path);
   try {
     database.pragma("locking_mode = EXCLUSIVE");
+    prepare(database);
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");

@@ -7,6 +7,8 @@ const jsonLengthMax = 1_048_576;
 
 /** Before 1973 in milliseconds, today in seconds: such a time was sent in the wrong unit. */
 const earliestMs = 100_000_000_000;
+/** Fields that are times, beside those whose names end with "At". */
+const times = new Set(["timestamp", "lastUsed", "since", "until"]);
 /** Clocks of one machine differ by nothing; what is further ahead is microseconds. */
 const aheadMs = 86_400_000;
 
@@ -23,14 +25,14 @@ export function checked<R extends object>(what: string, record: R, nowMs: number
 }
 
 /** A field that must be there. */
-export function required(what: string, name: string, value: string): void {
-  if (value === "") refuse(what, name, "it is empty");
+export function required(what: string, name: string, value: string, act = "store"): void {
+  if (value === "") refuse(what, name, "it is empty", act);
 }
 
-export function refuse(what: string, name: string, reason: string): never {
+export function refuse(what: string, name: string, reason: string, act = "store"): never {
   const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   throw new AiosError("INVALID_ARGUMENT", {
-    act: `store ${what}: read`,
+    act: `${act} ${what}: read`,
     object: field,
     reason,
     next: "correct the field and send it again",
@@ -46,7 +48,7 @@ function problemOf(name: string, value: unknown, nowMs: number): string | undefi
   }
   if (typeof value !== "number") return undefined;
   if (!Number.isFinite(value)) return `${value} is not a number`;
-  if (name === "timestamp" || name.endsWith("At")) return timeProblem(value, nowMs);
+  if (times.has(name) || name.endsWith("At")) return timeProblem(value, nowMs);
   return name.endsWith("Ms") && value < 0 ? `${value} is negative` : undefined;
 }
 

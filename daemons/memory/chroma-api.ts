@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { Agent, request } from "node:http";
 import { messageOf } from "#lib/errors";
 
 /*
@@ -6,6 +6,7 @@ import { messageOf } from "#lib/errors";
  * JavaScript at start, and global fetch loads undici; node:http is in the process already, for gRPC.
  */
 const requestTimeoutMs = 10_000;
+const heartbeatTimeoutMs = 5_000;
 const answerBytesMax = 16 * 1024 * 1024;
 
 const database = "/api/v2/tenants/default_tenant/databases/default_database";
@@ -14,8 +15,8 @@ const database = "/api/v2/tenants/default_tenant/databases/default_database";
 export type ChromaUrl = string;
 
 /** Throws when nothing healthy answers there. */
-export async function heartbeat(url: ChromaUrl): Promise<void> {
-  await call(url, "GET", "/api/v2/heartbeat");
+export async function heartbeat(url: ChromaUrl, timeoutMs = heartbeatTimeoutMs): Promise<void> {
+  await call(url, "GET", "/api/v2/heartbeat", undefined, timeoutMs);
 }
 
 /** Stores a vector with `marker`, which must be new, and finds it again. Throws when the server does not do that. */
@@ -40,15 +41,57 @@ export async function proveSearch(url: ChromaUrl, marker: string): Promise<void>
   if (document !== marker) throw new Error(`a stored vector was not found again (got ${JSON.stringify(document)})`);
 }
 
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** A request on the server's database: `path` begins with "/collections". */
+export async function onDatabase(
+  url: ChromaUrl,
+  method: Method,
+  path: string,
+  body?: unknown,
+  timeoutMs = requestTimeoutMs,
+): Promise<unknown> {
+  return await call(url, method, database + path, body, timeoutMs);
+}
+
+/** The server answered, and refused. */
+export class ChromaRefusal extends Error {
+  override readonly name = "ChromaRefusal";
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** One request with JSON in and out. Throws with the status and the server's words when it is refused. */
-async function call(url: ChromaUrl, method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
-  const { status, text } = await send(url, method, path, body === undefined ? "" : JSON.stringify(body));
-  if (status < 200 || status > 299) throw new Error(`${method} ${path}: status ${status}: ${text.slice(0, 200)}`);
+async function call(
+  url: ChromaUrl,
+  method: Method,
+  path: string,
+  body?: unknown,
+  timeoutMs = requestTimeoutMs,
+): Promise<unknown> {
+  const { status, text } = await send(url, method, path, body === undefined ? "" : JSON.stringify(body), timeoutMs);
+  if (status < 200 || status > 299)
+    throw new ChromaRefusal(status, `${method} ${path}: status ${status}: ${text.slice(0, 200)}`);
   try {
-    return JSON.parse(text);
+    return text === "" ? undefined : JSON.parse(text);
   } catch (error) {
     throw new Error(`${method} ${path}: the answer is not JSON: ${messageOf(error)}`);
   }
+}
+
+/** Connections that are not used for so long are closed here, before the server does it. */
+const idleMs = 2_000;
+const connectionsMax = 8;
+const plain = new Agent({ keepAlive: true, timeout: idleMs, maxSockets: connectionsMax });
+
+/** node:https is loaded only where a server elsewhere asks for it. */
+async function transport(url: ChromaUrl) {
+  if (!url.startsWith("https:")) return { agent: plain, open: request };
+  const { globalAgent, request: open } = await import("node:https");
+  return { agent: globalAgent, open };
 }
 
 async function send(
@@ -56,13 +99,14 @@ async function send(
   method: string,
   path: string,
   body: string,
+  timeoutMs: number,
 ): Promise<{ status: number; text: string }> {
-  const open = url.startsWith("https:") ? (await import("node:https")).request : request;
+  const { agent, open } = await transport(url);
   return await new Promise((resolve, reject) => {
     const headers =
       body === "" ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
-    const signal = AbortSignal.timeout(requestTimeoutMs);
-    const outgoing = open(new URL(path, url), { method, headers, signal, agent: false }, async (answer) => {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const outgoing = open(new URL(path, url), { method, headers, signal, agent }, async (answer) => {
       try {
         const chunks: Buffer[] = [];
         let length = 0;

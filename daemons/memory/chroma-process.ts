@@ -23,9 +23,18 @@ require(process.argv[1]);
 /** Chroma yields the processor to everything else: answers can wait, a boot cannot. */
 const niceness = 15;
 
-/** Starts the Chroma server whose program is `program` (chromadb's cli.mjs), with `home` as its home folder. */
-export function spawnChroma(program: string, home: string, configFile: string): ChildProcess {
-  const child = spawn(process.execPath, ["-e", guard, program, "run", configFile], {
+/**
+ * Starts the Chroma server whose program is `program` (chromadb's cli.mjs), with `home` as its home folder. `node` is the command
+ * that runs it.
+ */
+export function spawnChroma(
+  program: string,
+  home: string,
+  configFile: string,
+  node: readonly string[] = [process.execPath],
+): ChildProcess {
+  const [command = "", ...words] = node;
+  const child = spawn(command, [...words, "-e", guard, program, "run", configFile], {
     stdio: ["pipe", "ignore", "pipe"],
     env: { HOME: home },
   });

@@ -129,7 +129,7 @@ describe("a vector server elsewhere", () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     vectors = watchRemoteChroma(url, { settled, clock: hasty, log: silentLog });
     await until(() => vectors.status().ready);
-    expect(vectors.status()).toEqual({ ready: true, detail: `a vector was stored and found at ${url}`, pid: 0 });
+    expect(vectors.status()).toEqual({ ready: true, detail: `a vector was stored and found at ${url}`, pid: 0, url });
     server.close();
     await until(() => vectors.status().detail.includes("silent 3 times"));
     expect(vectors.status().ready).toBe(false);
@@ -138,7 +138,12 @@ describe("a vector server elsewhere", () => {
 
 describe("untilQuiet", () => {
   it("waits while the machine is busy, but not for ever", async () => {
-    vectors = { status: () => ({ ready: false, detail: "", pid: 0 }), stop: async () => {} };
+    vectors = {
+      status: () => ({ ready: false, detail: "", pid: 0 }),
+      suspect: () => {},
+      onReady: () => {},
+      stop: async () => {},
+    };
     for (const [loads, expectedMs] of [
       [[90, 80, 40], 1_500],
       [[90], 8_000],

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
@@ -15,10 +15,16 @@ export interface VectorStatus {
   readonly detail: string;
   /** Process of our own server; 0 when there is none. */
   readonly pid: number;
+  /** Where it answers; undefined while it is not ready. */
+  readonly url?: ChromaUrl;
 }
 
 export interface Vectors {
   status(): VectorStatus;
+  /** Something went wrong in using it: whether it is there is asked at once, and not at the next beat. */
+  suspect(): void;
+  /** Called each time it has become ready. */
+  onReady(listener: () => void): void;
   stop(): Promise<void>;
 }
 
@@ -32,7 +38,12 @@ export interface ChromaOptions {
   readonly settled: (signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
+  /** A heartbeat that takes longer is a silence; 5 s unless given. */
+  readonly heartbeatTimeoutMs?: number;
 }
+
+/** What both kinds of server are kept with. */
+type Keeping = Pick<ChromaOptions, "settled" | "clock" | "log" | "heartbeatTimeoutMs">;
 
 /** Pause after a failure; doubles with each further one, and starts again after a steady minute. */
 const pauseMinMs = 500;
@@ -45,6 +56,7 @@ const startLookMs = 50;
 
 /** How often a running server is asked whether it is there, and how many silences end it. */
 const beatMs = 30_000;
+const silentBeatMs = 5_000;
 const silencesMax = 3;
 
 /** What is kept of the server's standard error, characters. */
@@ -56,34 +68,44 @@ const endGraceMs = 3_000;
 /** Keeps our own Chroma server running on loopback. Nothing of ours waits for it: search says when it is not there. */
 export function superviseChroma(options: ChromaOptions): Vectors {
   let child: ChildProcess | undefined;
-  const vectors = keep(options, async (proved, signal) => {
+  const vectors = keep(options, async (watch) => {
     const url = `http://127.0.0.1:${await freePort()}`;
     writeServerConfig(options, new URL(url).port);
     child = options.spawn(options.configFile);
     const exited = exitOf(child);
     try {
-      await Promise.race([exited, serve(url, options.clock, proved, signal)]);
+      await Promise.race([exited, serve(url, { ...watch, intact: () => databaseFile(options.dataFolder) })]);
     } finally {
       await end(child, exited, options.clock);
       child = undefined;
     }
   });
-  return { status: () => ({ ...vectors.status(), pid: child?.pid ?? 0 }), stop: vectors.stop };
+  return { ...vectors, status: () => ({ ...vectors.status(), pid: child?.pid ?? 0 }) };
 }
 
 /** Watches a Chroma server elsewhere. */
-export function watchRemoteChroma(url: ChromaUrl, options: Pick<ChromaOptions, "settled" | "clock" | "log">): Vectors {
-  return keep(options, (proved, signal) => serve(url, options.clock, proved, signal));
+export function watchRemoteChroma(url: ChromaUrl, options: Keeping): Vectors {
+  return keep(options, (watch) => serve(url, { ...watch, intact: () => "elsewhere" }));
+}
+
+/** What an attempt at keeping a server is given. */
+interface Watch {
+  readonly clock: Clock;
+  /** Search works, at this address. */
+  readonly proved: (url: ChromaUrl) => void;
+  /** Sleeps until the next beat, or until somebody suspects the server. */
+  readonly beat: (ms: number) => Promise<void>;
+  readonly signal: AbortSignal;
+  readonly answers: (url: ChromaUrl) => Promise<boolean>;
 }
 
 /** Runs `attempt` again and again; it calls `proved` once search works, and returns or throws when it no longer does. */
-function keep(
-  { settled, clock, log }: Pick<ChromaOptions, "settled" | "clock" | "log">,
-  attempt: (proved: (url: ChromaUrl) => void, signal: AbortSignal) => Promise<void>,
-): Vectors {
+function keep({ settled, clock, log, heartbeatTimeoutMs }: Keeping, attempt: (watch: Watch) => Promise<void>): Vectors {
   const ending = new AbortController();
   const { signal } = ending;
-  let ready = false;
+  const listeners: (() => void)[] = [];
+  let nap = new AbortController();
+  let url: ChromaUrl | undefined;
   let detail = "the vector server has not been started yet";
 
   const run = async () => {
@@ -91,16 +113,27 @@ function keep(
     let pauseMs = pauseMinMs;
     while (!signal.aborted) {
       const startedAt = clock.monotonic();
-      const proved = (url: ChromaUrl) => {
-        ready = true;
+      const proved = (address: ChromaUrl) => {
+        url = address;
         detail = `a vector was stored and found at ${url}`;
         log.info("vectors ready", { url, ms: Math.round(clock.monotonic() - startedAt) });
+        for (const listener of listeners) listener();
       };
-      const reason = await attempt(proved, signal).then(
+      const beat = async (ms: number) => {
+        nap = new AbortController();
+        await clock.sleep(ms, AbortSignal.any([signal, nap.signal])).catch(() => signal.throwIfAborted());
+      };
+      const reason = await attempt({
+        clock,
+        proved,
+        beat,
+        signal,
+        answers: (at) => answers(at, heartbeatTimeoutMs),
+      }).then(
         () => "the vector server ended",
         (error) => messageOf(error),
       );
-      ready = false;
+      url = undefined;
       const before = detail;
       detail = `no vectors: ${reason}; it is tried again`;
       if (signal.aborted) return;
@@ -115,7 +148,9 @@ function keep(
   });
 
   return {
-    status: () => ({ ready, detail, pid: 0 }),
+    status: () => ({ ready: url !== undefined, detail, pid: 0, ...(url !== undefined && { url }) }),
+    suspect: () => nap.abort(),
+    onReady: (listener) => void listeners.push(listener),
     async stop() {
       ending.abort(new Error("aios-memory is ending"));
       await done;
@@ -123,12 +158,13 @@ function keep(
   };
 }
 
-/** Waits for the server, proves it, and then throws when it has been silent for too long. */
+/**
+ * Waits for the server, proves it, and then throws when it has been silent for too long, or when what `intact` says of its
+ * data has changed: a server whose folder was removed goes on answering, and keeps nothing.
+ */
 async function serve(
   url: ChromaUrl,
-  clock: Clock,
-  proved: (url: ChromaUrl) => void,
-  signal: AbortSignal,
+  { clock, proved, beat, signal, answers, intact }: Watch & { readonly intact: () => string },
 ): Promise<void> {
   const deadline = clock.monotonic() + startTimeoutMs;
   while (!(await answers(url))) {
@@ -136,17 +172,25 @@ async function serve(
     await clock.sleep(startLookMs, signal);
   }
   await proveSearch(url, uuidv7(clock.now()));
+  const data = intact();
   proved(url);
   for (let silences = 0; silences < silencesMax; ) {
-    await clock.sleep(beatMs, signal);
+    await beat(silences === 0 ? beatMs : silentBeatMs);
     silences = (await answers(url)) ? 0 : silences + 1;
+    if (intact() !== data) throw new Error("its data folder was removed or replaced");
   }
   throw new Error(`the server at ${url} was silent ${silencesMax} times`);
 }
 
-async function answers(url: ChromaUrl): Promise<boolean> {
+/** Which file the server's database is: another answer, another file. */
+function databaseFile(folder: string): string {
+  const stat = statSync(`${folder}/chroma.sqlite3`, { throwIfNoEntry: false });
+  return stat === undefined ? "none" : `${stat.dev}:${stat.ino}`;
+}
+
+async function answers(url: ChromaUrl, timeoutMs?: number): Promise<boolean> {
   try {
-    await heartbeat(url);
+    await heartbeat(url, timeoutMs);
     return true;
   } catch {
     return false;

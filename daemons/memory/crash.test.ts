@@ -8,7 +8,7 @@ import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
 import { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 
-const rounds = 20;
+const rounds = 10;
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 let folder: string;

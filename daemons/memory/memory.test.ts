@@ -1,75 +1,32 @@
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import { ManualClock } from "#lib/clock";
-import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { type Client, coreIdentity } from "#lib/service";
-import {
-  AgentState,
-  Decision,
-  Event,
-  GoalRecord,
-  MemoryServiceService,
-  TaskRecord,
-  ToolCallRecord,
-} from "#proto/aios/memory";
-import { MemoryQueryService } from "#proto/aios/memory_query";
-import type { VectorStatus } from "./chroma.ts";
-import { openOperational } from "./operational.ts";
-import { keepPruned } from "./prune.ts";
-import { memoryQueryService, memoryService } from "./service.ts";
-import { loadReader } from "./snapshot.ts";
-import { openWorking, type Working } from "./working.ts";
-
-const start = Date.UTC(2026, 10, 21);
-const entriesMax = 50;
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ManualClock } from "#lib/clock";
+import { AgentState, Decision, Event, GoalRecord, TaskRecord, ToolCallRecord } from "#proto/aios/memory";
+import { entriesMax, json, type OpenMemory, openMemory, start } from "./harness.ts";
 
 let folder: string;
 let clock: ManualClock;
-let working: Working;
-let vectorStatus: VectorStatus;
-let memory: Client<typeof MemoryServiceService>;
-let query: Client<typeof MemoryQueryService>;
-let close: () => void;
+let opened: OpenMemory;
+let memory: OpenMemory["memory"];
+let query: OpenMemory["query"];
 
 beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-memory-");
-  clock = new ManualClock(start);
-  vectorStatus = { ready: false, detail: "not yet", pid: 0 };
   await open();
 });
-afterEach(() => {
-  close();
+afterEach(async () => {
+  await opened.close();
   rmSync(folder, { recursive: true });
 });
 
 async function open(): Promise<void> {
-  working = openWorking(join(folder, "working.db"));
-  const parts = {
-    operational: openOperational(entriesMax, working.events(clock.now() - 3_600_000, entriesMax), clock),
-    working,
-    vectors: { status: () => vectorStatus, stop: async () => {} },
-    load: loadReader(folder).read,
-    loadedModels: async () => ["tiny"],
-    clock,
-  };
-  const server = createServer([memoryService(parts), memoryQueryService(parts)], () => coreIdentity, silentLog);
-  const path = join(folder, "memory.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
-  memory = connect(MemoryServiceService, `unix:${path}`);
-  query = connect(MemoryQueryService, `unix:${path}`);
-  close = () => {
-    memory.close();
-    query.close();
-    server.forceShutdown();
-    working.close();
-  };
+  opened = await openMemory(folder);
+  ({ clock, memory, query } = opened);
 }
+const close = () => opened.close();
 
-const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 const goal = (fields: Partial<GoalRecord>) =>
   GoalRecord.fromPartial({ id: "g", description: "d", status: "pending", createdAt: start, ...fields });
 const task = (fields: Partial<TaskRecord>) =>
@@ -79,7 +36,7 @@ describe("goals", () => {
   it("are kept whole over a restart", async () => {
     const stored = goal({ priority: 1, metadataJson: json({ tags: ["a"] }), result: "–" });
     await memory.storeGoal(stored);
-    close();
+    await close();
     await open();
     expect(await query.getGoal({ goalId: "g" })).toEqual(stored);
   });
@@ -163,7 +120,8 @@ describe("what agents did and decided", () => {
     await memory.storeDecision(decision);
     await memory.storeDecision({ ...decision, outcome: "it worked" });
     // The file is the daemon's alone: what a power cut would leave of it is looked at.
-    for (const part of ["db", "db-wal"]) copyFileSync(join(folder, `working.${part}`), join(folder, `copy.${part}`));
+    for (const part of ["db", "db-wal"])
+      copyFileSync(join(folder, `memory/working.${part}`), join(folder, `copy.${part}`));
     const file = new Database(join(folder, "copy.db"));
     expect(file.prepare("SELECT tool_name, success, timestamp FROM tool_calls").all()).toEqual([
       { tool_name: "fs.read", success: 1, timestamp: start },
@@ -208,7 +166,7 @@ describe("events", () => {
   it("outlive a restart when they are critical", async () => {
     await memory.pushEvent(event({ id: "kept", critical: true, dataJson: json({ why: "disk" }) }));
     await memory.pushEvent(event({ id: "lost" }));
-    close();
+    await close();
     await open();
     expect(await recent()).toEqual(["kept"]);
   });
@@ -242,9 +200,9 @@ describe("metrics and the snapshot", () => {
   });
 
   it("say whether vectors can be searched", async () => {
-    expect(await query.searchStatus({})).toEqual({ vectorsReady: false, detail: "not yet", chromaPid: 0 });
-    vectorStatus = { ready: true, detail: "yes", pid: 7 };
-    expect(await query.searchStatus({})).toEqual({ vectorsReady: true, detail: "yes", chromaPid: 7 });
+    expect(await query.searchStatus({})).toMatchObject({ vectorsReady: false, detail: "not yet", chromaPid: 0 });
+    Object.assign(opened.vectorStatus, { ready: true, detail: "yes", pid: 7 });
+    expect(await query.searchStatus({})).toMatchObject({ vectorsReady: true, detail: "yes", chromaPid: 7 });
   });
 });
 
@@ -278,41 +236,28 @@ describe("bad input", () => {
       message: expect.stringMatching(message),
     });
   });
-
-  it("does not stop a call that is not implemented from saying its name", async () => {
-    await expect(memory.addKnowledge({ title: "", content: "", source: "", tags: [] })).rejects.toMatchObject({
-      code: "UNIMPLEMENTED",
-      message: expect.stringContaining("AddKnowledge"),
-    });
-  });
 });
 
 it("deletes what is past its time, in batches, and keeps what is not over", async () => {
   const day = 86_400_000;
-  for (let at = 0; at < 450; at++)
-    working.putGoal({ ...goal({ id: `old${at}`, status: "completed" }), completedAt: start - 91 * day });
-  working.putGoal({ ...goal({ id: "recent", status: "completed" }), completedAt: start - 89 * day });
-  working.putGoal(goal({ id: "open", createdAt: start - 200 * day }));
-  working.putTask(task({ goalId: "old1" }));
-  const pruning = keepPruned(working, clock, silentLog);
+  const { working } = opened;
+  const over = (id: string, days: number) =>
+    working.putGoal({ ...goal({ id, status: "completed" }), completedAt: start - days * day });
+  await Promise.all(Array.from({ length: 90 }, (_, at) => over(`old${at}`, 91)));
+  await over("recent", 89);
+  await working.putGoal(goal({ id: "open", createdAt: start - 200 * day }));
+  await working.putTask(task({ goalId: "old1" }));
+  for (const days of [29, 31])
+    await working.putDecision(Decision.fromPartial({ id: `d${days}`, chosen: "x", timestamp: start - days * day }));
+  await memory.updateMetric({ key: "m", value: 1, timestamp: start - 8 * day });
+  await memory.updateMetric({ key: "n", value: 1, timestamp: start - 6 * day });
   await clock.advance(300_000 + 1_000);
-  pruning.abort();
-  expect(working.goals("", 500, "").goals.map(({ id }) => id)).toEqual(["recent", "open"]);
+  await vi.waitFor(async () => {
+    await clock.advance(1_000);
+    expect(working.goals("", 500, "").rows.map(({ id }) => id)).toEqual(["recent", "open"]);
+    expect(working.metrics.last().map(({ key }) => key)).toEqual(["n"]);
+  });
   expect(working.tasks("old1")).toEqual([]);
-});
-
-it("says that the disk is full, and goes on reading", () => {
-  const path = join(folder, "small.db");
-  const small = openWorking(path);
-  small.putGoal(goal({ id: "first" }));
-  small.close();
-  const limit = new Database(path);
-  const pages = limit.pragma("page_count", { simple: true });
-  limit.close();
-  // SQLite's own limit gives the same error as a full disk. It is per connection, so it is set where the store opens it.
-  const limited = openWorking(path, (database) => database.pragma(`max_page_count = ${pages}`));
-  const large = goal({ id: "large", metadataJson: json("x".repeat(100_000)) });
-  expect(() => limited.putGoal(large)).toThrow(/the data partition is full; free space/);
-  expect(limited.goal("first").id).toBe("first");
-  limited.close();
+  const all = { intelligenceLevel: "", outcome: "", since: 0, until: 0 };
+  expect(working.decisions(all, 10, "").rows.map(({ id }) => id)).toEqual(["d29"]);
 });

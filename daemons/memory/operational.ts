@@ -1,6 +1,8 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { answerBytesMax, type Event, sizeBytes } from "./records.ts";
+import { openRing } from "./ring.ts";
+import { openWatchers } from "./watchers.ts";
 
 export interface Metric {
   readonly key: string;
@@ -13,63 +15,50 @@ export interface Operational {
   push(event: Event): void;
   /** Newest first, at most `count`; of one category and source, or (empty) of all. */
   recent(count: number, category: string, source: string): Event[];
+  /**
+   * The last `recent` events, oldest first, then those that come, until the signal aborts.
+   * ABORTED when the reader falls 1,000 events behind; RESOURCE_EXHAUSTED when too many watch.
+   */
+  watch(recent: number, category: string, source: string, signal: AbortSignal): AsyncIterable<Event>;
   /** RESOURCE_EXHAUSTED when there are too many keys. */
   setMetric(metric: Metric): void;
   /** NOT_FOUND when there is none. */
   metric(key: string): Metric;
+  size(): { readonly events: number; readonly bytes: number; readonly metrics: number; readonly watchers: number };
 }
-
-/** Events older than this are dropped, and so is the oldest while there are too many, in number or in bytes. */
-const ageMaxMs = 3_600_000;
-const bytesMax = 67_108_864;
 
 const metricKeysMax = 10_000;
 
-/** `entriesMax` events at most; `earlier` are those that outlived a restart, oldest first. */
-export function openOperational(entriesMax: number, earlier: readonly Event[], clock: Clock): Operational {
-  const ring: (Event | undefined)[] = new Array(entriesMax);
-  const metrics = new Map<string, Metric>();
-  let first = 0;
-  let count = 0;
-  let bytes = 0;
+/** `entriesMax` events at most; `earlier` and `metrics` are those that outlived a restart, oldest first. */
+export function openOperational(
+  entriesMax: number,
+  earlier: readonly Event[],
+  clock: Clock,
+  lastMetrics: readonly Metric[] = [],
+): Operational {
+  const ring = openRing(entriesMax, clock);
+  const watchers = openWatchers();
+  const metrics = new Map<string, Metric>(lastMetrics.slice(-metricKeysMax).map((metric) => [metric.key, metric]));
+  for (const event of earlier) ring.push(event);
 
-  const at = (index: number) => ring[(first + index) % entriesMax] as Event;
-  const dropFirst = () => {
-    bytes -= sizeBytes(at(0));
-    ring[first] = undefined;
-    first = (first + 1) % entriesMax;
-    count--;
+  const recent = (most: number, category: string, source: string) => {
+    const found: Event[] = [];
+    let bytes = 0;
+    for (const event of ring.newest(category, source)) {
+      bytes += sizeBytes(event);
+      if (found.length >= most || bytes > answerBytesMax) break;
+      found.push(event);
+    }
+    return found;
   };
-  const dropOld = () => {
-    const oldest = clock.now() - ageMaxMs;
-    while (count > 0 && at(0).timestamp < oldest) dropFirst();
-  };
-  const push = (event: Event) => {
-    bytes += sizeBytes(event);
-    if (count === entriesMax) dropFirst();
-    ring[(first + count) % entriesMax] = event;
-    count++;
-    while (bytes > bytesMax) dropFirst();
-    dropOld();
-  };
-
-  for (const event of earlier) push(event);
-
   return {
-    push,
-    recent(most, category, source) {
-      dropOld();
-      const found: Event[] = [];
-      let foundBytes = 0;
-      for (let index = count - 1; index >= 0 && found.length < most; index--) {
-        const event = at(index);
-        if ((category !== "" && event.category !== category) || (source !== "" && event.source !== source)) continue;
-        foundBytes += sizeBytes(event);
-        if (foundBytes > answerBytesMax) break;
-        found.push(event);
-      }
-      return found;
+    push(event) {
+      ring.push(event);
+      watchers.tell(event);
     },
+    recent,
+    watch: (count, category, source, signal) =>
+      watchers.watch(recent(count, category, source).reverse(), category, source, signal),
     setMetric(metric) {
       if (!metrics.has(metric.key) && metrics.size >= metricKeysMax) {
         throw new AiosError("RESOURCE_EXHAUSTED", {
@@ -86,5 +75,6 @@ export function openOperational(entriesMax: number, earlier: readonly Event[], c
       if (metric !== undefined) return metric;
       throw new AiosError("NOT_FOUND", { act: "find metric", object: key, reason: "it has not been stored" });
     },
+    size: () => ({ ...ring.size(), metrics: metrics.size, watchers: watchers.count() }),
   };
 }

@@ -65,6 +65,50 @@ export interface Event {
   readonly critical: boolean;
 }
 
+export interface Pattern {
+  readonly id: string;
+  readonly trigger: string;
+  readonly action: string;
+  /** 0 to 1: of its uses. */
+  readonly successRate: number;
+  readonly uses: number;
+  readonly lastUsed: number;
+  readonly createdFrom: string;
+}
+
+export interface Procedure {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly stepsJson: Buffer;
+  readonly successCount: number;
+  readonly failCount: number;
+  readonly avgDurationMs: number;
+  readonly tags: readonly string[];
+  readonly createdAt: number;
+  readonly lastUsed: number;
+}
+
+export interface Incident {
+  readonly id: string;
+  readonly description: string;
+  readonly symptomsJson: Buffer;
+  readonly rootCause: string;
+  readonly resolution: string;
+  readonly resolvedBy: string;
+  readonly prevention: string;
+  readonly timestamp: number;
+}
+
+export interface ConfigChange {
+  readonly id: string;
+  readonly filePath: string;
+  readonly content: string;
+  readonly changedBy: string;
+  readonly reason: string;
+  readonly timestamp: number;
+}
+
 /** A goal in one of these is over. */
 export const finalStatuses: readonly string[] = ["completed", "failed", "cancelled"];
 

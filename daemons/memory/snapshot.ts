@@ -1,4 +1,4 @@
-import { readFileSync, statfsSync } from "node:fs";
+import { readdirSync, readFileSync, statfsSync } from "node:fs";
 
 /** The machine's load. Sizes in MB (10⁶ … 2²⁰ as the kernel counts: MiB) and GB (2³⁰). */
 export interface Load {
@@ -8,10 +8,16 @@ export interface Load {
   readonly memoryTotalMb: number;
   readonly diskUsedGb: number;
   readonly diskTotalGb: number;
+  /** Percent, of the busiest; 0 where no driver tells (AMD's and Intel's Xe do, in /sys). */
+  readonly gpuUtilization: number;
 }
 
 /** Reads the load from /proc and the file system of `dataFolder`. */
-export function loadReader(dataFolder: string, procFolder = "/proc"): { read(): Load; cpuPercent(): number } {
+export function loadReader(
+  dataFolder: string,
+  procFolder = "/proc",
+  sysFolder = "/sys",
+): { read(): Load; cpuPercent(): number } {
   const cpu = cpuReader(procFolder);
   return {
     cpuPercent: cpu,
@@ -26,9 +32,33 @@ export function loadReader(dataFolder: string, procFolder = "/proc"): { read(): 
         memoryTotalMb: totalMb,
         diskUsedGb: gb(disk.blocks - disk.bfree),
         diskTotalGb: gb(disk.blocks),
+        gpuUtilization: gpuBusyPercent(sysFolder),
       };
     },
   };
+}
+
+function gpuBusyPercent(sysFolder: string): number {
+  const busy = names(`${sysFolder}/class/drm`)
+    .filter((name) => /^card\d+$/.test(name))
+    .map((card) => numberIn(`${sysFolder}/class/drm/${card}/device/gpu_busy_percent`));
+  return Math.max(0, ...busy);
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function numberIn(file: string): number {
+  try {
+    return Number(readFileSync(file, "utf8")) || 0;
+  } catch {
+    return 0;
+  }
 }
 
 function megabytes(meminfo: string, key: string): number {

@@ -62,6 +62,14 @@ export function bundlesStep(): Step {
   };
 }
 
+/** Makes the bundle of one daemon in `tree`, as the image has it, and returns its path. For benchmarks and tests without an image. */
+export async function bundleDaemon(name: string, repository: string, tree: string): Promise<string> {
+  const found = bundles.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`bundle ${name}: the image has no such bundle`);
+  await bundle(optionsOf(found, repository, tree));
+  return join(tree, found.path);
+}
+
 function optionsOf({ entry, path, format, shebang }: Bundle, repository: string, tree: string): BuildOptions {
   return {
     absWorkingDir: repository,

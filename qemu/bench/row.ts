@@ -3,8 +3,9 @@ export interface Measure {
   /** Dotted, from the general to the particular: "native.autonomy". */
   readonly name: string;
   readonly value: number;
-  readonly unit: "ms" | "MB" | "count" | "per_s";
-  /** The most it may be (for "per_s" and "count": the least). */
+  /** "percent": 0 to 100, of a core or the like; "share": 0 to 1, of what should have been found. */
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "percent" | "share";
+  /** The most it may be (for "per_s", "count" and "share": the least). */
   readonly budget?: number;
 }
 
@@ -16,11 +17,15 @@ export interface Row extends Measure {
   readonly machine: string;
 }
 
-const atLeast: readonly Measure["unit"][] = ["count", "per_s"];
+const atLeast: readonly Measure["unit"][] = ["count", "per_s", "share"];
+
+/** Small numbers are told more exactly. */
+const exactly: readonly Measure["unit"][] = ["percent", "share"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
-  const rounded = Math.round(value * 10) / 10;
+  const parts = exactly.includes(unit) ? 1_000 : 10;
+  const rounded = Math.round(value * parts) / parts;
   if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
   const ok = atLeast.includes(unit) ? value >= budget : value <= budget;
   return { bench, name, value: rounded, unit, budget, ok, commit, machine };
@@ -32,7 +37,7 @@ export function tableOf(rows: readonly Row[]): string {
   return rows
     .map(({ name, value, unit, budget, ok }) => {
       const limit = budget === undefined ? "" : `  ${ok ? "ok" : "OVER"}, budget ${budget}`;
-      return `${name.padEnd(width)}  ${String(value).padStart(10)} ${unit.padEnd(5)}${limit}`;
+      return `${name.padEnd(width)}  ${String(value).padStart(10)} ${unit.padEnd(7)}${limit}`;
     })
     .join("\n");
 }

@@ -8,10 +8,11 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { memoryBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench };
+const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench, memory: memoryBench };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
@@ -19,10 +20,12 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
 
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
   tools   calls through the whole pipeline, against a bare handler and an MCP file-system server
+  memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries
 
 Examples:
   npm run bench -- boot
   npm run bench -- tools
+  npm run bench -- memory
   npm run --silent bench -- boot > rows.jsonl
 `;
 

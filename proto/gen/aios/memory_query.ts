@@ -6,8 +6,23 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import type { handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Empty, GoalIdRequest, GoalRecord } from "./memory.ts";
+import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  AgentState,
+  ContextChunk,
+  ContextRequest,
+  Decision,
+  Empty,
+  Event,
+  GoalIdRequest,
+  GoalRecord,
+  MetricValue,
+  Pattern,
+  SearchResult,
+  SemanticSearchRequest,
+  TaskRecord,
+  ToolCallRecord,
+} from "./memory.ts";
 
 export const protobufPackage = "aios.memory";
 
@@ -34,6 +49,144 @@ export interface SearchStatusResponse {
   vectorsReady: boolean;
   detail: string;
   chromaPid: number;
+  /** What makes the vectors: "lexical-1-384", or "model:NAME" */
+  embedding: string;
+  /** Pieces of text in the long-term memory, those of the image not counted */
+  chunks: number;
+  /** Of them, not yet among the vectors */
+  waiting: number;
+  /** Pieces that the image carries */
+  shelfChunks: number;
+}
+
+export interface WatchEventsQuery {
+  /** Empty = all */
+  category: string;
+  /** Empty = all */
+  source: string;
+  /** How many that are there already come first; at most 10,000 */
+  recent: number;
+}
+
+export interface MetricHistoryQuery {
+  key: string;
+  /** 0 = from the beginning */
+  since: number;
+  /** 0 = now */
+  until: number;
+  /** 0 = 500; at most 10,000 */
+  limit: number;
+  cursor: string;
+}
+
+export interface MetricHistory {
+  values: MetricValue[];
+  /** Empty = no more */
+  nextCursor: string;
+}
+
+export interface ListTasksQuery {
+  goalId: string;
+  status: string;
+  agent: string;
+  limit: number;
+  /** next_cursor of the page before */
+  cursor: string;
+}
+
+export interface TaskPage {
+  /** Newest first: in the reverse of the order in which they were added */
+  tasks: TaskRecord[];
+  /** Empty = no more */
+  nextCursor: string;
+}
+
+export interface ListToolCallsQuery {
+  taskId: string;
+  agent: string;
+  toolName: string;
+  success?: boolean | undefined;
+  since: number;
+  until: number;
+  limit: number;
+  cursor: string;
+}
+
+export interface ToolCallPage {
+  toolCalls: ToolCallRecord[];
+  nextCursor: string;
+}
+
+export interface ListDecisionsQuery {
+  intelligenceLevel: string;
+  outcome: string;
+  since: number;
+  until: number;
+  limit: number;
+  cursor: string;
+}
+
+export interface DecisionPage {
+  decisions: Decision[];
+  nextCursor: string;
+}
+
+export interface ListPatternsQuery {
+  createdFrom: string;
+  limit: number;
+  cursor: string;
+}
+
+export interface PatternPage {
+  /** The last used first */
+  patterns: Pattern[];
+  nextCursor: string;
+}
+
+export interface ListAgentStatesQuery {
+  limit: number;
+  cursor: string;
+}
+
+export interface AgentStatePage {
+  /** By name */
+  states: AgentState[];
+  nextCursor: string;
+}
+
+export interface DecisionOutcome {
+  id: string;
+  outcome: string;
+}
+
+export interface SearchAnswer {
+  /** Best first */
+  results: SearchResult[];
+  /** "fused" (text and vectors) or "text" (vectors are not there) */
+  ranking: string;
+  /** Why something may be lacking; empty = nothing is */
+  note: string;
+}
+
+export interface ContextAnswer {
+  /** The snapshot first, then tier by tier, the most relevant first */
+  pieces: ContextPiece[];
+  /** Never more than max_tokens */
+  totalTokens: number;
+  /** The runtime's tokenizer was not there: tokens are estimated, on the high side */
+  estimated: boolean;
+  /** Why something may be lacking; empty = nothing is */
+  note: string;
+}
+
+export interface ContextPiece {
+  chunk:
+    | ContextChunk
+    | undefined;
+  /** "snapshot", "events", "goals", "tasks", "tool_calls", or a collection of the long-term memory */
+  collection: string;
+  /** Of the record; empty for the snapshot */
+  id: string;
 }
 
 function createBaseListGoalsQuery(): ListGoalsQuery {
@@ -195,7 +348,7 @@ export const GoalPage: MessageFns<GoalPage> = {
 };
 
 function createBaseSearchStatusResponse(): SearchStatusResponse {
-  return { vectorsReady: false, detail: "", chromaPid: 0 };
+  return { vectorsReady: false, detail: "", chromaPid: 0, embedding: "", chunks: 0, waiting: 0, shelfChunks: 0 };
 }
 
 export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
@@ -208,6 +361,18 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
     }
     if (message.chromaPid !== 0) {
       writer.uint32(24).int32(message.chromaPid);
+    }
+    if (message.embedding !== "") {
+      writer.uint32(34).string(message.embedding);
+    }
+    if (message.chunks !== 0) {
+      writer.uint32(40).int64(message.chunks);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(48).int64(message.waiting);
+    }
+    if (message.shelfChunks !== 0) {
+      writer.uint32(56).int32(message.shelfChunks);
     }
     return writer;
   },
@@ -249,6 +414,38 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
             message.chromaPid = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.embedding = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.chunks = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.waiting = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.shelfChunks = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -269,6 +466,1415 @@ export const SearchStatusResponse: MessageFns<SearchStatusResponse> = {
     message.vectorsReady = object.vectorsReady ?? false;
     message.detail = object.detail ?? "";
     message.chromaPid = object.chromaPid ?? 0;
+    message.embedding = object.embedding ?? "";
+    message.chunks = object.chunks ?? 0;
+    message.waiting = object.waiting ?? 0;
+    message.shelfChunks = object.shelfChunks ?? 0;
+    return message;
+  },
+};
+
+function createBaseWatchEventsQuery(): WatchEventsQuery {
+  return { category: "", source: "", recent: 0 };
+}
+
+export const WatchEventsQuery: MessageFns<WatchEventsQuery> = {
+  encode(message: WatchEventsQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.category !== "") {
+      writer.uint32(10).string(message.category);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.recent !== 0) {
+      writer.uint32(24).int32(message.recent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchEventsQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchEventsQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.category = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.recent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WatchEventsQuery>, I>>(base?: I): WatchEventsQuery {
+    return WatchEventsQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchEventsQuery>, I>>(object: I): WatchEventsQuery {
+    const message = createBaseWatchEventsQuery();
+    message.category = object.category ?? "";
+    message.source = object.source ?? "";
+    message.recent = object.recent ?? 0;
+    return message;
+  },
+};
+
+function createBaseMetricHistoryQuery(): MetricHistoryQuery {
+  return { key: "", since: 0, until: 0, limit: 0, cursor: "" };
+}
+
+export const MetricHistoryQuery: MessageFns<MetricHistoryQuery> = {
+  encode(message: MetricHistoryQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.since !== 0) {
+      writer.uint32(16).int64(message.since);
+    }
+    if (message.until !== 0) {
+      writer.uint32(24).int64(message.until);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(42).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricHistoryQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricHistoryQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.since = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.until = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MetricHistoryQuery>, I>>(base?: I): MetricHistoryQuery {
+    return MetricHistoryQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetricHistoryQuery>, I>>(object: I): MetricHistoryQuery {
+    const message = createBaseMetricHistoryQuery();
+    message.key = object.key ?? "";
+    message.since = object.since ?? 0;
+    message.until = object.until ?? 0;
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseMetricHistory(): MetricHistory {
+  return { values: [], nextCursor: "" };
+}
+
+export const MetricHistory: MessageFns<MetricHistory> = {
+  encode(message: MetricHistory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      MetricValue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricHistory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricHistory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(MetricValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MetricHistory>, I>>(base?: I): MetricHistory {
+    return MetricHistory.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetricHistory>, I>>(object: I): MetricHistory {
+    const message = createBaseMetricHistory();
+    message.values = object.values?.map((e) => MetricValue.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseListTasksQuery(): ListTasksQuery {
+  return { goalId: "", status: "", agent: "", limit: 0, cursor: "" };
+}
+
+export const ListTasksQuery: MessageFns<ListTasksQuery> = {
+  encode(message: ListTasksQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.goalId !== "") {
+      writer.uint32(10).string(message.goalId);
+    }
+    if (message.status !== "") {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.agent !== "") {
+      writer.uint32(26).string(message.agent);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(42).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTasksQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTasksQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.goalId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListTasksQuery>, I>>(base?: I): ListTasksQuery {
+    return ListTasksQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListTasksQuery>, I>>(object: I): ListTasksQuery {
+    const message = createBaseListTasksQuery();
+    message.goalId = object.goalId ?? "";
+    message.status = object.status ?? "";
+    message.agent = object.agent ?? "";
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseTaskPage(): TaskPage {
+  return { tasks: [], nextCursor: "" };
+}
+
+export const TaskPage: MessageFns<TaskPage> = {
+  encode(message: TaskPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.tasks) {
+      TaskRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tasks.push(TaskRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TaskPage>, I>>(base?: I): TaskPage {
+    return TaskPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskPage>, I>>(object: I): TaskPage {
+    const message = createBaseTaskPage();
+    message.tasks = object.tasks?.map((e) => TaskRecord.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseListToolCallsQuery(): ListToolCallsQuery {
+  return { taskId: "", agent: "", toolName: "", success: undefined, since: 0, until: 0, limit: 0, cursor: "" };
+}
+
+export const ListToolCallsQuery: MessageFns<ListToolCallsQuery> = {
+  encode(message: ListToolCallsQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.agent !== "") {
+      writer.uint32(18).string(message.agent);
+    }
+    if (message.toolName !== "") {
+      writer.uint32(26).string(message.toolName);
+    }
+    if (message.success !== undefined) {
+      writer.uint32(32).bool(message.success);
+    }
+    if (message.since !== 0) {
+      writer.uint32(40).int64(message.since);
+    }
+    if (message.until !== 0) {
+      writer.uint32(48).int64(message.until);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(56).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(66).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListToolCallsQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListToolCallsQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toolName = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.success = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.since = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.until = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListToolCallsQuery>, I>>(base?: I): ListToolCallsQuery {
+    return ListToolCallsQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListToolCallsQuery>, I>>(object: I): ListToolCallsQuery {
+    const message = createBaseListToolCallsQuery();
+    message.taskId = object.taskId ?? "";
+    message.agent = object.agent ?? "";
+    message.toolName = object.toolName ?? "";
+    message.success = object.success ?? undefined;
+    message.since = object.since ?? 0;
+    message.until = object.until ?? 0;
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseToolCallPage(): ToolCallPage {
+  return { toolCalls: [], nextCursor: "" };
+}
+
+export const ToolCallPage: MessageFns<ToolCallPage> = {
+  encode(message: ToolCallPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.toolCalls) {
+      ToolCallRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCallPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCallPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.toolCalls.push(ToolCallRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ToolCallPage>, I>>(base?: I): ToolCallPage {
+    return ToolCallPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ToolCallPage>, I>>(object: I): ToolCallPage {
+    const message = createBaseToolCallPage();
+    message.toolCalls = object.toolCalls?.map((e) => ToolCallRecord.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseListDecisionsQuery(): ListDecisionsQuery {
+  return { intelligenceLevel: "", outcome: "", since: 0, until: 0, limit: 0, cursor: "" };
+}
+
+export const ListDecisionsQuery: MessageFns<ListDecisionsQuery> = {
+  encode(message: ListDecisionsQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.intelligenceLevel !== "") {
+      writer.uint32(10).string(message.intelligenceLevel);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(18).string(message.outcome);
+    }
+    if (message.since !== 0) {
+      writer.uint32(24).int64(message.since);
+    }
+    if (message.until !== 0) {
+      writer.uint32(32).int64(message.until);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(40).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(50).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDecisionsQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDecisionsQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.intelligenceLevel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.since = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.until = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListDecisionsQuery>, I>>(base?: I): ListDecisionsQuery {
+    return ListDecisionsQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDecisionsQuery>, I>>(object: I): ListDecisionsQuery {
+    const message = createBaseListDecisionsQuery();
+    message.intelligenceLevel = object.intelligenceLevel ?? "";
+    message.outcome = object.outcome ?? "";
+    message.since = object.since ?? 0;
+    message.until = object.until ?? 0;
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseDecisionPage(): DecisionPage {
+  return { decisions: [], nextCursor: "" };
+}
+
+export const DecisionPage: MessageFns<DecisionPage> = {
+  encode(message: DecisionPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.decisions) {
+      Decision.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecisionPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecisionPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.decisions.push(Decision.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DecisionPage>, I>>(base?: I): DecisionPage {
+    return DecisionPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DecisionPage>, I>>(object: I): DecisionPage {
+    const message = createBaseDecisionPage();
+    message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseListPatternsQuery(): ListPatternsQuery {
+  return { createdFrom: "", limit: 0, cursor: "" };
+}
+
+export const ListPatternsQuery: MessageFns<ListPatternsQuery> = {
+  encode(message: ListPatternsQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.createdFrom !== "") {
+      writer.uint32(10).string(message.createdFrom);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPatternsQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPatternsQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.createdFrom = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListPatternsQuery>, I>>(base?: I): ListPatternsQuery {
+    return ListPatternsQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListPatternsQuery>, I>>(object: I): ListPatternsQuery {
+    const message = createBaseListPatternsQuery();
+    message.createdFrom = object.createdFrom ?? "";
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBasePatternPage(): PatternPage {
+  return { patterns: [], nextCursor: "" };
+}
+
+export const PatternPage: MessageFns<PatternPage> = {
+  encode(message: PatternPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.patterns) {
+      Pattern.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PatternPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePatternPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.patterns.push(Pattern.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PatternPage>, I>>(base?: I): PatternPage {
+    return PatternPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PatternPage>, I>>(object: I): PatternPage {
+    const message = createBasePatternPage();
+    message.patterns = object.patterns?.map((e) => Pattern.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseListAgentStatesQuery(): ListAgentStatesQuery {
+  return { limit: 0, cursor: "" };
+}
+
+export const ListAgentStatesQuery: MessageFns<ListAgentStatesQuery> = {
+  encode(message: ListAgentStatesQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== 0) {
+      writer.uint32(8).int32(message.limit);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(18).string(message.cursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAgentStatesQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListAgentStatesQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListAgentStatesQuery>, I>>(base?: I): ListAgentStatesQuery {
+    return ListAgentStatesQuery.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListAgentStatesQuery>, I>>(object: I): ListAgentStatesQuery {
+    const message = createBaseListAgentStatesQuery();
+    message.limit = object.limit ?? 0;
+    message.cursor = object.cursor ?? "";
+    return message;
+  },
+};
+
+function createBaseAgentStatePage(): AgentStatePage {
+  return { states: [], nextCursor: "" };
+}
+
+export const AgentStatePage: MessageFns<AgentStatePage> = {
+  encode(message: AgentStatePage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.states) {
+      AgentState.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(18).string(message.nextCursor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentStatePage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentStatePage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.states.push(AgentState.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AgentStatePage>, I>>(base?: I): AgentStatePage {
+    return AgentStatePage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AgentStatePage>, I>>(object: I): AgentStatePage {
+    const message = createBaseAgentStatePage();
+    message.states = object.states?.map((e) => AgentState.fromPartial(e)) || [];
+    message.nextCursor = object.nextCursor ?? "";
+    return message;
+  },
+};
+
+function createBaseDecisionOutcome(): DecisionOutcome {
+  return { id: "", outcome: "" };
+}
+
+export const DecisionOutcome: MessageFns<DecisionOutcome> = {
+  encode(message: DecisionOutcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(18).string(message.outcome);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecisionOutcome {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecisionOutcome();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DecisionOutcome>, I>>(base?: I): DecisionOutcome {
+    return DecisionOutcome.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DecisionOutcome>, I>>(object: I): DecisionOutcome {
+    const message = createBaseDecisionOutcome();
+    message.id = object.id ?? "";
+    message.outcome = object.outcome ?? "";
+    return message;
+  },
+};
+
+function createBaseSearchAnswer(): SearchAnswer {
+  return { results: [], ranking: "", note: "" };
+}
+
+export const SearchAnswer: MessageFns<SearchAnswer> = {
+  encode(message: SearchAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      SearchResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.ranking !== "") {
+      writer.uint32(18).string(message.ranking);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SearchAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSearchAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(SearchResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ranking = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SearchAnswer>, I>>(base?: I): SearchAnswer {
+    return SearchAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SearchAnswer>, I>>(object: I): SearchAnswer {
+    const message = createBaseSearchAnswer();
+    message.results = object.results?.map((e) => SearchResult.fromPartial(e)) || [];
+    message.ranking = object.ranking ?? "";
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseContextAnswer(): ContextAnswer {
+  return { pieces: [], totalTokens: 0, estimated: false, note: "" };
+}
+
+export const ContextAnswer: MessageFns<ContextAnswer> = {
+  encode(message: ContextAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pieces) {
+      ContextPiece.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.totalTokens !== 0) {
+      writer.uint32(16).int32(message.totalTokens);
+    }
+    if (message.estimated !== false) {
+      writer.uint32(24).bool(message.estimated);
+    }
+    if (message.note !== "") {
+      writer.uint32(34).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContextAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContextAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pieces.push(ContextPiece.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.totalTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.estimated = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ContextAnswer>, I>>(base?: I): ContextAnswer {
+    return ContextAnswer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ContextAnswer>, I>>(object: I): ContextAnswer {
+    const message = createBaseContextAnswer();
+    message.pieces = object.pieces?.map((e) => ContextPiece.fromPartial(e)) || [];
+    message.totalTokens = object.totalTokens ?? 0;
+    message.estimated = object.estimated ?? false;
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseContextPiece(): ContextPiece {
+  return { chunk: undefined, collection: "", id: "" };
+}
+
+export const ContextPiece: MessageFns<ContextPiece> = {
+  encode(message: ContextPiece, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk !== undefined) {
+      ContextChunk.encode(message.chunk, writer.uint32(10).fork()).join();
+    }
+    if (message.collection !== "") {
+      writer.uint32(18).string(message.collection);
+    }
+    if (message.id !== "") {
+      writer.uint32(26).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContextPiece {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContextPiece();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunk = ContextChunk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.collection = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ContextPiece>, I>>(base?: I): ContextPiece {
+    return ContextPiece.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ContextPiece>, I>>(object: I): ContextPiece {
+    const message = createBaseContextPiece();
+    message.chunk = (object.chunk !== undefined && object.chunk !== null)
+      ? ContextChunk.fromPartial(object.chunk)
+      : undefined;
+    message.collection = object.collection ?? "";
+    message.id = object.id ?? "";
     return message;
   },
 };
@@ -304,12 +1910,127 @@ export const MemoryQueryService = {
       Buffer.from(SearchStatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SearchStatusResponse => SearchStatusResponse.decode(value),
   },
+  /** SemanticSearch and AssembleContext, whose answers have no room for what is said here beside them. */
+  search: {
+    path: "/aios.memory.MemoryQuery/Search" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SemanticSearchRequest): Buffer =>
+      Buffer.from(SemanticSearchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SemanticSearchRequest => SemanticSearchRequest.decode(value),
+    responseSerialize: (value: SearchAnswer): Buffer => Buffer.from(SearchAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SearchAnswer => SearchAnswer.decode(value),
+  },
+  gatherContext: {
+    path: "/aios.memory.MemoryQuery/GatherContext" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ContextRequest): Buffer => Buffer.from(ContextRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ContextRequest => ContextRequest.decode(value),
+    responseSerialize: (value: ContextAnswer): Buffer => Buffer.from(ContextAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ContextAnswer => ContextAnswer.decode(value),
+  },
+  /**
+   * The last ones there are, oldest first, then those that come, until the caller ends it.
+   * ABORTED when the caller reads so slowly that 1,000 events wait for it.
+   */
+  watchEvents: {
+    path: "/aios.memory.MemoryQuery/WatchEvents" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchEventsQuery): Buffer => Buffer.from(WatchEventsQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchEventsQuery => WatchEventsQuery.decode(value),
+    responseSerialize: (value: Event): Buffer => Buffer.from(Event.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Event => Event.decode(value),
+  },
+  /** A metric's values of the last seven days, newest first; of each ten seconds the last one is kept. */
+  getMetricHistory: {
+    path: "/aios.memory.MemoryQuery/GetMetricHistory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MetricHistoryQuery): Buffer => Buffer.from(MetricHistoryQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MetricHistoryQuery => MetricHistoryQuery.decode(value),
+    responseSerialize: (value: MetricHistory): Buffer => Buffer.from(MetricHistory.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MetricHistory => MetricHistory.decode(value),
+  },
+  listTasks: {
+    path: "/aios.memory.MemoryQuery/ListTasks" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListTasksQuery): Buffer => Buffer.from(ListTasksQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListTasksQuery => ListTasksQuery.decode(value),
+    responseSerialize: (value: TaskPage): Buffer => Buffer.from(TaskPage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TaskPage => TaskPage.decode(value),
+  },
+  listToolCalls: {
+    path: "/aios.memory.MemoryQuery/ListToolCalls" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListToolCallsQuery): Buffer => Buffer.from(ListToolCallsQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListToolCallsQuery => ListToolCallsQuery.decode(value),
+    responseSerialize: (value: ToolCallPage): Buffer => Buffer.from(ToolCallPage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ToolCallPage => ToolCallPage.decode(value),
+  },
+  listDecisions: {
+    path: "/aios.memory.MemoryQuery/ListDecisions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListDecisionsQuery): Buffer => Buffer.from(ListDecisionsQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListDecisionsQuery => ListDecisionsQuery.decode(value),
+    responseSerialize: (value: DecisionPage): Buffer => Buffer.from(DecisionPage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DecisionPage => DecisionPage.decode(value),
+  },
+  listPatterns: {
+    path: "/aios.memory.MemoryQuery/ListPatterns" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPatternsQuery): Buffer => Buffer.from(ListPatternsQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPatternsQuery => ListPatternsQuery.decode(value),
+    responseSerialize: (value: PatternPage): Buffer => Buffer.from(PatternPage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PatternPage => PatternPage.decode(value),
+  },
+  listAgentStates: {
+    path: "/aios.memory.MemoryQuery/ListAgentStates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListAgentStatesQuery): Buffer => Buffer.from(ListAgentStatesQuery.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListAgentStatesQuery => ListAgentStatesQuery.decode(value),
+    responseSerialize: (value: AgentStatePage): Buffer => Buffer.from(AgentStatePage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AgentStatePage => AgentStatePage.decode(value),
+  },
+  /** What became of a decision. */
+  setDecisionOutcome: {
+    path: "/aios.memory.MemoryQuery/SetDecisionOutcome" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DecisionOutcome): Buffer => Buffer.from(DecisionOutcome.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DecisionOutcome => DecisionOutcome.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface MemoryQueryServer extends UntypedServiceImplementation {
   getGoal: handleUnaryCall<GoalIdRequest, GoalRecord>;
   listGoals: handleUnaryCall<ListGoalsQuery, GoalPage>;
   searchStatus: handleUnaryCall<Empty, SearchStatusResponse>;
+  /** SemanticSearch and AssembleContext, whose answers have no room for what is said here beside them. */
+  search: handleUnaryCall<SemanticSearchRequest, SearchAnswer>;
+  gatherContext: handleUnaryCall<ContextRequest, ContextAnswer>;
+  /**
+   * The last ones there are, oldest first, then those that come, until the caller ends it.
+   * ABORTED when the caller reads so slowly that 1,000 events wait for it.
+   */
+  watchEvents: handleServerStreamingCall<WatchEventsQuery, Event>;
+  /** A metric's values of the last seven days, newest first; of each ten seconds the last one is kept. */
+  getMetricHistory: handleUnaryCall<MetricHistoryQuery, MetricHistory>;
+  listTasks: handleUnaryCall<ListTasksQuery, TaskPage>;
+  listToolCalls: handleUnaryCall<ListToolCallsQuery, ToolCallPage>;
+  listDecisions: handleUnaryCall<ListDecisionsQuery, DecisionPage>;
+  listPatterns: handleUnaryCall<ListPatternsQuery, PatternPage>;
+  listAgentStates: handleUnaryCall<ListAgentStatesQuery, AgentStatePage>;
+  /** What became of a decision. */
+  setDecisionOutcome: handleUnaryCall<DecisionOutcome, Empty>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
@@ -324,6 +2045,17 @@ export type DeepPartial<T> = T extends Builtin ? T
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 export type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function longToNumber(int64: { toString(): string }): number {
+  const num = globalThis.Number(int64.toString());
+  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
+  }
+  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
+  }
+  return num;
+}
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

@@ -1,0 +1,159 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "#lib/log";
+import { AppendRequest } from "#proto/aios/journal";
+import {
+  ConfigChange,
+  Decision,
+  Event,
+  GoalRecord,
+  Incident,
+  Pattern,
+  Procedure,
+  TaskRecord,
+} from "#proto/aios/memory";
+import { json, type OpenMemory, openMemory, start } from "../harness.ts";
+import { openStore } from "../store/store.ts";
+
+let folder: string;
+let opened: OpenMemory;
+
+beforeEach(async () => {
+  folder = mkdtempSync("/tmp/aios-admin-");
+  opened = await openMemory(folder);
+});
+afterEach(async () => {
+  await opened.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function fill(): Promise<void> {
+  const { memory, journal } = opened;
+  await memory.storeGoal(GoalRecord.fromPartial({ id: "g", status: "pending", metadataJson: json({ tags: ["a"] }) }));
+  await memory.storeTask(TaskRecord.fromPartial({ id: "t", goalId: "g", status: "pending" }));
+  await memory.storeDecision(Decision.fromPartial({ id: "d", chosen: "x", context: "the disk is full" }));
+  await memory.storePattern(Pattern.fromPartial({ id: "p", trigger: "disk full", action: "clean" }));
+  await memory.storeProcedure(Procedure.fromPartial({ id: "r", name: "clean", tags: ["disk"], stepsJson: json([]) }));
+  await memory.storeIncident(Incident.fromPartial({ id: "i", description: "it was full" }));
+  await memory.storeConfigChange(ConfigChange.fromPartial({ id: "c", filePath: "/etc/x", content: "y" }));
+  await memory.pushEvent(Event.fromPartial({ id: "e", category: "error", source: "disk", critical: true }));
+  const record = { event_id: "j", session_id: "s", branch_id: "main", timestamp: "2026-11-21T04:30:00Z" };
+  const event = Buffer.from(`${JSON.stringify(record).slice(0, -1)},"kind":{"type":"X","f":1.0}}`);
+  await journal.append(AppendRequest.fromPartial({ sessionId: "s", eventsJson: [event] }));
+}
+
+it("counts what there is", async () => {
+  await fill();
+  const stats = await opened.admin.getStats({});
+  expect(stats).toMatchObject({ operationalEvents: 1, metrics: 0, journalSubscribers: 0 });
+  expect(stats.residentBytes).toBeGreaterThan(10_000_000);
+  const [working, journal, longterm] = stats.stores;
+  expect(working).toMatchObject({ name: "working", state: "new", writes: 5, lastBackupAt: 0, schemaVersion: 2 });
+  expect(working?.tables).toContainEqual({ name: "goals", rows: 1, more: false });
+  expect(journal?.tables).toContainEqual({ name: "journal", rows: 1, more: false });
+  expect(longterm?.tables).toContainEqual({ name: "procedures", rows: 1, more: false });
+  expect(opened.indexed.map(({ collection, id }) => `${collection} ${id}`)).toEqual([
+    ...["decisions d", "procedures r", "incidents i", "config_changes c"],
+  ]);
+});
+
+describe("an export", () => {
+  const lines = async (kinds: string[] = [], since = 0) => {
+    const found: [string, Record<string, unknown>][] = [];
+    for await (const { kind, recordJson } of opened.admin.export({ kinds, since }))
+      found.push([kind, JSON.parse(recordJson.toString())]);
+    return found;
+  };
+
+  it("has every record of every kind, JSON as JSON", async () => {
+    await fill();
+    const all = await lines();
+    expect(all.map(([kind]) => kind)).toEqual([
+      ...["goals", "tasks", "decisions", "patterns", "events", "procedures", "incidents", "config_changes", "sessions"],
+      "journal",
+    ]);
+    expect(all[0]?.[1]).toMatchObject({ id: "g", metadata: { tags: ["a"] }, created_at: start });
+    expect(all[1]?.[1]).toMatchObject({ id: "t", goal_id: "g", input: null });
+    for await (const { recordJson } of opened.admin.export({ kinds: ["journal"], since: 0 }))
+      expect(recordJson.toString()).toContain(
+        '"sequence":1,"timestamp":"2026-11-21T04:30:00Z","kind":{"type":"X","f":1.0}',
+      );
+  });
+
+  it("goes page by page through many, and takes kinds and an age", async () => {
+    const many = Array.from({ length: 1_001 }, (_, at) => `g${String(at).padStart(4, "0")}`);
+    await Promise.all(
+      many.map((id, at) =>
+        opened.memory.storeGoal(GoalRecord.fromPartial({ id, status: "pending", createdAt: start - at })),
+      ),
+    );
+    expect((await lines(["goals"])).map(([, { id }]) => id)).toEqual(many);
+    expect(await lines(["goals"], start - 10)).toHaveLength(11);
+    await expect(lines(["secrets"])).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("kinds"),
+    });
+    await expect(lines([], 1_763_700_000)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+});
+
+describe("a backup", () => {
+  it("is made, listed, read as an archive that tar knows, and restored by a new start", async () => {
+    await fill();
+    const made = await opened.admin.backup({});
+    expect(made).toMatchObject({
+      name: "2026-11-21T00-00-00-000Z",
+      createdAt: start,
+      stores: ["journal", "longterm", "working"],
+    });
+    expect((await opened.admin.listBackups({})).backups).toEqual([made]);
+    const chunks: Buffer[] = [];
+    for await (const { data } of opened.admin.readBackup({ name: "" })) chunks.push(data);
+    const archive = join(folder, "backup.tar");
+    writeFileSync(archive, Buffer.concat(chunks));
+    execFileSync("tar", ["-xf", archive, "-C", folder]);
+    const outside = { backups: folder, clock: opened.clock, log: silentLog, restart: () => {} };
+    const copy = openStore({
+      name: "working",
+      path: join(folder, made.name, "working.db"),
+      ...outside,
+      migrations: Array(2).fill(""),
+    });
+    expect(copy.database.prepare("SELECT id FROM goals").pluck().all()).toEqual(["g"]);
+    copy.close();
+
+    await opened.memory.storeGoal(GoalRecord.fromPartial({ id: "later", status: "pending" }));
+    expect((await opened.admin.restore({ name: "" })).restored).toEqual(made);
+    expect(opened.restarts).toEqual([`restore backup ${made.name}`]);
+    await opened.close();
+    opened = await openMemory(folder);
+    expect((await opened.memory.getActiveGoals({})).goals.map(({ id }) => id)).toEqual(["g"]);
+    const { stores } = await opened.admin.getStats({});
+    expect(stores.map(({ state, lastBackupAt }) => [state, lastBackupAt])).toEqual(Array(3).fill(["restored", start]));
+    await expect(opened.admin.restore({ name: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it("is made by itself a while after the start, and again after a day in which something was written", async () => {
+    await fill();
+    await opened.clock.advance(600_000);
+    await expect.poll(async () => (await opened.admin.listBackups({})).backups.length).toBe(1);
+    for (let hour = 0; hour < 30; hour++) await opened.clock.advance(3_600_000);
+    expect((await opened.admin.listBackups({})).backups).toHaveLength(1);
+    await opened.memory.storeGoal(GoalRecord.fromPartial({ id: "later", status: "pending", createdAt: start }));
+    await opened.clock.advance(3_600_000);
+    await expect.poll(async () => (await opened.admin.listBackups({})).backups.length).toBe(2);
+  });
+});
+
+it("a damaged store makes the caller's call fail with DATA_LOSS and the daemon start again", async () => {
+  await fill();
+  const { database } = opened.stores.working;
+  database.unsafeMode(true);
+  database.pragma("writable_schema = ON");
+  database.exec("UPDATE sqlite_master SET rootpage = 3 WHERE name = 'goals_created'");
+  database.pragma("writable_schema = RESET");
+  await expect(opened.memory.getActiveGoals({})).rejects.toMatchObject({ code: "DATA_LOSS" });
+  expect(opened.restarts.length).toBeGreaterThan(0);
+});

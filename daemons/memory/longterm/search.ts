@@ -1,0 +1,202 @@
+import { messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { Archive } from "./archive.ts";
+import { closeness, cosine, type Embedding } from "./embedding.ts";
+import type { Follower } from "./follower.ts";
+import { type Candidate, candidates, relevanceOf, type VectorHit } from "./fusion.ts";
+import { wordsOf } from "./lexical.ts";
+import { type Chunk, type Collection, collections, textOf } from "./records.ts";
+import type { Shelf } from "./shelf.ts";
+import { openTextRank, type TextRank } from "./text-rank.ts";
+
+/** A piece of a record that was found. */
+export interface Hit extends Chunk {
+  /** 0–1, see relevanceOf. */
+  readonly relevance: number;
+  readonly metadataJson: Buffer;
+  /** Milliseconds since the epoch; 0 for what the image carries. */
+  readonly storedAt: number;
+}
+
+export interface Query {
+  readonly text: string;
+  /** None = all. */
+  readonly among: readonly Collection[];
+  readonly count: number;
+  readonly relevanceMin: number;
+  /** Several pieces of one record may be found; otherwise its best. */
+  readonly pieces?: boolean;
+  /** Leaves out one of the rankings: for measuring what each is worth. */
+  readonly only?: "text" | "vectors";
+}
+
+export interface Found {
+  /** Best first. */
+  readonly hits: Hit[];
+  readonly ranking: "fused" | "text";
+  /** Why something may be lacking; "" when nothing is. */
+  readonly note: string;
+}
+
+export type Search = (query: Query) => Promise<Found>;
+
+/** How far down each ranking is looked. */
+export const depth = 50;
+
+/** An embedding model that does not answer within this is left out. */
+const embedTimeoutMs = 1_000;
+
+/** The log says at most so often that vectors are lacking. */
+const warnEveryMs = 60_000;
+
+export interface SearchParts {
+  readonly archive: Archive;
+  readonly shelf: Shelf | undefined;
+  readonly follower: Follower;
+  readonly clock: { monotonic(): number };
+  readonly log: Log;
+}
+
+/** A place with chunks, and how near one of them is to the query, where that can be told at once. */
+interface Source {
+  readonly words: TextRank;
+  readonly chunks: (keys: readonly number[]) => Chunk[];
+  readonly record: Archive["record"];
+  readonly cosineOf: (key: number, embedding: Embedding, vector: Float32Array) => number | undefined;
+}
+
+/** Hybrid search over the archive and the shelf: see relevanceOf for how the two rankings become one. */
+export function openSearch({ archive, shelf, follower, clock, log }: SearchParts): Search {
+  const archived: Source = {
+    ...archive,
+    words: openTextRank(archive.database),
+    cosineOf(key, { embedNow }, vector) {
+      const [chunk] = embedNow === undefined ? [] : archive.chunks([key]);
+      return chunk === undefined ? undefined : cosine(vector, embedNow?.(textOf(chunk)) ?? vector);
+    },
+  };
+  let warnedMs = Number.NEGATIVE_INFINITY;
+  const lack = (reason: string) => {
+    if (reason === "" || clock.monotonic() - warnedMs < warnEveryMs) return;
+    warnedMs = clock.monotonic();
+    log.warn("a search was answered without all vectors", { reason });
+  };
+  return async (query) => {
+    const among = query.among.length === 0 ? collections : query.among;
+    const embedding = follower.embedding();
+    const { vector, problem } = query.only === "text" ? {} : await vectorOf(query.text, embedding);
+    const searched = { query, embedding, vector };
+    const far = vector === undefined ? {} : await farVectors(archive, follower, vector, among);
+    const near = vector === undefined ? undefined : nearVectors(shelf, embedding, vector, among);
+    const hits = [...from(archived, far.hits, searched), ...(shelf === undefined ? [] : from(shelf, near, searched))];
+    const note = query.only === "text" ? "" : (problem ?? far.problem ?? waiting(follower));
+    lack(note);
+    const fused = far.hits !== undefined && (shelf === undefined || near !== undefined);
+    return { hits: best(hits, query), ranking: fused ? "fused" : "text", note };
+  };
+}
+
+interface Searched {
+  readonly query: Query;
+  readonly embedding: Embedding;
+  readonly vector: Float32Array | undefined;
+}
+
+/** What one place has. Without any vectors the relevance is the text's. */
+function from(
+  source: Source,
+  vectors: readonly VectorHit[] | undefined,
+  { query, embedding, vector }: Searched,
+): Hit[] {
+  const text = query.only === "vectors" ? [] : source.words.search(query.text, query.among, depth);
+  const known = (key: number) => {
+    const found = vector === undefined ? undefined : source.cosineOf(key, embedding, vector);
+    return found === undefined ? undefined : closeness(found, embedding);
+  };
+  const blind = vectors === undefined && (vector === undefined || embedding.embedNow === undefined);
+  const scored = blind
+    ? text.map(({ key, score }) => [key, score] as const)
+    : candidates(text, vectors ?? [], depth, known).map((one) => [one.key, judged(one, query.only)] as const);
+  return resolved(source, scored);
+}
+
+function judged(candidate: Candidate, only: Query["only"]): number {
+  return only === "vectors" ? candidate.vector : relevanceOf(candidate);
+}
+
+/** The query's vector; a query without a word has none. */
+async function vectorOf(text: string, embedding: Embedding): Promise<{ vector?: Float32Array; problem?: string }> {
+  if (wordsOf(text).length === 0) return {};
+  if (embedding.embedNow !== undefined) return { vector: embedding.embedNow(text) };
+  try {
+    const late = new Promise<never>((_, reject) => {
+      setTimeout(() => reject(new Error(`no answer within ${embedTimeoutMs} ms`)), embedTimeoutMs).unref();
+    });
+    const [vector] = await Promise.race([embedding.embed([text]), late]);
+    return vector === undefined ? {} : { vector };
+  } catch (error) {
+    return { problem: `without vectors: the embedding model ${embedding.id}: ${messageOf(error)}` };
+  }
+}
+
+/** Asks the vector server. */
+async function farVectors(
+  archive: Archive,
+  follower: Follower,
+  vector: Float32Array,
+  among: readonly Collection[],
+): Promise<{ hits?: VectorHit[]; problem?: string }> {
+  if (archive.countChunks() === 0) return { hits: [] };
+  const there = follower.vectors();
+  if (there === undefined) return { problem: "without vectors: the vector server is not ready" };
+  try {
+    const found = await Promise.all(among.map((name) => there.collections.get(name)?.nearest(vector, depth) ?? []));
+    const hits = found
+      .flat()
+      .sort((a, b) => a.distance - b.distance)
+      .slice(0, depth)
+      .map(({ key, distance }) => ({ key, score: closeness(1 - distance, there.embedding) }));
+    return { hits };
+  } catch (error) {
+    follower.suspect();
+    return { problem: `without vectors: the vector server: ${messageOf(error)}` };
+  }
+}
+
+function nearVectors(
+  shelf: Shelf | undefined,
+  embedding: Embedding,
+  vector: Float32Array,
+  among: readonly Collection[],
+): VectorHit[] | undefined {
+  if (shelf === undefined || !shelf.has(embedding)) return undefined;
+  return shelf
+    .nearest(embedding, vector, among, depth)
+    .map(({ key, distance }) => ({ key, score: closeness(1 - distance, embedding) }));
+}
+
+function waiting(follower: Follower): string {
+  const count = follower.waiting();
+  return count === 0 ? "" : `${count} pieces are found by their text only: their vectors are being made`;
+}
+
+function resolved(source: Source, scored: readonly (readonly [key: number, relevance: number])[]): Hit[] {
+  const relevance = new Map(scored);
+  // A key that has no chunk was removed since: the vector server will hear of it.
+  return source.chunks([...relevance.keys()]).flatMap((chunk) => {
+    const record = source.record(chunk.collection, chunk.id);
+    return record === undefined ? [] : [{ ...chunk, ...record, relevance: relevance.get(chunk.key) ?? 0 }];
+  });
+}
+
+function best(hits: readonly Hit[], { count, relevanceMin, pieces = false }: Query): Hit[] {
+  const seen = new Set<string>();
+  return hits
+    .filter(({ relevance }) => relevance > 0 && relevance >= relevanceMin)
+    .toSorted((a, b) => b.relevance - a.relevance)
+    .filter(({ collection, id, part }) => {
+      const name = JSON.stringify(pieces ? [collection, id, part] : [collection, id]);
+      return !seen.has(name) && seen.add(name);
+    })
+    .slice(0, count);
+}

@@ -1,0 +1,86 @@
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { AiosError } from "#lib/errors";
+import { stagedOf } from "./place.ts";
+
+/** A finished backup: a folder with one checked database per store. */
+export interface Backup {
+  /** The moment it was made: "2026-11-21T04-16-38-123Z". */
+  readonly name: string;
+  readonly folder: string;
+  readonly createdAt: number;
+  readonly bytes: number;
+  readonly stores: readonly string[];
+}
+
+/** Finished backups have a time for a name; what is still being made has another ending. */
+const finished = /^(\d{4}-\d{2}-\d{2}T\d{2})-(\d{2})-(\d{2})-(\d{3}Z)$/;
+
+export function backupName(atMs: number): string {
+  return new Date(atMs).toISOString().replace(/[:.]/g, "-");
+}
+
+/** The backups in a folder, newest first. */
+export function backupsIn(folder: string): Backup[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => finished.test(name))
+    .sort()
+    .reverse()
+    .map((name) => {
+      const inside = join(folder, name);
+      const files = readdirSync(inside).filter((file) => file.endsWith(".db"));
+      const bytes = files.reduce((sum, file) => sum + statSync(join(inside, file)).size, 0);
+      const createdAt = Date.parse(name.replace(finished, "$1:$2:$3.$4"));
+      return { name, folder: inside, createdAt, bytes, stores: files.map((file) => file.slice(0, -3)).sort() };
+    });
+}
+
+/** The newest backup that has a store. */
+export function newestWith(folder: string, store: string): Backup | undefined {
+  return backupsIn(folder).find(({ stores }) => stores.includes(store));
+}
+
+/** The backup of a name, or (empty) the newest. Throws NOT_FOUND. */
+export function backupCalled(folder: string, name: string): Backup {
+  const all = backupsIn(folder);
+  const found = name === "" ? all[0] : all.find((backup) => backup.name === name);
+  if (found !== undefined) return found;
+  throw new AiosError("NOT_FOUND", {
+    act: "find backup",
+    object: name || "of any name",
+    reason: all.length === 0 ? "there is none yet" : `there are ${all.map((one) => one.name).join(", ")}`,
+    next: 'make one with "aiosctl memory backup"',
+  });
+}
+
+/** Lays a copy of a store's backup beside its file, durable, where it takes the file's place at the next start. */
+export function stageBackup(backup: Backup, store: string, path: string): void {
+  const staged = stagedOf(path);
+  const temporary = `${staged}.new`;
+  rmSync(temporary, { force: true });
+  try {
+    copyFileSync(join(backup.folder, `${store}.db`), temporary, constants.COPYFILE_FICLONE);
+    const file = openSync(temporary, "r+");
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, staged);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,115 @@
+import { mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { syncFolder } from "#lib/files";
+import type { Log } from "#lib/log";
+import { type Backup, backupCalled, backupName, backupsIn, stageBackup } from "./backup-files.ts";
+import { type Check, problemIn } from "./check.ts";
+import { filesOf } from "./place.ts";
+import type { Store } from "./store.ts";
+
+/** Copies of all stores that are known to be good. */
+export interface Backups {
+  /** Newest first. */
+  list(): readonly Backup[];
+  /**
+   * Copies each store while it is in use, checks the copies, and drops the oldest backups. One at a time: a second caller
+   * gets the first one's. DATA_LOSS when a copy is not in order: then the store is not either, and is suspected.
+   */
+  make(): Promise<Backup>;
+  /** The backup of a name, or (empty) the newest. NOT_FOUND when there is none. */
+  find(name: string): Backup;
+  /** Lays a backup (empty name: the newest) beside the stores: it takes their place at the next start. */
+  stage(name: string): Backup;
+}
+
+export interface BackupOptions {
+  readonly folder: string;
+  readonly stores: readonly Store[];
+  readonly check: Check;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Good backups that are kept. */
+const keptMax = 2;
+
+/** Pages copied before the calls have their turn: 1 MiB, about a millisecond. */
+const pagesAtOnce = 256;
+
+/** What must be free beside the copies, bytes: a backup must not fill the disk. */
+const spareBytes = 67_108_864;
+
+export function openBackups({ folder, stores, check, clock, log }: BackupOptions): Backups {
+  let making: Promise<Backup> | undefined;
+
+  const make = async (): Promise<Backup> => {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    roomFor(stores, folder);
+    const name = backupName(clock.now());
+    const unfinished = join(folder, `${name}.unfinished`);
+    rmSync(unfinished, { recursive: true, force: true });
+    mkdirSync(unfinished, { mode: 0o700 });
+    try {
+      for (const store of stores) await copy(store, join(unfinished, `${store.name}.db`), check);
+      syncFolder(unfinished);
+      renameSync(unfinished, join(folder, name));
+      syncFolder(folder);
+    } catch (error) {
+      rmSync(unfinished, { recursive: true, force: true });
+      throw error;
+    }
+    for (const old of backupsIn(folder).slice(keptMax)) rmSync(old.folder, { recursive: true, force: true });
+    const made = backupCalled(folder, name);
+    log.info("backup made", { name, bytes: made.bytes });
+    return made;
+  };
+
+  return {
+    list: () => backupsIn(folder),
+    make() {
+      making ??= make().finally(() => {
+        making = undefined;
+      });
+      return making;
+    },
+    find: (name) => backupCalled(folder, name),
+    stage(name) {
+      const backup = backupCalled(folder, name);
+      for (const store of stores) {
+        if (backup.stores.includes(store.name)) stageBackup(backup, store.name, store.path);
+      }
+      return backup;
+    },
+  };
+}
+
+async function copy(store: Store, path: string, check: Check): Promise<void> {
+  await store.database.backup(path, { progress: () => pagesAtOnce });
+  const problem = await check(path);
+  for (const leftover of filesOf(path).slice(1)) rmSync(leftover, { force: true });
+  if (problem === undefined) return;
+  store.suspect(new Error(`its copy is not in order: ${problem}`));
+  throw new AiosError("DATA_LOSS", {
+    act: "back up",
+    object: `store ${store.name}`,
+    reason: `the copy is not in order: ${problem}`,
+    next: "the daemon starts again, checks the store and restores the last good backup",
+  });
+}
+
+function roomFor(stores: readonly Store[], folder: string): void {
+  const { bavail, bsize } = statfsSync(folder);
+  const needed = stores.reduce((sum, store) => sum + store.sizes().file + store.sizes().wal, 0) + spareBytes;
+  if (bavail * bsize >= needed) return;
+  throw new AiosError("RESOURCE_EXHAUSTED", {
+    act: "back up",
+    object: "the stores",
+    reason: `it needs ${needed} bytes and ${bavail * bsize} are free`,
+    next: "free space on the data partition",
+  });
+}
+
+/** A check within this process, for tests and small files. */
+export const checkHere: Check = async (path) => problemIn(path);

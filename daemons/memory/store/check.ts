@@ -1,0 +1,65 @@
+import { spawn } from "node:child_process";
+import { setPriority } from "node:os";
+import Database from "better-sqlite3";
+import { messageOf } from "#lib/errors";
+import { isCorrupt } from "./commits.ts";
+
+/** Says what is wrong with the database in a file that nobody has open; undefined when nothing is. */
+export type Check = (path: string) => Promise<string | undefined>;
+
+/**
+ * Checks every page, index and reference; reads the whole file, some hundred MB a second. The file stays as it is.
+ * Throws when it cannot be read for another reason than its content.
+ */
+export function problemIn(path: string): string | undefined {
+  let database: Database.Database | undefined;
+  try {
+    database = new Database(path, { fileMustExist: true });
+    database.pragma("locking_mode = EXCLUSIVE");
+    const [first] = database.pragma("integrity_check(1)") as { integrity_check: string }[];
+    if (first?.integrity_check !== "ok") return first?.integrity_check ?? "the check says nothing";
+    const [dangling] = database.pragma("foreign_key_check") as { table: string }[];
+    return dangling === undefined ? undefined : `a row of ${dangling.table} refers to one that is not there`;
+  } catch (error) {
+    if (isCorrupt(error)) return messageOf(error);
+    throw error;
+  } finally {
+    database?.close();
+  }
+}
+
+/** The word after the daemon's program that makes it check a file instead, and what follows it is the file. */
+export const checkCommand = "check-database";
+
+const niceness = 19;
+
+/** A check in a process of its own: the daemon goes on answering meanwhile. `program` is the daemon's own. */
+export function checkApart(program: readonly string[]): Check {
+  return (path) =>
+    new Promise((resolve) => {
+      const [command = "", ...words] = program;
+      const child = spawn(command, [...words, checkCommand, path], { stdio: ["ignore", "pipe", "ignore"], env: {} });
+      if (child.pid !== undefined) setPriority(child.pid, niceness);
+      let said = "";
+      child.stdout.on("data", (chunk: Buffer) => {
+        said += chunk.toString("utf8");
+      });
+      child.once("error", (error) => resolve(`the check does not start: ${error.message}`));
+      child.once("close", (code, signal) => {
+        if (code === 0) resolve(undefined);
+        else resolve(said.trim() || `the check ended (${signal ?? `exit code ${code}`})`);
+      });
+    });
+}
+
+/** What the checking process does. Returns its exit code. */
+export function runCheck(path: string, say: (line: string) => void): number {
+  try {
+    const problem = problemIn(path);
+    if (problem !== undefined) say(problem);
+    return problem === undefined ? 0 : 1;
+  } catch (error) {
+    say(messageOf(error));
+    return 1;
+  }
+}

@@ -1,0 +1,10 @@
+import { journal001 } from "./journal-001-first.ts";
+import { longterm001 } from "./longterm-001-first.ts";
+import { longterm002 } from "./longterm-002-search.ts";
+import { working001 } from "./working-001-first.ts";
+import { working002 } from "./working-002-patterns.ts";
+
+/** The schemas, step by step. A step that has been released is never changed. */
+export const workingMigrations: readonly string[] = [working001, working002];
+export const journalMigrations: readonly string[] = [journal001];
+export const longtermMigrations: readonly string[] = [longterm001, longterm002];

@@ -1,0 +1,140 @@
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { Clock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import { syncFolder } from "#lib/files";
+import type { Log } from "#lib/log";
+import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { newestWith, stageBackup } from "./backup-files.ts";
+import { problemIn } from "./check.ts";
+import { isCorrupt } from "./commits.ts";
+import { filesOf, type Place, stagedOf, suspicionOf } from "./place.ts";
+
+/** How a store came to be what it is at its start. */
+export interface Origin {
+  readonly state: "ok" | "new" | "restored";
+  /** For people: from what it was restored, and why. */
+  readonly detail: string;
+}
+
+export interface Opened {
+  readonly database: Sqlite;
+  readonly origin: Origin;
+}
+
+/** A file up to this size is checked at every start; a larger one when its backups are made. Bytes; a few milliseconds. */
+const checkedAtStartMax = 2_097_152;
+
+/** SQLite's number of auto_vacuum = INCREMENTAL. A file from before that was used is rewritten once, up to this size. */
+const incremental = 2;
+const rewrittenMax = 67_108_864;
+
+/** Files moved aside that are kept, per store. */
+const asideMax = 3;
+
+/**
+ * Opens a store's file. One that is no database, or damaged, is moved aside; then, as when it is missing, the last good
+ * backup takes its place, or an empty store when there has never been one. A file written by a newer version is refused.
+ */
+export function openFile(place: Place, clock: Clock, log: Log): Opened {
+  const { path, name } = place;
+  const staged = takeStaged(place, clock, log);
+  if (staged !== undefined) return { database: opened(place), origin: staged };
+  if (!existsSync(path)) {
+    const wal = `${path}-wal`;
+    if (existsSync(wal)) moveAside(place, "its database file is missing", clock, log);
+    return refill(place, "its file was missing", log);
+  }
+  const problem = knownProblem(place);
+  if (problem === undefined) {
+    try {
+      const database = opened(place);
+      rmSync(suspicionOf(path), { force: true });
+      return { database, origin: { state: "ok", detail: "" } };
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      log.error("a store cannot be read", { store: name, error });
+      return afresh(place, messageOf(error), clock, log);
+    }
+  }
+  return afresh(place, problem, clock, log);
+}
+
+/** What is known to be wrong before the file is opened. A small file, and one under suspicion, is checked whole. */
+function knownProblem({ path }: Place): string | undefined {
+  const suspected = existsSync(suspicionOf(path));
+  return suspected || statSync(path).size <= checkedAtStartMax ? problemIn(path) : undefined;
+}
+
+function afresh(place: Place, problem: string, clock: Clock, log: Log): Opened {
+  const aside = moveAside(place, problem, clock, log);
+  return refill(place, `${problem}; what was there is in ${aside}`, log);
+}
+
+/** Opens what the last good backup holds, or an empty store. */
+function refill(place: Place, reason: string, log: Log): Opened {
+  const { path, name } = place;
+  const backup = newestWith(place.backups, name);
+  if (backup === undefined) {
+    const lost = existsSync(place.backups) || reason.includes("what was there");
+    if (lost) log.error("a store begins empty: there is no backup of it", { store: name, reason });
+    return { database: opened(place), origin: { state: "new", detail: lost ? reason : "" } };
+  }
+  stageBackup(backup, name, path);
+  renameSync(stagedOf(path), path);
+  syncFolder(dirname(path));
+  log.error("a store was restored from its last good backup", { store: name, backup: backup.name, reason });
+  return { database: opened(place), origin: { state: "restored", detail: `from backup ${backup.name}: ${reason}` } };
+}
+
+/** A backup that an operator wants back has been laid beside the file: it takes its place. */
+function takeStaged(place: Place, clock: Clock, log: Log): Origin | undefined {
+  const staged = stagedOf(place.path);
+  if (!existsSync(staged)) return undefined;
+  const aside = existsSync(place.path) ? moveAside(place, "an operator asked for a backup", clock, log) : "nothing";
+  renameSync(staged, place.path);
+  syncFolder(dirname(place.path));
+  log.warn("a store was restored as asked", { store: place.name, aside });
+  return { state: "restored", detail: `as asked; what was there is in ${aside}` };
+}
+
+/** Moves the store's files aside, with the log's name of them; returns the new name. */
+function moveAside({ path, name }: Place, reason: string, clock: Clock, log: Log): string {
+  const at = new Date(clock.now()).toISOString().replace(/[:.]/g, "-");
+  const aside = `${path}.aside-${at}`;
+  for (const file of filesOf(path)) if (existsSync(file)) renameSync(file, file.replace(path, aside));
+  rmSync(suspicionOf(path), { force: true });
+  syncFolder(dirname(path));
+  log.error("a store's file was moved aside", { store: name, file: aside, reason });
+  dropOldAsides(path);
+  return aside;
+}
+
+function dropOldAsides(path: string): void {
+  const folder = dirname(path);
+  const prefix = `${basename(path)}.aside-`;
+  const names = readdirSync(folder).filter((file) => file.startsWith(prefix));
+  const moments = [...new Set(names.map((file) => file.replace(/-(wal|shm|journal)$/, "")))].sort();
+  const old = moments.slice(0, -asideMax);
+  for (const file of names) if (old.some((moment) => file.startsWith(moment))) rmSync(join(folder, file));
+}
+
+/** Pages that were freed go back to the file system in small steps, which must be decided before the first page is written. */
+function opened({ path, migrations }: Place): Sqlite {
+  const database = openDatabase(path, migrations, (fresh) => {
+    fresh.pragma("auto_vacuum = INCREMENTAL");
+  });
+  try {
+    database.pragma("journal_size_limit = 33554432");
+    database.pragma("cache_size = -8000");
+    if (database.pragma("auto_vacuum", { simple: true }) !== incremental && statSync(path).size <= rewrittenMax) {
+      database.exec("VACUUM");
+    }
+    // Reads the schema whole, so that a file whose first pages are damaged shows it now.
+    database.prepare("SELECT count(*) FROM sqlite_master").get();
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}

@@ -1,0 +1,113 @@
+import { AiosError } from "#lib/errors";
+import type { Sqlite } from "#lib/sqlite";
+import { answerBytesMax, sizeBytes } from "../records.ts";
+
+export interface Page<R> {
+  readonly rows: R[];
+  /** Asks for the page after this one; empty when there is none. */
+  readonly nextCursor: string;
+}
+
+type Value = string | number;
+
+/** What a list is to have: conditions in SQL with their values. Those whose value is absent are left out. */
+export type Filters = readonly (readonly [condition: string, value: Value | undefined])[];
+
+export interface List {
+  /** "SELECT … FROM table". */
+  readonly select: string;
+  /** The columns that a list is ordered by and that name a row together: the cursor is their values. */
+  readonly order: readonly [string, ...string[]];
+  readonly descending: boolean;
+}
+
+/**
+ * Pages through a list by the place of the last row before, so that a page costs the same wherever it is and rows that come
+ * meanwhile shift nothing. One statement is prepared for each combination of filters that is used.
+ */
+export function pager<R extends object>(database: Sqlite, { select, order, descending }: List) {
+  const statements = new Map<string, ReturnType<Sqlite["prepare"]>>();
+  const direction = descending ? "DESC" : "ASC";
+  const after = `(${order.join(", ")}) ${descending ? "<" : ">"} (${order.map(() => "?").join(", ")})`;
+  const places = order.map((column, at) => `${column} AS place${at}`).join(", ");
+  // A select may have another within its columns: its own table is named last.
+  const from = select.lastIndexOf(" FROM ");
+  const withPlaces = `${select.slice(0, from)}, ${places}${select.slice(from)}`;
+  const prepared = (conditions: readonly string[]) => {
+    const key = conditions.join(" AND ");
+    const known = statements.get(key);
+    if (known !== undefined) return known;
+    const where = key === "" ? "" : ` WHERE ${key}`;
+    const ordered = order.map((column) => `${column} ${direction}`).join(", ");
+    const made = database.prepare(`${withPlaces}${where} ORDER BY ${ordered} LIMIT ?`);
+    statements.set(key, made);
+    return made;
+  };
+  return (filters: Filters, limit: number, cursor: string): Page<R> => {
+    const used = filters.filter((filter): filter is [string, Value] => filter[1] !== undefined && filter[1] !== "");
+    const place = cursor === "" ? [] : placeOf(cursor, order.length);
+    const conditions = [...used.map(([condition]) => condition), ...(place.length > 0 ? [after] : [])];
+    const found = prepared(conditions).all(...used.map(([, value]) => value), ...place, limit + 1) as Row[];
+    const fitted = fitting(found.slice(0, limit));
+    const last = fitted.at(-1);
+    const more = last !== undefined && fitted.length < found.length;
+    const nextCursor = more ? cursorOf(order.map((_, at) => last[`place${at}`] as Value)) : "";
+    return { rows: fitted.map((row) => withoutPlace(row, order.length) as R), nextCursor };
+  };
+}
+
+type Row = Record<string, unknown>;
+
+function withoutPlace(row: Row, places: number): Row {
+  for (let at = 0; at < places; at++) delete row[`place${at}`];
+  return row;
+}
+
+/** As many records, from the first on, as one answer holds; at least one. */
+export function fitting<R extends object>(records: readonly R[]): R[] {
+  let bytes = 0;
+  const end = records.findIndex((record, at) => {
+    bytes += sizeBytes(record);
+    return at > 0 && bytes > answerBytesMax;
+  });
+  return end === -1 ? [...records] : records.slice(0, end);
+}
+
+/** For lists that have no pages. RESOURCE_EXHAUSTED when they are more than an answer holds. */
+export function bounded<R extends object>(what: string, records: R[]): R[] {
+  if (fitting(records).length === records.length) return records;
+  throw new AiosError("RESOURCE_EXHAUSTED", {
+    act: "read",
+    object: what,
+    reason: `${records.length} records are more than the ${answerBytesMax} bytes that one answer holds`,
+    next: "read them one by one or by page",
+  });
+}
+
+function cursorOf(place: readonly Value[]): string {
+  return Buffer.from(JSON.stringify(place)).toString("base64url");
+}
+
+function placeOf(cursor: string, length: number): Value[] {
+  try {
+    const place = JSON.parse(Buffer.from(cursor, "base64url").toString("utf8")) as unknown;
+    const fine = Array.isArray(place) && place.length === length;
+    if (fine && place.every((value) => typeof value === "string" || Number.isFinite(value))) return place;
+  } catch {
+    // Refused below, with what to do.
+  }
+  throw new AiosError("INVALID_ARGUMENT", {
+    act: "list from",
+    object: `cursor "${cursor.slice(0, 64)}"`,
+    reason: "it is not one of ours",
+    next: "send next_cursor of the page before, or nothing",
+  });
+}
+
+export function unknown(what: string, id: string): AiosError {
+  return new AiosError("NOT_FOUND", {
+    act: "find",
+    object: `${what} ${id}`,
+    reason: "nothing is stored under this name",
+  });
+}

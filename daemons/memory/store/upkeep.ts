@@ -1,0 +1,95 @@
+import type { Clock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import type { Backups } from "./backup.ts";
+import type { Store } from "./store.ts";
+
+/** What is done for the stores in the background. Each job runs for the first time when a boot is long over. */
+export interface Chores {
+  readonly stores: readonly Store[];
+  readonly backups: Backups;
+  /** Deletes one batch of what is past its time; resolves to the number of rows. */
+  readonly prune: (nowMs: number) => Promise<number>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const hourMs = 3_600_000;
+const firstMs = 300_000;
+const pruneEveryMs = 6 * hourMs;
+const backupEveryMs = 24 * hourMs;
+const vacuumEveryMs = 7 * 24 * hourMs;
+
+/** Between two batches the calls have their turn. */
+const breathMs = 50;
+
+/** Pages given back in one commit. */
+const vacuumPages = 256;
+
+export interface Upkeep {
+  lastVacuumAt(): number;
+  stop(): Promise<void>;
+}
+
+/** Prunes, vacuums and backs up from time to time, until it is stopped. A job that fails is logged and tried again next time. */
+export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
+  const ending = new AbortController();
+  const { signal } = ending;
+  let lastVacuumAt = 0;
+
+  const pruneAll = async () => {
+    let rows = 0;
+    for (let batch = await prune(clock.now()); batch > 0; batch = await prune(clock.now())) {
+      rows += batch;
+      await clock.sleep(breathMs, signal);
+    }
+    if (rows > 0) log.info("deleted what is past its time", { rows });
+  };
+  const vacuum = async () => {
+    for (const store of stores) {
+      const before = store.sizes().free;
+      for (let left = await store.shrink(vacuumPages), last = Infinity; left > 0 && left < last; ) {
+        await clock.sleep(breathMs, signal);
+        last = left;
+        left = await store.shrink(vacuumPages);
+      }
+      if (before > 0) log.info("free pages given back", { store: store.name, bytes: before - store.sizes().free });
+    }
+    lastVacuumAt = clock.now();
+  };
+  let writesAtBackup = -1;
+  const backUp = async () => {
+    const writes = stores.reduce((sum, store) => sum + store.counts().writes, 0);
+    const [newest] = backups.list();
+    if (newest !== undefined && (writes === writesAtBackup || clock.now() - newest.createdAt < backupEveryMs)) return;
+    await backups.make();
+    writesAtBackup = writes;
+  };
+
+  const every = async (name: string, firstAfterMs: number, everyMs: number, job: () => Promise<void>) => {
+    await clock.sleep(firstAfterMs, signal);
+    for (;;) {
+      await job().catch((error) => {
+        if (!signal.aborted) log.error(`${name} failed; it is tried again`, { reason: messageOf(error) });
+      });
+      await clock.sleep(everyMs, signal);
+    }
+  };
+  const jobs = [
+    every("deleting what is past its time", firstMs, pruneEveryMs, pruneAll),
+    // Looked at every hour, made once a day: a machine that is on for an hour a day has a backup too.
+    every("the backup", 2 * firstMs, hourMs, backUp),
+    every("giving free pages back", vacuumEveryMs, vacuumEveryMs, vacuum),
+  ].map((job) =>
+    job.catch((error) => {
+      if (!signal.aborted) throw error;
+    }),
+  );
+  return {
+    lastVacuumAt: () => lastVacuumAt,
+    async stop() {
+      ending.abort(new Error("aios-memory is ending"));
+      await Promise.all(jobs);
+    },
+  };
+}

@@ -1,0 +1,84 @@
+import { dirname, join } from "node:path";
+import { AiosError } from "#lib/errors";
+import type { Service, ServiceDefinition } from "#lib/service";
+import { isCorrupt } from "./store/commits.ts";
+import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
+import { openStore, type Store, type StoreOptions } from "./store/store.ts";
+
+/** The daemon's three database files. */
+export interface Stores {
+  readonly working: Store;
+  readonly journal: Store;
+  readonly longterm: Store;
+  readonly all: readonly Store[];
+  /** Where the backups are. */
+  readonly backups: string;
+  close(): void;
+}
+
+/** Opens the stores; the journal and the backups are beside the working store. */
+export function openStores(
+  files: { readonly working_db: string; readonly longterm_db: string },
+  outside: Pick<StoreOptions, "clock" | "log" | "restart">,
+): Stores {
+  const folder = dirname(files.working_db);
+  const backups = join(folder, "backups");
+  const open = (name: string, path: string, migrations: readonly string[]) =>
+    openStore({ name, path, migrations, backups, ...outside });
+  const working = open("working", files.working_db, workingMigrations);
+  const journal = open("journal", join(folder, "journal.db"), journalMigrations);
+  const longterm = open("longterm", files.longterm_db, longtermMigrations);
+  const all = [working, journal, longterm];
+  return {
+    working,
+    journal,
+    longterm,
+    all,
+    backups,
+    close: () => {
+      for (const store of all) store.close();
+    },
+  };
+}
+
+/**
+ * A service whose calls notice a damaged store: the caller is told so, and the daemon starts again to restore it. SQLite
+ * does not say which of the files it was: all of them are checked.
+ */
+export function watchful<S extends ServiceDefinition>(service: Service<S>, stores: Stores): Service<S> {
+  const noticed = (error: unknown): unknown => {
+    if (!isCorrupt(error)) return error;
+    for (const store of stores.all) store.suspect(error);
+    return new AiosError(
+      "DATA_LOSS",
+      {
+        act: "read",
+        object: "what is remembered",
+        reason: "a store is damaged",
+        next: 'the last good backup is being restored; see "aiosctl memory stats"',
+      },
+      { cause: error },
+    );
+  };
+  // biome-ignore lint/suspicious/noExplicitAny: the four shapes of a handler differ in their types alone
+  type Any = (...args: any[]) => any;
+  const wrapped = Object.entries(service.handlers as Record<string, Any>).map(([name, handler]) => {
+    const streams = service.definition[name]?.responseStream === true;
+    const stream: Any = async function* (...args) {
+      try {
+        yield* handler(...args);
+      } catch (error) {
+        throw noticed(error);
+      }
+    };
+    const unary: Any = async (...args) => {
+      try {
+        return await handler(...args);
+      } catch (error) {
+        throw noticed(error);
+      }
+    };
+    return [name, streams ? stream : unary];
+  });
+  return { ...service, handlers: Object.fromEntries(wrapped) };
+}
