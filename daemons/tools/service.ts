@@ -22,8 +22,8 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
   return service(ToolRegistryService, {
     listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
     getTool: ({ name }) => definition(registry.find(name)),
-    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal }) => {
-      const request = { tool: toolName, agentId, taskId, inputJson, reason };
+    execute: async ({ toolName, agentId, taskId, inputJson, reason, executionId, withdraw }, { identity, signal }) => {
+      const request = { tool: toolName, agentId, taskId, inputJson, reason, executionId, withdraw };
       const done = await executor.execute(request, identity, signal);
       return {
         success: done.success,
