@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { callOf, say, use, Workbench } from "./workbench.ts";
+import { callOf, config, say, use, Workbench } from "./workbench.ts";
 
 let bench: Workbench;
 
@@ -120,5 +120,14 @@ describe("requests", () => {
     await bench.tick("read it");
     const turns = bench.asked.at(-1)?.conversation_history ?? [];
     expect(turns.filter(({ content }) => content.includes("SYSTEM")).map(({ role }) => role)).toEqual(["tool"]);
+  });
+
+  test("the same run id on another branch or in another session is another run, with calls of its own", async () => {
+    const proposedTool = { call_id: "", tool_name: "fs.write", input: { path: "/a" }, requested_capabilities: [] };
+    await bench.kernel.fork("s", "main", "try");
+    await bench.kernel.createSession("t", "other", config);
+    for (const place of [{}, { branch: "try" }, { session: "t" }])
+      await bench.tick("write", { runId: "r", proposedTool, ...place });
+    expect(bench.tools.effects).toHaveLength(3);
   });
 });

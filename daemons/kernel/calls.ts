@@ -2,12 +2,22 @@ import { hash } from "node:crypto";
 import type { Json } from "./events.ts";
 import type { ToolCall } from "./shapes.ts";
 
+/** Where a call was asked for. Run ids are chosen by whoever asks, and may be the same on other branches and in other sessions. */
+export interface CallPlace {
+  readonly session: string;
+  readonly branch: string;
+  readonly run: string;
+  readonly step: number;
+  readonly directive: number;
+}
+
 /**
  * The id of a call: the same whenever the same directive of the same step is looked at, and a UUID (version 8), so that it can be
  * the id of the execution too. Models repeat their own ids; those stay in the journal only.
  */
-export function callId(runId: string, step: number, directive: number): string {
-  const digits = hash("sha256", `${runId}/${step}/${directive}`);
+export function callId(place: CallPlace): string {
+  const { session, branch, run, step, directive } = place;
+  const digits = hash("sha256", JSON.stringify([session, branch, run, step, directive]));
   const variant = "89ab"[Number.parseInt(digits.slice(16, 17), 16) % 4];
   return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-8${digits.slice(13, 16)}-${variant}${digits.slice(17, 20)}-${digits.slice(20, 32)}`;
 }

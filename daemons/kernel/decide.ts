@@ -174,7 +174,8 @@ function direct(state: BranchState, run: Run, world: Circumstances): Step {
     }
     case "tool_call": {
       const { tool_name, input } = directive.call;
-      const call_id = callId(run.runId, run.steps, cursor);
+      const { sessionId: session, branchId: branch } = state;
+      const call_id = callId({ session, branch, run: run.runId, step: run.steps, directive: cursor });
       const [category = ""] = tool_name.split(".");
       return inPhase(
         state,

@@ -42,6 +42,9 @@ test("an id is its caller's own", async () => {
   await expect(machine.operator.call("fs.read", { path }, { executionId: id("5") })).rejects.toMatchObject({
     code: "PERMISSION_DENIED",
   });
+  await expect(machine.core.call("fs.read", { path }, { executionId: id("5") })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+  });
   await expect(machine.core.call("fs.read", { path }, { executionId: "mine" })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
   });

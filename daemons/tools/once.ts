@@ -47,7 +47,7 @@ export class Once {
       return running.done;
     }
     const known = this.#parts.ledger.ofExecution(id);
-    if (known[0] !== undefined) return told(id, known, caller);
+    if (known[0] !== undefined) return told(id, known, caller, request.tool);
     const done = (withdraw ? this.#withdraw(id, request, caller) : begin(id)).finally(() => this.#running.delete(id));
     this.#running.set(id, { caller, done });
     return done;
@@ -65,10 +65,11 @@ export class Once {
 const withdrawn = "withdrawn by its caller before it began";
 
 /** What the ledger tells of an execution. */
-function told(id: string, entries: readonly Entry[], caller: Identity): Executed {
+function told(id: string, entries: readonly Entry[], caller: Identity, tool: string): Executed {
   const [first] = entries;
   own(id, caller, first?.callerKind ?? "", first?.caller ?? "");
-  if (first?.kind === "refusal") {
+  if (first?.tool !== tool) throw wrongId(`it is an execution of ${first?.tool}, not of ${tool}`);
+  if (first.kind === "refusal") {
     const code = first.error === withdrawn ? "ABORTED" : "PERMISSION_DENIED";
     throw new AiosError(code, `execute ${id}: ${first.error}`);
   }
