@@ -103,6 +103,13 @@ export const layout = {
   init: "/usr/sbin/aios-init",
 } as const;
 
+/**
+ * What Node is told at the start of every daemon and agent. SIGUSR1 would open its inspector on a port. Trusted certificate
+ * authorities are Debian's, read when a connection needs them: Node's own are parsed by a thread of each process that
+ * loads node:http2, a fifth of what its start costs.
+ */
+export const nodeOptions = ["--disable-sigusr1", "--use-openssl-ca"] as const;
+
 /** The management port (mTLS). */
 export const managementPort = 9090;
 

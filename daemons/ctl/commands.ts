@@ -9,6 +9,8 @@ import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
+import { providers } from "./commands/providers.ts";
+import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
 import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
 import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
@@ -33,6 +35,10 @@ export const commands: readonly Command[] = [
   auditVerify,
   audit,
   models,
+  providers,
+  secretsList,
+  secretsSet,
+  secretsRemove,
   boot,
   unitsList,
   unitsStart,

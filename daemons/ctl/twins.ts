@@ -19,7 +19,7 @@ export interface Twin {
   aiosctl(...argv: string[]): Promise<{ code: Exit; out: string; error: string }>;
   /** The same under a given environment. */
   aiosctlWith(
-    world: { signal?: AbortSignal; clock?: Clock; machine?: string },
+    world: { signal?: AbortSignal; clock?: Clock; machine?: string; input?: string },
     ...argv: string[]
   ): ReturnType<Twin["aiosctl"]>;
   close(): void;
@@ -41,6 +41,7 @@ export function openTwin(): Twin {
       writeError: (text) => {
         error += text;
       },
+      input: async () => world.input ?? "",
     });
     return { code, out, error };
   };

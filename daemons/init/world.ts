@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { type DaemonSpec, layout, users } from "#manifest";
+import { type DaemonSpec, layout, nodeOptions, users } from "#manifest";
 import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
@@ -56,7 +56,7 @@ function socketOf(unit: string): string {
 function command({ name, user }: DaemonSpec, logLevel: string) {
   return {
     program: layout.node,
-    args: ["--disable-sigusr1", `${layout.lib}/${name}.mjs`],
+    args: [...nodeOptions, `${layout.lib}/${name}.mjs`],
     ...users[user],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -3,6 +3,7 @@ import { backoffMs } from "#lib/backoff";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
 
 /** What an agent's process is doing, as far as its parent can tell. */
@@ -39,7 +40,7 @@ export interface AgentProgram {
  */
 export function agentSpawner(program: AgentProgram): SpawnAgent {
   return (config) => {
-    const child = spawn(program.node, [`--max-old-space-size=${config.memoryMiB}`, program.file], {
+    const child = spawn(program.node, [...nodeOptions, `--max-old-space-size=${config.memoryMiB}`, program.file], {
       stdio: ["pipe", "ignore", "inherit"],
       env: { ...program.env, AIOS_AGENT: config.name, AIOS_AGENT_SETTINGS: settingsOf(config) },
       cwd: "/",

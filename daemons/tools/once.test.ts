@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Machine, startMachine } from "./harness.ts";
+import { executionHeader, withdrawHeader } from "#lib/service";
+import { answerOf, type Caller, type Machine, requestOf, startMachine } from "./harness.ts";
 
 /** Executions by the caller's own ids, over real sockets. */
 
@@ -10,8 +11,12 @@ beforeAll(async () => {
 afterAll(() => machine.close());
 
 const id = (digit: string) => `0193aaaa-0000-7000-8000-00000000000${digit}`;
-const append = (path: string, executionId: string, more = {}) =>
-  machine.core.call("fs.append", { path, content: "x" }, { executionId, ...more });
+const call = async (caller: Caller, tool: string, input: object, executionId: string, withdraw = "no") => {
+  const headers = { [executionHeader]: executionId, [withdrawHeader]: withdraw };
+  return answerOf(await caller.raw.execute(requestOf(tool, input), { headers }));
+};
+const append = (path: string, executionId: string, withdraw = "no") =>
+  call(machine.core, "fs.append", { path, content: "x" }, executionId, withdraw);
 const content = async (path: string) => (await machine.core.call("fs.read", { path })).output.content;
 
 test("the same id runs once, asked one after the other, at once, and after a restart", async () => {
@@ -29,23 +34,23 @@ test("the same id runs once, asked one after the other, at once, and after a res
 test("what was withdrawn does not begin any more; what ran is told", async () => {
   const path = `${machine.folder}/withdrawn`;
   await machine.core.call("fs.write", { path, content: "" });
-  await expect(append(path, id("3"), { withdraw: true })).rejects.toMatchObject({ code: "ABORTED" });
+  await expect(append(path, id("3"), "yes")).rejects.toMatchObject({ code: "ABORTED" });
   await expect(append(path, id("3"))).rejects.toMatchObject({ code: "ABORTED" });
   await append(path, id("4"));
-  expect(await append(path, id("4"), { withdraw: true })).toMatchObject({ success: true });
+  expect(await append(path, id("4"), "yes")).toMatchObject({ success: true });
   expect(await content(path)).toBe("x");
 });
 
 test("an id is its caller's own", async () => {
   const path = `${machine.folder}/mine`;
-  await machine.core.call("fs.write", { path, content: "" }, { executionId: id("5") });
-  await expect(machine.operator.call("fs.read", { path }, { executionId: id("5") })).rejects.toMatchObject({
+  await call(machine.core, "fs.write", { path, content: "" }, id("5"));
+  await expect(call(machine.operator, "fs.read", { path }, id("5"))).rejects.toMatchObject({
     code: "PERMISSION_DENIED",
   });
-  await expect(machine.core.call("fs.read", { path }, { executionId: id("5") })).rejects.toMatchObject({
+  await expect(call(machine.core, "fs.read", { path }, id("5"))).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
   });
-  await expect(machine.core.call("fs.read", { path }, { executionId: "mine" })).rejects.toMatchObject({
+  await expect(call(machine.core, "fs.read", { path }, "mine")).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
   });
 });

@@ -36,7 +36,7 @@ export class Once {
   async execute(request: Request, caller: Identity, begin: (id: string) => Promise<Executed>): Promise<Executed> {
     const { executionId: id, withdraw = false } = request;
     if (id === undefined) {
-      if (withdraw) throw wrongId("a call is withdrawn by its execution_id");
+      if (withdraw) throw wrongId("a call is withdrawn by its execution id");
       return begin(uuidv7(this.#parts.clock.now()));
     }
     if (!uuid.test(id)) throw wrongId("it is not a UUID in lower case");
@@ -86,9 +86,9 @@ function told(id: string, entries: readonly Entry[], caller: Identity, tool: str
 /** What an execution gave back is told to who asked for it. */
 function own(id: string, caller: Identity, kind: string, name: string): void {
   if (caller.kind === kind && caller.name === name) return;
-  throw new AiosError("PERMISSION_DENIED", `execute ${id}: this execution_id is another caller's; choose your own`);
+  throw new AiosError("PERMISSION_DENIED", `execute ${id}: this execution id is another caller's; choose your own`);
 }
 
 function wrongId(reason: string): AiosError {
-  return new AiosError("INVALID_ARGUMENT", { act: "execute", object: "execution_id", reason });
+  return new AiosError("INVALID_ARGUMENT", { act: "execute", object: "execution id", reason });
 }

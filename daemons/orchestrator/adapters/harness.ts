@@ -8,7 +8,7 @@ import type {
   ToolHarness,
 } from "#kernel/ports";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Client } from "#lib/service";
+import { type Client, executionHeader, withdrawHeader } from "#lib/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 
 /** Beyond a tool's own deadline: the way there and back. */
@@ -40,10 +40,10 @@ export function harnessOver(client: Client<typeof ToolRegistryService>, { agent,
       taskId: task,
       inputJson: Buffer.from(JSON.stringify(call.input)),
       reason: `session ${session_id}`,
-      executionId: call.call_id,
-      withdraw,
     };
-    return reportOf(call, await client.execute(asked, { timeoutMs, ...(signal === undefined ? {} : { signal }) }));
+    const headers = { [executionHeader]: call.call_id, ...(withdraw ? { [withdrawHeader]: "yes" } : {}) };
+    const options = { timeoutMs, headers, ...(signal === undefined ? {} : { signal }) };
+    return reportOf(call, await client.execute(asked, options));
   };
   const audited = async ({ call }: ToolExecutionRequest): Promise<Audited | undefined> => {
     const input = { tool_name: call.tool_name, limit: auditMax };

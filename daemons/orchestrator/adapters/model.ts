@@ -2,7 +2,7 @@ import type { Json } from "#kernel/events";
 import type { ModelCompletion, ModelCompletionRequest, ModelDirective, ModelProviderPort } from "#kernel/ports";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
-import type { ApiGatewayService } from "#proto/aios/api_gateway";
+import { type ApiGatewayService, ApiInferRequest } from "#proto/aios/api_gateway";
 import type { AIRuntimeService } from "#proto/aios/runtime";
 
 /** A tool as a model is shown it. */
@@ -53,20 +53,20 @@ export function askRuntime(client: Client<typeof AIRuntimeService>, level: strin
   };
 }
 
-/** The gateway to the models outside of the machine. They are told the form, and the answer is checked. */
+/** The gateway to the models outside of the machine, which holds them to the schema. It refuses at once when it has none to ask. */
 export function askGateway(client: Client<typeof ApiGatewayService>, agent: string): Ask {
   return async ({ system, prompt, schema, task }, signal) => {
-    const form = `Answer with one JSON object that fits this schema, and nothing else:\n${schema}`;
-    const request = {
+    const request = ApiInferRequest.fromPartial({
       prompt,
-      systemPrompt: `${system}\n\n${form}`,
-      maxTokens: 0,
-      temperature: 0,
-      preferredProvider: "",
-    };
-    const told = { requestingAgent: agent, taskId: task, allowFallback: true, taskType: "planning" };
-    const answer = await client.infer({ ...request, ...told }, { signal, timeoutMs: inferTimeoutMs });
-    return { provider: "api-gateway", model: answer.modelUsed, text: answer.text, tokens: answer.tokensUsed };
+      systemPrompt: system,
+      requestingAgent: agent,
+      taskId: task,
+      allowFallback: true,
+      taskType: "planning",
+      jsonSchema: schema,
+    });
+    const answer = await client.infer(request, { signal, timeoutMs: inferTimeoutMs });
+    return { provider: "aios-gateway", model: answer.modelUsed, text: answer.text, tokens: answer.tokensUsed };
   };
 }
 

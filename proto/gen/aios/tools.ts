@@ -62,12 +62,6 @@ export interface ExecuteRequest {
   inputJson: Buffer;
   /** Why the agent is calling this tool */
   reason: string;
-  /** Chosen by the caller (a UUID), or empty. It is begun at most once: asked again, the answer is what came of it. */
-  executionId?:
-    | string
-    | undefined;
-  /** With execution_id: not to be begun any more, if it was not; nothing is executed */
-  withdraw?: boolean | undefined;
 }
 
 export interface ExecuteResponse {
@@ -496,15 +490,7 @@ export const ToolDefinition: MessageFns<ToolDefinition> = {
 };
 
 function createBaseExecuteRequest(): ExecuteRequest {
-  return {
-    toolName: "",
-    agentId: "",
-    taskId: "",
-    inputJson: Buffer.alloc(0),
-    reason: "",
-    executionId: undefined,
-    withdraw: undefined,
-  };
+  return { toolName: "", agentId: "", taskId: "", inputJson: Buffer.alloc(0), reason: "" };
 }
 
 export const ExecuteRequest: MessageFns<ExecuteRequest> = {
@@ -523,12 +509,6 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(42).string(message.reason);
-    }
-    if (message.executionId !== undefined) {
-      writer.uint32(50).string(message.executionId);
-    }
-    if (message.withdraw !== undefined) {
-      writer.uint32(56).bool(message.withdraw);
     }
     return writer;
   },
@@ -586,22 +566,6 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
             message.reason = reader.string();
             continue;
           }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.executionId = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 56) {
-              break;
-            }
-
-            message.withdraw = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -624,8 +588,6 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
     message.taskId = object.taskId ?? "";
     message.inputJson = object.inputJson ?? Buffer.alloc(0);
     message.reason = object.reason ?? "";
-    message.executionId = object.executionId ?? undefined;
-    message.withdraw = object.withdraw ?? undefined;
     return message;
   },
 };
