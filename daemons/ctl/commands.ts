@@ -7,6 +7,7 @@ import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
+import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
@@ -39,6 +40,11 @@ export const commands: readonly Command[] = [
   secretsList,
   secretsSet,
   secretsRemove,
+  memoryStats,
+  memoryBackup,
+  memoryBackups,
+  memoryRestore,
+  memoryExport,
   boot,
   unitsList,
   unitsStart,

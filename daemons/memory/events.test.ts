@@ -34,6 +34,15 @@ describe("the ring", () => {
     expect(ring.size().events).toBe(100);
   });
 
+  it("gives no event that is past its time, also when it came late or before one of the future", () => {
+    const ring = openRing(10, new ManualClock(start));
+    ring.push(event({ id: "ahead", timestamp: start + 60_000 }));
+    ring.push(event({ id: "late", timestamp: start - 3_600_001 }));
+    ring.push(event({ id: "now" }));
+    expect([...ring.newest("", "init")].map(({ id }) => id)).toEqual(["now", "ahead"]);
+    expect([...ring.newest("nothing", "init")]).toEqual([]);
+  });
+
   it("is bounded in bytes and in age", async () => {
     const clock = new ManualClock(start);
     const ring = openRing(1_000, clock);

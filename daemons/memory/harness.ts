@@ -23,7 +23,7 @@ import { memoryQueryService, memoryService } from "./service.ts";
 import { loadReader } from "./snapshot.ts";
 import { checkHere, openBackups } from "./store/backup.ts";
 import { keepUp } from "./store/upkeep.ts";
-import { openStores, watchful } from "./stores.ts";
+import { openStores, startEvents, watchful } from "./stores.ts";
 import { openWorking } from "./working/working.ts";
 
 export const start = Date.UTC(2026, 10, 21);
@@ -52,6 +52,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
   const working = openWorking(stores.working, clock);
   const earlier = working.events(clock.now() - 3_600_000, entriesMax);
   const operational = openOperational(entriesMax, earlier, clock, working.metrics.last());
+  for (const event of startEvents(stores, clock.now())) operational.push(event);
   const journal = openJournal(stores.journal, clock);
   const archive = openArchive(stores.longterm);
   const longterm = openLongterm(stores.longterm, (document) => {
@@ -59,7 +60,14 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
     archive.index(document);
   });
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check: checkHere, clock, log: silentLog });
-  const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log: silentLog });
+  const upkeep = keepUp({
+    stores: stores.all,
+    backups,
+    prune: working.prune,
+    vacuumFile: stores.vacuumFile,
+    clock,
+    log: silentLog,
+  });
   const vectorStatus = { ready: false, detail: "not yet", pid: 0 };
   const noVectors = { status: () => vectorStatus, suspect: () => {}, onReady: () => {}, stop: async () => {} };
   const { vectors = noVectors, runtime = awayRuntime, shelfFile = join(folder, "none") } = world;
@@ -86,6 +94,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
   const events = connect(EventJournalService, target);
   return {
     clock,
+    target,
     stores,
     working,
     search,

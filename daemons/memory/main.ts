@@ -18,7 +18,7 @@ import { loadReader } from "./snapshot.ts";
 import { openBackups } from "./store/backup.ts";
 import { checkApart, checkCommand, runCheck } from "./store/check.ts";
 import { keepUp } from "./store/upkeep.ts";
-import { openStores, watchful } from "./stores.ts";
+import { openStores, startEvents, watchful } from "./stores.ts";
 import { openWorking } from "./working/working.ts";
 
 const [program = "", command, file] = process.argv.slice(1);
@@ -33,6 +33,7 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const entriesMax = config.operational_max_entries;
   const events = working.events(clock.now() - 3_600_000, entriesMax);
   const operational = openOperational(entriesMax, events, clock, working.metrics.last());
+  for (const event of startEvents(stores, clock.now())) operational.push(event);
   const journal = openJournal(stores.journal, clock);
   const archive = openArchive(stores.longterm);
   const longterm = openLongterm(stores.longterm, archive.index);
@@ -52,7 +53,14 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
       : watchRemoteChroma(config.vector_url, { settled, clock, log });
   const check = checkApart([process.execPath, ...process.execArgv, program]);
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check, clock, log });
-  const upkeep = keepUp({ stores: stores.all, backups, prune: working.prune, clock, log });
+  const upkeep = keepUp({
+    stores: stores.all,
+    backups,
+    prune: working.prune,
+    vacuumFile: stores.vacuumFile,
+    clock,
+    log,
+  });
   const runtime = connect(AIRuntimeService, address("runtime"));
   const text = runtimeText(address("runtime"));
   const shelfFile = `${paths.lib}/knowledge.db`;

@@ -2,8 +2,17 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { connect } from "#lib/client";
 import type { ManualClock } from "#lib/clock";
-import { AgentState, Decision, Event, GoalRecord, TaskRecord, ToolCallRecord } from "#proto/aios/memory";
+import {
+  AgentState,
+  Decision,
+  Event,
+  GoalRecord,
+  MemoryServiceService,
+  TaskRecord,
+  ToolCallRecord,
+} from "#proto/aios/memory";
 import { entriesMax, json, type OpenMemory, openMemory, start } from "./harness.ts";
 
 let folder: string;
@@ -236,6 +245,20 @@ describe("bad input", () => {
       message: expect.stringMatching(message),
     });
   });
+});
+
+it("takes fields that it does not know, of clients newer than it is", async () => {
+  const unknownField = Buffer.from([0xfa, 0x3f, 3, 1, 2, 3]); // field 1023, three bytes
+  const newer = {
+    storeGoal: {
+      ...MemoryServiceService.storeGoal,
+      requestSerialize: (value: GoalRecord) => Buffer.concat([GoalRecord.encode(value).finish(), unknownField]),
+    },
+  };
+  const client = connect(newer, opened.target);
+  await client.storeGoal(goal({ id: "newer" }));
+  client.close();
+  expect(await query.getGoal({ goalId: "newer" })).toEqual(goal({ id: "newer" }));
 });
 
 it("deletes what is past its time, in batches, and keeps what is not over", async () => {

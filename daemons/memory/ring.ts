@@ -59,19 +59,22 @@ export function openRing(entriesMax: number, clock: Clock): Ring {
     },
     *newest(category, source) {
       dropOld();
+      // An event that came late is behind younger ones: it is past its time before it is dropped.
+      const oldest = clock.now() - ageMaxMs;
       const trails = [
         ...(category === "" ? [] : [byCategory.get(category)]),
         ...(source === "" ? [] : [bySource.get(source)]),
       ];
       const [shortest] = trails.sort((a, b) => lengthOf(a) - lengthOf(b));
       const wanted = (event: Event) =>
-        (category === "" || event.category === category) && (source === "" || event.source === source);
-      if (trails.length === 0) for (let number = next - 1; number >= first; number--) yield at(number);
-      else if (shortest !== undefined) {
-        for (let index = shortest.numbers.length - 1; index >= shortest.gone; index--) {
-          const event = at(shortest.numbers[index] as number);
-          if (wanted(event)) yield event;
-        }
+        event.timestamp >= oldest &&
+        (category === "" || event.category === category) &&
+        (source === "" || event.source === source);
+      if (trails.length > 0 && shortest === undefined) return;
+      const [from, to] = shortest === undefined ? [first, next] : [shortest.gone, shortest.numbers.length];
+      for (let index = to - 1; index >= from; index--) {
+        const event = at(shortest === undefined ? index : (shortest.numbers[index] as number));
+        if (wanted(event)) yield event;
       }
     },
     size: () => ({ events: next - first, bytes }),

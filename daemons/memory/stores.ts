@@ -1,6 +1,8 @@
 import { dirname, join } from "node:path";
 import { AiosError } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
 import type { Service, ServiceDefinition } from "#lib/service";
+import type { Event } from "./records.ts";
 import { isCorrupt } from "./store/commits.ts";
 import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
 import { openStore, type Store, type StoreOptions } from "./store/store.ts";
@@ -13,6 +15,7 @@ export interface Stores {
   readonly all: readonly Store[];
   /** Where the backups are. */
   readonly backups: string;
+  readonly vacuumFile: string;
   close(): void;
 }
 
@@ -35,10 +38,21 @@ export function openStores(
     longterm,
     all,
     backups,
+    vacuumFile: join(folder, "last-vacuum"),
     close: () => {
       for (const store of all) store.close();
     },
   };
+}
+
+/** What became of the stores at this start, as events: nothing when they were as they had been left. */
+export function startEvents(stores: Stores, nowMs: number): Event[] {
+  return stores.all.flatMap((store) => {
+    const { state, detail } = store.state();
+    if (detail === "") return [];
+    const dataJson = Buffer.from(JSON.stringify({ store: store.name, state, detail }));
+    return [{ id: uuidv7(nowMs), timestamp: nowMs, category: "error", source: "memory", dataJson, critical: true }];
+  });
 }
 
 /**

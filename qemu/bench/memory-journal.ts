@@ -41,6 +41,7 @@ export const journalPart: Part = async ({ program, folder, say }) => {
       journal.append(
         AppendRequest.fromPartial({ sessionId, expectedHead, eventsJson: ids.map((id) => bytes(sessionId, id)) }),
       );
+    await repeat(2_000, 16, (at) => append(`warm${at % 16}`, [`w${at}`]));
     const one = await repeat(alone, 1, (at) => append("alone", [`a${at}`], at));
     const heads = new Map<string, number>();
     const lanes = Array.from({ length: sessions }, (_, lane) => `s${lane}`);

@@ -125,7 +125,7 @@ async function entriesOf(context: Context, since: number, limit: number): Promis
 }
 
 /** Milliseconds since the epoch; 0 when it is not said. */
-function sinceOf(given: string | undefined, now: number): number {
+export function sinceOf(given: string | undefined, now: number): number {
   if (given === undefined) return 0;
   const [, count, unit = ""] = /^([0-9]{1,6})([smhd])$/.exec(given) ?? [];
   const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit];

@@ -130,6 +130,8 @@ describe("a backup", () => {
     await opened.close();
     opened = await openMemory(folder);
     expect((await opened.memory.getActiveGoals({})).goals.map(({ id }) => id)).toEqual(["g"]);
+    const { events } = await opened.memory.getRecentEvents({ count: 0, category: "error", source: "memory" });
+    expect(events.map(({ dataJson }) => JSON.parse(dataJson.toString()).state)).toEqual(Array(3).fill("restored"));
     const { stores } = await opened.admin.getStats({});
     expect(stores.map(({ state, lastBackupAt }) => [state, lastBackupAt])).toEqual(Array(3).fill(["restored", start]));
     await expect(opened.admin.restore({ name: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -145,6 +147,33 @@ describe("a backup", () => {
     await opened.clock.advance(3_600_000);
     await expect.poll(async () => (await opened.admin.listBackups({})).backups.length).toBe(2);
   });
+});
+
+it("gives free pages back once a week, over restarts too", async () => {
+  const vacuumed = async () => {
+    await opened.clock.advance(3_600_000);
+    return (await opened.admin.getStats({})).stores.map(({ lastVacuumAt }) => lastVacuumAt);
+  };
+  await expect.poll(vacuumed).not.toContain(0);
+  const [first = 0] = await vacuumed();
+  await opened.close();
+  opened = await openMemory(folder, opened.clock);
+  expect(await vacuumed()).toEqual([first, first, first]);
+  const id = (at: number) => `d${String(at).padStart(3, "0")}`;
+  const reasoning = "x".repeat(10_000);
+  await Promise.all(
+    Array.from({ length: 100 }, (_, at) =>
+      opened.memory.storeDecision(Decision.fromPartial({ id: id(at), chosen: "x", reasoning, timestamp: start })),
+    ),
+  );
+  await opened.clock.advance(31 * 24 * 3_600_000);
+  await expect.poll(async () => (await vacuumed())[0]).toBeGreaterThan(first);
+  await expect
+    .poll(async () => {
+      await opened.clock.advance(7 * 24 * 3_600_000);
+      return (await opened.admin.getStats({})).stores[0]?.freeBytes;
+    })
+    .toBe(0);
 });
 
 it("a damaged store makes the caller's call fail with DATA_LOSS and the daemon start again", async () => {

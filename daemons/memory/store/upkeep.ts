@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
@@ -10,6 +11,8 @@ export interface Chores {
   readonly backups: Backups;
   /** Deletes one batch of what is past its time; resolves to the number of rows. */
   readonly prune: (nowMs: number) => Promise<number>;
+  /** Remembers over restarts when free pages were last given back. */
+  readonly vacuumFile: string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,10 +35,10 @@ export interface Upkeep {
 }
 
 /** Prunes, vacuums and backs up from time to time, until it is stopped. A job that fails is logged and tried again next time. */
-export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
+export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chores): Upkeep {
   const ending = new AbortController();
   const { signal } = ending;
-  let lastVacuumAt = 0;
+  let lastVacuumAt = timeIn(vacuumFile);
 
   const pruneAll = async () => {
     let rows = 0;
@@ -46,6 +49,7 @@ export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
     if (rows > 0) log.info("deleted what is past its time", { rows });
   };
   const vacuum = async () => {
+    if (clock.now() - lastVacuumAt < vacuumEveryMs) return;
     for (const store of stores) {
       const before = store.sizes().free;
       for (let left = await store.shrink(vacuumPages), last = Infinity; left > 0 && left < last; ) {
@@ -56,6 +60,7 @@ export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
       if (before > 0) log.info("free pages given back", { store: store.name, bytes: before - store.sizes().free });
     }
     lastVacuumAt = clock.now();
+    writeFileSync(vacuumFile, `${lastVacuumAt}\n`);
   };
   let writesAtBackup = -1;
   const backUp = async () => {
@@ -79,7 +84,7 @@ export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
     every("deleting what is past its time", firstMs, pruneEveryMs, pruneAll),
     // Looked at every hour, made once a day: a machine that is on for an hour a day has a backup too.
     every("the backup", 2 * firstMs, hourMs, backUp),
-    every("giving free pages back", vacuumEveryMs, vacuumEveryMs, vacuum),
+    every("giving free pages back", 3 * firstMs, hourMs, vacuum),
   ].map((job) =>
     job.catch((error) => {
       if (!signal.aborted) throw error;
@@ -92,4 +97,13 @@ export function keepUp({ stores, backups, prune, clock, log }: Chores): Upkeep {
       await Promise.all(jobs);
     },
   };
+}
+
+/** Milliseconds; 0 when there is no such file. */
+function timeIn(file: string): number {
+  try {
+    return Number(readFileSync(file, "utf8")) || 0;
+  } catch {
+    return 0;
+  }
 }
