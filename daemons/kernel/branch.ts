@@ -92,8 +92,14 @@ export class Branch {
   async #driveAll(): Promise<Standing> {
     for (;;) {
       const asked = this.#asked;
-      const standing = await this.#drive();
-      if (asked === this.#asked) return standing;
+      try {
+        const standing = await this.#drive();
+        if (asked === this.#asked) return standing;
+      } catch (error) {
+        // The journal is away. What is open in it is not given up.
+        this.#later(this.#world.limits.stalledMs);
+        throw error;
+      }
     }
   }
 
@@ -127,7 +133,7 @@ export class Branch {
     this.#wake = new AbortController();
     this.#sleeping = true;
     this.#world.clock.sleep(Math.max(0, ms), this.#wake.signal).then(
-      () => void this.drive().catch(() => this.#later(this.#world.limits.stalledMs)),
+      () => void this.drive().catch(() => {}),
       () => {},
     );
   }
@@ -193,7 +199,7 @@ export class Branch {
     } catch (error) {
       if (this.#cancel.signal.aborted) return;
       await this.#during(run, still, [{ type: "ErrorRaised", message: `ask the model: ${messageOf(error)}` }]);
-      await clock.sleep(limits.retryMs * 2 ** Math.min(run.errors, 6));
+      await clock.sleep(limits.retryMs * 2 ** Math.min(run.errors, 6), this.#cancel.signal).catch(() => {});
     }
   }
 

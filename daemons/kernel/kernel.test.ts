@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import { AiosError } from "#lib/errors";
 import { defaultBudget } from "./limits.ts";
 import { callOf, config, say, use, Workbench } from "./workbench.ts";
 
@@ -241,5 +242,36 @@ describe("limits", () => {
     await bench.clock.advance(1);
     expect(await done).toMatchObject({ status: "errored", reason: expect.stringContaining("circuit breaker") });
     expect(bench.all("ErrorRaised")).toHaveLength(3);
+  });
+
+  test("goes on by itself when the journal was away after it had taken it up", async () => {
+    let away = false;
+    const port = bench.journal.port.bind(bench.journal);
+    bench.journal.port = (wire) => {
+      const journal = port(wire);
+      const append: typeof journal.append = (event) => {
+        if (event.kind.type === "UserMessage" && away) throw new AiosError("UNAVAILABLE", "the journal is away");
+        return journal.append(event);
+      };
+      return { ...journal, append };
+    };
+    bench.kernel = bench.start();
+    bench.answers = [() => say("back")];
+    away = true;
+    const { done } = await bench.kernel.submit({ session: "s", runId: "r", objective: "x", actor: "alice" });
+    const failed = expect(done).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await bench.clock.advance(1);
+    await failed;
+    away = false;
+    await bench.clock.advance(bench.limits.stalledMs + 1);
+    expect((await bench.kernel.state("s")).runs).toMatchObject([{ runId: "r", answer: "back" }]);
+  });
+
+  test("is cancelled while the model thinks, at once", async () => {
+    const thinking = Promise.withResolvers<never>();
+    bench.answers = [() => thinking.promise as never];
+    const { done } = await bench.kernel.submit({ session: "s", objective: "x", actor: "alice" });
+    await bench.kernel.cancel("s", "main", "stop", "carol");
+    expect(await done).toMatchObject({ status: "finished", reason: "cancelled: stop (carol)" });
   });
 });

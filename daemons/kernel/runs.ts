@@ -74,12 +74,12 @@ export function runsOver(all: Branches): Runs {
     },
     cancel: async (session, branch, reason, actor) => {
       const on = all.at(session, branch);
-      await on.add(({ run }) =>
+      const state = await on.add(({ run }) =>
         run === undefined || run.cancelled !== undefined
           ? []
           : [noteEvent("aios.run_cancelled", { run_id: run.runId, reason, actor })],
       );
-      on.interrupt(reason);
+      if (state.run?.cancelled !== undefined) on.interrupt(reason);
       return on.drive();
     },
   };
