@@ -128,6 +128,8 @@ describe("requests", () => {
     await bench.kernel.createSession("t", "other", config);
     for (const place of [{}, { branch: "try" }, { session: "t" }])
       await bench.tick("write", { runId: "r", proposedTool, ...place });
-    expect(bench.tools.effects).toHaveLength(3);
+    await bench.kernel.fork("s", "main", "later");
+    await bench.tick("write", { runId: "r", proposedTool, branch: "later" });
+    expect(bench.tools.effects).toHaveLength(4);
   });
 });

@@ -76,6 +76,7 @@ function ended(state: BranchState, status: RunEnd["status"], reason: string, lim
   if (run === undefined) return state;
   const end: RunEnd = {
     runId: run.runId,
+    branchId: run.branchId,
     status,
     reason,
     iterations: run.iterations,

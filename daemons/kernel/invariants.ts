@@ -6,6 +6,7 @@ import { needs, type Promises, truth } from "./simulation.ts";
 import type { ApprovalsTwin, ToolsTwin } from "./twins.ts";
 
 export interface Aftermath {
+  /** What each branch itself has added, all branches one after the other. */
   readonly events: readonly EventRecord[];
   readonly tools: ToolsTwin;
   readonly approvals: ApprovalsTwin;
@@ -17,10 +18,13 @@ type Check = (aftermath: Aftermath) => readonly string[];
 const kindsOf = <N extends KindName>(events: readonly EventRecord[], type: N) =>
   events.flatMap(({ kind, sequence }) => (kind.type === type ? [{ ...(kind as KindOf<N>), at: sequence }] : []));
 
-/** Events are numbered from 1 without gaps, each once. */
+/** Events are numbered without gaps, each once. */
 const journalIsWhole: Check = ({ events }) => [
   ...events
-    .filter(({ sequence }, index) => sequence !== index + 1)
+    .filter(({ sequence, branch_id }, index) => {
+      const before = events[index - 1];
+      return before?.branch_id === branch_id && sequence !== before.sequence + 1;
+    })
     .map(({ sequence }) => `event ${sequence} is out of place`),
   ...(new Set(events.map(({ event_id }) => event_id)).size === events.length ? [] : ["an event is there twice"]),
 ];
@@ -78,9 +82,10 @@ const nothingLost: Check = ({ events, tools, promises }) => {
   const effects = new Set(tools.effects.map(({ call_id }) => call_id));
   const told = new Set(completed.map(({ call_id }) => call_id));
   const requested = new Set(
-    events
-      .map(({ kind }) => noteIn(kind))
-      .flatMap((note) => (note?.name === "aios.run_requested" ? [note.note.run_id] : [])),
+    events.flatMap(({ kind, branch_id }) => {
+      const note = noteIn(kind);
+      return note?.name === "aios.run_requested" ? [`${branch_id}/${note.note.run_id}`] : [];
+    }),
   );
   const resolved = new Map(
     kindsOf(events, "ApprovalResolved").map((kind) => [kind.approval_id, kind.decision === "approved"]),
@@ -100,8 +105,9 @@ const nothingLost: Check = ({ events, tools, promises }) => {
 /** Every run ends, once; and every call that was asked for is closed. */
 const everythingEnds: Check = ({ events, approvals }) => {
   const ends = events.filter(({ kind }) => kind.type === "RunFinished" || kind.type === "RunErrored");
-  const requested = events.flatMap(({ kind, correlation_id = "" }) =>
-    noteIn(kind)?.name === "aios.run_requested" ? [correlation_id] : [],
+  const runOf = ({ branch_id, correlation_id }: EventRecord) => `${branch_id}/${correlation_id}`;
+  const requested = events.flatMap((event) =>
+    noteIn(event.kind)?.name === "aios.run_requested" ? [runOf(event)] : [],
   );
   const closed = new Set([
     ...kindsOf(events, "ToolCallCompleted").map(({ call_id = "" }) => call_id),
@@ -109,7 +115,7 @@ const everythingEnds: Check = ({ events, approvals }) => {
   ]);
   return [
     ...requested
-      .map((id) => [id, ends.filter(({ correlation_id }) => correlation_id === id).length] as const)
+      .map((id) => [id, ends.filter((event) => runOf(event) === id).length] as const)
       .filter(([, count]) => count !== 1)
       .map(([id, count]) => `${id} has ${count} ends`),
     ...kindsOf(events, "ToolCallRequested")

@@ -19,7 +19,7 @@ export function runsOver(all: Branches): Runs {
     if (objective === "" || objective.length > objectiveLengthMax)
       throw refusal("INVALID_ARGUMENT", "take up", "an objective", `it has 1 to ${objectiveLengthMax} characters`);
     await on.add((state) => {
-      if (state.run?.runId === runId || state.runs.some((run) => run.runId === runId)) return [];
+      if (state.run?.runId === runId || endOf(state, runId) !== undefined) return [];
       usable(state);
       if (state.run !== undefined) throw busy(state);
       const proposed = proposedTool === undefined ? {} : { proposed_tool: proposedTool };
@@ -85,9 +85,11 @@ export function runsOver(all: Branches): Runs {
   };
 }
 
+const endOf = ({ runs, branchId }: BranchState, runId: string) =>
+  runs.find((run) => run.runId === runId && run.branchId === branchId);
+
 async function resultOf(on: Branch, runId: string, standing: Standing): Promise<TickResult> {
-  const { runs } = await on.state();
-  const end = runs.find((run) => run.runId === runId);
+  const end = endOf(await on.state(), runId);
   if (end !== undefined) return end;
   if (standing.status !== "idle") return standing;
   throw refusal("NOT_FOUND", "tell", `run ${runId}`, "it is not among the last runs of the branch");

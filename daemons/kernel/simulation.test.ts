@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { messageOf } from "#lib/errors";
 import { violations } from "./invariants.ts";
 import { numbers, type Plan, Simulation } from "./simulation.ts";
 
@@ -6,7 +7,9 @@ import { numbers, type Plan, Simulation } from "./simulation.ts";
 async function play(plan: Plan): Promise<{ wrong: string[]; simulation: Simulation }> {
   const simulation = new Simulation(plan);
   await simulation.run();
-  const events = simulation.journal.read("s", "main");
+  const events = simulation.branches.flatMap((branch) =>
+    simulation.journal.read("s", branch).filter(({ branch_id }) => branch_id === branch),
+  );
   const { tools, approvals, promises } = simulation;
   const wrong = violations({ events, tools, approvals, promises });
   const { live, replayed } = await simulation.states();
@@ -25,9 +28,19 @@ describe("whatever happens", () => {
   });
 
   test(`${schedules} schedules of crashes, losses, repetitions and disorder`, { timeout: 120_000 }, async () => {
-    const reached = { effects: 0, approved: 0, interrupted: 0, cancelled: 0, tripped: 0, expired: 0, withdrawn: 0 };
-    const count = ({ journal, tools }: Simulation) => {
-      const text = JSON.stringify(journal.read("s", "main"));
+    const reached = {
+      effects: 0,
+      approved: 0,
+      interrupted: 0,
+      cancelled: 0,
+      tripped: 0,
+      expired: 0,
+      withdrawn: 0,
+      forks: 0,
+    };
+    const count = ({ journal, tools, branches }: Simulation) => {
+      const text = JSON.stringify(branches.map((branch) => journal.read("s", branch)));
+      reached.forks += branches.length - 1;
       const times = (pattern: RegExp) => text.match(pattern)?.length ?? 0;
       const states = [...tools.ledger.values()].map(({ state }) => state);
       reached.effects += tools.effects.length;
@@ -43,7 +56,7 @@ describe("whatever happens", () => {
       const crashes = Array.from({ length: Math.floor(random() * 5) }, () => Math.floor(random() * 400)).sort(
         (a, b) => a - b,
       );
-      const { wrong, simulation } = await play({ seed, crashes, trouble: random() * 0.15 });
+      const { wrong, simulation } = await play({ seed, crashes, trouble: random() * 0.15, forks: seed % 10 === 0 });
       expect(wrong, `seed ${seed}`).toEqual([]);
       count(simulation);
     }
@@ -70,8 +83,12 @@ const seedsMax = 300;
 
 async function found(sabotage: NonNullable<Plan["sabotage"]>, crashes: readonly number[]): Promise<string> {
   for (let seed = 1; seed <= seedsMax; seed += 1) {
-    const { wrong } = await play({ seed, crashes, trouble: 0.05, sabotage });
-    if (wrong[0] !== undefined) return wrong.join("; ");
+    try {
+      const { wrong } = await play({ seed, crashes, trouble: 0.05, sabotage });
+      if (wrong[0] !== undefined) return wrong.join("; ");
+    } catch (error) {
+      return messageOf(error);
+    }
   }
   return "nothing";
 }

@@ -26,6 +26,8 @@ export interface Plan {
   readonly crashes: readonly number[];
   /** Of a message: 0 = the wire is good. */
   readonly trouble: number;
+  /** The session gets a second branch, somewhere on the way. */
+  readonly forks?: boolean;
   /** Put in the place of a port, to see that the simulation notices. */
   readonly sabotage?: (ports: Ports, simulation: Simulation) => Ports;
 }
@@ -61,6 +63,8 @@ export class Simulation {
   readonly journal = new JournalTwin();
   readonly approvals = new ApprovalsTwin();
   readonly tools: ToolsTwin;
+  /** Branches that runs are asked for on. */
+  readonly branches: string[] = ["main"];
   readonly promises: Promises = { runs: new Set(), decisions: new Map(), cancelled: new Set() };
   /** Events so far: a message that arrives, an answer that arrives, a timer that goes off. */
   events = 0;
@@ -104,11 +108,12 @@ export class Simulation {
         () => {},
       );
     void create();
-    let rounds = 0;
-    while (rounds < 4) {
+    let stored = -1;
+    for (;;) {
       await settle();
       if (this.events > eventsMax) throw new Error(`seed ${this.#plan.seed}: no end after ${eventsMax} events`);
       if (this.#crashes[0] !== undefined && this.events >= this.#crashes[0]) this.#crash(create);
+      if (this.#plan.forks && this.#submitted > 0 && this.branches.length === 1 && this.#chance(0.02)) this.#fork();
       if (created && this.#submitted < runsMax && this.#chance(0.1)) this.#submit(`run-${this.#submitted++}`);
       if (this.#chance(0.08)) this.#decide();
       if (this.#chance(0.015)) this.#cancel();
@@ -116,13 +121,14 @@ export class Simulation {
       if (!created) void create();
       else if (this.#submitted < runsMax) this.#submit(`run-${this.#submitted++}`);
       else {
-        // The storm is over: whoever has no answer asks again, and nobody is killed any more.
+        // The storm is over: whoever has no answer asks again, and nobody is killed any more, until that changes nothing.
+        if (stored === this.#stored()) return;
+        stored = this.#stored();
         this.#trouble = 0;
         this.#crashes = [];
         for (let index = 0; index < runsMax; index += 1) this.#submit(`run-${index}`);
         void this.#kernel.resume(session).catch(() => {});
         this.#decide();
-        rounds += 1;
       }
     }
   }
@@ -130,10 +136,14 @@ export class Simulation {
   /** The state that the living kernel has, and one that knows nothing but the journal. */
   async states(): Promise<{ live: unknown; replayed: unknown }> {
     this.#trouble = 0;
-    const live = this.#kernel.state(session);
-    const replayed = this.#kernel.replay(session, "main");
+    const live = Promise.all(this.branches.map((branch) => this.#kernel.state(session, branch)));
+    const replayed = Promise.all(this.branches.map((branch) => this.#kernel.replay(session, branch)));
     await this.#flush();
     return { live: await live, replayed: await replayed };
+  }
+
+  #stored(): number {
+    return [...this.journal.branches.values()].reduce((sum, { events }) => sum + events.length, 0);
   }
 
   async #flush(): Promise<void> {
@@ -267,12 +277,30 @@ export class Simulation {
     return { type: "tool_call", call: { call_id: "call_1", tool_name, input, requested_capabilities } };
   }
 
+  /** The same run is asked for on every branch there is: its id means another run on each. */
   #submit(runId: string): void {
-    const request = { session, runId, objective: `do ${runId}`, actor: "alice" };
-    this.#kernel.submit(request).then(
-      () => this.promises.runs.add(runId),
+    for (const branch of this.branches) {
+      const request = { session, branch, runId, objective: `do ${runId}`, actor: "alice" };
+      this.#kernel.submit(request).then(
+        () => this.promises.runs.add(`${branch}/${runId}`),
+        () => {},
+      );
+    }
+  }
+
+  #fork(): void {
+    this.#kernel.fork(session, "main", "try", this.#forkAt()).then(
+      () => {
+        if (!this.branches.includes("try")) this.branches.push("try");
+      },
       () => {},
     );
+  }
+
+  /** Always the same, once the fork is there: whoever heard no answer asks again for the same fork. */
+  #forkAt(): number {
+    const there = this.journal.branches.get(`${session}/try`);
+    return there?.forkedAt ?? 1 + Math.floor(this.#random() * Math.max(1, this.journal.read(session, "main").length));
   }
 
   /** Somebody decides about what is asked; sometimes twice, and not the same. */
@@ -290,7 +318,9 @@ export class Simulation {
   }
 
   #cancel(): void {
-    this.#kernel.cancel(session, "main", "enough", "carol").catch(() => {});
+    this.#kernel
+      .cancel(session, this.branches[Math.floor(this.#random() * this.branches.length)] ?? "main", "enough", "carol")
+      .catch(() => {});
   }
 }
 

@@ -115,6 +115,8 @@ export interface Run {
 
 export interface RunEnd {
   readonly runId: string;
+  /** The branch it ran on: a fork remembers its parent's runs, and its own of the same id are others. */
+  readonly branchId: string;
   readonly status: "finished" | "errored";
   readonly reason: string;
   readonly iterations: number;
