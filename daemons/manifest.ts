@@ -22,6 +22,8 @@ export interface DaemonSpec {
   /** Time from start to ready after which it is taken for hung and started again, under TCG's pace. */
   readonly readyTimeoutMs: number;
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
+  /** Threads that wait for disks (UV_THREADPOOL_SIZE); Node's own number, 4, when absent. */
+  readonly diskThreads?: number;
 }
 
 /** Accounts of the image beside Debian's own. Numbers are part of the data on disk: never renumber. */
@@ -77,6 +79,8 @@ export const daemons: readonly DaemonSpec[] = [
     servesAgents: true,
     folders: ["ledger"],
     limits: { memoryMiB: 2048, pids: 1024 },
+    // Writes that are made durable at the same time share the disk's work; with four threads they queue for it.
+    diskThreads: 16,
   }),
   daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"] }),
   daemon({

@@ -196,6 +196,11 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
   });
 };
 
+const outputs: Readonly<Record<string, object>> = {
+  "fs.read": { content: "hello" },
+  "sec.audit": { entries: [{ sequence: 7, state: "done", hash: "ab12" }], total: 1 },
+};
+
 export const tools = (asked: unknown[] = []): Service =>
   service(ToolRegistryService, {
     listTools: ({ namespace }) => ({
@@ -204,9 +209,10 @@ export const tools = (asked: unknown[] = []): Service =>
     getTool: () => definition,
     execute: (request) => {
       asked.push(request);
-      const good = request.toolName === "fs.read";
+      const output = outputs[request.toolName];
+      const good = output !== undefined;
       return {
-        ...{ success: good, outputJson: good ? Buffer.from('{"content":"hello"}') : Buffer.alloc(0) },
+        ...{ success: good, outputJson: good ? Buffer.from(JSON.stringify(output)) : Buffer.alloc(0) },
         ...{ error: good ? "" : "no such file", executionId: "e", durationMs: 3, backupId: "" },
       };
     },

@@ -53,7 +53,7 @@ function socketOf(unit: string): string {
   return `${layout.run}/${unit}.sock`;
 }
 
-function command({ name, user }: DaemonSpec, logLevel: string) {
+function command({ name, user, diskThreads }: DaemonSpec, logLevel: string) {
   return {
     program: layout.node,
     args: [...nodeOptions, `${layout.lib}/${name}.mjs`],
@@ -64,6 +64,7 @@ function command({ name, user }: DaemonSpec, logLevel: string) {
       LANG: "C.UTF-8",
       AIOS_LOG_LEVEL: logLevel,
       NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
+      ...(diskThreads !== undefined && { UV_THREADPOOL_SIZE: `${diskThreads}` }),
     },
   };
 }

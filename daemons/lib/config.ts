@@ -157,6 +157,15 @@ export const configSchema = Type.Object(
       {
         management_port: Type.Integer({ minimum: 1, maximum: 65_535 }),
         management_tls: Type.Literal(true),
+        management_subnets: Type.Optional(
+          Type.Array(
+            Type.String({
+              pattern: "^[0-9a-fA-F.:]{2,39}/[0-9]{1,3}$",
+              description: "a network such as 192.0.2.0/24 or 2001:db8::/32",
+            }),
+            { minItems: 1, maxItems: 32 },
+          ),
+        ),
         allow_outbound: Type.Boolean(),
         dns_servers: Type.Array(Type.String()),
       },

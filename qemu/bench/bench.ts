@@ -8,6 +8,8 @@ export interface BenchHost {
   /** Builds what is stale, once. */
   images(): Promise<Images>;
   readonly accelerator: Accelerator;
+  /** What stands behind the benchmark's name. */
+  readonly words: readonly string[];
   readonly say: (line: string) => void;
 }
 

@@ -4,7 +4,7 @@ export interface Measure {
   readonly name: string;
   readonly value: number;
   /** "percent": 0 to 100, of a core or the like; "share": 0 to 1, of what should have been found. */
-  readonly unit: "ms" | "MB" | "count" | "per_s" | "percent" | "share";
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "percent" | "share" | "times";
   /** The most it may be (for "per_s", "count" and "share": the least). */
   readonly budget?: number;
 }
@@ -24,7 +24,8 @@ const exactly: readonly Measure["unit"][] = ["percent", "share"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
-  const parts = exactly.includes(unit) ? 1_000 : 10;
+  // What takes less than ten milliseconds is told to the hundredth.
+  const parts = exactly.includes(unit) ? 1_000 : Math.abs(value) < 10 ? 100 : 10;
   const rounded = Math.round(value * parts) / parts;
   if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
   const ok = atLeast.includes(unit) ? value >= budget : value <= budget;

@@ -19,17 +19,19 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   npm run bench -- NAME
 
   boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
-  tools   calls through the whole pipeline, against a bare handler and an MCP file-system server
+  tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
+          with --calls N instead the daemon's memory over N calls, and calls beside a verification
   memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries
 
 Examples:
   npm run bench -- boot
   npm run bench -- tools
   npm run bench -- memory
+  npm run bench -- tools --calls 1000000
   npm run --silent bench -- boot > rows.jsonl
 `;
 
-async function main(name: string | undefined): Promise<number> {
+async function main(name: string | undefined, words: readonly string[]): Promise<number> {
   if (name === undefined || name === "--help") {
     console.log(help);
     return name === undefined ? 2 : 0;
@@ -49,7 +51,7 @@ async function main(name: string | undefined): Promise<number> {
     return images;
   };
   const accelerator = await hostAccelerator(settings.cache, Date.now());
-  const measures = await bench({ repository, images: built, accelerator, say });
+  const measures = await bench({ repository, images: built, accelerator, words, say });
   const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
     cwd: repository,
     encoding: "utf8",
@@ -66,7 +68,7 @@ function machineName(accelerator: Accelerator): string {
   return `${cpus().length} x ${model}, ${Math.floor(totalmem() / 1024 ** 3)} GiB, ${accelerator}`;
 }
 
-process.exitCode = await main(process.argv[2]).catch((error: unknown) => {
+process.exitCode = await main(process.argv[2], process.argv.slice(3)).catch((error: unknown) => {
   console.error(messageOf(error));
   return 1;
 });
