@@ -42,7 +42,8 @@ export const table: Readonly<Record<string, Row>> = {
   "aios.runtime.AIRuntime": {
     daemon: "runtime",
     reader: ["ListModels", "HealthCheck"],
-    operator: ["Infer", "StreamInfer", "LoadModel", "UnloadModel"],
+    operator: ["Infer", "StreamInfer", "LoadModel", "UnloadModel", "PullModel", "VerifyModels"],
+    admin: ["AddModel", "RemoveModel"],
   },
   "aios.memory.MemoryService": {
     daemon: "memory",

@@ -3,7 +3,7 @@ import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { service } from "#lib/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { AIRuntimeService } from "#proto/aios/runtime";
+import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
 import { init, looks, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
@@ -175,7 +175,7 @@ describe("agents, tools, models, logs", () => {
   it("lists agents and models", async () => {
     await twin.daemon("init", init());
     await twin.daemon("orchestrator", orchestrator([]));
-    const model = { modelName: "bringup", status: "ready", port: 0, loadedAt: 0, lastUsed: 0, requestCount: 2 };
+    const model = ModelStatus.fromPartial({ modelName: "bringup", status: "ready", requestCount: 2 });
     await twin.daemon("runtime", service(AIRuntimeService, { listModels: () => ({ models: [model] }) }));
     expect((await twin.aiosctl("agents")).out).toMatch(/system +system +idle +fs hw/);
     expect(documents((await twin.aiosctl("agents", "--json")).out)[0].agents[0]).toMatchObject({ agentId: "system" });

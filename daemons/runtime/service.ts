@@ -1,5 +1,5 @@
 import { type Service, service } from "#lib/service";
-import { AIRuntimeService, type InferRequest } from "#proto/aios/runtime";
+import { AIRuntimeService, type InferRequest, ModelStatus } from "#proto/aios/runtime";
 import type { Ask, Runtime } from "./runtime.ts";
 import type { SlotStatus } from "./slot.ts";
 
@@ -15,14 +15,11 @@ export function runtimeService(runtime: Runtime): Service<typeof AIRuntimeServic
       yield { text: "", done: true };
     },
     listModels: () => ({
-      models: runtime.models().map(({ name, status, loadedAt, lastUsedAt, requests }) => ({
-        modelName: name,
-        status,
-        port: 0,
-        loadedAt,
-        lastUsed: lastUsedAt,
-        requestCount: requests,
-      })),
+      models: runtime
+        .models()
+        .map(({ name, status, loadedAt, lastUsedAt, requests }) =>
+          ModelStatus.fromPartial({ modelName: name, status, loadedAt, lastUsed: lastUsedAt, requestCount: requests }),
+        ),
     }),
     healthCheck: () => {
       const models = runtime.models();

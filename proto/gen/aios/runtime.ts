@@ -38,6 +38,96 @@ export interface ModelStatus {
   loadedAt: number;
   lastUsed: number;
   requestCount: number;
+  /** What the manifest, or its file, says of it */
+  entry:
+    | ModelEntry
+    | undefined;
+  /** "cpu", "vulkan" or "cuda"; empty when it is not loaded */
+  backend: string;
+  /** Name of the GPU, empty on the processor */
+  device: string;
+  /** Layers on the GPU */
+  gpuLayers: number;
+  threads: number;
+  /** Of each sequence */
+  contextTokens: number;
+  /** Calls that are generated together */
+  sequences: number;
+  /** What it was reckoned to need, 0 when it is not loaded */
+  memoryBytes: number;
+  loadMs: number;
+  /** Calls that use it now */
+  active: number;
+  /** "image", "machine" (its own manifest), "file" (no entry names it) */
+  origin: string;
+  /** Of its file, empty without one */
+  path: string;
+  /** Of its worker, 0 without one */
+  pid: number;
+}
+
+/** An entry of models.toml. */
+export interface ModelEntry {
+  name: string;
+  /** File name in the models' folder */
+  file: string;
+  /** Where it is pulled from; empty = it is put there by hand */
+  url: string;
+  /** 64 hexadecimal digits; empty = not known */
+  sha256: string;
+  /** 0 = not known */
+  sizeBytes: number;
+  /** "operational", "tactical", "embedding" or empty */
+  role: string;
+  /** 0 = the model's own, up to the runtime's limit */
+  contextTokens: number;
+  /** 0 = CPU only, -1 = as many as fit */
+  gpuLayers: number;
+}
+
+export interface PullModelRequest {
+  modelName: string;
+}
+
+export interface PullProgress {
+  /** "downloading", "verifying", "done", "present" (it was there already) */
+  state: string;
+  doneBytes: number;
+  /** 0 = the server does not say */
+  totalBytes: number;
+  /** How much was there from an earlier try */
+  resumedBytes: number;
+  /** With "done" and "present" */
+  sha256: string;
+  /** With "done" and "present" */
+  path: string;
+}
+
+export interface VerifyModelsRequest {
+  /** Empty = all that have a file */
+  modelName: string;
+  /** Read files whose hash is remembered, too */
+  readAgain: boolean;
+}
+
+export interface ModelVerdict {
+  modelName: string;
+  /** "reading", "good" (as the manifest says), "unpinned" (a sound file, no hash to compare), "bad", "absent" */
+  state: string;
+  /** Of "bad" and "absent" */
+  reason: string;
+  doneBytes: number;
+  totalBytes: number;
+  sha256: string;
+}
+
+export interface RemoveModelRequest {
+  modelName: string;
+  keepFile: boolean;
+}
+
+export interface RemoveModelResponse {
+  freedBytes: number;
 }
 
 export interface ModelList {
@@ -242,7 +332,27 @@ export const UnloadModelRequest: MessageFns<UnloadModelRequest> = {
 };
 
 function createBaseModelStatus(): ModelStatus {
-  return { modelName: "", status: "", port: 0, loadedAt: 0, lastUsed: 0, requestCount: 0 };
+  return {
+    modelName: "",
+    status: "",
+    port: 0,
+    loadedAt: 0,
+    lastUsed: 0,
+    requestCount: 0,
+    entry: undefined,
+    backend: "",
+    device: "",
+    gpuLayers: 0,
+    threads: 0,
+    contextTokens: 0,
+    sequences: 0,
+    memoryBytes: 0,
+    loadMs: 0,
+    active: 0,
+    origin: "",
+    path: "",
+    pid: 0,
+  };
 }
 
 export const ModelStatus: MessageFns<ModelStatus> = {
@@ -264,6 +374,45 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     }
     if (message.requestCount !== 0) {
       writer.uint32(48).int64(message.requestCount);
+    }
+    if (message.entry !== undefined) {
+      ModelEntry.encode(message.entry, writer.uint32(58).fork()).join();
+    }
+    if (message.backend !== "") {
+      writer.uint32(66).string(message.backend);
+    }
+    if (message.device !== "") {
+      writer.uint32(74).string(message.device);
+    }
+    if (message.gpuLayers !== 0) {
+      writer.uint32(80).int32(message.gpuLayers);
+    }
+    if (message.threads !== 0) {
+      writer.uint32(88).int32(message.threads);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(96).int32(message.contextTokens);
+    }
+    if (message.sequences !== 0) {
+      writer.uint32(104).int32(message.sequences);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(112).int64(message.memoryBytes);
+    }
+    if (message.loadMs !== 0) {
+      writer.uint32(120).int64(message.loadMs);
+    }
+    if (message.active !== 0) {
+      writer.uint32(128).int32(message.active);
+    }
+    if (message.origin !== "") {
+      writer.uint32(138).string(message.origin);
+    }
+    if (message.path !== "") {
+      writer.uint32(146).string(message.path);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(152).int32(message.pid);
     }
     return writer;
   },
@@ -329,6 +478,110 @@ export const ModelStatus: MessageFns<ModelStatus> = {
             message.requestCount = longToNumber(reader.int64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.entry = ModelEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.backend = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.gpuLayers = reader.int32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.threads = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.sequences = reader.int32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.loadMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.active = reader.int32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.origin = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.pid = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -352,6 +605,634 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     message.loadedAt = object.loadedAt ?? 0;
     message.lastUsed = object.lastUsed ?? 0;
     message.requestCount = object.requestCount ?? 0;
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? ModelEntry.fromPartial(object.entry)
+      : undefined;
+    message.backend = object.backend ?? "";
+    message.device = object.device ?? "";
+    message.gpuLayers = object.gpuLayers ?? 0;
+    message.threads = object.threads ?? 0;
+    message.contextTokens = object.contextTokens ?? 0;
+    message.sequences = object.sequences ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.loadMs = object.loadMs ?? 0;
+    message.active = object.active ?? 0;
+    message.origin = object.origin ?? "";
+    message.path = object.path ?? "";
+    message.pid = object.pid ?? 0;
+    return message;
+  },
+};
+
+function createBaseModelEntry(): ModelEntry {
+  return { name: "", file: "", url: "", sha256: "", sizeBytes: 0, role: "", contextTokens: 0, gpuLayers: 0 };
+}
+
+export const ModelEntry: MessageFns<ModelEntry> = {
+  encode(message: ModelEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.file !== "") {
+      writer.uint32(18).string(message.file);
+    }
+    if (message.url !== "") {
+      writer.uint32(26).string(message.url);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(34).string(message.sha256);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(40).int64(message.sizeBytes);
+    }
+    if (message.role !== "") {
+      writer.uint32(50).string(message.role);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(56).int32(message.contextTokens);
+    }
+    if (message.gpuLayers !== 0) {
+      writer.uint32(64).int32(message.gpuLayers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.gpuLayers = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ModelEntry>, I>>(base?: I): ModelEntry {
+    return ModelEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ModelEntry>, I>>(object: I): ModelEntry {
+    const message = createBaseModelEntry();
+    message.name = object.name ?? "";
+    message.file = object.file ?? "";
+    message.url = object.url ?? "";
+    message.sha256 = object.sha256 ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
+    message.role = object.role ?? "";
+    message.contextTokens = object.contextTokens ?? 0;
+    message.gpuLayers = object.gpuLayers ?? 0;
+    return message;
+  },
+};
+
+function createBasePullModelRequest(): PullModelRequest {
+  return { modelName: "" };
+}
+
+export const PullModelRequest: MessageFns<PullModelRequest> = {
+  encode(message: PullModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullModelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullModelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PullModelRequest>, I>>(base?: I): PullModelRequest {
+    return PullModelRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PullModelRequest>, I>>(object: I): PullModelRequest {
+    const message = createBasePullModelRequest();
+    message.modelName = object.modelName ?? "";
+    return message;
+  },
+};
+
+function createBasePullProgress(): PullProgress {
+  return { state: "", doneBytes: 0, totalBytes: 0, resumedBytes: 0, sha256: "", path: "" };
+}
+
+export const PullProgress: MessageFns<PullProgress> = {
+  encode(message: PullProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== "") {
+      writer.uint32(10).string(message.state);
+    }
+    if (message.doneBytes !== 0) {
+      writer.uint32(16).int64(message.doneBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(24).int64(message.totalBytes);
+    }
+    if (message.resumedBytes !== 0) {
+      writer.uint32(32).int64(message.resumedBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(42).string(message.sha256);
+    }
+    if (message.path !== "") {
+      writer.uint32(50).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.doneBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resumedBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PullProgress>, I>>(base?: I): PullProgress {
+    return PullProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PullProgress>, I>>(object: I): PullProgress {
+    const message = createBasePullProgress();
+    message.state = object.state ?? "";
+    message.doneBytes = object.doneBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.resumedBytes = object.resumedBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyModelsRequest(): VerifyModelsRequest {
+  return { modelName: "", readAgain: false };
+}
+
+export const VerifyModelsRequest: MessageFns<VerifyModelsRequest> = {
+  encode(message: VerifyModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.readAgain !== false) {
+      writer.uint32(16).bool(message.readAgain);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.readAgain = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyModelsRequest>, I>>(base?: I): VerifyModelsRequest {
+    return VerifyModelsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyModelsRequest>, I>>(object: I): VerifyModelsRequest {
+    const message = createBaseVerifyModelsRequest();
+    message.modelName = object.modelName ?? "";
+    message.readAgain = object.readAgain ?? false;
+    return message;
+  },
+};
+
+function createBaseModelVerdict(): ModelVerdict {
+  return { modelName: "", state: "", reason: "", doneBytes: 0, totalBytes: 0, sha256: "" };
+}
+
+export const ModelVerdict: MessageFns<ModelVerdict> = {
+  encode(message: ModelVerdict, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.doneBytes !== 0) {
+      writer.uint32(32).int64(message.doneBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(40).int64(message.totalBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(50).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelVerdict {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelVerdict();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.doneBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ModelVerdict>, I>>(base?: I): ModelVerdict {
+    return ModelVerdict.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ModelVerdict>, I>>(object: I): ModelVerdict {
+    const message = createBaseModelVerdict();
+    message.modelName = object.modelName ?? "";
+    message.state = object.state ?? "";
+    message.reason = object.reason ?? "";
+    message.doneBytes = object.doneBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveModelRequest(): RemoveModelRequest {
+  return { modelName: "", keepFile: false };
+}
+
+export const RemoveModelRequest: MessageFns<RemoveModelRequest> = {
+  encode(message: RemoveModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.keepFile !== false) {
+      writer.uint32(16).bool(message.keepFile);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveModelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveModelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.keepFile = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveModelRequest>, I>>(base?: I): RemoveModelRequest {
+    return RemoveModelRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveModelRequest>, I>>(object: I): RemoveModelRequest {
+    const message = createBaseRemoveModelRequest();
+    message.modelName = object.modelName ?? "";
+    message.keepFile = object.keepFile ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveModelResponse(): RemoveModelResponse {
+  return { freedBytes: 0 };
+}
+
+export const RemoveModelResponse: MessageFns<RemoveModelResponse> = {
+  encode(message: RemoveModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.freedBytes !== 0) {
+      writer.uint32(8).int64(message.freedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveModelResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveModelResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.freedBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveModelResponse>, I>>(base?: I): RemoveModelResponse {
+    return RemoveModelResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveModelResponse>, I>>(object: I): RemoveModelResponse {
+    const message = createBaseRemoveModelResponse();
+    message.freedBytes = object.freedBytes ?? 0;
     return message;
   },
 };
@@ -786,6 +1667,46 @@ export const AIRuntimeService = {
     responseSerialize: (value: HealthStatus): Buffer => Buffer.from(HealthStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): HealthStatus => HealthStatus.decode(value),
   },
+  /** Downloads a model of the manifest; a download that was cut off goes on where it was. The last message is the outcome. */
+  pullModel: {
+    path: "/aios.runtime.AIRuntime/PullModel" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PullModelRequest): Buffer => Buffer.from(PullModelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PullModelRequest => PullModelRequest.decode(value),
+    responseSerialize: (value: PullProgress): Buffer => Buffer.from(PullProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PullProgress => PullProgress.decode(value),
+  },
+  /** Reads model files and compares them with the manifest; one message while and one after each is read. */
+  verifyModels: {
+    path: "/aios.runtime.AIRuntime/VerifyModels" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: VerifyModelsRequest): Buffer => Buffer.from(VerifyModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyModelsRequest => VerifyModelsRequest.decode(value),
+    responseSerialize: (value: ModelVerdict): Buffer => Buffer.from(ModelVerdict.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelVerdict => ModelVerdict.decode(value),
+  },
+  /** Adds an entry to this machine's manifest, or replaces the one of that name. Downloads nothing. */
+  addModel: {
+    path: "/aios.runtime.AIRuntime/AddModel" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ModelEntry): Buffer => Buffer.from(ModelEntry.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ModelEntry => ModelEntry.decode(value),
+    responseSerialize: (value: ModelEntry): Buffer => Buffer.from(ModelEntry.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelEntry => ModelEntry.decode(value),
+  },
+  /** Takes an entry out of this machine's manifest and removes its file here. Unloads it first. */
+  removeModel: {
+    path: "/aios.runtime.AIRuntime/RemoveModel" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveModelRequest): Buffer => Buffer.from(RemoveModelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveModelRequest => RemoveModelRequest.decode(value),
+    responseSerialize: (value: RemoveModelResponse): Buffer => Buffer.from(RemoveModelResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveModelResponse => RemoveModelResponse.decode(value),
+  },
 } as const;
 
 export interface AIRuntimeServer extends UntypedServiceImplementation {
@@ -795,6 +1716,14 @@ export interface AIRuntimeServer extends UntypedServiceImplementation {
   infer: handleUnaryCall<InferRequest, InferResponse>;
   streamInfer: handleServerStreamingCall<InferRequest, InferChunk>;
   healthCheck: handleUnaryCall<Empty, HealthStatus>;
+  /** Downloads a model of the manifest; a download that was cut off goes on where it was. The last message is the outcome. */
+  pullModel: handleServerStreamingCall<PullModelRequest, PullProgress>;
+  /** Reads model files and compares them with the manifest; one message while and one after each is read. */
+  verifyModels: handleServerStreamingCall<VerifyModelsRequest, ModelVerdict>;
+  /** Adds an entry to this machine's manifest, or replaces the one of that name. Downloads nothing. */
+  addModel: handleUnaryCall<ModelEntry, ModelEntry>;
+  /** Takes an entry out of this machine's manifest and removes its file here. Unloads it first. */
+  removeModel: handleUnaryCall<RemoveModelRequest, RemoveModelResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
