@@ -1,5 +1,5 @@
 import { type Service, service } from "#lib/service";
-import { AIRuntimeService, type InferRequest, ModelStatus } from "#proto/aios/runtime";
+import { AIRuntimeService, InferChunk, type InferRequest, InferResponse, ModelStatus } from "#proto/aios/runtime";
 import type { Ask, Runtime } from "./runtime.ts";
 import type { SlotStatus } from "./slot.ts";
 
@@ -8,11 +8,11 @@ export function runtimeService(runtime: Runtime): Service<typeof AIRuntimeServic
   return service(AIRuntimeService, {
     infer: async (request, { signal }) => {
       const { text, tokens, latencyMs, model } = await runtime.infer(ask(request), signal);
-      return { text, tokensUsed: tokens, latencyMs, modelUsed: model };
+      return InferResponse.fromPartial({ text, tokensUsed: tokens, latencyMs, modelUsed: model });
     },
     async *streamInfer(request, { signal }) {
-      for await (const text of runtime.stream(ask(request), signal)) yield { text, done: false };
-      yield { text: "", done: true };
+      for await (const text of runtime.stream(ask(request), signal)) yield InferChunk.fromPartial({ text });
+      yield InferChunk.fromPartial({ done: true });
     },
     listModels: () => ({
       models: runtime

@@ -137,28 +137,116 @@ export interface ModelList {
 export interface InferRequest {
   /** A model's name, or "auto" */
   model: string;
+  /** May be empty when messages end with the question */
   prompt: string;
   systemPrompt: string;
   /** 0 = as configured for the model */
   maxTokens: number;
+  /** 0 = as configured for the model; for the likeliest answer set top_k to 1 */
   temperature: number;
   intelligenceLevel: string;
   requestingAgent: string;
   taskId: string;
   /** When set, the answer is JSON that this schema accepts */
   jsonSchema: string;
+  /** What was said before, oldest first */
+  messages: ChatMessage[];
+  /** Texts that end the answer; they are not part of it */
+  stop: string[];
+  /** 0 to 2^32 - 1; the same request with the same seed gets the same answer */
+  seed?:
+    | number
+    | undefined;
+  /** Above 0 to 1; default 0.95 */
+  topP?:
+    | number
+    | undefined;
+  /** 0 to 1; default 0.05 */
+  minP?:
+    | number
+    | undefined;
+  /** 0 = all tokens; default 40 */
+  topK?:
+    | number
+    | undefined;
+  /** "health", "interactive", "agent", "background"; empty = as fits the caller */
+  priority: string;
+  /** Leave out the oldest of a prompt that does not fit the context, instead of refusing it */
+  truncate: boolean;
+}
+
+export interface ChatMessage {
+  /** "system" (first only), "user", "assistant" or "tool" */
+  role: string;
+  content: string;
 }
 
 export interface InferResponse {
   text: string;
+  /** Of the prompt and of the answer */
   tokensUsed: number;
   latencyMs: number;
   modelUsed: string;
+  statistics: InferStatistics | undefined;
 }
 
 export interface InferChunk {
   text: string;
   done: boolean;
+  /** With done */
+  statistics: InferStatistics | undefined;
+}
+
+export interface InferStatistics {
+  promptTokens: number;
+  /** Of the prompt: their keys and values were still there from an earlier call */
+  reusedTokens: number;
+  answerTokens: number;
+  /** Left out of the prompt by truncate */
+  droppedTokens: number;
+  /** "end" (the model was done), "stop" (a stop text came), "length" (max_tokens or the context) */
+  finishReason: string;
+  /** Waiting for its turn, and for the model to be loaded */
+  queueMs: number;
+  /** From its turn to the first token */
+  firstTokenMs: number;
+  /** Reading the prompt */
+  promptMs: number;
+  /** Generating, from the first token on */
+  answerMs: number;
+  modelUsed: string;
+}
+
+export interface EmbedRequest {
+  texts: string[];
+  /** Empty = the embedding model */
+  model: string;
+  /** Leave out the end of a text that does not fit, instead of refusing it */
+  truncate: boolean;
+  requestingAgent: string;
+  priority: string;
+}
+
+export interface EmbedResponse {
+  /** In the order of the texts */
+  embeddings: Embedding[];
+  modelUsed: string;
+  tokensUsed: number;
+}
+
+export interface Embedding {
+  values: number[];
+}
+
+export interface TokenCount {
+  tokens: number;
+  /** What the model's context holds, prompt and answer together */
+  contextTokens: number;
+  modelUsed: string;
+}
+
+export interface MetricsText {
+  text: string;
 }
 
 function createBaseLoadModelRequest(): LoadModelRequest {
@@ -1303,6 +1391,14 @@ function createBaseInferRequest(): InferRequest {
     requestingAgent: "",
     taskId: "",
     jsonSchema: "",
+    messages: [],
+    stop: [],
+    seed: undefined,
+    topP: undefined,
+    minP: undefined,
+    topK: undefined,
+    priority: "",
+    truncate: false,
   };
 }
 
@@ -1334,6 +1430,30 @@ export const InferRequest: MessageFns<InferRequest> = {
     }
     if (message.jsonSchema !== "") {
       writer.uint32(74).string(message.jsonSchema);
+    }
+    for (const v of message.messages) {
+      ChatMessage.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.stop) {
+      writer.uint32(90).string(v!);
+    }
+    if (message.seed !== undefined) {
+      writer.uint32(96).int64(message.seed);
+    }
+    if (message.topP !== undefined) {
+      writer.uint32(109).float(message.topP);
+    }
+    if (message.minP !== undefined) {
+      writer.uint32(117).float(message.minP);
+    }
+    if (message.topK !== undefined) {
+      writer.uint32(120).int32(message.topK);
+    }
+    if (message.priority !== "") {
+      writer.uint32(130).string(message.priority);
+    }
+    if (message.truncate !== false) {
+      writer.uint32(136).bool(message.truncate);
     }
     return writer;
   },
@@ -1423,6 +1543,70 @@ export const InferRequest: MessageFns<InferRequest> = {
             message.jsonSchema = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.messages.push(ChatMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.stop.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.seed = longToNumber(reader.int64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 109) {
+              break;
+            }
+
+            message.topP = reader.float();
+            continue;
+          }
+          case 14: {
+            if (tag !== 117) {
+              break;
+            }
+
+            message.minP = reader.float();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.topK = reader.int32();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.priority = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.truncate = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1449,12 +1633,87 @@ export const InferRequest: MessageFns<InferRequest> = {
     message.requestingAgent = object.requestingAgent ?? "";
     message.taskId = object.taskId ?? "";
     message.jsonSchema = object.jsonSchema ?? "";
+    message.messages = object.messages?.map((e) => ChatMessage.fromPartial(e)) || [];
+    message.stop = object.stop?.map((e) => e) || [];
+    message.seed = object.seed ?? undefined;
+    message.topP = object.topP ?? undefined;
+    message.minP = object.minP ?? undefined;
+    message.topK = object.topK ?? undefined;
+    message.priority = object.priority ?? "";
+    message.truncate = object.truncate ?? false;
+    return message;
+  },
+};
+
+function createBaseChatMessage(): ChatMessage {
+  return { role: "", content: "" };
+}
+
+export const ChatMessage: MessageFns<ChatMessage> = {
+  encode(message: ChatMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.content !== "") {
+      writer.uint32(18).string(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChatMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChatMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.content = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChatMessage>, I>>(base?: I): ChatMessage {
+    return ChatMessage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChatMessage>, I>>(object: I): ChatMessage {
+    const message = createBaseChatMessage();
+    message.role = object.role ?? "";
+    message.content = object.content ?? "";
     return message;
   },
 };
 
 function createBaseInferResponse(): InferResponse {
-  return { text: "", tokensUsed: 0, latencyMs: 0, modelUsed: "" };
+  return { text: "", tokensUsed: 0, latencyMs: 0, modelUsed: "", statistics: undefined };
 }
 
 export const InferResponse: MessageFns<InferResponse> = {
@@ -1470,6 +1729,9 @@ export const InferResponse: MessageFns<InferResponse> = {
     }
     if (message.modelUsed !== "") {
       writer.uint32(34).string(message.modelUsed);
+    }
+    if (message.statistics !== undefined) {
+      InferStatistics.encode(message.statistics, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1519,6 +1781,14 @@ export const InferResponse: MessageFns<InferResponse> = {
             message.modelUsed = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.statistics = InferStatistics.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1540,12 +1810,15 @@ export const InferResponse: MessageFns<InferResponse> = {
     message.tokensUsed = object.tokensUsed ?? 0;
     message.latencyMs = object.latencyMs ?? 0;
     message.modelUsed = object.modelUsed ?? "";
+    message.statistics = (object.statistics !== undefined && object.statistics !== null)
+      ? InferStatistics.fromPartial(object.statistics)
+      : undefined;
     return message;
   },
 };
 
 function createBaseInferChunk(): InferChunk {
-  return { text: "", done: false };
+  return { text: "", done: false, statistics: undefined };
 }
 
 export const InferChunk: MessageFns<InferChunk> = {
@@ -1555,6 +1828,9 @@ export const InferChunk: MessageFns<InferChunk> = {
     }
     if (message.done !== false) {
       writer.uint32(16).bool(message.done);
+    }
+    if (message.statistics !== undefined) {
+      InferStatistics.encode(message.statistics, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1588,6 +1864,14 @@ export const InferChunk: MessageFns<InferChunk> = {
             message.done = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.statistics = InferStatistics.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1607,6 +1891,568 @@ export const InferChunk: MessageFns<InferChunk> = {
     const message = createBaseInferChunk();
     message.text = object.text ?? "";
     message.done = object.done ?? false;
+    message.statistics = (object.statistics !== undefined && object.statistics !== null)
+      ? InferStatistics.fromPartial(object.statistics)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseInferStatistics(): InferStatistics {
+  return {
+    promptTokens: 0,
+    reusedTokens: 0,
+    answerTokens: 0,
+    droppedTokens: 0,
+    finishReason: "",
+    queueMs: 0,
+    firstTokenMs: 0,
+    promptMs: 0,
+    answerMs: 0,
+    modelUsed: "",
+  };
+}
+
+export const InferStatistics: MessageFns<InferStatistics> = {
+  encode(message: InferStatistics, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.promptTokens !== 0) {
+      writer.uint32(8).int32(message.promptTokens);
+    }
+    if (message.reusedTokens !== 0) {
+      writer.uint32(16).int32(message.reusedTokens);
+    }
+    if (message.answerTokens !== 0) {
+      writer.uint32(24).int32(message.answerTokens);
+    }
+    if (message.droppedTokens !== 0) {
+      writer.uint32(32).int32(message.droppedTokens);
+    }
+    if (message.finishReason !== "") {
+      writer.uint32(42).string(message.finishReason);
+    }
+    if (message.queueMs !== 0) {
+      writer.uint32(49).double(message.queueMs);
+    }
+    if (message.firstTokenMs !== 0) {
+      writer.uint32(57).double(message.firstTokenMs);
+    }
+    if (message.promptMs !== 0) {
+      writer.uint32(65).double(message.promptMs);
+    }
+    if (message.answerMs !== 0) {
+      writer.uint32(73).double(message.answerMs);
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(82).string(message.modelUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InferStatistics {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInferStatistics();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.promptTokens = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reusedTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.answerTokens = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.droppedTokens = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.finishReason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.queueMs = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.firstTokenMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.promptMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.answerMs = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<InferStatistics>, I>>(base?: I): InferStatistics {
+    return InferStatistics.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InferStatistics>, I>>(object: I): InferStatistics {
+    const message = createBaseInferStatistics();
+    message.promptTokens = object.promptTokens ?? 0;
+    message.reusedTokens = object.reusedTokens ?? 0;
+    message.answerTokens = object.answerTokens ?? 0;
+    message.droppedTokens = object.droppedTokens ?? 0;
+    message.finishReason = object.finishReason ?? "";
+    message.queueMs = object.queueMs ?? 0;
+    message.firstTokenMs = object.firstTokenMs ?? 0;
+    message.promptMs = object.promptMs ?? 0;
+    message.answerMs = object.answerMs ?? 0;
+    message.modelUsed = object.modelUsed ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedRequest(): EmbedRequest {
+  return { texts: [], model: "", truncate: false, requestingAgent: "", priority: "" };
+}
+
+export const EmbedRequest: MessageFns<EmbedRequest> = {
+  encode(message: EmbedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.texts) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    if (message.truncate !== false) {
+      writer.uint32(24).bool(message.truncate);
+    }
+    if (message.requestingAgent !== "") {
+      writer.uint32(34).string(message.requestingAgent);
+    }
+    if (message.priority !== "") {
+      writer.uint32(42).string(message.priority);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.texts.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.truncate = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestingAgent = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.priority = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EmbedRequest>, I>>(base?: I): EmbedRequest {
+    return EmbedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedRequest>, I>>(object: I): EmbedRequest {
+    const message = createBaseEmbedRequest();
+    message.texts = object.texts?.map((e) => e) || [];
+    message.model = object.model ?? "";
+    message.truncate = object.truncate ?? false;
+    message.requestingAgent = object.requestingAgent ?? "";
+    message.priority = object.priority ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedResponse(): EmbedResponse {
+  return { embeddings: [], modelUsed: "", tokensUsed: 0 };
+}
+
+export const EmbedResponse: MessageFns<EmbedResponse> = {
+  encode(message: EmbedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.embeddings) {
+      Embedding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(18).string(message.modelUsed);
+    }
+    if (message.tokensUsed !== 0) {
+      writer.uint32(24).int32(message.tokensUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.embeddings.push(Embedding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tokensUsed = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EmbedResponse>, I>>(base?: I): EmbedResponse {
+    return EmbedResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedResponse>, I>>(object: I): EmbedResponse {
+    const message = createBaseEmbedResponse();
+    message.embeddings = object.embeddings?.map((e) => Embedding.fromPartial(e)) || [];
+    message.modelUsed = object.modelUsed ?? "";
+    message.tokensUsed = object.tokensUsed ?? 0;
+    return message;
+  },
+};
+
+function createBaseEmbedding(): Embedding {
+  return { values: [] };
+}
+
+export const Embedding: MessageFns<Embedding> = {
+  encode(message: Embedding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.values.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.values) {
+        writer.float(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Embedding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 13) {
+              message.values.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Embedding>, I>>(base?: I): Embedding {
+    return Embedding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Embedding>, I>>(object: I): Embedding {
+    const message = createBaseEmbedding();
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTokenCount(): TokenCount {
+  return { tokens: 0, contextTokens: 0, modelUsed: "" };
+}
+
+export const TokenCount: MessageFns<TokenCount> = {
+  encode(message: TokenCount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tokens !== 0) {
+      writer.uint32(8).int32(message.tokens);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(16).int32(message.contextTokens);
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(26).string(message.modelUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenCount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenCount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.tokens = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TokenCount>, I>>(base?: I): TokenCount {
+    return TokenCount.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TokenCount>, I>>(object: I): TokenCount {
+    const message = createBaseTokenCount();
+    message.tokens = object.tokens ?? 0;
+    message.contextTokens = object.contextTokens ?? 0;
+    message.modelUsed = object.modelUsed ?? "";
+    return message;
+  },
+};
+
+function createBaseMetricsText(): MetricsText {
+  return { text: "" };
+}
+
+export const MetricsText: MessageFns<MetricsText> = {
+  encode(message: MetricsText, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsText {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsText();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MetricsText>, I>>(base?: I): MetricsText {
+    return MetricsText.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetricsText>, I>>(object: I): MetricsText {
+    const message = createBaseMetricsText();
+    message.text = object.text ?? "";
     return message;
   },
 };
@@ -1707,6 +2553,36 @@ export const AIRuntimeService = {
     responseSerialize: (value: RemoveModelResponse): Buffer => Buffer.from(RemoveModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RemoveModelResponse => RemoveModelResponse.decode(value),
   },
+  /** Vectors of unit length for texts, by the embedding model. */
+  embed: {
+    path: "/aios.runtime.AIRuntime/Embed" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EmbedRequest): Buffer => Buffer.from(EmbedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EmbedRequest => EmbedRequest.decode(value),
+    responseSerialize: (value: EmbedResponse): Buffer => Buffer.from(EmbedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EmbedResponse => EmbedResponse.decode(value),
+  },
+  /** How many tokens a request's prompt is, in the model's chat format. Generates nothing. */
+  countTokens: {
+    path: "/aios.runtime.AIRuntime/CountTokens" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InferRequest): Buffer => Buffer.from(InferRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InferRequest => InferRequest.decode(value),
+    responseSerialize: (value: TokenCount): Buffer => Buffer.from(TokenCount.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TokenCount => TokenCount.decode(value),
+  },
+  /** Counters, queue and timings of all models in Prometheus' text format. */
+  getMetrics: {
+    path: "/aios.runtime.AIRuntime/GetMetrics" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: MetricsText): Buffer => Buffer.from(MetricsText.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MetricsText => MetricsText.decode(value),
+  },
 } as const;
 
 export interface AIRuntimeServer extends UntypedServiceImplementation {
@@ -1724,6 +2600,12 @@ export interface AIRuntimeServer extends UntypedServiceImplementation {
   addModel: handleUnaryCall<ModelEntry, ModelEntry>;
   /** Takes an entry out of this machine's manifest and removes its file here. Unloads it first. */
   removeModel: handleUnaryCall<RemoveModelRequest, RemoveModelResponse>;
+  /** Vectors of unit length for texts, by the embedding model. */
+  embed: handleUnaryCall<EmbedRequest, EmbedResponse>;
+  /** How many tokens a request's prompt is, in the model's chat format. Generates nothing. */
+  countTokens: handleUnaryCall<InferRequest, TokenCount>;
+  /** Counters, queue and timings of all models in Prometheus' text format. */
+  getMetrics: handleUnaryCall<Empty, MetricsText>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
