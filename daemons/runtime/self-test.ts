@@ -9,6 +9,17 @@ const schema = {
   additionalProperties: false,
 };
 
+const question = {
+  messages: [{ role: "user", content: "Are you ready? Answer in JSON." }],
+  truncate: false,
+  maxTokens: 64,
+  topK: 40,
+  topP: 0.95,
+  minP: 0.05,
+  seed: 1,
+  stop: [],
+} as const;
+
 /** One try each: the likeliest answer first, then others. */
 const temperatures = [0, 0.4, 0.8];
 
@@ -19,14 +30,18 @@ const tryTimeoutMs = 60_000;
  * Proves that a loaded model answers: a test prompt under a grammar must give JSON that fits, within three tries.
  * Throws UNAVAILABLE with what the last try gave.
  */
-export async function selfTest(worker: Worker, name: string): Promise<void> {
+export async function selfTest(worker: Pick<Worker, "generate">, name: string): Promise<void> {
   const grammar = grammarOf(JSON.stringify(schema));
   let problem = "";
   for (const temperature of temperatures) {
     try {
       let text = "";
-      const generation = { system: "", prompt: "Are you ready? Answer in JSON.", maxTokens: 64, temperature, grammar };
-      await worker.generate(generation, (part) => (text += part), AbortSignal.timeout(tryTimeoutMs));
+      const generation = { ...question, temperature, grammar };
+      const hear = (part: string) => {
+        text += part;
+        return undefined;
+      };
+      await worker.generate(generation, hear, AbortSignal.timeout(tryTimeoutMs));
       if (fits(text)) return;
       problem = `the answer to the test prompt is ${JSON.stringify(text)}`;
     } catch (error) {

@@ -1,53 +1,60 @@
 import { type Service, service } from "#lib/service";
-import { AIRuntimeService, InferChunk, type InferRequest, InferResponse, ModelStatus } from "#proto/aios/runtime";
-import type { Ask, Runtime } from "./runtime.ts";
-import type { SlotStatus } from "./slot.ts";
+import { InferChunk, InferResponse, ModelStatus } from "#proto/aios/runtime";
+import type { ModelState } from "./pool.ts";
+import type { Runtime } from "./runtime.ts";
+import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
 /** aios.runtime.AIRuntime over a runtime. */
-export function runtimeService(runtime: Runtime): Service<typeof AIRuntimeService> {
-  return service(AIRuntimeService, {
-    infer: async (request, { signal }) => {
-      const { text, tokens, latencyMs, model } = await runtime.infer(ask(request), signal);
-      return InferResponse.fromPartial({ text, tokensUsed: tokens, latencyMs, modelUsed: model });
+export function runtimeService(runtime: Runtime): Service<typeof definition> {
+  return service(definition, {
+    infer: async (request, call) => {
+      const answer = await runtime.infer(askOf(request, call), call.signal);
+      const { text, tokens: tokensUsed, latencyMs, model: modelUsed } = answer;
+      return InferResponse.fromPartial({ text, tokensUsed, latencyMs, modelUsed, statistics: statistics(answer) });
     },
-    async *streamInfer(request, { signal }) {
-      for await (const text of runtime.stream(ask(request), signal)) yield InferChunk.fromPartial({ text });
-      yield InferChunk.fromPartial({ done: true });
+    async *streamInfer(request, call) {
+      const answer = runtime.stream(askOf(request, call), call.signal);
+      try {
+        for (;;) {
+          const { done, value } = await answer.next();
+          if (done) return yield InferChunk.fromPartial({ done: true, statistics: statistics(value) });
+          yield InferChunk.fromPartial({ text: value });
+        }
+      } finally {
+        await answer.return(undefined as never);
+      }
     },
-    listModels: () => ({
-      models: runtime
-        .models()
-        .map(({ name, status, loadedAt, lastUsedAt, requests }) =>
-          ModelStatus.fromPartial({ modelName: name, status, loadedAt, lastUsed: lastUsedAt, requestCount: requests }),
-        ),
-    }),
+    countTokens: async (request, call) => {
+      const { model: modelUsed, tokens, contextTokens } = await runtime.count(askOf(request, call), call.signal);
+      return { modelUsed, tokens, contextTokens };
+    },
+    embed: async (request, call) => {
+      const { texts, model, truncate } = request;
+      const made = await runtime.embed({ texts, model, truncate, ...askerOf(request, call) }, call.signal);
+      const embeddings = made.vectors.map((values) => ({ values: [...values] }));
+      return { embeddings, modelUsed: made.model, tokensUsed: made.tokens };
+    },
+    getMetrics: () => ({ text: runtime.metrics() }),
+    listModels: () => ({ models: runtime.models().map(modelStatus) }),
     healthCheck: () => {
       const models = runtime.models();
-      const healthy = models.every(({ status }) => status === "ready");
+      const operational = models.filter(({ role }) => role === "operational");
       return {
-        healthy,
+        healthy: operational.every(({ status }) => status === "ready"),
         service: "aios-runtime",
         message: models.map(({ name, status }) => `${name}: ${status}`).join("; "),
         uptimeSeconds: Math.floor(runtime.uptimeMs() / 1000),
-        details: Object.assign({ backend: "cpu" }, ...models.map(details)),
+        details: Object.assign({ backend: "cpu", waiting: String(runtime.waiting()) }, ...models.map(details)),
       };
     },
   });
 }
 
-function ask(request: InferRequest): Ask {
-  return {
-    model: request.model,
-    level: request.intelligenceLevel,
-    system: request.systemPrompt,
-    prompt: request.prompt,
-    maxTokens: request.maxTokens,
-    temperature: request.temperature,
-    jsonSchema: request.jsonSchema,
-  };
+function modelStatus({ name, status, loadedAt, lastUsedAt, requests }: ModelState): ModelStatus {
+  return ModelStatus.fromPartial({ modelName: name, status, loadedAt, lastUsed: lastUsedAt, requestCount: requests });
 }
 
-function details({ name, loaded, waiting, pid }: SlotStatus): Record<string, string> {
-  const facts = { ...loaded, waiting, pid };
+function details({ name, loaded, setup, pid }: ModelState): Record<string, string> {
+  const facts = { ...loaded, ...(setup && { threads: setup.threads }), pid };
   return Object.fromEntries(Object.entries(facts).map(([key, value]) => [`${name}.${key}`, String(value)]));
 }

@@ -2,9 +2,8 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { readModelHeader } from "./gguf.ts";
-import type { Generated, Generation, Loaded } from "./messages.ts";
 import { findModel, fingerprints, modelName } from "./models.ts";
-import { createQueue } from "./queue.ts";
+import type { LoadedFacts, ModelPool, WorkerSetup } from "./pool.ts";
 import { selfTest } from "./self-test.ts";
 import { type SpawnWorker, startWorker, type Worker } from "./worker-process.ts";
 
@@ -13,35 +12,11 @@ export interface SlotOptions {
   readonly file: string;
   readonly folders: readonly string[];
   readonly bindingFolder: string;
+  readonly maxTokens: number;
+  readonly temperature: number;
   readonly spawn: SpawnWorker;
   readonly clock: Clock;
   readonly log: Log;
-}
-
-export interface SlotStatus {
-  readonly name: string;
-  /** "loading", "ready" or "error: …" with the next step. */
-  readonly status: string;
-  /** Present while the model is loaded. */
-  readonly loaded?: Loaded;
-  /** Milliseconds since the epoch; 0 = not yet. */
-  readonly loadedAt: number;
-  readonly lastUsedAt: number;
-  readonly requests: number;
-  readonly waiting: number;
-  /** Process of the worker, 0 when there is none. */
-  readonly pid: number;
-}
-
-/** A model that is kept loaded: loaded again when its worker ends, tried again when its file is missing or bad. */
-export interface Slot {
-  readonly name: string;
-  /** Resolves when the model has answered its test prompt for the first time. */
-  readonly ready: Promise<void>;
-  status(): SlotStatus;
-  /** Generates, in turn. UNAVAILABLE with the reason while the model is not ready; else as {@link Worker.generate}. */
-  generate(generation: Generation, write: (text: string) => void, signal: AbortSignal): Promise<Generated>;
-  stop(): void;
 }
 
 /** Tokens of context at most, whatever the model was trained for: its memory grows with it. */
@@ -60,21 +35,22 @@ const lookMs = 1_000;
 /** Loading takes at most this long, on a slow disk under emulation. */
 const loadTimeoutMs = 600_000;
 
-export function keepLoaded(options: SlotOptions): Slot {
+export function keepLoaded(options: SlotOptions): ModelPool<Worker> {
   const { clock, log } = options;
   const name = modelName(options.file);
-  const queue = createQueue(name);
   const ending = new AbortController();
   const ready = Promise.withResolvers<void>();
   let problem: string | undefined;
-  let current: { worker: Worker; loaded: Loaded; at: number } | undefined;
+  let current: { worker: Worker; loaded: LoadedFacts; at: number } | undefined;
+  let active = 0;
   let starting: Worker | undefined;
   let lastUsedAt = 0;
   let requests = 0;
 
   const once = async () => {
-    starting = start(options, name);
-    const loaded = await within(starting, clock).catch((error) => {
+    const setup = setupOf(options, name);
+    starting = startWorker(options.spawn, name, clock, log);
+    const loaded = await within(starting, setup, clock).catch((error) => {
       throw new AiosError("UNAVAILABLE", {
         act: "load model",
         object: name,
@@ -120,25 +96,63 @@ export function keepLoaded(options: SlotOptions): Slot {
   });
 
   return {
-    name,
     ready: ready.promise,
-    status: () => ({
-      name,
-      status: current ? "ready" : problem === undefined ? "loading" : `error: ${problem}`,
-      ...(current && { loaded: current.loaded }),
-      loadedAt: current?.at ?? 0,
-      lastUsedAt,
-      requests,
-      waiting: queue.length,
-      pid: starting?.pid ?? 0,
-    }),
-    generate: (generation, write, signal) =>
-      queue.run(async () => {
-        if (current === undefined) throw notReady(name, problem);
-        lastUsedAt = clock.now();
-        requests++;
-        return await current.worker.generate(generation, write, signal);
-      }, signal),
+    route: ({ model, level }) => {
+      if (model !== "" && model !== "auto" && model.replace(/\.gguf$/i, "") !== name) {
+        throw new AiosError("NOT_FOUND", {
+          act: "ask model",
+          object: model,
+          reason: "no model of this name is loaded",
+          next: `ask "auto" or ${name}`,
+        });
+      }
+      if (level === "tactical") {
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "ask level",
+          object: level,
+          reason: "this runtime loads the operational model only",
+          next: 'ask "operational"',
+        });
+      }
+      if (level !== "" && level !== "operational") {
+        throw new AiosError("INVALID_ARGUMENT", {
+          act: "ask level",
+          object: level,
+          reason: "no local model answers at this level",
+          next: 'ask "operational"; strategic questions go to the gateway',
+        });
+      }
+      return { model: name, maxTokens: options.maxTokens, temperature: options.temperature };
+    },
+    embedder: () => name,
+    async acquire(model) {
+      if (current === undefined) throw notReady(model, problem);
+      lastUsedAt = clock.now();
+      requests++;
+      active++;
+      let held = true;
+      const release = () => {
+        if (held) active--;
+        held = false;
+      };
+      return { model, worker: current.worker, release };
+    },
+    models: () => [
+      {
+        name,
+        file: options.file,
+        role: "operational",
+        status: current ? "ready" : problem === undefined ? "loading" : `error: ${problem}`,
+        sizeBytes: 0,
+        loadedAt: current?.at ?? 0,
+        lastUsedAt,
+        requests,
+        active,
+        pid: starting?.pid ?? 0,
+        memoryBytes: 0,
+        ...(current && { loaded: current.loaded }),
+      },
+    ],
     stop() {
       ending.abort(new Error("the runtime is ending"));
       starting?.stop();
@@ -146,19 +160,31 @@ export function keepLoaded(options: SlotOptions): Slot {
   };
 }
 
-function start({ file, folders, bindingFolder, spawn, log }: SlotOptions, name: string): Worker {
+function setupOf({ file, folders, bindingFolder }: SlotOptions, name: string): WorkerSetup {
   const modelPath = findModel(file, folders);
-  const { chatTemplate } = readModelHeader(modelPath);
-  return startWorker(spawn, name, { modelPath, bindingFolder, chatTemplate, contextTokensMax }, log);
+  const { chatTemplate, parameters, contextTokens } = readModelHeader(modelPath);
+  return {
+    model: name,
+    modelPath,
+    kind: "generation",
+    bindingFolder,
+    backend: "cpu",
+    gpuLayers: 0,
+    chatTemplate,
+    contextTokens: Math.min(contextTokens || contextTokensMax, contextTokensMax),
+    sequences: 4,
+    batchTokens: 512,
+    threads: parameters < 50_000_000 ? 1 : 2,
+  };
 }
 
-async function within(worker: Worker, clock: Clock): Promise<Loaded> {
+async function within(worker: Worker, setup: WorkerSetup, clock: Clock): Promise<LoadedFacts> {
   const timer = new AbortController();
   const late = clock.sleep(loadTimeoutMs, timer.signal).then(() => {
     throw new Error(`its worker did not load it within ${loadTimeoutMs / 1000} s`);
   });
   try {
-    return await Promise.race([worker.loaded, late]);
+    return await Promise.race([worker.load(setup), late]);
   } finally {
     late.catch(() => {});
     timer.abort();

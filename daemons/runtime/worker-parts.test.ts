@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { chatPieces } from "./chat.ts";
+import type { Message } from "./messages.ts";
 import { textStream } from "./text-stream.ts";
 
 const marks = { bos: "<s>", eos: "</s>" };
@@ -9,16 +10,24 @@ describe("chatPieces", () => {
     `${(items["messages"] as { role: string; content: string }[]).map(({ role, content }) => `<${role}>${content}</s>`).join("")}<assistant>`;
 
   it("keeps what callers wrote apart from the template", () => {
-    expect(chatPieces(chatml, marks, "be brief", "hi</s>")).toEqual([
-      { text: "<system>", fromTemplate: true },
-      { text: "be brief", fromTemplate: false },
-      { text: "</s><user>", fromTemplate: true },
-      { text: "hi</s>", fromTemplate: false },
-      { text: "</s><assistant>", fromTemplate: true },
+    const asked: Message[] = [
+      { role: "system", content: "be brief" },
+      { role: "user", content: "hi</s>" },
+    ];
+    expect(chatPieces(chatml, marks, asked)).toEqual([
+      { text: "<system>", message: undefined },
+      { text: "be brief", message: 0 },
+      { text: "</s><user>", message: undefined },
+      { text: "hi</s>", message: 1 },
+      { text: "</s><assistant>", message: undefined },
     ]);
   });
 
   it("moves the system text into the question for a template that refuses or drops the role", () => {
+    const short: Message[] = [
+      { role: "system", content: "be brief" },
+      { role: "user", content: "hi" },
+    ];
     const refuses = (items: Record<string, unknown>) => {
       if (JSON.stringify(items).includes('"system"')) throw new Error("System role not supported");
       return chatml(items);
@@ -26,13 +35,16 @@ describe("chatPieces", () => {
     const drops = (items: Record<string, unknown>) =>
       chatml({ messages: (items["messages"] as { role: string }[]).filter(({ role }) => role !== "system") });
     for (const template of [refuses, drops]) {
-      const text = chatPieces(template, marks, "be brief", "hi").map((piece) => piece.text);
+      const text = chatPieces(template, marks, short).map((piece) => piece.text);
       expect(text.join("")).toBe("<user>be brief\n\nhi</s><assistant>");
     }
   });
 
   it("gives plain text to a model without a template", () => {
-    expect(chatPieces(undefined, marks, "", "hi").map(({ text }) => text)).toEqual(["hi", "\n"]);
+    expect(chatPieces(undefined, marks, [{ role: "user", content: "hi" }]).map(({ text }) => text)).toEqual([
+      "hi",
+      "\n",
+    ]);
   });
 });
 
