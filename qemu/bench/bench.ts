@@ -7,6 +7,12 @@ export interface BenchHost {
   readonly repository: string;
   /** Builds what is stale, once. */
   images(): Promise<Images>;
+  /** Folder of what is kept between runs and never needed. */
+  readonly cache: string;
+  /** What follows the benchmark's name: "--gpu". */
+  readonly options: readonly string[];
+  /** Folders of the host's programs, as in PATH. */
+  readonly searchPath: string;
   readonly accelerator: Accelerator;
   readonly say: (line: string) => void;
 }

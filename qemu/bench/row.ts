@@ -3,8 +3,8 @@ export interface Measure {
   /** Dotted, from the general to the particular: "native.autonomy". */
   readonly name: string;
   readonly value: number;
-  readonly unit: "ms" | "MB" | "count" | "per_s";
-  /** The most it may be (for "per_s" and "count": the least). */
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "ratio";
+  /** The most it may be (for "per_s", "count" and "ratio": the least). */
   readonly budget?: number;
 }
 
@@ -16,11 +16,12 @@ export interface Row extends Measure {
   readonly machine: string;
 }
 
-const atLeast: readonly Measure["unit"][] = ["count", "per_s"];
+const atLeast: readonly Measure["unit"][] = ["count", "per_s", "ratio"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
-  const rounded = Math.round(value * 10) / 10;
+  const digits = unit === "ratio" ? 100 : 10;
+  const rounded = Math.round(value * digits) / digits;
   if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
   const ok = atLeast.includes(unit) ? value >= budget : value <= budget;
   return { bench, name, value: rounded, unit, budget, ok, commit, machine };

@@ -8,25 +8,29 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { inferenceBench } from "./inference.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench };
+const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench, inference: inferenceBench };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
-  npm run bench -- NAME
+  npm run bench -- NAME [OPTION]
 
-  boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
-  tools   calls through the whole pipeline, against a bare handler and an MCP file-system server
+  boot       the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+  tools      calls through the whole pipeline, against a bare handler and an MCP file-system server
+  inference  tokens per second, first token, streams and reuse, against node-llama-cpp in a bare process and
+             llama.cpp's server where one is installed; --gpu: on the GPU
 
 Examples:
   npm run bench -- boot
   npm run bench -- tools
+  npm run bench -- inference --gpu
   npm run --silent bench -- boot > rows.jsonl
 `;
 
-async function main(name: string | undefined): Promise<number> {
+async function main([name, ...options]: readonly string[]): Promise<number> {
   if (name === undefined || name === "--help") {
     console.log(help);
     return name === undefined ? 2 : 0;
@@ -46,14 +50,16 @@ async function main(name: string | undefined): Promise<number> {
     return images;
   };
   const accelerator = await hostAccelerator(settings.cache, Date.now());
-  const measures = await bench({ repository, images: built, accelerator, say });
+  const searchPath = process.env["PATH"] ?? "";
+  const { cache } = settings;
+  const measures = await bench({ repository, images: built, cache, options, searchPath, accelerator, say });
   const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
     cwd: repository,
     encoding: "utf8",
   }).trim();
   const rows = measures.map((measure) => rowOf(name, measure, commit, machineName(accelerator)));
   for (const row of rows) console.log(JSON.stringify(row));
-  say(`\n${tableOf(rows)}`);
+  if (rows.length > 0) say(`\n${tableOf(rows)}`);
   return rows.every(({ ok }) => ok !== false) ? 0 : 1;
 }
 
@@ -63,7 +69,7 @@ function machineName(accelerator: Accelerator): string {
   return `${cpus().length} x ${model}, ${Math.floor(totalmem() / 1024 ** 3)} GiB, ${accelerator}`;
 }
 
-process.exitCode = await main(process.argv[2]).catch((error: unknown) => {
+process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
   console.error(messageOf(error));
   return 1;
 });
