@@ -50,8 +50,20 @@ export function runtimeService(runtime: Runtime): Service<typeof definition> {
   });
 }
 
-function modelStatus({ name, status, loadedAt, lastUsedAt, requests }: ModelState): ModelStatus {
-  return ModelStatus.fromPartial({ modelName: name, status, loadedAt, lastUsed: lastUsedAt, requestCount: requests });
+function modelStatus(model: ModelState): ModelStatus {
+  const { setup, loaded } = model;
+  return ModelStatus.fromPartial({
+    modelName: model.name,
+    status: model.status,
+    loadedAt: model.loadedAt,
+    lastUsed: model.lastUsedAt,
+    requestCount: model.requests,
+    active: model.active,
+    memoryBytes: model.memoryBytes,
+    pid: model.pid,
+    ...(setup && { backend: setup.backend, gpuLayers: setup.gpuLayers, threads: setup.threads }),
+    ...(loaded && { contextTokens: loaded.contextTokens, sequences: loaded.sequences, loadMs: loaded.loadMs }),
+  });
 }
 
 function details({ name, loaded, setup, pid }: ModelState): Record<string, string> {

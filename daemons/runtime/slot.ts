@@ -41,7 +41,7 @@ export function keepLoaded(options: SlotOptions): ModelPool<Worker> {
   const ending = new AbortController();
   const ready = Promise.withResolvers<void>();
   let problem: string | undefined;
-  let current: { worker: Worker; loaded: LoadedFacts; at: number } | undefined;
+  let current: { worker: Worker; setup: WorkerSetup; loaded: LoadedFacts; at: number } | undefined;
   let active = 0;
   let starting: Worker | undefined;
   let lastUsedAt = 0;
@@ -59,7 +59,7 @@ export function keepLoaded(options: SlotOptions): ModelPool<Worker> {
       });
     });
     await selfTest(starting, name);
-    current = { worker: starting, loaded, at: clock.now() };
+    current = { worker: starting, setup, loaded, at: clock.now() };
     problem = undefined;
     log.info("model ready", { model: name, ...loaded });
     ready.resolve();
@@ -150,7 +150,7 @@ export function keepLoaded(options: SlotOptions): ModelPool<Worker> {
         active,
         pid: starting?.pid ?? 0,
         memoryBytes: 0,
-        ...(current && { loaded: current.loaded }),
+        ...(current && { loaded: current.loaded, setup: current.setup }),
       },
     ],
     stop() {
