@@ -116,6 +116,7 @@ export const configSchema = Type.Object(
 
 export type Config = Static<typeof configSchema>;
 
+export { durationMs } from "./duration.ts";
 export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
 
 /** Our schemas are checked by the compiler and the tests: checking them again at every start costs as much as the work itself. */
@@ -192,13 +193,4 @@ function lineOf(text: string, key: readonly string[]): number {
 /** The configuration in `file`. */
 export function readConfig(file: string): Config {
   return parseToml(configSchema, readFileSync(file, "utf8"), file);
-}
-
-/** Milliseconds of a duration such as "5m". */
-export function durationMs(text: string): number {
-  const [, count, unit] = /^([0-9]+)(ms|s|m|h|d)$/.exec(text) ?? [];
-  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit ?? ""];
-  if (factor === undefined)
-    throw new AiosError("INVALID_ARGUMENT", `read duration ${text}: expected a number and ms, s, m, h or d`);
-  return Number(count) * factor;
 }

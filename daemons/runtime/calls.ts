@@ -27,12 +27,14 @@ export function openCalls(pool: ModelPool<Worker>, metrics: Metrics, clock: Cloc
     queues.set(model, queue);
     return queue;
   };
-  const sequences = (model: string) => pool.models().find(({ name }) => name === model)?.loaded?.sequences ?? 1;
-
-  const leased = async <T>(model: string, signal: AbortSignal, act: (worker: Worker) => Promise<T>): Promise<T> => {
+  const leased = async <T>(
+    model: string,
+    signal: AbortSignal,
+    act: (worker: Worker, sequences: number) => Promise<T>,
+  ): Promise<T> => {
     const lease = await pool.acquire(model, signal);
     try {
-      return await act(lease.worker);
+      return await act(lease.worker, lease.sequences);
     } finally {
       lease.release();
     }
@@ -44,8 +46,8 @@ export function openCalls(pool: ModelPool<Worker>, metrics: Metrics, clock: Cloc
       const asked = clock.monotonic();
       try {
         const result = await queue.run(ticket, signal, () =>
-          leased(model, signal, (worker) => {
-            queue.widen(sequences(model));
+          leased(model, signal, (worker, sequences) => {
+            queue.widen(sequences);
             const queueMs = clock.monotonic() - asked;
             metrics.waited(model, queueMs);
             return act(worker, queueMs);

@@ -23,6 +23,8 @@ export interface KnownModel {
 }
 
 export interface Catalogue {
+  /** Where model files are looked for, in order. */
+  readonly folders: readonly string[];
   all(): KnownModel[];
   /** The model of this name, file name, or file name without its ending. */
   find(name: string): KnownModel | undefined;
@@ -81,6 +83,7 @@ export function openCatalogue(places: Places): Catalogue {
   };
 
   return {
+    folders,
     all,
     find,
     target: ({ file }) => ({ path: `${places.folder}/${file}`, partial: `${places.folder}/.partial/${file}` }),

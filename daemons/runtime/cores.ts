@@ -8,6 +8,8 @@ export interface CoreUser {
 
 /** A worker's place. */
 export interface Seat {
+  /** What the worker was told last. */
+  readonly threads: number;
   /** Most threads it can use. */
   wish(threads: number): void;
   /**
@@ -128,6 +130,9 @@ export function shareCores(total: number, clock: Clock): Cores {
         changed();
       };
       return {
+        get threads() {
+          return place.threads;
+        },
         wish(most) {
           place.wish = Math.max(1, Math.min(most, total));
           if (place.calls > 0) changed();

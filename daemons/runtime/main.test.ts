@@ -22,7 +22,11 @@ beforeEach(() => {
   writeFileSync(join(folder, "run/config.json"), JSON.stringify({ models }));
   writeFileSync(join(folder, "lib/runtime-worker.mjs"), `import ${JSON.stringify(here("worker.ts"))};`);
   symlinkSync(here("../../node_modules"), join(folder, "lib/node_modules"));
-  const env = { AIOS_RUN_DIR: join(folder, "run"), AIOS_LIB_DIR: join(folder, "lib") };
+  const env = {
+    AIOS_RUN_DIR: join(folder, "run"),
+    AIOS_LIB_DIR: join(folder, "lib"),
+    AIOS_STATE_DIR: join(folder, "state"),
+  };
   daemon = spawn(process.execPath, [here("main.ts")], { env, stdio: ["ignore", "ignore", "ignore"] });
   exited = new Promise((resolve) => daemon.once("exit", resolve));
 });

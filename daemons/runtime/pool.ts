@@ -1,3 +1,5 @@
+import type { ModelEntry } from "#lib/model-manifest";
+
 /*
  * Who gives a loaded worker for a model, and what is asked of one for that. The pool decides which models are loaded, with
  * which settings and on how many cores; what a worker is asked once it is loaded is the inference's business.
@@ -64,6 +66,8 @@ export interface PooledWorker {
 export interface Lease<W> {
   readonly model: string;
   readonly worker: W;
+  /** Calls that the worker takes at a time. */
+  readonly sequences: number;
   /** To be called once, when the call is answered, failed or abandoned; further calls do nothing. */
   release(): void;
 }
@@ -85,6 +89,11 @@ export interface Wanted {
 export interface ModelState {
   readonly name: string;
   readonly file: string;
+  readonly entry: ModelEntry;
+  /** Where it is known from: the image's manifest, the machine's own, or its file alone. */
+  readonly origin: "image" | "machine" | "file";
+  /** Of its file; empty without one. */
+  readonly path: string;
   readonly role: "operational" | "tactical" | "embedding" | "";
   /** "absent" (no file yet), "available" (a file, not loaded), "loading", "ready", "unloading", or "error: …". */
   readonly status: string;
@@ -100,6 +109,9 @@ export interface ModelState {
   readonly pid: number;
   /** Bytes that the model was reckoned to need; 0 when it is not loaded. */
   readonly memoryBytes: number;
+  readonly gpuMemoryBytes: number;
+  /** Name of the GPU that it is loaded on; empty on the processor. */
+  readonly device: string;
   readonly setup?: WorkerSetup;
   readonly loaded?: LoadedFacts;
 }

@@ -9,15 +9,14 @@ import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity } from "#lib/service";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
-import type { ModelPool } from "./pool.ts";
+import { openMachinePool } from "./machine-pool.ts";
+import type { OperatedPool } from "./model-pool.ts";
 import { callerLengthMax } from "./queue.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
-import { keepLoaded } from "./slot.ts";
 import type { Worker } from "./worker-process.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const bindingFolder = here("../../node_modules/@node-llama-cpp/linux-x64/bins/linux-x64");
 const yesOrNo = JSON.stringify({
   type: "object",
   properties: { answer: { enum: ["yes", "no"] } },
@@ -28,7 +27,7 @@ const yesOrNo = JSON.stringify({
 let folder: string;
 let whole: string;
 let workers: ChildProcess[];
-let pool: ModelPool<Worker>;
+let pool: OperatedPool<Worker>;
 let runtime: Runtime;
 let client: Client<typeof AIRuntimeService>;
 let close: () => void;
@@ -53,13 +52,18 @@ afterEach(() => {
 });
 
 async function open(): Promise<void> {
-  pool = keepLoaded({
-    maxTokens: 64,
-    temperature: 0.7,
-    file: "tiny.gguf",
-    folders: [join(folder, "nowhere"), join(folder, "models")],
-    bindingFolder,
-    spawn: () => {
+  pool = openMachinePool({
+    models: { operational: { name: "tiny.gguf", max_tokens: 64, temperature: 0.7 } },
+    places: {
+      folder: join(folder, "models"),
+      imageFolders: [join(folder, "nowhere")],
+      imageManifest: join(folder, "nowhere/models.toml"),
+    },
+    stateFolder: join(folder, "state"),
+    modules: here("../../node_modules"),
+    spawnProbe: () => spawn("false"),
+    limitMemory: () => {},
+    spawnWorker: () => {
       const child = spawn(process.execPath, [here("worker.ts")], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { UV_THREADPOOL_SIZE: "1" },
@@ -180,7 +184,7 @@ describe("a ready runtime", () => {
     ["a schema that refers to itself", { jsonSchema: '{"$ref":"#"}' }, "INVALID_ARGUMENT", /./],
     ["an unknown model", { model: "gpt-9" }, "NOT_FOUND", /gpt-9.*ask "auto" or tiny/],
     ["the strategic level", { intelligenceLevel: "strategic" }, "INVALID_ARGUMENT", /gateway/],
-    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /operational model only/],
+    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /names no model for it/],
   ])("refuses %s", async (_, fields, code, message) => {
     const failure = { code, message: expect.stringMatching(message) };
     await expect(client.infer(request(fields))).rejects.toMatchObject(failure);
@@ -239,7 +243,7 @@ describe("a ready runtime", () => {
 
 describe("a model that does not load", () => {
   it.each([
-    ["missing", () => rmSync(join(folder, "models/tiny.gguf")), /it is not in .*nowhere or .*models; copy it there/],
+    ["missing", () => rmSync(join(folder, "models/tiny.gguf")), /it is not in .*models or .*nowhere; copy it there/],
     ["foreign", () => writeFileSync(join(folder, "models/tiny.gguf"), "hello, world"), /12 bytes, not a GGUF/],
     [
       "hostile to llama.cpp",

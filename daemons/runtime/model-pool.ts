@@ -1,0 +1,243 @@
+import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
+import { type LoadWishes, modelFingerprint, noWishes } from "./admission.ts";
+import type { Catalogue, KnownModel } from "./catalogue.ts";
+import type { FileHashes } from "./file-identity.ts";
+import type { Gpus } from "./gpu.ts";
+import { abortable, keepLoaded } from "./keeper.ts";
+import { type LoaderOptions, openLoader } from "./loader.ts";
+import type { Lease, ModelPool, ModelState, PooledWorker } from "./pool.ts";
+import type { Resident } from "./resident.ts";
+import { embedderIn, type Levels, levelModel, routeTo } from "./routing.ts";
+import { stateOf } from "./state.ts";
+import type { Threads } from "./threads.ts";
+import { tune } from "./tuner.ts";
+
+export interface PoolOptions<W> extends Omit<LoaderOptions<W>, "threads"> {
+  readonly catalogue: Catalogue;
+  readonly levels: Levels;
+  readonly threads: Threads;
+  readonly hashes: FileHashes;
+  readonly gpus: Gpus;
+  /** Models that nobody uses are unloaded after this; the tactical model's own figure comes from the configuration. */
+  readonly unloadAfterIdleMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A pool with what operators ask of it, beside what calls need. */
+export interface OperatedPool<W extends PooledWorker> extends ModelPool<W> {
+  readonly catalogue: Catalogue;
+  readonly hashes: FileHashes;
+  /** What is known of the GPU, without asking it. */
+  gpu(): string;
+  /** Loads a model, or loads it again when it is loaded otherwise than `wishes` say. Resolves when it is ready. */
+  load(model: string, wishes: LoadWishes, signal: AbortSignal): Promise<ModelState>;
+  /** Unloads a model once its calls are done. FAILED_PRECONDITION for the one that is kept loaded. */
+  unload(model: string): Promise<void>;
+  state(model: string): ModelState | undefined;
+}
+
+/** A file that could not be loaded is not tried again for so long, unless it changes. */
+const failureMs = 10_000;
+
+export function openPool<W extends PooledWorker>(options: PoolOptions<W>): OperatedPool<W> {
+  const { catalogue, levels, clock, log } = options;
+  const operational = levelModel(catalogue, levels.operational);
+  const ending = new AbortController();
+  const wished = new Map<string, LoadWishes>();
+  const starting = new Map<string, Promise<Resident<W>>>();
+  const failures = new Map<string, { fingerprint: string; error: unknown; until: number }>();
+  let begun = 0;
+
+  const isKept = (model: string) => model === operational;
+  const loader = openLoader({ ...options, threads: (header) => options.threads.for(header) }, isKept);
+  const { residents } = loader;
+
+  const activity = () => ({ active: [...residents.values()].reduce((sum, { active }) => sum + active, 0), begun });
+
+  const loadNow = async (known: KnownModel): Promise<Resident<W>> => {
+    const { name } = known.entry;
+    const resident = await loader.load(known, wished.get(name) ?? noWishes, ending.signal);
+    tune(resident, { threads: options.threads, activity, clock, log });
+    return resident;
+  };
+
+  const keeper = keepLoaded({
+    model: operational,
+    load: async () => {
+      const known = catalogue.find(levels.operational.file);
+      if (known === undefined) throw missing(levels.operational.file, catalogue.folders);
+      return loadNow(known.path === undefined ? known : { ...known, entry: { ...known.entry, name: operational } });
+    },
+    fingerprint: () => catalogue.fingerprint(levels.operational.file),
+    clock,
+    log,
+  });
+
+  const onDemand = async (model: string): Promise<Resident<W>> => {
+    const known = required(model);
+    const { name } = known.entry;
+    const fingerprint = modelFingerprint(known);
+    const failed = failures.get(name);
+    if (failed !== undefined && failed.fingerprint === fingerprint && clock.monotonic() < failed.until)
+      throw failed.error;
+    failures.delete(name);
+    try {
+      const resident = await loadNow(known);
+      unloadWhenIdle(resident, known);
+      return resident;
+    } catch (error) {
+      // What memory lacks now may be there in a moment; what a file is it stays.
+      const lasting = !(error instanceof AiosError && error.code === "RESOURCE_EXHAUSTED");
+      if (lasting) failures.set(name, { fingerprint, error, until: clock.monotonic() + failureMs });
+      throw error;
+    }
+  };
+
+  const required = (model: string): KnownModel => {
+    const known = catalogue.find(model);
+    if (known !== undefined) return known;
+    throw new AiosError("NOT_FOUND", {
+      act: "load model",
+      object: model,
+      reason: "this machine knows no model of this name",
+      next: '"aiosctl models" lists those that it knows',
+    });
+  };
+
+  const started = (model: string): Promise<Resident<W>> => {
+    const running = starting.get(model);
+    if (running !== undefined) return running;
+    const loading = onDemand(model).finally(() => starting.delete(model));
+    loading.catch(() => {});
+    starting.set(model, loading);
+    return loading;
+  };
+
+  const unloadWhenIdle = async (resident: Resident<W>, { entry }: KnownModel): Promise<void> => {
+    const { tactical } = levels;
+    const afterMs = tactical?.file === entry.file ? tactical.unloadAfterIdleMs : options.unloadAfterIdleMs;
+    const over = new AbortController();
+    const stopped = AbortSignal.any([over.signal, ending.signal]);
+    resident.ended.then(() => over.abort());
+    while (!stopped.aborted) {
+      const idleMs = resident.active > 0 ? 0 : clock.monotonic() - resident.idleSince;
+      if (idleMs >= afterMs && resident.status === "ready") {
+        log.info("unloading an idle model", { model: entry.name, idleMs: Math.round(idleMs) });
+        return resident.unload();
+      }
+      await clock.sleep(Math.max(1, afterMs - idleMs), stopped).catch(() => {});
+    }
+  };
+
+  const loaded = async (model: string, signal: AbortSignal): Promise<Resident<W>> => {
+    for (;;) {
+      const resident = residents.get(model);
+      if (resident?.status === "ready") return resident;
+      if (resident?.status === "unloading") await abortable(resident.ended, signal);
+      else return abortable(isKept(model) ? keeper.loaded(signal) : started(model), signal);
+    }
+  };
+
+  const state = (known: KnownModel): ModelState => {
+    const { name } = known.entry;
+    const problem = isKept(name) ? keeper.problem() : messageIn(failures.get(name)?.error);
+    return stateOf(known, residents.get(name), problem, levels, starting.has(name) || isKept(name));
+  };
+
+  const states = (): ModelState[] => {
+    const known = catalogue.all();
+    const named = known.some(({ entry }) => entry.name === operational);
+    const all = named ? known : [unlisted(operational, levels.operational.file), ...known];
+    return all.map(state);
+  };
+
+  const acquire = async (model: string, signal: AbortSignal): Promise<Lease<W>> => {
+    for (;;) {
+      const resident = await loaded(model, signal);
+      // It may have ended or been told to unload between the promise and now.
+      if (resident.status !== "ready") continue;
+      begun++;
+      return resident.lease(signal);
+    }
+  };
+
+  return {
+    ready: keeper.ready,
+    catalogue,
+    hashes: options.hashes,
+    gpu: () => options.gpus.status(),
+    route: (wanted) => routeTo(wanted, operational, levels, catalogue),
+    embedder: () => embedderIn(catalogue),
+    acquire,
+    models: states,
+    state: (model) => states().find(({ name }) => name === model),
+    async load(model, wishes, signal) {
+      const name = isKept(model) ? operational : required(model).entry.name;
+      wished.set(name, wishes);
+      failures.delete(name);
+      const before = residents.get(name);
+      if (before !== undefined && !suits(before, wishes)) await before.unload();
+      await loaded(name, signal);
+      const now = states().find((each) => each.name === name);
+      if (now === undefined) throw new Error(`model ${name} is loaded and not listed`);
+      return now;
+    },
+    async unload(model) {
+      if (isKept(model)) throw kept(model);
+      const resident = residents.get(required(model).entry.name);
+      wished.delete(model);
+      await resident?.unload();
+    },
+    stop() {
+      ending.abort(new AiosError("UNAVAILABLE", "the runtime is ending; ask again in a few seconds"));
+      keeper.stop();
+      for (const resident of residents.values()) resident.stop();
+    },
+  };
+}
+
+/** Whether a model is loaded as somebody wishes. */
+function suits<W>({ plan: { setup } }: Resident<W>, wishes: LoadWishes): boolean {
+  const { contextTokens, gpuLayers, threads } = wishes;
+  if (contextTokens !== 0 && contextTokens !== setup.contextTokens) return false;
+  if (threads !== 0 && threads !== setup.threads) return false;
+  return gpuLayers === undefined || gpuLayers === -1 || gpuLayers === setup.gpuLayers;
+}
+
+function messageIn(error: unknown): string | undefined {
+  return error === undefined ? undefined : messageOf(error);
+}
+
+function unlisted(name: string, file: string): KnownModel {
+  const none = {
+    url: "",
+    path: "",
+    sha256: "",
+    sizeBytes: 0,
+    role: "operational",
+    contextTokens: 0,
+    gpuLayers: -1,
+  } as const;
+  return { entry: { name, file, ...none }, origin: "file", path: undefined };
+}
+
+function missing(file: string, folders: readonly string[]): AiosError {
+  return new AiosError("NOT_FOUND", {
+    act: "find model",
+    object: file,
+    reason: `it is not in ${folders.join(" or ")}`,
+    next: "copy it there, or name another one in [models] of /etc/aios/config.toml",
+  });
+}
+
+function kept(model: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "unload model",
+    object: model,
+    reason: "it is the operational model, which is kept loaded",
+    next: "name another one in [models.operational] of /etc/aios/config.toml first",
+  });
+}
