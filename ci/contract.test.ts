@@ -27,7 +27,7 @@ const services = [
   service(MemoryServiceService, memoryService(anything).handlers),
   service(MemoryQueryService, memoryQueryService(anything).handlers),
   service(OrchestratorService, orchestratorService(anything).handlers),
-  service(AIRuntimeService, runtimeService(anything).handlers),
+  service(AIRuntimeService, runtimeService(anything, anything).handlers),
   service(ToolRegistryService, toolsService(anything).handlers),
 ];
 
@@ -57,8 +57,6 @@ const unimplemented: readonly string[] = [
   "aios.orchestrator.Orchestrator/RequestSubTask",
   "aios.orchestrator.Orchestrator/RevokeCapability",
   "aios.orchestrator.Orchestrator/StreamProgress",
-  "aios.runtime.AIRuntime/LoadModel",
-  "aios.runtime.AIRuntime/UnloadModel",
 ];
 
 it("every call of the protos is implemented, but for those listed here", () => {

@@ -32,6 +32,8 @@ export interface Catalogue {
   target(entry: ModelEntry): { path: string; partial: string };
   /** Adds to the machine's manifest, or replaces there. */
   add(entry: ModelEntry): KnownModel;
+  /** Adds until the runtime ends, without writing it down. */
+  lend(entry: ModelEntry): void;
   /** Takes out of the machine's manifest; nothing happens when it is not in there. */
   drop(name: string): void;
   /** What is wrong with a manifest, or undefined. Its entries are then those of before, or none. */
@@ -44,18 +46,17 @@ const comment =
   'Models of this machine, written by "aiosctl models add". Merged by name over /usr/share/aios/models.toml.';
 
 export function openCatalogue(places: Places): Catalogue {
+  const lent = new Map<string, ModelEntry>();
   const image = watched(places.imageManifest);
   const machine = watched(`${places.folder}/models.toml`);
   const folders = [places.folder, ...places.imageFolders];
 
   const locate = ({ file, path }: ModelEntry): string | undefined =>
-    [...folders.map((folder) => `${folder}/${file}`), ...(path === "" ? [] : [path])].find(
-      (candidate) => fileIdentity(candidate) !== "",
-    );
+    pathsOf({ file, path }, folders).find((candidate) => fileIdentity(candidate) !== "");
 
   const all = (): KnownModel[] => {
     const own = machine.entries();
-    const entries = mergeManifests(image.entries(), own);
+    const entries = mergeManifests(mergeManifests(image.entries(), own), [...lent.values()]);
     const listed = entries.map((entry): KnownModel => {
       const origin = own.some(({ name }) => name === entry.name) ? "machine" : "image";
       return { entry, origin, path: locate(entry) };
@@ -95,7 +96,9 @@ export function openCatalogue(places: Places): Catalogue {
         throw new Error(`the manifest does not hold ${entry.name}, which was just written to it`);
       return added;
     },
+    lend: (entry) => void lent.set(entry.name, entry),
     drop(name) {
+      lent.delete(name);
       machine.requireSound();
       const entries = machine.entries();
       const left = entries.filter((entry) => entry.name !== name);
@@ -113,8 +116,8 @@ export function openCatalogue(places: Places): Catalogue {
   };
 }
 
-function pathsOf({ file, path }: ModelEntry, folders: readonly string[]): string[] {
-  return [...folders.map((folder) => `${folder}/${file}`), ...(path === "" ? [] : [path])];
+function pathsOf({ file, path }: Pick<ModelEntry, "file" | "path">, folders: readonly string[]): string[] {
+  return [...(path === "" ? [] : [path]), ...folders.map((folder) => `${folder}/${file}`)];
 }
 
 /** A manifest that is read again when its file changed. One that cannot be read keeps what it said before. */

@@ -33,6 +33,8 @@ export interface LoaderOptions<W> extends Omit<AdmissionOptions, "gpuReclaimable
 }
 
 export interface Loader<W> {
+  /** Throws what {@link load} would throw before it starts anything. */
+  check(known: KnownModel, wishes: LoadWishes, signal: AbortSignal): Promise<unknown>;
   /** By model name: those that are being loaded, are ready, or are being unloaded. */
   readonly residents: ReadonlyMap<string, Resident<W>>;
   /**
@@ -119,10 +121,14 @@ export function openLoader<W extends PooledWorker>(
     return resident;
   };
 
+  const check = ({ entry, ...known }: KnownModel, wishes: LoadWishes, signal: AbortSignal) => {
+    const gpuReclaimableBytes = () => sum(idle(entry.name).map(({ plan }) => plan.need.gpuBytes));
+    return checkModel({ entry, ...known }, wishes, { ...options, gpuReclaimableBytes }, signal);
+  };
+
   const attempt = async (known: KnownModel, wishes: LoadWishes, signal: AbortSignal): Promise<Resident<W>> => {
     const model = known.entry.name;
-    const gpuReclaimableBytes = () => sum(idle(model).map(({ plan }) => plan.need.gpuBytes));
-    const checked = await checkModel(known, wishes, { ...options, gpuReclaimableBytes }, signal);
+    const checked = await check(known, wishes, signal);
     const resident = await inTurn(async () => {
       signal.throwIfAborted();
       return begin(known, checked, await makeRoom(model, checked), wishes);
@@ -140,7 +146,7 @@ export function openLoader<W extends PooledWorker>(
     return resident;
   };
 
-  return { residents, load: attempt };
+  return { residents, check, load: attempt };
 }
 
 /** Bytes that the machine's figures do not show as taken: mapped pages count as free, and a load has not happened yet. */

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
 import { openMachinePool } from "./machine-pool.ts";
+import { modelsOf } from "./model-calls.ts";
 import { openRuntime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
 
@@ -37,5 +38,9 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
     log,
   });
   const runtime = openRuntime(pool, clock);
-  return { services: () => [runtimeService(runtime)], ready: runtime.ready, close: () => runtime.stop() };
+  return {
+    services: () => [runtimeService(runtime, modelsOf(pool, clock))],
+    ready: runtime.ready,
+    close: () => runtime.stop(),
+  };
 });

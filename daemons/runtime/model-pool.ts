@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { modelEntry } from "#lib/model-manifest";
 import { type LoadWishes, modelFingerprint, noWishes } from "./admission.ts";
 import type { Catalogue, KnownModel } from "./catalogue.ts";
 import type { FileHashes } from "./file-identity.ts";
@@ -32,8 +33,11 @@ export interface OperatedPool<W extends PooledWorker> extends ModelPool<W> {
   readonly hashes: FileHashes;
   /** What is known of the GPU, without asking it. */
   gpu(): string;
-  /** Loads a model, or loads it again when it is loaded otherwise than `wishes` say. Resolves when it is ready. */
-  load(model: string, wishes: LoadWishes, signal: AbortSignal): Promise<ModelState>;
+  /**
+   * Loads a model, or loads it again when it is loaded otherwise than `wishes` say; resolves when it is ready. With a `path`
+   * from that file, until the runtime ends.
+   */
+  load(model: string, path: string, wishes: LoadWishes, signal: AbortSignal): Promise<ModelState>;
   /** Unloads a model once its calls are done. FAILED_PRECONDITION for the one that is kept loaded. */
   unload(model: string): Promise<void>;
   state(model: string): ModelState | undefined;
@@ -174,12 +178,15 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
     acquire,
     models: states,
     state: (model) => states().find(({ name }) => name === model),
-    async load(model, wishes, signal) {
+    async load(model, path, wishes, signal) {
+      if (path !== "") catalogue.lend(modelEntry({ name: model, path }));
       const name = isKept(model) ? operational : required(model).entry.name;
+      await loader.check(required(name), wishes, signal);
       wished.set(name, wishes);
       failures.delete(name);
       const before = residents.get(name);
-      if (before !== undefined && !suits(before, wishes)) await before.unload();
+      const moved = path !== "" && before?.plan.setup.modelPath !== path;
+      if (before !== undefined && (moved || !suits(before, wishes))) await before.unload();
       await loaded(name, signal);
       const now = states().find((each) => each.name === name);
       if (now === undefined) throw new Error(`model ${name} is loaded and not listed`);

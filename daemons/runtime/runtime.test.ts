@@ -10,6 +10,7 @@ import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity } from "#lib/service";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import { openMachinePool } from "./machine-pool.ts";
+import { modelsOf } from "./model-calls.ts";
 import type { OperatedPool } from "./model-pool.ts";
 import { callerLengthMax } from "./queue.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
@@ -75,7 +76,7 @@ async function open(): Promise<void> {
     log: silentLog,
   });
   runtime = openRuntime(pool, systemClock);
-  const server = createServer([runtimeService(runtime)], () => coreIdentity, silentLog);
+  const server = createServer([runtimeService(runtime, modelsOf(pool, systemClock))], () => coreIdentity, silentLog);
   const path = join(folder, "runtime.sock");
   await listen(server, { path, identity: coreIdentity, mode: 0o600 });
   client = connect(AIRuntimeService, `unix:${path}`);

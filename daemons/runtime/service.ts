@@ -1,12 +1,15 @@
 import { type Service, service } from "#lib/service";
-import { InferChunk, InferResponse, ModelStatus } from "#proto/aios/runtime";
+import { InferChunk, InferResponse } from "#proto/aios/runtime";
+import { type Models, modelCalls } from "./model-calls.ts";
+import { modelStatus } from "./model-status.ts";
 import type { ModelState } from "./pool.ts";
 import type { Runtime } from "./runtime.ts";
 import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
-/** aios.runtime.AIRuntime over a runtime. */
-export function runtimeService(runtime: Runtime): Service<typeof definition> {
+/** aios.runtime.AIRuntime over a runtime and its models. */
+export function runtimeService(runtime: Runtime, models: Models): Service<typeof definition> {
   return service(definition, {
+    ...modelCalls(models),
     infer: async (request, call) => {
       const answer = await runtime.infer(askOf(request, call), call.signal);
       const { text, tokens: tokensUsed, latencyMs, model: modelUsed } = answer;
@@ -37,32 +40,27 @@ export function runtimeService(runtime: Runtime): Service<typeof definition> {
     getMetrics: () => ({ text: runtime.metrics() }),
     listModels: () => ({ models: runtime.models().map(modelStatus) }),
     healthCheck: () => {
-      const models = runtime.models();
-      const operational = models.filter(({ role }) => role === "operational");
+      const all = runtime.models();
+      const operational = all.find(({ role }) => role === "operational");
+      const problem = models.problem();
+      const told = all.filter(
+        ({ role, status }) => role === "operational" || !["absent", "available"].includes(status),
+      );
+      const sentences = told.map(({ name, status }) => `${name}: ${status}`);
+      const general = {
+        backend: operational?.setup?.backend ?? "",
+        gpu: models.gpu(),
+        waiting: String(runtime.waiting()),
+        ...(problem !== undefined && { manifest: problem }),
+      };
       return {
-        healthy: operational.every(({ status }) => status === "ready"),
+        healthy: operational?.status === "ready",
         service: "aios-runtime",
-        message: models.map(({ name, status }) => `${name}: ${status}`).join("; "),
+        message: [...sentences, ...(problem === undefined ? [] : [problem])].join("; "),
         uptimeSeconds: Math.floor(runtime.uptimeMs() / 1000),
-        details: Object.assign({ backend: "cpu", waiting: String(runtime.waiting()) }, ...models.map(details)),
+        details: Object.assign(general, ...told.map(details)),
       };
     },
-  });
-}
-
-function modelStatus(model: ModelState): ModelStatus {
-  const { setup, loaded } = model;
-  return ModelStatus.fromPartial({
-    modelName: model.name,
-    status: model.status,
-    loadedAt: model.loadedAt,
-    lastUsed: model.lastUsedAt,
-    requestCount: model.requests,
-    active: model.active,
-    memoryBytes: model.memoryBytes,
-    pid: model.pid,
-    ...(setup && { backend: setup.backend, gpuLayers: setup.gpuLayers, threads: setup.threads }),
-    ...(loaded && { contextTokens: loaded.contextTokens, sequences: loaded.sequences, loadMs: loaded.loadMs }),
   });
 }
 

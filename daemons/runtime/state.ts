@@ -42,11 +42,11 @@ function without(path: string | undefined, expected: boolean): string {
   return path === undefined ? "absent" : "available";
 }
 
-/** The configuration says which models answer at the two levels; the manifest's word counts for the rest. */
+/** The configuration says which models answer at the two levels; the manifest's word counts for the others. */
 function roleOf({ file, role }: KnownModel["entry"], { operational, tactical }: Levels): ModelState["role"] {
   if (file === operational.file) return "operational";
   if (file === tactical?.file) return "tactical";
-  return role;
+  return role === "embedding" ? role : "";
 }
 
 function sizeOf(path: string | undefined): number {

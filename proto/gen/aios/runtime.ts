@@ -64,6 +64,8 @@ export interface ModelStatus {
   path: string;
   /** Of its worker, 0 without one */
   pid: number;
+  /** "operational" or "tactical" when the configuration names it, else empty */
+  level: string;
 }
 
 /** An entry of models.toml. */
@@ -83,6 +85,8 @@ export interface ModelEntry {
   contextTokens: number;
   /** 0 = CPU only, -1 = as many as fit */
   gpuLayers: number;
+  /** A file outside of the models' folder, instead of a url */
+  path: string;
 }
 
 export interface PullModelRequest {
@@ -440,6 +444,7 @@ function createBaseModelStatus(): ModelStatus {
     origin: "",
     path: "",
     pid: 0,
+    level: "",
   };
 }
 
@@ -501,6 +506,9 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     }
     if (message.pid !== 0) {
       writer.uint32(152).int32(message.pid);
+    }
+    if (message.level !== "") {
+      writer.uint32(162).string(message.level);
     }
     return writer;
   },
@@ -670,6 +678,14 @@ export const ModelStatus: MessageFns<ModelStatus> = {
             message.pid = reader.int32();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.level = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -708,12 +724,13 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     message.origin = object.origin ?? "";
     message.path = object.path ?? "";
     message.pid = object.pid ?? 0;
+    message.level = object.level ?? "";
     return message;
   },
 };
 
 function createBaseModelEntry(): ModelEntry {
-  return { name: "", file: "", url: "", sha256: "", sizeBytes: 0, role: "", contextTokens: 0, gpuLayers: 0 };
+  return { name: "", file: "", url: "", sha256: "", sizeBytes: 0, role: "", contextTokens: 0, gpuLayers: 0, path: "" };
 }
 
 export const ModelEntry: MessageFns<ModelEntry> = {
@@ -741,6 +758,9 @@ export const ModelEntry: MessageFns<ModelEntry> = {
     }
     if (message.gpuLayers !== 0) {
       writer.uint32(64).int32(message.gpuLayers);
+    }
+    if (message.path !== "") {
+      writer.uint32(74).string(message.path);
     }
     return writer;
   },
@@ -822,6 +842,14 @@ export const ModelEntry: MessageFns<ModelEntry> = {
             message.gpuLayers = reader.int32();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -847,6 +875,7 @@ export const ModelEntry: MessageFns<ModelEntry> = {
     message.role = object.role ?? "";
     message.contextTokens = object.contextTokens ?? 0;
     message.gpuLayers = object.gpuLayers ?? 0;
+    message.path = object.path ?? "";
     return message;
   },
 };
