@@ -7,7 +7,15 @@ import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
-import { models } from "./commands/models.ts";
+import {
+  modelsAdd,
+  modelsList,
+  modelsLoad,
+  modelsPull,
+  modelsRemove,
+  modelsUnload,
+  modelsVerify,
+} from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { status } from "./commands/status.ts";
 import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
@@ -32,7 +40,13 @@ export const commands: readonly Command[] = [
   approvalsDeny,
   auditVerify,
   audit,
-  models,
+  modelsList,
+  modelsPull,
+  modelsVerify,
+  modelsAdd,
+  modelsRemove,
+  modelsLoad,
+  modelsUnload,
   boot,
   unitsList,
   unitsStart,
