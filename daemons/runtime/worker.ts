@@ -2,6 +2,7 @@ import { messageOf } from "#lib/errors";
 import { loadBinding } from "./binding.ts";
 import { type Answer, type Engine, openEngine } from "./engine.ts";
 import type { Reply, Request } from "./messages.ts";
+import { parcels } from "./parcels.ts";
 import type { WorkerSetup } from "./pool.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -32,9 +33,13 @@ function act(engine: Engine, request: Exclude<Request, { type: "load" | "abort" 
   const { id } = request;
   switch (request.type) {
     case "generate": {
-      const answer = engine.generate(request.generation, (text) => say({ type: "text", id, text }));
+      const text = parcels((part) => say({ type: "text", id, text: part }));
+      const answer = engine.generate(request.generation, text.add);
       answers.set(id, answer);
-      return answer.generated.finally(() => answers.delete(id));
+      return answer.generated.finally(() => {
+        answers.delete(id);
+        text.end();
+      });
     }
     case "embed":
       return engine.embed(request);

@@ -22,12 +22,13 @@ export type Metadata = Readonly<Record<string, Value>>;
 const typeNumbers = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 } as const;
 
 /**
- * How a tensor's numbers are stored: ggml's number for it, and the bytes that `block` numbers take. q8_0: a scale (f16) and
- * 32 whole numbers of 8 bits.
+ * How a tensor's numbers are stored: ggml's number for it, and the bytes that `block` numbers take. q8_0 and q4_0:
+ * a scale (f16) and 32 whole numbers of 8 or 4 bits.
  */
 export const encodings = {
   f32: { number: 0, block: 1, bytes: 4 },
   f16: { number: 1, block: 1, bytes: 2 },
+  q4_0: { number: 2, block: 32, bytes: 18 },
   q8_0: { number: 8, block: 32, bytes: 34 },
 } as const;
 export type Encoding = keyof typeof encodings;

@@ -21,7 +21,7 @@ export interface Shape {
 }
 
 /** llama.cpp's number for a file whose weights are mostly of an encoding. */
-const fileTypes: Readonly<Record<Encoding, number>> = { f32: 0, f16: 1, q8_0: 7 };
+const fileTypes: Readonly<Record<Encoding, number>> = { f32: 0, f16: 1, q4_0: 2, q8_0: 7 };
 
 const chatTemplate = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`;
 
@@ -117,7 +117,7 @@ function randomWeights(name: string, shape: readonly [inputs: number, outputs: n
     data: () => {
       const next = generator(name);
       const reach = Math.sqrt(3 / shape[0]);
-      if (encoding === "q8_0") return randomBlocks(shape[0] * shape[1], reach, next);
+      if (encoding === "q8_0" || encoding === "q4_0") return randomBlocks(encoding, shape[0] * shape[1], reach, next);
       const numbers = { length: shape[0] * shape[1] };
       const weight = () => (next() * 2 - 1) * reach;
       const array = encoding === "f16" ? Float16Array.from(numbers, weight) : Float32Array.from(numbers, weight);
@@ -126,12 +126,15 @@ function randomWeights(name: string, shape: readonly [inputs: number, outputs: n
   };
 }
 
-/** The same in blocks of a scale and whole numbers, four of which come from each number of the generator. */
-function randomBlocks(count: number, reach: number, next: () => number): Uint8Array {
-  const { block, bytes } = encodings.q8_0;
+/** The largest whole number of a block's. */
+const largest = { q8_0: 127, q4_0: 7 } as const;
+
+/** The same in blocks of a scale and whole numbers, four or eight of which come from each number of the generator. */
+function randomBlocks(encoding: keyof typeof largest, count: number, reach: number, next: () => number): Uint8Array {
+  const { block, bytes } = encodings[encoding];
   const data = new DataView(new ArrayBuffer((count / block) * bytes));
   for (let at = 0; at < data.byteLength; at += bytes) {
-    data.setFloat16(at, reach / 127, true);
+    data.setFloat16(at, reach / largest[encoding], true);
     for (let word = 2; word < bytes; word += 4) data.setUint32(at + word, next() * 2 ** 32, true);
   }
   return new Uint8Array(data.buffer);

@@ -12,7 +12,7 @@ const shape: Shape = {
   context: 4096,
   merges: 253,
   vocabulary: 32_000,
-  weights: "q8_0",
+  weights: "q4_0",
 };
 
 export const benchModel = { name: "bench-150m", parameters: 150_000_000 } as const;
@@ -22,7 +22,7 @@ export const benchModel = { name: "bench-150m", parameters: 150_000_000 } as con
  * is never needed: it takes seconds to write. Returns its path.
  */
 export function benchModelFile(cache: string, say: (line: string) => void): string {
-  const path = join(cache, "bench", `${benchModel.name}-q8_0-2.gguf`);
+  const path = join(cache, "bench", `${benchModel.name}-q4_0.gguf`);
   if (existsSync(path)) return path;
   const started = performance.now();
   mkdirSync(dirname(path), { recursive: true });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
@@ -17,11 +17,13 @@ export interface RunningRuntime {
 }
 
 const startTimeoutMs = 60_000;
+const tuneTimeoutMs = 20_000;
 
 /** Starts the runtime with its folders in `folder`, answering with the model at `modelPath`. */
 export async function startRuntime(repository: string, folder: string, modelPath: string): Promise<RunningRuntime> {
   const at = (name: string) => join(folder, name);
-  for (const name of ["run/agents", "lib", "state/models", "etc"]) mkdirSync(at(name), { recursive: true });
+  for (const name of ["run/agents", "lib", "state/models", "state/runtime", "etc"])
+    mkdirSync(at(name), { recursive: true });
   placeModel(modelPath, at(`state/models/${basename(modelPath)}`));
   const operational = { name: basename(modelPath), always_loaded: true, max_tokens: 256, temperature: 0.8 };
   const models = { runtime: "llama-cpp", model_dir: at("state/models"), operational };
@@ -41,6 +43,7 @@ export async function startRuntime(repository: string, folder: string, modelPath
   const program = join(repository, "daemons/runtime/main.ts");
   const daemon = spawn(process.execPath, [program], { env, stdio: ["ignore", "ignore", "inherit"] });
   await serving(at("run/runtime.sock"), daemon);
+  await threadsMeasured(at("state/runtime/threads.json"));
   const client = connect(AIRuntimeService, `unix:${at("run/runtime.sock")}`);
   return {
     client,
@@ -67,6 +70,12 @@ function placeModel(from: string, to: string): void {
   } catch {
     copyFileSync(from, to);
   }
+}
+
+/** The runtime measures with how many threads a model is fastest once nobody asks; it is not disturbed in that. */
+async function threadsMeasured(file: string): Promise<void> {
+  const until = performance.now() + tuneTimeoutMs;
+  while (!existsSync(file) && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 200));
 }
 
 async function serving(socket: string, child: ChildProcess): Promise<void> {
