@@ -75,8 +75,10 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     const chunk = tokenMs === undefined ? chunkMin * 4 : Math.max(chunkMin, Math.floor(time / tokenMs));
     let room = Math.min(batchTokens - parts.length, chunk);
     for (const each of ready.filter(({ reading }) => reading)) {
-      const tokens = each.next(room);
-      if (tokens.length === 0) continue;
+      if (room <= 0) break;
+      // In equal parts: a small rest would take a batch of its own.
+      const left = each.prompt.tokens.length - (each.sequence?.length ?? 0);
+      const tokens = each.next(Math.ceil(left / Math.ceil(left / room)));
       room -= tokens.length;
       parts.push({ each, tokens, ends: (each.sequence?.length ?? 0) + tokens.length === each.prompt.tokens.length });
     }

@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Chat, Counted, Embedded, Generated, Generation, Reply, Request } from "./messages.ts";
-import type { LoadedFacts, PooledWorker } from "./pool.ts";
+import type { LoadedFacts, PooledWorker, WorkerSetup } from "./pool.ts";
 
 /** Starts the worker program with an IPC channel. */
 export type SpawnWorker = () => ChildProcess;
@@ -15,6 +15,8 @@ export type Write = (text: string) => Promise<void> | undefined;
 
 /** A worker process: one model, as many generations at a time as it has sequences. */
 export interface Worker extends PooledWorker {
+  /** What it was told to load: a model that generates until then. */
+  readonly kind: WorkerSetup["kind"];
   /**
    * Generates. INVALID_ARGUMENT when the worker refuses the prompt, UNAVAILABLE at once when the process ends. An aborted
    * `signal` stops it within a token; it then resolves with stop "abort".
@@ -48,6 +50,7 @@ export function startWorker(spawn: SpawnWorker, name: string, clock: Clock, log:
   const loaded = Promise.withResolvers<LoadedFacts>();
   const ended = Promise.withResolvers<string>();
   let nextId = 1;
+  let kind: WorkerSetup["kind"] = "generation";
   let over: string | undefined;
   loaded.promise.catch(() => {});
 
@@ -110,7 +113,11 @@ export function startWorker(spawn: SpawnWorker, name: string, clock: Clock, log:
   return {
     pid: child.pid ?? 0,
     ended: ended.promise,
+    get kind() {
+      return kind;
+    },
     load(setup) {
+      kind = setup.kind;
       send({ type: "load", setup });
       return loaded.promise;
     },
