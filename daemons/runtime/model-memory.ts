@@ -32,8 +32,8 @@ const tokenBytes = 400;
 const outputLayers = 1;
 
 /**
- * What `header`'s model needs when loaded with `sizes`, from its header alone. Within a tenth and 100 MB of what llama.cpp
- * says that it took (model-memory.test.ts compares).
+ * What `header`'s model needs when loaded with `sizes`, from its header alone: not less than what llama.cpp took for models of
+ * several shapes, and at most a fourth more (the figures are in model-memory.test.ts).
  */
 export function memoryNeed({ shape }: ModelHeader, sizes: Sizes): Need {
   const layers = Math.max(1, shape.layers);
