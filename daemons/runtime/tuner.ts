@@ -32,6 +32,7 @@ export async function tune<W extends PooledWorker>(resident: Resident<W>, option
   const over = new AbortController();
   resident.ended.then(() => over.abort());
   const measured = new Map<number, number>();
+  let best = resident.plan.threadsMax;
   let spoilt = 0;
   try {
     for (const choice of threads.toMeasure(header)) {
@@ -46,11 +47,12 @@ export async function tune<W extends PooledWorker>(resident: Resident<W>, option
       if ((measured.get(choice) ?? 0) > Math.min(...measured.values()) * hopeless) break;
     }
     if (measured.size === 0) return;
-    const best = threads.learn(header, measured);
-    resident.seat.wish(best);
+    best = threads.learn(header, measured);
     log.info("threads measured", { model: setup.model, threads: best, msPerToken: Object.fromEntries(measured) });
   } catch (error) {
     if (!over.signal.aborted) log.warn("threads not measured", { model: setup.model, reason: messageOf(error) });
+  } finally {
+    resident.seat.wish(best);
   }
 
   async function quiet({ activity }: TunerOptions, signal: AbortSignal): Promise<void> {
