@@ -2,7 +2,9 @@ import { execFile, spawn } from "node:child_process";
 import { writeFile } from "node:fs";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { messageOf } from "#lib/errors";
 import { openMachinePool } from "./machine-pool.ts";
+import { serveMetrics } from "./metrics-page.ts";
 import { modelsOf } from "./model-calls.ts";
 import { openRuntime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
@@ -38,6 +40,12 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
     log,
   });
   const runtime = openRuntime(pool, clock);
+  const { metrics_port: port } = models;
+  if (port !== undefined) {
+    runtime.ready
+      .then(() => serveMetrics(port, () => runtime.metrics()))
+      .catch((error) => log.warn("no metrics page, continuing without one", { port, reason: messageOf(error) }));
+  }
   return {
     services: () => [runtimeService(runtime, modelsOf(pool, clock))],
     ready: runtime.ready,

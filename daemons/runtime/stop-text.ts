@@ -39,9 +39,14 @@ export function stopText(stops: readonly string[], write: (text: string) => void
   };
 }
 
+/** Where the stop text begins that is complete first, so that it does not matter in which parts the text came. */
 function firstOf(stops: readonly string[], text: string): number | undefined {
-  const places = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
-  return places.length === 0 ? undefined : Math.min(...places);
+  let first: { at: number; end: number } | undefined;
+  for (const stop of stops) {
+    const at = text.indexOf(stop);
+    if (at >= 0 && (first === undefined || at + stop.length < first.end)) first = { at, end: at + stop.length };
+  }
+  return first?.at;
 }
 
 /** How many of the last characters of `text` may be the beginning of a stop text. */

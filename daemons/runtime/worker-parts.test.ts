@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { InferRequest } from "#proto/aios/runtime";
+import { answerCheck } from "./answer.ts";
 import { chatPieces } from "./chat.ts";
 import type { Message } from "./messages.ts";
+import { metricsText } from "./metrics.ts";
+import { parcels } from "./parcels.ts";
+import { stopText } from "./stop-text.ts";
 import { textStream } from "./text-stream.ts";
+import { badUtf8 } from "./utf8.ts";
 
 const marks = { bos: "<s>", eos: "</s>" };
 
@@ -82,4 +88,73 @@ describe("textStream", () => {
     text.end();
     expect(parts.join("")).toBe("the disk");
   });
+});
+
+describe("stopText", () => {
+  const said = (stops: string[], parts: string[]) => {
+    let text = "";
+    const stream = stopText(stops, (part) => (text += part));
+    for (const part of parts) stream.add(part);
+    stream.end();
+    return { text, stopped: stream.stopped };
+  };
+
+  it("stops at a text that comes in parts, and says none of it", () => {
+    expect(said(["END"], ["one ", "E", "N", "D", " two"])).toEqual({ text: "one ", stopped: true });
+    expect(said(["END"], ["oneE", "NE", "ND"])).toEqual({ text: "oneEN", stopped: true });
+    expect(said(["bc", "abcd"], ["xabcd"])).toEqual({ text: "xa", stopped: true });
+  });
+
+  it("says what only looked like one", () => {
+    expect(said(["END"], ["one E", "N", "O"])).toEqual({ text: "one ENO", stopped: false });
+    expect(said(["END"], ["one EN"])).toEqual({ text: "one EN", stopped: false });
+    expect(said([], ["a", "b"])).toEqual({ text: "ab", stopped: false });
+  });
+});
+
+it("parcels send the first text at once and then what has come in twenty milliseconds", () => {
+  let now = 0;
+  const sent: string[] = [];
+  const text = parcels(
+    (part) => sent.push(part),
+    () => now,
+  );
+  for (; now < 30; now += 5) text.add(`${now} `);
+  text.end();
+  expect(sent).toEqual(["0 ", "5 10 15 20 ", "25 "]);
+});
+
+describe("answerCheck", () => {
+  it("gives up on a pattern that takes for ever", async () => {
+    const check = await answerCheck('{"type":"string","pattern":"^(a+)+$"}');
+    const started = performance.now();
+    expect(check(JSON.stringify(`${"a".repeat(60)}b`))).toMatch(/patterns cannot be checked: .*timed out/);
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(check('"aaa"')).toBeUndefined();
+    expect(check('"b"')).toMatch(/does not fit/);
+  });
+});
+
+describe("badUtf8", () => {
+  it("names the field, of those that are texts", () => {
+    const fields = { 1: "model", 10: { name: "messages", fields: { 2: "content" } } } as const;
+    const message = InferRequest.fromPartial({
+      model: "\uE123",
+      messages: [{ content: "ok" }, { content: "x\uE124" }],
+    });
+    const bytes = Buffer.from(InferRequest.encode(message).finish());
+    expect(badUtf8(bytes, fields)).toBeUndefined();
+    bytes[bytes.indexOf(Buffer.from("\uE124"))] = 0xff;
+    expect(badUtf8(bytes, fields)).toBe("messages[1].content");
+    expect(badUtf8(bytes, { 1: "model" })).toBeUndefined();
+    bytes[bytes.indexOf(Buffer.from("\uE123"))] = 0xff;
+    expect(badUtf8(bytes, fields)).toBe("model");
+  });
+});
+
+it("metrics are in Prometheus' text format, whatever a label holds", () => {
+  const samples = [{ labels: { model: 'a"b\\c\n' }, value: 1.5 }];
+  expect(metricsText([{ name: "x", type: "gauge", help: "X.", samples }])).toBe(
+    '# HELP x X.\n# TYPE x gauge\nx{model="a\\"b\\\\c\\n"} 1.5\n',
+  );
 });
