@@ -13,6 +13,8 @@ export interface RunningRuntime {
   readonly daemon: ChildProcess;
   /** Threads that it has chosen for the model, time of loading, sequences; as it says itself. */
   model(): Promise<ModelStatus>;
+  /** Waits until the runtime has measured with how many threads the model is fastest, which it does once nobody asks. */
+  settled(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -43,7 +45,6 @@ export async function startRuntime(repository: string, folder: string, modelPath
   const program = join(repository, "daemons/runtime/main.ts");
   const daemon = spawn(process.execPath, [program], { env, stdio: ["ignore", "ignore", "inherit"] });
   await serving(at("run/runtime.sock"), daemon);
-  await threadsMeasured(at("state/runtime/threads.json"));
   const client = connect(AIRuntimeService, `unix:${at("run/runtime.sock")}`);
   return {
     client,
@@ -54,6 +55,7 @@ export async function startRuntime(repository: string, folder: string, modelPath
       if (model === undefined) throw new Error("the runtime has no model that is ready");
       return model;
     },
+    settled: () => threadsMeasured(at("state/runtime/threads.json")),
     async close() {
       client.close();
       if (daemon.exitCode !== null || daemon.signalCode !== null) return;
@@ -72,7 +74,6 @@ function placeModel(from: string, to: string): void {
   }
 }
 
-/** The runtime measures with how many threads a model is fastest once nobody asks; it is not disturbed in that. */
 async function threadsMeasured(file: string): Promise<void> {
   const until = performance.now() + tuneTimeoutMs;
   while (!existsSync(file) && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 200));

@@ -40,6 +40,7 @@ export const inferenceBench: Bench = async ({ repository, cache, options, search
   const modelPath = benchModelFile(cache, say);
   const runtime = await startRuntime(repository, folder, modelPath);
   try {
+    await runtime.settled();
     const model = await runtime.model();
     const gpu = options.includes("--gpu");
     if (gpu) say(`bench: inference on ${model.device || "no GPU: the runtime chose the processor"}`);

@@ -10,9 +10,15 @@ import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
 import { inferenceBench } from "./inference.ts";
 import { rowOf, tableOf } from "./row.ts";
+import { soakBench } from "./soak.ts";
 import { toolsBench } from "./tools.ts";
 
-const benches: Readonly<Record<string, Bench>> = { boot: bootBench, tools: toolsBench, inference: inferenceBench };
+const benches: Readonly<Record<string, Bench>> = {
+  boot: bootBench,
+  tools: toolsBench,
+  inference: inferenceBench,
+  soak: soakBench,
+};
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
@@ -22,6 +28,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   tools      calls through the whole pipeline, against a bare handler and an MCP file-system server
   inference  tokens per second, first token, streams and reuse, against node-llama-cpp in a bare process and
              llama.cpp's server where one is installed; --gpu: on the GPU
+  soak       three minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
 
 Examples:
   npm run bench -- boot
