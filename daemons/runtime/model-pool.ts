@@ -3,6 +3,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { modelEntry } from "#lib/model-manifest";
 import { type LoadWishes, modelFingerprint, noWishes } from "./admission.ts";
+import { watchBusyCores } from "./busy-cores.ts";
 import type { Catalogue, KnownModel } from "./catalogue.ts";
 import type { FileHashes } from "./file-identity.ts";
 import type { Gpus } from "./gpu.ts";
@@ -60,6 +61,14 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
   const { residents } = loader;
 
   const activity = () => ({ active: [...residents.values()].reduce((sum, { active }) => sum + active, 0), begun });
+
+  watchBusyCores({
+    own: () => [...residents.values()].map(({ worker }) => worker.pid),
+    active: () => activity().active > 0,
+    told: (busy) => options.cores.setUsable(options.cores.total - busy),
+    clock,
+    signal: ending.signal,
+  });
 
   const loadNow = async (known: KnownModel): Promise<Resident<W>> => {
     const { name } = known.entry;
