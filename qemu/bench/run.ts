@@ -28,7 +28,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   tools      calls through the whole pipeline, against a bare handler and an MCP file-system server
   inference  tokens per second, first token, streams and reuse, against node-llama-cpp in a bare process and
              llama.cpp's server where one is installed; --gpu: on the GPU
-  soak       three minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
+  soak       two minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
 
 Examples:
   npm run bench -- boot

@@ -8,15 +8,17 @@ import type { Bench } from "./bench.ts";
 import { type RunningRuntime, residentMb, startRuntime } from "./inference-runtime.ts";
 import type { Measure } from "./row.ts";
 
-const soakMs = 180_000;
+const soakMs = 120_000;
 const callers = 8;
 /** Between two reloads in the first half: the worker is killed, as a crash in native code would end it. */
 const reloadMs = 5_000;
 const memoryBudgetMb = 24;
 /** Longer than anything a caller here asks: what is still there then is stuck. */
 const settleMs = 10_000;
+/** A model whose worker dies again and again is started again after ever longer pauses, up to half a minute. */
+const reloadedMs = 60_000;
 
-/** Mixed calls, cancelled streams and reloads for three minutes: an hour's worth on a machine with one person at it. */
+/** Mixed calls, cancelled streams and reloads for two minutes: an hour's worth on a machine with one person at it. */
 export const soakBench: Bench = ({ repository, say }) => soak(repository, soakMs, say);
 
 /** The same for `ms` milliseconds. */
@@ -26,16 +28,14 @@ export async function soak(repository: string, ms: number, say: (line: string) =
   writeBringUpModel(modelPath);
   const runtime = await startRuntime(repository, folder, modelPath);
   try {
-    const ending = new AbortController();
     const outcomes = new Map<string, number>();
-    const all = Promise.all(Array.from({ length: callers }, (_, at) => call(runtime, at, outcomes, ending.signal)));
-    const reloads = await reload(runtime, ms / 2);
-    await sleep(ms / 8);
-    const before = await memory(runtime);
-    await sleep((ms * 3) / 8);
-    const after = await memory(runtime);
-    ending.abort();
-    await all;
+    const { reloads, before, after } = await underLoad(runtime, outcomes, async () => {
+      const count = await reload(runtime, ms / 2);
+      await sleep(ms / 8);
+      const early = await memory(runtime);
+      await sleep((ms * 3) / 8);
+      return { reloads: count, before: early, after: await memory(runtime) };
+    });
     const stuck = await stuckCalls(runtime);
     for (const [outcome, count] of outcomes) say(`bench: soak: ${count} ${outcome}`);
     const budget = memoryBudgetMb;
@@ -49,6 +49,19 @@ export async function soak(repository: string, ms: number, say: (line: string) =
   } finally {
     await runtime.close();
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs `act` while callers ask; throws what went wrong in either. */
+async function underLoad<T>(runtime: RunningRuntime, outcomes: Map<string, number>, act: () => Promise<T>): Promise<T> {
+  const ending = new AbortController();
+  const all = Promise.all(Array.from({ length: callers }, (_, at) => call(runtime, at, outcomes, ending.signal)));
+  all.catch(() => {});
+  try {
+    return await act();
+  } finally {
+    ending.abort();
+    await all;
   }
 }
 
@@ -122,14 +135,14 @@ async function reload(runtime: RunningRuntime, ms: number): Promise<number> {
     await sleep(Math.min(reloadMs, ms / 3));
     process.kill((await ready(runtime)).pid, "SIGKILL");
     await sleep(200);
-    await ready(runtime);
+    await ready(runtime, reloadedMs);
     count++;
   }
   return count;
 }
 
-async function ready(runtime: RunningRuntime) {
-  const until = performance.now() + settleMs;
+async function ready(runtime: RunningRuntime, timeoutMs = settleMs) {
+  const until = performance.now() + timeoutMs;
   for (;;) {
     const model = await runtime.model().catch(() => undefined);
     if (model !== undefined) return model;
