@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { service } from "#lib/service";
 import { AgentService } from "#proto/aios/agent";
-import { ApiGatewayService } from "#proto/aios/api_gateway";
+import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { InitService } from "#proto/aios/init";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
@@ -9,6 +9,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { agentService } from "../daemons/agents/service.ts";
+import { secretsService } from "../daemons/gateway/secrets-service.ts";
 import { gatewayService } from "../daemons/gateway/service.ts";
 import { initService } from "../daemons/init/service.ts";
 import { memoryQueryService, memoryService } from "../daemons/memory/service.ts";
@@ -22,7 +23,8 @@ const anything: any = new Proxy(() => anything, { get: () => anything });
 
 const services = [
   service(AgentService, agentService(anything, anything, anything, anything, anything).handlers),
-  service(ApiGatewayService, gatewayService(anything, anything).handlers),
+  service(ApiGatewayService, gatewayService(anything).handlers),
+  service(SecretsService, secretsService(anything).handlers),
   service(InitService, initService(anything).handlers),
   service(MemoryServiceService, memoryService(anything).handlers),
   service(MemoryQueryService, memoryQueryService(anything).handlers),
@@ -33,7 +35,6 @@ const services = [
 
 /** Calls that answer UNIMPLEMENTED as yet. This list shrinks to nothing; nothing is added to it. */
 const unimplemented: readonly string[] = [
-  "aios.api_gateway.ApiGateway/StreamInfer",
   "aios.memory.MemoryService/AddKnowledge",
   "aios.memory.MemoryService/AssembleContext",
   "aios.memory.MemoryService/FindPattern",

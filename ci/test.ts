@@ -6,7 +6,10 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { beginCarried, endCarried, machineOnly } from "./carried.ts";
+import { catalogueTools } from "./catalogue.ts";
 
+const tools = await catalogueTools();
 const root = resolve(import.meta.dirname, "..");
 const bin = (name: string) => join(root, "node_modules/.bin", name);
 
@@ -33,9 +36,16 @@ const checks: readonly (readonly [string, string, ...string[]])[] = [
   ["types", bin("tsc"), "-p", "."],
   ["tidy", bin("node"), "ci/tidy.ts"],
   ["generated code", bin("node"), "ci/proto.ts", "--check"],
+  ["tool reference", bin("node"), "ci/reference.ts", "--check"],
 ];
 
-const outcomes = [...checks.map(check), suite("unit"), ...(process.argv.includes("--unit") ? [] : [suite("machine")])];
+beginCarried();
+const outcomes = [
+  ...checks.map(check),
+  suite("unit"),
+  carried(endCarried()),
+  ...(process.argv.includes("--unit") ? [] : [suite("machine")]),
+];
 const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
 const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
 console.log(`${passed} passed, ${failed} failed`);
@@ -45,6 +55,14 @@ function check([name, command, ...args]: readonly [string, string, ...string[]])
   console.error(`\n=== ${name}`);
   const ok = spawnSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] }).status === 0;
   return { passed: Number(ok), failed: Number(!ok) };
+}
+
+/** Every tool was run by a test: by what the tests' ledgers say, not by what their files name. */
+function carried(ran: ReadonlySet<string>): Outcome {
+  console.error("\n=== tools that no test carried out");
+  const missing = tools.map(({ name }) => name).filter((name) => !ran.has(name) && !machineOnly.includes(name));
+  console.error(missing.length === 0 ? "none" : missing.join("\n"));
+  return { passed: Number(missing.length === 0), failed: Number(missing.length > 0) };
 }
 
 /** Runs one vitest project. A run that ends without a report, or with errors outside tests, counts as a failure. */

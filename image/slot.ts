@@ -26,11 +26,15 @@ export function slotScript(kernelBytes: number, commandLine: readonly string[]):
   return Buffer.from(text.padEnd(size, "\n"));
 }
 
-/** What the kernel is told at every boot from `root`. */
+/**
+ * What the kernel is told at every boot from `root`. `quiet`: the console shows its errors only, as what the kernel prints
+ * there lands in the middle of the lines of the boot's story; its whole log is in the machine.
+ */
 export function kernelCommandLine(root: string, consoles: readonly string[]): string[] {
   return [
     ...[`root=${root}`, "rootfstype=erofs", "rootwait", "ro", "init=/usr/sbin/aios-init"],
     ...consoles.map((console) => `console=${console}`),
     "panic=10",
+    "quiet",
   ];
 }

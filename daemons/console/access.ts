@@ -70,6 +70,7 @@ export const table: Readonly<Record<string, Row>> = {
     reader: ["GetBudget", "GetUsage"],
     operator: ["Infer", "StreamInfer"],
   },
+  "aios.api_gateway.Secrets": { daemon: "gateway", admin: ["SetSecret", "ListSecrets", "RemoveSecret"] },
   "aios.init.Init": {
     daemon: "init",
     reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],

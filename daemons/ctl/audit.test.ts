@@ -102,15 +102,21 @@ describe("approvals", () => {
   const ticket = {
     ...{ id: "t1", agent_id: "task", tool: "fs.write", risk: "high", reason: "r", undo: "u", expires_at: 0 },
     preview: "--- a\n+++ b",
+    input: '{"path":"/a"}',
   };
 
-  it("lists, approves and denies", async () => {
+  it("lists, shows, approves and denies", async () => {
     const asked = await tools({
-      "sec.approvals": [{ waiting: [ticket] }, { waiting: [] }],
+      "sec.approvals": [{ waiting: [ticket] }, { waiting: [ticket] }, { waiting: [] }, { waiting: [] }],
       "sec.approve": [{ success: true, output: "{}", error: "" }, new Error("no such call waits")],
       "sec.deny": [{ denied: true }],
     });
-    expect((await twin.aiosctl("approvals")).out).toMatch(/t1 task fs\.write, high risk[\s\S]*\+\+\+ b/);
+    expect((await twin.aiosctl("approvals")).out).toMatch(/t1 +task +fs\.write +high +- +r/);
+    const shown = (await twin.aiosctl("approvals", "show", "t1")).out;
+    expect(shown).toMatch(
+      /task asks for fs\.write, high risk[\s\S]*undo +u\ninput +\{"path":"\/a"\}\n\n--- a\n\+\+\+ b/,
+    );
+    expect(await twin.aiosctl("approvals", "show", "t1")).toMatchObject({ code: 1, error: /no such call waits/ });
     expect((await twin.aiosctl("approvals", "list")).out).toBe("nothing waits\n");
     expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 0, out: "done: {}\n" });
     expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 1, error: /no such call waits/ });
@@ -122,11 +128,18 @@ describe("approvals", () => {
     await twin.daemon(
       "tools",
       service(ToolRegistryService, {
-        execute: () => ExecuteResponse.fromPartial({ success: true, executionId: "e1", backupId: "e1", durationMs: 4 }),
+        execute: ({ toolName }) =>
+          ExecuteResponse.fromPartial(
+            toolName === "sec.audit"
+              ? { success: false, error: "the disk is full" }
+              : { success: true, executionId: "e1", backupId: "e1", durationMs: 4 },
+          ),
       }),
     );
     const { code, error } = await twin.aiosctl("tool", "call", "fs.write", "{}");
     expect(code).toBe(0);
-    expect(error).toBe("execution e1, 4 ms; aiosctl rollback e1 takes it back\n");
+    expect(error).toBe(
+      "execution e1, 4 ms; aiosctl rollback e1 takes it back\nits ledger entry cannot be read: the disk is full\n",
+    );
   });
 });

@@ -20,6 +20,8 @@ export interface World {
   readonly signal: AbortSignal;
   write(text: string): void;
   writeError(text: string): void;
+  /** All of standard input, as text. */
+  input(): Promise<string>;
 }
 
 /** Options of every command. */
@@ -50,6 +52,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
       clock: world.clock,
       signal: world.signal,
       folder: world.folder,
+      input: world.input,
       target() {
         const name = typeof wanted === "string" ? wanted : world.machine;
         connection ??= openTarget({ folder: world.folder, run: world.run, wanted: name });

@@ -34,6 +34,8 @@ export interface Context {
   readonly signal: AbortSignal;
   /** The operator's folder. */
   readonly folder: string;
+  /** All of standard input, as text. */
+  input(): Promise<string>;
   /** The machine asked for, resolved when first used. */
   target(): Target;
 }

@@ -1,6 +1,6 @@
 import type { Command } from "./command.ts";
 import { agents } from "./commands/agents.ts";
-import { approvalsApprove, approvalsDeny, approvalsList } from "./commands/approvals.ts";
+import { approvalsApprove, approvalsDeny, approvalsList, approvalsShow } from "./commands/approvals.ts";
 import { audit, auditVerify, rollback } from "./commands/audit.ts";
 import { boot } from "./commands/boot.ts";
 import { enroll } from "./commands/enroll.ts";
@@ -17,8 +17,10 @@ import {
   modelsVerify,
 } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
+import { providers } from "./commands/providers.ts";
+import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
-import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
+import { toolCall, toolShow, toolsList } from "./commands/tools.ts";
 import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
 
 /** Every command, in the order of the help. */
@@ -31,11 +33,11 @@ export const commands: readonly Command[] = [
   goalCancel,
   agents,
   toolsList,
-  toolsShow,
-  toolsCall,
+  toolShow,
   toolCall,
   rollback,
   approvalsList,
+  approvalsShow,
   approvalsApprove,
   approvalsDeny,
   auditVerify,
@@ -47,6 +49,10 @@ export const commands: readonly Command[] = [
   modelsRemove,
   modelsLoad,
   modelsUnload,
+  providers,
+  secretsList,
+  secretsSet,
+  secretsRemove,
   boot,
   unitsList,
   unitsStart,

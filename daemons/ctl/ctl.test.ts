@@ -194,18 +194,22 @@ describe("agents, tools, models, logs", () => {
     await twin.daemon("init", init());
     await twin.daemon("tools", tools(asked));
     expect((await twin.aiosctl("tools")).out).toMatch(/fs\.read +low +no +fs:read:\{path\} +Reads a file/);
-    expect(documents((await twin.aiosctl("tools", "list", "hw", "--json")).out)).toEqual([{ tools: [] }]);
-    const [shown] = documents((await twin.aiosctl("tools", "show", "fs.read", "--json")).out);
+    expect(documents((await twin.aiosctl("tools", "hw", "--json")).out)).toEqual([{ tools: [] }]);
+    const [shown] = documents((await twin.aiosctl("tool", "show", "fs.read", "--json")).out);
     expect(shown).toMatchObject({ name: "fs.read", inputSchema: { type: "object" } });
-    const called = await twin.aiosctl("tools", "call", "fs.read", '{"path": "/a"}', "--json", "--reason", "look");
+    const called = await twin.aiosctl("tool", "call", "fs.read", '{"path": "/a"}', "--json", "--reason", "look");
     expect(called.code).toBe(0);
     expect(documents(called.out)[0]).toMatchObject({ success: true, output: { content: "hello" } });
+    const ledger = { sequence: 7, state: "done", hash: "ab12" };
+    expect(documents(called.out)[0]).toMatchObject({ executionId: "e", ledger });
+    expect(asked[1]).toMatchObject({ toolName: "sec.audit" });
     expect(asked[0]).toMatchObject({ toolName: "fs.read", reason: "look", inputJson: Buffer.from('{"path":"/a"}') });
-    expect(await twin.aiosctl("tools", "call", "fs.stat", "{}")).toMatchObject({
+    expect(await twin.aiosctl("tool", "call", "fs.stat", "{}")).toMatchObject({
       code: 1,
       out: "failed: no such file\n",
+      error: "execution e, 3 ms\nledger entry 7, done, ab12\n",
     });
-    expect(await twin.aiosctl("tools", "call", "fs.read", "{path}")).toMatchObject({ code: 2 });
+    expect(await twin.aiosctl("tool", "call", "fs.read", "{path}")).toMatchObject({ code: 2 });
   });
 
   it("shows logs as words, without what could move the cursor, and as objects", async () => {

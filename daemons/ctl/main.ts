@@ -3,6 +3,7 @@ import { systemClock } from "#lib/clock";
 import { pathsFrom } from "#lib/daemon";
 import { operatorFolder } from "#lib/operator";
 import { run } from "./cli.ts";
+import { readInput } from "./input.ts";
 
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
@@ -16,6 +17,7 @@ process.exitCode = await run(process.argv.slice(2), {
   machine: process.env["AIOS_MACHINE"] || undefined,
   clock: systemClock,
   signal: interrupt.signal,
-  write: (text) => void process.stdout.write(text),
-  writeError: (text) => void process.stderr.write(text),
+  write: (line) => void process.stdout.write(line),
+  writeError: (line) => void process.stderr.write(line),
+  input: () => readInput(process.stdin, () => process.stderr.write("(not shown, end with Enter) ")),
 });

@@ -19,7 +19,7 @@ export interface Twin {
   aiosctl(...argv: string[]): Promise<{ code: Exit; out: string; error: string }>;
   /** The same under a given environment. */
   aiosctlWith(
-    world: { signal?: AbortSignal; clock?: Clock; machine?: string },
+    world: { signal?: AbortSignal; clock?: Clock; machine?: string; input?: string },
     ...argv: string[]
   ): ReturnType<Twin["aiosctl"]>;
   close(): void;
@@ -41,6 +41,7 @@ export function openTwin(): Twin {
       writeError: (text) => {
         error += text;
       },
+      input: async () => world.input ?? "",
     });
     return { code, out, error };
   };
@@ -195,6 +196,11 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
   });
 };
 
+const outputs: Readonly<Record<string, object>> = {
+  "fs.read": { content: "hello" },
+  "sec.audit": { entries: [{ sequence: 7, state: "done", hash: "ab12" }], total: 1 },
+};
+
 export const tools = (asked: unknown[] = []): Service =>
   service(ToolRegistryService, {
     listTools: ({ namespace }) => ({
@@ -203,9 +209,10 @@ export const tools = (asked: unknown[] = []): Service =>
     getTool: () => definition,
     execute: (request) => {
       asked.push(request);
-      const good = request.toolName === "fs.read";
+      const output = outputs[request.toolName];
+      const good = output !== undefined;
       return {
-        ...{ success: good, outputJson: good ? Buffer.from('{"content":"hello"}') : Buffer.alloc(0) },
+        ...{ success: good, outputJson: good ? Buffer.from(JSON.stringify(output)) : Buffer.alloc(0) },
         ...{ error: good ? "" : "no such file", executionId: "e", durationMs: 3, backupId: "" },
       };
     },

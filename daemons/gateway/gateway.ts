@@ -1,113 +1,228 @@
 import type { Clock } from "#lib/clock";
-import { AiosError } from "#lib/errors";
-import { daysRemaining, type Usage, type UsageStore } from "./usage.ts";
+import { dataNote, markData } from "#lib/data-marks";
+import { AiosError, type Code } from "#lib/errors";
+import type { Paid, PaidPiece } from "./attempt.ts";
+import { cacheKey, openCache, ttlOf } from "./cache.ts";
+import type { Lane } from "./lane.ts";
+import type { Asked, Question } from "./question.ts";
+import { openQueue, type Place } from "./queue.ts";
+import type { GatewaySettings } from "./settings.ts";
+import { daysRemaining, type UsageFilter, type UsageStore } from "./usage.ts";
 
-export interface Prompt {
-  readonly prompt: string;
-  readonly system: string;
-  /** Tokens the answer may have; 0 = as configured for the provider. */
-  readonly maxTokens: number;
-  readonly temperature: number;
+/** An answer as it is given to the caller. */
+export interface Given extends Paid {
+  readonly latencyMs: number;
+  readonly fromCache: boolean;
 }
 
-export interface Completion {
-  readonly text: string;
-  readonly model: string;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly costUsd: number;
-}
+export type GivenPiece = { readonly text: string } | { readonly given: Given };
 
-/** One external model service. Without `complete` it is configured but has no key. */
-export interface Provider {
+export interface ProviderState {
   readonly name: string;
+  readonly model: string;
   readonly monthlyBudgetUsd: number;
-  readonly complete?: (prompt: Prompt, signal: AbortSignal) => Promise<Completion>;
+  readonly usedUsd: number;
+  readonly hasKey: boolean;
+  readonly state: string;
+  readonly requestsLastMinute: number;
+  readonly rateLimitRpm: number;
 }
 
-export interface Asked {
-  readonly agent: string;
-  readonly taskId: string;
-  /** A provider's name, or empty for the first that can answer. */
-  readonly preferred: string;
-  readonly allowFallback: boolean;
-}
-
-export interface Budget {
-  readonly monthlyUsd: ReadonlyMap<string, number>;
-  readonly usedUsd: ReadonlyMap<string, number>;
+export interface BudgetState {
+  readonly providers: readonly ProviderState[];
   readonly daysRemaining: number;
-  /** What may be spent a day until the month ends. */
+  /** What may be spent a day until the month ends, US dollars. */
   readonly dailyRateUsd: number;
+  /** Of each provider that has a key, the budget is spent. */
   readonly exceeded: boolean;
 }
 
 export interface Gateway {
-  /** Asks the preferred provider, else the first in order that has a key and budget. Records what it cost. */
-  infer(prompt: Prompt, asked: Asked, signal: AbortSignal): Promise<Completion & { latencyMs: number }>;
-  budget(): Budget;
-  usage(provider: string, days: number): Usage[];
+  /**
+   * Asks the preferred provider, else the first in order that can be asked; where fallback is allowed, the next when one
+   * fails.
+   * Throws FAILED_PRECONDITION when none is configured, RESOURCE_EXHAUSTED when budgets or rates are used up,
+   * UNAVAILABLE when none answers; and what else the last of them said.
+   */
+  ask(question: Question, asked: Asked, signal: AbortSignal): Promise<Given>;
+  /** The same, with the text as it comes. When it breaks off no other provider is asked: text has been given. */
+  stream(question: Question, asked: Asked, signal: AbortSignal): AsyncIterable<GivenPiece>;
+  budget(): BudgetState;
+  usage(filter: UsageFilter): ReturnType<UsageStore["find"]>;
 }
 
-export function openGateway(providers: readonly Provider[], store: UsageStore, clock: Clock): Gateway {
-  const left = (provider: Provider) => provider.monthlyBudgetUsd - store.spentThisMonth(provider.name);
+/** How long a queued question waits where nobody can say when a provider is back. */
+const queueWaitMs = 5_000;
+
+export function openGateway(
+  lanes: readonly Lane[],
+  settings: Pick<GatewaySettings, "cache" | "queue">,
+  usage: UsageStore,
+  clock: Clock,
+): Gateway {
+  const cache = openCache<Paid>(settings.cache.entriesMax, clock);
+  const queue = openQueue(settings.queue.lengthMax, settings.queue.waitMaxMs, clock);
+
+  /** One round over the lanes. */
+  async function* round(
+    question: Question,
+    asked: Asked,
+    streaming: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<PaidPiece> {
+    const refusals: AiosError[] = [];
+    for (const lane of candidates(lanes, asked)) {
+      const refusal = lane.refusal();
+      if (refusal !== undefined) {
+        refusals.push(refusal);
+        continue;
+      }
+      let begun = false;
+      try {
+        for await (const piece of lane.ask(question, asked, streaming, signal)) {
+          begun = true;
+          yield piece;
+        }
+        return;
+      } catch (error) {
+        if (begun || !asked.allowFallback || !(error instanceof AiosError) || signal.aborted) throw error;
+        refusals.push(error);
+      }
+    }
+    throw combined(refusals);
+  }
+
+  async function* answered(question: Question, asked: Asked, streaming: boolean, signal: AbortSignal) {
+    let place: Place | undefined;
+    try {
+      for (;;) {
+        try {
+          yield* round(question, asked, streaming, signal);
+          return;
+        } catch (error) {
+          if (!asked.queue || signal.aborted || !passes(error)) throw error;
+          place ??= queue.enter();
+          await place.wait(error.retryAfterMs ?? queueWaitMs, error, signal);
+        }
+      }
+    } finally {
+      place?.leave();
+    }
+  }
+
+  async function* pieces(
+    raw: Question,
+    asked: Asked,
+    streaming: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<GivenPiece> {
+    const started = clock.monotonic();
+    const latencyMs = () => Math.round(clock.monotonic() - started);
+    const question = withMarks(raw);
+    const ttlMs = ttlOf(asked, settings.cache);
+    const key = cacheKey(question, asked);
+    const known = ttlMs > 0 ? cache.get(key) : undefined;
+    if (known !== undefined) {
+      yield { text: known.text };
+      yield { given: { ...known, costUsd: 0, latencyMs: latencyMs(), fromCache: true } };
+      return;
+    }
+    for await (const piece of answered(question, asked, streaming, signal)) {
+      if ("text" in piece) {
+        yield piece;
+        continue;
+      }
+      const { paid } = piece;
+      // A call of a tool is made on what is so now, not on what was so when the same was asked before.
+      if (paid.finish === "stop" && paid.toolCalls.length === 0) cache.set(key, paid, paid.text.length, ttlMs);
+      yield { given: { ...paid, latencyMs: latencyMs(), fromCache: false } };
+    }
+  }
 
   return {
-    async infer(prompt, asked, signal) {
-      const provider = choose(providers, asked, left);
-      const started = clock.monotonic();
-      const completion = await provider.complete(prompt, signal);
-      store.add({ ...completion, provider: provider.name, at: clock.now(), agent: asked.agent, taskId: asked.taskId });
-      return { ...completion, latencyMs: Math.round(clock.monotonic() - started) };
+    stream: (question, asked, signal) => pieces(question, asked, true, signal),
+    async ask(question, asked, signal) {
+      for await (const piece of pieces(question, asked, false, signal)) if ("given" in piece) return piece.given;
+      throw new Error("a lane ended without an answer or an error");
     },
     budget() {
       const days = daysRemaining(clock.now());
-      const usable = providers.reduce((sum, provider) => sum + Math.max(0, left(provider)), 0);
+      const open = lanes.filter((lane) => lane.hasKey());
+      const left = ({ budget }: Lane) => Math.max(0, budget.monthlyUsd - budget.usedUsd());
       return {
-        monthlyUsd: new Map(providers.map((provider) => [provider.name, provider.monthlyBudgetUsd])),
-        usedUsd: new Map(providers.map((provider) => [provider.name, store.spentThisMonth(provider.name)])),
+        providers: lanes.map(stateOf),
         daysRemaining: days,
-        dailyRateUsd: usable / (days + 1),
-        exceeded: providers.every((provider) => left(provider) <= 0),
+        dailyRateUsd: lanes.reduce((sum, lane) => sum + left(lane), 0) / (days + 1),
+        exceeded: open.length > 0 && open.every((lane) => left(lane) === 0 && lane.budget.usedUsd() > 0),
       };
     },
-    usage: (provider, days) => store.since(provider, days),
+    usage: (filter) => usage.find(filter),
   };
 }
 
-type Ready = Provider & Required<Pick<Provider, "complete">>;
+/** What tools returned is marked as data, and the model is told what that means. */
+function withMarks(question: Question): Question {
+  if (!question.messages.some(({ role }) => role === "tool")) return question;
+  return {
+    ...question,
+    system: question.system === "" ? dataNote : `${question.system}\n\n${dataNote}`,
+    messages: question.messages.map((message) =>
+      message.role === "tool" ? { ...message, text: markData(message.tool, message.text) } : message,
+    ),
+  };
+}
 
-function choose(providers: readonly Provider[], asked: Asked, left: (provider: Provider) => number): Ready {
-  const wanted = providers.filter(
-    ({ name }) => asked.preferred === "" || asked.allowFallback || name === asked.preferred,
+/** The lanes to try, in order. Throws INVALID_ARGUMENT for a provider that is none, FAILED_PRECONDITION when none has a key. */
+function candidates(lanes: readonly Lane[], { preferred, allowFallback }: Asked): readonly Lane[] {
+  if (preferred !== "" && !lanes.some(({ settings }) => settings.name === preferred)) {
+    const reason = "no such provider";
+    const next = `use one of ${lanes.map(({ settings }) => settings.name).join(", ")}`;
+    throw new AiosError("INVALID_ARGUMENT", { act: "ask", object: preferred.slice(0, 64), reason, next });
+  }
+  const wanted = lanes.filter(({ settings }) => preferred === "" || allowFallback || settings.name === preferred);
+  const first = ({ settings }: Lane) => Number(settings.name === preferred && !settings.fallbackOnly);
+  const keyed = wanted.filter((lane) => lane.hasKey()).toSorted((a, b) => first(b) - first(a));
+  if (keyed.length > 0) return keyed;
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "ask",
+    object: preferred || "a strategic model",
+    reason: preferred === "" || allowFallback ? "no strategic provider configured" : "it has no key on this machine",
+    next: `give one a key with "aiosctl secrets set ${preferred || "claude"}", or name an endpoint of your own in [gateway.providers] of /etc/aios/config.toml`,
+  });
+}
+
+/** Which refusal a caller hears of when each provider has another: the one that is most easily mended. */
+const hope: readonly Code[] = [
+  "UNAVAILABLE",
+  "RESOURCE_EXHAUSTED",
+  "OUT_OF_RANGE",
+  "INVALID_ARGUMENT",
+  "FAILED_PRECONDITION",
+];
+
+function combined(refusals: readonly AiosError[]): AiosError {
+  const [only] = refusals;
+  if (only !== undefined && refusals.length === 1) return only;
+  const rank = ({ code }: AiosError) => (hope.includes(code) ? hope.indexOf(code) : hope.length);
+  const best = refusals.toSorted((a, b) => rank(a) - rank(b))[0];
+  const waits = refusals.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  return new AiosError(
+    best?.code ?? "UNAVAILABLE",
+    refusals.map(({ message }) => message).join(". "),
+    waits.length > 0 ? { retryAfterMs: Math.min(...waits) } : {},
   );
-  const ordered = wanted.toSorted((a, b) => Number(b.name === asked.preferred) - Number(a.name === asked.preferred));
-  if (ordered.length === 0) {
-    throw new AiosError("INVALID_ARGUMENT", {
-      act: "ask",
-      object: asked.preferred,
-      reason: "no such provider",
-      next: `use one of ${providers.map(({ name }) => name).join(", ")}`,
-    });
-  }
-  const keyed = ordered.filter((provider): provider is Ready => provider.complete !== undefined);
-  const names = ordered.map(({ name }) => name).join(", ");
-  if (keyed.length === 0) {
-    throw new AiosError("UNAVAILABLE", {
-      act: "ask",
-      object: names,
-      reason: "no API key is configured on this machine",
-      next: "write it to /etc/aios/security/api-keys.toml and restart the gateway",
-    });
-  }
-  const affordable = keyed.find((provider) => left(provider) > 0);
-  if (affordable === undefined) {
-    throw new AiosError("RESOURCE_EXHAUSTED", {
-      act: "ask",
-      object: names,
-      reason: "this month's budget is spent",
-      next: "raise monthly_budget_usd in /etc/aios/config.toml or wait for the next month",
-    });
-  }
-  return affordable;
+}
+
+/** Whether waiting can help. */
+function passes(error: unknown): error is AiosError {
+  return error instanceof AiosError && (error.code === "UNAVAILABLE" || error.retryAfterMs !== undefined);
+}
+
+function stateOf(lane: Lane): ProviderState {
+  const { name, model, rateLimitRpm } = lane.settings;
+  return {
+    ...{ name, model, rateLimitRpm, hasKey: lane.hasKey(), requestsLastMinute: lane.requestsLastMinute() },
+    ...{ monthlyBudgetUsd: lane.budget.monthlyUsd, usedUsd: lane.budget.usedUsd() },
+    state: lane.refusal()?.message ?? "ready",
+  };
 }

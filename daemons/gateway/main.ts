@@ -1,33 +1,32 @@
-import { effectiveConfig } from "#lib/config";
+import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
+import { effectiveConfig } from "#lib/effective";
+import { MemoryServiceService } from "#proto/aios/memory";
+import { alertTo } from "./alerts.ts";
+import { openGatewayDatabase } from "./database.ts";
 import { openGateway } from "./gateway.ts";
-import { readKeys } from "./keys.ts";
-import { claude, openai } from "./providers.ts";
+import { openLanes } from "./lanes.ts";
+import { openSecrets } from "./secrets.ts";
+import { secretsService } from "./secrets-service.ts";
 import { gatewayService } from "./service.ts";
+import { settingsOf } from "./settings.ts";
 import { openUsage } from "./usage.ts";
 
-await runDaemon("gateway", process.env, ({ paths, clock }) => {
-  const { api } = effectiveConfig(paths.run);
-  const keys = readKeys(`${paths.etc}/security/api-keys.toml`);
-  const usage = openUsage(`${paths.state}/gateway/usage.db`, clock);
-  const providers = [
-    claude({
-      model: api.claude.model,
-      maxTokens: api.claude.max_tokens,
-      monthlyBudgetUsd: api.claude.monthly_budget_usd,
-      baseUrl: "https://api.anthropic.com",
-      price: { inputUsd: 3, outputUsd: 15 },
-      ...(keys.claude !== undefined && { apiKey: keys.claude }),
-    }),
-    openai({
-      model: api.openai.model,
-      maxTokens: api.openai.max_tokens,
-      monthlyBudgetUsd: api.openai.monthly_budget_usd,
-      baseUrl: "https://api.openai.com",
-      price: { inputUsd: 2.5, outputUsd: 10 },
-      ...(keys.openai !== undefined && { apiKey: keys.openai }),
-    }),
-  ];
-  const gateway = openGateway(providers, usage, clock);
-  return { services: (identity) => [gatewayService(gateway, identity)], close: () => usage.close() };
+await runDaemon("gateway", process.env, ({ paths, clock, log, address }) => {
+  const settings = settingsOf(effectiveConfig(paths.run));
+  if (settings.unknown.length > 0) log.warn("gateway.order names providers that are none", { names: settings.unknown });
+  const database = openGatewayDatabase(`${paths.state}/gateway/usage.db`);
+  const secrets = openSecrets(database, `${paths.state}/gateway/secrets.key`, clock);
+  const usage = openUsage(database, clock);
+  const memory = connect(MemoryServiceService, address("memory"));
+  const alert = alertTo(memory, clock, log);
+  const lanes = openLanes(settings, { usage, secrets, clock, random: Math.random, alert });
+  const gateway = openGateway(lanes, settings, usage, clock);
+  return {
+    services: () => [gatewayService(gateway), secretsService(secrets)],
+    close: () => {
+      memory.close();
+      database.close();
+    },
+  };
 });

@@ -143,7 +143,7 @@ async function recovered(needs: BootNeeds, giveUp: (detail: string) => void): Pr
 }
 
 function tampered(problems: readonly string[]): string {
-  const next = 'see all with "aiosctl tools call sec.verify_ledger", and keep a copy of /var/lib/aios/ledger';
+  const next = 'see all with "aiosctl audit verify", and keep a copy of /var/lib/aios/ledger';
   return `the ledger is not what was written: ${problems[0]}; ${next}`;
 }
 

@@ -37,7 +37,10 @@ export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProces
   }
 }
 
-/** Joins the group before it becomes the service: programs that fork at once would leave children outside. */
+/**
+ * Joins the group before it becomes the service: programs that fork at once would leave children outside. The line is
+ * constant, and group, program and arguments are its parameters: no shell reads them as words.
+ */
 const joinGroup = 'if [ -n "$1" ]; then echo 0 > "$1/cgroup.procs"; fi; shift; exec "$@"';
 
 function commandOf({ argv, user }: ServiceSpec, { uid, gid, home }: Account, groupFolder: string | undefined): Command {

@@ -23,13 +23,16 @@ export interface Machine {
   readonly clock: Clock;
   /** hardware.json */
   readonly hardwareJson: Buffer;
-  /** Ends the machine, after the call was answered. */
+  /** Ends the machine. */
   end(act: "power-off" | "restart", reason: string): void;
 }
 
 /** A start or stop is answered when it has come to rest, or after this long with the state so far. */
 const settleWithinMs = 8_000;
 const linesDefault = 100;
+
+/** The units are told to end so much after the answer: the console passes it on, and would end before it. */
+const answerMs = 100;
 
 const states: Readonly<Record<UnitState, UnitMessage["state"]>> = {
   stopped: State.UNIT_STOPPED,
@@ -174,6 +177,7 @@ function checkLogs(unit: string, lines: number, supervisor: Supervisor): void {
 
 function end(machine: Machine, act: "power-off" | "restart", reason: string, { identity }: Call) {
   const by = `${identity.kind} ${identity.name}`;
-  machine.end(act, `asked by ${by}${reason === "" ? "" : `: ${reason}`}`);
+  const asked = `asked by ${by}${reason === "" ? "" : `: ${reason}`}`;
+  machine.clock.sleep(answerMs).then(() => machine.end(act, asked));
   return { success: true, message: `${act} begins` };
 }

@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { type DaemonSpec, layout, users } from "#manifest";
+import { type DaemonSpec, layout, nodeOptions, users } from "#manifest";
 import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
@@ -53,10 +53,10 @@ function socketOf(unit: string): string {
   return `${layout.run}/${unit}.sock`;
 }
 
-function command({ name, user }: DaemonSpec, logLevel: string) {
+function command({ name, user, diskThreads }: DaemonSpec, logLevel: string) {
   return {
     program: layout.node,
-    args: ["--disable-sigusr1", `${layout.lib}/${name}.mjs`],
+    args: [...nodeOptions, `${layout.lib}/${name}.mjs`],
     ...users[user],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -64,6 +64,7 @@ function command({ name, user }: DaemonSpec, logLevel: string) {
       LANG: "C.UTF-8",
       AIOS_LOG_LEVEL: logLevel,
       NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
+      ...(diskThreads !== undefined && { UV_THREADPOOL_SIZE: `${diskThreads}` }),
     },
   };
 }

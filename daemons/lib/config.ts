@@ -8,6 +8,15 @@ import { AiosError, messageOf } from "./errors.ts";
 const strict = { additionalProperties: false } as const;
 const duration = Type.String({ pattern: "^[0-9]+(ms|s|m|h|d)$", description: "a duration such as 30s, 5m or 1h" });
 const fileName = Type.String({ pattern: "^[^/]+$", description: "a file name without a folder" });
+const baseUrl = Type.String({
+  pattern: "^https?://[^/?#@]+(/[^?#]*)?$",
+  description: "an address such as https://host or http://127.0.0.1:8080/v1, without a name or a key in it",
+});
+const providerName = Type.String({
+  pattern: "^[a-z0-9][a-z0-9-]{0,31}$",
+  description: "a provider's name of lower-case letters, digits and dashes",
+});
+const usd = Type.Number({ minimum: 0, maximum: 1_000_000 });
 const absolutePath = Type.String({ pattern: "^/", description: "an absolute path" });
 
 /** `/etc/aios/config.toml`. */
@@ -66,6 +75,7 @@ export const configSchema = Type.Object(
             max_tokens: Type.Integer({ minimum: 1 }),
             monthly_budget_usd: Type.Number({ minimum: 0 }),
             rate_limit_rpm: Type.Integer({ minimum: 1 }),
+            base_url: Type.Optional(baseUrl),
           },
           strict,
         ),
@@ -75,11 +85,53 @@ export const configSchema = Type.Object(
             max_tokens: Type.Integer({ minimum: 1 }),
             monthly_budget_usd: Type.Number({ minimum: 0 }),
             fallback_only: Type.Boolean(),
+            rate_limit_rpm: Type.Optional(Type.Integer({ minimum: 1 })),
+            base_url: Type.Optional(baseUrl),
           },
           strict,
         ),
       },
       strict,
+    ),
+    gateway: Type.Optional(
+      Type.Object(
+        {
+          order: Type.Optional(Type.Array(providerName, { maxItems: 16, uniqueItems: true })),
+          alert_percent: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+          request_timeout: Type.Optional(duration),
+          attempts_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
+          breaker_failures: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+          breaker_pause: Type.Optional(duration),
+          cache_ttl: Type.Optional(duration),
+          cache_ttl_documentation: Type.Optional(duration),
+          cache_entries_max: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
+          queue_length_max: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+          queue_wait_max: Type.Optional(duration),
+          /** By model: US dollars for a million tokens. */
+          prices: Type.Optional(Type.Record(Type.String(), Type.Object({ input_usd: usd, output_usd: usd }, strict))),
+          /** By name: providers beside [api.claude] and [api.openai]. */
+          providers: Type.Optional(
+            Type.Record(
+              Type.String(),
+              Type.Object(
+                {
+                  protocol: Type.Union([Type.Literal("claude"), Type.Literal("openai")]),
+                  base_url: baseUrl,
+                  model: Type.String({ minLength: 1 }),
+                  max_tokens: Type.Integer({ minimum: 1 }),
+                  monthly_budget_usd: usd,
+                  rate_limit_rpm: Type.Integer({ minimum: 1 }),
+                  needs_key: Type.Optional(Type.Boolean()),
+                  inside: Type.Optional(Type.Boolean()),
+                  fallback_only: Type.Optional(Type.Boolean()),
+                },
+                strict,
+              ),
+            ),
+          ),
+        },
+        strict,
+      ),
     ),
     memory: Type.Object(
       {
@@ -106,6 +158,15 @@ export const configSchema = Type.Object(
       {
         management_port: Type.Integer({ minimum: 1, maximum: 65_535 }),
         management_tls: Type.Literal(true),
+        management_subnets: Type.Optional(
+          Type.Array(
+            Type.String({
+              pattern: "^[0-9a-fA-F.:]{2,39}/[0-9]{1,3}$",
+              description: "a network such as 192.0.2.0/24 or 2001:db8::/32",
+            }),
+            { minItems: 1, maxItems: 32 },
+          ),
+        ),
         allow_outbound: Type.Boolean(),
         dns_servers: Type.Array(Type.String()),
       },

@@ -90,22 +90,35 @@ function adapt(
   identify: Caller,
   log: Log,
 ): grpc.UntypedHandleCall {
-  const begin = (call: grpc.ServerUnaryCall<unknown, unknown>): { context: Call; id: string } => {
+  const begin = (call: grpc.ServerUnaryCall<unknown, unknown>): { context: Call; id: string; answered: () => void } => {
     const abort = new AbortController();
-    call.on("cancelled", () => abort.abort(new AiosError("CANCELLED", "the caller cancelled the call")));
+    // Also emitted at the end of a call that was answered.
+    let over = false;
+    call.on("cancelled", () => {
+      if (!over) abort.abort(new AiosError("CANCELLED", "the caller cancelled the call"));
+    });
     const sent = call.metadata.get(correlationHeader)[0];
     const id = typeof sent === "string" && sent.length <= 64 ? sent : uuidv7(Date.now());
-    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata }, id };
+    const answered = () => {
+      over = true;
+    };
+    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata }, id, answered };
   };
   const fail = (error: unknown) => statusOf(error, method.path, log);
 
   if (!method.responseStream) {
     // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
     return (call: any, callback: grpc.sendUnaryData<unknown>) => {
-      const { context, id } = begin(call);
+      const { context, id, answered } = begin(call);
       withCorrelation(id, async () => handler(method.requestStream ? incoming(call) : call.request, context)).then(
-        (response) => callback(null, response),
-        (error) => withCorrelation(id, () => callback(fail(error))),
+        (response) => {
+          answered();
+          callback(null, response);
+        },
+        (error) => {
+          answered();
+          withCorrelation(id, () => callback(fail(error)));
+        },
       );
     };
   }

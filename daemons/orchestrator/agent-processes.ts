@@ -3,7 +3,9 @@ import { backoffMs } from "#lib/backoff";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
+import { type Confinement, confined } from "./confinement.ts";
 
 /** What an agent's process is doing, as far as its parent can tell. */
 export type ProcessState = "starting" | "backoff" | "crash_loop" | "stopped";
@@ -29,8 +31,8 @@ export interface AgentProgram {
   readonly node: string;
   readonly file: string;
   readonly env: Readonly<Record<string, string>>;
-  /** The account that an agent runs under; undefined = that of the orchestrator. */
-  user(agent: string): { readonly uid: number; readonly gid: number } | undefined;
+  /** What an agent is held by; undefined = it runs as the orchestrator does. */
+  confinement(agent: string): Confinement | undefined;
 }
 
 /**
@@ -39,11 +41,14 @@ export interface AgentProgram {
  */
 export function agentSpawner(program: AgentProgram): SpawnAgent {
   return (config) => {
-    const child = spawn(program.node, [`--max-old-space-size=${config.memoryMiB}`, program.file], {
+    const heap = `--max-old-space-size=${config.memoryMiB}`;
+    const words = [program.node, ...nodeOptions, heap, program.file] as const;
+    const confinement = program.confinement(config.name);
+    const [file, ...args] = confinement === undefined ? words : confined(words, confinement);
+    const child = spawn(file, args, {
       stdio: ["pipe", "ignore", "inherit"],
       env: { ...program.env, AIOS_AGENT: config.name, AIOS_AGENT_SETTINGS: settingsOf(config) },
       cwd: "/",
-      ...program.user(config.name),
     });
     const ended = new Promise<string>((resolve) => {
       child.once("error", (error) => resolve(`cannot be started: ${messageOf(error)}`));

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { backoffMs } from "#lib/backoff";
@@ -9,6 +9,7 @@ import { parseAgent } from "./agent-config.ts";
 import { agentSpawner, type ProcessState, type SpawnAgent, superviseAgents } from "./agent-processes.ts";
 import { type Agents, openAgents, type Place } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
+import { confined } from "./confinement.ts";
 import { type Candidate, chooseAgent } from "./router.ts";
 
 const folder = mkdtempSync("/tmp/aios-agents-");
@@ -326,27 +327,38 @@ describe("supervision", () => {
     expect(states).toContainEqual(["backoff", "the image has no account"]);
   });
 
-  it("runs an agent under its account, with its settings, and ends it by closing its input", async () => {
-    const root = process.getuid?.() === 0;
-    const user = { uid: root ? 65_534 : Number(process.getuid?.()), gid: root ? 65_534 : Number(process.getgid?.()) };
-    chmodSync(folder, 0o755);
-    const script = 'id -u > "$OUT"; echo "$AIOS_AGENT_SETTINGS" >> "$OUT"; cat; echo over >> "$OUT"';
+  it("runs an agent with its settings, and ends it by closing its input", async () => {
+    const script = 'echo begun > "$OUT"; echo "$AIOS_AGENT_SETTINGS" >> "$OUT"; cat; echo over >> "$OUT"';
     writeFileSync(`${folder}/sh`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     const out = `${folder}/out`;
     writeFileSync(out, "");
-    chownSync(out, user.uid, user.gid);
-    const spawnAgent = agentSpawner({ node: `${folder}/sh`, file: "agents.mjs", env: { OUT: out }, user: () => user });
-    const agent = spawnAgent(configOf("system", ["fs"]));
+    const program = { node: `${folder}/sh`, file: "agents.mjs", env: { OUT: out }, confinement: () => undefined };
+    const agent = agentSpawner(program)(configOf("system", ["fs"]));
     const lines = () => readFileSync(out, "utf8").split("\n");
     while (lines().length < 3) await delay(10);
-    expect(Number(lines()[0])).toBe(user.uid);
     expect(JSON.parse(lines()[1] ?? "")).toMatchObject({ type: "system", namespaces: ["fs"], concurrentTasksMax: 1 });
     agent.end();
     expect(await agent.ended).toMatch(/exit status 0|killed by SIGTERM/);
   });
 
+  it("is confined by what setpriv makes of its words: qemu/tests/tools.test.ts sees that they hold", () => {
+    const confinement = { uid: 7, gid: 8, folder: "/run/aios/agents/dev", filter: "/f", readable: ["/proc/version"] };
+    expect(confined(["/usr/bin/node", "agents.mjs"], confinement)).toEqual([
+      "/usr/bin/setpriv",
+      ...["--reuid=7", "--regid=8", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"],
+      "--landlock-access=fs",
+      ...["/usr", "/etc", "/proc", "/sys"].map(
+        (path) => `--landlock-rule=path-beneath:execute,read-file,read-dir:${path}`,
+      ),
+      "--landlock-rule=path-beneath:read-file:/proc/version",
+      "--landlock-rule=path-beneath:read-file,write-file:/dev",
+      "--landlock-rule=path-beneath:read-file,read-dir,write-file,make-sock,remove-file:/run/aios/agents/dev",
+      ...["--seccomp-filter=/f", "--", "/usr/bin/node", "agents.mjs"],
+    ]);
+  });
+
   it("says why a program cannot be started", async () => {
-    const spawnAgent = agentSpawner({ node: `${folder}/none`, file: "x", env: {}, user: () => undefined });
+    const spawnAgent = agentSpawner({ node: `${folder}/none`, file: "x", env: {}, confinement: () => undefined });
     expect(await spawnAgent(configOf("system", [])).ended).toMatch(/cannot be started: .*ENOENT/);
   });
 

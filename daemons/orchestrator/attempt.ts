@@ -58,7 +58,8 @@ function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "in
     const input = fillObject(task.template, valuesFor(goal));
     const size = sizeOf(input);
     if (size > jsonSizeMaxBytes) return `its input would be ${size} bytes, a task may take ${jsonSizeMaxBytes}`;
-    return { input, capabilities: tool.capabilities.map((template) => capabilityFor(template, input)) };
+    const needed = [...tool.capabilities, ...task.also];
+    return { input, capabilities: needed.map((template) => capabilityFor(template, input)) };
   } catch (error) {
     return messageOf(error);
   }

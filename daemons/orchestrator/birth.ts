@@ -43,6 +43,7 @@ export function tasksOf(goal: Goal, plan: Plan): Task[] {
     wantedAgent: step.agent,
     template: step.input,
     expect: step.expect,
+    also: step.also,
     dependsOn: step.needs.map((need) => taskId(goal.id, need)),
     createdAt: goal.createdAt,
     state: "pending",

@@ -39,6 +39,8 @@ export interface Task {
   /** Templates that fields of the output must equal for the task to count as done. */
   readonly expect: JsonObject;
   readonly dependsOn: readonly string[];
+  /** Capabilities that the plan grants beside those that every call of the tool needs. */
+  readonly also: readonly string[];
   readonly createdAt: number;
   state: TaskState;
   /** The agent that has it or had it last; empty = none yet. */

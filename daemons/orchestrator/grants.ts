@@ -9,8 +9,13 @@ import type { JsonObject } from "./goal.ts";
 export function capabilityFor(template: string, input: JsonObject): string {
   return template.replaceAll(/\{([a-z_]+)\}/g, (_, field: string) => {
     const value = input[field];
+    // A process's number, a port: as the registry writes them.
+    if (typeof value === "number" && Number.isSafeInteger(value)) return String(value);
     if (typeof value !== "string") {
-      throw new AiosError("INVALID_ARGUMENT", `grant ${template}: the input has no text ${field}`);
+      throw new AiosError(
+        "INVALID_ARGUMENT",
+        `grant ${template}: the input has neither text nor a whole number ${field}`,
+      );
     }
     return escapeGlob(value.startsWith("/") ? plainPath(value) : value);
   });

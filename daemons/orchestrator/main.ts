@@ -1,8 +1,9 @@
+import { writeFileSync } from "node:fs";
 import { connect } from "#lib/client";
-
 import { runDaemon } from "#lib/daemon";
-import { effectiveConfig } from "#lib/effective";
+import { effectiveConfig, effectiveConfigPath } from "#lib/effective";
 import { AiosError } from "#lib/errors";
+import { seccompFilter } from "#lib/seccomp";
 import { layout, users } from "#manifest";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
@@ -13,6 +14,7 @@ import { agentSpawner, superviseAgents } from "./agent-processes.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
 import { loadedModels, taskCanceller } from "./clients.ts";
+import type { Confinement } from "./confinement.ts";
 import { openGoals } from "./goals.ts";
 import { storeOver } from "./memory-store.ts";
 import { procedurePlanner, readProcedures } from "./procedures.ts";
@@ -30,8 +32,9 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     file: `${paths.lib}/agents.mjs`,
     env: agentEnvironment(process.env),
     // The agents' users exist on the machine only.
-    user: (agent) => (onMachine ? userOf(agent) : undefined),
+    confinement: (agent) => (onMachine ? confinementOf(agent, paths) : undefined),
   });
+  if (onMachine) writeFileSync(filterPath(paths.run), seccompFilter("unix"), { mode: 0o644 });
   // First of all: eight processes that start are most of what there is to wait for.
   const random = Math.random;
   const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, agents.processChanged);
@@ -77,6 +80,16 @@ function userOf(agent: string): { uid: number; gid: number } {
     reason: `the image has no account aios-agent-${agent}`,
     next: "remove its file from /etc/aios/agents, or add the account to the image",
   });
+}
+
+/** An agent reads the configuration in effect, works in its own folder, and speaks to nobody but by its sockets. */
+function confinementOf(agent: string, { run }: { readonly run: string }): Confinement {
+  const readable = [effectiveConfigPath(run)];
+  return { ...userOf(agent), folder: `${run}/agents/${agent}`, readable, filter: filterPath(run) };
+}
+
+function filterPath(run: string): string {
+  return `${run}/agents.seccomp`;
 }
 
 /** What agents see of the environment: where things are, and nothing else. */

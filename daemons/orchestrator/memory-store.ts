@@ -115,8 +115,18 @@ function readGoal(record: GoalRecord): Goal {
 
 /** The fields of a task that are kept as JSON beside those of its record. */
 function writeTask(task: Task): TaskRecord {
-  const { index, step, tool, wantedAgent, template, expect, dependsOn, createdAt, input, failures } = task;
-  const more = { tool, arguments: input, index, step, template, expect, depends_on: dependsOn, agent: wantedAgent };
+  const { index, step, tool, wantedAgent, template, expect, also, dependsOn, createdAt, input, failures } = task;
+  const more = {
+    tool,
+    arguments: input,
+    index,
+    step,
+    template,
+    expect,
+    also,
+    depends_on: dependsOn,
+    agent: wantedAgent,
+  };
   return {
     id: task.id,
     goalId: task.goalId,
@@ -139,6 +149,7 @@ interface TaskJson {
   readonly step?: string;
   readonly template?: JsonObject;
   readonly expect?: JsonObject;
+  readonly also?: readonly string[];
   readonly depends_on?: readonly string[];
   readonly agent?: string;
   readonly failures?: readonly string[];
@@ -157,6 +168,7 @@ function readTask(record: TaskRecord): Task {
     wantedAgent: more.agent ?? "",
     template: more.template ?? {},
     expect: more.expect ?? {},
+    also: more.also ?? [],
     dependsOn: more.depends_on ?? [],
     createdAt: more.created_at ?? record.startedAt,
     state: stateIn(taskStates, record.status) as TaskState,

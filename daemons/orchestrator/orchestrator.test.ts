@@ -72,6 +72,7 @@ name = "work"
 description = "Work ${name}"
 tool = "test.${name}"
 agent = "system"
+also = ["net:local:127.0.0.1"]
 [[steps]]
 name = "write"
 description = "Write it down"
@@ -200,6 +201,8 @@ describe("orchestrator and agents, as processes", () => {
     await kill(orchestrator, "SIGKILL");
     orchestrator = start();
     await until(() => slow.begun === 2);
+    // What the plan grants beside is granted again, too.
+    expect(grantsLeft()).toEqual([["test:slow", "net:local:127.0.0.1"]]);
     slow.release();
     expect(await ended(id)).toMatchObject({
       goal: { status: "completed" },

@@ -38,6 +38,12 @@ const procedureSchema = Type.Object(
           tool: Type.String({ pattern: "^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$", description: "a tool such as fs.read" }),
           agent: Type.Optional(name),
           needs: Type.Optional(Type.Array(name)),
+          also: Type.Optional(
+            Type.Array(Type.String({ pattern: "^[a-z][a-z0-9_]*:[a-z][a-z0-9_]*", description: "a capability" }), {
+              maxItems: 8,
+              description: "capabilities that the call turns out to need beside, such as net:local:127.0.0.1",
+            }),
+          ),
           input: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
           expect: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
         },
@@ -67,6 +73,8 @@ export interface PlannedStep {
   readonly agent: string;
   /** Names of earlier steps. */
   readonly needs: readonly string[];
+  /** Capabilities beside those that every call of the tool needs; {field} is a field of the input. */
+  readonly also: readonly string[];
   readonly input: JsonObject;
   readonly expect: JsonObject;
 }
@@ -123,6 +131,7 @@ function planStep(step: Step): PlannedStep {
     tool: step.tool,
     agent: step.agent ?? "",
     needs: step.needs ?? [],
+    also: step.also ?? [],
     input: (step.input ?? {}) as JsonObject,
     expect: (step.expect ?? {}) as JsonObject,
   };

@@ -8,7 +8,7 @@ const disk = vi.hoisted(() => ({ answers: [] as ((error: Error | null) => void)[
 
 vi.mock("node:fs", async (importOriginal) => ({
   ...(await importOriginal<typeof import("node:fs")>()),
-  fsync: (_: number, answer: (error: Error | null) => void) => void disk.answers.push(answer),
+  fdatasync: (_: number, answer: (error: Error | null) => void) => void disk.answers.push(answer),
 }));
 
 let folder: string;

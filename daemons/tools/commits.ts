@@ -1,4 +1,4 @@
-import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
+import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { AiosError, messageOf } from "#lib/errors";
@@ -8,7 +8,8 @@ import type { Sqlite } from "#lib/sqlite";
 /** Writes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
 const queueLengthMax = 4096;
 
-const fsyncLater = promisify(fsync);
+/** The log is written over and over: mostly its length stays, and the data is all that must reach the disk. */
+const syncLater = promisify(fdatasync);
 
 /**
  * The commits of one database. SQLite writes its log without waiting for the disk; this waits, off the event loop, and
@@ -66,7 +67,7 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       waiting = [];
       try {
         const values = write(batch.map((one) => one.write));
-        await fsyncLater(log).catch((error) => {
+        await syncLater(log).catch((error) => {
           throw unwritable(error);
         });
         for (const [at, { resolve }] of batch.entries()) resolve(values[at] as never);
@@ -89,14 +90,14 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       }),
     now: (act) => {
       const [value] = write([act]);
-      fsyncSync(log);
+      fdatasyncSync(log);
       return value as never;
     },
     close: () => {
       const last = waiting;
       waiting = [];
       const values = last.length > 0 ? write(last.map((one) => one.write)) : [];
-      fsyncSync(log);
+      fdatasyncSync(log);
       for (const [at, { resolve }] of last.entries()) resolve(values[at] as never);
       closeSync(log);
       database.close();

@@ -1,6 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 
+/** Why the clock need not wake any more; made once, as each error takes its stack. */
+const ended = new AiosError("CANCELLED", "the act ended within its time");
+
 /**
  * Runs `act` for at most `timeoutMs`, then rejects with DEADLINE_EXCEEDED and aborts the signal it was given.
  * JavaScript cannot be stopped from outside: an act that ignores its signal goes on unseen, which the error says.
@@ -25,6 +28,6 @@ export async function withDeadline<T>(
     return await Promise.race([act(stop.signal), late]);
   } finally {
     caller.removeEventListener("abort", cancel);
-    over.abort();
+    over.abort(ended);
   }
 }

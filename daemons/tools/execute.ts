@@ -86,10 +86,18 @@ export async function runApproved(parts: Parts, ticket: Ticket, facts: Facts): P
 /** What follows once a call is admitted and allowed: intent, undo, act, outcome. */
 export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
   const { executionId } = facts;
-  await parts.ledger.append(intent(facts));
-  const result = await act(parts, call, executionId, signal);
+  const recorded = parts.ledger.append(intent(facts)).then(() => {});
+  // What fails is told below; until then nobody may be listening.
+  recorded.catch(() => {});
+  const result = await act(parts, call, executionId, recorded, signal);
+  await recorded.catch(async (error: unknown) => {
+    // Nothing was done, so there is nothing to take back.
+    if (call.tool.undo !== undefined) await parts.undos.undone(executionId).catch(() => {});
+    throw error;
+  });
   await conclude(parts.ledger, facts, result);
-  return { ...result, executionId, reversible: parts.undos.find(executionId) !== undefined };
+  const reversible = call.tool.undo !== undefined && parts.undos.find(executionId) !== undefined;
+  return { ...result, executionId, reversible };
 }
 
 /** Passes the gate; a denial is written down before it is told. */
@@ -111,8 +119,17 @@ export async function admit(
 
 const textOf = ({ inputJson }: Request) => Buffer.from(inputJson).toString("utf8");
 
-/** Prepares the undo, runs the tool within its time and checks what it gives back. */
-async function act(parts: Parts, call: Admitted, executionId: string, signal: AbortSignal): Promise<Result> {
+/**
+ * Prepares the undo, runs the tool within its time and checks what it gives back. The intent is on disk before anything is done,
+ * and so is the undo before the act; where preparing only reads, the disk takes both at the same time.
+ */
+async function act(
+  parts: Parts,
+  call: Admitted,
+  executionId: string,
+  recorded: Promise<void>,
+  signal: AbortSignal,
+): Promise<Result> {
   const { clock, locks, validation } = parts;
   const { tool } = call;
   const started = clock.monotonic();
@@ -123,7 +140,12 @@ async function act(parts: Parts, call: Admitted, executionId: string, signal: Ab
         const { caller, input, resources, permits } = call;
         const given = { executionId, caller, input, resources, permits, signal: stop } as unknown as AnyCall;
         stop.throwIfAborted();
-        await prepareUndo(parts.undos, call, given);
+        if (tool.undo?.preparesByReading) await bothOf(recorded, prepareUndo(parts.undos, call, given));
+        else {
+          await recorded;
+          stop.throwIfAborted();
+          await prepareUndo(parts.undos, call, given);
+        }
         stop.throwIfAborted();
         return tool.run(given);
       }),
@@ -132,6 +154,11 @@ async function act(parts: Parts, call: Admitted, executionId: string, signal: Ab
   } catch (error) {
     return { success: false, output: "", error: tellable(error, tool.name, parts.log), durationMs: duration() };
   }
+}
+
+/** Waits for both, also when one fails: what was begun has ended by then. */
+async function bothOf(...works: readonly Promise<void>[]): Promise<void> {
+  for (const settled of await Promise.allSettled(works)) if (settled.status === "rejected") throw settled.reason;
 }
 
 async function prepareUndo(undos: Undos, { tool, needs, locks }: Admitted, given: AnyCall): Promise<void> {

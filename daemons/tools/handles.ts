@@ -1,12 +1,47 @@
-import { constants, readlinkSync, type Stats } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsync,
+  futimesSync,
+  lstatSync,
+  openSync,
+  open as openWith,
+  read,
+  readlinkSync,
+  renameSync,
+  type Stats,
+  write,
+  writeSync,
+} from "node:fs";
+import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
+import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
+
+/** A descriptor: a number, or a file handle of Node's. */
+export interface Descriptor {
+  readonly fd: number;
+}
 
 /**
  * Files and folders held by descriptor, so that what was checked is what is acted on: Node has no openat(2), but a name
  * looked up below /proc/self/fd/N is looked up in the folder that N holds, wherever a swapped link would lead.
+ *
+ * The gate has walked a path, off the event loop, before it comes here. Looking its last name up again, holding it and letting
+ * it go is done by the kernel from memory in some two microseconds and is asked for at once; a thread of the pool takes sixty.
+ * What may wait for a disk (content, new names, syncing) goes to the pool.
  */
-const viaDescriptor = (handle: FileHandle) => `/proc/self/fd/${handle.fd}`;
+const viaDescriptor = ({ fd }: Descriptor) => `/proc/self/fd/${fd}`;
+
+const readLater = promisify(read);
+const syncLater = promisify(fsync);
+const openLater = promisify(openWith) as (path: string, flags: number, mode: number) => Promise<number>;
+const writeLater = promisify(write);
+
+/** Content up to this size is written at once: into memory, which takes less time than to ask for it. */
+const atOnceMaxBytes = 65_536;
 
 /** Linux's O_PATH, which Node does not name: holds a file without opening it, so that looking at a device does nothing to it. */
 export const oPath = 0o10000000;
@@ -14,31 +49,37 @@ export const oPath = 0o10000000;
 /** A file or folder that is held: it stays the same one, whatever happens to its path. */
 export interface Held {
   readonly path: string;
-  readonly handle: FileHandle;
+  readonly handle: Descriptor;
   readonly found: Stats;
   close(): Promise<void>;
 }
 
 /** Holds what is at `path`, a resolved path, without opening it. Throws ABORTED when a link was put in its way since. */
 export async function hold(path: string): Promise<Held> {
-  const handle = await open(path, oPath | constants.O_NOFOLLOW);
+  const fd = openSync(path, oPath | constants.O_NOFOLLOW);
   try {
-    // Of the kernel's own memory, so it does not wait for a disk.
-    const held = readlinkSync(viaDescriptor(handle));
-    const found = await handle.stat();
+    const held = readlinkSync(viaDescriptor({ fd }));
+    const found = fstatSync(fd);
     if (held !== path || found.isSymbolicLink()) throw moved(path, held);
-    return { path, handle, found, close: () => handle.close() };
+    return { path, handle: { fd }, found, close: async () => closeSync(fd) };
   } catch (error) {
-    await handle.close();
+    closeSync(fd);
     throw error;
   }
 }
 
 /** Holds the folder `name` in a folder that is held. */
-async function holdIn(folder: FileHandle, name: string): Promise<FileHandle> {
+function holdIn(folder: Descriptor, name: string): Folder {
   const flags = oPath | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-  return open(`${viaDescriptor(folder)}/${name}`, flags);
+  return folderOf(openSync(`${viaDescriptor(folder)}/${name}`, flags));
 }
+
+/** A folder that is held. */
+export interface Folder extends Descriptor {
+  close(): void;
+}
+
+const folderOf = (fd: number): Folder => ({ fd, close: () => closeSync(fd) });
 
 /** The path under which the kernel finds a held folder's entries. */
 export function entriesOf({ handle }: Held): string {
@@ -49,55 +90,66 @@ export function entriesOf({ handle }: Held): string {
 export async function readHeld(held: Held, bytesMax: number): Promise<Buffer> {
   const { path, found } = held;
   if (found.size > bytesMax) throw tooLarge(path, `${found.size} bytes`, bytesMax);
-  const file = await openHeld(held);
+  const fd = openFile(held);
   try {
     // Files of /proc say 0 and hold more: read until the end or one byte too many.
     const chunks: Buffer[] = [];
     let total = 0;
     for (let next = found.size + 1; total <= bytesMax; next = 65_536) {
       const chunk = Buffer.allocUnsafe(Math.min(next, bytesMax + 1 - total));
-      const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
+      const { bytesRead } = await readLater(fd, chunk, 0, chunk.length, null);
       chunks.push(chunk.subarray(0, bytesRead));
       total += bytesRead;
-      if (bytesRead === 0 || total === found.size) return Buffer.concat(chunks);
+      if (bytesRead === 0 || total === found.size)
+        return chunks.length === 1 ? chunk.subarray(0, total) : Buffer.concat(chunks);
     }
     throw tooLarge(path, `more than ${bytesMax} bytes`, bytesMax);
   } finally {
-    await file.close();
+    closeSync(fd);
   }
 }
 
 /** Opens a held regular file for reading. Without blocking: a pipe put in its place must not stop the daemon. */
-export async function openHeld({ path, handle, found }: Held): Promise<FileHandle> {
-  if (!found.isFile()) {
-    throw new AiosError("FAILED_PRECONDITION", { act: "open", object: path, reason: "it is not a regular file" });
-  }
-  return open(viaDescriptor(handle), constants.O_RDONLY | constants.O_NONBLOCK);
+export async function openHeld(held: Held): Promise<FileHandle> {
+  checkFile(held);
+  return open(viaDescriptor(held.handle), readFlags);
+}
+
+const readFlags = constants.O_RDONLY | constants.O_NONBLOCK;
+
+function openFile(held: Held): number {
+  checkFile(held);
+  return openSync(viaDescriptor(held.handle), readFlags);
+}
+
+function checkFile({ path, found }: Held): void {
+  if (found.isFile()) return;
+  throw new AiosError("FAILED_PRECONDITION", { act: "open", object: path, reason: "it is not a regular file" });
 }
 
 /**
  * Holds the folder below `from` that `names` lead to, making those that are missing (0755).
  * When one cannot be made, those made before it are removed again.
  */
-export async function makeFolders(from: string, names: readonly string[]): Promise<FileHandle> {
-  let folder = (await hold(from)).handle;
+export async function makeFolders(from: string, names: readonly string[]): Promise<Folder> {
+  let folder = folderOf((await hold(from)).handle.fd);
   const made: string[] = [];
   for (const name of names) {
     const outer = folder;
     try {
       if (await makeFolder(outer, name)) made.push(name);
-      folder = await holdIn(outer, name);
+      folder = holdIn(outer, name);
     } catch (error) {
       await removeFolders(from, made);
       throw error;
     } finally {
-      await outer.close();
+      outer.close();
     }
   }
   return folder;
 }
 
-async function makeFolder(outer: FileHandle, name: string): Promise<boolean> {
+async function makeFolder(outer: Descriptor, name: string): Promise<boolean> {
   try {
     await mkdir(`${viaDescriptor(outer)}/${name}`, 0o755);
   } catch (error) {
@@ -105,14 +157,17 @@ async function makeFolder(outer: FileHandle, name: string): Promise<boolean> {
     throw error;
   }
   await syncHeld(outer);
-  const handle = await holdIn(outer, name);
+  const held = holdIn(outer, name);
   try {
-    const folder = await open(viaDescriptor(handle), constants.O_RDONLY | constants.O_DIRECTORY);
-    // The daemon's umask would take away what others may read.
-    await folder.chmod(0o755);
-    await folder.close();
+    const folder = openSync(viaDescriptor(held), folderFlags);
+    try {
+      // The daemon's umask would take away what others may read.
+      fchmodSync(folder, 0o755);
+    } finally {
+      closeSync(folder);
+    }
   } finally {
-    await handle.close();
+    held.close();
   }
   return true;
 }
@@ -121,7 +176,8 @@ async function makeFolder(outer: FileHandle, name: string): Promise<boolean> {
 export async function removeFolders(from: string, names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
   const [name = "", ...deeper] = names;
-  const { handle: outer } = await hold(from);
+  const held = await hold(from);
+  const outer = held.handle;
   try {
     await removeFolders(`${from === "/" ? "" : from}/${name}`, deeper);
     await rmdir(`${viaDescriptor(outer)}/${name}`);
@@ -129,7 +185,7 @@ export async function removeFolders(from: string, names: readonly string[]): Pro
   } catch (error) {
     if (!["ENOENT", "ENOTEMPTY", "EEXIST"].includes(errnoOf(error) ?? "")) throw error;
   } finally {
-    await outer.close();
+    await held.close();
   }
 }
 
@@ -149,17 +205,10 @@ export const setModified = (file: FileHandle, modifiedMs: number): Promise<void>
   file.utimes(modifiedMs / 1000, modifiedMs / 1000);
 
 /** What stands at `name` in a held folder: nothing, or its kind and ownership. Follows no link. */
-export async function standing(
-  folder: FileHandle,
-  name: string,
-): Promise<(Ownership & { isFile: boolean }) | undefined> {
-  try {
-    const found = await lstat(`${viaDescriptor(folder)}/${name}`);
-    return { isFile: found.isFile(), mode: found.mode & 0o7777, uid: found.uid, gid: found.gid };
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+export function standing(folder: Descriptor, name: string): (Ownership & { isFile: boolean }) | undefined {
+  const found = lstatSync(`${viaDescriptor(folder)}/${name}`, { throwIfNoEntry: false });
+  if (found === undefined) return undefined;
+  return { isFile: found.isFile(), mode: found.mode & 0o7777, uid: found.uid, gid: found.gid };
 }
 
 /**
@@ -167,7 +216,7 @@ export async function standing(
  * A link at `name` is replaced, never followed.
  */
 export async function putFile(
-  folder: FileHandle,
+  folder: Descriptor,
   name: string,
   temporary: string,
   content: Uint8Array | FileHandle,
@@ -175,49 +224,63 @@ export async function putFile(
 ): Promise<void> {
   const path = `${viaDescriptor(folder)}/${temporary}`;
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const file = await open(path, flags, 0o600);
+  const file = await openLater(path, flags, 0o600);
   try {
     await fill(file, content);
     if (ownership.uid !== process.geteuid?.() || ownership.gid !== process.getegid?.()) {
-      await file.chown(ownership.uid, ownership.gid);
+      fchownSync(file, ownership.uid, ownership.gid);
     }
     // After chown, which clears the set-user bits.
-    await file.chmod(ownership.mode);
-    if (ownership.modifiedMs !== undefined) await setModified(file, ownership.modifiedMs);
-    await file.sync();
-    await rename(path, `${viaDescriptor(folder)}/${name}`);
+    fchmodSync(file, ownership.mode);
+    const { modifiedMs } = ownership;
+    if (modifiedMs !== undefined) futimesSync(file, modifiedMs / 1000, modifiedMs / 1000);
+    await syncLater(file);
+    // The disk has just answered: what is known of the folder is in memory.
+    renameSync(path, `${viaDescriptor(folder)}/${name}`);
   } catch (error) {
     await rm(path, { force: true });
     throw error;
   } finally {
-    await file.close();
+    closeSync(file);
   }
   await syncHeld(folder);
 }
 
-async function fill(file: FileHandle, content: Uint8Array | FileHandle): Promise<void> {
-  if (content instanceof Uint8Array) return file.writeFile(content);
+async function fill(file: number, content: Uint8Array | FileHandle): Promise<void> {
+  if (content instanceof Uint8Array) return writeAll(file, content);
   const chunk = Buffer.allocUnsafe(262_144);
   for (let at = 0; ; ) {
     const { bytesRead } = await content.read(chunk, 0, chunk.length, at);
     if (bytesRead === 0) return;
-    await file.writeFile(chunk.subarray(0, bytesRead));
+    await writeAll(file, chunk.subarray(0, bytesRead));
     at += bytesRead;
   }
 }
 
+async function writeAll(file: number, content: Uint8Array): Promise<void> {
+  for (let rest = content; rest.length > 0; ) {
+    const written =
+      rest.length <= atOnceMaxBytes
+        ? writeSync(file, rest)
+        : (await writeLater(file, rest, 0, rest.length)).bytesWritten;
+    rest = rest.subarray(written);
+  }
+}
+
 /** Removes the file `name` from a held folder, durably; nothing when there is none. */
-export async function removeFile(folder: FileHandle, name: string): Promise<void> {
+export async function removeFile(folder: Descriptor, name: string): Promise<void> {
   await rm(`${viaDescriptor(folder)}/${name}`, { force: true });
   await syncHeld(folder);
 }
 
-async function syncHeld(folder: FileHandle): Promise<void> {
-  const opened = await open(viaDescriptor(folder), constants.O_RDONLY | constants.O_DIRECTORY);
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
+
+async function syncHeld(folder: Descriptor): Promise<void> {
+  const fd = openSync(viaDescriptor(folder), folderFlags);
   try {
-    await opened.sync();
+    await syncLater(fd);
   } finally {
-    await opened.close();
+    closeSync(fd);
   }
 }
 

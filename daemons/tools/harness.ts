@@ -7,6 +7,7 @@ import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
+import { noteCarried } from "./carried.ts";
 import type { PackageWorld } from "./catalogue/pkg.ts";
 import type { Autonomy } from "./policy/policy.ts";
 import { toolsService } from "./service.ts";
@@ -64,6 +65,7 @@ export async function startMachine({
   packages,
   policy = roomyPolicy,
   autonomy = "full",
+  outbound = true,
 }: {
   clock?: Clock;
   init?: Partial<Init>;
@@ -71,6 +73,8 @@ export async function startMachine({
   /** The content of policy.toml. */
   policy?: string;
   autonomy?: Autonomy;
+  /** network.allow_outbound. */
+  outbound?: boolean;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
@@ -79,7 +83,10 @@ export async function startMachine({
   }
   mkdirSync(`${paths.etc}/security`);
   writeFileSync(`${paths.etc}/security/policy.toml`, policy);
-  writeFileSync(`${paths.run}/config.json`, JSON.stringify({ system: { autonomy_level: autonomy } }));
+  writeFileSync(
+    `${paths.run}/config.json`,
+    JSON.stringify({ system: { autonomy_level: autonomy }, network: { allow_outbound: outbound } }),
+  );
   const start = async () => {
     const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
     const service = toolsService(tools);
@@ -116,6 +123,7 @@ export async function startMachine({
     close: () => {
       for (const { raw } of callers.values()) raw.close();
       stop();
+      if (existsSync(`${folder}/state`)) noteCarried(`${folder}/state`);
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -143,4 +151,27 @@ export function requestOf(tool: string, input: unknown, more: Partial<ExecuteReq
 
 export function answerOf({ outputJson, ...answer }: ExecuteResponse): Answer {
   return { ...answer, output: outputJson.length === 0 ? undefined : JSON.parse(outputJson.toString()) };
+}
+
+/** Makes a call that waits for a person; its ticket as the person sees it, and what will come of the call. */
+export async function whenAsked(
+  person: Pick<Caller, "call">,
+  ask: () => Promise<Answer>,
+): Promise<{ ticket: { id: string; preview: string; undo: string }; answer: Promise<Answer> }> {
+  const before = new Set(await waitingOf(person).then((all) => all.map(({ id }) => id)));
+  const answer = ask();
+  let failed: unknown;
+  answer.catch((error: unknown) => {
+    failed = error;
+  });
+  for (;;) {
+    const ticket = (await waitingOf(person)).find(({ id }) => !before.has(id));
+    if (ticket !== undefined) return { ticket, answer };
+    if (failed !== undefined) throw failed;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function waitingOf(person: Pick<Caller, "call">): Promise<{ id: string; preview: string; undo: string }[]> {
+  return (await person.call("sec.approvals")).output.waiting;
 }

@@ -1,12 +1,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connect } from "#lib/client";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
+import { noteCarried } from "./carried.ts";
 import { type Answer, answerOf, requestOf } from "./harness.ts";
 
 /**
@@ -31,6 +32,7 @@ const run = promisify(execFile);
 export async function startNetworkMachine(): Promise<NetworkMachine> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "aios-net-")));
   for (const name of ["state", "etc", "run/agents/task"]) mkdirSync(join(folder, name), { recursive: true });
+  writeFileSync(join(folder, "run/config.json"), JSON.stringify({ network: { allow_outbound: true } }));
   const { inside, close } = await openNetwork();
   const enter = async (program: string, ...args: string[]) =>
     (await run("nsenter", [...inside, program, ...args], { encoding: "utf8" })).stdout;
@@ -55,6 +57,7 @@ export async function startNetworkMachine(): Promise<NetworkMachine> {
       client.close();
       await end(daemon);
       await close();
+      noteCarried(join(folder, "state"));
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -221,6 +221,46 @@ describe("the pipeline", () => {
     expect(acted).toBe(false);
   });
 
+  it.each([true, undefined] as const)(
+    "acts when the intent is on disk and the undo kept (by reading: %s)",
+    async (reads) => {
+      const events: string[] = [];
+      const change = defineTool({
+        ...facts,
+        name: "a.change",
+        effect: "change",
+        undo: {
+          ...(reads && { preparesByReading: reads }),
+          prepare: async () => ({ before: events.push("undo") }),
+          restore: async () => {},
+        },
+        run: () => {
+          events.push("act");
+          return { text: "" };
+        },
+      });
+      const { execute } = await executor(change);
+      const append = ledger.append.bind(ledger);
+      ledger.append = async (note) => {
+        const entry = await append(note);
+        // Long after an undo that does not wait is kept.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        events.push(note.kind);
+        return entry;
+      };
+      expect(await execute(request("a.change"), coreIdentity, signal)).toMatchObject({
+        success: true,
+        reversible: true,
+      });
+      expect(events).toEqual(reads ? ["undo", "intent", "act", "outcome"] : ["intent", "undo", "act", "outcome"]);
+
+      events.length = 0;
+      ledger.append = () => Promise.reject(new Error("the disk is full"));
+      await expect(execute(request("a.change"), coreIdentity, signal)).rejects.toThrow("the disk is full");
+      expect(events).toEqual(reads ? ["undo"] : []);
+    },
+  );
+
   it("says that it acted when only the outcome cannot be written", async () => {
     const read = defineTool({ ...facts, name: "a.read", effect: "read", run });
     const { execute } = await executor(read);

@@ -23,7 +23,7 @@ const rules = (at: { run: string; state: string; etc: string }): readonly Rule[]
   { path: at.run, against: "change", from: "everyone", why: "the daemons' sockets" },
   { path: `${at.state}/memory`, against: "change", from: "everyone", why: "a database in use" },
   { path: `${at.state}/vectors`, against: "change", from: "everyone", why: "a database in use" },
-  { path: `${at.state}/gateway`, against: "change", from: "everyone", why: "a database in use" },
+  { path: `${at.state}/gateway`, against: "use", from: "everyone", why: "the keys of model providers" },
 ];
 
 /** Throws PERMISSION_DENIED when a tool of this effect may not touch a path. */

@@ -47,6 +47,8 @@ export interface UndoCall {
 
 /** How a change is taken back. A plan is JSON: it is persisted before the act and outlives the daemon. */
 export interface Undo<Input, Fields, Plan> {
+  /** `prepare` reads and does nothing else, so it need not wait for the intent to be on disk. */
+  readonly preparesByReading?: true;
   /** What will be needed to take the change back. Runs before the act. */
   prepare(call: ToolCall<Input, Fields>, backups: Backups): Promise<Plan>;
   /** Takes the change back; does nothing where there is nothing to take back. Throws an AiosError that says what it could not restore. */

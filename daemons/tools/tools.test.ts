@@ -153,6 +153,10 @@ describe("every tool", () => {
     ]);
     expect((await machine.core.call("sec.audit", { agent_id: "task", limit: 1 })).output).toMatchObject({ total: 1 });
     expect((await machine.core.call("sec.audit", { tool_name: "fs.write" })).output).toMatchObject({ total: 1 });
+    const written = all.output.entries[3];
+    const of = await machine.core.call("sec.audit", { execution_id: written.execution_id });
+    expect(of.output).toEqual({ entries: [written], total: 1 });
+    expect(written.hash).toMatch(/^[0-9a-f]{64}$/);
     expect((await machine.core.call("sec.audit", { since: Date.now() + 1000 })).output).toEqual({
       entries: [],
       total: 0,

@@ -10,7 +10,7 @@ import { type Prepared, undoTable } from "./undo-table.ts";
 export const backupSizeMaxBytes = 64 * 1024 * 1024;
 
 /** Content up to this size is kept beside the plan, in the same commit; larger content in a file of its own. */
-const inlineMaxBytes = 64 * 1024;
+export const inlineMaxBytes = 64 * 1024;
 
 /** All backups together; beyond it the oldest can no longer be undone. */
 const backupsMaxBytes = 1024 * 1024 * 1024;
@@ -20,8 +20,11 @@ const keptMs = 7 * 86_400_000;
 
 /** Backup files of one execution. */
 export interface Backups {
-  /** Copies what `source`, the file at `path`, holds to the backup `name`, durably. Returns its SHA-256. Throws when it is larger than 64 MiB. */
-  save(name: string, source: FileHandle, path: string): Promise<string>;
+  /**
+   * Copies what `source`, the file at `path`, holds to the backup `name`, durably; or its content, of at most {@link inlineMaxBytes}.
+   * Returns its SHA-256. Throws when it is larger than 64 MiB.
+   */
+  save(name: string, source: FileHandle | Buffer, path: string): Promise<string>;
   /** A backup's content, or a file that holds it, which the caller closes. */
   load(name: string): Promise<Uint8Array | FileHandle>;
 }
@@ -88,14 +91,18 @@ export async function openUndos(
   const backups = (executionId: string): Backups => ({
     save: async (name, source, path) => {
       const saved = pending.get(executionId) ?? { bytes: 0, inline: new Map() };
-      const small = await readSmall(source);
-      const { bytes, sha256 } =
-        small === undefined
-          ? await saveFile(executionId, name, source, path)
-          : { bytes: small.length, sha256: hash("sha256", small) };
-      if (small !== undefined) saved.inline.set(name, small);
-      saved.bytes += bytes;
-      pending.set(executionId, saved);
+      const keep = (bytes: number) => {
+        saved.bytes += bytes;
+        pending.set(executionId, saved);
+      };
+      const small = source instanceof Uint8Array ? source : await readSmall(source);
+      if (small !== undefined) {
+        saved.inline.set(name, small);
+        keep(small.length);
+        return hash("sha256", small);
+      }
+      const { bytes, sha256 } = await saveFile(executionId, name, source as FileHandle, path);
+      keep(bytes);
       return sha256;
     },
     load: async (name) => table.backup(executionId, name) ?? (await open(`${folderOf(executionId)}/${name}`, "r")),

@@ -46,7 +46,7 @@ export function openValidation(): Validation {
           act: "read input of",
           object: tool.name,
           reason,
-          next: `see "aiosctl tools ${tool.name}"`,
+          next: `see "aiosctl tool show ${tool.name}"`,
         });
       if (bytes.length > inputSizeMaxBytes) {
         throw new AiosError("RESOURCE_EXHAUSTED", {

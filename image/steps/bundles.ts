@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { BuildOptions, Plugin } from "esbuild";
 import { daemons } from "#manifest";
 import { bundle, replaceModule, requireBanner } from "../esbuild.ts";
@@ -14,6 +14,8 @@ interface Bundle {
   readonly format: "esm" | "cjs";
   /** The first line of a program that the kernel or a shell starts. */
   readonly shebang?: string;
+  /** Code of others alone: its names are shortened too. */
+  readonly foreign?: true;
 }
 
 const esm = (name: string, entry: string): Bundle => ({
@@ -41,6 +43,15 @@ export const bundles: readonly Bundle[] = [
   },
 ];
 
+/**
+ * What a daemon loads with `import()` when it is first needed, in a file of its own, so that no start reads it: the module
+ * of the repository and the bundle beside the daemon's.
+ */
+export const parts: readonly Bundle[] = ["claude", "openai"].map((name) => ({
+  ...esm(`gateway-${name}`, `gateway/sdk/${name}.ts`),
+  foreign: true,
+}));
+
 /** Resolved on the machine, from /usr/lib/aios/node_modules. */
 const external = ["node-llama-cpp", "chromadb-js-bindings-linux-x64-gnu", "@chroma-core/default-embed"];
 
@@ -54,7 +65,7 @@ export function bundlesStep(): Step {
     run: async ({ repository, out, log }) => {
       const tree = join(out, "tree");
       const sizes: Record<string, number> = {};
-      for (const each of bundles) {
+      for (const each of [...bundles, ...parts]) {
         sizes[each.name] = await bundle(optionsOf(each, repository, tree));
         log.line(`${each.path}: ${sizes[each.name]} bytes`);
       }
@@ -63,7 +74,12 @@ export function bundlesStep(): Step {
   };
 }
 
-function optionsOf({ entry, path, format, shebang }: Bundle, repository: string, tree: string): BuildOptions {
+/** How one is bundled: from `repository` into `tree`, the root. */
+export function optionsOf(
+  { entry, path, format, shebang, foreign }: Bundle,
+  repository: string,
+  tree: string,
+): BuildOptions {
   return {
     absWorkingDir: repository,
     entryPoints: [entry],
@@ -74,9 +90,22 @@ function optionsOf({ entry, path, format, shebang }: Bundle, repository: string,
     banner: {
       js: [shebang, format === "esm" ? requireBanner : undefined].filter((line) => line !== undefined).join("\n"),
     },
-    plugins: [sqliteAddon, withoutProtoLoader],
+    ...(foreign && { minifyIdentifiers: true }),
+    plugins: [sqliteAddon, withoutProtoLoader, partsApart],
   };
 }
+
+const partsApart: Plugin = {
+  name: "parts-apart",
+  setup(build) {
+    build.onResolve({ filter: /^\.\/sdk\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
+      if (kind !== "dynamic-import") return undefined;
+      const file = join(resolveDir, path);
+      const part = parts.find(({ entry }) => file.endsWith(`/${entry}`));
+      return part && { path: `./${basename(part.path)}`, external: true };
+    });
+  },
+};
 
 /**
  * better-sqlite3's JavaScript goes into the bundle, by the entry that names the addon directly instead of searching for

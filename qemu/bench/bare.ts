@@ -1,6 +1,7 @@
 /** For the benchmark of the tools: the same acts by gRPC handlers that do nothing else. Usage: node bare.ts SOCKET */
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
+import { dirname } from "node:path";
 import { health } from "#lib/health";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
@@ -14,9 +15,13 @@ const acts: Readonly<Record<string, (input: Input, at: number) => Promise<unknow
     const content = await readFile(path, "utf8");
     return { content, size: content.length };
   },
+  // As the tool does: whole or not at all, and durable.
   "fs.write": async ({ path, content }, at) => {
     await writeFile(`${path}.${at}`, content, { flush: true });
     await rename(`${path}.${at}`, path);
+    const folder = await open(dirname(path), "r");
+    await folder.sync();
+    await folder.close();
     return { bytes_written: content.length };
   },
   "monitor.cpu": async () => {

@@ -9,11 +9,11 @@ export interface BenchHost {
   images(): Promise<Images>;
   /** Folder of what is kept between runs and never needed. */
   readonly cache: string;
-  /** What follows the benchmark's name: "--gpu". */
-  readonly options: readonly string[];
   /** Folders of the host's programs, as in PATH. */
   readonly searchPath: string;
   readonly accelerator: Accelerator;
+  /** What stands behind the benchmark's name: "--gpu". */
+  readonly words: readonly string[];
   readonly say: (line: string) => void;
 }
 

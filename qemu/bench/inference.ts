@@ -28,7 +28,7 @@ const shortTokens = 48;
  * The runtime daemon over its socket against node-llama-cpp's own interface in a process that does nothing else, with the
  * same model, threads and sampling, in the same run; and against llama.cpp's server where there is one.
  */
-export const inferenceBench: Bench = async ({ repository, cache, options, searchPath, say }) => {
+export const inferenceBench: Bench = async ({ repository, cache, words: options, searchPath, say }) => {
   if (options.includes("--gpu")) {
     const reason = noGpu(repository);
     if (reason !== undefined) {

@@ -3,7 +3,7 @@ export interface Measure {
   /** Dotted, from the general to the particular: "native.autonomy". */
   readonly name: string;
   readonly value: number;
-  readonly unit: "ms" | "MB" | "count" | "per_s" | "ratio";
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "ratio" | "times";
   /** The most it may be (for "per_s", "count" and "ratio": the least). */
   readonly budget?: number;
 }
@@ -20,7 +20,8 @@ const atLeast: readonly Measure["unit"][] = ["count", "per_s", "ratio"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {
-  const digits = unit === "ratio" ? 100 : 10;
+  // What takes less than ten milliseconds is told to the hundredth, and so are ratios.
+  const digits = Math.abs(value) < 10 || unit === "ratio" ? 100 : 10;
   const rounded = Math.round(value * digits) / digits;
   if (budget === undefined) return { bench, name, value: rounded, unit, commit, machine };
   const ok = atLeast.includes(unit) ? value >= budget : value <= budget;

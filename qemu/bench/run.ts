@@ -25,7 +25,8 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   npm run bench -- NAME [OPTION]
 
   boot       the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
-  tools      calls through the whole pipeline, against a bare handler and an MCP file-system server
+  tools      calls through the whole pipeline, against a bare handler and an MCP file-system server;
+             with --calls N instead the daemon's memory over N calls, and calls beside a verification
   inference  tokens per second, first token, streams and reuse, against node-llama-cpp in a bare process and
              llama.cpp's server where one is installed; --gpu: on the GPU
   soak       two minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
@@ -33,11 +34,12 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
 Examples:
   npm run bench -- boot
   npm run bench -- tools
+  npm run bench -- tools --calls 1000000
   npm run bench -- inference --gpu
   npm run --silent bench -- boot > rows.jsonl
 `;
 
-async function main([name, ...options]: readonly string[]): Promise<number> {
+async function main(name: string | undefined, words: readonly string[]): Promise<number> {
   if (name === undefined || name === "--help") {
     console.log(help);
     return name === undefined ? 2 : 0;
@@ -59,7 +61,7 @@ async function main([name, ...options]: readonly string[]): Promise<number> {
   const accelerator = await hostAccelerator(settings.cache, Date.now());
   const searchPath = process.env["PATH"] ?? "";
   const { cache } = settings;
-  const measures = await bench({ repository, images: built, cache, options, searchPath, accelerator, say });
+  const measures = await bench({ repository, images: built, cache, words, searchPath, accelerator, say });
   const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
     cwd: repository,
     encoding: "utf8",
@@ -76,7 +78,7 @@ function machineName(accelerator: Accelerator): string {
   return `${cpus().length} x ${model}, ${Math.floor(totalmem() / 1024 ** 3)} GiB, ${accelerator}`;
 }
 
-process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
+process.exitCode = await main(process.argv[2], process.argv.slice(3)).catch((error: unknown) => {
   console.error(messageOf(error));
   return 1;
 });

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { connect } from "#lib/client";
+import { daemons } from "#manifest";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
 
@@ -33,6 +34,8 @@ export async function startTools(repository: string, folder: string): Promise<Ca
     AIOS_STATE_DIR: paths.state,
     AIOS_ETC_DIR: paths.etc,
     AIOS_LOG_LEVEL: "error",
+    // As init starts it.
+    UV_THREADPOOL_SIZE: `${daemons.find(({ name }) => name === "tools")?.diskThreads ?? 4}`,
   };
   return overGrpc(join(repository, "daemons/tools/main.ts"), [], env, `${paths.run}/tools.sock`);
 }

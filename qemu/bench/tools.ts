@@ -5,7 +5,6 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readFileSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -13,21 +12,21 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bench } from "./bench.ts";
+import { quantile, repeat } from "./repeat.ts";
 import type { Measure } from "./row.ts";
 import { type Caller, startBare, startFileServer, startTools } from "./tools-callers.ts";
+import { callsWanted, memoryBench } from "./tools-memory.ts";
 
 const aloneBudgetMs = 3;
 const fsyncOfBudgetMs = 1;
 const throughputBudget = 2_000;
 const overheadBudgetMs = 0.3;
 const verificationBudget = 100_000;
-const memoryBudgetMb = 32;
 
 const inFlight = 64;
+const callsToWarmUp = 2_000;
 const callsAlone = 1_000;
 const callsTogether = 10_000;
-/** Calls over which the memory must not grow, after as many again for warming up. */
-const callsOfMemory = 50_000;
 
 /** The acts that are compared, by the name of the tool. */
 type Act = "fs.read" | "fs.write" | "monitor.cpu";
@@ -37,7 +36,9 @@ const acts: readonly Act[] = ["fs.read", "fs.write", "monitor.cpu"];
  * Calls through the whole pipeline with its durable ledger, on the disk and in memory (where an fsync is free), against the
  * same acts by a bare gRPC handler and by the file-system server of the Model Context Protocol, in the same run.
  */
-export const toolsBench: Bench = async ({ repository, say }) => {
+export const toolsBench: Bench = async ({ repository, words, say }) => {
+  const calls = callsWanted(words);
+  if (calls !== undefined) return memoryBench(repository, calls, say);
   const disk = mkdtempSync(join(tmpdir(), "aios-bench-tools-"));
   const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/aios-bench-tools-") : disk;
   try {
@@ -50,17 +51,25 @@ export const toolsBench: Bench = async ({ repository, say }) => {
     const inMemory = await measure("pipeline_without_fsync", memory, free, say, { long: true });
     const p50 = (rows: readonly Measure[], act: string) =>
       rows.find(({ name }) => name.endsWith(`${act}.p50`))?.value ?? 0;
-    const overhead = acts.map((act) => ({
-      name: `pipeline_without_fsync.${act}.over_bare`,
-      value: p50(inMemory, act) - p50(bare, act),
-      unit: "ms" as const,
-      budget: overheadBudgetMs,
-    }));
+    const overhead = await overBare(repository, memory, say);
+    const ratios = acts.flatMap((act) =>
+      [
+        { name: "bare", rows: bare },
+        { name: "mcp", rows: server },
+      ]
+        .filter(({ rows }) => p50(rows, act) > 0)
+        .map(({ name, rows }) => ({
+          name: `pipeline.${act}.times_${name}`,
+          value: p50(onDisk, act) / p50(rows, act),
+          unit: "times" as const,
+        })),
+    );
     return [
       { name: "disk.fsync.p50", value: fsyncMs, unit: "ms" },
       ...onDisk,
       ...inMemory,
       ...overhead,
+      ...ratios,
       ...bare,
       ...server,
     ];
@@ -69,10 +78,43 @@ export const toolsBench: Bench = async ({ repository, say }) => {
   }
 };
 
+/**
+ * What the pipeline costs over the bare handler, both acting in memory and called by turns, a hundred calls each: what else the
+ * machine does meanwhile slows both alike.
+ */
+async function overBare(repository: string, folder: string, say: (line: string) => void): Promise<readonly Measure[]> {
+  const callers = [await startBare(repository, folder), await startTools(repository, folder)] as const;
+  try {
+    const rows: Measure[] = [];
+    for (const act of acts) {
+      const calls = callers.flatMap((caller) => callOf(caller, act, folder) ?? []);
+      const times: number[][] = calls.map(() => []);
+      for (const call of calls) await repeat(callsToWarmUp, inFlight, call);
+      for (let round = 0; round < 15; round += 1)
+        for (const [at, call] of calls.entries()) times[at]?.push(...(await repeat(100, 1, call)).times);
+      const [bare = 0, pipeline = 0] = times.map((some) =>
+        quantile(
+          some.sort((a, b) => a - b),
+          0.5,
+        ),
+      );
+      say(`bench: in memory, by turns: ${act} ${bare.toFixed(3)} ms bare, ${pipeline.toFixed(3)} ms by the pipeline`);
+      rows.push(
+        { name: `by_turns.${act}.bare.p50`, value: bare, unit: "ms" },
+        { name: `by_turns.${act}.pipeline.p50`, value: pipeline, unit: "ms" },
+        { name: `by_turns.${act}.over_bare`, value: pipeline - bare, unit: "ms", budget: overheadBudgetMs },
+      );
+    }
+    return rows;
+  } finally {
+    for (const caller of callers) await caller.close();
+  }
+}
+
 interface Wanted {
   /** State what the latency alone may be: it is stated for a disk whose fsync takes a millisecond. */
   readonly budgets?: boolean;
-  /** Measure memory and verification too, after many calls. */
+  /** Measure the verification of the ledger too. */
   readonly long?: boolean;
 }
 
@@ -88,9 +130,8 @@ async function measure(
     for (const act of acts) {
       const call = callOf(caller, act, folder);
       if (call === undefined) continue;
-      await repeat(200, 1, call);
+      await repeat(callsToWarmUp, inFlight, call);
       const { times } = await repeat(callsAlone, 1, call);
-      await repeat(1_000, inFlight, call);
       const { perSecond } = await repeat(callsTogether, inFlight, call);
       const together = name === "pipeline" || name === "pipeline_without_fsync" ? { budget: throughputBudget } : {};
       rows.push(
@@ -107,7 +148,7 @@ async function measure(
         `bench: ${name}: ${act} ${quantile(times, 0.5).toFixed(3)} ms alone, ${Math.round(perSecond)} calls/s with ${inFlight} in flight`,
       );
     }
-    if (long) rows.push(...(await memoryAndVerification(caller)));
+    if (long) rows.push(...(await verification(caller)));
     return rows;
   } finally {
     await caller.close();
@@ -127,41 +168,14 @@ function callOf(caller: Caller, act: Act, folder: string): ((at: number) => Prom
   return () => caller.call("monitor.cpu", {});
 }
 
-async function memoryAndVerification(caller: Caller): Promise<Measure[]> {
-  const { pid, verify } = caller;
-  if (pid === undefined || verify === undefined) return [];
-  const call = () => caller.call("monitor.cpu", {});
-  await repeat(callsOfMemory, inFlight, call);
-  const before = residentMb(pid);
-  await repeat(callsOfMemory, inFlight, call);
-  const growth = residentMb(pid) - before;
+async function verification({ verify }: Caller): Promise<Measure[]> {
+  if (verify === undefined) return [];
   const { entries, ms } = await verify();
   return [
-    { name: `memory.growth_over_${callsOfMemory}_calls`, value: growth, unit: "MB", budget: memoryBudgetMb },
     { name: "ledger.entries", value: entries, unit: "count" },
     { name: "ledger.verification", value: (entries / ms) * 1_000, unit: "per_s", budget: verificationBudget },
   ];
 }
-
-/** Makes `count` calls, so many at a time. Returns the milliseconds of each, sorted, and the rate. */
-async function repeat(count: number, together: number, call: (at: number) => Promise<void>) {
-  const times: number[] = [];
-  let next = 0;
-  const started = performance.now();
-  const work = async () => {
-    while (next < count) {
-      const at = next++;
-      const from = performance.now();
-      await call(at);
-      times.push(performance.now() - from);
-    }
-  };
-  await Promise.all(Array.from({ length: together }, work));
-  const perSecond = (count / (performance.now() - started)) * 1_000;
-  return { times: times.sort((a, b) => a - b), perSecond };
-}
-
-const quantile = (sorted: readonly number[], at: number) => sorted[Math.floor(sorted.length * at)] ?? 0;
 
 /** The median time of an fdatasync after a write of 4 KiB, milliseconds. */
 function fsyncTime(folder: string): number {
@@ -180,9 +194,4 @@ function fsyncTime(folder: string): number {
     times.sort((a, b) => a - b),
     0.5,
   );
-}
-
-function residentMb(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return (Number(kib) * 1024) / 1_000_000;
 }

@@ -75,6 +75,8 @@ describe.runIf(laneRuns("native"))("containers", () => {
     expect(await call("container.list", {})).toMatchObject({ containers: [{ name: "one", state: "running" }] });
     expect(await ask("container.remove", { name: "one" })).toMatchObject({ error: expect.stringContaining("it runs") });
     expect(await call("container.stop", { name: "one" })).toEqual({ name: "one", running: false });
+    await call("container.create", { name: "gone", image: images[0] });
+    expect(await call("container.remove", { name: "gone" })).toEqual({ removed: true });
   }, 300_000);
 
   it("outlive the tools daemon, and are taken back in reverse order with podman", async () => {

@@ -1,4 +1,5 @@
-import { type Command, exit, text } from "../command.ts";
+import { AiosError } from "#lib/errors";
+import { type Command, type Context, exit, text } from "../command.ts";
 import { moment } from "../words.ts";
 import { callTool } from "./tools.ts";
 
@@ -12,6 +13,8 @@ interface Ticket {
   readonly tool: string;
   readonly risk: string;
   readonly reason: string;
+  /** JSON, its secrets taken out. */
+  readonly input: string;
   readonly preview: string;
   readonly undo: string;
   readonly expires_at: number;
@@ -19,23 +22,55 @@ interface Ticket {
 
 export const approvalsList: Command = {
   name: "approvals list",
-  summary: "the calls of agents that wait for you, and what they would change",
+  summary: "the calls of agents that wait for you",
   usage: "",
   args: [0, 0],
-  examples: ["aiosctl approvals", "aiosctl approvals --json | jq -r .waiting[].preview"],
+  examples: ["aiosctl approvals", "aiosctl approvals list --json | jq -r .waiting[].id"],
   async run(context) {
     const { out } = context;
-    const answer = (await callTool(context, "sec.approvals", {})) as { waiting: readonly Ticket[] };
-    for (const one of answer.waiting) {
-      out.line(`${one.id} ${one.agent_id} ${one.tool}, ${one.risk} risk, until ${moment(one.expires_at)} UTC`);
-      out.line(`  ${one.reason || "no reason given"}; ${one.undo}`);
-      for (const line of one.preview.split("\n")) out.line(`  ${line}`);
-    }
-    if (answer.waiting.length === 0) out.line("nothing waits");
-    out.document(answer);
+    const waiting = await ticketsOf(context);
+    const rows = waiting.map((one) => [one.id, one.agent_id, one.tool, one.risk, moment(one.expires_at), one.reason]);
+    if (rows.length === 0) out.line("nothing waits");
+    else out.table(["id", "agent", "tool", "risk", "until (UTC)", "why"], rows);
+    out.document({ waiting });
     return exit.ok;
   },
 };
+
+export const approvalsShow: Command = {
+  name: "approvals show",
+  summary: "one call that waits: what it would change, and how that is taken back",
+  usage: "ID",
+  args: [1, 1],
+  examples: [
+    "aiosctl approvals show 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11",
+    "aiosctl approvals show 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --json | jq -r .preview",
+  ],
+  async run(context) {
+    const { out, args } = context;
+    const one = (await ticketsOf(context)).find(({ id }) => id === args[0]);
+    if (one === undefined) {
+      throw new AiosError("NOT_FOUND", {
+        act: "show",
+        object: args[0] ?? "",
+        reason: "no such call waits: it was decided already, or its time is over",
+        next: 'see "aiosctl approvals"',
+      });
+    }
+    out.line(`${one.agent_id} asks for ${one.tool}, ${one.risk} risk, until ${moment(one.expires_at)} UTC`);
+    out.line(`why    ${one.reason || "no reason given"}`);
+    out.line(`undo   ${one.undo}`);
+    out.line(`input  ${one.input}`);
+    out.line();
+    out.line(one.preview);
+    out.document(one);
+    return exit.ok;
+  },
+};
+
+async function ticketsOf(context: Context): Promise<readonly Ticket[]> {
+  return ((await callTool(context, "sec.approvals", {})) as { waiting: readonly Ticket[] }).waiting;
+}
 
 export const approvalsApprove: Command = {
   name: "approvals approve",

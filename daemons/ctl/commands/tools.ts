@@ -1,4 +1,4 @@
-import { AiosError } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -7,11 +7,11 @@ import { duration } from "../words.ts";
 const client = (context: Context) => context.target().client(ToolRegistryService, "tools");
 
 export const toolsList: Command = {
-  name: "tools list",
+  name: "tools",
   summary: "the tools that agents work with",
   usage: "[NAMESPACE]",
   args: [0, 1],
-  examples: ["aiosctl tools", "aiosctl tools list fs"],
+  examples: ["aiosctl tools", "aiosctl tools fs"],
   async run(context) {
     const { out, args } = context;
     const { tools } = await client(context).listTools({ namespace: args[0] ?? "" });
@@ -28,12 +28,12 @@ export const toolsList: Command = {
   },
 };
 
-export const toolsShow: Command = {
-  name: "tools show",
+export const toolShow: Command = {
+  name: "tool show",
   summary: "one tool, with the schemas of its input and output",
   usage: "NAME",
   args: [1, 1],
-  examples: ["aiosctl tools show fs.write", "aiosctl tools show fs.write --json | jq .inputSchema"],
+  examples: ["aiosctl tool show fs.write", "aiosctl tool show fs.write --json | jq .inputSchema"],
   async run(context) {
     const { out } = context;
     const tool = await client(context).getTool({ name: context.args[0] ?? "" });
@@ -51,45 +51,52 @@ export const toolsShow: Command = {
   },
 };
 
-export const toolsCall: Command = {
-  name: "tools call",
+export const toolCall: Command = {
+  name: "tool call",
   summary: "call a tool yourself; it goes into the ledger like any agent's call",
   usage: "NAME [JSON] [--reason TEXT]",
   args: [1, 2],
   options: { reason: { type: "string", value: "TEXT", about: "why, for the ledger" } },
   examples: [
-    "aiosctl tools call monitor.memory",
-    'aiosctl tools call fs.read \'{"path":"/var/lib/aios/reports/disk.txt"}\' --json | jq -r .output.content',
-    "aiosctl tools call sec.verify_ledger",
+    "aiosctl tool call monitor.memory",
+    'aiosctl tool call fs.write \'{"path":"/srv/x","content":"hello"}\'',
+    'aiosctl tool call fs.read \'{"path":"/var/lib/aios/reports/disk.txt"}\' --json | jq -r .output.content',
   ],
   async run(context) {
     const { out, args } = context;
     const [toolName = "", input = "{}"] = args;
-    const answer = await client(context).execute(
-      {
-        toolName,
-        agentId: "",
-        taskId: "",
-        inputJson: json(input),
-        reason: text(context, "reason") ?? "called with aiosctl",
-      },
-      { timeoutMs: callTimeoutMs },
-    );
+    const reason = text(context, "reason") ?? "called with aiosctl";
+    const request = { toolName, agentId: "", taskId: "", inputJson: json(input), reason };
+    const answer = await client(context).execute(request, { timeoutMs: callTimeoutMs, signal: context.signal });
+    const { executionId } = answer;
     const output = fromBytes(answer.outputJson);
     out.line(answer.success ? JSON.stringify(output, null, 2) : `failed: ${answer.error}`);
-    const undo = answer.backupId === "" ? "" : `; aiosctl rollback ${answer.executionId} takes it back`;
-    out.note(`execution ${answer.executionId}, ${duration(answer.durationMs)}${undo}`);
-    out.document({ ...answer, outputJson: undefined, output });
+    const undo = answer.backupId === "" ? "" : `; aiosctl rollback ${executionId} takes it back`;
+    out.note(`execution ${executionId}, ${duration(answer.durationMs)}${undo}`);
+    const ledger = await ledgerEntry(context, executionId);
+    out.note(typeof ledger === "string" ? ledger : `ledger entry ${ledger.sequence}, ${ledger.state}, ${ledger.hash}`);
+    const entry = typeof ledger === "string" ? null : ledger;
+    out.document({ ...answer, outputJson: undefined, output, ledger: entry });
     return answer.success ? exit.ok : exit.failed;
   },
 };
 
-/** `tool call`, as `tools call`. */
-export const toolCall: Command = {
-  ...toolsCall,
-  name: "tool call",
-  examples: ["aiosctl tool call monitor.memory", 'aiosctl tool call fs.write \'{"path":"/srv/x","content":"hello"}\''],
-};
+interface LedgerEntry {
+  readonly sequence: number;
+  readonly state: string;
+  readonly hash: string;
+}
+
+/** What the ledger has of an execution, or why that cannot be told: the call itself is done by then. */
+async function ledgerEntry(context: Context, executionId: string): Promise<LedgerEntry | string> {
+  try {
+    const filter = { execution_id: executionId, limit: 1 };
+    const found = (await callTool(context, "sec.audit", filter, "aiosctl tool call")) as { entries: LedgerEntry[] };
+    return found.entries[0] ?? "the ledger has no entry of it";
+  } catch (error) {
+    return `its ledger entry cannot be read: ${messageOf(error)}`;
+  }
+}
 
 /** Calls a tool for a command and gives back its output. Throws FAILED_PRECONDITION with the tool's error. */
 export async function callTool(

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { BlockList, isIP, isIPv4, SocketAddress } from "node:net";
 import { networkInterfaces } from "node:os";
 import { AiosError, errnoOf } from "#lib/errors";
+import type { Outbound } from "./outbound.ts";
 
 /** Where an address leads: out to everyone's network, or to what stands close by and trusts those who reach it. */
 export type Reach = "public" | "loopback" | "link-local" | "private" | "own" | "special";
@@ -83,8 +84,10 @@ export async function addressesOf(host: string, signal: AbortSignal): Promise<re
 export async function reachable(
   host: string,
   permits: (capability: string) => boolean,
+  outbound: Outbound,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
+  outbound.check("connect to", host);
   const found = await addressesOf(host, signal);
   const own = ownAddresses();
   const may = found.filter((address) => reachOf(address, own) === "public" || permits(localCapability(address)));

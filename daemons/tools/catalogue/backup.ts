@@ -7,7 +7,8 @@ import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { archiveTimeoutMs, checkSum, pack, unpack } from "./backup/archive.ts";
 import { prepareReplace, settleReplace, undoReplace } from "./backup/replace.ts";
-import { refused } from "./fs/entry.ts";
+import { refused, withEntry } from "./fs/entry.ts";
+import { showRemoval } from "./fs/show.ts";
 import { absolutePath, named, object, timestamp } from "./words.ts";
 
 /** Backups that are kept at most: more are refused, none is given up by itself. */
@@ -174,6 +175,11 @@ const restoreTool = (store: Store) =>
     idempotent: true,
     confirmation: false,
     exclusive: "backups",
+    preview: async ({ input: { id }, resources: { destination }, signal }) => {
+      const { path, entries, content_bytes: bytes } = backupOf(store, id);
+      const gone = await withEntry(destination.path, (entry) => showRemoval(entry, signal));
+      return `${gone}\n+ ${destination.path}, ${entries} entries, ${bytes} bytes, as the backup of ${path} holds it`;
+    },
     run: ({ executionId, input: { id }, resources: { destination }, signal }) =>
       named("restore", destination.path, async () => {
         const { entries } = backupOf(store, id);
@@ -197,6 +203,10 @@ const removeTool = (store: Store) =>
     idempotent: false,
     confirmation: true,
     exclusive: "backups",
+    preview: async ({ input: { id } }) => {
+      const { path, created_at: at, bytes, note } = backupOf(store, id);
+      return `removes the backup of ${path} of ${new Date(at).toISOString()}, ${bytes} bytes${note === "" ? "" : `: ${note}`}`;
+    },
     run: async ({ input: { id } }) => {
       const { bytes } = backupOf(store, id);
       await rm(store.fileOf(id), { force: true });

@@ -9,6 +9,7 @@ import { resolvePath } from "../paths.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool, type Undo } from "../tool.ts";
 import { merge, setValue, type Table, valueAt } from "./config/edit.ts";
+import { unifiedDiff } from "./diff.ts";
 import { named, object, timestamp } from "./words.ts";
 import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "./write.ts";
 
@@ -19,7 +20,7 @@ const historyMax = 1_000;
 const imageFile = "/usr/share/aios/config.toml";
 
 /** What an agent may not change, whatever it was granted: what it is itself held by. */
-const closedToAgents = /^(security\.|system\.autonomy_level$|network\.management_)/;
+const closedToAgents = /^(security\.|system\.autonomy_level$|network\.(management_|allow_outbound$))/;
 
 interface Setting {
   readonly executionId: string;
@@ -106,6 +107,11 @@ const setTool = (world: ConfigWorld, history: Documents<Setting>) =>
     timeoutMs: 10_000,
     idempotent: true,
     confirmation: false,
+    preview: async ({ caller, input }) => {
+      if (caller.kind === "agent" && closedToAgents.test(input.key)) throw closed(input.key);
+      const { path, text, after } = await edited(world, input);
+      return unifiedDiff(path, text, after);
+    },
     exclusive: "config",
     run: async ({ executionId, caller, input }) => {
       const { path, before, after } = await edited(world, input);
@@ -151,7 +157,7 @@ async function edited({ paths }: ConfigWorld, { key, value }: SetInput) {
       next: "nothing was written",
     });
   }
-  return { path, before, after };
+  return { path, text, before, after };
 }
 
 const validateTool = ({ paths }: ConfigWorld) =>

@@ -26,7 +26,8 @@ it.each([
   }
 });
 
-it("of a new file, and of no change, says so", () => {
+it("of a new file, of one that goes, and of no change, says so", () => {
   expect(unifiedDiff("/x", undefined, "a\n")).toBe("--- /dev/null\n+++ /x\n@@ -0,0 +1,1 @@\n+a");
+  expect(unifiedDiff("/x", "a\n", undefined)).toBe("--- /x\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-a");
   expect(unifiedDiff("/x", "a\n", "a\n")).toContain("no change");
 });

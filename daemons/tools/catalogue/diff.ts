@@ -11,16 +11,17 @@ export async function diffOfWrite({ path }: ResolvedPath, after: string, bytesMa
   return unifiedDiff(path, before, after);
 }
 
-/** A unified diff with one hunk, from the first line that differs to the last; `before` is undefined for a new file. */
-export function unifiedDiff(path: string, before: string | undefined, after: string): string {
+/** A unified diff with one hunk, from the first line that differs to the last; `before` is undefined for a new file, `after` for one that goes. */
+export function unifiedDiff(path: string, before: string | undefined, after: string | undefined): string {
   const from = linesOf(before ?? "");
-  const to = linesOf(after);
+  const to = linesOf(after ?? "");
   let start = 0;
   while (start < from.length && start < to.length && from[start] === to[start]) start += 1;
   let end = 0;
   while (end < from.length - start && end < to.length - start && from.at(-1 - end) === to.at(-1 - end)) end += 1;
-  const heads = [`--- ${before === undefined ? "/dev/null" : path}`, `+++ ${path}`];
-  if (before !== undefined && start === from.length && start === to.length) return `${heads.join("\n")}\nno change`;
+  const heads = [`--- ${before === undefined ? "/dev/null" : path}`, `+++ ${after === undefined ? "/dev/null" : path}`];
+  if (before !== undefined && after !== undefined && start === from.length && start === to.length)
+    return `${heads.join("\n")}\nno change`;
   const first = Math.max(0, start - contextLines);
   const after3 = Math.min(end, contextLines);
   const [oldEnd, newEnd] = [from.length - end, to.length - end];

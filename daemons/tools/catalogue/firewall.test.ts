@@ -1,7 +1,11 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { connect } from "#lib/client";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { answerOf, requestOf, whenAsked } from "../harness.ts";
 import { type NetworkMachine, openNetwork, startNetworkMachine } from "../namespace.ts";
 
 let machine: NetworkMachine;
@@ -93,6 +97,47 @@ describe("the firewall", () => {
       port: 9090,
       networks: expect.arrayContaining(["10.0.0.0/8", "203.0.113.1/24"]),
     });
+  });
+
+  it("keeps the port of the configuration open to the networks of the configuration, and to no other", async () => {
+    const configure = (network: object) =>
+      writeFileSync(
+        `${machine.folder}/run/config.json`,
+        JSON.stringify({ network: { allow_outbound: true, ...network } }),
+      );
+    configure({ management_port: 8080, management_subnets: ["203.0.113.9/24"] });
+    try {
+      await add("deny", {});
+      expect((await machine.call("firewall.rules")).output.management).toEqual({
+        port: 8080,
+        networks: ["203.0.113.0/24"],
+      });
+      expect([await reaches(8080), await reaches(9090)]).toEqual([true, false]);
+      expect(await reaches(8080, "2001:db8:5::1")).toBe(false);
+    } finally {
+      configure({});
+    }
+  });
+
+  it("shows a person the rule as nft has it", async () => {
+    const agent = connect(ToolRegistryService, `unix:${machine.folder}/run/agents/task/tools.sock`);
+    const call = async (tool: string, input?: object) => answerOf(await agent.execute(requestOf(tool, input ?? {})));
+    try {
+      await machine.call("sec.grant", { agent_id: "task", capabilities: ["firewall:deny"], reason: "r" });
+      const rule = {
+        protocol: "tcp",
+        port: 80,
+        last_port: 90,
+        address: "192.0.2.0/24",
+        interface: "eth0",
+        reason: "r",
+      };
+      const { ticket } = await whenAsked(machine, () => call("firewall.deny", rule));
+      const said = "+ inet aios input iifname eth0 ip saddr 192.0.2.0/24 tcp dport 80-90 counter drop  # r";
+      expect(ticket.preview).toBe(said);
+    } finally {
+      agent.close();
+    }
   });
 
   it("puts what is allowed before what is denied", async () => {

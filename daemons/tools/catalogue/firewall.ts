@@ -1,3 +1,4 @@
+import type { Static } from "typebox";
 import * as Type from "typebox";
 import { AiosError, messageOf } from "#lib/errors";
 import { managementPort } from "#manifest";
@@ -5,7 +6,8 @@ import { type Documents, openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { cidr, interfaceName } from "./links.ts";
-import { applyRules, managementNetworks, type Rule, readRules } from "./nft.ts";
+import { applyRules, managementNetworks, type Rule, readRules, ruleText } from "./nft.ts";
+import { networkSettings } from "./outbound.ts";
 import { object } from "./words.ts";
 
 /** Rules at most: all of them are one argument of nft's, which the kernel takes up to 128 KiB. */
@@ -56,9 +58,27 @@ const changer = {
   confirmation: true,
 } as const;
 
+interface FirewallWorld {
+  readonly state: State;
+  readonly paths: { readonly run: string };
+}
+
+/** What no rule closes: a port, to these networks. */
+interface Management {
+  readonly port: number;
+  readonly networks: readonly string[];
+}
+
+/** As the configuration in effect says; without one the port of the image, to networks that are near. */
+function managementOf(run: string): Management {
+  const settings = networkSettings(run);
+  const networks = settings?.management_subnets?.map(network) ?? managementNetworks();
+  return { port: settings?.management_port ?? managementPort, networks };
+}
+
 /** The rules of this machine: kept by us, and in the kernel as long as it runs. */
-export function firewallTools({ state }: { readonly state: State }): readonly Tool[] {
-  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"));
+export function firewallTools({ state, paths }: FirewallWorld): readonly Tool[] {
+  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"), () => managementOf(paths.run));
   return [
     rulesTool(firewall),
     addTool(firewall, "allow", "Lets traffic through that a denial would stop."),
@@ -71,14 +91,21 @@ class Firewall {
   readonly #documents: Documents<readonly Rule[]>;
   /** Why the rules are not in the kernel. */
   problem = "";
-  #management = "";
+  #applied = "";
+  readonly #management: () => Management;
   #watch: NodeJS.Timeout | undefined;
   readonly #started: Promise<void>;
 
-  constructor(documents: Documents<readonly Rule[]>) {
+  constructor(documents: Documents<readonly Rule[]>, management: () => Management) {
     this.#documents = documents;
+    this.#management = management;
     // The kernel forgot them with the last boot. A start does not wait for it, the tools do.
     this.#started = this.rules().length === 0 ? Promise.resolve() : this.#refresh();
+  }
+
+  management(): { port: number; networks: string[] } {
+    const { port, networks } = this.#management();
+    return { port, networks: [...networks] };
   }
 
   rules(): readonly Rule[] {
@@ -96,9 +123,9 @@ class Firewall {
   }
 
   async #apply(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
-    const management = managementNetworks();
-    await applyRules(rules, management, managementPort, signal);
-    this.#management = management.join();
+    const management = this.#management();
+    await applyRules(rules, management.networks, management.port, signal);
+    this.#applied = JSON.stringify(management);
     this.problem = "";
     clearInterval(this.#watch);
     // An address by DHCP comes and changes at any time, and the management port must be open there too.
@@ -106,7 +133,7 @@ class Firewall {
   }
 
   #look(): void {
-    if (managementNetworks().join() !== this.#management) void this.#refresh();
+    if (JSON.stringify(this.#management()) !== this.#applied) void this.#refresh();
   }
 
   async #refresh(): Promise<void> {
@@ -144,7 +171,7 @@ const rulesTool = (firewall: Firewall) =>
         rules: rules.map((rule) => ({ ...told(rule), ...(counted?.get(rule.id) ?? { packets: 0, bytes: 0 }) })),
         active: rules.every(({ id }) => counted?.has(id) === true),
         problem: firewall.problem,
-        management: { port: managementPort, networks: managementNetworks() },
+        management: firewall.management(),
       };
     },
   });
@@ -158,6 +185,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
     capabilities: [`firewall:${action}`],
     ...changer,
     idempotent: false,
+    preview: async ({ executionId, input }) => `+ ${ruleText(ruleOf(executionId, action, input))}`,
     undo: {
       prepare: async ({ executionId }) => ({ id: executionId }),
       restore: async ({ id }) => {
@@ -168,15 +196,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
     },
     run: async ({ executionId, input, signal }) => {
       await firewall.started();
-      const { last_port: lastPort, address, direction = "in", ...more } = input;
-      const rule: Rule = {
-        id: executionId,
-        action,
-        direction,
-        ...more,
-        ...(lastPort !== undefined && { lastPort }),
-        ...(address !== undefined && { address: network(address) }),
-      };
+      const rule = ruleOf(executionId, action, input);
       checkRule(rule, firewall.rules().length);
       await firewall.set([...firewall.rules(), rule], signal);
       return { id: executionId, rules: firewall.rules().length };
@@ -192,6 +212,10 @@ const removeTool = (firewall: Firewall) =>
     capabilities: ["firewall:remove"],
     ...changer,
     idempotent: true,
+    preview: async ({ input: { id } }) => {
+      const rule = firewall.rules().find((one) => one.id === id);
+      return rule === undefined ? `there is no rule ${id}` : `- ${ruleText(rule)}`;
+    },
     undo: {
       prepare: async ({ input: { id } }) => {
         const at = firewall.rules().findIndex((rule) => rule.id === id);
@@ -220,6 +244,14 @@ const removeTool = (firewall: Firewall) =>
       return { removed: { ...told(removed), ...counted }, rules: left.length };
     },
   });
+
+type Wished = Static<ReturnType<typeof object<typeof match>>> & { readonly reason: string };
+
+function ruleOf(id: string, action: Rule["action"], wished: Wished): Rule {
+  const { last_port: lastPort, address, direction = "in", ...more } = wished;
+  const range = lastPort === undefined ? {} : { lastPort };
+  return { id, action, direction, ...more, ...range, ...(address !== undefined && { address: network(address) }) };
+}
 
 function told({ lastPort, ...rule }: Rule) {
   return { ...rule, ...(lastPort !== undefined && { last_port: lastPort }) };

@@ -23,6 +23,7 @@ import { monitorTools } from "./monitor.ts";
 import { netTools } from "./net.ts";
 import { netProbes } from "./netprobe.ts";
 import { observeTools } from "./observe.ts";
+import { openOutbound } from "./outbound.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
@@ -53,9 +54,10 @@ export interface World {
 /** Every tool of the image, by namespace. */
 export function catalogue(world: World): readonly Tool[] {
   const { init, grants, ledger, clock, kernel } = world;
+  const outbound = openOutbound(world.paths.run);
   const tools: readonly Tool[] = [
     ...fsTools(world.reserved),
-    ...processTools(world),
+    ...processTools({ ...world, outbound }),
     ...configTools(world),
     ...alertTools(world),
     ...backupTools(world),
@@ -64,12 +66,12 @@ export function catalogue(world: World): readonly Tool[] {
     ...monitorTools(clock),
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
-    ...packageTools(world.packages, world.paths.state),
-    ...gitTools,
-    ...containers(world.paths.state, world.reserved),
+    ...packageTools(world.packages, world.paths.state, outbound),
+    ...gitTools(outbound),
+    ...containers(world.paths.state, world.reserved, outbound),
     ...netTools,
-    ...netProbes(kernel, clock),
-    ...webTools(`${world.paths.state}/ledger/spool`),
+    ...netProbes(kernel, clock, outbound),
+    ...webTools(`${world.paths.state}/ledger/spool`, outbound),
     ...firewallTools(world),
     ...deviceTools(kernel),
     ...observeTools(world),

@@ -1,6 +1,7 @@
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool } from "../tool.ts";
+import { unifiedDiff } from "./diff.ts";
 import {
   cidr,
   familyOf,
@@ -86,6 +87,13 @@ const configure = defineTool({
   output: object({ addresses: Type.Array(Type.String()), mtu: Type.Integer(), up: Type.Boolean() }),
   capabilities: ["net:configure:{interface}"],
   ...changer,
+  preview: async ({ input, signal }) => {
+    const now = await readLink(input.interface, signal);
+    const lines = (of: { addresses: readonly string[]; mtu: number; up: boolean }) =>
+      [...of.addresses.map((one) => `address ${cidr(one)}`), `mtu ${of.mtu}`, of.up ? "up" : "down", ""].join("\n");
+    const { addresses, mtu, up } = now;
+    return unifiedDiff(input.interface, lines(now), lines({ addresses, mtu, up, ...input }));
+  },
   undo: {
     prepare: async ({ input, signal }) => {
       const routes = (await readRoutes(signal)).filter((route) => route.interface === input.interface);
@@ -143,6 +151,7 @@ const routeAdd = defineTool({
   capabilities: ["net:route:{destination}"],
   ...changer,
   idempotent: false,
+  preview: async ({ input }) => `+ ${routeWords(wantedRoute(input)).join(" ")}`,
   undo: {
     prepare: async ({ input, signal }) => {
       const wanted = wantedRoute(input);
@@ -176,6 +185,10 @@ const routeDel = defineTool({
   capabilities: ["net:route:{destination}"],
   ...changer,
   idempotent: false,
+  preview: async ({ input, signal }) => {
+    const found = matching(await readRoutes(signal), wantedRoute(input));
+    return found.map((one) => `- ${routeWords(one).join(" ")}`).join("\n") || "there is no such route";
+  },
   undo: {
     prepare: async ({ input, signal }) => ({ found: matching(await readRoutes(signal), wantedRoute(input)) }),
     restore: async ({ found }) => {

@@ -7,6 +7,7 @@ import { defineTool, type Tool } from "../tool.ts";
 import { send } from "./http.ts";
 import type { KernelFolders } from "./hw.ts";
 import { interfaceName } from "./links.ts";
+import type { Outbound } from "./outbound.ts";
 import {
   checkPort,
   dnsRecords,
@@ -17,6 +18,7 @@ import {
   readPing,
   recordTypes,
   scanPorts,
+  withoutPort,
 } from "./probe.ts";
 import { programFailed, runProgram } from "./program.ts";
 import { holdersOf, readConnections } from "./sockets.ts";
@@ -46,7 +48,7 @@ const probe = {
   confirmation: false,
 } as const;
 
-export function netProbes({ proc }: KernelFolders, clock: Clock): readonly Tool[] {
+export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbound): readonly Tool[] {
   const connections = defineTool({
     name: "net.connections",
     summary: "Lists TCP and UDP sockets with the processes that hold them, at most 2,000.",
@@ -124,10 +126,13 @@ export function netProbes({ proc }: KernelFolders, clock: Clock): readonly Tool[
     },
   });
 
-  return [connections, checkPortTool(clock), httpRequest, dnsLookup, ping, portScan, bandwidth];
+  return [connections, checkPortTool(clock, outbound), ...askingTools(outbound), bandwidth];
 }
 
-const checkPortTool = (clock: Clock) =>
+const askingTools = (outbound: Outbound): readonly Tool[] =>
+  [requestTool, lookupTool, pingTool, scanTool].map((make) => make(outbound));
+
+const checkPortTool = (clock: Clock, outbound: Outbound) =>
   defineTool({
     name: "net.check_port",
     summary: "Tells whether a TCP port of a host takes connections.",
@@ -143,7 +148,7 @@ const checkPortTool = (clock: Clock) =>
     alsoNeeds: alsoLocal,
     ...probe,
     run: async ({ input, resources, permits, signal }) => {
-      const [address] = await probed(resources.host.name, permits, signal);
+      const [address] = await probed(resources.host.name, permits, outbound, signal);
       const started = clock.monotonic();
       const state = await checkPort(address, input.port, input.timeout_ms ?? 3_000, signal);
       const latency = Math.round((clock.monotonic() - started) * 100) / 100;
@@ -151,62 +156,63 @@ const checkPortTool = (clock: Clock) =>
     },
   });
 
-const httpRequest = defineTool({
-  name: "net.http_request",
-  summary: "Asks an HTTP server by GET or HEAD and gives back its answer, the body up to 500,000 bytes.",
-  input: object({
-    url: urlField,
-    method: Type.Optional(Type.Enum(["GET", "HEAD"])),
-    headers: Type.Optional(headersField),
-    body_bytes_max: bodyLimit,
-  }),
-  output: object(answerFields),
-  resources: { url: "url" },
-  capabilities: ["net:request:{url}"],
-  alsoNeeds: alsoLocal,
-  ...probe,
-  run: async (call) => {
-    const { method = "GET", headers = {}, body_bytes_max: bytesMax } = call.input;
-    return told(await send(requestOf(call, "net:request", { method, headers })), bytesMax);
-  },
-});
+const requestTool = (outbound: Outbound) =>
+  defineTool({
+    name: "net.http_request",
+    summary: "Asks an HTTP server by GET or HEAD and gives back its answer, the body up to 500,000 bytes.",
+    input: object({
+      url: urlField,
+      method: Type.Optional(Type.Enum(["GET", "HEAD"])),
+      headers: Type.Optional(headersField),
+      body_bytes_max: bodyLimit,
+    }),
+    output: object(answerFields),
+    resources: { url: "url" },
+    capabilities: ["net:request:{url}"],
+    alsoNeeds: alsoLocal,
+    ...probe,
+    run: async (call) => {
+      const { method = "GET", headers = {}, body_bytes_max: bytesMax } = call.input;
+      return told(await send(requestOf(call, "net:request", outbound, { method, headers })), bytesMax);
+    },
+  });
 
-const dnsLookup = defineTool({
-  name: "net.dns_lookup",
-  summary: "Asks DNS for a name's records: addresses unless another type is asked for.",
-  input: object({
-    hostname: host,
-    type: Type.Optional(Type.Enum([...recordTypes])),
-    server: Type.Optional(
-      Type.String({
-        pattern: "^([0-9.]{7,15}(:[0-9]{1,5})?|[0-9a-fA-F:]{2,45}|\\[[0-9a-fA-F:]{2,45}\\](:[0-9]{1,5})?)$",
-        description: "a name server's address, or address:port; those of the machine unless given",
-      }),
-    ),
-  }),
-  output: object({ addresses: Type.Array(Type.String()), records: Type.Array(Type.String()) }),
-  resources: { hostname: "host" },
-  capabilities: ["net:resolve:{hostname}"],
-  alsoNeeds: ["net:connect:{server}"],
-  ...probe,
-  run: async ({ input: { type, server }, resources: { hostname }, permits, signal }) => {
-    if (server !== undefined) permitServer(server, permits);
-    if (type !== undefined) {
-      const records = await dnsRecords(hostname.name, type, server, signal);
-      return { addresses: type === "A" || type === "AAAA" ? records : [], records };
-    }
-    const [four, six] = await Promise.all([
-      dnsRecords(hostname.name, "A", server, signal),
-      dnsRecords(hostname.name, "AAAA", server, signal),
-    ]);
-    return { addresses: [...four, ...six], records: [...four, ...six] };
-  },
-});
+const lookupTool = (outbound: Outbound) =>
+  defineTool({
+    name: "net.dns_lookup",
+    summary: "Asks DNS for a name's records: addresses unless another type is asked for.",
+    input: object({
+      hostname: host,
+      type: Type.Optional(Type.Enum([...recordTypes])),
+      server: Type.Optional(
+        Type.String({
+          pattern: "^([0-9.]{7,15}(:[0-9]{1,5})?|[0-9a-fA-F:]{2,45}|\\[[0-9a-fA-F:]{2,45}\\](:[0-9]{1,5})?)$",
+          description: "a name server's address, or address:port; those of the machine unless given",
+        }),
+      ),
+    }),
+    output: object({ addresses: Type.Array(Type.String()), records: Type.Array(Type.String()) }),
+    resources: { hostname: "host" },
+    capabilities: ["net:resolve:{hostname}"],
+    alsoNeeds: ["net:connect:{server}"],
+    ...probe,
+    run: async ({ input: { type, server }, resources: { hostname }, permits, signal }) => {
+      if (server !== undefined) permitServer(server, permits);
+      if (type !== undefined) {
+        const records = await dnsRecords(hostname.name, type, server, outbound, signal);
+        return { addresses: type === "A" || type === "AAAA" ? records : [], records };
+      }
+      const [four, six] = await Promise.all([
+        dnsRecords(hostname.name, "A", server, outbound, signal),
+        dnsRecords(hostname.name, "AAAA", server, outbound, signal),
+      ]);
+      return { addresses: [...four, ...six], records: [...four, ...six] };
+    },
+  });
 
 /** A name server that the machine does not ask by itself is a host like any other. */
 function permitServer(server: string, permits: (capability: string) => boolean): void {
-  const address = server.replace(/^\[(.*)\](:\d+)?$|^([\d.]+)(:\d+)?$/, "$1$3");
-  const capability = `net:connect:${resolveHost(address).name}`;
+  const capability = `net:connect:${resolveHost(withoutPort(server)).name}`;
   if (permits(capability)) return;
   throw new AiosError("PERMISSION_DENIED", {
     act: "ask name server",
@@ -216,66 +222,69 @@ function permitServer(server: string, permits: (capability: string) => boolean):
   });
 }
 
-const ping = defineTool({
-  name: "net.ping",
-  summary: "Sends echo requests to a host, three unless told otherwise, and tells how many came back.",
-  input: object({ host, count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })) }),
-  output: object({
-    success: Type.Boolean(),
-    address: Type.String(),
-    sent: Type.Integer(),
-    received: Type.Integer(),
-    latency_ms: Type.Optional(Type.Number({ description: "on average" })),
-  }),
-  resources: { host: "host" },
-  capabilities: ["net:ping:{host}"],
-  alsoNeeds: alsoLocal,
-  ...probe,
-  run: async ({ input: { count = 3 }, resources, permits, signal }) => {
-    const [address] = await probed(resources.host.name, permits, signal);
-    const argv = ["ping", "-c", String(count), "-W", "2", "-w", String(count + 2), address] as const;
-    const result = await runProgram(argv, { signal, timeoutMs: 20_000 });
-    const counted = readPing(result.stdout);
-    // Without an answer it ends badly, and has still counted.
-    if (counted.sent === 0) throw programFailed(argv, result, "reach a host by");
-    return { success: counted.received > 0, address, ...counted };
-  },
-});
+const pingTool = (outbound: Outbound) =>
+  defineTool({
+    name: "net.ping",
+    summary: "Sends echo requests to a host, three unless told otherwise, and tells how many came back.",
+    input: object({ host, count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })) }),
+    output: object({
+      success: Type.Boolean(),
+      address: Type.String(),
+      sent: Type.Integer(),
+      received: Type.Integer(),
+      latency_ms: Type.Optional(Type.Number({ description: "on average" })),
+    }),
+    resources: { host: "host" },
+    capabilities: ["net:ping:{host}"],
+    alsoNeeds: alsoLocal,
+    ...probe,
+    run: async ({ input: { count = 3 }, resources, permits, signal }) => {
+      const [address] = await probed(resources.host.name, permits, outbound, signal);
+      const argv = ["ping", "-c", String(count), "-W", "2", "-w", String(count + 2), address] as const;
+      const result = await runProgram(argv, { signal, timeoutMs: 20_000 });
+      const counted = readPing(result.stdout);
+      // Without an answer it ends badly, and has still counted.
+      if (counted.sent === 0) throw programFailed(argv, result, "reach a host by");
+      return { success: counted.received > 0, address, ...counted };
+    },
+  });
 
-const portScan = defineTool({
-  name: "net.port_scan",
-  summary: "Finds open TCP ports, at most 4,096 a call, of this machine or a host in a network that it is attached to.",
-  input: object({
-    host,
-    first_port: Type.Optional(port),
-    last_port: Type.Optional(port),
-    timeout_ms: timeout,
-  }),
-  output: object({
-    address: Type.String(),
-    open: Type.Array(Type.Integer()),
-    scanned: Type.Integer(),
-  }),
-  resources: { host: "host" },
-  capabilities: ["net:scan:{host}"],
-  ...probe,
-  risk: "medium",
-  timeoutMs: 120_000,
-  run: async ({ input, resources: { host: target }, signal }) => {
-    const {
-      first_port: first = 1,
-      last_port: last = Math.min(65_535, first + 1023),
-      timeout_ms: timeoutMs = 500,
-    } = input;
-    const scanned = last - first + 1;
-    if (scanned < 1 || scanned > portsMax)
-      throw new AiosError("FAILED_PRECONDITION", {
-        act: "scan",
-        object: target.name,
-        reason: `ports ${first} to ${last} are ${scanned}`,
-        next: `ask for 1 to ${portsMax}`,
-      });
-    const address = await ownHost(target.name, signal);
-    return { address, open: await scanPorts(address, { first, last, timeoutMs }, signal), scanned };
-  },
-});
+const scanTool = (outbound: Outbound) =>
+  defineTool({
+    name: "net.port_scan",
+    summary:
+      "Finds open TCP ports, at most 4,096 a call, of this machine or a host in a network that it is attached to.",
+    input: object({
+      host,
+      first_port: Type.Optional(port),
+      last_port: Type.Optional(port),
+      timeout_ms: timeout,
+    }),
+    output: object({
+      address: Type.String(),
+      open: Type.Array(Type.Integer()),
+      scanned: Type.Integer(),
+    }),
+    resources: { host: "host" },
+    capabilities: ["net:scan:{host}"],
+    ...probe,
+    risk: "medium",
+    timeoutMs: 120_000,
+    run: async ({ input, resources: { host: target }, signal }) => {
+      const {
+        first_port: first = 1,
+        last_port: last = Math.min(65_535, first + 1023),
+        timeout_ms: timeoutMs = 500,
+      } = input;
+      const scanned = last - first + 1;
+      if (scanned < 1 || scanned > portsMax)
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "scan",
+          object: target.name,
+          reason: `ports ${first} to ${last} are ${scanned}`,
+          next: `ask for 1 to ${portsMax}`,
+        });
+      const address = await ownHost(target.name, outbound, signal);
+      return { address, open: await scanPorts(address, { first, last, timeoutMs }, signal), scanned };
+    },
+  });

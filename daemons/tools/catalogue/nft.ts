@@ -119,6 +119,29 @@ function matches(rule: Rule, hook: Hook): object[] {
   ];
 }
 
+/** A rule as nft would write it, for people. */
+export function ruleText({
+  action,
+  direction,
+  protocol,
+  port,
+  lastPort,
+  address,
+  interface: link,
+  reason,
+}: Rule): string {
+  const [chain, name, peer] = direction === "in" ? ["input", "iifname", "saddr"] : ["output", "oifname", "daddr"];
+  const ports = lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
+  const words = [
+    `inet ${table.table} ${chain}`,
+    ...(link === undefined ? [] : [`${name} ${link}`]),
+    ...(address === undefined ? [] : [`${address.includes(":") ? "ip6" : "ip"} ${peer} ${address}`]),
+    ...(protocol === undefined ? [] : [port === undefined ? `meta l4proto ${protocol}` : `${protocol} dport ${ports}`]),
+    `counter ${action === "allow" ? "accept" : "drop"}`,
+  ];
+  return `${words.join(" ")}  # ${reason}`;
+}
+
 function peerIs(network: string, hook: Hook): object {
   const [addr = "", len] = network.split("/");
   const protocol = addr.includes(":") ? "ip6" : "ip";

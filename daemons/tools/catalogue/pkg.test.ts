@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Machine, startMachine } from "../harness.ts";
+import { type Machine, startMachine, whenAsked } from "../harness.ts";
 import { parseSimulation } from "./pkg/apt.ts";
 import { indexArchive, makeDeb, makeRoot } from "./pkg/archive.ts";
 import { compareVersions } from "./pkg/version.ts";
@@ -169,6 +169,30 @@ describe("pkg.remove", () => {
     expect(readFileSync(`${root}/etc/web/web.conf`, "utf8")).toBe("listen 8080\n");
     const automatic = execFileSync("apt-mark", ["showauto"], { env: { APT_CONFIG: `${root}/apt.conf` } }).toString();
     expect(automatic.trim()).toBe("web-common");
+  });
+
+  it("takes the configuration along when purge is said", async () => {
+    await call("pkg.install", { name: "web" });
+    await call("pkg.remove", { name: "web" });
+    await call("pkg.remove", { name: "web-common" });
+    expect(existsSync(`${root}/etc/web/web.conf`)).toBe(true);
+    await call("pkg.install", { name: "web-common" });
+    writeFileSync(`${root}/etc/web/web.conf`, "listen 8080\n");
+    const { executionId } = await call("pkg.remove", { name: "web-common", purge: true });
+    expect(existsSync(`${root}/etc/web`)).toBe(false);
+    expect(await back(executionId)).toEqual({ success: true, error: "" });
+    expect(readFileSync(`${root}/etc/web/web.conf`, "utf8")).toBe("listen 8080\n");
+  });
+
+  it("shows a person what apt would do", async () => {
+    await call("pkg.install", { name: "web" });
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities: ["pkg:remove:*"], reason: "r" });
+    const input = { name: "web-common", dependents: true };
+    const { ticket, answer } = await whenAsked(machine.operator, () => machine.agent("task").call("pkg.remove", input));
+    expect(ticket.preview.split("\n").sort()).toEqual(["- web 1.0", "- web-common 1:1.0-2"]);
+    await machine.operator.call("sec.deny", { id: ticket.id });
+    await expect(answer).rejects.toThrow("denied");
+    expect(await installed()).toHaveLength(2);
   });
 
   it("refuses what others need, and what the image is made of", async () => {

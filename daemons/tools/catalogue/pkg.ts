@@ -1,4 +1,5 @@
 import type { Tool } from "../tool.ts";
+import type { Outbound } from "./outbound.ts";
 import type { PackageWorld } from "./pkg/apt.ts";
 import { packageChanges } from "./pkg/changes.ts";
 import { packageReads } from "./pkg/reads.ts";
@@ -10,7 +11,7 @@ export type { PackageWorld } from "./pkg/apt.ts";
 export const machinePackages: PackageWorld = { root: "", env: {} };
 
 /** Debian's packages, in the overlay. `state` is the machine's folder for what the security tracker says. */
-export function packageTools(world: PackageWorld, state: string): readonly Tool[] {
+export function packageTools(world: PackageWorld, state: string, outbound: Outbound): readonly Tool[] {
   const tracker = `${state}/security/debian-tracker.json`;
-  return [...packageReads(world), ...packageChanges(world), vulnerabilityTool(world, tracker)];
+  return [...packageReads(world), ...packageChanges(world, outbound), vulnerabilityTool(world, tracker)];
 }

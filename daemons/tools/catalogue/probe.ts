@@ -4,6 +4,7 @@ import { networkInterfaces } from "node:os";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { addressesOf, reachable, reachOf } from "./addresses.ts";
+import type { Outbound } from "./outbound.ts";
 
 /** Ports that are tried at the same time. */
 const portsAtOnce = 128;
@@ -17,9 +18,11 @@ export type PortState = "open" | "closed" | "filtered";
 export async function probed(
   host: string,
   permits: (capability: string) => boolean,
+  outbound: Outbound,
   signal: AbortSignal,
 ): Promise<readonly [string, ...string[]]> {
-  const [first = "", ...others] = isIP(host) === 0 ? await reachable(host, permits, signal) : [host];
+  outbound.check("reach", host);
+  const [first = "", ...others] = isIP(host) === 0 ? await reachable(host, permits, outbound, signal) : [host];
   return [first, ...others];
 }
 
@@ -66,7 +69,8 @@ export async function scanPorts(
  * The first address of a host of our own: this machine's, or one in a network that it is attached to.
  * Throws PERMISSION_DENIED for any other: nobody scans what is not theirs.
  */
-export async function ownHost(host: string, signal: AbortSignal): Promise<string> {
+export async function ownHost(host: string, outbound: Outbound, signal: AbortSignal): Promise<string> {
+  outbound.check("scan", host);
   const found = await addressesOf(host, signal);
   const attached = attachedNetworks();
   const strange = found.find(
@@ -106,14 +110,19 @@ export const recordTypes = ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA
 export type RecordType = (typeof recordTypes)[number];
 
 /** DNS records as text, asked of `server` ("address" or "address:port") or those of resolv.conf. No records is an empty list. */
+/** The address of a name server that is written with its port. */
+export const withoutPort = (server: string) => server.replace(/^\[(.*)\](:\d+)?$|^([\d.]+)(:\d+)?$/, "$1$3");
+
 export async function dnsRecords(
   hostname: string,
   type: RecordType,
   server: string | undefined,
+  outbound: Outbound,
   signal: AbortSignal,
 ): Promise<string[]> {
   const resolver = new Resolver({ timeout: 2_000, tries: 2 });
   if (server !== undefined) resolver.setServers([server]);
+  for (const asked of resolver.getServers()) outbound.check("ask name server", withoutPort(asked));
   const stop = () => resolver.cancel();
   signal.addEventListener("abort", stop, { once: true });
   try {

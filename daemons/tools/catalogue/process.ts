@@ -5,6 +5,7 @@ import type { Identity } from "#lib/service";
 import { openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import type { Outbound } from "./outbound.ts";
 import { accountFor, checkEnvironment } from "./process/accounts.ts";
 import { openCgroups } from "./process/cgroups.ts";
 import { controlTools } from "./process/control.ts";
@@ -38,12 +39,18 @@ const output = {
   truncated: Type.Boolean({ description: "of each stream the first 64 KiB and the last 192 KiB are kept" }),
 };
 
+interface ProcessWorld {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly outbound: Outbound;
+}
+
 /** Processes: those that these tools start are remembered, with what they wrote. */
-export function processTools({ state, clock }: { state: State; clock: Clock }): readonly Tool[] {
+export function processTools({ state, clock, outbound }: ProcessWorld): readonly Tool[] {
   const cgroups = openCgroups();
   const spawned = openSpawned(openDocuments<Spawned>(state, "process"), cgroups, clock);
   return [
-    spawnTool(spawned),
+    spawnTool(spawned, outbound),
     list,
     infoTool(spawned),
     outputTool(spawned),
@@ -60,7 +67,7 @@ const limits = object({
   pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536 })),
 });
 
-const spawnTool = (spawned: SpawnedProcesses) =>
+const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
   defineTool({
     name: "process.spawn",
     summary:
@@ -114,12 +121,23 @@ const spawnTool = (spawned: SpawnedProcesses) =>
     timeoutMs: 10_000,
     idempotent: false,
     confirmation: false,
+    preview: async ({ caller, input, resources: { command, cwd }, permits }) => {
+      const sandbox = sandboxFor(caller, input, permits, outbound);
+      const where = sandbox === undefined ? "no sandbox" : `sandbox, ${sandbox.network ? "with" : "without"} network`;
+      const { args = [], env = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
+      const limits = { ...(sandbox && sandboxLimits), ...input.limits };
+      return [
+        `runs ${JSON.stringify([command.path, ...args])}`,
+        `in ${cwd?.path ?? "/"}, ${where}, at most ${timeout_seconds} s`,
+        `environment ${JSON.stringify(env)}, limits ${JSON.stringify(limits)}`,
+      ].join("\n");
+    },
     run: ({ executionId, caller, input, resources: { command, cwd }, permits }) =>
       named("start", command.path, async () => {
         const { args = [], env = {}, limits = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
         checkEnvironment(caller, env);
         const user = accountFor(caller, input.user);
-        const sandbox = sandboxFor(caller, input, permits);
+        const sandbox = sandboxFor(caller, input, permits, outbound);
         const started = await spawned.start({
           executionId,
           caller,
@@ -142,8 +160,10 @@ function sandboxFor(
   caller: Identity,
   { sandbox = false, network = false }: { readonly sandbox?: boolean; readonly network?: boolean },
   permits: (capability: string) => boolean,
+  outbound: Outbound,
 ): { network: boolean } | undefined {
   if (caller.kind !== "agent" && !sandbox) return undefined;
+  if (network) outbound.check("start process with", "network");
   if (!network || permits("process:network")) return { network };
   throw new AiosError("PERMISSION_DENIED", {
     act: "start process with",

@@ -1,6 +1,8 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";
+import { seccompFilter } from "#lib/seccomp";
+import { type Confinement, confinedProgram, filterDescriptor } from "./process/sandbox.ts";
 
 /** Output of a program that is kept, bytes, unless told otherwise: of stdout and of stderr. */
 const stdoutMaxBytes = 1024 * 1024;
@@ -39,6 +41,8 @@ export interface ProgramOptions {
   /** Beside or instead of {@link fixedEnvironment}. Only words of our own: nothing from a tool's input. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Runs it in a sandbox, where it touches nothing but what is said. */
+  readonly confine?: Confinement;
   /** Output beyond these is dropped, and {@link Ended} says so; the program goes on. */
   readonly stdoutMaxBytes?: number;
   readonly stderrMaxBytes?: number;
@@ -62,14 +66,8 @@ export interface Ended {
  */
 export async function runProgram(argv: Argv, options: ProgramOptions): Promise<Ended> {
   options.signal.throwIfAborted();
-  const [program, ...args] = argv;
-  const child = spawn(program, args, {
-    cwd: options.cwd ?? "/",
-    env: { ...fixedEnvironment, ...options.env },
-    stdio: ["pipe", "pipe", "pipe"],
-    // A group of its own, so that what it starts ends with it.
-    detached: true,
-  });
+  const [program] = argv;
+  const child = start(argv, options);
   const stdout = gather(child.stdout, options.stdoutMaxBytes ?? stdoutMaxBytes);
   const stderr = gather(child.stderr, options.stderrMaxBytes ?? stderrMaxBytes);
   feed(child, options.input);
@@ -83,6 +81,24 @@ export async function runProgram(argv: Argv, options: ProgramOptions): Promise<E
     stopping.over();
   }
 }
+
+function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Child {
+  const [file, ...args] = confine === undefined ? argv : confinedProgram(argv, cwd, confine);
+  const child = spawn(file, args, {
+    cwd: confine === undefined ? cwd : "/",
+    env: { ...fixedEnvironment, ...env },
+    stdio: ["pipe", "pipe", "pipe", ...(confine === undefined ? [] : ["pipe" as const])],
+    // A group of its own, so that what it starts ends with it.
+    detached: true,
+  }) as Child;
+  const filter = child.stdio[filterDescriptor] as Writable | undefined;
+  // It is gone when the sandbox cannot be made, which its exit tells.
+  filter?.on("error", () => {});
+  filter?.end(callFilter);
+  return child;
+}
+
+const callFilter = seccompFilter("any");
 
 /** Runs a program that must succeed and returns its standard output. Throws FAILED_PRECONDITION with the last lines of what it said. */
 export async function succeed(argv: Argv, options: ProgramOptions & { readonly act?: string }): Promise<string> {

@@ -138,10 +138,11 @@ const capabilitiesTool = ({ grants }: SecWorld) =>
 const auditTool = ({ ledger }: SecWorld) =>
   defineTool({
     name: "sec.audit",
-    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool and time.",
+    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
     input: object({
       agent_id: Type.Optional(Type.String({ maxLength: 64, description: "the caller's name" })),
       tool_name: Type.Optional(Type.String({ maxLength: 128 })),
+      execution_id: Type.Optional(Type.String({ pattern: "^[0-9a-f-]{36}$" })),
       since: Type.Optional(timestamp),
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: auditMax })),
     }),
@@ -162,6 +163,7 @@ const auditTool = ({ ledger }: SecWorld) =>
           output: Type.String({ description: "JSON; when long, its hash and beginning" }),
           error: Type.String(),
           duration_ms: Type.Union([Type.Integer(), Type.Null()]),
+          hash: Type.String({ description: "SHA-256 of the last entry that tells of it, hexadecimal" }),
         }),
       ),
       total: Type.Integer({ description: "calls that fit, also those not listed" }),
@@ -175,7 +177,9 @@ const auditTool = ({ ledger }: SecWorld) =>
     confirmation: false,
     run: ({ input }) => {
       const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
-      const { calls, total } = ledger.audit({ caller, tool, since, limit });
+      const executionId = input.execution_id;
+      const filter = { caller, tool, since, limit, ...(executionId !== undefined && { executionId }) };
+      const { calls, total } = ledger.audit(filter);
       let length = 0;
       const entries = calls
         .map(({ executionId, callerKind, onBehalfOf, taskId, durationMs, ...call }) => ({

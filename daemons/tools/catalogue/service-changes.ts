@@ -4,9 +4,10 @@ import { AiosError } from "#lib/errors";
 import { type Unit, UnitState } from "#proto/aios/init";
 import { resolvePath } from "../paths.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../tool.ts";
+import { diffOfWrite } from "./diff.ts";
 import type { Units } from "./service.ts";
 import { object, serviceName } from "./words.ts";
-import { undoWrite, writeFile } from "./write.ts";
+import { contentMaxBytes, undoWrite, writeFile } from "./write.ts";
 
 /** Stopping may take the unit's ten seconds; starting, until its port answers. */
 const timeoutMs = 30_000;
@@ -43,6 +44,7 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
     output,
     capabilities,
     undo: undoRunning(init),
+    preview: (call) => showUnit(init, "start", call),
     run: async ({ input: { name }, signal }) => {
       await managed(init, "start", name, signal);
       return runningOf(await init.startUnit({ name }, { signal, timeoutMs }), "start");
@@ -57,6 +59,7 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
     output,
     capabilities,
     undo: undoRunning(init),
+    preview: (call) => showUnit(init, "stop", call),
     run: async ({ input: { name }, signal }) => {
       await managed(init, "stop", name, signal);
       return stateOf(await init.stopUnit({ name }, { signal, timeoutMs }));
@@ -72,6 +75,7 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
     capabilities,
     idempotent: false,
     irreversible: "a process that has ended cannot be brought back",
+    preview: (call) => showUnit(init, "restart", call),
     run: async ({ input: { name }, signal }) => {
       // Its own answer would not come.
       if (name === "tools") throw refused("restart", name, "it is the daemon that carries out this call");
@@ -88,6 +92,7 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
       output: object({ name: Type.String(), enabled: Type.Boolean() }),
       capabilities,
       undo: undoEnabling(init),
+      preview: (call) => showUnit(init, verb, call),
       run: async ({ input: { name }, signal }) => {
         await managed(init, verb, name, signal);
         const unit = await setEnabled(init, name, enabled, signal);
@@ -143,6 +148,10 @@ function define(init: Units, etc: string): Tool {
     output: object({ path: Type.String({ description: "the file that describes it" }) }),
     capabilities: ["service:define:{name}"],
     risk: "high",
+    preview: async (call) => {
+      const { input, resources } = await writing(call);
+      return diffOfWrite(resources.path, input.content, contentMaxBytes);
+    },
     undo: {
       prepare: async (call, backups) => undoWrite.prepare(await writing(call), backups),
       restore: async (plan, call) => {
@@ -198,6 +207,13 @@ function undoRunning(init: Units): Undo<{ name: string }, object, RunningPlan> {
       else await init.stopUnit({ name }, { timeoutMs });
     },
   };
+}
+
+/** What a call would do to a unit, and what it is now. Without its pid: a restart meanwhile changes nothing of that. */
+async function showUnit(init: Units, verb: string, { input: { name }, signal }: Named): Promise<string> {
+  const unit = await init.getUnit({ name }, { signal });
+  const boot = unit.enabled ? "starts at boot" : "does not start at boot";
+  return `${verb} ${name}, ${unit.managed ? "a service" : "a daemon of aiOS"} that ${isMeantToRun(unit) ? "runs" : "is stopped"} and ${boot}`;
 }
 
 interface EnabledPlan {

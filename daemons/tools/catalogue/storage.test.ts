@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { noteCarried } from "../carried.ts";
 import { type Answer, answerOf, requestOf } from "../harness.ts";
 
 /** The daemon in a mount name space of its own: what it mounts is seen by nobody else. Its disks are files of this test. */
@@ -43,6 +44,7 @@ afterAll(async () => {
   const ended = once(daemon, "exit");
   daemon.kill("SIGKILL");
   await ended;
+  noteCarried(`${folder}/state`);
   rmSync(folder, { recursive: true, force: true });
 });
 

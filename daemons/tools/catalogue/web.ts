@@ -6,6 +6,7 @@ import { defineTool, type Tool, type ToolCall } from "../tool.ts";
 import { backupSizeMaxBytes } from "../undo.ts";
 import { reachable } from "./addresses.ts";
 import { type HttpAnswer, type HttpRequest, readBody, send } from "./http.ts";
+import type { Outbound } from "./outbound.ts";
 import { extract, htmlMaxBytes } from "./scrape.ts";
 import { absolutePath, named, object } from "./words.ts";
 import { placeFile, planWrite, undoWrite } from "./write.ts";
@@ -56,6 +57,7 @@ type Asking = Pick<ToolCall<unknown, { url: "url" }>, "resources" | "permits" | 
 export function requestOf(
   { resources: { url }, permits, signal }: Asking,
   capability: string,
+  outbound: Outbound,
   more: Partial<Pick<HttpRequest, "method" | "headers" | "body">> = {},
 ): HttpRequest {
   return {
@@ -65,7 +67,7 @@ export function requestOf(
     ...more,
     url: url.name,
     signal,
-    reach: (host) => reachable(host, permits, signal),
+    reach: (host) => reachable(host, permits, outbound, signal),
     permit: (next) => {
       if (permits(`${capability}:${next}`)) return;
       throw new AiosError("PERMISSION_DENIED", {
@@ -96,78 +98,82 @@ function text(content: Buffer, truncated: boolean): { body: string; encoding: "u
 }
 
 /** `spool` is a folder of the tools' own, where downloads arrive before they are put in place. */
-export function webTools(spool: string): readonly Tool[] {
-  return [httpRequest, downloadTool(spool), scrape];
+export function webTools(spool: string, outbound: Outbound): readonly Tool[] {
+  return [requestTool(outbound), downloadTool(spool, outbound), scrapeTool(outbound)];
 }
 
-const httpRequest = defineTool({
-  name: "web.http_request",
-  summary: "Sends an HTTP request of any method and gives back the answer, its body up to 500,000 bytes.",
-  input: object({
-    url: urlField,
-    method: Type.Optional(Type.Enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])),
-    headers: Type.Optional(headersField),
-    body: Type.Optional(Type.String({ maxLength: 1_000_000 })),
-    body_bytes_max: bodyLimit,
-  }),
-  output: object(answerFields),
-  resources: { url: "url" },
-  capabilities: ["web:request:{url}"],
-  alsoNeeds: alsoLocal,
-  callers: ["core", "operator", "agent"],
-  effect: "change",
-  irreversible: "what the other side did with the request is out of reach",
-  risk: "medium",
-  timeoutMs: 30_000,
-  idempotent: false,
-  confirmation: false,
-  run: async (call) => {
-    const { method = "GET", headers = {}, body, body_bytes_max: bytesMax } = call.input;
-    return told(await send(requestOf(call, "web:request", { method, headers, body })), bytesMax);
-  },
-});
+const requestTool = (outbound: Outbound) =>
+  defineTool({
+    name: "web.http_request",
+    summary: "Sends an HTTP request of any method and gives back the answer, its body up to 500,000 bytes.",
+    input: object({
+      url: urlField,
+      method: Type.Optional(Type.Enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])),
+      headers: Type.Optional(headersField),
+      body: Type.Optional(Type.String({ maxLength: 1_000_000 })),
+      body_bytes_max: bodyLimit,
+    }),
+    output: object(answerFields),
+    resources: { url: "url" },
+    capabilities: ["web:request:{url}"],
+    alsoNeeds: alsoLocal,
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    irreversible: "what the other side did with the request is out of reach",
+    risk: "medium",
+    timeoutMs: 30_000,
+    idempotent: false,
+    confirmation: false,
+    run: async (call) => {
+      const { method = "GET", headers = {}, body, body_bytes_max: bytesMax } = call.input;
+      return told(await send(requestOf(call, "web:request", outbound, { method, headers, body })), bytesMax);
+    },
+  });
 
-const scrape = defineTool({
-  name: "web.scrape",
-  summary: "Fetches a page of at most 2 MiB and gives back its title, its text and its links.",
-  input: object({
-    url: urlField,
-    text_length_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 200_000, description: "characters of text" })),
-  }),
-  output: object({
-    url: Type.String(),
-    status: Type.Integer(),
-    title: Type.String(),
-    text: Type.String(),
-    links: Type.Array(object({ text: Type.String(), url: Type.String() })),
-    truncated: Type.Boolean({ description: "the page, its text or its links were cut" }),
-  }),
-  resources: { url: "url" },
-  capabilities: ["web:request:{url}"],
-  alsoNeeds: alsoLocal,
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
-  timeoutMs: 30_000,
-  idempotent: true,
-  confirmation: false,
-  run: async (call) => {
-    const answer = await send(requestOf(call, "web:request", { headers: { accept: "text/html,text/plain;q=0.9" } }));
-    const type = answer.headers["content-type"] ?? "text/html";
-    if (!/^(text\/|application\/(xhtml|xml|json))/i.test(type)) {
-      answer.body.destroy();
-      throw new AiosError("FAILED_PRECONDITION", {
-        act: "scrape",
-        object: answer.url,
-        reason: `it is ${type.slice(0, 100)}, not text`,
-        next: "fetch it by web.download",
-      });
-    }
-    const { content, truncated } = await readBody(answer, htmlMaxBytes);
-    const page = extract(content, type, answer.url, call.input.text_length_max ?? 50_000);
-    return { url: answer.url, status: answer.status, ...page, truncated: truncated || page.truncated };
-  },
-});
+const scrapeTool = (outbound: Outbound) =>
+  defineTool({
+    name: "web.scrape",
+    summary: "Fetches a page of at most 2 MiB and gives back its title, its text and its links.",
+    input: object({
+      url: urlField,
+      text_length_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 200_000, description: "characters of text" })),
+    }),
+    output: object({
+      url: Type.String(),
+      status: Type.Integer(),
+      title: Type.String(),
+      text: Type.String(),
+      links: Type.Array(object({ text: Type.String(), url: Type.String() })),
+      truncated: Type.Boolean({ description: "the page, its text or its links were cut" }),
+    }),
+    resources: { url: "url" },
+    capabilities: ["web:request:{url}"],
+    alsoNeeds: alsoLocal,
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 30_000,
+    idempotent: true,
+    confirmation: false,
+    run: async (call) => {
+      const answer = await send(
+        requestOf(call, "web:request", outbound, { headers: { accept: "text/html,text/plain;q=0.9" } }),
+      );
+      const type = answer.headers["content-type"] ?? "text/html";
+      if (!/^(text\/|application\/(xhtml|xml|json))/i.test(type)) {
+        answer.body.destroy();
+        throw new AiosError("FAILED_PRECONDITION", {
+          act: "scrape",
+          object: answer.url,
+          reason: `it is ${type.slice(0, 100)}, not text`,
+          next: "fetch it by web.download",
+        });
+      }
+      const { content, truncated } = await readBody(answer, htmlMaxBytes);
+      const page = extract(content, type, answer.url, call.input.text_length_max ?? 50_000);
+      return { url: answer.url, status: answer.status, ...page, truncated: truncated || page.truncated };
+    },
+  });
 
 /** A download that arrived in the spool. */
 interface Arrived {
@@ -179,7 +185,7 @@ interface Arrived {
 
 const downloadTimeoutMs = 120_000;
 
-const downloadTool = (spool: string) => {
+const downloadTool = (spool: string, outbound: Outbound) => {
   const arrived = new Map<string, Arrived>();
   // At the first download, not at the daemon's start: what lies there belongs to calls that died with an earlier one.
   let cleared: Promise<void> | undefined;
@@ -227,7 +233,7 @@ const downloadTool = (spool: string) => {
         try {
           cleared ??= clear();
           await cleared;
-          const answer = await send(requestOf(call, "web:request"));
+          const answer = await send(requestOf(call, "web:request", outbound));
           const fetched = await fetchTo(`${spool}/${executionId}`, answer, input.bytes_max ?? downloadMaxBytes);
           if (input.sha256 !== undefined && input.sha256 !== fetched.sha256) throw otherContent(fetched);
           arrived.set(executionId, fetched);

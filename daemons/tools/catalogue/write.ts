@@ -17,7 +17,7 @@ import {
 } from "../handles.ts";
 import type { ResolvedPath } from "../paths.ts";
 import type { Undo } from "../tool.ts";
-import { type Backups, backupSizeMaxBytes } from "../undo.ts";
+import { type Backups, backupSizeMaxBytes, inlineMaxBytes } from "../undo.ts";
 import { named } from "./words.ts";
 
 /** The largest content of a file that is read or written whole, bytes: what was written can be read back. */
@@ -65,7 +65,7 @@ export async function placeFile(
   const name = fileName(path);
   const folder = await makeFolders(path.folder, made);
   try {
-    const before = await standing(folder, name);
+    const before = standing(folder, name);
     if (before !== undefined && !before.isFile) throw notAFile(path.path);
     await putFile(folder, name, temporaryName(executionId), content, {
       ...(before ?? owned(newFile)),
@@ -75,12 +75,13 @@ export async function placeFile(
     await removeFolders(path.folder, made);
     throw error;
   } finally {
-    await folder.close();
+    folder.close();
   }
 }
 
 /** Restores the file that stood before, or removes the new one and the folders made for it. */
 export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }, WritePlan> = {
+  preparesByReading: true,
   prepare: ({ input, resources: { path } }, backups) =>
     named("back up", path.path, async () => {
       const content = Buffer.from(input.content);
@@ -120,16 +121,21 @@ async function backUp(path: string, backups: Backups): Promise<WritePlan["before
   const held = await holdIfThere(path);
   if (held === undefined) return undefined;
   try {
-    const file = await openHeld(held);
-    try {
-      const { mode, uid, gid } = held.found;
-      const modifiedMs = modifiedMsOf(held.found);
-      return { sha256: await backups.save(backupName, file, path), mode: mode & 0o7777, uid, gid, modifiedMs };
-    } finally {
-      await file.close();
-    }
+    const { mode, uid, gid } = held.found;
+    const sha256 = await save(held, path, backups);
+    return { sha256, mode: mode & 0o7777, uid, gid, modifiedMs: modifiedMsOf(held.found) };
   } finally {
     await held.close();
+  }
+}
+
+async function save(held: Held, path: string, backups: Backups): Promise<string> {
+  if (held.found.size <= inlineMaxBytes) return backups.save(backupName, await readHeld(held, inlineMaxBytes), path);
+  const file = await openHeld(held);
+  try {
+    return await backups.save(backupName, file, path);
+  } finally {
+    await file.close();
   }
 }
 

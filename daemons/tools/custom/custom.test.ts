@@ -25,9 +25,10 @@ afterEach(async () => {
 });
 
 async function startHandler(): Promise<void> {
-  const proto = resolve(import.meta.dirname, "../../../proto/aios/tool_handler.proto");
-  const words = [`${import.meta.dirname}/example.mjs`, proto, socket, made];
-  handler = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
+  const descriptors = resolve(import.meta.dirname, "../../../proto/gen/descriptors.json");
+  const words = [`${import.meta.dirname}/example.py`, descriptors, socket, made];
+  // Debian's own: its packages are what the example stands on.
+  handler = spawn("/usr/bin/python3", words, { stdio: ["ignore", "pipe", "inherit"] });
   if (handler.stdout !== null) await once(handler.stdout, "data");
 }
 

@@ -5,6 +5,7 @@ import type { Entry } from "./entry.ts";
 export interface AuditFilter {
   readonly caller: string;
   readonly tool: string;
+  readonly executionId?: string;
   /** Milliseconds since the epoch. */
   readonly since: number;
   readonly limit: number;
@@ -20,6 +21,8 @@ export interface AuditedCall
   readonly output: string;
   readonly error: string;
   readonly durationMs: number | null;
+  /** Of the last entry that tells of the call, hexadecimal. */
+  readonly hash: string;
 }
 
 export interface Audit {
@@ -35,7 +38,8 @@ const columns = `call.sequence, call.at, call.executionId, call.callerKind, call
   call.taskId, call.reason, call.input,
   CASE WHEN call.kind = 'refusal' THEN 'refused' WHEN outcome.success = 1 THEN 'done'
        WHEN outcome.success = 0 THEN 'failed' ELSE 'open' END AS state,
-  coalesce(outcome.output, '') AS output, coalesce(outcome.error, call.error) AS error, outcome.durationMs AS durationMs`;
+  coalesce(outcome.output, '') AS output, coalesce(outcome.error, call.error) AS error, outcome.durationMs AS durationMs,
+  lower(hex(coalesce(outcome.hash, call.hash))) AS hash`;
 
 const outcome = `LEFT JOIN entry AS outcome
   ON call.kind = 'intent' AND outcome.executionId = call.executionId AND outcome.kind = 'outcome'`;
@@ -47,6 +51,7 @@ export function auditQuery(database: Sqlite): (filter: AuditFilter) => Audit {
       "WHERE call.kind IN ('intent', 'refusal') AND call.at >= @since",
       ...(filter.caller === "" ? [] : ["AND call.caller = @caller"]),
       ...(filter.tool === "" ? [] : ["AND call.tool = @tool"]),
+      ...(filter.executionId === undefined ? [] : ["AND call.executionId = @executionId"]),
     ].join(" ");
     const count = database.prepare<[AuditFilter], { total: number }>(
       `SELECT count(*) AS total FROM (SELECT 1 FROM entry AS call ${where} LIMIT ${totalMax})`,

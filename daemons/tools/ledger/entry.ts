@@ -61,9 +61,25 @@ export const hashedFields = [
 
 /** SHA-256 over every field: a JSON array in a fixed order, in which strings, integers and null have one spelling each. */
 export function hashOf(entry: Omit<Entry, "hash">): Buffer {
-  const fields = hashedFields.map((field) => {
-    const value = entry[field];
-    return Buffer.isBuffer(value) ? value.toString("hex") : value;
-  });
-  return hash("sha256", JSON.stringify(["aios-ledger-1", ...fields]), "buffer");
+  // Of every call and every entry that is verified: written out, where a loop over the names takes half as long again.
+  const fields = [
+    "aios-ledger-1",
+    entry.sequence,
+    entry.at,
+    entry.kind,
+    entry.executionId,
+    entry.callerKind,
+    entry.caller,
+    entry.onBehalfOf,
+    entry.tool,
+    entry.taskId,
+    entry.reason,
+    entry.input,
+    entry.output,
+    entry.success,
+    entry.error,
+    entry.durationMs,
+    entry.previous.toString("hex"),
+  ];
+  return hash("sha256", JSON.stringify(fields), "buffer");
 }

@@ -63,6 +63,15 @@ const sql =
   (database: Database.Database) =>
     void database.prepare(text).run(...values);
 
+/** Gives a ledger the shape it had when open intents were a table of their own. */
+function asVersion2(database: Database.Database): void {
+  database.exec(`CREATE TABLE open_intent (sequence INTEGER PRIMARY KEY, executionId TEXT NOT NULL UNIQUE) STRICT;
+    INSERT INTO open_intent SELECT sequence, executionId FROM entry
+      WHERE sequence IN (SELECT value FROM head, json_each(head.open));
+    ALTER TABLE head DROP COLUMN open;
+    PRAGMA user_version = 2`);
+}
+
 const problems = async () => (await ledger.verify(signal)).problems;
 
 describe("the ledger", () => {
@@ -98,6 +107,26 @@ describe("the ledger", () => {
     meddle(() => {});
     expect(ledger.interrupted).toEqual([]);
     expect(await problems()).toEqual([]);
+  });
+
+  it.each([
+    ["without its head", sql("DELETE FROM head")],
+    ["that an older version wrote", asVersion2],
+  ])("closes what was left open in a ledger %s", async (_, act) => {
+    await fill(3);
+    await ledger.append(note("outcome", "e1", { success: 1 }));
+    meddle(act);
+    expect(ledger.interrupted).toEqual(["e0", "e2"]);
+    expect(ledger.ofExecution("e2").map(({ kind }) => kind)).toEqual(["intent", "outcome"]);
+  });
+
+  it("still knows what is open after a commit that failed", async () => {
+    await fill(2);
+    const bad = note("intent", "x", { tool: null as unknown as string });
+    await Promise.allSettled([ledger.append(note("outcome", "e0", { success: 1 })), ledger.append(bad)]);
+    await ledger.append(note("refusal", "r"));
+    meddle(() => {});
+    expect(ledger.interrupted).toEqual(["e0", "e1"]);
   });
 
   it("refuses what cannot be written, and goes on where it was when it can", async () => {

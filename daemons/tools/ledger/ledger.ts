@@ -41,12 +41,13 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
   /** The end of the chain as it is committed, and with the notes of the commit in progress. */
   let committed: End = { ...found, segment: openSegment(table) };
   let end = committed;
+  let open = openOf(interrupted);
   let head: Head | undefined;
   const commits = openCommits(database, {
     begin: () => first.forEach(add),
     end: () => {
       head = seal.sign(end.sequence, end.hash);
-      table.setHead(head);
+      table.setHead(head, [...open.values()]);
     },
     made: () => {
       if (head !== undefined) witness?.tell(head);
@@ -55,6 +56,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     },
     failed: () => {
       end = committed;
+      open = openOf(table.openIntents());
     },
   });
 
@@ -63,6 +65,8 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     const entry = { ...unsealed, hash: hashOf(unsealed) };
     const segment = segmentOf(dayOf(entry.at));
     table.insert(entry);
+    if (entry.kind === "intent") open.set(entry.executionId, entry.sequence);
+    if (entry.kind === "outcome") open.delete(entry.executionId);
     end = { sequence: entry.sequence, hash: entry.hash, segment };
     return entry;
   }
@@ -107,6 +111,10 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
 interface End extends Pick<Head, "sequence" | "hash"> {
   readonly segment: OpenSegment;
 }
+
+/** The intents without an outcome: their sequences by execution. */
+const openOf = (intents: readonly Entry[]) =>
+  new Map(intents.map(({ executionId, sequence }) => [executionId, sequence]));
 
 function openSegment(table: Table): OpenSegment {
   const segment = opened(table.segments().at(-1));

@@ -5,8 +5,8 @@ import { flawOf, rememberedOf } from "./segment.ts";
 import type { Table } from "./table.ts";
 import type { Witnessed } from "./witness.ts";
 
-/** Entries checked between two turns of the event loop: some four milliseconds. */
-const batchLength = 1000;
+/** Entries checked between two turns of the event loop, under a millisecond: a call takes some ten turns, and waits as often. */
+const batchLength = 100;
 
 /** How far away the place is looked for that an entry was moved from. */
 const moveMax = 500;

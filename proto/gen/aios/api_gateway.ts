@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Empty, InferenceResponse } from "./common.ts";
+import { Empty, InferenceResponse, Status, ToolCall } from "./common.ts";
 
 export const protobufPackage = "aios.api_gateway";
 
@@ -17,20 +17,56 @@ export interface ApiInferRequest {
   prompt: string;
   systemPrompt: string;
   maxTokens: number;
+  /** Not passed on to Claude, whose API has none */
   temperature: number;
-  /** "claude", "openai", or empty */
+  /** "claude", "openai", another that is configured, or empty */
   preferredProvider: string;
   requestingAgent: string;
   taskId: string;
+  /** Another provider may be asked when the first fails */
   allowFallback: boolean;
-  /** "planning", "coding", "analysis", "security" */
+  /** "planning", "coding", "analysis", "security", "documentation" */
   taskType: string;
+  /** What the model may ask for; it can ask for nothing else */
+  tools: ToolSpec[];
+  /** "auto" (or empty), "none", "required", or a tool's name */
+  toolChoice: string;
+  /** When set, the provider is asked for JSON of this schema */
+  jsonSchema: string;
+  /** The conversation so far; prompt, when given, follows it */
+  messages: ChatMessage[];
+  /** "refuse" (or empty), or "queue": wait until a provider can be asked */
+  whenUnavailable: string;
+}
+
+/** A tool as a model sees it. */
+export interface ToolSpec {
+  name: string;
+  description: string;
+  /** JSON Schema of an object */
+  inputSchema: Buffer;
+}
+
+export interface ChatMessage {
+  /** "user", "assistant", or "tool": what a tool returned, given to the model as data */
+  role: string;
+  text: string;
+  /** role "assistant": what it asked for */
+  toolCalls: ToolCall[];
+  /** role "tool": which call this answers */
+  toolCallId: string;
+  /** role "tool": the tool that returned it */
+  toolName: string;
+  /** role "tool": the call failed, and the text says why */
+  isError: boolean;
 }
 
 export interface StreamChunk {
   text: string;
   done: boolean;
   provider: string;
+  /** In the last chunk: the whole answer and what it cost */
+  response: InferenceResponse | undefined;
 }
 
 export interface BudgetStatus {
@@ -41,6 +77,20 @@ export interface BudgetStatus {
   daysRemaining: number;
   dailyRateUsd: number;
   budgetExceeded: boolean;
+  /** In the order they are asked */
+  providers: ProviderStatus[];
+}
+
+export interface ProviderStatus {
+  name: string;
+  model: string;
+  monthlyBudgetUsd: number;
+  usedUsd: number;
+  hasKey: boolean;
+  /** "ready", or why it is not asked */
+  state: string;
+  requestsLastMinute: number;
+  rateLimitRpm: number;
 }
 
 export interface UsageRequest {
@@ -48,6 +98,12 @@ export interface UsageRequest {
   provider: string;
   /** 0 = 30 */
   days: number;
+  /** Empty = all */
+  requestingAgent: string;
+  /** Empty = all */
+  taskId: string;
+  /** Empty = all */
+  model: string;
 }
 
 export interface UsageResponse {
@@ -66,6 +122,28 @@ export interface UsageRecord {
   timestamp: number;
   requestingAgent: string;
   taskId: string;
+  /** "answered"; "cut": no whole answer came, and the tokens are estimated */
+  outcome: string;
+}
+
+export interface SetSecretRequest {
+  /** The provider's name: "claude" */
+  name: string;
+  value: string;
+}
+
+export interface SecretList {
+  secrets: SecretInfo[];
+}
+
+export interface SecretInfo {
+  name: string;
+  setAt: number;
+  setBy: string;
+}
+
+export interface RemoveSecretRequest {
+  name: string;
 }
 
 function createBaseApiInferRequest(): ApiInferRequest {
@@ -79,6 +157,11 @@ function createBaseApiInferRequest(): ApiInferRequest {
     taskId: "",
     allowFallback: false,
     taskType: "",
+    tools: [],
+    toolChoice: "",
+    jsonSchema: "",
+    messages: [],
+    whenUnavailable: "",
   };
 }
 
@@ -110,6 +193,21 @@ export const ApiInferRequest: MessageFns<ApiInferRequest> = {
     }
     if (message.taskType !== "") {
       writer.uint32(74).string(message.taskType);
+    }
+    for (const v of message.tools) {
+      ToolSpec.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.toolChoice !== "") {
+      writer.uint32(90).string(message.toolChoice);
+    }
+    if (message.jsonSchema !== "") {
+      writer.uint32(98).string(message.jsonSchema);
+    }
+    for (const v of message.messages) {
+      ChatMessage.encode(v!, writer.uint32(106).fork()).join();
+    }
+    if (message.whenUnavailable !== "") {
+      writer.uint32(114).string(message.whenUnavailable);
     }
     return writer;
   },
@@ -199,6 +297,46 @@ export const ApiInferRequest: MessageFns<ApiInferRequest> = {
             message.taskType = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.tools.push(ToolSpec.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.toolChoice = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.jsonSchema = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.messages.push(ChatMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.whenUnavailable = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -225,12 +363,211 @@ export const ApiInferRequest: MessageFns<ApiInferRequest> = {
     message.taskId = object.taskId ?? "";
     message.allowFallback = object.allowFallback ?? false;
     message.taskType = object.taskType ?? "";
+    message.tools = object.tools?.map((e) => ToolSpec.fromPartial(e)) || [];
+    message.toolChoice = object.toolChoice ?? "";
+    message.jsonSchema = object.jsonSchema ?? "";
+    message.messages = object.messages?.map((e) => ChatMessage.fromPartial(e)) || [];
+    message.whenUnavailable = object.whenUnavailable ?? "";
+    return message;
+  },
+};
+
+function createBaseToolSpec(): ToolSpec {
+  return { name: "", description: "", inputSchema: Buffer.alloc(0) };
+}
+
+export const ToolSpec: MessageFns<ToolSpec> = {
+  encode(message: ToolSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.description !== "") {
+      writer.uint32(18).string(message.description);
+    }
+    if (message.inputSchema.length !== 0) {
+      writer.uint32(26).bytes(message.inputSchema);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.inputSchema = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ToolSpec>, I>>(base?: I): ToolSpec {
+    return ToolSpec.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ToolSpec>, I>>(object: I): ToolSpec {
+    const message = createBaseToolSpec();
+    message.name = object.name ?? "";
+    message.description = object.description ?? "";
+    message.inputSchema = object.inputSchema ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseChatMessage(): ChatMessage {
+  return { role: "", text: "", toolCalls: [], toolCallId: "", toolName: "", isError: false };
+}
+
+export const ChatMessage: MessageFns<ChatMessage> = {
+  encode(message: ChatMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    for (const v of message.toolCalls) {
+      ToolCall.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.toolCallId !== "") {
+      writer.uint32(34).string(message.toolCallId);
+    }
+    if (message.toolName !== "") {
+      writer.uint32(42).string(message.toolName);
+    }
+    if (message.isError !== false) {
+      writer.uint32(48).bool(message.isError);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChatMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChatMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toolCalls.push(ToolCall.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.toolCallId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toolName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.isError = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChatMessage>, I>>(base?: I): ChatMessage {
+    return ChatMessage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChatMessage>, I>>(object: I): ChatMessage {
+    const message = createBaseChatMessage();
+    message.role = object.role ?? "";
+    message.text = object.text ?? "";
+    message.toolCalls = object.toolCalls?.map((e) => ToolCall.fromPartial(e)) || [];
+    message.toolCallId = object.toolCallId ?? "";
+    message.toolName = object.toolName ?? "";
+    message.isError = object.isError ?? false;
     return message;
   },
 };
 
 function createBaseStreamChunk(): StreamChunk {
-  return { text: "", done: false, provider: "" };
+  return { text: "", done: false, provider: "", response: undefined };
 }
 
 export const StreamChunk: MessageFns<StreamChunk> = {
@@ -243,6 +580,9 @@ export const StreamChunk: MessageFns<StreamChunk> = {
     }
     if (message.provider !== "") {
       writer.uint32(26).string(message.provider);
+    }
+    if (message.response !== undefined) {
+      InferenceResponse.encode(message.response, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -284,6 +624,14 @@ export const StreamChunk: MessageFns<StreamChunk> = {
             message.provider = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.response = InferenceResponse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -304,6 +652,9 @@ export const StreamChunk: MessageFns<StreamChunk> = {
     message.text = object.text ?? "";
     message.done = object.done ?? false;
     message.provider = object.provider ?? "";
+    message.response = (object.response !== undefined && object.response !== null)
+      ? InferenceResponse.fromPartial(object.response)
+      : undefined;
     return message;
   },
 };
@@ -317,6 +668,7 @@ function createBaseBudgetStatus(): BudgetStatus {
     daysRemaining: 0,
     dailyRateUsd: 0,
     budgetExceeded: false,
+    providers: [],
   };
 }
 
@@ -342,6 +694,9 @@ export const BudgetStatus: MessageFns<BudgetStatus> = {
     }
     if (message.budgetExceeded !== false) {
       writer.uint32(56).bool(message.budgetExceeded);
+    }
+    for (const v of message.providers) {
+      ProviderStatus.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -415,6 +770,14 @@ export const BudgetStatus: MessageFns<BudgetStatus> = {
             message.budgetExceeded = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.providers.push(ProviderStatus.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -439,12 +802,161 @@ export const BudgetStatus: MessageFns<BudgetStatus> = {
     message.daysRemaining = object.daysRemaining ?? 0;
     message.dailyRateUsd = object.dailyRateUsd ?? 0;
     message.budgetExceeded = object.budgetExceeded ?? false;
+    message.providers = object.providers?.map((e) => ProviderStatus.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseProviderStatus(): ProviderStatus {
+  return {
+    name: "",
+    model: "",
+    monthlyBudgetUsd: 0,
+    usedUsd: 0,
+    hasKey: false,
+    state: "",
+    requestsLastMinute: 0,
+    rateLimitRpm: 0,
+  };
+}
+
+export const ProviderStatus: MessageFns<ProviderStatus> = {
+  encode(message: ProviderStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    if (message.monthlyBudgetUsd !== 0) {
+      writer.uint32(25).double(message.monthlyBudgetUsd);
+    }
+    if (message.usedUsd !== 0) {
+      writer.uint32(33).double(message.usedUsd);
+    }
+    if (message.hasKey !== false) {
+      writer.uint32(40).bool(message.hasKey);
+    }
+    if (message.state !== "") {
+      writer.uint32(50).string(message.state);
+    }
+    if (message.requestsLastMinute !== 0) {
+      writer.uint32(56).int32(message.requestsLastMinute);
+    }
+    if (message.rateLimitRpm !== 0) {
+      writer.uint32(64).int32(message.rateLimitRpm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProviderStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProviderStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.monthlyBudgetUsd = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.usedUsd = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.hasKey = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.requestsLastMinute = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.rateLimitRpm = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ProviderStatus>, I>>(base?: I): ProviderStatus {
+    return ProviderStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProviderStatus>, I>>(object: I): ProviderStatus {
+    const message = createBaseProviderStatus();
+    message.name = object.name ?? "";
+    message.model = object.model ?? "";
+    message.monthlyBudgetUsd = object.monthlyBudgetUsd ?? 0;
+    message.usedUsd = object.usedUsd ?? 0;
+    message.hasKey = object.hasKey ?? false;
+    message.state = object.state ?? "";
+    message.requestsLastMinute = object.requestsLastMinute ?? 0;
+    message.rateLimitRpm = object.rateLimitRpm ?? 0;
     return message;
   },
 };
 
 function createBaseUsageRequest(): UsageRequest {
-  return { provider: "", days: 0 };
+  return { provider: "", days: 0, requestingAgent: "", taskId: "", model: "" };
 }
 
 export const UsageRequest: MessageFns<UsageRequest> = {
@@ -454,6 +966,15 @@ export const UsageRequest: MessageFns<UsageRequest> = {
     }
     if (message.days !== 0) {
       writer.uint32(16).int32(message.days);
+    }
+    if (message.requestingAgent !== "") {
+      writer.uint32(26).string(message.requestingAgent);
+    }
+    if (message.taskId !== "") {
+      writer.uint32(34).string(message.taskId);
+    }
+    if (message.model !== "") {
+      writer.uint32(42).string(message.model);
     }
     return writer;
   },
@@ -487,6 +1008,30 @@ export const UsageRequest: MessageFns<UsageRequest> = {
             message.days = reader.int32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestingAgent = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -506,6 +1051,9 @@ export const UsageRequest: MessageFns<UsageRequest> = {
     const message = createBaseUsageRequest();
     message.provider = object.provider ?? "";
     message.days = object.days ?? 0;
+    message.requestingAgent = object.requestingAgent ?? "";
+    message.taskId = object.taskId ?? "";
+    message.model = object.model ?? "";
     return message;
   },
 };
@@ -611,6 +1159,7 @@ function createBaseUsageRecord(): UsageRecord {
     timestamp: 0,
     requestingAgent: "",
     taskId: "",
+    outcome: "",
   };
 }
 
@@ -639,6 +1188,9 @@ export const UsageRecord: MessageFns<UsageRecord> = {
     }
     if (message.taskId !== "") {
       writer.uint32(66).string(message.taskId);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(74).string(message.outcome);
     }
     return writer;
   },
@@ -720,6 +1272,14 @@ export const UsageRecord: MessageFns<UsageRecord> = {
             message.taskId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -745,6 +1305,263 @@ export const UsageRecord: MessageFns<UsageRecord> = {
     message.timestamp = object.timestamp ?? 0;
     message.requestingAgent = object.requestingAgent ?? "";
     message.taskId = object.taskId ?? "";
+    message.outcome = object.outcome ?? "";
+    return message;
+  },
+};
+
+function createBaseSetSecretRequest(): SetSecretRequest {
+  return { name: "", value: "" };
+}
+
+export const SetSecretRequest: MessageFns<SetSecretRequest> = {
+  encode(message: SetSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetSecretRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetSecretRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetSecretRequest>, I>>(base?: I): SetSecretRequest {
+    return SetSecretRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetSecretRequest>, I>>(object: I): SetSecretRequest {
+    const message = createBaseSetSecretRequest();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseSecretList(): SecretList {
+  return { secrets: [] };
+}
+
+export const SecretList: MessageFns<SecretList> = {
+  encode(message: SecretList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.secrets) {
+      SecretInfo.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SecretList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecretList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.secrets.push(SecretInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SecretList>, I>>(base?: I): SecretList {
+    return SecretList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SecretList>, I>>(object: I): SecretList {
+    const message = createBaseSecretList();
+    message.secrets = object.secrets?.map((e) => SecretInfo.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSecretInfo(): SecretInfo {
+  return { name: "", setAt: 0, setBy: "" };
+}
+
+export const SecretInfo: MessageFns<SecretInfo> = {
+  encode(message: SecretInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.setAt !== 0) {
+      writer.uint32(16).int64(message.setAt);
+    }
+    if (message.setBy !== "") {
+      writer.uint32(26).string(message.setBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SecretInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecretInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.setAt = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.setBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SecretInfo>, I>>(base?: I): SecretInfo {
+    return SecretInfo.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SecretInfo>, I>>(object: I): SecretInfo {
+    const message = createBaseSecretInfo();
+    message.name = object.name ?? "";
+    message.setAt = object.setAt ?? 0;
+    message.setBy = object.setBy ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveSecretRequest(): RemoveSecretRequest {
+  return { name: "" };
+}
+
+export const RemoveSecretRequest: MessageFns<RemoveSecretRequest> = {
+  encode(message: RemoveSecretRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveSecretRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveSecretRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveSecretRequest>, I>>(base?: I): RemoveSecretRequest {
+    return RemoveSecretRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveSecretRequest>, I>>(object: I): RemoveSecretRequest {
+    const message = createBaseRemoveSecretRequest();
+    message.name = object.name ?? "";
     return message;
   },
 };
@@ -794,6 +1611,44 @@ export interface ApiGatewayServer extends UntypedServiceImplementation {
   streamInfer: handleServerStreamingCall<ApiInferRequest, StreamChunk>;
   getBudget: handleUnaryCall<Empty, BudgetStatus>;
   getUsage: handleUnaryCall<UsageRequest, UsageResponse>;
+}
+
+/** Keys of model providers, sealed at rest. No call gives a value back. */
+export type SecretsService = typeof SecretsService;
+export const SecretsService = {
+  setSecret: {
+    path: "/aios.api_gateway.Secrets/SetSecret" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetSecretRequest): Buffer => Buffer.from(SetSecretRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetSecretRequest => SetSecretRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  listSecrets: {
+    path: "/aios.api_gateway.Secrets/ListSecrets" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: SecretList): Buffer => Buffer.from(SecretList.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SecretList => SecretList.decode(value),
+  },
+  removeSecret: {
+    path: "/aios.api_gateway.Secrets/RemoveSecret" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveSecretRequest): Buffer => Buffer.from(RemoveSecretRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveSecretRequest => RemoveSecretRequest.decode(value),
+    responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Status => Status.decode(value),
+  },
+} as const;
+
+export interface SecretsServer extends UntypedServiceImplementation {
+  setSecret: handleUnaryCall<SetSecretRequest, Empty>;
+  listSecrets: handleUnaryCall<Empty, SecretList>;
+  removeSecret: handleUnaryCall<RemoveSecretRequest, Status>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -145,6 +145,20 @@ export interface InferenceResponse {
   intelligenceLevel: string;
   costUsd: number;
   fromCache: boolean;
+  /** What the model asks for */
+  toolCalls: ToolCall[];
+  /** "stop", "length", "tool_calls", "refused" */
+  finishReason: string;
+  providerUsed: string;
+  inputTokens: number;
+  outputTokens: number;
+}
+
+/** A call of a tool that a model asks for. */
+export interface ToolCall {
+  id: string;
+  name: string;
+  argumentsJson: Buffer;
 }
 
 export interface ServiceRegistration {
@@ -1190,7 +1204,20 @@ export const InferenceRequest: MessageFns<InferenceRequest> = {
 };
 
 function createBaseInferenceResponse(): InferenceResponse {
-  return { text: "", tokensUsed: 0, latencyMs: 0, modelUsed: "", intelligenceLevel: "", costUsd: 0, fromCache: false };
+  return {
+    text: "",
+    tokensUsed: 0,
+    latencyMs: 0,
+    modelUsed: "",
+    intelligenceLevel: "",
+    costUsd: 0,
+    fromCache: false,
+    toolCalls: [],
+    finishReason: "",
+    providerUsed: "",
+    inputTokens: 0,
+    outputTokens: 0,
+  };
 }
 
 export const InferenceResponse: MessageFns<InferenceResponse> = {
@@ -1215,6 +1242,21 @@ export const InferenceResponse: MessageFns<InferenceResponse> = {
     }
     if (message.fromCache !== false) {
       writer.uint32(56).bool(message.fromCache);
+    }
+    for (const v of message.toolCalls) {
+      ToolCall.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.finishReason !== "") {
+      writer.uint32(74).string(message.finishReason);
+    }
+    if (message.providerUsed !== "") {
+      writer.uint32(82).string(message.providerUsed);
+    }
+    if (message.inputTokens !== 0) {
+      writer.uint32(88).int32(message.inputTokens);
+    }
+    if (message.outputTokens !== 0) {
+      writer.uint32(96).int32(message.outputTokens);
     }
     return writer;
   },
@@ -1288,6 +1330,46 @@ export const InferenceResponse: MessageFns<InferenceResponse> = {
             message.fromCache = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.toolCalls.push(ToolCall.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.finishReason = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.providerUsed = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.inputTokens = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.outputTokens = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1312,6 +1394,90 @@ export const InferenceResponse: MessageFns<InferenceResponse> = {
     message.intelligenceLevel = object.intelligenceLevel ?? "";
     message.costUsd = object.costUsd ?? 0;
     message.fromCache = object.fromCache ?? false;
+    message.toolCalls = object.toolCalls?.map((e) => ToolCall.fromPartial(e)) || [];
+    message.finishReason = object.finishReason ?? "";
+    message.providerUsed = object.providerUsed ?? "";
+    message.inputTokens = object.inputTokens ?? 0;
+    message.outputTokens = object.outputTokens ?? 0;
+    return message;
+  },
+};
+
+function createBaseToolCall(): ToolCall {
+  return { id: "", name: "", argumentsJson: Buffer.alloc(0) };
+}
+
+export const ToolCall: MessageFns<ToolCall> = {
+  encode(message: ToolCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.argumentsJson.length !== 0) {
+      writer.uint32(26).bytes(message.argumentsJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.argumentsJson = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ToolCall>, I>>(base?: I): ToolCall {
+    return ToolCall.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ToolCall>, I>>(object: I): ToolCall {
+    const message = createBaseToolCall();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.argumentsJson = object.argumentsJson ?? Buffer.alloc(0);
     return message;
   },
 };

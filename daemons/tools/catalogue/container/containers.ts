@@ -2,6 +2,7 @@ import * as Type from "typebox";
 import { resolvePath } from "../../paths.ts";
 import type { Reserved } from "../../reserved.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { need } from "./images.ts";
 import { containerName, imageName, type Podman, refused } from "./podman.ts";
@@ -31,7 +32,7 @@ const facts = {
 const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
-export function containerTools(podman: Podman, reserved: Reserved): readonly Tool[] {
+export function containerTools(podman: Podman, reserved: Reserved, outbound: Outbound): readonly Tool[] {
   const start = defineTool({
     ...facts,
     name: "container.start",
@@ -69,6 +70,12 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     risk: "high",
     confirmation: true,
     irreversible: "what it wrote to its own file system is gone with it",
+    preview: async ({ input: { name }, signal }) => {
+      const found = await podman.container(name, { signal });
+      return found === undefined
+        ? `there is no container ${name}`
+        : `removes container ${name} (${found.id.slice(0, 12)})`;
+    },
     run: async ({ input: { name }, signal }) => {
       const found = await podman.container(name, { signal });
       if (found?.running) throw refused("remove", name, "it runs", "stop it first");
@@ -92,6 +99,7 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     risk: "high",
     idempotent: false,
     irreversible: "what a program does in a container is not recorded",
+    preview: async ({ input: { name, argv: command } }) => `in container ${name} runs ${JSON.stringify(command)}`,
     run: async ({ input: { name, argv: command }, signal }) => {
       if (!(await existing(podman, "run a program in", name, signal)).running) {
         throw refused("run a program in", name, "it does not run", "start it first");
@@ -103,10 +111,10 @@ export function containerTools(podman: Podman, reserved: Reserved): readonly Too
     },
   });
 
-  return [creating(podman, reserved), start, stop, remove, exec, ...containerReads(podman)];
+  return [creating(podman, reserved, outbound), start, stop, remove, exec, ...containerReads(podman)];
 }
 
-function creating(podman: Podman, reserved: Reserved): Tool {
+function creating(podman: Podman, reserved: Reserved, outbound: Outbound): Tool {
   return defineTool({
     ...facts,
     name: "container.create",
@@ -156,7 +164,10 @@ function creating(podman: Podman, reserved: Reserved): Tool {
       if ((await podman.image(image, { signal: call.signal })) === undefined) {
         throw refused("create", name, `image ${image} is not on this machine`, "bring it with container.pull_or_load");
       }
-      if (network !== "none") need(call.permits, `container:network:${network}`);
+      if (network !== "none") {
+        need(call.permits, `container:network:${network}`);
+        outbound.check("make container with", `network ${network}`);
+      }
       const words = [...limitsOf(call.input), ...(await volumesOf(call, reserved))];
       const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
       const made = [

@@ -2,6 +2,7 @@ import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { resolvePath } from "../../paths.ts";
 import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { imageName, type Podman } from "./podman.ts";
 
@@ -16,7 +17,7 @@ interface ImagePlan {
 }
 
 /** Brings images to the machine. */
-export function imageTools(podman: Podman): readonly Tool[] {
+export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] {
   const pull = defineTool({
     name: "container.pull_or_load",
     summary:
@@ -59,11 +60,18 @@ export function imageTools(podman: Podman): readonly Tool[] {
       }
       const name = input.image ?? "";
       need(permits, `container:pull:${name}`);
+      outbound.check("pull image from", registryOf(name));
       await podman.run(["image", "pull", "--quiet", "--", name], options);
       return { images: [name] };
     },
   });
   return [pull];
+}
+
+/** The host that podman asks for an image; a name without one is looked for at the registries of its configuration. */
+function registryOf(image: string): string {
+  const [first = "", ...rest] = image.split("/");
+  return rest.length > 0 && /[.:]|^localhost$/.test(first) ? first.replace(/:\d+$/, "") : "the registries of podman";
 }
 
 async function ids(podman: Podman, signal: AbortSignal): Promise<string[]> {

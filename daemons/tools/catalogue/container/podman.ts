@@ -17,7 +17,10 @@ export const imageName = Type.String({
 /** The control group of what watches over containers: in the daemon's own it would end with the daemon, whatever podman says. */
 const watchersGroup = "/sys/fs/cgroup/aios-containers";
 
-/** Joins a group and becomes podman, so that what podman leaves behind is in there too. The words are ours. */
+/**
+ * Joins a group and becomes podman, so that what podman leaves behind is in there too: nothing else starts a process in a
+ * group. The line is constant, and what follows are its parameters: no shell reads them as words.
+ */
 const joinGroup = 'echo 0 > "$1/cgroup.procs" && shift && exec "$@"';
 
 export interface Podman {

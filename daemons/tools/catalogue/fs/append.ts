@@ -4,6 +4,7 @@ import { open } from "node:fs/promises";
 import * as Type from "typebox";
 import { entriesOf, type Held, hold, modifiedMsOf, setModified } from "../../handles.ts";
 import { defineTool, type Undo } from "../../tool.ts";
+import { unifiedDiff } from "../diff.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../write.ts";
 import { changedSince, refused } from "./entry.ts";
@@ -53,6 +54,19 @@ export const append = defineTool({
   timeoutMs: 10_000,
   idempotent: false,
   confirmation: false,
+  preview: ({ input: { content }, resources: { path } }) =>
+    named("append to", path.path, async () => {
+      const before = await standing(path.path);
+      if (before === undefined) return unifiedDiff(path.path, undefined, content);
+      // Without what stands before it: a log that goes on growing is no other change.
+      return [
+        `at the end of ${path.path}`,
+        ...content
+          .replace(/\n$/, "")
+          .split("\n")
+          .map((line) => `+${line}`),
+      ].join("\n");
+    }),
   run: ({ executionId, input, resources: { path } }) =>
     named("append to", path.path, async () => {
       const content = Buffer.from(input.content);

@@ -43,6 +43,11 @@ export const mkdir = defineTool({
   timeoutMs: 10_000,
   idempotent: false,
   confirmation: false,
+  preview: async ({ resources: { path } }) => {
+    const outer = path.folder === "/" ? "" : path.folder;
+    const made = path.exists ? [] : path.names.map((_, at) => `+ ${outer}/${path.names.slice(0, at + 1).join("/")}/`);
+    return made.join("\n") || `${path.path} exists`;
+  },
   run: ({ input: { recursive = false }, resources: { path } }) =>
     named("make folder", path.path, () => makeFolder(path, recursive)),
 });
@@ -61,7 +66,7 @@ async function makeFolder(path: ResolvedPath, recursive: boolean) {
       "say recursive=true to make it too",
     );
   }
-  await (await makeFolders(path.folder, path.names)).close();
+  (await makeFolders(path.folder, path.names)).close();
   return { created: path.names.length };
 }
 
@@ -96,6 +101,7 @@ export const symlink = defineTool({
   timeoutMs: 10_000,
   idempotent: false,
   confirmation: false,
+  preview: async ({ input: { target }, resources: { path } }) => `+ ${path.path} -> ${target}`,
   run: ({ input: { target }, resources: { path } }) =>
     named("link", path.path, () =>
       withEntry(path.path, async ({ found, place }) => {

@@ -6,6 +6,7 @@ import { type Ownership, oPath } from "../../handles.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
+import { shownMax } from "./show.ts";
 import { walk } from "./tree.ts";
 
 /** Files and folders that are changed at once, at most: the owner and mode of each is kept. */
@@ -64,6 +65,11 @@ export const changeMode = defineTool({
   timeoutMs: 30_000,
   idempotent: true,
   confirmation: false,
+  preview: ({ input, resources: { path }, signal }) =>
+    show(path.path, input.recursive, signal, ({ mode }) => {
+      const to = Number.parseInt(input.mode, 8);
+      return mode === to ? undefined : `${octal(mode)} -> ${octal(to)}`;
+    }),
   run: ({ input, resources: { path }, signal }) =>
     named("set the mode of", path.path, () =>
       change(path.path, input.recursive, signal, { mode: Number.parseInt(input.mode, 8) }),
@@ -89,9 +95,31 @@ export const changeOwner = defineTool({
   timeoutMs: 30_000,
   idempotent: true,
   confirmation: false,
+  preview: ({ input: { uid, gid, recursive }, resources: { path }, signal }) =>
+    show(path.path, recursive, signal, (now) =>
+      now.uid === uid && now.gid === gid ? undefined : `${now.uid}:${now.gid} -> ${uid}:${gid}`,
+    ),
   run: ({ input: { uid, gid, recursive }, resources: { path }, signal }) =>
     named("set the owner of", path.path, () => change(path.path, recursive, signal, { uid, gid })),
 });
+
+const octal = (mode: number) => `0${mode.toString(8).padStart(3, "0")}`;
+
+/** What would change of each file and folder, a line each; `of` says nothing of those that stay as they are. */
+async function show(
+  path: string,
+  recursive = false,
+  signal: AbortSignal,
+  of: (now: Ownership) => string | undefined,
+): Promise<string> {
+  const lines: string[] = [];
+  await visit(path, recursive, signal, async (at, _, now) => {
+    const line = of(now);
+    if (line !== undefined) lines.push(`${at === "" ? path : `${path}/${at}`} ${line}`);
+  });
+  const more = lines.length > shownMax ? [`… ${lines.length - shownMax} more`] : [];
+  return [...lines.slice(0, shownMax), ...more].join("\n") || "no change";
+}
 
 async function change(path: string, recursive = false, signal: AbortSignal, to: Change) {
   let changed = 0;

@@ -5,6 +5,7 @@ import { undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { changedSince, type Entry, refused, removeEntry, withEntry } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";
+import { showRemoval } from "./show.ts";
 import { measure } from "./tree.ts";
 
 interface DeletePlan {
@@ -67,6 +68,11 @@ export const remove = defineTool({
   timeoutMs: 60_000,
   idempotent: false,
   confirmation: false,
+  preview: ({ input, resources, signal }) =>
+    withEntry(resources.path.path, async (entry) => {
+      checkDeletable(entry, input);
+      return `${input.permanent ? "for good, no copy is kept:\n" : ""}${await showRemoval(entry, signal)}`;
+    }),
   run: ({ input, resources, signal }) =>
     named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {

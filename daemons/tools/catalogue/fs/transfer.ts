@@ -16,6 +16,7 @@ import {
   withEntry,
 } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";
+import { showArrival } from "./show.ts";
 import { measure } from "./tree.ts";
 
 interface TransferPlan {
@@ -108,6 +109,11 @@ export const move = defineTool({
   timeoutMs: 120_000,
   idempotent: false,
   confirmation: false,
+  preview: ({ input, resources: { source, destination }, signal }) =>
+    between("move", source.path, destination.path, async (from, to) => {
+      checkTransfer("move", from, to, input);
+      return `- ${from.path}\n${await showArrival(from, to, signal)}`;
+    }),
   run: ({ executionId, input, resources: { source, destination }, signal }) =>
     between("move", source.path, destination.path, async (from, to) => {
       checkTransfer("move", from, to, input);
@@ -131,6 +137,11 @@ export const copy = defineTool({
   timeoutMs: 120_000,
   idempotent: false,
   confirmation: false,
+  preview: ({ input, resources: { source, destination }, signal }) =>
+    between("copy", source.path, destination.path, async (from, to) => {
+      checkTransfer("copy", from, to, input);
+      return showArrival(from, to, signal);
+    }),
   run: ({ executionId, input, resources: { source, destination }, signal }) =>
     between("copy", source.path, destination.path, async (from, to) => {
       checkTransfer("copy", from, to, input);

@@ -4,6 +4,7 @@ import { errnoOf } from "#lib/errors";
 import { removeFolders } from "../../handles.ts";
 import type { ResolvedPath } from "../../paths.ts";
 import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { permitRemote, urlField } from "./remotes.ts";
 import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
@@ -44,50 +45,63 @@ const init = defineTool({
   }),
   run: async ({ input: { branch = "main" }, resources: { path }, signal }) => {
     if (await isThere(`${path.path}/.git`)) throw refused(path.path, "it is a repository already");
-    await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], { signal });
+    await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], {
+      signal,
+      confine: placeOf(path),
+    });
     return { path: path.path };
   },
 });
 
-const clone = defineTool({
-  ...facts,
-  name: "git.clone",
-  summary:
-    "Copies a repository from a URL, or from a path on this machine, into a folder that does not exist or is empty.",
-  input: object({
-    url: urlField,
-    path: absolutePath,
-    branch: Type.Optional(branchName),
-    depth: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: "so many commits only" })),
-  }),
-  output: object({ path: Type.String(), commit: Type.String({ description: "empty when it has none" }) }),
-  capabilities: ["git:write:{path}"],
-  alsoNeeds: ["git:remote:{url}"],
-  risk: "medium",
-  timeoutMs: 600_000,
-  undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
-    const repository = await openRepository(plan.path, signal);
-    const changed = await repository.git(["status", "--porcelain", "-z"], { signal });
-    const own = await repository.git(["rev-list", "--branches", "--not", "--remotes", "--max-count=1"], { signal });
-    if (changed !== "" || own !== "") {
-      throw refused(plan.path, "it holds changes that are nowhere else", "remove the folder when they are not needed");
-    }
-  }),
-  run: async ({ input: { url, branch, depth }, resources: { path }, permits, signal }) => {
-    const from = await permitRemote(url, permits);
-    const words = [
-      ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules"],
-      ...(branch === undefined ? [] : [`--branch=${branch}`]),
-      ...(depth === undefined ? [] : [`--depth=${depth}`]),
-    ];
-    const options = { signal, timeoutMs: 600_000 };
-    await gitAlone(["clone", ...words, "--", from.startsWith("/") ? `file://${from}` : from, path.path], options);
-    const commit = await commitAt(await openRepository(path.path, signal), { signal });
-    return { path: path.path, commit: commit ?? "" };
-  },
-});
+const cloneTool = (outbound: Outbound) =>
+  defineTool({
+    ...facts,
+    name: "git.clone",
+    summary:
+      "Copies a repository from a URL, or from a path on this machine, into a folder that does not exist or is empty.",
+    input: object({
+      url: urlField,
+      path: absolutePath,
+      branch: Type.Optional(branchName),
+      depth: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: "so many commits only" })),
+    }),
+    output: object({ path: Type.String(), commit: Type.String({ description: "empty when it has none" }) }),
+    capabilities: ["git:write:{path}"],
+    alsoNeeds: ["git:remote:{url}"],
+    risk: "medium",
+    timeoutMs: 600_000,
+    undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
+      const repository = await openRepository(plan.path, signal);
+      const changed = await repository.git(["status", "--porcelain", "-z"], { signal });
+      const own = await repository.git(["rev-list", "--branches", "--not", "--remotes", "--max-count=1"], { signal });
+      if (changed !== "" || own !== "") {
+        throw refused(
+          plan.path,
+          "it holds changes that are nowhere else",
+          "remove the folder when they are not needed",
+        );
+      }
+    }),
+    run: async ({ input: { url, branch, depth }, resources: { path }, permits, signal }) => {
+      const from = await permitRemote(url, permits, outbound);
+      const words = [
+        ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules"],
+        ...(branch === undefined ? [] : [`--branch=${branch}`]),
+        ...(depth === undefined ? [] : [`--depth=${depth}`]),
+      ];
+      const local = from.startsWith("/");
+      const confine = { ...placeOf(path), ...(local ? { readable: [from] } : { network: true }) };
+      const options = { signal, timeoutMs: 600_000, confine };
+      await gitAlone(["clone", ...words, "--", local ? `file://${from}` : from, path.path], options);
+      const commit = await commitAt(await openRepository(path.path, signal), { signal });
+      return { path: path.path, commit: commit ?? "" };
+    },
+  });
 
-export const gitBirths: readonly Tool[] = [init, clone];
+export const gitBirths = (outbound: Outbound): readonly Tool[] => [init, cloneTool(outbound)];
+
+/** Where a repository is made: its own folder, or the one that will hold it. */
+const placeOf = ({ path, folder, exists }: ResolvedPath) => ({ writable: [exists ? path : folder] });
 
 /** Takes a new repository away again, when `check` has nothing against it. */
 function undoBirth<Input>(

@@ -45,7 +45,7 @@ const status = defineTool({
   }),
   run: async ({ resources: { path }, signal }) => {
     const options = { signal, env: { GIT_OPTIONAL_LOCKS: "0" } };
-    const repository = await openRepository(path.path, signal);
+    const repository = await openRepository(path.path, signal, "read");
     const text = await repository.git(["status", "--porcelain=v2", "--branch", "--no-renames", "-z"], options);
     const lines = text.split("\0");
     const fact = (name: string) => lines.find((line) => line.startsWith(`# branch.${name} `))?.split(" ")[2] ?? "";
@@ -87,7 +87,7 @@ const log = defineTool({
     ),
   }),
   run: async ({ input: { revision: from = "HEAD", limit = 50 }, resources: { path }, signal }) => {
-    const repository = await openRepository(path.path, signal);
+    const repository = await openRepository(path.path, signal, "read");
     if (from === "HEAD" && (await commitAt(repository, { signal })) === undefined) return { commits: [] };
     const format = "--format=%H%x00%an%x00%ae%x00%at%x00%s";
     const text = await repository.git(["log", "-z", format, `-${limit}`, "--end-of-options", from, "--"], { signal });
@@ -114,7 +114,7 @@ const diff = defineTool({
   }),
   output: object({ diff: Type.String(), truncated: Type.Boolean() }),
   run: async ({ input: { staged = false, from, to, files = [] }, resources: { path }, signal }) => {
-    const repository = await openRepository(path.path, signal);
+    const repository = await openRepository(path.path, signal, "read");
     const revisions = [from, to].filter((one) => one !== undefined);
     const what = ["--no-ext-diff", "--no-textconv", "--no-color", ...(staged ? ["--cached"] : [])];
     const options = { signal, stdoutMaxBytes: diffMaxBytes, env: { GIT_OPTIONAL_LOCKS: "0" } };

@@ -61,7 +61,7 @@ export interface Repository {
 /** Runs git outside any repository: to make one. */
 export async function gitAlone(args: readonly string[], options: ProgramOptions): Promise<string> {
   const argv = command([], args);
-  const result = await runProgram(argv, { ...options, env: { ...environment, ...options.env } });
+  const result = await runProgram(argv, { confine: {}, ...options, env: { ...environment, ...options.env } });
   if (result.exitCode !== 0) throw gitFailed(args, result);
   return result.stdout;
 }
@@ -71,12 +71,22 @@ function command(where: readonly string[], args: readonly string[]): Argv {
 }
 
 /** The repository in `path`, a resolved path. Throws FAILED_PRECONDITION when there is none, or one that could run programs. */
-export async function openRepository(path: string, signal: AbortSignal): Promise<Repository> {
+export async function openRepository(
+  path: string,
+  signal: AbortSignal,
+  access: "read" | "change" = "change",
+): Promise<Repository> {
   checkFolder(path);
   // Named, so that git looks for none further up.
   const where = [`--git-dir=${path}/.git`, `--work-tree=${path}`, "-c", `safe.directory=${path}`];
-  const ask: Repository["ask"] = (args, options) =>
-    runProgram(command(where, args), { cwd: path, ...options, env: { ...environment, ...options.env } });
+  const own = access === "read" ? { readable: [path] } : { writable: [path] };
+  const ask: Repository["ask"] = (args, { confine, ...options }) =>
+    runProgram(command(where, args), {
+      cwd: path,
+      ...options,
+      confine: { ...own, ...confine },
+      env: { ...environment, ...options.env },
+    });
   const git: Repository["git"] = async (args, options) => {
     const result = await ask(args, options);
     if (result.exitCode !== 0) throw gitFailed(args, result);
@@ -105,7 +115,8 @@ function checkFolder(path: string): void {
 
 async function checkConfiguration(path: string, signal: AbortSignal): Promise<void> {
   const file = `--file=${path}/.git/config`;
-  const keys = await gitAlone(["config", file, "--no-includes", "--list", "--name-only", "-z"], { signal });
+  const confine = { readable: [path] };
+  const keys = await gitAlone(["config", file, "--no-includes", "--list", "--name-only", "-z"], { signal, confine });
   const harmful = keys.split("\0").find((key) => key !== "" && !harmlessKey.test(key));
   if (harmful === undefined) return;
   throw refused(

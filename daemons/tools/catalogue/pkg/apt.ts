@@ -1,7 +1,12 @@
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
+import { hostOf } from "../../names.ts";
+import type { Outbound } from "../outbound.ts";
 import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../program.ts";
+
+/** Acts that fetch from the archive. */
+const fetching = ["update", "install", "upgrade", "download"];
 
 /** The packages that the tools work on; elsewhere in tests. */
 export interface PackageWorld {
@@ -53,11 +58,22 @@ export interface Apt {
   ready(options: ProgramOptions): Promise<void>;
 }
 
-export function openApt({ root, env }: PackageWorld): Apt {
+/** The hosts that apt would fetch from, by its list of URIs; files of the machine have none. */
+function hostsIn(uris: string): Set<string> {
+  const found = [...uris.matchAll(/^'([a-z+]+:[^']*)'/gm)].map(([, uri = ""]) => URL.parse(uri));
+  return new Set(found.flatMap((url) => (url === null || url.hostname === "" ? [] : [hostOf(url)])));
+}
+
+/** `outbound` is asked before anything is fetched; who only reads needs none. */
+export function openApt({ root, env }: PackageWorld, outbound?: Outbound): Apt {
   const run: Apt["run"] = (argv, options) => succeed(argv, { ...options, env: { ...quiet, ...env, ...options.env } });
   const apt: Apt = {
     run,
     get: async (act, words, options) => {
+      if (fetching.includes(act) && outbound?.allowed() === false) {
+        const uris = await run(["apt-get", act, "--print-uris", ...aptOptions, ...words], options);
+        for (const host of hostsIn(uris)) outbound.check(`apt-get ${act} from`, host);
+      }
       const argv = ["apt-get", act, ...aptOptions, ...keepConfiguration, ...words] as const;
       const ended = await runProgram(argv, { ...options, env: { ...quiet, ...env } });
       if (ended.exitCode === 0) return ended.stdout;

@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool } from "../../tool.ts";
+import type { Outbound } from "../outbound.ts";
 import type { ProgramOptions } from "../program.ts";
 import { object } from "../words.ts";
 import { type Apt, type Change, openApt, type PackageWorld, packageName, packageVersion } from "./apt.ts";
-import { undoChanges, undoLock } from "./undo.ts";
+import { withConfiguration } from "./configuration.ts";
+import { type ChangesPlan, undoChanges, undoLock } from "./undo.ts";
 
 /** Downloads over a slow line, unpacking under emulation. */
 const changeTimeoutMs = 900_000;
@@ -40,10 +42,11 @@ interface Wanted {
 interface Unwanted {
   readonly name: string;
   readonly dependents?: boolean;
+  readonly purge?: boolean;
 }
 
-export function packageChanges(world: PackageWorld): readonly Tool[] {
-  const apt = openApt(world);
+export function packageChanges(world: PackageWorld, outbound: Outbound): readonly Tool[] {
+  const apt = openApt(world, outbound);
   const options = (signal: AbortSignal): ProgramOptions => ({ signal, timeoutMs: changeTimeoutMs });
 
   const installing = async ({ name, version }: Wanted, signal: AbortSignal) => {
@@ -63,6 +66,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     output: object({ installed: Type.Boolean(), version: Type.String(), changes: changed }),
     capabilities: ["pkg:install:{name}"],
     undo: undoChanges<Wanted>(apt, async ({ input, signal }) => (await installing(input, signal)).changes),
+    preview: async ({ input, signal }) => lines((await installing(input, signal)).changes),
     run: async ({ input, signal }) => {
       const { wanted, words, changes } = await installing(input, signal);
       if (words.length > 0) await apt.get("install", words, options(signal));
@@ -70,12 +74,9 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  const removing = async (
-    { name, dependents = false }: { name: string; dependents?: boolean },
-    signal: AbortSignal,
-  ) => {
+  const removing = async ({ name, dependents = false, purge = false }: Unwanted, signal: AbortSignal) => {
     if ((await apt.installed(name, options(signal))) === undefined) return [];
-    const changes = await apt.simulate("remove", [name], options(signal));
+    const changes = await apt.simulate(purge ? "purge" : "remove", [name], options(signal));
     const others = changes.map((change) => change.name).filter((other) => other !== name);
     if (others.length > 0 && !dependents) {
       throw refused("remove", name, `${list(others)} need it`, 'remove them too with "dependents": true');
@@ -88,21 +89,28 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
   const remove = defineTool({
     ...facts,
     name: "pkg.remove",
-    summary: "Removes an installed Debian package; its configuration files stay. Nothing that the image came with.",
+    summary:
+      "Removes an installed Debian package; its configuration files stay, unless purge is said. Nothing that the image came with.",
     input: object({
       name: packageName,
       dependents: Type.Optional(Type.Boolean({ description: "remove what needs it too" })),
+      purge: Type.Optional(Type.Boolean({ description: "its configuration files too; a rollback brings them back" })),
     }),
     output: object({ removed: Type.Boolean({ description: "it was installed before" }), changes: changed }),
     capabilities: ["pkg:remove:{name}"],
     risk: "high",
     confirmation: true,
-    undo: undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
+    undo: withConfiguration<Unwanted, ChangesPlan>(
+      { apt, root: world.root },
+      undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
+      async (input, signal) => (await removing(input, signal)).map(({ name }) => name),
+    ),
+    preview: async ({ input, signal }) => lines(await removing(input, signal)),
     run: async ({ input, signal }) => {
       const changes = await removing(input, signal);
       if (changes.length > 0)
         await apt.get(
-          "remove",
+          input.purge === true ? "purge" : "remove",
           changes.map(({ name }) => name),
           options(signal),
         );
@@ -120,6 +128,7 @@ export function packageChanges(world: PackageWorld): readonly Tool[] {
     output: object({ changes: changed }),
     capabilities: ["pkg:upgrade"],
     undo: undoChanges(apt, ({ signal }) => upgrading(signal)),
+    preview: async ({ signal }) => lines(await upgrading(signal)),
     run: async ({ signal }) => {
       const changes = await upgrading(signal);
       if (changes.length > 0) await apt.get("upgrade", [], options(signal));
@@ -173,6 +182,15 @@ const told = ({ name, from, to }: Change) => ({
   ...(from !== undefined && { from }),
   ...(to !== undefined && { to }),
 });
+
+/** What apt's simulation says, a line for each package. */
+function lines(changes: readonly Change[]): string {
+  const told = changes.map(({ name, from, to }) => {
+    if (from === undefined) return `+ ${name} ${to}`;
+    return to === undefined ? `- ${name} ${from}` : `  ${name} ${from} -> ${to}`;
+  });
+  return told.join("\n") || "no package changes";
+}
 
 /** A root without the list protects only what Debian calls essential. */
 function imageHas({ root }: PackageWorld, name: string): boolean {

@@ -13,7 +13,7 @@ const restoring = (): ProgramOptions => ({
 });
 
 /** What is needed to take a change of packages back. */
-interface ChangesPlan {
+export interface ChangesPlan {
   /** What will be new, with its configuration: "purge" when nothing of it was there before. */
   readonly added: readonly { readonly name: string; readonly version: string; readonly by: "purge" | "remove" }[];
   /** What was there before, in its versions. */

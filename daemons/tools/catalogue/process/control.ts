@@ -3,7 +3,7 @@ import { errnoOf } from "#lib/errors";
 import { defineTool, type Tool, type Undo } from "../../tool.ts";
 import { object } from "../words.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
-import { groupOf, lives, processOf, signallable } from "./proc.ts";
+import { commandLine, groupOf, lives, processOf, signallable } from "./proc.ts";
 
 const pid = Type.Integer({ minimum: 1, maximum: 2 ** 22, description: "a process's number" });
 
@@ -30,6 +30,7 @@ const signalTool = defineTool({
   timeoutMs: 5_000,
   idempotent: false,
   confirmation: false,
+  preview: async ({ input }) => `sends SIG${input.signal} to ${show(input.pid)}`,
   run: ({ input }) => {
     signallable("signal", input.pid);
     return { sent: send(input.pid, `SIG${input.signal}`) };
@@ -54,6 +55,7 @@ const kill = defineTool({
   timeoutMs: (graceMaxSeconds + 10) * 1000,
   idempotent: false,
   confirmation: false,
+  preview: async ({ input: { pid } }) => `ends ${show(pid)}`,
   run: async ({ input: { pid, grace_seconds = graceDefaultSeconds }, signal }) => {
     const { startTicks } = signallable("kill", pid);
     if (grace_seconds > 0) {
@@ -64,6 +66,13 @@ const kill = defineTool({
     return { ended: await ends(pid, startTicks, 2_000, signal), signal: "KILL" as const };
   },
 });
+
+/** A process for people; with its start, so that another one of the same number is not taken for it. */
+function show(pid: number): string {
+  const facts = signallable("show", pid);
+  const who = `${facts.name}, user ${facts.uid}, begun ${(facts.startTicks / 100).toFixed(2)} s after boot`;
+  return `process ${pid} (${who}): ${JSON.stringify(commandLine(pid))}`;
+}
 
 /** False when it had ended already. */
 function send(pid: number, signal: NodeJS.Signals): boolean {

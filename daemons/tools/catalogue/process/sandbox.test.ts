@@ -1,9 +1,17 @@
 import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Machine, startMachine } from "../../harness.ts";
+import { runProgram } from "../program.ts";
+import type { Confinement } from "./sandbox.ts";
 
 let machine: Machine;
+
+/** A Node that is no part of a hidden folder: a checkout below /tmp has its own there. */
+const node = [process.execPath, "/usr/bin/node", "/usr/local/bin/node"].find(
+  (path) => existsSync(path) && !/^\/(tmp|var\/tmp|run|mnt|media|root|home)\//.test(realpathSync(path)),
+);
 
 beforeEach(async () => {
   machine = await startMachine();
@@ -59,8 +67,8 @@ describe("an agent's program", () => {
     }
     // What programs and threads are made of still works.
     const text = "new (require('worker_threads').Worker)('console.log(6*7)', { eval: true })";
-    await grant(`process:spawn:${process.execPath}`);
-    expect((await shell(`exec ${process.execPath} -e "${text}"`)).stdout).toBe("42\n");
+    await grant(`process:spawn:${node}`);
+    expect((await shell(`exec ${node} -e "${text}"`)).stdout).toBe("42\n");
   });
 
   it("reaches no network unless that was granted", async () => {
@@ -68,7 +76,7 @@ describe("an agent's program", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
     const text = `fetch('http://127.0.0.1:${port}').then(async (a) => console.log(await a.text()), () => console.log('unreachable'))`;
-    const fetching = (more: object) => shell(`exec ${process.execPath} -e "${text}"`, more);
+    const fetching = (more: object) => shell(`exec ${node} -e "${text}"`, more);
     try {
       expect((await fetching({})).stdout).toBe("unreachable\n");
       const task = machine.agent("task");
@@ -100,6 +108,56 @@ describe("an agent's program", () => {
     await expect.poll(sleeping).toBe("2");
     expect((await machine.core.raw.rollback({ executionId, reason: "" })).success).toBe(true);
     expect((await task.call("process.wait", { pid: output.pid })).output.running).toBe(false);
+    await expect.poll(sleeping).toBe("0");
+  });
+});
+
+describe("a program of ours that is confined", () => {
+  const signal = AbortSignal.timeout(10_000);
+  const shellIn = (confine: Confinement, text: string, cwd = "/") =>
+    runProgram(["/usr/bin/dash", "-c", text], { signal, confine, cwd });
+
+  it("changes what it works on, reads the rest, and sees nothing of what is hidden", async () => {
+    const [own, other] = [mkdtempSync("/tmp/aios-own-"), mkdtempSync("/tmp/aios-other-")];
+    try {
+      writeFileSync(`${other}/f`, "");
+      const { stdout, stderr } = await shellIn(
+        { writable: [own] },
+        `echo x > here; cat here; ls ${other} /var/tmp; echo y > /etc/aios-y`,
+        own,
+      );
+      expect([stdout, readFileSync(`${own}/here`, "utf8")]).toEqual([expect.stringContaining("x\n"), "x\n"]);
+      expect(stderr).toMatch(/aios-other-.*No such file/);
+      expect(stderr).toMatch(/aios-y: Read-only file system/);
+      expect((await shellIn({ readable: [other] }, `ls ${other}; touch ${other}/g`)).stdout).toBe("f\n");
+      expect(existsSync(`${other}/g`)).toBe(false);
+    } finally {
+      for (const folder of [own, other]) rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("has of root's capabilities those over files, no new privilege, and no network unless it may", async () => {
+    const { stdout } = await shellIn(
+      {},
+      "grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/self/status; ls /sys/class/net; cat /proc/net/route",
+    );
+    // CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER.
+    expect(stdout.replaceAll(/\s+/g, " ")).toContain("CapEff: 000000000000000b NoNewPrivs: 1 Seccomp: 2");
+    const interfaces = async (network: boolean) =>
+      (await shellIn({ network }, "tail -n +3 /proc/net/dev")).stdout.split("\n").length - 1;
+    expect(await interfaces(false)).toBe(1);
+    expect(await interfaces(true)).toBe(readFileSync("/proc/net/dev", "utf8").split("\n").length - 3);
+  });
+
+  it("is ended with what it started when nobody waits for it any more", async () => {
+    const text = `sleep 63.${process.pid} & sleep 64.${process.pid}`;
+    const sleeping = () =>
+      spawnSync("pgrep", ["-fc", `^sleep 6[34].${process.pid}$`], { encoding: "utf8" }).stdout.trim();
+    const stop = new AbortController();
+    const running = runProgram(["/usr/bin/dash", "-c", text], { signal: stop.signal, confine: {} });
+    await expect.poll(sleeping).toBe("2");
+    stop.abort(new Error("enough"));
+    await expect(running).rejects.toThrow("enough");
     await expect.poll(sleeping).toBe("0");
   });
 });

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import type { Argv } from "../program.ts";
 
 /** The program that makes name spaces, as the image has it. */
@@ -38,12 +38,55 @@ export interface SandboxOptions {
  * spaces of its own; no new privileges; no network unless it may.
  */
 export function sandboxed({ program, args, cwd, network }: SandboxOptions): Argv {
-  const hide = hidden.filter(existsSync).flatMap((folder) => ["--size", `${hiddenMaxBytes}`, "--tmpfs", folder]);
   return [
     bubblewrap,
     ...["--unshare-all", ...(network ? ["--share-net"] : []), "--hostname", "sandbox"],
-    ...["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", ...hide],
+    ...view(network),
     ...["--seccomp", `${filterDescriptor}`, "--chdir", cwd],
     ...["--", program, ...args],
   ];
 }
+
+/** What one of our own programs may touch, which keeps the daemon's account and works on files of any owner. */
+export interface Confinement {
+  /** What it may change, and what it may read beside the system's files: they stand also where a folder is hidden. */
+  readonly writable?: readonly string[];
+  readonly readable?: readonly string[];
+  readonly network?: boolean;
+}
+
+/**
+ * The command line that runs a program of ours confined: everything read only or hidden but what it works on, name spaces of
+ * its own, of root's capabilities only those over files' owners and modes, no network unless it may.
+ */
+export function confinedProgram(
+  argv: Argv,
+  cwd: string,
+  { writable = [], readable = [], network = false }: Confinement,
+): Argv {
+  const spaces = ["pid", "ipc", "uts", ...(network ? [] : ["net"])].map((one) => `--unshare-${one}`);
+  const root = process.geteuid?.() === 0;
+  const rights = root
+    ? ["--cap-drop", "ALL", ...fileCapabilities.flatMap((one) => ["--cap-add", one])]
+    : ["--unshare-user"];
+  return [
+    bubblewrap,
+    ...[...spaces, "--unshare-cgroup-try", "--die-with-parent", ...rights],
+    ...view(network),
+    ...readable.flatMap((path) => ["--ro-bind", path, path]),
+    ...writable.flatMap((path) => ["--bind", path, path]),
+    ...["--seccomp", `${filterDescriptor}`, "--chdir", cwd, "--", ...argv],
+  ];
+}
+
+const fileCapabilities = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER"];
+
+/** The machine's files to read only, without those that are hidden; with a network also the names of its name servers. */
+function view(network: boolean): string[] {
+  const hide = hidden.filter(existsSync).flatMap((folder) => ["--size", `${hiddenMaxBytes}`, "--tmpfs", folder]);
+  const servers = network && existsSync(nameServers) ? realpathSync(nameServers) : undefined;
+  const names = servers === undefined || servers === nameServers ? [] : ["--ro-bind", servers, servers];
+  return ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", ...hide, ...names];
+}
+
+const nameServers = "/etc/resolv.conf";

@@ -60,6 +60,10 @@ export const mount = defineTool({
   idempotent: false,
   confirmation: false,
   exclusive: "storage",
+  preview: async ({ input: { type, read_only = false }, resources: { device, path } }) => {
+    const source = device === undefined ? "memory" : device.path;
+    return `mounts ${source} (${type}, ${[...always, read_only ? "ro" : "rw"].join(", ")}) at ${path.path}`;
+  },
   run: ({ input: { type, read_only = false, size_mb = 64 }, resources: { device, path }, signal }) =>
     named("mount at", path.path, async () => {
       if ((device === undefined) !== (type === "tmpfs")) {
@@ -113,6 +117,10 @@ export const unmount = defineTool({
   idempotent: false,
   confirmation: false,
   exclusive: "storage",
+  preview: async ({ resources: { path } }) => {
+    const { source, type } = removable(path.path);
+    return `unmounts ${path.path}, where ${source} (${type}) is now`;
+  },
   run: ({ resources: { path }, signal }) =>
     named("unmount", path.path, async () => {
       removable(path.path);

@@ -34,6 +34,14 @@ export const mkfs = defineTool({
   idempotent: false,
   confirmation: true,
   exclusive: "storage",
+  preview: async ({ input: { type, label, erase = false }, resources: { device }, signal }) => {
+    const found = deviceAt(device.path);
+    await checkFree(device.path, found, signal);
+    const standing = (await contentOf(device.path, signal)) || "nothing";
+    const gone = standing === "nothing" ? "" : erase ? "; that is lost" : "; refused, since erase is not said";
+    const made = `makes ${type}${label === undefined ? "" : ` (label ${label})`} on ${device.path}`;
+    return `${made}, ${found.sizeBytes} bytes\non it now: ${standing}${gone}`;
+  },
   run: ({ input: { type, label, erase = false }, resources: { device }, signal }) =>
     named("make file system on", device.path, async () => {
       const found = deviceAt(device.path);

@@ -7,6 +7,7 @@ import { defineTool, type Tool } from "../../tool.ts";
 import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
 import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
 import { refused, withEntry } from "../fs/entry.ts";
+import { showRemoval } from "../fs/show.ts";
 import { absolutePath, named, object } from "../words.ts";
 
 /** Snapshots whose archives are known again at most. */
@@ -62,6 +63,7 @@ const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
     timeoutMs: archiveTimeoutMs,
     idempotent: false,
     confirmation: false,
+    preview: async ({ resources: { path, archive } }) => `+ ${archive.path}, a copy of what lies at ${path.path}`,
     run: ({ executionId, resources: { path, archive }, signal }) =>
       named("pack", path.path, async () => {
         checkNew(archive.path, await stands(archive.path));
@@ -98,6 +100,10 @@ const restoreTool = (snapshots: Documents<Snapshot>, folder: string) =>
     timeoutMs: archiveTimeoutMs,
     idempotent: true,
     confirmation: false,
+    preview: async ({ resources: { archive, path }, signal }) => {
+      await checkKnown(snapshots, archive.path, signal);
+      return `${await withEntry(path.path, (entry) => showRemoval(entry, signal))}\n+ ${path.path}, as ${archive.path} holds it`;
+    },
     run: ({ executionId, resources: { archive, path }, signal }) =>
       named("restore", path.path, async () => {
         await unpack(archive.path, path.path, executionId, signal);

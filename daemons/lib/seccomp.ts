@@ -1,5 +1,5 @@
 /**
- * The system calls that a sandboxed program is refused, as a filter for the kernel (classic BPF, x86-64). Refused is what
+ * The system calls that a confined program is refused, as a filter for the kernel (classic BPF, x86-64). Refused is what
  * changes the machine or reaches into the kernel and other processes; a name space of its own would give it that back.
  */
 
@@ -14,7 +14,9 @@ const refusedCalls: Readonly<Record<string, number>> = {
   ...{ mount_setattr: 442, quotactl_fd: 443 },
 };
 
-const [clone, clone3, ioctl] = [56, 435, 16];
+const [clone, clone3, ioctl, socket] = [56, 435, 16, 41];
+/** The family of sockets that are files. */
+const familyUnix = 1;
 const newNamespaces = 0x7e02_0000;
 /** Types on somebody else's terminal. */
 const tiocsti = 0x5412;
@@ -22,7 +24,7 @@ const tiocsti = 0x5412;
 const archX86 = 0xc000_003e;
 const x32Bit = 0x4000_0000;
 
-const [errnoEperm, errnoEnosys] = [1, 38];
+const [errnoEperm, errnoEnosys, errnoFamily] = [1, 38, 97];
 const refuse = (errno: number) => 0x0005_0000 | errno;
 const [allow, killProcess] = [0x7fff_0000, 0x8000_0000];
 
@@ -38,7 +40,15 @@ const ifEqual = (value: number, skipUnless: number): Instruction => [0x15, 0, sk
 const ifAtLeast = (value: number, skipUnless: number): Instruction => [0x35, 0, skipUnless, value];
 const ifAnyOf = (bits: number, skipUnless: number): Instruction => [0x45, 0, skipUnless, bits];
 
-const program: readonly Instruction[] = [
+const unixOnly: readonly Instruction[] = [
+  ifEqual(socket, 4),
+  load(at.first),
+  ifEqual(familyUnix, 1),
+  give(allow),
+  give(refuse(errnoFamily)),
+];
+
+const program = (sockets: Sockets): readonly Instruction[] => [
   load(at.architecture),
   // Skips the next one when it is what this filter is for.
   [0x15, 1, 0, archX86],
@@ -47,6 +57,7 @@ const program: readonly Instruction[] = [
   ifAtLeast(x32Bit, 1),
   give(refuse(errnoEnosys)),
   ...Object.values(refusedCalls).flatMap((call) => [ifEqual(call, 1), give(refuse(errnoEperm))]),
+  ...(sockets === "unix" ? unixOnly : []),
   // Its flags are in memory, out of a filter's sight: libraries fall back to clone.
   ifEqual(clone3, 1),
   give(refuse(errnoEnosys)),
@@ -62,14 +73,18 @@ const program: readonly Instruction[] = [
   give(allow),
 ];
 
+/** Which sockets a program may make: any kind, or (no network) those that are files. */
+export type Sockets = "any" | "unix";
+
 /** The filter as the kernel takes it: eight bytes an instruction. */
-export const seccompFilter: Buffer = Buffer.concat(
-  program.map(([code, whenTrue, whenFalse, operand]) => {
-    const bytes = Buffer.alloc(8);
-    bytes.writeUInt16LE(code, 0);
-    bytes.writeUInt8(whenTrue, 2);
-    bytes.writeUInt8(whenFalse, 3);
-    bytes.writeUInt32LE(operand >>> 0, 4);
-    return bytes;
-  }),
-);
+export const seccompFilter = (sockets: Sockets): Buffer =>
+  Buffer.concat(
+    program(sockets).map(([code, whenTrue, whenFalse, operand]) => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeUInt16LE(code, 0);
+      bytes.writeUInt8(whenTrue, 2);
+      bytes.writeUInt8(whenFalse, 3);
+      bytes.writeUInt32LE(operand >>> 0, 4);
+      return bytes;
+    }),
+  );

@@ -1,0 +1,45 @@
+import type { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
+import { UsageError } from "./command.ts";
+
+/** Standard input, as far as it is used here: a pipe, or a terminal with its raw mode. */
+export type Input = Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
+
+/** The longest that is read, characters. */
+const lengthMax = 64 * 1024;
+
+/** All of a pipe; of a terminal one line, which is asked for with `ask` and not shown. Throws UsageError. */
+export async function readInput(input: Input, ask: () => void): Promise<string> {
+  if (input.isTTY !== true) return await whole(input);
+  ask();
+  input.setRawMode?.(true);
+  try {
+    return await line(input);
+  } finally {
+    input.setRawMode?.(false);
+    input.pause();
+  }
+}
+
+async function whole(input: Input): Promise<string> {
+  const decoder = new StringDecoder("utf8");
+  let text = "";
+  for await (const chunk of input) {
+    text += typeof chunk === "string" ? chunk : decoder.write(chunk);
+    if (text.length > lengthMax) throw new UsageError(`standard input: more than ${lengthMax} characters`);
+  }
+  return text + decoder.end();
+}
+
+async function line(input: Input): Promise<string> {
+  let text = "";
+  for await (const chunk of input.iterator({ destroyOnReturn: false })) {
+    for (const key of String(chunk)) {
+      if (key === "\r" || key === "\n" || key === "\u0004") return text;
+      if (key === "\u0003") throw new UsageError("interrupted");
+      text = key === "\u007f" || key === "\b" ? text.slice(0, -1) : text + key;
+      if (text.length > lengthMax) throw new UsageError(`more than ${lengthMax} characters`);
+    }
+  }
+  return text;
+}

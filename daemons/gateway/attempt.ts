@@ -1,0 +1,76 @@
+import { costOf, type Price } from "./budget.ts";
+import { ProviderFault } from "./fault.ts";
+import type { Answer, Asked, Question, Tokens, Wire } from "./question.ts";
+import type { Usage } from "./usage.ts";
+import { estimatedTokens } from "./wire.ts";
+
+/** An answer and what it cost. */
+export interface Paid extends Answer {
+  readonly provider: string;
+  readonly costUsd: number;
+}
+
+/** A part of an answer: text as it comes, and at the end the whole with its price. */
+export type PaidPiece = { readonly text: string } | { readonly paid: Paid };
+
+export interface Request {
+  readonly question: Question;
+  readonly asked: Asked;
+  readonly streaming: boolean;
+  readonly provider: string;
+  /** The model that is asked; the one that answers may call itself otherwise. */
+  readonly model: string;
+  readonly price: Price;
+  readonly key: string | undefined;
+  readonly maxTokens: number;
+  /** As estimated. */
+  readonly inputTokens: number;
+}
+
+/** The longest answer that is passed on: it must fit into a message of ours. */
+const textLengthMax = 1024 * 1024;
+
+/** One request to a provider. Whatever becomes of it, answered, cut or cancelled, what it costs is given to `bill`. */
+export async function* attempt(
+  request: Request,
+  wire: Wire,
+  bill: (usage: Omit<Usage, "at">) => void,
+  signal: AbortSignal,
+): AsyncGenerator<PaidPiece> {
+  const { question, asked, provider, price, key, maxTokens } = request;
+  const pay = (outcome: Usage["outcome"], model: string, { inputTokens, outputTokens }: Tokens): number => {
+    const costUsd = costOf(price, inputTokens, outputTokens);
+    const { agent, taskId } = asked;
+    bill({ provider, model, inputTokens, outputTokens, costUsd, agent, taskId, outcome });
+    return costUsd;
+  };
+  let text = "";
+  let settled = false;
+  const checked = (whole: string) => {
+    if (whole.length > textLengthMax)
+      throw new ProviderFault("large", `its answer is longer than ${textLengthMax} characters`);
+    return whole;
+  };
+  try {
+    const speak = request.streaming ? wire.stream : wire.ask;
+    for await (const piece of speak(question, maxTokens, key, signal)) {
+      if ("text" in piece) {
+        text = checked(text + piece.text);
+        yield piece;
+        continue;
+      }
+      checked(piece.answer.text + JSON.stringify(piece.answer.toolCalls));
+      settled = true;
+      yield { paid: { ...piece.answer, provider, costUsd: pay("answered", piece.answer.model, piece.answer) } };
+      return;
+    }
+    throw new ProviderFault("cut", "its answer broke off");
+  } catch (error) {
+    // A request that was refused costs nothing.
+    if (error instanceof ProviderFault && !error.costly && text === "") settled = true;
+    throw error;
+  } finally {
+    const { inputTokens } = request;
+    if (!settled) pay("cut", request.model, { inputTokens, outputTokens: estimatedTokens(text) });
+  }
+}

@@ -1,0 +1,169 @@
+import { backoffMs } from "#lib/backoff";
+import type { Clock } from "#lib/clock";
+import { AiosError, type Code } from "#lib/errors";
+import { attempt, type PaidPiece, type Request } from "./attempt.ts";
+import { type Breaker, openBreaker } from "./breaker.ts";
+import { type Budget, costOf } from "./budget.ts";
+import { type FaultKind, ProviderFault } from "./fault.ts";
+import type { Asked, Question, Wire } from "./question.ts";
+import { openRate } from "./rate.ts";
+import type { Secrets } from "./secrets.ts";
+import type { GatewaySettings, ProviderSettings } from "./settings.ts";
+import { isLoopback } from "./transport.ts";
+import type { Usage, UsageStore } from "./usage.ts";
+import { estimatedTokens } from "./wire.ts";
+
+/** The way to one provider: its key, price, budget, rate, breaker and retries. */
+export interface Lane {
+  readonly settings: ProviderSettings;
+  readonly budget: Budget;
+  hasKey(): boolean;
+  /** Why it cannot be asked now. An error with `retryAfterMs` is one that time mends. */
+  refusal(): AiosError | undefined;
+  /** Asks; with `streaming`, the text comes as it is made. Throws AiosError, or the signal's reason. */
+  ask(question: Question, asked: Asked, streaming: boolean, signal: AbortSignal): AsyncIterable<PaidPiece>;
+  requestsLastMinute(): number;
+}
+
+export interface LaneWorld {
+  readonly settings: GatewaySettings;
+  readonly wire: Wire;
+  readonly budget: Budget;
+  readonly usage: UsageStore;
+  readonly secrets: Secrets;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
+/** Between two tries. A provider that asks for a longer pause is left for as long, and the next one is asked. */
+const retryFirstMs = 500;
+const retryWaitMaxMs = 20_000;
+
+/** The least that a request can cost where it is not free, US dollars. */
+const anyCostUsd = 1e-9;
+
+export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
+  const { budget, clock, secrets, usage } = world;
+  const { attemptsMax, breakerFailures, breakerPauseMs } = world.settings;
+  const breaker = openBreaker(breakerFailures, breakerPauseMs, clock);
+  const rate = openRate(settings.rateLimitRpm, clock);
+  const standing = () => standingOf(settings, world.settings.allowOutbound, secrets);
+  const free = settings.price?.inputUsd === 0 && settings.price.outputUsd === 0;
+  let coolUntil = 0;
+
+  /** What time mends. */
+  const passing = (): AiosError | undefined => {
+    const { name, rateLimitRpm } = settings;
+    const coolMs = coolUntil - clock.monotonic();
+    if (coolMs > 0) return later(name, "UNAVAILABLE", "it asked to be left alone for a while", coolMs);
+    const brokenMs = breaker.waitMs();
+    if (brokenMs > 0) return later(name, "UNAVAILABLE", "it failed several times in a row and is left alone", brokenMs);
+    const rateMs = rate.waitMs();
+    const limited = `the ${rateLimitRpm} requests that it may be sent in a minute are sent`;
+    return rateMs > 0 ? later(name, "RESOURCE_EXHAUSTED", limited, rateMs) : undefined;
+  };
+  const bill = (one: Omit<Usage, "at">) => usage.add({ ...one, at: clock.now() });
+  const spent = (usd: number) => (budget.allows(usd) ? undefined : overBudget(settings.name, budget));
+
+  /** Tries until there is an answer, the fault is one that stays, or text has been given away. */
+  async function* tries(request: Request, signal: AbortSignal): AsyncGenerator<PaidPiece> {
+    for (let count = 1; ; count++) {
+      rate.take();
+      breaker.begin();
+      let begun = false;
+      try {
+        for await (const piece of attempt(request, world.wire, bill, signal)) {
+          begun = true;
+          if ("paid" in piece) breaker.succeeded();
+          yield piece;
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof ProviderFault)) throw error;
+        note(error, breaker);
+        coolUntil = Math.max(coolUntil, clock.monotonic() + (error.retryAfterMs ?? 0));
+        const waitMs = Math.max(error.retryAfterMs ?? 0, backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random));
+        if (begun || !error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs)
+          throw told(settings.name, error);
+        await clock.sleep(Math.ceil(waitMs) + 1, signal);
+        if (passing() ?? spent(free ? 0 : anyCostUsd)) throw told(settings.name, error);
+      } finally {
+        breaker.release();
+      }
+    }
+  }
+
+  return {
+    settings,
+    budget,
+    hasKey: () => !settings.needsKey || secrets.has(settings.name),
+    refusal: () => standing() ?? passing() ?? spent(free ? 0 : anyCostUsd),
+    requestsLastMinute: rate.lastMinute,
+    async *ask(question, asked, streaming, signal) {
+      const { name, model, needsKey, price = { inputUsd: 0, outputUsd: 0 } } = settings;
+      const maxTokens = Math.min(question.maxTokens || settings.maxTokens, settings.maxTokens);
+      const inputTokens = estimatedTokens(JSON.stringify(question));
+      const mostUsd = costOf(price, inputTokens, maxTokens);
+      const refusal = standing() ?? passing() ?? spent(mostUsd);
+      if (refusal !== undefined) throw refusal;
+      const key = needsKey ? secrets.get(name) : undefined;
+      const request = { question, asked, streaming, provider: name, model, price, key, maxTokens, inputTokens };
+      const giveBack = budget.reserve(mostUsd);
+      try {
+        yield* tries(request, signal);
+      } finally {
+        giveBack();
+        budget.tell();
+      }
+    },
+  };
+}
+
+/** What only a person can mend. */
+function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets: Secrets): AiosError | undefined {
+  const { name, model, baseUrl, inside, needsKey, price } = provider;
+  const refused = (reason: string, next: string) =>
+    new AiosError("FAILED_PRECONDITION", { act: "ask", object: name, reason, next });
+  if (!allowOutbound && !inside && !isLoopback(baseUrl))
+    return refused(
+      "nothing may leave this machine",
+      `set allow_outbound in [network] of /etc/aios/config.toml, or "inside" for a provider of your own network`,
+    );
+  if (needsKey && !secrets.has(name))
+    return refused("it has no key on this machine", `give it one with "aiosctl secrets set ${name}"`);
+  if (price === undefined)
+    return refused(`the price of ${model} is not known`, "add it to [gateway.prices] in /etc/aios/config.toml");
+  return undefined;
+}
+
+function later(object: string, code: Code, reason: string, retryAfterMs: number): AiosError {
+  const next = "try again later, or allow another provider";
+  return new AiosError(code, { act: "ask", object, reason, next }, { retryAfterMs });
+}
+
+function overBudget(object: string, { monthlyUsd }: Budget): AiosError {
+  const reason = `this month's budget of ${monthlyUsd} USD has no room for what the request may cost`;
+  const next = "raise monthly_budget_usd in /etc/aios/config.toml, or wait for the next month";
+  return new AiosError("RESOURCE_EXHAUSTED", { act: "ask", object, reason, next });
+}
+
+/** Being asked to slow down, and refusing a key or a request, are signs of life. */
+const alive: readonly FaultKind[] = ["limited", "key", "request"];
+
+function note(fault: ProviderFault, breaker: Breaker): void {
+  if (alive.includes(fault.kind)) breaker.succeeded();
+  else breaker.failed();
+}
+
+/** A fault as a client sees it. */
+function told(name: string, { kind, message, retryAfterMs }: ProviderFault): AiosError {
+  const fault = (reason: string, next: string) => ({ act: "ask", object: name, reason, next });
+  if (kind === "key")
+    return new AiosError("FAILED_PRECONDITION", fault(message, `set its key with "aiosctl secrets set ${name}"`));
+  if (kind === "request") return new AiosError("INVALID_ARGUMENT", fault(message, "correct the request"));
+  if (kind === "large") return new AiosError("OUT_OF_RANGE", fault(message, "ask for a shorter answer"));
+  const code = kind === "limited" ? "RESOURCE_EXHAUSTED" : "UNAVAILABLE";
+  return new AiosError(code, fault(message, "try again later, or allow another provider"), {
+    retryAfterMs: retryAfterMs ?? retryFirstMs,
+  });
+}

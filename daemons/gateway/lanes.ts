@@ -1,0 +1,19 @@
+import { type BudgetAlert, openBudget } from "./budget.ts";
+import { claudeWire } from "./claude.ts";
+import { type Lane, type LaneWorld, openLane } from "./lane.ts";
+import { openaiWire } from "./openai.ts";
+import type { GatewaySettings } from "./settings.ts";
+
+/** A lane to each configured provider, in the order they are asked. */
+export function openLanes(
+  settings: GatewaySettings,
+  world: Omit<LaneWorld, "settings" | "wire" | "budget"> & { readonly alert: (alert: BudgetAlert) => Promise<void> },
+): Lane[] {
+  return settings.providers.map((provider) => {
+    const { name, protocol, model, baseUrl, ownServer, monthlyBudgetUsd } = provider;
+    const open = { claude: claudeWire, openai: openaiWire }[protocol];
+    const wire = open({ model, baseUrl, ownServer, timeoutMs: settings.requestTimeoutMs }, world.clock);
+    const budget = openBudget(name, monthlyBudgetUsd, settings.alertPercent, world.usage, world.alert);
+    return openLane(provider, { ...world, settings, wire, budget });
+  });
+}

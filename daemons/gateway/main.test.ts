@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { connect } from "#lib/client";
+import { configSchema, parseToml } from "#lib/config";
+import { silentLog } from "#lib/log";
+import { createServer, listen } from "#lib/server";
+import { coreIdentity, service } from "#lib/service";
+import { openClaudeServer } from "#lib/testing/claude-server";
+import type { ModelServer } from "#lib/testing/model-server";
+import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
+import { type Event, MemoryServiceService } from "#proto/aios/memory";
+import { request, theKey } from "./twins.ts";
+
+let folder: string;
+let server: ModelServer;
+let child: ChildProcess | undefined;
+const events: Event[] = [];
+const closing: (() => void)[] = [];
+const pushEvent = (event: Event) => {
+  events.push(event);
+  return {};
+};
+
+beforeEach(async () => {
+  folder = mkdtempSync("/tmp/aios-gateway-main-");
+  mkdirSync(join(folder, "gateway"));
+  server = await openClaudeServer({ key: theKey });
+  const memory = createServer([service(MemoryServiceService, { pushEvent })], () => coreIdentity, silentLog);
+  await listen(memory, { path: join(folder, "memory.sock"), identity: coreIdentity, mode: 0o600 });
+  closing.push(() => memory.forceShutdown());
+});
+afterEach(async () => {
+  for (const close of closing.splice(0)) close();
+  await end();
+  await server.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Starts the daemon as it ships; resolves when it is ready. Everything it writes is in the result. */
+async function start(): Promise<{ said: string }> {
+  const output = { said: "" };
+  const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder, AIOS_LOG_LEVEL: "debug" };
+  const main = new URL("./main.ts", import.meta.url).pathname;
+  const started = spawn(process.execPath, [main], { env, stdio: ["ignore", "pipe", "pipe"] });
+  child = started;
+  await new Promise<void>((resolve, reject) => {
+    for (const stream of [started.stdout, started.stderr])
+      stream.on("data", (data) => {
+        output.said += data;
+        if (output.said.includes('"ready"')) resolve();
+      });
+    started.once("exit", () => reject(new Error(`it ended: ${output.said}`)));
+  });
+  return output;
+}
+
+async function end(): Promise<void> {
+  const running = child;
+  child = undefined;
+  if (running === undefined) return;
+  const gone = new Promise((resolve) => running.once("close", resolve));
+  running.kill("SIGTERM");
+  await gone;
+}
+
+it("the daemon is ready without a provider, takes a key, asks, alerts the memory, and knows all of it after a restart", async () => {
+  const image = readFileSync(new URL("../../rootfs/etc/aios/config.toml", import.meta.url), "utf8")
+    .replace("[api.claude]\n", `[api.claude]\nbase_url = "${server.url}"\n`)
+    .replace("monthly_budget_usd = 100.0", "monthly_budget_usd = 1.0")
+    .replace("allow_outbound = true", "allow_outbound = false");
+  writeFileSync(join(folder, "config.json"), JSON.stringify(parseToml(configSchema, image, "config.toml")));
+  const open = () => {
+    const clients = [
+      connect(ApiGatewayService, `unix:${folder}/gateway.sock`),
+      connect(SecretsService, `unix:${folder}/gateway.sock`),
+    ] as const;
+    closing.push(...clients.map((client) => () => client.close()));
+    return clients;
+  };
+  const first = await start();
+  const [gateway, secrets] = open();
+  await expect(gateway.infer(request())).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  expect(statSync(join(folder, "gateway/secrets.key")).mode & 0o777).toBe(0o400);
+  await secrets.setSecret({ name: "claude", value: theKey });
+  server.say({ text: "yes", inputTokens: 100, outputTokens: 60_000 });
+  expect(await gateway.infer(request())).toMatchObject({ text: "yes", costUsd: 0.9003 });
+  await vi.waitFor(() => expect(events).toHaveLength(1));
+  expect(events).toMatchObject([{ category: "event", source: "gateway", critical: true }]);
+  expect(JSON.parse(String(events[0]?.dataJson))).toMatchObject({
+    ...{ type: "budget_alert", provider: "claude", percent: 80, budget_usd: 1 },
+  });
+  await end();
+  const second = await start();
+  const [again] = open();
+  await expect(again.infer(request({ prompt: "another", maxTokens: 0, allowFallback: false }))).resolves.toBeDefined();
+  expect((await again.getBudget({})).claudeUsedUsd).toBeGreaterThan(0.9);
+  expect(events).toHaveLength(1);
+  expect(first.said + second.said).not.toContain(theKey);
+});

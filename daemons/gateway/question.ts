@@ -1,0 +1,78 @@
+/** What is asked and answered, in no provider's words. */
+
+/** A tool as the model sees it. `inputSchema` is a JSON Schema of an object. */
+export interface ToolSpec {
+  readonly name: string;
+  readonly description: string;
+  readonly inputSchema: Readonly<Record<string, unknown>>;
+}
+
+/** A call that a model asks for. Nothing here carries it out. */
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+export type Message =
+  | { readonly role: "user"; readonly text: string }
+  | { readonly role: "assistant"; readonly text: string; readonly toolCalls: readonly ToolCall[] }
+  /** What a tool returned; `text` is marked as data before it leaves. */
+  | {
+      readonly role: "tool";
+      readonly text: string;
+      readonly callId: string;
+      readonly tool: string;
+      readonly isError: boolean;
+    };
+
+export interface Question {
+  readonly system: string;
+  /** At least one. */
+  readonly messages: readonly Message[];
+  readonly tools: readonly ToolSpec[];
+  /** "auto", "none", "required", or the name of one of `tools`. */
+  readonly toolChoice: string;
+  readonly jsonSchema: Readonly<Record<string, unknown>> | undefined;
+  /** Tokens the answer may have; 0 = as configured for the provider. */
+  readonly maxTokens: number;
+  readonly temperature: number;
+}
+
+/** Why the model stopped. */
+export type Finish = "stop" | "length" | "tool_calls" | "refused";
+
+export interface Tokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export interface Answer extends Tokens {
+  readonly text: string;
+  readonly toolCalls: readonly ToolCall[];
+  readonly finish: Finish;
+  /** The model that answered, as the provider names it. */
+  readonly model: string;
+}
+
+/** A part of an answer: text as it comes, and at the end the whole. */
+export type Piece = { readonly text: string } | { readonly answer: Answer };
+
+/** What speaks a provider's protocol: one request, no retries. Throws ProviderFault. */
+export interface Wire {
+  ask(question: Question, maxTokens: number, key: string | undefined, signal: AbortSignal): AsyncIterable<Piece>;
+  /** The same, with the text as it comes. */
+  stream(question: Question, maxTokens: number, key: string | undefined, signal: AbortSignal): AsyncIterable<Piece>;
+}
+
+/** Who asks, and how. */
+export interface Asked {
+  readonly agent: string;
+  readonly taskId: string;
+  /** A provider's name, or empty for the first that can answer. */
+  readonly preferred: string;
+  readonly allowFallback: boolean;
+  readonly taskType: string;
+  /** Wait, instead of being refused, while no provider can be asked. */
+  readonly queue: boolean;
+}

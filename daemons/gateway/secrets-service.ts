@@ -1,0 +1,41 @@
+import { AiosError } from "#lib/errors";
+import { type Call, type Service, service } from "#lib/service";
+import { SecretsService } from "#proto/aios/api_gateway";
+import type { Secrets } from "./secrets.ts";
+
+/** Set by the console on calls of operators: what the certificate says they may do. */
+const roleHeader = "x-aios-role";
+
+/** aios.api_gateway.Secrets over a store. No call gives a value back. */
+export function secretsService(secrets: Secrets): Service<typeof SecretsService> {
+  return service(SecretsService, {
+    setSecret: ({ name, value }, call) => {
+      secrets.set(name, value, adminOf(call));
+      return {};
+    },
+    listSecrets: (_, call) => {
+      adminOf(call);
+      return { secrets: secrets.list() };
+    },
+    removeSecret: ({ name }, call) => {
+      adminOf(call);
+      const removed = secrets.remove(name);
+      return { success: removed, message: removed ? "" : `there is no secret ${name.slice(0, 64)}` };
+    },
+  });
+}
+
+/**
+ * Who asks: an operator with the role admin, or whoever is root on the machine itself. The console lets nobody else
+ * through; this is the second look.
+ */
+function adminOf({ identity, metadata }: Call): string {
+  if (identity.kind === "core") return "core";
+  if (identity.kind === "operator" && metadata.get(roleHeader)[0] === "admin") return `operator:${identity.name}`;
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "use",
+    object: "the secrets",
+    reason: "only an admin may",
+    next: "ask one",
+  });
+}

@@ -1,0 +1,53 @@
+import { isIP } from "node:net";
+import { ProviderFault } from "./fault.ts";
+
+/** The longest answer that is read, bytes. A stream takes some two hundred for each token. */
+export const answerSizeMaxBytes = 32 * 1024 * 1024;
+
+/**
+ * fetch as the SDKs are given it: an answer that is too long is given up, and a redirect is an error, since the key
+ * would go along to wherever it leads.
+ */
+export async function boundedFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  const response = await fetch(input, { ...init, redirect: "error" });
+  if (response.body === null) return response;
+  let read = 0;
+  const limited = response.body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        read += chunk.length;
+        if (read <= answerSizeMaxBytes) controller.enqueue(chunk);
+        else controller.error(new ProviderFault("large", `its answer is longer than ${answerSizeMaxBytes} bytes`));
+      },
+    }),
+  );
+  return new Response(limited, { status: response.status, statusText: response.statusText, headers: response.headers });
+}
+
+/** Whether an address is this machine's own. Names are not looked up: only "localhost" is taken at its word. */
+export function isLoopback(baseUrl: string): boolean {
+  const host = new URL(baseUrl).hostname.replace(/^\[(.*)\]$/, "$1");
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** A signal that is aborted when the caller's is, or when nothing has happened for `ms`. */
+export interface Patience {
+  readonly signal: AbortSignal;
+  /** Something happened: waiting begins anew. */
+  renew(): void;
+  end(): void;
+}
+
+export function patience(ms: number, caller: AbortSignal): Patience {
+  const silence = new AbortController();
+  const give = () => silence.abort(new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`));
+  let timer = setTimeout(give, ms);
+  return {
+    signal: AbortSignal.any([caller, silence.signal]),
+    renew() {
+      clearTimeout(timer);
+      timer = setTimeout(give, ms);
+    },
+    end: () => clearTimeout(timer),
+  };
+}
