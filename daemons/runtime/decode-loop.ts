@@ -66,26 +66,6 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     }
   };
 
-  /** What goes into the next batch: every answer's token first, then prompts in the order in which they came. */
-  const compose = (): Part[] => {
-    const ready = running.filter(({ paused }) => !paused);
-    const answers = ready.filter(({ reading }) => !reading);
-    const parts: Part[] = answers.map((each) => ({ each, tokens: each.next(1), ends: true }));
-    const time = answers.length > 0 ? besideOthersMs : aloneMs;
-    const chunk = tokenMs === undefined ? chunkMin * 4 : Math.max(chunkMin, Math.floor(time / tokenMs));
-    let room = Math.min(batchTokens - parts.length, chunk);
-    for (const each of ready.filter(({ reading }) => reading)) {
-      if (room <= 0) break;
-      // In equal parts: a small rest would take a batch of its own.
-      const left = each.prompt.tokens.length - (each.sequence?.length ?? 0);
-      const tokens = each.next(Math.ceil(left / Math.ceil(left / room)));
-      room -= tokens.length;
-      parts.push({ each, tokens, ends: (each.sequence?.length ?? 0) + tokens.length === each.prompt.tokens.length });
-    }
-    // Neighbouring sequences are decoded together, in ascending order.
-    return parts.sort((a, b) => (a.each.sequence?.id ?? 0) - (b.each.sequence?.id ?? 0));
-  };
-
   const decode = async (parts: readonly Part[]) => {
     const started = performance.now();
     const total = parts.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -121,7 +101,7 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     endAborted();
     if (!allowed) return false;
     await admit();
-    const parts = compose();
+    const parts = compose(running, batchTokens, tokenMs);
     if (parts.length === 0) return acts.length > 0;
     await decode(parts).catch((error) => {
       for (const { each } of parts) if (running.includes(each)) fail(each, error);
@@ -156,6 +136,30 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
       turn();
     },
   };
+}
+
+/**
+ * What goes into the next batch: every answer's token first, then prompts in the order in which they came, as much as there
+ * is time for when a token takes `tokenMs`.
+ */
+function compose(running: readonly Running[], batchTokens: number, tokenMs: number | undefined): Part[] {
+  const ready = running.filter(({ paused }) => !paused);
+  const answers = ready.filter(({ reading }) => !reading);
+  const parts: Part[] = answers.map((each) => ({ each, tokens: each.next(1), ends: true }));
+  const time = answers.length > 0 ? besideOthersMs : aloneMs;
+  const chunk = tokenMs === undefined ? chunkMin * 4 : Math.max(chunkMin, Math.floor(time / tokenMs));
+  let room = Math.min(batchTokens - parts.length, chunk);
+  for (const each of ready.filter(({ reading }) => reading)) {
+    if (room <= 0) break;
+    // In equal parts: a small rest would take a batch of its own.
+    const held = each.sequence?.length ?? 0;
+    const left = each.prompt.tokens.length - held;
+    const tokens = each.next(Math.ceil(left / Math.ceil(left / room)));
+    room -= tokens.length;
+    parts.push({ each, tokens, ends: tokens.length === left });
+  }
+  // Neighbouring sequences are decoded together, in ascending order.
+  return parts.sort((a, b) => (a.each.sequence?.id ?? 0) - (b.each.sequence?.id ?? 0));
 }
 
 interface Part {

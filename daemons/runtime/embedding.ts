@@ -39,6 +39,7 @@ function tokensOf(model: Model, text: string, at: number, most: number, truncate
       `texts[${at}] has ${tokens.length} tokens, at most ${room} fit the model: shorten it or set truncate`,
     );
   }
+  if (tokens.length === 0) throw new Refusal("INVALID_ARGUMENT", `texts[${at}] has no tokens`);
   return Uint32Array.from([...start, ...tokens.subarray(0, room), ...end]);
 }
 

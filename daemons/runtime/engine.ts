@@ -72,6 +72,7 @@ export async function openEngine(binding: Binding, setup: WorkerSetup): Promise<
     generate(generation, write) {
       if (setup.kind === "embedding") throw notFor("generate", "it makes vectors only");
       const prompt = prompter.prompt(generation, generation.maxTokens);
+      if (prompt.tokens.length === 0) throw new Refusal("INVALID_ARGUMENT", "the prompt has no tokens");
       const most = Math.min(generation.maxTokens, contextTokens - prompt.tokens.length);
       const { running, generated } = startAnswer({ binding, model, generation, prompt, most, write });
       loop.add(running);

@@ -154,6 +154,10 @@ describe("several calls at a time", () => {
     for (const fields of [{ requestingAgent: "system" }, { priority: "health" }, { priority: "interactive" }]) {
       await expect(agent.infer(request(fields))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     }
+    await expect(served.client.infer(request({ requestingAgent: "x".repeat(200) }))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("requesting_agent"),
+    });
     await agent.infer(request({ requestingAgent: "monitor", priority: "background", maxTokens: 1 }));
   });
 });

@@ -63,6 +63,9 @@ export function askOf(request: InferRequest, call: Call): Ask {
   };
 }
 
+/** Callers are remembered by name. */
+const agentLengthMax = 128;
+
 /** What agents may ask for themselves; the other priorities are for people and for the machine's own health. */
 const agentPriorities: readonly Priority[] = ["agent", "background"];
 
@@ -71,6 +74,14 @@ export function askerOf(
   { requestingAgent, priority }: { readonly requestingAgent: string; readonly priority: string },
   { identity }: Pick<Call, "identity">,
 ): Asker {
+  if (requestingAgent.length > agentLengthMax) {
+    throw new AiosError("INVALID_ARGUMENT", {
+      act: "ask with",
+      object: "requesting_agent",
+      reason: `${requestingAgent.length} characters, at most ${agentLengthMax}`,
+      next: "give the agent's name",
+    });
+  }
   const agent = agentOf(identity, requestingAgent);
   const caller =
     agent !== "" ? `agent:${agent}` : identity.kind === "core" ? "core" : `${identity.kind}:${identity.name}`;
