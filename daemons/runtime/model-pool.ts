@@ -1,10 +1,11 @@
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { modelEntry } from "#lib/model-manifest";
-import { type LoadWishes, modelFingerprint, noWishes } from "./admission.ts";
+import { type LoadWishes, noWishes } from "./admission.ts";
 import { watchBusyCores } from "./busy-cores.ts";
 import type { Catalogue, KnownModel } from "./catalogue.ts";
+import { openDemand } from "./demand.ts";
 import type { FileHashes } from "./file-identity.ts";
 import type { Gpus } from "./gpu.ts";
 import { abortable, keepLoaded } from "./keeper.ts";
@@ -44,16 +45,11 @@ export interface OperatedPool<W extends PooledWorker> extends ModelPool<W> {
   state(model: string): ModelState | undefined;
 }
 
-/** A file that could not be loaded is not tried again for so long, unless it changes. */
-const failureMs = 10_000;
-
 export function openPool<W extends PooledWorker>(options: PoolOptions<W>): OperatedPool<W> {
   const { catalogue, levels, clock, log } = options;
   const operational = levelModel(catalogue, levels.operational);
   const ending = new AbortController();
   const wished = new Map<string, LoadWishes>();
-  const starting = new Map<string, Promise<Resident<W>>>();
-  const failures = new Map<string, { fingerprint: string; error: unknown; until: number }>();
   let begun = 0;
 
   const isKept = (model: string) => model === operational;
@@ -89,75 +85,31 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
     log,
   });
 
-  const onDemand = async (model: string): Promise<Resident<W>> => {
-    const known = required(model);
-    const { name } = known.entry;
-    const fingerprint = modelFingerprint(known);
-    const failed = failures.get(name);
-    if (failed !== undefined && failed.fingerprint === fingerprint && clock.monotonic() < failed.until)
-      throw failed.error;
-    failures.delete(name);
-    try {
-      const resident = await loadNow(known);
-      unloadWhenIdle(resident, known);
-      return resident;
-    } catch (error) {
-      // What memory lacks now may be there in a moment; what a file is it stays.
-      const lasting = !(error instanceof AiosError && error.code === "RESOURCE_EXHAUSTED");
-      if (lasting) failures.set(name, { fingerprint, error, until: clock.monotonic() + failureMs });
-      throw error;
-    }
-  };
+  const required = (model: string) => knownIn(catalogue, model);
 
-  const required = (model: string): KnownModel => {
-    const known = catalogue.find(model);
-    if (known !== undefined) return known;
-    throw new AiosError("NOT_FOUND", {
-      act: "load model",
-      object: model,
-      reason: "this machine knows no model of this name",
-      next: '"aiosctl models" lists those that it knows',
-    });
-  };
-
-  const started = (model: string): Promise<Resident<W>> => {
-    const running = starting.get(model);
-    if (running !== undefined) return running;
-    const loading = onDemand(model).finally(() => starting.delete(model));
-    loading.catch(() => {});
-    starting.set(model, loading);
-    return loading;
-  };
-
-  const unloadWhenIdle = async (resident: Resident<W>, { entry }: KnownModel): Promise<void> => {
-    const { tactical } = levels;
-    const afterMs = tactical?.file === entry.file ? tactical.unloadAfterIdleMs : options.unloadAfterIdleMs;
-    const over = new AbortController();
-    const stopped = AbortSignal.any([over.signal, ending.signal]);
-    resident.ended.then(() => over.abort());
-    while (!stopped.aborted) {
-      const idleMs = resident.active > 0 ? 0 : clock.monotonic() - resident.idleSince;
-      if (idleMs >= afterMs && resident.status === "ready") {
-        log.info("unloading an idle model", { model: entry.name, idleMs: Math.round(idleMs) });
-        return resident.unload();
-      }
-      await clock.sleep(Math.max(1, afterMs - idleMs), stopped).catch(() => {});
-    }
-  };
+  const demand = openDemand({
+    known: required,
+    load: loadNow,
+    idleMs: ({ file }) =>
+      levels.tactical?.file === file ? levels.tactical.unloadAfterIdleMs : options.unloadAfterIdleMs,
+    clock,
+    log,
+    signal: ending.signal,
+  });
 
   const loaded = async (model: string, signal: AbortSignal): Promise<Resident<W>> => {
     for (;;) {
       const resident = residents.get(model);
       if (resident?.status === "ready") return resident;
       if (resident?.status === "unloading") await abortable(resident.ended, signal);
-      else return abortable(isKept(model) ? keeper.loaded(signal) : started(model), signal);
+      else return abortable(isKept(model) ? keeper.loaded(signal) : demand.loaded(model), signal);
     }
   };
 
   const state = (known: KnownModel): ModelState => {
     const { name } = known.entry;
-    const problem = isKept(name) ? keeper.problem() : messageIn(failures.get(name)?.error);
-    return stateOf(known, residents.get(name), problem, levels, starting.has(name) || isKept(name));
+    const problem = isKept(name) ? keeper.problem() : demand.problem(name);
+    return stateOf(known, residents.get(name), problem, levels, demand.isLoading(name) || isKept(name));
   };
 
   const states = (): ModelState[] => {
@@ -192,14 +144,12 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
       const name = isKept(model) ? operational : required(model).entry.name;
       await loader.check(required(name), wishes, signal);
       wished.set(name, wishes);
-      failures.delete(name);
+      demand.forgive(name);
       const before = residents.get(name);
       const moved = path !== "" && before?.plan.setup.modelPath !== path;
       if (before !== undefined && (moved || !suits(before, wishes))) await before.unload();
       await loaded(name, signal);
-      const now = states().find((each) => each.name === name);
-      if (now === undefined) throw new Error(`model ${name} is loaded and not listed`);
-      return now;
+      return state(required(name));
     },
     async unload(model) {
       if (isKept(model)) throw kept(model);
@@ -215,16 +165,23 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
   };
 }
 
+function knownIn(catalogue: Catalogue, model: string): KnownModel {
+  const known = catalogue.find(model);
+  if (known !== undefined) return known;
+  throw new AiosError("NOT_FOUND", {
+    act: "load model",
+    object: model,
+    reason: "this machine knows no model of this name",
+    next: '"aiosctl models" lists those that it knows',
+  });
+}
+
 /** Whether a model is loaded as somebody wishes. */
 function suits<W>({ plan: { setup } }: Resident<W>, wishes: LoadWishes): boolean {
   const { contextTokens, gpuLayers, threads } = wishes;
   if (contextTokens !== 0 && contextTokens !== setup.contextTokens) return false;
   if (threads !== 0 && threads !== setup.threads) return false;
   return gpuLayers === undefined || gpuLayers === -1 || gpuLayers === setup.gpuLayers;
-}
-
-function messageIn(error: unknown): string | undefined {
-  return error === undefined ? undefined : messageOf(error);
 }
 
 function unlisted(name: string, file: string): KnownModel {
