@@ -35,7 +35,7 @@ const services = [
   service(MemoryAdminService, memoryAdminService(anything).handlers),
   service(EventJournalService, journalService(anything).handlers),
   service(OrchestratorService, orchestratorService(anything).handlers),
-  service(AIRuntimeService, runtimeService(anything).handlers),
+  service(AIRuntimeService, runtimeService(anything, anything).handlers),
   service(ToolRegistryService, toolsService(anything).handlers),
 ];
 
@@ -54,8 +54,6 @@ const unimplemented: readonly string[] = [
   "aios.orchestrator.Orchestrator/RequestSubTask",
   "aios.orchestrator.Orchestrator/RevokeCapability",
   "aios.orchestrator.Orchestrator/StreamProgress",
-  "aios.runtime.AIRuntime/LoadModel",
-  "aios.runtime.AIRuntime/UnloadModel",
 ];
 
 it("every call of the protos is implemented, but for those listed here", () => {

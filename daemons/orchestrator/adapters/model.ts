@@ -3,7 +3,7 @@ import type { ModelCompletion, ModelCompletionRequest, ModelDirective, ModelProv
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { type ApiGatewayService, ApiInferRequest } from "#proto/aios/api_gateway";
-import type { AIRuntimeService } from "#proto/aios/runtime";
+import { type AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 
 /** A tool as a model is shown it. */
 export interface ShownTool {
@@ -39,16 +39,16 @@ const inferTimeoutMs = 120_000;
 /** aios-runtime, at an intelligence level. The answer's form is held by a grammar. */
 export function askRuntime(client: Client<typeof AIRuntimeService>, level: string, agent: string): Ask {
   return async ({ system, prompt, schema, task }, signal) => {
-    const request = {
+    const request = InferRequest.fromPartial({
       model: "auto",
       prompt,
       systemPrompt: system,
-      maxTokens: 0,
-      temperature: 0,
       intelligenceLevel: level,
-    };
-    const told = { requestingAgent: agent, taskId: task, jsonSchema: schema };
-    const answer = await client.infer({ ...request, ...told }, { signal, timeoutMs: inferTimeoutMs });
+      requestingAgent: agent,
+      taskId: task,
+      jsonSchema: schema,
+    });
+    const answer = await client.infer(request, { signal, timeoutMs: inferTimeoutMs });
     return { provider: "aios-runtime", model: answer.modelUsed, text: answer.text, tokens: answer.tokensUsed };
   };
 }
