@@ -64,6 +64,7 @@ export const daemons: readonly DaemonSpec[] = [
     name: "runtime",
     user: "aios-runtime",
     phase: "runtime",
+    folders: ["runtime"],
     readyTimeoutMs: 180_000,
     limits: { memoryMiB: 65_536, pids: 256 },
   }),
@@ -94,8 +95,11 @@ export const daemons: readonly DaemonSpec[] = [
   daemon({ name: "console", user: "aios-console", folders: ["console"] }),
 ];
 
-/** Programs that are bundled beside the daemons: PID 1, the program of the eight agents, a model's worker, the command line. */
-export const programs = ["init", "agents", "runtime-worker", "ctl"] as const;
+/**
+ * Programs that are bundled beside the daemons: PID 1, the program of the eight agents, a model's worker, the one that asks a
+ * GPU's driver, the command line.
+ */
+export const programs = ["init", "agents", "runtime-worker", "runtime-probe", "ctl"] as const;
 
 /** Where things are on the machine. */
 export const layout = {

@@ -17,6 +17,8 @@ const help = `Builds the image of a machine: kernel, root file system, disk. Ste
   --plan                 say what would run and why, and run nothing
   --json                 the plan, or out/build.json, on standard output
   --disk-size MIB        size of disk.img (default ${defaultDiskSizeMiB}; sparse)
+  --models FILE          a manifest (models.toml) of models to carry: files by path, or addresses with their SHA-256
+  --cuda FOLDER          carry llama.cpp's back end for CUDA and CUDA's libraries from there (see README)
   --relock               take the mirror's packages of today and write them into the locks
   --allow-drift          build with today's packages where the mirror no longer has the locked ones
   --verify-reproducible  build root and disk twice, without the cache, and compare the bytes
@@ -30,6 +32,7 @@ Examples:
   npm run image -- --plan                what an edit made stale
   npm run image -- --profile metal       a disk to flash: dd if=out/disk.img of=/dev/DISK bs=4M conv=sparse
   npm run image -- --only vmlinuz        the kernel alone
+  npm run image -- --models my.toml      with models of your own, each a [[model]] with name and path or url
 `;
 
 const { values } = parseArgs({
@@ -39,6 +42,8 @@ const { values } = parseArgs({
     plan: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     "disk-size": { type: "string", default: String(defaultDiskSizeMiB) },
+    models: { type: "string" },
+    cuda: { type: "string" },
     relock: { type: "boolean", default: false },
     "allow-drift": { type: "boolean", default: false },
     "verify-reproducible": { type: "boolean", default: false },
@@ -60,6 +65,8 @@ async function main(): Promise<void> {
     targets: (values.only ?? all).map((name) => oneOf<Target>("only", name, all)),
     allowDrift: values["allow-drift"],
     diskSizeMiB: Number(values["disk-size"]),
+    ...(values.models !== undefined && { models: values.models }),
+    ...(values.cuda !== undefined && { cuda: values.cuda }),
   };
   const settings = imageSettings(process.env);
   if (values.plan) return printPlan(await explainImage(request, settings), values.json);

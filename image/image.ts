@@ -4,11 +4,14 @@ import { join, resolve } from "node:path";
 import { AiosError } from "#lib/errors";
 import { holdLock } from "./cache-lock.ts";
 import { command } from "./command.ts";
-import { type BuildInputs, planImage, stepsFor, type Target, targets } from "./plan.ts";
-import type { Profile } from "./profile.ts";
+import { type BuildInputs, planImage, stepOf, stepsFor, type Target } from "./plan.ts";
+import { type Profile, profileSpecs } from "./profile.ts";
 import { type BuildReport, linkOutputs, writeReport } from "./report.ts";
 import { hostArchive } from "./sources.ts";
 import { type KeyedStep, keySteps, StepCache } from "./step.ts";
+import { gpuInputs } from "./steps/gpu.ts";
+import { readBuilderModels } from "./steps/model.ts";
+import { packagesOf } from "./steps/packages.ts";
 
 const repository = resolve(import.meta.dirname, "..");
 
@@ -32,6 +35,10 @@ export interface ImageRequest {
   /** Build with the mirror's packages of today where they differ from the lock; build.json says which. */
   readonly allowDrift?: boolean;
   readonly diskSizeMiB?: number;
+  /** Path of a manifest of models (models.toml) whose files and addresses go into the image. */
+  readonly models?: string;
+  /** Folder with llama.cpp's back end for CUDA and CUDA's libraries. */
+  readonly cuda?: string;
   /** Steps that run although their output is cached. */
   readonly force?: readonly string[];
 }
@@ -85,14 +92,12 @@ async function prepare(request: ImageRequest, settings: ImageSettings): Promise<
     commit: await commitOf(),
     version: (JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as { version: string }).version,
     diskSizeMiB: request.diskSizeMiB ?? defaultDiskSizeMiB,
+    models: request.models === undefined ? [] : readBuilderModels(resolve(request.models)),
+    gpu: gpuInputs(profileSpecs[request.profile].vulkan, request.cuda),
   };
   const wanted = ["buildroot", ...request.targets.map((target) => stepOf(target, request.profile))];
   const plan = keySteps(stepsFor(planImage(inputs), wanted), repository);
   return { plan, cache: new StepCache(settings.cache), inputs };
-}
-
-function stepOf(target: Target, profile: Profile): string {
-  return targets[target].replace("PROFILE", profile);
 }
 
 /** The commit, with "+changes" when the working tree differs from it. */
@@ -188,7 +193,14 @@ function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, ran: R
   );
   const out = join(repository, "out");
   linkOutputs(out, image);
-  const report = writeReport(out, { ...image, commit: inputs.commit, version: inputs.version, steps, find });
+  const report = writeReport(out, {
+    ...image,
+    packagesStep: packagesOf(profile).step,
+    commit: inputs.commit,
+    version: inputs.version,
+    steps,
+    find,
+  });
   const keys = Object.fromEntries(plan.map(({ step, key }) => [step.name, key]));
   return { ...image, report, keys, output };
 }

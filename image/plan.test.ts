@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { type BuildInputs, planImage, stepsFor, targets } from "./plan.ts";
+import { type BuildInputs, planImage, stepOf, stepsFor, type Target, targets } from "./plan.ts";
 import { profiles } from "./profile.ts";
 import { keySteps } from "./step.ts";
 
@@ -12,6 +12,8 @@ const inputs: BuildInputs = {
   commit: "c0ffee",
   version: "0.0.0",
   diskSizeMiB: 4096,
+  models: [],
+  gpu: { vulkan: false },
 };
 
 test.each(profiles)("the plan of %s is the same each time and every need comes before its step", (profile) => {
@@ -33,7 +35,7 @@ test("every file a step declares exists, and its own module is among them", () =
 
 test("every target leads to a step", () => {
   const plan = planImage(inputs);
-  for (const step of Object.values(targets)) stepsFor(plan, [step.replace("PROFILE", "qemu")]);
+  for (const target of Object.keys(targets) as Target[]) stepsFor(plan, [stepOf(target, "qemu")]);
   expect(() => stepsFor(plan, ["kitchen"])).toThrow("no step kitchen");
 });
 

@@ -5,14 +5,15 @@ import { buildrootStep } from "./steps/buildroot.ts";
 import { bundlesStep } from "./steps/bundles.ts";
 import { diskStep } from "./steps/disk.ts";
 import { erofsStep } from "./steps/erofs.ts";
+import { type GpuInputs, gpuStep } from "./steps/gpu.ts";
 import { grubStep } from "./steps/grub.ts";
 import { kernelStep } from "./steps/kernel.ts";
 import { kernelSourceStep } from "./steps/kernel-source.ts";
 import { knowledgeStep } from "./steps/knowledge.ts";
 import { manualsStep } from "./steps/manuals.ts";
-import { modelStep } from "./steps/model.ts";
+import { type BuilderModel, modelStep } from "./steps/model.ts";
 import { modulesStep } from "./steps/modules.ts";
-import { packagesStep } from "./steps/packages.ts";
+import { packagesOf, packagesStep } from "./steps/packages.ts";
 import { rootStep } from "./steps/root.ts";
 
 /** Everything that decides what a build makes, beside the repository's files. */
@@ -24,19 +25,27 @@ export interface BuildInputs {
   readonly commit: string;
   readonly version: string;
   readonly diskSizeMiB: number;
+  /** Models that the builder adds to the image's own. */
+  readonly models: readonly BuilderModel[];
+  readonly gpu: GpuInputs;
 }
 
-/** What can be asked for, and the step that makes it (`PROFILE` stands for the profile). */
+/** What can be asked for, and the step that makes it (`PROFILE` stands for the profile, `PACKAGES` for the step of its packages). */
 export const targets = {
   buildroot: "buildroot",
   source: "kernel-source",
-  packages: "packages",
+  packages: "PACKAGES",
   vmlinuz: "kernel-PROFILE",
   root: "root-PROFILE",
   erofs: "erofs-PROFILE",
   disk: "disk-PROFILE",
 } as const;
 export type Target = keyof typeof targets;
+
+/** The step that makes a target for a profile. */
+export function stepOf(target: Target, profile: Profile): string {
+  return targets[target].replace("PROFILE", profile).replace("PACKAGES", packagesOf(profile).step);
+}
 
 /** All steps of an image, in an order in which each comes after its needs. Pure: it reads nothing and runs nothing. */
 export function planImage(inputs: BuildInputs): readonly Step[] {
@@ -45,10 +54,11 @@ export function planImage(inputs: BuildInputs): readonly Step[] {
     buildrootStep(archive),
     kernelSourceStep(archive, allowDrift),
     kernelStep(profile),
-    packagesStep(archive, allowDrift),
+    packagesStep(archive, allowDrift, profile),
     modulesStep(),
     bundlesStep(),
-    modelStep(),
+    modelStep(inputs.models),
+    gpuStep(inputs.gpu),
     manualsStep(archive),
     knowledgeStep(),
     rootStep(inputs),

@@ -72,6 +72,8 @@ export function linkOutputs(out: string, image: Outputs): void {
 }
 
 interface ReportInputs extends Outputs {
+  /** Name of the step that installed the packages. */
+  readonly packagesStep: string;
   readonly version: string;
   readonly commit: string;
   readonly steps: Readonly<Record<string, StepTime>>;
@@ -96,9 +98,12 @@ export function writeReport(out: string, inputs: ReportInputs): BuildReport {
     commit,
     artefacts: (["vmlinuz", "erofs", "disk"] as const).flatMap((name) => artefact(name, inputs[name])),
     bundles: json("bundles", "sizes.json", {}),
-    packages: lock("packages", "packages.lock"),
+    packages: lock(inputs.packagesStep, "packages.lock"),
     kernelSource: lock("kernel-source", "source.lock")[0] ?? "",
-    drift: [...json<string[]>("packages", "drift.json", []), ...json<string[]>("kernel-source", "drift.json", [])],
+    drift: [
+      ...json<string[]>(inputs.packagesStep, "drift.json", []),
+      ...json<string[]>("kernel-source", "drift.json", []),
+    ],
     steps,
   };
   writeFileSync(join(out, "build.json"), `${JSON.stringify(report, null, 1)}\n`);
@@ -114,6 +119,13 @@ function artefact(name: Name, path: string | undefined): Artefact[] {
 function sha256Of(path: string): string {
   const remembered = `${path}.sha256`;
   if (existsSync(remembered)) return readFileSync(remembered, "utf8").trim();
+  const hex = hashFile(path);
+  writeFileSync(remembered, `${hex}\n`);
+  return hex;
+}
+
+/** SHA-256 of a file, without holding it. */
+export function hashFile(path: string): string {
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafe(4 * 1024 * 1024);
   const file = openSync(path, "r");
@@ -123,7 +135,5 @@ function sha256Of(path: string): string {
   } finally {
     closeSync(file);
   }
-  const hex = hash.digest("hex");
-  writeFileSync(remembered, `${hex}\n`);
-  return hex;
+  return hash.digest("hex");
 }

@@ -1,9 +1,11 @@
 import { type BuildEvent, buildImage, type ImageRequest, type ImageSettings } from "./image.ts";
+import type { Profile } from "./profile.ts";
 import type { Artefact } from "./report.ts";
+import { packagesOf } from "./steps/packages.ts";
 
 /** Everything but the compilers' work: the build root and the kernel are taken as they are. */
-const rebuilt = (profile: string): string[] => [
-  ...["packages", "modules", "bundles", "model", "grub"],
+const rebuilt = (profile: Profile): string[] => [
+  ...[packagesOf(profile).step, "modules", "bundles", "model", "grub"],
   ...["root", "erofs", "disk"].map((name) => `${name}-${profile}`),
 ];
 

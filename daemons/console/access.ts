@@ -53,8 +53,9 @@ export const table: Readonly<Record<string, Row>> = {
   "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },
   "aios.runtime.AIRuntime": {
     daemon: "runtime",
-    reader: ["ListModels", "HealthCheck"],
-    operator: ["Infer", "StreamInfer", "LoadModel", "UnloadModel"],
+    reader: ["ListModels", "HealthCheck", "CountTokens", "GetMetrics"],
+    operator: ["Infer", "StreamInfer", "Embed", "LoadModel", "UnloadModel", "PullModel", "VerifyModels"],
+    admin: ["AddModel", "RemoveModel"],
   },
   "aios.memory.MemoryService": {
     daemon: "memory",

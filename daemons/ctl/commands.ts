@@ -11,7 +11,15 @@ import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
 import { memoryContext, memoryIndex, memorySearch } from "./commands/memory-search.ts";
-import { models } from "./commands/models.ts";
+import {
+  modelsAdd,
+  modelsList,
+  modelsLoad,
+  modelsPull,
+  modelsRemove,
+  modelsUnload,
+  modelsVerify,
+} from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
 import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
@@ -43,7 +51,13 @@ export const commands: readonly Command[] = [
   approvalsDeny,
   auditVerify,
   audit,
-  models,
+  modelsList,
+  modelsPull,
+  modelsVerify,
+  modelsAdd,
+  modelsRemove,
+  modelsLoad,
+  modelsUnload,
   memorySearch,
   memoryContext,
   memoryIndex,

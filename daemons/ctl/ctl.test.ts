@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { service } from "#lib/service";
+import { HealthStatus } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { AIRuntimeService } from "#proto/aios/runtime";
+import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
 import { init, looks, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
@@ -175,11 +176,17 @@ describe("agents, tools, models, logs", () => {
   it("lists agents and models", async () => {
     await twin.daemon("init", init());
     await twin.daemon("orchestrator", orchestrator([]));
-    const model = { modelName: "bringup", status: "ready", port: 0, loadedAt: 0, lastUsed: 0, requestCount: 2 };
-    await twin.daemon("runtime", service(AIRuntimeService, { listModels: () => ({ models: [model] }) }));
+    const model = ModelStatus.fromPartial({ modelName: "bringup", status: "ready", requestCount: 2 });
+    await twin.daemon(
+      "runtime",
+      service(AIRuntimeService, {
+        listModels: () => ({ models: [model] }),
+        healthCheck: () => HealthStatus.fromPartial({ details: { gpu: "none: no driver" } }),
+      }),
+    );
     expect((await twin.aiosctl("agents")).out).toMatch(/system +system +idle +fs hw/);
     expect(documents((await twin.aiosctl("agents", "--json")).out)[0].agents[0]).toMatchObject({ agentId: "system" });
-    expect((await twin.aiosctl("models")).out).toMatch(/bringup +ready +- +- +2/);
+    expect((await twin.aiosctl("models")).out).toMatch(/bringup +- +ready +- +- +- +- +2\n\nGPU none: no driver/);
   });
 
   it("lists and calls tools", async () => {

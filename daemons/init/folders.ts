@@ -32,11 +32,9 @@ export function machineFolders(run: string, state: string, log: string): readonl
       owner: users[`${agentPrefix}${agent}` as keyof typeof users],
     })),
     { path: state, mode: 0o755, owner: users.root },
-    ...["models", "cache", "reports", "cache/node"].map((name) => ({
-      path: `${state}/${name}`,
-      mode: 0o755,
-      owner: users.root,
-    })),
+    ...["cache", "reports", "cache/node"].map((name) => ({ path: `${state}/${name}`, mode: 0o755, owner: users.root })),
+    // The runtime pulls models into it; everyone may read them.
+    { path: `${state}/models`, mode: 0o755, owner: users["aios-runtime"] },
     ...daemons.flatMap(({ name, user, folders }) =>
       [...folders, compileCache(name)].map((folder) => ({
         path: `${state}/${folder}`,

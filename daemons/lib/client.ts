@@ -41,8 +41,8 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
           error ? reject(toAiosError(error, path, target)) : resolve(response);
         const timeoutMs = options.timeoutMs ?? callTimeoutMs;
         const call = method.requestStream
-          ? raw.makeClientStreamRequest(path, out, back, metadata(), deadline(timeoutMs), done)
-          : raw.makeUnaryRequest(path, out, back, request, metadata(), deadline(timeoutMs), done);
+          ? raw.makeClientStreamRequest(path, out, back, metadata(options.headers), deadline(timeoutMs), done)
+          : raw.makeUnaryRequest(path, out, back, request, metadata(options.headers), deadline(timeoutMs), done);
         cancelWith(call, options.signal);
         if (method.requestStream) {
           pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);
@@ -52,8 +52,8 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
   return async function* (request: unknown, options: CallOptions = {}) {
     const settings = deadline(options.timeoutMs);
     const call = method.requestStream
-      ? raw.makeBidiStreamRequest(path, out, back, metadata(), settings)
-      : raw.makeServerStreamRequest(path, out, back, request, metadata(), settings);
+      ? raw.makeBidiStreamRequest(path, out, back, metadata(options.headers), settings)
+      : raw.makeServerStreamRequest(path, out, back, request, metadata(options.headers), settings);
     cancelWith(call, options.signal);
     if (method.requestStream) {
       pump(request as AsyncIterable<unknown>, call as grpc.ClientDuplexStream<unknown, unknown>);
@@ -79,8 +79,9 @@ async function pump(requests: AsyncIterable<unknown>, call: grpc.ClientWritableS
   }
 }
 
-function metadata(): grpc.Metadata {
+function metadata(given: CallOptions["headers"] = {}): grpc.Metadata {
   const headers = new grpc.Metadata();
+  for (const [name, value] of Object.entries(given)) headers.set(name, value);
   const id = correlationId();
   if (id !== undefined) headers.set(correlationHeader, id);
   return headers;

@@ -42,6 +42,7 @@ export const configSchema = Type.Object(
       {
         runtime: Type.Literal("llama-cpp"),
         model_dir: absolutePath,
+        metrics_port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
         operational: Type.Object(
           {
             name: fileName,

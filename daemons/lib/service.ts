@@ -59,7 +59,15 @@ export function service<S extends ServiceDefinition>(definition: S, handlers: Ha
 export interface CallOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Sent with the call, beside its message. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
+
+/** Chosen by the caller of a tool (a UUID): the execution is begun at most once; asked again, the answer is what came of it. */
+export const executionHeader = "x-aios-execution-id";
+
+/** With {@link executionHeader}, "yes": the execution is not to be begun any more. */
+export const withdrawHeader = "x-aios-withdraw";
 
 /** The shape of one call, on the client. */
 type Method<M> = M extends { requestStream: false; responseStream: false }

@@ -6,18 +6,23 @@ import type { Answer, Thinker } from "./model-source.ts";
 export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: "operational" | "tactical"): Thinker {
   return {
     level,
-    async ask({ system, messages, tokensMax, timeoutMs, goalId }, signal): Promise<Answer> {
+    async ask({ system, messages, schema, tokensMax, timeoutMs, goalId }, signal): Promise<Answer> {
       const request = InferRequest.fromPartial({
         model: "auto",
         systemPrompt: system,
-        prompt: messages.map(({ text }) => text).join("\n\n"),
+        messages: messages.map(({ role, text }) => ({ role, content: text })),
+        jsonSchema: schema,
         maxTokens: tokensMax,
         intelligenceLevel: level,
         requestingAgent: "orchestrator",
         taskId: goalId,
+        // The same goal on the same machine gets the same plan.
+        seed: 1,
+        priority: "agent",
+        truncate: false,
       });
-      const { text, modelUsed: model } = await runtime.infer(request, { signal, timeoutMs });
-      return { text, model, provider: "", cut: false };
+      const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs });
+      return { text, model, provider: "", cut: statistics?.finishReason === "length" };
     },
   };
 }

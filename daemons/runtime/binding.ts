@@ -27,7 +27,15 @@ export interface Binding {
   ) => Model;
   readonly AddonContext: new (
     model: Model,
-    options: { contextSize: number; batchSize: number; sequences: number; threads: number; flashAttention: "auto" },
+    options: {
+      /** Tokens of all sequences together. */
+      contextSize: number;
+      batchSize: number;
+      sequences: number;
+      threads: number;
+      flashAttention: "auto";
+      embeddings: boolean;
+    },
   ) => Context;
   readonly AddonGrammar: new (gbnf: string, options: { addonExports: Binding; rootRuleName: string }) => Grammar;
   readonly AddonGrammarEvaluationState: new (model: Model, grammar: Grammar) => GrammarState;
@@ -46,6 +54,7 @@ export interface Model {
   getTokenString(token: number): string;
   isEogToken(token: number): boolean;
   shouldPrependBosToken(): boolean;
+  shouldAppendEosToken(): boolean;
 }
 
 export interface Context {
@@ -60,6 +69,13 @@ export interface Context {
   /** Forgets positions from `start` to before `end` (-1 = the last). False when this model cannot forget a part. */
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   disposeSequence(sequence: number): void;
+  /** Position of the first token that is still held; above 0 when a sliding window has left the beginning behind. */
+  getSequenceKvCacheMinPosition(sequence: number): number;
+  /** Makes `target` hold what `source` does. */
+  copySequenceStateFromOtherSequence(target: number, source: number): Promise<number>;
+  setThreads(threads: number): void;
+  /** The vector of the text that was decoded last in sequence 0: pooled as the model says, else its last token's. */
+  getEmbedding(tokens: number): Float64Array;
 }
 
 export interface Sampler {

@@ -1,17 +1,24 @@
-/** Text from one who writes to one who reads, in order. What is written and not yet read is held: the writer bounds it. */
+/** Text from one who writes to one who reads, in order. */
 export interface Channel {
   readonly parts: AsyncIterable<string>;
-  write(part: string): void;
+  /** A promise when there is enough unread: the writer waits until it resolves, which is when all is read. */
+  write(part: string): Promise<void> | undefined;
   close(): void;
 }
 
-export function channel(): Channel {
+/** `unreadMax`: characters that may be unread before the writer has to wait. */
+export function channel(unreadMax: number): Channel {
   let held = "";
   let closed = false;
   let wake: (() => void) | undefined;
+  let room: PromiseWithResolvers<void> | undefined;
   const changed = () => {
     wake?.();
     wake = undefined;
+  };
+  const emptied = () => {
+    room?.resolve();
+    room = undefined;
   };
 
   async function* read(): AsyncIterable<string> {
@@ -19,6 +26,7 @@ export function channel(): Channel {
       if (held !== "") {
         const part = held;
         held = "";
+        emptied();
         yield part;
       } else if (closed) {
         return;
@@ -35,9 +43,13 @@ export function channel(): Channel {
     write(part) {
       held += part;
       changed();
+      if (held.length <= unreadMax) return undefined;
+      room ??= Promise.withResolvers<void>();
+      return room.promise;
     },
     close() {
       closed = true;
+      emptied();
       changed();
     },
   };

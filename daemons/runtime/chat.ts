@@ -1,48 +1,73 @@
+import type { Message } from "./messages.ts";
+
 /** Part of a prompt. Control tokens are made only from the template's parts, never from what a caller wrote. */
 export interface Piece {
   readonly text: string;
-  readonly fromTemplate: boolean;
+  /** Which message it is the content of; undefined for the template's own parts. */
+  readonly message: number | undefined;
 }
 
 type Render = (items: Record<string, unknown>) => string;
 
-/** Stand in the rendered template where the callers' texts go. From Unicode's private use area. */
-const systemMark = "\uE000";
-const promptMark = "\uE001";
+/** Messages of one conversation at most: each has a mark of its own in the rendered template. */
+export const messagesMax = 512;
+
+/** The first of the marks that stand in the rendered template where the messages go. From Unicode's private use area. */
+const markFrom = 0xe000;
+const marks = new RegExp(
+  `[${String.fromCodePoint(markFrom)}-${String.fromCodePoint(markFrom + messagesMax - 1)}]`,
+  "g",
+);
 
 /**
- * A chat of one question in the model's own format, ending where its answer begins.
- * A template that refuses the system role gets the system text at the head of the question; a model without a template
- * (`render` undefined) gets plain text.
+ * A conversation in the model's own format, ending where its answer begins.
+ * A template that refuses or drops the system role gets the system text at the head of the first question; a model without
+ * a template (`render` undefined) gets plain text. Throws when the template refuses the conversation.
  */
 export function chatPieces(
   render: Render | undefined,
   tokens: { readonly bos: string; readonly eos: string },
-  system: string,
-  prompt: string,
+  messages: readonly Message[],
 ): Piece[] {
-  const asked = system === "" ? promptMark : `${systemMark}\n\n${promptMark}`;
-  if (render === undefined) return split(`${asked}\n`, system, prompt);
-  const messages = (list: readonly { role: string; content: string }[]) =>
+  if (render === undefined) return plain(messages);
+  const marked = messages.map(({ role }, at) => ({ role, content: String.fromCodePoint(markFrom + at) }));
+  const rendered = (list: readonly { role: string; content: string }[]) =>
     render({ messages: list, add_generation_prompt: true, bos_token: tokens.bos, eos_token: tokens.eos });
-  const user = { role: "user", content: promptMark };
-  if (system === "") return split(messages([user]), system, prompt);
+  const [system, first, ...rest] = marked;
+  if (system?.role !== "system" || first === undefined) return split(rendered(marked), messages);
   try {
-    const rendered = messages([{ role: "system", content: systemMark }, user]);
-    if (rendered.includes(systemMark)) return split(rendered, system, prompt);
+    return split(rendered(marked), messages);
   } catch {
-    // The template refuses the role (Gemma's does, by raise_exception): the other form follows.
+    // The template refuses the role (Gemma's does, by raise_exception) or leaves it out: the other form follows.
+    const content = `${system.content}\n\n${first.content}`;
+    return split(rendered([{ role: first.role, content }, ...rest]), messages);
   }
-  return split(messages([{ role: "user", content: asked }]), system, prompt);
 }
 
-function split(rendered: string, system: string, prompt: string): Piece[] {
-  return rendered
-    .split(new RegExp(`(${systemMark}|${promptMark})`))
-    .map((text) => {
-      if (text === systemMark) return { text: system, fromTemplate: false };
-      if (text === promptMark) return { text: prompt, fromTemplate: false };
-      return { text, fromTemplate: true };
-    })
-    .filter(({ text }) => text !== "");
+function plain(messages: readonly Message[]): Piece[] {
+  return messages.flatMap(({ content }, message) => [
+    { text: content, message },
+    { text: "\n", message: undefined },
+  ]);
+}
+
+/** The rendered template's parts, each mark replaced by the message it stands for. Throws when one is missing. */
+function split(rendered: string, messages: readonly Message[]): Piece[] {
+  const pieces: Piece[] = [];
+  const add = (text: string, message?: number) => {
+    if (text !== "") pieces.push({ text, message });
+  };
+  let from = 0;
+  let next = 0;
+  for (const { 0: mark, index } of rendered.matchAll(marks)) {
+    const at = (mark.codePointAt(0) ?? 0) - markFrom;
+    if (at !== next) throw new Error(`the model's chat template has no place for message ${next + 1}`);
+    next++;
+    add(rendered.slice(from, index));
+    add(messages[at]?.content ?? "", at);
+    from = index + mark.length;
+  }
+  if (next !== messages.length) throw new Error(`the model's chat template has no place for message ${next + 1}`);
+  add(rendered.slice(from));
+  return pieces;
 }

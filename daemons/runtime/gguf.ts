@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { AiosError, messageOf } from "#lib/errors";
+import { Cursor, quoted, textLengthMax } from "./gguf-cursor.ts";
 
 /** What a model file says of itself. */
 export interface ModelHeader {
@@ -13,14 +14,39 @@ export interface ModelHeader {
   /** Jinja template of its chat format, or empty. */
   readonly chatTemplate: string;
   readonly sizeBytes: number;
+  readonly shape: ModelShape;
+}
+
+/** What a model's memory is reckoned from. Numbers that the file does not give are 0. */
+export interface ModelShape {
+  readonly layers: number;
+  readonly embedding: number;
+  readonly feedForward: number;
+  readonly heads: number;
+  /** Heads of keys and values; the largest number where layers differ. */
+  readonly keyHeads: number;
+  /** Numbers in a key and in a value of one head. */
+  readonly keyLength: number;
+  readonly valueLength: number;
+  readonly vocabulary: number;
+  /** Bytes of all tensors, and of those that belong to a layer. */
+  readonly tensorBytes: number;
+  readonly layerBytes: number;
+  /** Bytes of the tensors that llama.cpp copies into another order for the processor, beside the file's own. */
+  readonly repackedBytes: number;
 }
 
 /** More than any real file has: beyond these a file is hostile or damaged. */
 const entriesMax = 65_536;
 const arrayLengthMax = 4_194_304;
 const keyLengthMax = 65_535;
-const textLengthMax = 1_048_576;
 const dimensionsMax = 4;
+
+/** Texts in all lists (tokens, merges): with this many a header is checked in a second. */
+const textsMax = 4_194_304;
+
+/** ggml's own limit, with its closing zero. */
+const tensorNameBytesMax = 63;
 
 /** Bytes of each scalar metadata type by its number; strings (8) and arrays (9) have lengths of their own. */
 const scalarBytes: Readonly<Record<number, number>> = {
@@ -38,8 +64,13 @@ const scalarBytes: Readonly<Record<number, number>> = {
 };
 const stringType = 8;
 const arrayType = 9;
+const uint32Type = 4;
+const int32Type = 5;
 
-/** ggml's tensor types: numbers in a block, and bytes of a block. A type that is not here is left to llama.cpp. */
+/** Tensor types that processors with AVX2 read in another order: Q4_0, Q2_K, Q4_K, IQ4_NL, MXFP4. */
+const repackedTypes: readonly number[] = [2, 10, 12, 20, 39];
+
+/** ggml's tensor types: numbers in a block, and bytes of a block. */
 export const tensorTypes: Readonly<Record<number, readonly [numbers: number, bytes: number]>> = {
   0: [1, 4],
   1: [1, 2],
@@ -73,6 +104,9 @@ export const tensorTypes: Readonly<Record<number, readonly [numbers: number, byt
   34: [256, 54],
   35: [256, 66],
   39: [32, 17],
+  40: [64, 36],
+  41: [128, 18],
+  42: [64, 18],
 };
 
 /**
@@ -110,51 +144,102 @@ function parse(cursor: Cursor): ModelHeader {
   const tensorCount = cursor.count("tensors", entriesMax);
   const entryCount = cursor.count("metadata entries", entriesMax);
   const metadata = readMetadata(cursor, entryCount);
-  const text = (key: string) => (typeof metadata.get(key) === "string" ? (metadata.get(key) as string) : "");
-  const architecture = text("general.architecture");
+  const architecture = metadata.text("general.architecture");
   if (architecture === "") throw new Error("its metadata names no general.architecture");
-  const contextTokens = metadata.get(`${architecture}.context_length`);
+  const tensors = readTensors(cursor, tensorCount);
+  checkExtents(cursor, tensors, alignment(metadata));
   return {
     architecture,
-    name: text("general.name"),
-    parameters: checkTensors(cursor, tensorCount, alignment(metadata)),
-    contextTokens: typeof contextTokens === "number" ? contextTokens : 0,
-    chatTemplate: text("tokenizer.chat_template"),
+    name: metadata.text("general.name"),
+    parameters: sum(tensors, ({ numbers }) => numbers),
+    contextTokens: metadata.number(`${architecture}.context_length`),
+    chatTemplate: metadata.text("tokenizer.chat_template"),
     sizeBytes,
+    shape: shapeOf(metadata, architecture, tensors),
   };
 }
 
-function alignment(metadata: ReadonlyMap<string, string | number>): number {
-  const value = metadata.get("general.alignment") ?? 32;
-  if (typeof value !== "number" || value <= 0 || value > 1_048_576 || value % 8 !== 0) {
-    throw new Error(`general.alignment is ${value}: expected a multiple of 8`);
+function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Tensor[]): ModelShape {
+  const of = (key: string) => metadata.number(`${architecture}.${key}`);
+  const [embedding, heads] = [of("embedding_length"), of("attention.head_count")];
+  const perHead = heads > 0 ? Math.ceil(embedding / heads) : 0;
+  const bytes = (belongs: (tensor: Tensor) => boolean) => sum(tensors.filter(belongs), (tensor) => tensor.bytes);
+  return {
+    layers: of("block_count"),
+    embedding,
+    feedForward: of("feed_forward_length"),
+    heads,
+    keyHeads: of("attention.head_count_kv") || heads,
+    keyLength: of("attention.key_length") || perHead,
+    valueLength: of("attention.value_length") || perHead,
+    vocabulary: metadata.length("tokenizer.ggml.tokens") || of("vocab_size"),
+    tensorBytes: bytes(() => true),
+    layerBytes: bytes(({ name }) => name.startsWith("blk.")),
+    repackedBytes: bytes(({ type }) => repackedTypes.includes(type)),
+  };
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
+
+function alignment(metadata: Metadata): number {
+  const value = metadata.number("general.alignment") || 32;
+  if (value > 1_048_576 || value < 8 || (value & (value - 1)) !== 0) {
+    throw new Error(`general.alignment is ${value}: expected a power of 2 from 8 to 1048576`);
   }
   return value;
 }
 
-/** The strings and unsigned integers among the metadata; the rest is stepped over. */
-function readMetadata(cursor: Cursor, count: number): Map<string, string | number> {
-  const metadata = new Map<string, string | number>();
-  for (let at = 0; at < count; at++) {
-    const key = cursor.text("key", keyLengthMax);
-    const type = cursor.uint32();
-    if (type === stringType) metadata.set(key, cursor.text(quoted(key), textLengthMax));
-    else if (type === arrayType) skipArray(cursor, key);
-    else if (type === 4 || type === 5) metadata.set(key, cursor.uint32());
-    else cursor.skip(scalarLength(type, key));
-  }
-  return metadata;
+/** What is kept of the metadata: texts, whole numbers, the largest number of a list, and the lengths of lists. */
+interface Metadata {
+  text(key: string): string;
+  number(key: string): number;
+  length(key: string): number;
 }
 
-function skipArray(cursor: Cursor, key: string): void {
+function readMetadata(cursor: Cursor, count: number): Metadata {
+  const [texts, numbers, lengths] = [new Map<string, string>(), new Map<string, number>(), new Map<string, number>()];
+  const keys = new Set<string>();
+  let textsLeft = textsMax;
+  for (let at = 0; at < count; at++) {
+    const key = cursor.text("key", keyLengthMax);
+    if (keys.has(key)) throw new Error(`metadata ${quoted(key)} is there twice`);
+    keys.add(key);
+    const type = cursor.uint32();
+    if (type === stringType) texts.set(key, cursor.text(quoted(key), textLengthMax));
+    else if (type === arrayType) {
+      const { length, largest, isText } = readArray(cursor, key, textsLeft);
+      lengths.set(key, length);
+      numbers.set(key, largest);
+      if (isText) textsLeft -= length;
+    } else if (type === uint32Type || type === int32Type) numbers.set(key, cursor.uint32());
+    else cursor.skip(scalarLength(type, key));
+  }
+  return {
+    text: (key) => texts.get(key) ?? "",
+    number: (key) => numbers.get(key) ?? 0,
+    length: (key) => lengths.get(key) ?? 0,
+  };
+}
+
+/** Lists as long as a model has layers are looked into: some models give a number for each layer. */
+const numbersReadMax = 4_096;
+
+function readArray(cursor: Cursor, key: string, textsLeft: number) {
   const type = cursor.uint32();
   const length = cursor.count(`elements in ${quoted(key)}`, arrayLengthMax);
-  if (type === stringType) {
-    for (let at = 0; at < length; at++)
-      cursor.skip(cursor.count(`bytes in an element of ${quoted(key)}`, textLengthMax));
+  const isText = type === stringType;
+  let largest = 0;
+  if (isText) {
+    if (length > textsLeft) throw new Error(`its lists hold more than ${textsMax} texts`);
+    for (let at = 0; at < length; at++) cursor.skipText(key);
+  } else if ((type === uint32Type || type === int32Type) && length <= numbersReadMax) {
+    for (let at = 0; at < length; at++) largest = Math.max(largest, cursor.uint32());
   } else {
     cursor.skip(scalarLength(type, key) * length);
   }
+  return { length, largest, isText };
 }
 
 function scalarLength(type: number, key: string): number {
@@ -163,98 +248,64 @@ function scalarLength(type: number, key: string): number {
   return bytes;
 }
 
-/** Reads the tensor descriptions, checks that each tensor lies within the file, and counts the numbers. */
-function checkTensors(cursor: Cursor, count: number, alignmentBytes: number): number {
-  if (count === 0) throw new Error("it has no tensors");
-  const tensors = Array.from({ length: count }, () => readTensor(cursor));
-  const start = Math.ceil(cursor.position / alignmentBytes) * alignmentBytes;
-  for (const { name, offset, bytes } of tensors) {
-    const end = start + offset + bytes;
-    if (end > cursor.sizeBytes) {
-      throw new Error(`the file is truncated: tensor ${quoted(name)} ends at byte ${end} of ${cursor.sizeBytes}`);
-    }
-  }
-  return tensors.reduce((sum, { numbers }) => sum + numbers, 0);
+interface Tensor {
+  readonly name: string;
+  readonly type: number;
+  /** From the start of the tensors' data. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly numbers: number;
 }
 
-function readTensor(cursor: Cursor): { name: string; offset: number; bytes: number; numbers: number } {
-  const name = cursor.text("tensor name", keyLengthMax);
+function readTensors(cursor: Cursor, count: number): Tensor[] {
+  if (count === 0) throw new Error("it has no tensors");
+  const names = new Set<string>();
+  return Array.from({ length: count }, () => {
+    const tensor = readTensor(cursor);
+    if (names.has(tensor.name)) throw new Error(`tensor ${quoted(tensor.name)} is there twice`);
+    names.add(tensor.name);
+    return tensor;
+  });
+}
+
+function readTensor(cursor: Cursor): Tensor {
+  const name = cursor.text("tensor name", tensorNameBytesMax);
   const dimensions = cursor.uint32();
   if (dimensions > dimensionsMax)
     throw new Error(`tensor ${quoted(name)} has ${dimensions} dimensions, at most ${dimensionsMax}`);
   let numbers = 1;
+  let row = 1;
   for (let at = 0; at < dimensions; at++) {
-    numbers *= cursor.count(`numbers in tensor ${quoted(name)}`, Number.MAX_SAFE_INTEGER);
+    const length = cursor.count(`numbers in tensor ${quoted(name)}`, Number.MAX_SAFE_INTEGER);
+    if (length === 0) throw new Error(`tensor ${quoted(name)} has no numbers`);
+    if (at === 0) row = length;
+    numbers *= length;
     if (!Number.isSafeInteger(numbers)) throw new Error(`tensor ${quoted(name)} is larger than any file`);
   }
-  const [blockNumbers, blockBytes] = tensorTypes[cursor.uint32()] ?? [1, 0];
+  const type = cursor.uint32();
+  const block = tensorTypes[type];
+  if (block === undefined)
+    throw new Error(`tensor ${quoted(name)} has the type ${type}, which this runtime does not know`);
+  const [blockNumbers, blockBytes] = block;
+  if (row % blockNumbers !== 0) {
+    throw new Error(`tensor ${quoted(name)} has rows of ${row} numbers, no multiple of the ${blockNumbers} in a block`);
+  }
   const offset = cursor.count(`bytes before tensor ${quoted(name)}`, Number.MAX_SAFE_INTEGER);
-  return { name, offset, numbers, bytes: Math.ceil(numbers / blockNumbers) * blockBytes };
+  return { name, type, offset, numbers, bytes: (numbers / blockNumbers) * blockBytes };
 }
 
-/** A name from a file that may be hostile, fit for a message. */
-function quoted(name: string): string {
-  return JSON.stringify(name.slice(0, 80));
-}
-
-/** Bytes read at once. */
-const windowBytes = 1_048_576;
-
-/** Reads a file from start to end without holding it. Throws when it ends too soon. */
-class Cursor {
-  readonly sizeBytes: number;
-  readonly #file: number;
-  #window = Buffer.alloc(0);
-  #windowStart = 0;
-  position = 0;
-
-  constructor(file: number, sizeBytes: number) {
-    this.#file = file;
-    this.sizeBytes = sizeBytes;
-  }
-
-  bytes(length: number): Buffer {
-    this.#need(length);
-    const from = this.position - this.#windowStart;
-    this.position += length;
-    return this.#window.subarray(from, from + length);
-  }
-
-  skip(length: number): void {
-    if (length > this.sizeBytes - this.position) throw this.#ended();
-    this.position += length;
-  }
-
-  uint32(): number {
-    return this.bytes(4).readUInt32LE();
-  }
-
-  /** A 64-bit count of `what`, at most `most`. */
-  count(what: string, most: number): number {
-    const value = this.bytes(8).readBigUInt64LE();
-    if (value > BigInt(most)) throw new Error(`it claims ${value} ${what}, at most ${most}`);
-    return Number(value);
-  }
-
-  text(what: string, lengthMax: number): string {
-    return this.bytes(this.count(`bytes in ${what}`, lengthMax)).toString("utf8");
-  }
-
-  #need(length: number): void {
-    if (length > this.sizeBytes - this.position) throw this.#ended();
-    if (this.position >= this.#windowStart && this.position + length <= this.#windowStart + this.#window.length) return;
-    const window = Buffer.allocUnsafe(Math.min(Math.max(length, windowBytes), this.sizeBytes - this.position));
-    let filled = 0;
-    while (filled < window.length) {
-      const read = readSync(this.#file, window, filled, window.length - filled, this.position + filled);
-      if (read === 0) throw this.#ended();
-      filled += read;
+/** Checks that each tensor lies within the file, and that no two lie over each other. */
+function checkExtents(cursor: Cursor, tensors: readonly Tensor[], alignmentBytes: number): void {
+  const start = Math.ceil(cursor.position / alignmentBytes) * alignmentBytes;
+  let reached = 0;
+  for (const { name, offset, bytes } of [...tensors].sort((a, b) => a.offset - b.offset)) {
+    if (offset % alignmentBytes !== 0)
+      throw new Error(`tensor ${quoted(name)} begins at ${offset}, not at a multiple of ${alignmentBytes}`);
+    const end = start + offset + bytes;
+    if (end > cursor.sizeBytes) {
+      throw new Error(`the file is truncated: tensor ${quoted(name)} ends at byte ${end} of ${cursor.sizeBytes}`);
     }
-    this.#window = window;
-    this.#windowStart = this.position;
-  }
-
-  #ended(): Error {
-    return new Error(`the file is truncated: its header goes on after byte ${this.sizeBytes}`);
+    if (offset < reached) throw new Error(`tensor ${quoted(name)} lies over another one`);
+    reached = offset + bytes;
   }
 }

@@ -1,28 +1,54 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { writeFile } from "node:fs";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { messageOf } from "#lib/errors";
+import { openMachinePool } from "./machine-pool.ts";
+import { serveMetrics } from "./metrics-page.ts";
+import { modelsOf } from "./model-calls.ts";
 import { openRuntime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
-import { keepLoaded } from "./slot.ts";
 
 await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
   const { models } = effectiveConfig(paths.run);
-  const slot = keepLoaded({
-    file: models.operational.name,
-    folders: [models.model_dir, "/usr/share/aios/models"],
-    bindingFolder: `${paths.lib}/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64`,
+  const image = "/usr/share/aios";
+  // CUDA's libraries lie where the builder put them; the driver's own are the system's.
+  const env = { LD_LIBRARY_PATH: `${paths.lib}/cuda` };
+  const pool = openMachinePool({
+    models,
+    places: {
+      folder: models.model_dir,
+      imageFolders: [`${image}/models`],
+      imageManifest: `${image}/models.toml`,
+    },
+    stateFolder: `${paths.state}/runtime`,
+    modules: `${paths.lib}/node_modules`,
     // One thread in libuv's pool: decoding and sampling would hop between several, at half the speed.
-    spawn: (setup) =>
-      spawn(process.execPath, [`${paths.lib}/runtime-worker.mjs`, JSON.stringify(setup)], {
+    spawnWorker: () =>
+      spawn(process.execPath, [`${paths.lib}/runtime-worker.mjs`], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
-        env: { UV_THREADPOOL_SIZE: "1" },
+        env: { ...env, UV_THREADPOOL_SIZE: "1" },
       }),
+    spawnProbe: (folder) =>
+      spawn(process.execPath, [`${paths.lib}/runtime-probe.mjs`, folder], { stdio: ["ignore", "pipe", "ignore"], env }),
+    limitMemory: (pid, bytes) => {
+      // A worker is the first to go when memory runs out, and its model comes back by itself.
+      writeFile(`/proc/${pid}/oom_score_adj`, "500", () => {});
+      execFile("prlimit", [`--pid=${pid}`, `--data=${Math.round(bytes)}`], () => {});
+    },
     clock,
     log,
   });
-  const runtime = openRuntime(
-    { slot, maxTokens: models.operational.max_tokens, temperature: models.operational.temperature },
-    clock,
-  );
-  return { services: () => [runtimeService(runtime)], ready: runtime.ready, close: () => runtime.stop() };
+  const runtime = openRuntime(pool, clock);
+  const { metrics_port: port } = models;
+  if (port !== undefined) {
+    runtime.ready
+      .then(() => serveMetrics(port, () => runtime.metrics()))
+      .catch((error) => log.warn("no metrics page, continuing without one", { port, reason: messageOf(error) }));
+  }
+  return {
+    services: () => [runtimeService(runtime, modelsOf(pool, clock))],
+    ready: runtime.ready,
+    close: () => runtime.stop(),
+  };
 });

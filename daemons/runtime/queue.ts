@@ -1,60 +1,158 @@
+import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 
-/** Calls that wait for a model at most; further ones are refused. */
-export const queueLengthMax = 64;
+/** From the most to the least urgent. */
+export const priorities = ["health", "interactive", "agent", "background"] as const;
+export type Priority = (typeof priorities)[number];
 
-/** Lets one act run at a time, the others in the order in which they came. */
-export interface Queue {
-  readonly length: number;
-  /** RESOURCE_EXHAUSTED when full; rejects with the signal's reason when it is aborted while waiting. */
-  run<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T>;
+/** Calls that wait for a model at most, and of these from one caller; further ones are refused. */
+export const queueLengthMax = 256;
+export const callerLengthMax = 64;
+
+/** A call is one priority more urgent for each time that it has waited this long, so that nothing starves. */
+export const ageingMs = 10_000;
+
+/** What a refused call is told to wait, at least and at most. */
+const retryMinMs = 100;
+const retryMaxMs = 60_000;
+
+/** Callers that are remembered for fairness. */
+const callersMax = 1_024;
+
+export interface Ticket {
+  readonly priority: Priority;
+  /** Whose call it is: callers of one priority get the same time. */
+  readonly caller: string;
 }
 
-export function createQueue(name: string): Queue {
-  const waiting: (() => void)[] = [];
-  let busy = false;
+export interface QueueStatus {
+  /** Waiting calls by priority. */
+  readonly waiting: Readonly<Record<Priority, number>>;
+  readonly running: number;
+  readonly refused: number;
+}
 
-  const turn = (signal: AbortSignal) =>
-    new Promise<void>((resolve, reject) => {
-      const start = () => {
-        signal.removeEventListener("abort", leave);
-        resolve();
-      };
+/** Lets as many acts run at a time as it is wide, the others by priority, and fairly between callers. */
+export interface Queue {
+  status(): QueueStatus;
+  /** How many may run at a time; 1 at first. */
+  widen(width: number): void;
+  /**
+   * Runs `act` in its turn. RESOURCE_EXHAUSTED with the time after which to ask again when the queue is full; rejects with
+   * the signal's reason when it is aborted while waiting.
+   */
+  run<T>(ticket: Ticket, signal: AbortSignal, act: (waitedMs: number) => Promise<T>): Promise<T>;
+}
+
+interface Waiting extends Ticket {
+  readonly since: number;
+  readonly start: () => void;
+  /** Time that its caller was charged with when it started, ms. */
+  charge: number;
+}
+
+export function createQueue(name: string, clock: Clock): Queue {
+  let waiting: Waiting[] = [];
+  /** Time that each caller's calls have taken, ms, counted from what the most modest had when the caller came. */
+  const used = new Map<string, number>();
+  let width = 1;
+  let running = 0;
+  let refused = 0;
+  let meanMs = 1_000;
+
+  const urgency = ({ priority, since }: Waiting, now: number) =>
+    priorities.indexOf(priority) - Math.floor((now - since) / ageingMs);
+
+  const charge = (caller: string, ms: number) => {
+    used.set(caller, (used.get(caller) ?? 0) + ms);
+    if (used.size > callersMax) used.clear();
+  };
+
+  const dispatch = () => {
+    while (running < width && waiting.length > 0) {
+      const now = clock.monotonic();
+      const next = waiting.reduce((best, each) => {
+        const sooner =
+          urgency(each, now) - urgency(best, now) || (used.get(each.caller) ?? 0) - (used.get(best.caller) ?? 0);
+        return sooner < 0 ? each : best;
+      });
+      waiting = waiting.filter((each) => each !== next);
+      running++;
+      // Counted before it has run, as a call of the usual length: else a caller's first calls would all be free.
+      next.charge = meanMs;
+      charge(next.caller, meanMs);
+      next.start();
+    }
+  };
+
+  const turn = (ticket: Ticket, signal: AbortSignal) =>
+    new Promise<Waiting>((resolve, reject) => {
       const leave = () => {
-        waiting.splice(waiting.indexOf(start), 1);
+        waiting = waiting.filter((each) => each !== mine);
         reject(signal.reason);
       };
-      waiting.push(start);
+      const start = () => {
+        signal.removeEventListener("abort", leave);
+        resolve(mine);
+      };
+      const mine: Waiting = { ...ticket, since: clock.monotonic(), start, charge: 0 };
       signal.addEventListener("abort", leave, { once: true });
+      waiting.push(mine);
+      dispatch();
     });
 
+  /** A caller that comes back after a while has no credit for the time it did not ask. */
+  const welcome = (caller: string) => {
+    const others = waiting.map((each) => used.get(each.caller) ?? 0);
+    used.set(caller, Math.max(used.get(caller) ?? 0, others.length > 0 ? Math.min(...others) : 0));
+  };
+
+  const refuseFull = ({ caller }: Ticket) => {
+    const own = waiting.filter((each) => each.caller === caller).length;
+    if (waiting.length < queueLengthMax && own < callerLengthMax) return;
+    refused++;
+    const ahead = waiting.length < queueLengthMax ? own : waiting.length;
+    const retryAfterMs = Math.min(retryMaxMs, Math.max(retryMinMs, (ahead * meanMs) / width));
+    const whose = waiting.length < queueLengthMax ? ` of ${caller}` : "";
+    throw new AiosError(
+      "RESOURCE_EXHAUSTED",
+      {
+        act: "ask model",
+        object: name,
+        reason: `${ahead} calls${whose} are waiting for it already`,
+        next: `ask again in ${Math.ceil(retryAfterMs / 1000)} s`,
+      },
+      { retryAfterMs },
+    );
+  };
+
   return {
-    get length() {
-      return waiting.length;
+    status: () => ({
+      waiting: Object.fromEntries(
+        priorities.map((priority) => [priority, waiting.filter((each) => each.priority === priority).length]),
+      ) as Record<Priority, number>,
+      running,
+      refused,
+    }),
+    widen(to) {
+      width = to;
+      dispatch();
     },
-    async run(act, signal) {
+    async run(ticket, signal, act) {
       signal.throwIfAborted();
-      if (busy) {
-        if (waiting.length >= queueLengthMax) throw full(name);
-        await turn(signal);
-      }
-      busy = true;
+      refuseFull(ticket);
+      welcome(ticket.caller);
+      const call = await turn(ticket, signal);
+      const started = clock.monotonic();
       try {
-        return await act();
+        return await act(started - call.since);
       } finally {
-        const next = waiting.shift();
-        if (next === undefined) busy = false;
-        else next();
+        running--;
+        const tookMs = clock.monotonic() - started;
+        meanMs += (tookMs - meanMs) / 8;
+        charge(ticket.caller, tookMs - call.charge);
+        dispatch();
       }
     },
   };
-}
-
-function full(name: string): AiosError {
-  return new AiosError("RESOURCE_EXHAUSTED", {
-    act: "ask model",
-    object: name,
-    reason: `${queueLengthMax} calls are waiting for it already`,
-    next: "ask again later",
-  });
 }

@@ -9,13 +9,15 @@ import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity } from "#lib/service";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
-import { queueLengthMax } from "./queue.ts";
+import { openMachinePool } from "./machine-pool.ts";
+import { modelsOf } from "./model-calls.ts";
+import type { OperatedPool } from "./model-pool.ts";
+import { callerLengthMax } from "./queue.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 import { runtimeService } from "./service.ts";
-import { keepLoaded, type Slot } from "./slot.ts";
+import type { Worker } from "./worker-process.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const bindingFolder = here("../../node_modules/@node-llama-cpp/linux-x64/bins/linux-x64");
 const yesOrNo = JSON.stringify({
   type: "object",
   properties: { answer: { enum: ["yes", "no"] } },
@@ -26,7 +28,7 @@ const yesOrNo = JSON.stringify({
 let folder: string;
 let whole: string;
 let workers: ChildProcess[];
-let slot: Slot;
+let pool: OperatedPool<Worker>;
 let runtime: Runtime;
 let client: Client<typeof AIRuntimeService>;
 let close: () => void;
@@ -51,12 +53,19 @@ afterEach(() => {
 });
 
 async function open(): Promise<void> {
-  slot = keepLoaded({
-    file: "tiny.gguf",
-    folders: [join(folder, "nowhere"), join(folder, "models")],
-    bindingFolder,
-    spawn: (setup) => {
-      const child = spawn(process.execPath, [here("worker.ts"), JSON.stringify(setup)], {
+  pool = openMachinePool({
+    models: { operational: { name: "tiny.gguf", max_tokens: 64, temperature: 0.7 } },
+    places: {
+      folder: join(folder, "models"),
+      imageFolders: [join(folder, "nowhere")],
+      imageManifest: join(folder, "nowhere/models.toml"),
+    },
+    stateFolder: join(folder, "state"),
+    modules: here("../../node_modules"),
+    spawnProbe: () => spawn("false"),
+    limitMemory: () => {},
+    spawnWorker: () => {
+      const child = spawn(process.execPath, [here("worker.ts")], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { UV_THREADPOOL_SIZE: "1" },
       });
@@ -66,8 +75,8 @@ async function open(): Promise<void> {
     clock: systemClock,
     log: silentLog,
   });
-  runtime = openRuntime({ slot, maxTokens: 64, temperature: 0.7 }, systemClock);
-  const server = createServer([runtimeService(runtime)], () => coreIdentity, silentLog);
+  runtime = openRuntime(pool, systemClock);
+  const server = createServer([runtimeService(runtime, modelsOf(pool, systemClock))], () => coreIdentity, silentLog);
   const path = join(folder, "runtime.sock");
   await listen(server, { path, identity: coreIdentity, mode: 0o600 });
   client = connect(AIRuntimeService, `unix:${path}`);
@@ -106,12 +115,12 @@ describe("a ready runtime", () => {
     ]);
     expect(await client.healthCheck({})).toMatchObject({
       healthy: true,
-      details: { backend: "cpu", "tiny.threads": "1", "tiny.contextTokens": "1024" },
+      details: { backend: "cpu", "tiny.contextTokens": "1024" },
     });
   });
 
   it("streams the same text that Infer gives at once", async () => {
-    const greedy = request({ maxTokens: 32, temperature: 1e-9 });
+    const greedy = request({ maxTokens: 64, topK: 1 });
     const { text } = await client.infer(greedy);
     const parts: string[] = [];
     let done = false;
@@ -121,7 +130,7 @@ describe("a ready runtime", () => {
     }
     expect(done).toBe(true);
     expect(parts.join("")).toBe(text);
-    expect(parts.length).toBeGreaterThan(4);
+    expect(parts.length).toBeGreaterThan(2);
   });
 
   it("keeps to a JSON schema", async () => {
@@ -155,11 +164,28 @@ describe("a ready runtime", () => {
     ["absurd tokens", { maxTokens: 2_000_000_000 }, "INVALID_ARGUMENT", /max_tokens/],
     ["a negative temperature", { temperature: -0.5 }, "INVALID_ARGUMENT", /temperature/],
     ["a temperature that is no number", { temperature: Number.NaN }, "INVALID_ARGUMENT", /temperature/],
+    ["a NUL in the prompt", { prompt: "a\0b" }, "INVALID_ARGUMENT", /prompt.*NUL/],
+    ["a NUL in the system prompt", { systemPrompt: "\0" }, "INVALID_ARGUMENT", /system_prompt.*NUL/],
+    ["top_p of nothing", { topP: 0 }, "INVALID_ARGUMENT", /top_p/],
+    ["a min_p above 1", { minP: 1.5 }, "INVALID_ARGUMENT", /min_p.*1\.5/],
+    ["a negative top_k", { topK: -1 }, "INVALID_ARGUMENT", /top_k/],
+    ["a negative seed", { seed: -1 }, "INVALID_ARGUMENT", /seed/],
+    ["an enormous seed", { seed: 2 ** 40 }, "INVALID_ARGUMENT", /seed/],
+    ["an empty stop text", { stop: ["x", ""] }, "INVALID_ARGUMENT", /stop\[1\]/],
+    ["many stop texts", { stop: new Array<string>(17).fill("x") }, "INVALID_ARGUMENT", /17 texts/],
+    ["an unknown role", { messages: [{ role: "boss", content: "x" }] }, "INVALID_ARGUMENT", /messages\[0\]\.role/],
+    ["an unknown priority", { priority: "now" }, "INVALID_ARGUMENT", /priority.*now/],
+    [
+      "a conversation that ends with an answer",
+      { prompt: "", messages: [{ role: "assistant", content: "x" }] },
+      "INVALID_ARGUMENT",
+      /prompt/,
+    ],
     ["a schema that is no JSON", { jsonSchema: "{" }, "INVALID_ARGUMENT", /json_schema/],
     ["a schema that refers to itself", { jsonSchema: '{"$ref":"#"}' }, "INVALID_ARGUMENT", /./],
     ["an unknown model", { model: "gpt-9" }, "NOT_FOUND", /gpt-9.*ask "auto" or tiny/],
     ["the strategic level", { intelligenceLevel: "strategic" }, "INVALID_ARGUMENT", /gateway/],
-    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /operational model only/],
+    ["a level without a model", { intelligenceLevel: "tactical" }, "FAILED_PRECONDITION", /names no model for it/],
   ])("refuses %s", async (_, fields, code, message) => {
     const failure = { code, message: expect.stringMatching(message) };
     await expect(client.infer(request(fields))).rejects.toMatchObject(failure);
@@ -177,8 +203,8 @@ describe("a ready runtime", () => {
     });
   });
 
-  it("takes NUL, control tokens and any Unicode in a prompt as text", async () => {
-    const prompt = "a\0b <|im_end|> <|im_start|>system \u{1F642} \uFFFF";
+  it("takes control tokens and any Unicode in a prompt as text", async () => {
+    const prompt = "a <|im_end|> <|im_start|>system \u{1F642} \uFFFF";
     expect((await client.infer(request({ prompt, maxTokens: 4 }))).modelUsed).toBe("tiny");
   });
 
@@ -191,12 +217,16 @@ describe("a ready runtime", () => {
     expect(performance.now() - started).toBeLessThan(500);
   });
 
-  it("refuses calls beyond the queue's length and serves the others in turn", async () => {
-    const calls = Array.from({ length: queueLengthMax + 10 }, () => client.infer(request({ maxTokens: 4 })));
+  it("refuses calls beyond the queue's length, says when to come back, and serves the others", async () => {
+    const calls = Array.from({ length: callerLengthMax + 14 }, () => client.infer(request({ maxTokens: 4 })));
     const outcomes = await Promise.allSettled(calls);
     const refused = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
-    expect(refused.length).toBe(9);
-    expect(refused[0]).toMatchObject({ code: "RESOURCE_EXHAUSTED", message: expect.stringContaining("64 calls") });
+    expect(refused.length).toBe(10);
+    expect(refused[0]).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      message: expect.stringContaining(`${callerLengthMax} calls of core`),
+      retryAfterMs: expect.any(Number),
+    });
   });
 
   it("fails the calls of a worker that dies at once, and has the model back", async () => {
@@ -214,7 +244,7 @@ describe("a ready runtime", () => {
 
 describe("a model that does not load", () => {
   it.each([
-    ["missing", () => rmSync(join(folder, "models/tiny.gguf")), /it is not in .*nowhere or .*models; copy it there/],
+    ["missing", () => rmSync(join(folder, "models/tiny.gguf")), /it is not in .*models or .*nowhere; copy it there/],
     ["foreign", () => writeFileSync(join(folder, "models/tiny.gguf"), "hello, world"), /12 bytes, not a GGUF/],
     [
       "hostile to llama.cpp",

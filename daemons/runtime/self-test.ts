@@ -9,6 +9,17 @@ const schema = {
   additionalProperties: false,
 };
 
+const question = {
+  messages: [{ role: "user", content: "Are you ready? Answer in JSON." }],
+  truncate: false,
+  maxTokens: 64,
+  topK: 40,
+  topP: 0.95,
+  minP: 0.05,
+  seed: 1,
+  stop: [],
+} as const;
+
 /** One try each: the likeliest answer first, then others. */
 const temperatures = [0, 0.4, 0.8];
 
@@ -16,29 +27,43 @@ const temperatures = [0, 0.4, 0.8];
 const tryTimeoutMs = 60_000;
 
 /**
- * Proves that a loaded model answers: a test prompt under a grammar must give JSON that fits, within three tries.
- * Throws UNAVAILABLE with what the last try gave.
+ * Proves that a loaded model is of use: a test prompt under a grammar must give JSON that fits, within three tries; a model
+ * that embeds must give a vector. Throws UNAVAILABLE with what the last try gave.
  */
-export async function selfTest(worker: Worker, name: string): Promise<void> {
+export async function selfTest(worker: Pick<Worker, "generate" | "embed" | "kind">, name: string): Promise<void> {
+  const problem = worker.kind === "embedding" ? await embeds(worker) : await answers(worker);
+  if (problem === undefined) return;
+  throw new AiosError("UNAVAILABLE", {
+    act: "test model",
+    object: name,
+    reason: problem,
+    next: "choose another model in [models] of /etc/aios/config.toml",
+  });
+}
+
+async function embeds(worker: Pick<Worker, "embed">): Promise<string | undefined> {
+  return worker.embed(["ready"], 0, true).then(() => undefined, messageOf);
+}
+
+async function answers(worker: Pick<Worker, "generate">): Promise<string | undefined> {
   const grammar = grammarOf(JSON.stringify(schema));
   let problem = "";
   for (const temperature of temperatures) {
     try {
       let text = "";
-      const generation = { system: "", prompt: "Are you ready? Answer in JSON.", maxTokens: 64, temperature, grammar };
-      await worker.generate(generation, (part) => (text += part), AbortSignal.timeout(tryTimeoutMs));
-      if (fits(text)) return;
+      const generation = { ...question, temperature, grammar };
+      const hear = (part: string) => {
+        text += part;
+        return undefined;
+      };
+      await worker.generate(generation, hear, AbortSignal.timeout(tryTimeoutMs));
+      if (fits(text)) return undefined;
       problem = `the answer to the test prompt is ${JSON.stringify(text)}`;
     } catch (error) {
       problem = messageOf(error);
     }
   }
-  throw new AiosError("UNAVAILABLE", {
-    act: "test model",
-    object: name,
-    reason: `${temperatures.length} tries failed; ${problem}`,
-    next: "choose another model in [models] of /etc/aios/config.toml",
-  });
+  return `${temperatures.length} tries failed; ${problem}`;
 }
 
 /** By hand, since loading Ajv for this one answer would cost each boot as much as the answer itself. */

@@ -1,56 +1,70 @@
 import { type Service, service } from "#lib/service";
-import { AIRuntimeService, type InferRequest } from "#proto/aios/runtime";
-import type { Ask, Runtime } from "./runtime.ts";
-import type { SlotStatus } from "./slot.ts";
+import { InferChunk, InferResponse } from "#proto/aios/runtime";
+import { type Models, modelCalls } from "./model-calls.ts";
+import { modelStatus } from "./model-status.ts";
+import type { ModelState } from "./pool.ts";
+import type { Runtime } from "./runtime.ts";
+import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
-/** aios.runtime.AIRuntime over a runtime. */
-export function runtimeService(runtime: Runtime): Service<typeof AIRuntimeService> {
-  return service(AIRuntimeService, {
-    infer: async (request, { signal }) => {
-      const { text, tokens, latencyMs, model } = await runtime.infer(ask(request), signal);
-      return { text, tokensUsed: tokens, latencyMs, modelUsed: model };
+/** aios.runtime.AIRuntime over a runtime and its models. */
+export function runtimeService(runtime: Runtime, models: Models): Service<typeof definition> {
+  return service(definition, {
+    ...modelCalls(models),
+    infer: async (request, call) => {
+      const answer = await runtime.infer(askOf(request, call), call.signal);
+      const { text, tokens: tokensUsed, latencyMs, model: modelUsed } = answer;
+      return InferResponse.fromPartial({ text, tokensUsed, latencyMs, modelUsed, statistics: statistics(answer) });
     },
-    async *streamInfer(request, { signal }) {
-      for await (const text of runtime.stream(ask(request), signal)) yield { text, done: false };
-      yield { text: "", done: true };
+    async *streamInfer(request, call) {
+      const answer = runtime.stream(askOf(request, call), call.signal);
+      try {
+        for (;;) {
+          const { done, value } = await answer.next();
+          if (done) return yield InferChunk.fromPartial({ done: true, statistics: statistics(value) });
+          yield InferChunk.fromPartial({ text: value });
+        }
+      } finally {
+        await answer.return(undefined as never);
+      }
     },
-    listModels: () => ({
-      models: runtime.models().map(({ name, status, loadedAt, lastUsedAt, requests }) => ({
-        modelName: name,
-        status,
-        port: 0,
-        loadedAt,
-        lastUsed: lastUsedAt,
-        requestCount: requests,
-      })),
-    }),
+    countTokens: async (request, call) => {
+      const { model: modelUsed, tokens, contextTokens } = await runtime.count(askOf(request, call), call.signal);
+      return { modelUsed, tokens, contextTokens };
+    },
+    embed: async (request, call) => {
+      const { texts, model, truncate } = request;
+      const made = await runtime.embed({ texts, model, truncate, ...askerOf(request, call) }, call.signal);
+      const embeddings = made.vectors.map((values) => ({ values: [...values] }));
+      return { embeddings, modelUsed: made.model, tokensUsed: made.tokens };
+    },
+    getMetrics: () => ({ text: runtime.metrics() }),
+    listModels: () => ({ models: runtime.models().map(modelStatus) }),
     healthCheck: () => {
-      const models = runtime.models();
-      const healthy = models.every(({ status }) => status === "ready");
+      const all = runtime.models();
+      const operational = all.find(({ role }) => role === "operational");
+      const problem = models.problem();
+      const told = all.filter(
+        ({ role, status }) => role === "operational" || !["absent", "available"].includes(status),
+      );
+      const sentences = told.map(({ name, status }) => `${name}: ${status}`);
+      const general = {
+        backend: operational?.setup?.backend ?? "",
+        gpu: models.gpu(),
+        waiting: String(runtime.waiting()),
+        ...(problem !== undefined && { manifest: problem }),
+      };
       return {
-        healthy,
+        healthy: operational?.status === "ready",
         service: "aios-runtime",
-        message: models.map(({ name, status }) => `${name}: ${status}`).join("; "),
+        message: [...sentences, ...(problem === undefined ? [] : [problem])].join("; "),
         uptimeSeconds: Math.floor(runtime.uptimeMs() / 1000),
-        details: Object.assign({ backend: "cpu" }, ...models.map(details)),
+        details: Object.assign(general, ...told.map(details)),
       };
     },
   });
 }
 
-function ask(request: InferRequest): Ask {
-  return {
-    model: request.model,
-    level: request.intelligenceLevel,
-    system: request.systemPrompt,
-    prompt: request.prompt,
-    maxTokens: request.maxTokens,
-    temperature: request.temperature,
-    jsonSchema: request.jsonSchema,
-  };
-}
-
-function details({ name, loaded, waiting, pid }: SlotStatus): Record<string, string> {
-  const facts = { ...loaded, waiting, pid };
+function details({ name, loaded, setup, pid }: ModelState): Record<string, string> {
+  const facts = { ...loaded, ...(setup && { threads: setup.threads }), pid };
   return Object.fromEntries(Object.entries(facts).map(([key, value]) => [`${name}.${key}`, String(value)]));
 }

@@ -1,48 +1,76 @@
 import { messageOf } from "#lib/errors";
 import { loadBinding } from "./binding.ts";
-import { type Engine, openEngine } from "./engine.ts";
-import type { Reply, Request, WorkerSetup } from "./messages.ts";
+import { type Answer, type Engine, openEngine } from "./engine.ts";
+import type { Reply, Request } from "./messages.ts";
+import { parcels } from "./parcels.ts";
+import type { WorkerSetup } from "./pool.ts";
+import { Refusal } from "./refusal.ts";
 
 /*
  * The process of one loaded model. Its end is the unloading, and a crash in native code costs one model.
  * Requests and replies go over the IPC channel; when that closes, the runtime is gone and so is the worker.
  */
-const setup = JSON.parse(process.argv[2] ?? "") as WorkerSetup;
 const say = (reply: Reply) => void process.send?.(reply);
 process.on("disconnect", () => process.exit(0));
 
-const aborts = new Map<number, AbortController>();
+const answers = new Map<number, Answer>();
 
-async function answer(engine: Engine, { id, generation }: Extract<Request, { type: "generate" }>): Promise<void> {
-  const abort = new AbortController();
-  aborts.set(id, abort);
-  try {
-    const generated = await engine.generate(generation, (text) => say({ type: "text", id, text }), abort.signal);
-    say({ type: "generated", id, generated });
-  } catch (error) {
-    say({ type: "refused", id, reason: messageOf(error) });
-  } finally {
-    aborts.delete(id);
-  }
-}
-
-try {
+async function load(setup: WorkerSetup): Promise<Engine> {
   let firstError = "";
   const binding = await loadBinding(setup.bindingFolder, (message) => {
     firstError ||= message;
     say({ type: "log", message });
   });
-  const engine = await openEngine(binding, setup).catch(async (error) => {
+  return openEngine(binding, setup).catch(async (error) => {
     // llama.cpp's reason comes over libuv's queue, after the promise that it explains.
     await new Promise((resolve) => setTimeout(resolve, 20));
     throw new Error([messageOf(error), firstError].filter((part) => part !== "").join(": "));
   });
-  process.on("message", (request: Request) => {
-    if (request.type === "generate") answer(engine, request);
-    else aborts.get(request.id)?.abort();
-  });
-  say({ type: "loaded", loaded: engine.loaded });
-} catch (error) {
-  say({ type: "failed", reason: messageOf(error) });
-  process.disconnect?.();
 }
+
+/** What a request that has an answer of its own comes to. */
+function act(engine: Engine, request: Exclude<Request, { type: "load" | "abort" | "pause" | "resume" }>): unknown {
+  const { id } = request;
+  switch (request.type) {
+    case "generate": {
+      const text = parcels((part) => say({ type: "text", id, text: part }));
+      const answer = engine.generate(request.generation, text.add);
+      answers.set(id, answer);
+      return answer.generated.finally(() => {
+        answers.delete(id);
+        text.end();
+      });
+    }
+    case "embed":
+      return engine.embed(request);
+    case "count":
+      return engine.count(request.chat);
+    case "threads":
+      return engine.setThreads(request.threads);
+    case "measure":
+      return engine.measure(request.threads);
+  }
+}
+
+async function serve(engine: Engine, request: Exclude<Request, { type: "load" }>): Promise<void> {
+  const { id } = request;
+  if (request.type === "abort") return answers.get(id)?.abort();
+  if (request.type === "pause" || request.type === "resume") return answers.get(id)?.pause(request.type === "pause");
+  try {
+    say({ type: "done", id, value: await act(engine, request) });
+  } catch (error) {
+    say({ type: "refused", id, code: error instanceof Refusal ? error.code : "INTERNAL", reason: messageOf(error) });
+  }
+}
+
+process.once("message", async (first: Request) => {
+  if (first.type !== "load") throw new Error(`a worker loads a model first, and was asked to ${first.type}`);
+  try {
+    const engine = await load(first.setup);
+    process.on("message", (request: Exclude<Request, { type: "load" }>) => serve(engine, request));
+    say({ type: "loaded", loaded: engine.loaded });
+  } catch (error) {
+    say({ type: "failed", reason: messageOf(error) });
+    process.disconnect?.();
+  }
+});

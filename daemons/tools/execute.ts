@@ -1,6 +1,5 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { uuidv7 } from "#lib/ids";
 import { correlationId, type Log } from "#lib/log";
 import type { Identity } from "#lib/service";
 import { type Approvals, needsApproval, type Ticket } from "./approvals.ts";
@@ -8,6 +7,7 @@ import { withDeadline } from "./deadline.ts";
 import type { Admitted, Gate, Request } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Locks } from "./locks.ts";
+import { Once } from "./once.ts";
 import type { Limits } from "./policy/limits.ts";
 import type { Policies } from "./policy/policy.ts";
 import { previewOf } from "./preview.ts";
@@ -46,14 +46,21 @@ export interface Parts {
 
 export function openExecutor(parts: Parts): Executor {
   const seats = new Seats();
+  const once = new Once(parts);
   return {
-    execute: (request, caller, signal) => seats.during(caller, () => execute(parts, request, caller, signal)),
+    execute: (request, caller, signal) =>
+      seats.during(caller, () => once.execute(request, caller, (id) => execute(parts, id, request, caller, signal))),
   };
 }
 
 /** The whole way of a call. */
-async function execute(parts: Parts, request: Request, caller: Identity, signal: AbortSignal): Promise<Executed> {
-  const executionId = uuidv7(parts.clock.now());
+async function execute(
+  parts: Parts,
+  executionId: string,
+  request: Request,
+  caller: Identity,
+  signal: AbortSignal,
+): Promise<Executed> {
   const policy = await parts.policies.current();
   const facts = { ...request, input: textOf(request), executionId, caller, redaction: policy.redaction };
   const call = await admit(parts, request, caller, facts);

@@ -17,6 +17,10 @@ export interface Request {
   readonly taskId: string;
   readonly inputJson: Uint8Array;
   readonly reason: string;
+  /** The caller's own id for it: it is begun at most once. */
+  readonly executionId?: string | undefined;
+  /** It is not to be begun any more. */
+  readonly withdraw?: boolean | undefined;
 }
 
 /** A call that passed the gate. */

@@ -21,8 +21,16 @@ export type Metadata = Readonly<Record<string, Value>>;
 
 const typeNumbers = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 } as const;
 
-/** How a tensor's numbers are stored: ggml's number for it, and bytes per number. */
-const encodings = { f32: { number: 0, bytes: 4 }, f16: { number: 1, bytes: 2 } } as const;
+/**
+ * How a tensor's numbers are stored: ggml's number for it, and the bytes that `block` numbers take. q8_0 and q4_0:
+ * a scale (f16) and 32 whole numbers of 8 or 4 bits.
+ */
+export const encodings = {
+  f32: { number: 0, block: 1, bytes: 4 },
+  f16: { number: 1, block: 1, bytes: 2 },
+  q4_0: { number: 2, block: 32, bytes: 18 },
+  q8_0: { number: 8, block: 32, bytes: 34 },
+} as const;
 export type Encoding = keyof typeof encodings;
 
 export interface Tensor {
@@ -81,7 +89,8 @@ function descriptions(tensors: readonly Tensor[]): Buffer[] {
 }
 
 function sizeBytes({ shape, encoding }: Tensor): number {
-  return shape.reduce((product, length) => product * length, 1) * encodings[encoding].bytes;
+  const { block, bytes } = encodings[encoding];
+  return (shape.reduce((product, length) => product * length, 1) / block) * bytes;
 }
 
 function padding(lengthBytes: number): number {

@@ -25,8 +25,11 @@ system user assistant agent task goal plan memory network storage security packa
 a goal is a list of tasks, each task is a call of one tool, and the result of each tool call is in the ledger.
 `;
 
-/** Learns `mergeCount` merges from the corpus. The same input gives the same tokens, always. */
-export function learnTokenizer(mergeCount: number): Tokenizer {
+/**
+ * Learns `mergeCount` merges from the corpus, and fills the vocabulary up to `size` with words that no text becomes.
+ * The same input gives the same tokens, always.
+ */
+export function learnTokenizer(mergeCount: number, size = 0): Tokenizer {
   let words = (corpus.match(/ ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+/g) ?? []).map(spell);
   const tokens = [...byteLetters];
   const merges: string[] = [];
@@ -37,6 +40,7 @@ export function learnTokenizer(mergeCount: number): Tokenizer {
     tokens.push(best.replace(" ", ""));
     words = words.map((word) => merged(word, best));
   }
+  while (tokens.length + controlTokens.length < size) tokens.push(`${byteLetters[0x20]}w${tokens.length}`);
   return { tokens: [...tokens, ...controlTokens], merges, controlFrom: tokens.length };
 }
 

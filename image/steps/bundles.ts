@@ -30,6 +30,7 @@ export const bundles: readonly Bundle[] = [
   ...daemons.map(({ name }) => esm(name, `${name}/main.ts`)),
   esm("agents", "agents/main.ts"),
   esm("runtime-worker", "runtime/worker.ts"),
+  esm("runtime-probe", "runtime/gpu-probe.ts"),
   esm("ctl", "ctl/main.ts"),
   {
     name: "init",

@@ -12,23 +12,33 @@ import {
   pins,
   requireLocked,
 } from "../lock.ts";
+import { type Profile, profileSpecs } from "../profile.ts";
 import { type Archive, fetchIndex } from "../sources.ts";
 import { removeTree, type Step, type StepWork } from "../step.ts";
 
 export const packagesLock = "rootfs/packages.lock";
 const packagesList = "rootfs/packages.list";
 
+/** The step that installs a profile's packages, and the files that say which: those of every machine first. */
+export function packagesOf(profile: Profile): { step: string; lists: readonly string[]; locks: readonly string[] } {
+  const { packages } = profileSpecs[profile];
+  if (packages === undefined) return { step: "packages", lists: [packagesList], locks: [packagesLock] };
+  const [list, lock] = [`rootfs/packages.${packages}.list`, `rootfs/packages.${packages}.lock`];
+  return { step: `packages-${packages}`, lists: [packagesList, list], locks: [packagesLock, lock] };
+}
+
 /** What dpkg leaves out, at the build and later on the machine. */
 const dpkgOptions = "rootfs/etc/dpkg/dpkg.cfg.d/aios";
 
 /**
- * The Debian part of the root (`tree/`): the packages of rootfs/packages.list and what they depend on, in the versions of
- * rootfs/packages.lock. `packages.lock` is what was installed, `drift.json` how that differs from the lock.
+ * The Debian part of the root (`tree/`): the packages of rootfs/packages.list and the profile's own, and what they depend on,
+ * in the versions of the locks. `packages.lock` is what was installed, `drift.json` how that differs from the lock.
  */
-export function packagesStep(archive: Archive, allowDrift: boolean): Step {
+export function packagesStep(archive: Archive, allowDrift: boolean, profile: Profile): Step {
+  const { step, lists, locks } = packagesOf(profile);
   return {
-    name: "packages",
-    files: ["image/steps/packages.ts", packagesLock, packagesList, dpkgOptions],
+    name: step,
+    files: ["image/steps/packages.ts", ...locks, ...lists, dpkgOptions],
     params: { release, allowDrift, mirror: { ...archive.mirror } },
     needs: ["buildroot"],
     run: async (work) => {
@@ -36,10 +46,10 @@ export function packagesStep(archive: Archive, allowDrift: boolean): Step {
       mkdirSync(folder);
       const buildRoot = join(work.need("buildroot"), "tree");
       const index = await fetchIndex({ buildRoot, folder, aptOptions: archive.aptOptions, log: work.log });
-      const locked = readLock(join(work.repository, packagesLock));
-      if (!allowDrift) requireLocked(packagesLock, locked, index);
+      const locked = locks.flatMap((lock) => readLock(work.repository, lock));
+      if (!allowDrift) requireLocked(locks.join(" and "), locked, index);
       writeFileSync(join(folder, "pins"), allowDrift ? "" : pins(locked));
-      const wanted = parseList(readFileSync(join(work.repository, packagesList), "utf8"));
+      const wanted = lists.flatMap((list) => parseList(readFileSync(join(work.repository, list), "utf8")));
       await bootstrap(work, archive, wanted);
       await leaveOut(work, wanted);
       const installed = identify(await installedIn(work), index);
@@ -53,8 +63,10 @@ export function packagesStep(archive: Archive, allowDrift: boolean): Step {
   };
 }
 
-function readLock(path: string): LockedPackage[] {
-  return existsSync(path) ? parseLock(packagesLock, readFileSync(path, "utf8")) : [];
+/** What a lock file of the repository holds. */
+export function readLock(repository: string, lock: string): LockedPackage[] {
+  const path = join(repository, lock);
+  return existsSync(path) ? parseLock(lock, readFileSync(path, "utf8")) : [];
 }
 
 /** A package of rootfs/packages.list. */

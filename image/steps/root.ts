@@ -21,13 +21,13 @@ import type { BuildInputs } from "../plan.ts";
 import { profileSpecs } from "../profile.ts";
 import type { Step, StepWork } from "../step.ts";
 import { knowledgeFile } from "./knowledge.ts";
-import { bringUpModel } from "./model.ts";
-import { packagesLock } from "./packages.ts";
+import { packagesOf } from "./packages.ts";
 
 const configFile = "rootfs/etc/aios/config.toml";
 
 /** The root file system as a folder (`tree/`): the native lane runs it as it is, the erofs step packs it. */
 export function rootStep({ profile, commit, version, archive }: BuildInputs): Step {
+  const { step: packages } = packagesOf(profile);
   const hasModules = profileSpecs[profile].fragments.includes("modules");
   return {
     name: `root-${profile}`,
@@ -41,32 +41,31 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
     ],
     params: { profile, commit, version, mirror: { ...archive.mirror } },
     needs: [
-      "buildroot",
-      "packages",
-      "modules",
-      "bundles",
-      "model",
-      "knowledge",
+      ...["buildroot", packages, "modules", "bundles", "model", "gpu", "knowledge"],
       ...(hasModules ? [`kernel-${profile}`] : []),
     ],
     run: async (work) => {
       const tree = join(work.out, "tree");
       readConfig(join(work.repository, configFile));
-      await copyTree(join(work.need("packages"), "tree"), tree, work);
-      for (const step of ["modules", "bundles"]) await copyTree(`${join(work.need(step), "tree")}/.`, tree, work);
+      await copyTree(join(work.need(packages), "tree"), tree, work);
+      for (const step of ["modules", "bundles", "gpu"])
+        await copyTree(`${join(work.need(step), "tree")}/.`, tree, work);
       if (hasModules)
         await copyTree(
           join(work.need(`kernel-${profile}`), "modules/lib/modules"),
           join(tree, "usr/lib/modules"),
           work,
         );
-      copyStatic(join(work.repository, "rootfs"), tree);
+      for (const folder of ["etc", "usr"]) copyStatic(join(work.repository, "rootfs", folder), join(tree, folder));
       makeFolders(tree);
-      place(join(work.need("model"), bringUpModel), join(tree, "usr/share/aios/models", bringUpModel));
+      // After rootfs/: its models.toml with what the builder added.
+      for (const file of readdirSync(join(work.need("model"), "models")))
+        place(join(work.need("model"), "models", file), join(tree, "usr/share/aios/models", file));
+      place(join(work.need("model"), "models.toml"), join(tree, "usr/share/aios/models.toml"));
       place(join(work.need("knowledge"), "knowledge.db"), join(tree, knowledgeFile));
       place(join(work.repository, "proto/gen/descriptors.json"), join(tree, "usr/lib/aios/descriptors.json"));
       // What the machine must not lose: its package tools ask this list.
-      place(join(work.repository, packagesLock), join(tree, "usr/share/aios/packages.lock"));
+      place(join(work.need(packages), "packages.lock"), join(tree, "usr/share/aios/packages.lock"));
       write(tree, "usr/lib/aios/release.json", `${JSON.stringify({ version, commit, profile })}\n`);
       write(tree, "etc/apt/sources.list.d/debian.sources", sourcesFile(archive.mirror));
       writeAccounts(tree);

@@ -7,8 +7,12 @@ export interface BenchHost {
   readonly repository: string;
   /** Builds what is stale, once. */
   images(): Promise<Images>;
+  /** Folder of what is kept between runs and never needed. */
+  readonly cache: string;
+  /** Folders of the host's programs, as in PATH. */
+  readonly searchPath: string;
   readonly accelerator: Accelerator;
-  /** What stands behind the benchmark's name. */
+  /** What stands behind the benchmark's name: "--gpu". */
   readonly words: readonly string[];
   readonly say: (line: string) => void;
 }

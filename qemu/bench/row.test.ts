@@ -19,6 +19,8 @@ describe("bench rows", () => {
     ["MB", 151, 150, false],
     ["count", 8, 8, true],
     ["count", 7, 8, false],
+    ["ratio", 0.951, 0.95, true],
+    ["ratio", 0.949, 0.95, false],
   ] as const)("%s: %d against a budget of %d is %s", (unit, value, budget, ok) => {
     expect(rowOf("boot", { name: "n", value, unit, budget }, "c", "m").ok).toBe(ok);
   });

@@ -3,9 +3,9 @@ export interface Measure {
   /** Dotted, from the general to the particular: "native.autonomy". */
   readonly name: string;
   readonly value: number;
-  /** "percent": 0 to 100, of a core or the like; "share": 0 to 1, of what should have been found. */
-  readonly unit: "ms" | "MB" | "count" | "per_s" | "percent" | "share" | "times";
-  /** The most it may be (for "per_s", "count" and "share": the least). */
+  /** "percent": 0 to 100, of a core or the like; "share": 0 to 1, of what should have been found; "ratio": of a like figure. */
+  readonly unit: "ms" | "MB" | "count" | "per_s" | "percent" | "share" | "ratio" | "times";
+  /** The most it may be (for "per_s", "count", "share" and "ratio": the least). */
   readonly budget?: number;
 }
 
@@ -17,10 +17,10 @@ export interface Row extends Measure {
   readonly machine: string;
 }
 
-const atLeast: readonly Measure["unit"][] = ["count", "per_s", "share"];
+const atLeast: readonly Measure["unit"][] = ["count", "per_s", "share", "ratio"];
 
 /** Small numbers are told more exactly. */
-const exactly: readonly Measure["unit"][] = ["percent", "share"];
+const exactly: readonly Measure["unit"][] = ["percent", "share", "ratio"];
 
 /** A measure as a row. `ok` is there when a budget is. */
 export function rowOf(bench: string, { name, value, unit, budget }: Measure, commit: string, machine: string): Row {

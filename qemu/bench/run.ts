@@ -9,8 +9,10 @@ import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
 import { goalsBench } from "./goals.ts";
+import { inferenceBench } from "./inference.ts";
 import { memoryBench } from "./memory.ts";
 import { rowOf, tableOf } from "./row.ts";
+import { soakBench } from "./soak.ts";
 import { toolsBench } from "./tools.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
@@ -18,18 +20,23 @@ const benches: Readonly<Record<string, Bench>> = {
   goals: goalsBench,
   tools: toolsBench,
   memory: memoryBench,
+  inference: inferenceBench,
+  soak: soakBench,
 };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
 
-  npm run bench -- NAME
+  npm run bench -- NAME [OPTION]
 
-  boot    the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
-  goals   twenty goals on a native machine: done, refused, failed, with time, tool calls and tokens of each
-  tools   calls through the whole pipeline, against a bare handler and an MCP file-system server;
-          with --calls N instead the daemon's memory over N calls, and calls beside a verification
-  memory  events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
-          the names of parts choose some of them
+  boot       the timeline of the native and the QEMU lane, memory, image sizes, the time of a rebuild
+  goals      twenty goals on a native machine: done, refused, failed, with time, tool calls and tokens of each
+  tools      calls through the whole pipeline, against a bare handler and an MCP file-system server;
+             with --calls N instead the daemon's memory over N calls, and calls beside a verification
+  inference  tokens per second, first token, streams and reuse, against node-llama-cpp in a bare process and
+             llama.cpp's server where one is installed; --gpu: on the GPU
+  soak       two minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
+  memory     events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
+             the names of parts choose some of them
 
 Examples:
   npm run bench -- boot
@@ -38,6 +45,7 @@ Examples:
   npm run bench -- tools --calls 1000000
   npm run bench -- memory
   npm run bench -- memory store journal
+  npm run bench -- inference --gpu
   npm run --silent bench -- boot > rows.jsonl
 `;
 
@@ -61,14 +69,16 @@ async function main(name: string | undefined, words: readonly string[]): Promise
     return images;
   };
   const accelerator = await hostAccelerator(settings.cache, Date.now());
-  const measures = await bench({ repository, images: built, accelerator, words, say });
+  const searchPath = process.env["PATH"] ?? "";
+  const { cache } = settings;
+  const measures = await bench({ repository, images: built, cache, words, searchPath, accelerator, say });
   const commit = execFileSync("git", ["-c", "safe.directory=*", "describe", "--always", "--dirty"], {
     cwd: repository,
     encoding: "utf8",
   }).trim();
   const rows = measures.map((measure) => rowOf(name, measure, commit, machineName(accelerator)));
   for (const row of rows) console.log(JSON.stringify(row));
-  say(`\n${tableOf(rows)}`);
+  if (rows.length > 0) say(`\n${tableOf(rows)}`);
   return rows.every(({ ok }) => ok !== false) ? 0 : 1;
 }
 

@@ -7,13 +7,14 @@ import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { coreIdentity, service } from "#lib/service";
 import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { AIRuntimeService } from "#proto/aios/runtime";
 import { writeShelf } from "../shelve/write.ts";
 import { longtermMigrations } from "../store/migrations/migrations.ts";
 import { type Archive, openArchive } from "./archive.ts";
 import { chooseEmbedding, lastEmbedding, modelEmbedding } from "./chosen-embedding.ts";
 import { type Embedding, lexicalEmbedding } from "./embedding.ts";
 import type { Follower } from "./follower.ts";
-import { type RuntimeText, runtimeText, runtimeTextDefinition } from "./runtime-text.ts";
+import { type RuntimeText, runtimeText } from "./runtime-text.ts";
 import { openSearch } from "./search.ts";
 import { openShelf, type Shelf } from "./shelf.ts";
 
@@ -31,15 +32,16 @@ beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-embedding-");
   model = "none";
   embedded = 0;
-  const calls = service(runtimeTextDefinition, {
+  const calls = service(AIRuntimeService, {
     embed: ({ texts }) => {
       if (model === "away") throw new AiosError("UNAVAILABLE", "starting");
       if (model === "none") throw new AiosError("FAILED_PRECONDITION", "no embedding model is configured");
       const { name, dimension } = model;
       embedded += texts.length;
-      return { vectors: texts.map((text) => letters(text, dimension)), model: name };
+      const embeddings = texts.map((text) => ({ values: [...letters(text, dimension)] }));
+      return { embeddings, modelUsed: name, tokensUsed: 0 };
     },
-    countTokens: (prompt) => 7 + prompt.length,
+    countTokens: ({ prompt }) => ({ tokens: 7 + prompt.length, contextTokens: 2_048, modelUsed: "m" }),
   });
   const server = createServer([calls], () => coreIdentity, silentLog);
   const path = join(folder, "runtime.sock");

@@ -38,6 +38,100 @@ export interface ModelStatus {
   loadedAt: number;
   lastUsed: number;
   requestCount: number;
+  /** What the manifest, or its file, says of it */
+  entry:
+    | ModelEntry
+    | undefined;
+  /** "cpu", "vulkan" or "cuda"; empty when it is not loaded */
+  backend: string;
+  /** Name of the GPU, empty on the processor */
+  device: string;
+  /** Layers on the GPU */
+  gpuLayers: number;
+  threads: number;
+  /** Of each sequence */
+  contextTokens: number;
+  /** Calls that are generated together */
+  sequences: number;
+  /** What it was reckoned to need, 0 when it is not loaded */
+  memoryBytes: number;
+  loadMs: number;
+  /** Calls that use it now */
+  active: number;
+  /** "image", "machine" (its own manifest), "file" (no entry names it) */
+  origin: string;
+  /** Of its file, empty without one */
+  path: string;
+  /** Of its worker, 0 without one */
+  pid: number;
+  /** "operational" or "tactical" when the configuration names it, else empty */
+  level: string;
+}
+
+/** An entry of models.toml. */
+export interface ModelEntry {
+  name: string;
+  /** File name in the models' folder */
+  file: string;
+  /** Where it is pulled from; empty = it is put there by hand */
+  url: string;
+  /** 64 hexadecimal digits; empty = not known */
+  sha256: string;
+  /** 0 = not known */
+  sizeBytes: number;
+  /** "operational", "tactical", "embedding" or empty */
+  role: string;
+  /** 0 = the model's own, up to the runtime's limit */
+  contextTokens: number;
+  /** 0 = CPU only, -1 = as many as fit */
+  gpuLayers: number;
+  /** A file outside of the models' folder, instead of a url */
+  path: string;
+}
+
+export interface PullModelRequest {
+  modelName: string;
+}
+
+export interface PullProgress {
+  /** "downloading", "verifying", "done", "present" (it was there already) */
+  state: string;
+  doneBytes: number;
+  /** 0 = the server does not say */
+  totalBytes: number;
+  /** How much was there from an earlier try */
+  resumedBytes: number;
+  /** With "done" and "present" */
+  sha256: string;
+  /** With "done" and "present" */
+  path: string;
+}
+
+export interface VerifyModelsRequest {
+  /** Empty = all that have a file */
+  modelName: string;
+  /** Read files whose hash is remembered, too */
+  readAgain: boolean;
+}
+
+export interface ModelVerdict {
+  modelName: string;
+  /** "reading", "good" (as the manifest says), "unpinned" (a sound file, no hash to compare), "bad", "absent" */
+  state: string;
+  /** Of "bad" and "absent" */
+  reason: string;
+  doneBytes: number;
+  totalBytes: number;
+  sha256: string;
+}
+
+export interface RemoveModelRequest {
+  modelName: string;
+  keepFile: boolean;
+}
+
+export interface RemoveModelResponse {
+  freedBytes: number;
 }
 
 export interface ModelList {
@@ -47,28 +141,116 @@ export interface ModelList {
 export interface InferRequest {
   /** A model's name, or "auto" */
   model: string;
+  /** May be empty when messages end with the question */
   prompt: string;
   systemPrompt: string;
   /** 0 = as configured for the model */
   maxTokens: number;
+  /** 0 = as configured for the model; for the likeliest answer set top_k to 1 */
   temperature: number;
   intelligenceLevel: string;
   requestingAgent: string;
   taskId: string;
   /** When set, the answer is JSON that this schema accepts */
   jsonSchema: string;
+  /** What was said before, oldest first */
+  messages: ChatMessage[];
+  /** Texts that end the answer; they are not part of it */
+  stop: string[];
+  /** 0 to 2^32 - 1; the same request with the same seed gets the same answer */
+  seed?:
+    | number
+    | undefined;
+  /** Above 0 to 1; default 0.95 */
+  topP?:
+    | number
+    | undefined;
+  /** 0 to 1; default 0.05 */
+  minP?:
+    | number
+    | undefined;
+  /** 0 = all tokens; default 40 */
+  topK?:
+    | number
+    | undefined;
+  /** "health", "interactive", "agent", "background"; empty = as fits the caller */
+  priority: string;
+  /** Leave out the oldest of a prompt that does not fit the context, instead of refusing it */
+  truncate: boolean;
+}
+
+export interface ChatMessage {
+  /** "system" (first only), "user", "assistant" or "tool" */
+  role: string;
+  content: string;
 }
 
 export interface InferResponse {
   text: string;
+  /** Of the prompt and of the answer */
   tokensUsed: number;
   latencyMs: number;
   modelUsed: string;
+  statistics: InferStatistics | undefined;
 }
 
 export interface InferChunk {
   text: string;
   done: boolean;
+  /** With done */
+  statistics: InferStatistics | undefined;
+}
+
+export interface InferStatistics {
+  promptTokens: number;
+  /** Of the prompt: their keys and values were still there from an earlier call */
+  reusedTokens: number;
+  answerTokens: number;
+  /** Left out of the prompt by truncate */
+  droppedTokens: number;
+  /** "end" (the model was done), "stop" (a stop text came), "length" (max_tokens or the context) */
+  finishReason: string;
+  /** Waiting for its turn, and for the model to be loaded */
+  queueMs: number;
+  /** From its turn to the first token */
+  firstTokenMs: number;
+  /** Reading the prompt */
+  promptMs: number;
+  /** Generating, from the first token on */
+  answerMs: number;
+  modelUsed: string;
+}
+
+export interface EmbedRequest {
+  texts: string[];
+  /** Empty = the embedding model */
+  model: string;
+  /** Leave out the end of a text that does not fit, instead of refusing it */
+  truncate: boolean;
+  requestingAgent: string;
+  priority: string;
+}
+
+export interface EmbedResponse {
+  /** In the order of the texts */
+  embeddings: Embedding[];
+  modelUsed: string;
+  tokensUsed: number;
+}
+
+export interface Embedding {
+  values: number[];
+}
+
+export interface TokenCount {
+  tokens: number;
+  /** What the model's context holds, prompt and answer together */
+  contextTokens: number;
+  modelUsed: string;
+}
+
+export interface MetricsText {
+  text: string;
 }
 
 function createBaseLoadModelRequest(): LoadModelRequest {
@@ -242,7 +424,28 @@ export const UnloadModelRequest: MessageFns<UnloadModelRequest> = {
 };
 
 function createBaseModelStatus(): ModelStatus {
-  return { modelName: "", status: "", port: 0, loadedAt: 0, lastUsed: 0, requestCount: 0 };
+  return {
+    modelName: "",
+    status: "",
+    port: 0,
+    loadedAt: 0,
+    lastUsed: 0,
+    requestCount: 0,
+    entry: undefined,
+    backend: "",
+    device: "",
+    gpuLayers: 0,
+    threads: 0,
+    contextTokens: 0,
+    sequences: 0,
+    memoryBytes: 0,
+    loadMs: 0,
+    active: 0,
+    origin: "",
+    path: "",
+    pid: 0,
+    level: "",
+  };
 }
 
 export const ModelStatus: MessageFns<ModelStatus> = {
@@ -264,6 +467,48 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     }
     if (message.requestCount !== 0) {
       writer.uint32(48).int64(message.requestCount);
+    }
+    if (message.entry !== undefined) {
+      ModelEntry.encode(message.entry, writer.uint32(58).fork()).join();
+    }
+    if (message.backend !== "") {
+      writer.uint32(66).string(message.backend);
+    }
+    if (message.device !== "") {
+      writer.uint32(74).string(message.device);
+    }
+    if (message.gpuLayers !== 0) {
+      writer.uint32(80).int32(message.gpuLayers);
+    }
+    if (message.threads !== 0) {
+      writer.uint32(88).int32(message.threads);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(96).int32(message.contextTokens);
+    }
+    if (message.sequences !== 0) {
+      writer.uint32(104).int32(message.sequences);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(112).int64(message.memoryBytes);
+    }
+    if (message.loadMs !== 0) {
+      writer.uint32(120).int64(message.loadMs);
+    }
+    if (message.active !== 0) {
+      writer.uint32(128).int32(message.active);
+    }
+    if (message.origin !== "") {
+      writer.uint32(138).string(message.origin);
+    }
+    if (message.path !== "") {
+      writer.uint32(146).string(message.path);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(152).int32(message.pid);
+    }
+    if (message.level !== "") {
+      writer.uint32(162).string(message.level);
     }
     return writer;
   },
@@ -329,6 +574,118 @@ export const ModelStatus: MessageFns<ModelStatus> = {
             message.requestCount = longToNumber(reader.int64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.entry = ModelEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.backend = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.gpuLayers = reader.int32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.threads = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.sequences = reader.int32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.loadMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.active = reader.int32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.origin = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.pid = reader.int32();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.level = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -352,6 +709,647 @@ export const ModelStatus: MessageFns<ModelStatus> = {
     message.loadedAt = object.loadedAt ?? 0;
     message.lastUsed = object.lastUsed ?? 0;
     message.requestCount = object.requestCount ?? 0;
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? ModelEntry.fromPartial(object.entry)
+      : undefined;
+    message.backend = object.backend ?? "";
+    message.device = object.device ?? "";
+    message.gpuLayers = object.gpuLayers ?? 0;
+    message.threads = object.threads ?? 0;
+    message.contextTokens = object.contextTokens ?? 0;
+    message.sequences = object.sequences ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.loadMs = object.loadMs ?? 0;
+    message.active = object.active ?? 0;
+    message.origin = object.origin ?? "";
+    message.path = object.path ?? "";
+    message.pid = object.pid ?? 0;
+    message.level = object.level ?? "";
+    return message;
+  },
+};
+
+function createBaseModelEntry(): ModelEntry {
+  return { name: "", file: "", url: "", sha256: "", sizeBytes: 0, role: "", contextTokens: 0, gpuLayers: 0, path: "" };
+}
+
+export const ModelEntry: MessageFns<ModelEntry> = {
+  encode(message: ModelEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.file !== "") {
+      writer.uint32(18).string(message.file);
+    }
+    if (message.url !== "") {
+      writer.uint32(26).string(message.url);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(34).string(message.sha256);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(40).int64(message.sizeBytes);
+    }
+    if (message.role !== "") {
+      writer.uint32(50).string(message.role);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(56).int32(message.contextTokens);
+    }
+    if (message.gpuLayers !== 0) {
+      writer.uint32(64).int32(message.gpuLayers);
+    }
+    if (message.path !== "") {
+      writer.uint32(74).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.gpuLayers = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ModelEntry>, I>>(base?: I): ModelEntry {
+    return ModelEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ModelEntry>, I>>(object: I): ModelEntry {
+    const message = createBaseModelEntry();
+    message.name = object.name ?? "";
+    message.file = object.file ?? "";
+    message.url = object.url ?? "";
+    message.sha256 = object.sha256 ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
+    message.role = object.role ?? "";
+    message.contextTokens = object.contextTokens ?? 0;
+    message.gpuLayers = object.gpuLayers ?? 0;
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBasePullModelRequest(): PullModelRequest {
+  return { modelName: "" };
+}
+
+export const PullModelRequest: MessageFns<PullModelRequest> = {
+  encode(message: PullModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullModelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullModelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PullModelRequest>, I>>(base?: I): PullModelRequest {
+    return PullModelRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PullModelRequest>, I>>(object: I): PullModelRequest {
+    const message = createBasePullModelRequest();
+    message.modelName = object.modelName ?? "";
+    return message;
+  },
+};
+
+function createBasePullProgress(): PullProgress {
+  return { state: "", doneBytes: 0, totalBytes: 0, resumedBytes: 0, sha256: "", path: "" };
+}
+
+export const PullProgress: MessageFns<PullProgress> = {
+  encode(message: PullProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== "") {
+      writer.uint32(10).string(message.state);
+    }
+    if (message.doneBytes !== 0) {
+      writer.uint32(16).int64(message.doneBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(24).int64(message.totalBytes);
+    }
+    if (message.resumedBytes !== 0) {
+      writer.uint32(32).int64(message.resumedBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(42).string(message.sha256);
+    }
+    if (message.path !== "") {
+      writer.uint32(50).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.doneBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resumedBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PullProgress>, I>>(base?: I): PullProgress {
+    return PullProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PullProgress>, I>>(object: I): PullProgress {
+    const message = createBasePullProgress();
+    message.state = object.state ?? "";
+    message.doneBytes = object.doneBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.resumedBytes = object.resumedBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyModelsRequest(): VerifyModelsRequest {
+  return { modelName: "", readAgain: false };
+}
+
+export const VerifyModelsRequest: MessageFns<VerifyModelsRequest> = {
+  encode(message: VerifyModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.readAgain !== false) {
+      writer.uint32(16).bool(message.readAgain);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.readAgain = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyModelsRequest>, I>>(base?: I): VerifyModelsRequest {
+    return VerifyModelsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyModelsRequest>, I>>(object: I): VerifyModelsRequest {
+    const message = createBaseVerifyModelsRequest();
+    message.modelName = object.modelName ?? "";
+    message.readAgain = object.readAgain ?? false;
+    return message;
+  },
+};
+
+function createBaseModelVerdict(): ModelVerdict {
+  return { modelName: "", state: "", reason: "", doneBytes: 0, totalBytes: 0, sha256: "" };
+}
+
+export const ModelVerdict: MessageFns<ModelVerdict> = {
+  encode(message: ModelVerdict, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.doneBytes !== 0) {
+      writer.uint32(32).int64(message.doneBytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(40).int64(message.totalBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(50).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelVerdict {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelVerdict();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.doneBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ModelVerdict>, I>>(base?: I): ModelVerdict {
+    return ModelVerdict.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ModelVerdict>, I>>(object: I): ModelVerdict {
+    const message = createBaseModelVerdict();
+    message.modelName = object.modelName ?? "";
+    message.state = object.state ?? "";
+    message.reason = object.reason ?? "";
+    message.doneBytes = object.doneBytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveModelRequest(): RemoveModelRequest {
+  return { modelName: "", keepFile: false };
+}
+
+export const RemoveModelRequest: MessageFns<RemoveModelRequest> = {
+  encode(message: RemoveModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelName !== "") {
+      writer.uint32(10).string(message.modelName);
+    }
+    if (message.keepFile !== false) {
+      writer.uint32(16).bool(message.keepFile);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveModelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveModelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.keepFile = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveModelRequest>, I>>(base?: I): RemoveModelRequest {
+    return RemoveModelRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveModelRequest>, I>>(object: I): RemoveModelRequest {
+    const message = createBaseRemoveModelRequest();
+    message.modelName = object.modelName ?? "";
+    message.keepFile = object.keepFile ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveModelResponse(): RemoveModelResponse {
+  return { freedBytes: 0 };
+}
+
+export const RemoveModelResponse: MessageFns<RemoveModelResponse> = {
+  encode(message: RemoveModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.freedBytes !== 0) {
+      writer.uint32(8).int64(message.freedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveModelResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveModelResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.freedBytes = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveModelResponse>, I>>(base?: I): RemoveModelResponse {
+    return RemoveModelResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveModelResponse>, I>>(object: I): RemoveModelResponse {
+    const message = createBaseRemoveModelResponse();
+    message.freedBytes = object.freedBytes ?? 0;
     return message;
   },
 };
@@ -422,6 +1420,14 @@ function createBaseInferRequest(): InferRequest {
     requestingAgent: "",
     taskId: "",
     jsonSchema: "",
+    messages: [],
+    stop: [],
+    seed: undefined,
+    topP: undefined,
+    minP: undefined,
+    topK: undefined,
+    priority: "",
+    truncate: false,
   };
 }
 
@@ -453,6 +1459,30 @@ export const InferRequest: MessageFns<InferRequest> = {
     }
     if (message.jsonSchema !== "") {
       writer.uint32(74).string(message.jsonSchema);
+    }
+    for (const v of message.messages) {
+      ChatMessage.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.stop) {
+      writer.uint32(90).string(v!);
+    }
+    if (message.seed !== undefined) {
+      writer.uint32(96).int64(message.seed);
+    }
+    if (message.topP !== undefined) {
+      writer.uint32(109).float(message.topP);
+    }
+    if (message.minP !== undefined) {
+      writer.uint32(117).float(message.minP);
+    }
+    if (message.topK !== undefined) {
+      writer.uint32(120).int32(message.topK);
+    }
+    if (message.priority !== "") {
+      writer.uint32(130).string(message.priority);
+    }
+    if (message.truncate !== false) {
+      writer.uint32(136).bool(message.truncate);
     }
     return writer;
   },
@@ -542,6 +1572,70 @@ export const InferRequest: MessageFns<InferRequest> = {
             message.jsonSchema = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.messages.push(ChatMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.stop.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.seed = longToNumber(reader.int64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 109) {
+              break;
+            }
+
+            message.topP = reader.float();
+            continue;
+          }
+          case 14: {
+            if (tag !== 117) {
+              break;
+            }
+
+            message.minP = reader.float();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.topK = reader.int32();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.priority = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.truncate = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -568,12 +1662,87 @@ export const InferRequest: MessageFns<InferRequest> = {
     message.requestingAgent = object.requestingAgent ?? "";
     message.taskId = object.taskId ?? "";
     message.jsonSchema = object.jsonSchema ?? "";
+    message.messages = object.messages?.map((e) => ChatMessage.fromPartial(e)) || [];
+    message.stop = object.stop?.map((e) => e) || [];
+    message.seed = object.seed ?? undefined;
+    message.topP = object.topP ?? undefined;
+    message.minP = object.minP ?? undefined;
+    message.topK = object.topK ?? undefined;
+    message.priority = object.priority ?? "";
+    message.truncate = object.truncate ?? false;
+    return message;
+  },
+};
+
+function createBaseChatMessage(): ChatMessage {
+  return { role: "", content: "" };
+}
+
+export const ChatMessage: MessageFns<ChatMessage> = {
+  encode(message: ChatMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.content !== "") {
+      writer.uint32(18).string(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChatMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChatMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.content = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ChatMessage>, I>>(base?: I): ChatMessage {
+    return ChatMessage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChatMessage>, I>>(object: I): ChatMessage {
+    const message = createBaseChatMessage();
+    message.role = object.role ?? "";
+    message.content = object.content ?? "";
     return message;
   },
 };
 
 function createBaseInferResponse(): InferResponse {
-  return { text: "", tokensUsed: 0, latencyMs: 0, modelUsed: "" };
+  return { text: "", tokensUsed: 0, latencyMs: 0, modelUsed: "", statistics: undefined };
 }
 
 export const InferResponse: MessageFns<InferResponse> = {
@@ -589,6 +1758,9 @@ export const InferResponse: MessageFns<InferResponse> = {
     }
     if (message.modelUsed !== "") {
       writer.uint32(34).string(message.modelUsed);
+    }
+    if (message.statistics !== undefined) {
+      InferStatistics.encode(message.statistics, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -638,6 +1810,14 @@ export const InferResponse: MessageFns<InferResponse> = {
             message.modelUsed = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.statistics = InferStatistics.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -659,12 +1839,15 @@ export const InferResponse: MessageFns<InferResponse> = {
     message.tokensUsed = object.tokensUsed ?? 0;
     message.latencyMs = object.latencyMs ?? 0;
     message.modelUsed = object.modelUsed ?? "";
+    message.statistics = (object.statistics !== undefined && object.statistics !== null)
+      ? InferStatistics.fromPartial(object.statistics)
+      : undefined;
     return message;
   },
 };
 
 function createBaseInferChunk(): InferChunk {
-  return { text: "", done: false };
+  return { text: "", done: false, statistics: undefined };
 }
 
 export const InferChunk: MessageFns<InferChunk> = {
@@ -674,6 +1857,9 @@ export const InferChunk: MessageFns<InferChunk> = {
     }
     if (message.done !== false) {
       writer.uint32(16).bool(message.done);
+    }
+    if (message.statistics !== undefined) {
+      InferStatistics.encode(message.statistics, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -707,6 +1893,14 @@ export const InferChunk: MessageFns<InferChunk> = {
             message.done = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.statistics = InferStatistics.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -726,6 +1920,568 @@ export const InferChunk: MessageFns<InferChunk> = {
     const message = createBaseInferChunk();
     message.text = object.text ?? "";
     message.done = object.done ?? false;
+    message.statistics = (object.statistics !== undefined && object.statistics !== null)
+      ? InferStatistics.fromPartial(object.statistics)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseInferStatistics(): InferStatistics {
+  return {
+    promptTokens: 0,
+    reusedTokens: 0,
+    answerTokens: 0,
+    droppedTokens: 0,
+    finishReason: "",
+    queueMs: 0,
+    firstTokenMs: 0,
+    promptMs: 0,
+    answerMs: 0,
+    modelUsed: "",
+  };
+}
+
+export const InferStatistics: MessageFns<InferStatistics> = {
+  encode(message: InferStatistics, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.promptTokens !== 0) {
+      writer.uint32(8).int32(message.promptTokens);
+    }
+    if (message.reusedTokens !== 0) {
+      writer.uint32(16).int32(message.reusedTokens);
+    }
+    if (message.answerTokens !== 0) {
+      writer.uint32(24).int32(message.answerTokens);
+    }
+    if (message.droppedTokens !== 0) {
+      writer.uint32(32).int32(message.droppedTokens);
+    }
+    if (message.finishReason !== "") {
+      writer.uint32(42).string(message.finishReason);
+    }
+    if (message.queueMs !== 0) {
+      writer.uint32(49).double(message.queueMs);
+    }
+    if (message.firstTokenMs !== 0) {
+      writer.uint32(57).double(message.firstTokenMs);
+    }
+    if (message.promptMs !== 0) {
+      writer.uint32(65).double(message.promptMs);
+    }
+    if (message.answerMs !== 0) {
+      writer.uint32(73).double(message.answerMs);
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(82).string(message.modelUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InferStatistics {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInferStatistics();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.promptTokens = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reusedTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.answerTokens = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.droppedTokens = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.finishReason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.queueMs = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.firstTokenMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.promptMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.answerMs = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<InferStatistics>, I>>(base?: I): InferStatistics {
+    return InferStatistics.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InferStatistics>, I>>(object: I): InferStatistics {
+    const message = createBaseInferStatistics();
+    message.promptTokens = object.promptTokens ?? 0;
+    message.reusedTokens = object.reusedTokens ?? 0;
+    message.answerTokens = object.answerTokens ?? 0;
+    message.droppedTokens = object.droppedTokens ?? 0;
+    message.finishReason = object.finishReason ?? "";
+    message.queueMs = object.queueMs ?? 0;
+    message.firstTokenMs = object.firstTokenMs ?? 0;
+    message.promptMs = object.promptMs ?? 0;
+    message.answerMs = object.answerMs ?? 0;
+    message.modelUsed = object.modelUsed ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedRequest(): EmbedRequest {
+  return { texts: [], model: "", truncate: false, requestingAgent: "", priority: "" };
+}
+
+export const EmbedRequest: MessageFns<EmbedRequest> = {
+  encode(message: EmbedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.texts) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    if (message.truncate !== false) {
+      writer.uint32(24).bool(message.truncate);
+    }
+    if (message.requestingAgent !== "") {
+      writer.uint32(34).string(message.requestingAgent);
+    }
+    if (message.priority !== "") {
+      writer.uint32(42).string(message.priority);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.texts.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.truncate = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestingAgent = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.priority = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EmbedRequest>, I>>(base?: I): EmbedRequest {
+    return EmbedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedRequest>, I>>(object: I): EmbedRequest {
+    const message = createBaseEmbedRequest();
+    message.texts = object.texts?.map((e) => e) || [];
+    message.model = object.model ?? "";
+    message.truncate = object.truncate ?? false;
+    message.requestingAgent = object.requestingAgent ?? "";
+    message.priority = object.priority ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedResponse(): EmbedResponse {
+  return { embeddings: [], modelUsed: "", tokensUsed: 0 };
+}
+
+export const EmbedResponse: MessageFns<EmbedResponse> = {
+  encode(message: EmbedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.embeddings) {
+      Embedding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(18).string(message.modelUsed);
+    }
+    if (message.tokensUsed !== 0) {
+      writer.uint32(24).int32(message.tokensUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.embeddings.push(Embedding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tokensUsed = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EmbedResponse>, I>>(base?: I): EmbedResponse {
+    return EmbedResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedResponse>, I>>(object: I): EmbedResponse {
+    const message = createBaseEmbedResponse();
+    message.embeddings = object.embeddings?.map((e) => Embedding.fromPartial(e)) || [];
+    message.modelUsed = object.modelUsed ?? "";
+    message.tokensUsed = object.tokensUsed ?? 0;
+    return message;
+  },
+};
+
+function createBaseEmbedding(): Embedding {
+  return { values: [] };
+}
+
+export const Embedding: MessageFns<Embedding> = {
+  encode(message: Embedding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.values.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.values) {
+        writer.float(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Embedding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 13) {
+              message.values.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Embedding>, I>>(base?: I): Embedding {
+    return Embedding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Embedding>, I>>(object: I): Embedding {
+    const message = createBaseEmbedding();
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTokenCount(): TokenCount {
+  return { tokens: 0, contextTokens: 0, modelUsed: "" };
+}
+
+export const TokenCount: MessageFns<TokenCount> = {
+  encode(message: TokenCount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tokens !== 0) {
+      writer.uint32(8).int32(message.tokens);
+    }
+    if (message.contextTokens !== 0) {
+      writer.uint32(16).int32(message.contextTokens);
+    }
+    if (message.modelUsed !== "") {
+      writer.uint32(26).string(message.modelUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenCount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenCount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.tokens = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.contextTokens = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.modelUsed = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TokenCount>, I>>(base?: I): TokenCount {
+    return TokenCount.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TokenCount>, I>>(object: I): TokenCount {
+    const message = createBaseTokenCount();
+    message.tokens = object.tokens ?? 0;
+    message.contextTokens = object.contextTokens ?? 0;
+    message.modelUsed = object.modelUsed ?? "";
+    return message;
+  },
+};
+
+function createBaseMetricsText(): MetricsText {
+  return { text: "" };
+}
+
+export const MetricsText: MessageFns<MetricsText> = {
+  encode(message: MetricsText, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsText {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsText();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<MetricsText>, I>>(base?: I): MetricsText {
+    return MetricsText.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetricsText>, I>>(object: I): MetricsText {
+    const message = createBaseMetricsText();
+    message.text = object.text ?? "";
     return message;
   },
 };
@@ -786,6 +2542,76 @@ export const AIRuntimeService = {
     responseSerialize: (value: HealthStatus): Buffer => Buffer.from(HealthStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer): HealthStatus => HealthStatus.decode(value),
   },
+  /** Downloads a model of the manifest; a download that was cut off goes on where it was. The last message is the outcome. */
+  pullModel: {
+    path: "/aios.runtime.AIRuntime/PullModel" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PullModelRequest): Buffer => Buffer.from(PullModelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PullModelRequest => PullModelRequest.decode(value),
+    responseSerialize: (value: PullProgress): Buffer => Buffer.from(PullProgress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PullProgress => PullProgress.decode(value),
+  },
+  /** Reads model files and compares them with the manifest; one message while and one after each is read. */
+  verifyModels: {
+    path: "/aios.runtime.AIRuntime/VerifyModels" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: VerifyModelsRequest): Buffer => Buffer.from(VerifyModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyModelsRequest => VerifyModelsRequest.decode(value),
+    responseSerialize: (value: ModelVerdict): Buffer => Buffer.from(ModelVerdict.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelVerdict => ModelVerdict.decode(value),
+  },
+  /** Adds an entry to this machine's manifest, or replaces the one of that name. Downloads nothing. */
+  addModel: {
+    path: "/aios.runtime.AIRuntime/AddModel" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ModelEntry): Buffer => Buffer.from(ModelEntry.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ModelEntry => ModelEntry.decode(value),
+    responseSerialize: (value: ModelEntry): Buffer => Buffer.from(ModelEntry.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelEntry => ModelEntry.decode(value),
+  },
+  /** Takes an entry out of this machine's manifest and removes its file here. Unloads it first. */
+  removeModel: {
+    path: "/aios.runtime.AIRuntime/RemoveModel" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveModelRequest): Buffer => Buffer.from(RemoveModelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveModelRequest => RemoveModelRequest.decode(value),
+    responseSerialize: (value: RemoveModelResponse): Buffer => Buffer.from(RemoveModelResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveModelResponse => RemoveModelResponse.decode(value),
+  },
+  /** Vectors of unit length for texts, by the embedding model. */
+  embed: {
+    path: "/aios.runtime.AIRuntime/Embed" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EmbedRequest): Buffer => Buffer.from(EmbedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EmbedRequest => EmbedRequest.decode(value),
+    responseSerialize: (value: EmbedResponse): Buffer => Buffer.from(EmbedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EmbedResponse => EmbedResponse.decode(value),
+  },
+  /** How many tokens a request's prompt is, in the model's chat format. Generates nothing. */
+  countTokens: {
+    path: "/aios.runtime.AIRuntime/CountTokens" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InferRequest): Buffer => Buffer.from(InferRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InferRequest => InferRequest.decode(value),
+    responseSerialize: (value: TokenCount): Buffer => Buffer.from(TokenCount.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TokenCount => TokenCount.decode(value),
+  },
+  /** Counters, queue and timings of all models in Prometheus' text format. */
+  getMetrics: {
+    path: "/aios.runtime.AIRuntime/GetMetrics" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: MetricsText): Buffer => Buffer.from(MetricsText.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MetricsText => MetricsText.decode(value),
+  },
 } as const;
 
 export interface AIRuntimeServer extends UntypedServiceImplementation {
@@ -795,6 +2621,20 @@ export interface AIRuntimeServer extends UntypedServiceImplementation {
   infer: handleUnaryCall<InferRequest, InferResponse>;
   streamInfer: handleServerStreamingCall<InferRequest, InferChunk>;
   healthCheck: handleUnaryCall<Empty, HealthStatus>;
+  /** Downloads a model of the manifest; a download that was cut off goes on where it was. The last message is the outcome. */
+  pullModel: handleServerStreamingCall<PullModelRequest, PullProgress>;
+  /** Reads model files and compares them with the manifest; one message while and one after each is read. */
+  verifyModels: handleServerStreamingCall<VerifyModelsRequest, ModelVerdict>;
+  /** Adds an entry to this machine's manifest, or replaces the one of that name. Downloads nothing. */
+  addModel: handleUnaryCall<ModelEntry, ModelEntry>;
+  /** Takes an entry out of this machine's manifest and removes its file here. Unloads it first. */
+  removeModel: handleUnaryCall<RemoveModelRequest, RemoveModelResponse>;
+  /** Vectors of unit length for texts, by the embedding model. */
+  embed: handleUnaryCall<EmbedRequest, EmbedResponse>;
+  /** How many tokens a request's prompt is, in the model's chat format. Generates nothing. */
+  countTokens: handleUnaryCall<InferRequest, TokenCount>;
+  /** Counters, queue and timings of all models in Prometheus' text format. */
+  getMetrics: handleUnaryCall<Empty, MetricsText>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

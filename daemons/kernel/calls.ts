@@ -1,0 +1,42 @@
+import { hash } from "node:crypto";
+import type { Json } from "./events.ts";
+import type { ToolCall } from "./shapes.ts";
+
+/** Where a call was asked for. Run ids are chosen by whoever asks, and may be the same on other branches and in other sessions. */
+export interface CallPlace {
+  readonly session: string;
+  readonly branch: string;
+  readonly run: string;
+  readonly step: number;
+  readonly directive: number;
+}
+
+/**
+ * The id of a call: the same whenever the same directive of the same step is looked at, and a UUID (version 8), so that it can be
+ * the id of the execution too. Models repeat their own ids; those stay in the journal only.
+ */
+export function callId(place: CallPlace): string {
+  const { session, branch, run, step, directive } = place;
+  const digits = hash("sha256", JSON.stringify([session, branch, run, step, directive]));
+  const variant = "89ab"[Number.parseInt(digits.slice(16, 17), 16) % 4];
+  return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-8${digits.slice(13, 16)}-${variant}${digits.slice(17, 20)}-${digits.slice(20, 32)}`;
+}
+
+/** What makes two calls the same one for the loop guard: the tool and its input, whatever the order of its keys. */
+export function callKey({ tool_name, input }: Pick<ToolCall, "tool_name" | "input">): string {
+  return hash("sha256", JSON.stringify([tool_name, sorted(input)])).slice(0, 32);
+}
+
+function sorted(value: Json): Json {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value as { readonly [key: string]: Json });
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
+}
+
+/** A result as the journal keeps it: whole, or its beginning when it is longer than `lengthMax` characters. */
+export function kept(result: Json, lengthMax: number): Json {
+  const text = JSON.stringify(result);
+  if (text.length <= lengthMax) return result;
+  return { truncated: true, length: text.length, begins: text.slice(0, lengthMax).toWellFormed() };
+}

@@ -1,0 +1,130 @@
+import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import { kept } from "./calls.ts";
+import type { Json } from "./events.ts";
+import type { KindOf } from "./kinds.ts";
+import type { Limits } from "./limits.ts";
+import type { ToolExecutionReport, ToolExecutionRequest, ToolFate, ToolHarness } from "./ports.ts";
+
+/** What ends a call that was begun. */
+export type Outcome = KindOf<"ToolCallCompleted"> | KindOf<"ToolCallFailed">;
+
+export interface Carrying {
+  readonly tools: ToolHarness;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  /** The tool's own deadline. */
+  readonly runtimeMs: number;
+  /** Aborted when the run is cancelled: the call is stopped, and what became of it is asked. */
+  readonly cancelled: AbortSignal;
+}
+
+/**
+ * Carries out a call whose intent is in the journal, and says how it ended. `fresh`: this kernel has written the intent just now,
+ * so that nobody can have asked before. Otherwise the harness is asked what became of it, and it is carried out only when it was
+ * never begun. Throws UNAVAILABLE when it cannot be known: the call stays open, and is taken up again.
+ */
+export async function carryOut(carrying: Carrying, request: ToolExecutionRequest, fresh: boolean): Promise<Outcome> {
+  const { limits, clock } = carrying;
+  let failure: unknown;
+  for (let attempt = 0; attempt < limits.triesMax; attempt += 1) {
+    try {
+      if (attempt > 0) await clock.sleep(limits.retryMs * 2 ** (attempt - 1));
+      return await tried(carrying, request, fresh && attempt === 0);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new AiosError(
+    "UNAVAILABLE",
+    {
+      act: "carry out",
+      object: `${request.call.tool_name}, call ${request.call.call_id}`,
+      reason: `the tools do not say what became of it: ${messageOf(failure)}`,
+      next: "it is asked again; see that aios-tools runs",
+    },
+    { cause: failure },
+  );
+}
+
+async function tried(carrying: Carrying, request: ToolExecutionRequest, fresh: boolean): Promise<Outcome> {
+  const { tools, cancelled, limits } = carrying;
+  const fate = fresh && !cancelled.aborted ? ({ state: "absent" } as const) : await settled(carrying, request);
+  switch (fate.state) {
+    case "done":
+      return completed(request, fate.report, limits);
+    case "interrupted":
+      return broken(request, "error", "it was interrupted; it may have taken effect, look before you repeat it");
+    case "running":
+      return broken(request, "timeout", "it did not end in time, and may still take effect");
+    case "absent":
+      if (!cancelled.aborted) return completed(request, await inTime(carrying, request), limits);
+      // It may have been cancelled since it was asked: only what was withdrawn will not begin.
+      return (await tools.withdraw(request)).state === "absent"
+        ? refusedNow(request, "it was cancelled before it began")
+        : tried(carrying, request, false);
+  }
+}
+
+/** The tool's report, waited for as long as the tool may take. */
+async function inTime(
+  { tools, clock, limits, runtimeMs, cancelled }: Carrying,
+  request: ToolExecutionRequest,
+): Promise<ToolExecutionReport> {
+  const over = new AbortController();
+  const late = clock.sleep(runtimeMs + limits.toolGraceMs, over.signal).then(() => {
+    throw new AiosError("DEADLINE_EXCEEDED", `${request.call.tool_name}: no report in time`);
+  });
+  late.catch(() => {});
+  try {
+    const signal = AbortSignal.any([over.signal, cancelled]);
+    return await Promise.race([tools.execute(request, signal), late]);
+  } finally {
+    over.abort();
+  }
+}
+
+/** What became of a call that was begun: waited for while it still runs. */
+async function settled(carrying: Carrying, request: ToolExecutionRequest): Promise<ToolFate> {
+  const { tools, clock, limits, runtimeMs, cancelled } = carrying;
+  const until = clock.monotonic() + runtimeMs + limits.toolGraceMs;
+  for (let wait = limits.retryMs; ; wait = Math.min(wait * 2, 5_000)) {
+    const fate = cancelled.aborted ? await tools.withdraw(request) : await tools.fate(request);
+    if (fate.state !== "running" || clock.monotonic() >= until) return fate;
+    await clock.sleep(wait);
+  }
+}
+
+function completed({ call }: ToolExecutionRequest, report: ToolExecutionReport, limits: Limits): Outcome {
+  const { call_id, tool_name } = call;
+  const { outcome, duration_ms } = report;
+  const ok = outcome.status === "success";
+  const result: Json = ok ? kept(outcome.output, limits.resultLengthMax) : { error: outcome.error };
+  const status = ok ? "ok" : "error";
+  return {
+    type: "ToolCallCompleted",
+    tool_run_id: report.tool_run_id,
+    call_id,
+    tool_name,
+    result,
+    duration_ms,
+    status,
+  };
+}
+
+function broken({ call }: ToolExecutionRequest, status: "error" | "timeout", error: string): Outcome {
+  const { call_id, tool_name } = call;
+  return {
+    type: "ToolCallCompleted",
+    tool_run_id: call_id,
+    call_id,
+    tool_name,
+    result: { error },
+    duration_ms: 0,
+    status,
+  };
+}
+
+function refusedNow({ call: { call_id, tool_name } }: ToolExecutionRequest, error: string): Outcome {
+  return { type: "ToolCallFailed", call_id, tool_name, error };
+}

@@ -1,0 +1,94 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import type { Identity } from "#lib/service";
+import type { Executed } from "./execute.ts";
+import type { Request } from "./gate.ts";
+import type { Entry } from "./ledger/entry.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import type { Policies } from "./policy/policy.ts";
+import { refusal } from "./record.ts";
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+export interface OnceParts {
+  readonly ledger: Ledger;
+  readonly policies: Policies;
+  readonly clock: Clock;
+}
+
+/**
+ * Executions by ids that callers choose. One is begun at most once, whatever is lost or repeated on the way: what is running is
+ * waited for, and what the ledger knows is answered from there.
+ */
+export class Once {
+  readonly #parts: OnceParts;
+  readonly #running = new Map<string, { readonly caller: Identity; readonly done: Promise<Executed> }>();
+
+  constructor(parts: OnceParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * What comes, or came, of the request. Throws ABORTED when it was withdrawn, and what `begin` throws. Asked to withdraw:
+   * throws ABORTED when it will not begin any more, FAILED_PRECONDITION while it runs.
+   */
+  async execute(request: Request, caller: Identity, begin: (id: string) => Promise<Executed>): Promise<Executed> {
+    const { executionId: id, withdraw = false } = request;
+    if (id === undefined) {
+      if (withdraw) throw wrongId("a call is withdrawn by its execution id");
+      return begin(uuidv7(this.#parts.clock.now()));
+    }
+    if (!uuid.test(id)) throw wrongId("it is not a UUID in lower case");
+    const running = this.#running.get(id);
+    if (running !== undefined) {
+      own(id, caller, running.caller.kind, running.caller.name);
+      if (withdraw) throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+      return running.done;
+    }
+    const known = this.#parts.ledger.ofExecution(id);
+    if (known[0] !== undefined) return told(id, known, caller, request.tool);
+    const done = (withdraw ? this.#withdraw(id, request, caller) : begin(id)).finally(() => this.#running.delete(id));
+    this.#running.set(id, { caller, done });
+    return done;
+  }
+
+  async #withdraw(executionId: string, request: Request, caller: Identity): Promise<never> {
+    const { redaction } = await this.#parts.policies.current();
+    const { agentId, tool, taskId, reason } = request;
+    const facts = { executionId, caller, agentId, tool, taskId, reason, input: "{}", redaction };
+    await this.#parts.ledger.append(refusal(facts, withdrawn));
+    throw new AiosError("ABORTED", `execute ${executionId}: ${withdrawn}`);
+  }
+}
+
+const withdrawn = "withdrawn by its caller before it began";
+
+/** What the ledger tells of an execution. */
+function told(id: string, entries: readonly Entry[], caller: Identity, tool: string): Executed {
+  const [first] = entries;
+  own(id, caller, first?.callerKind ?? "", first?.caller ?? "");
+  if (first?.tool !== tool) throw wrongId(`it is an execution of ${first?.tool}, not of ${tool}`);
+  if (first.kind === "refusal") {
+    const code = first.error === withdrawn ? "ABORTED" : "PERMISSION_DENIED";
+    throw new AiosError(code, `execute ${id}: ${first.error}`);
+  }
+  const outcome = entries.find(({ kind }) => kind === "outcome");
+  if (outcome === undefined)
+    throw new AiosError(
+      "UNAVAILABLE",
+      `execute ${id}: its outcome could not be recorded; it is closed at the next start`,
+    );
+  const { success, output, error, durationMs } = outcome;
+  return { success: success === 1, output, error, durationMs: durationMs ?? 0, executionId: id, reversible: false };
+}
+
+/** What an execution gave back is told to who asked for it. */
+function own(id: string, caller: Identity, kind: string, name: string): void {
+  if (caller.kind === kind && caller.name === name) return;
+  throw new AiosError("PERMISSION_DENIED", `execute ${id}: this execution id is another caller's; choose your own`);
+}
+
+function wrongId(reason: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", { act: "execute", object: "execution id", reason });
+}
