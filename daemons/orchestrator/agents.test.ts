@@ -19,6 +19,8 @@ const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): A
   type: name,
   role: "for this test",
   namespaces,
+  standing: [],
+  requestable: [],
   concurrentTasksMax,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
@@ -155,8 +157,6 @@ describe("the router", () => {
   const candidate = (name: string, more: Partial<Candidate> = {}): Candidate => ({
     name,
     namespaces: ["fs"],
-    standing: [],
-    requestable: [],
     running: 0,
     runningMax: 2,
     completed: 0,
@@ -302,7 +302,7 @@ describe("supervision", () => {
     const states: ProcessState[] = [];
     const spawnAgent: SpawnAgent = () => {
       starts.push(clock.monotonic());
-      return { ended: Promise.resolve("exit status 1"), end: () => {} };
+      return { ended: Promise.resolve("exit status 1"), pid: undefined, end: () => {} };
     };
     const supervision = superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, state) =>
       states.push(state),
