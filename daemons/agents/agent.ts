@@ -29,6 +29,14 @@ const quickAnswerMs = 100;
 /** Refusals of a report that another try cannot change: the task is somebody else's, or over. */
 const finalCodes: readonly string[] = ["NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "INVALID_ARGUMENT"];
 
+export interface Life {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Told with each beat whether the agent's periodic work is to be done. */
+  readonly onDuty?: (on: boolean) => void;
+}
+
 /**
  * Lives until `signal` is aborted: registers, beats, fetches tasks and does them, as many at a time as it may, and reports each
  * until it is acknowledged or refused.
@@ -37,7 +45,7 @@ export async function live(
   settings: Settings,
   orchestrator: Orchestrator,
   work: Work,
-  { clock, log, signal }: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
+  { clock, log, signal, onDuty = () => {} }: Life,
 ): Promise<void> {
   const unreported = new Map<string, AbortController>();
 
@@ -86,6 +94,7 @@ export async function live(
       const [first = ""] = work.running();
       const pulse = { status: first === "" ? "idle" : "active", currentTaskId: first } as const;
       const wishes = await orchestrator.beat(pulse).catch((): string[] => []);
+      onDuty(wishes.includes("duties"));
       if (wishes.includes("register")) await register();
       await clock.sleep(settings.heartbeatIntervalMs, signal).catch(() => {});
     }

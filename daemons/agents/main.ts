@@ -5,6 +5,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { live } from "./agent.ts";
 import { orchestratorOver, toolsOver } from "./clients.ts";
+import { dutySwitch } from "./duty-switch.ts";
 import { ownLoad } from "./load.ts";
 import { agentService } from "./service.ts";
 import { readSettings } from "./settings.ts";
@@ -17,7 +18,8 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
   const tools = connect(ToolRegistryService, `unix:${folder}/tools.sock`);
   const orchestrator = connect(OrchestratorService, `unix:${folder}/orchestrator.sock`);
   const load = ownLoad(clock);
-  const work = openWork(settings, toolsOver(tools, settings), clock);
+  const callTool = toolsOver(tools, settings);
+  const work = openWork(settings, callTool, clock);
   const stop = new AbortController();
 
   // The orchestrator holds the other end of this pipe: when it is gone, so is whoever could be told of the work.
@@ -25,7 +27,13 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
     .on("close", () => process.exit(0))
     .on("error", () => process.exit(0))
     .resume();
-  live(settings, orchestratorOver(orchestrator, settings, load), work, { clock, log, signal: stop.signal });
+  const around = { clock, log, signal: stop.signal, random: Math.random };
+  const duty = dutySwitch(async (onDuty) => {
+    // Loaded when the machine is up: eight processes start at once during the boot.
+    const { startDuties } = await import("./duties/start.ts");
+    startDuties(settings.name, `unix:${folder}/orchestrator.sock`, callTool, { ...around, onDuty });
+  });
+  live(settings, orchestratorOver(orchestrator, settings, load), work, { ...around, onDuty: duty });
 
   const end = () => void setImmediate(() => process.kill(process.pid, "SIGTERM"));
   return {

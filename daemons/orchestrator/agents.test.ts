@@ -303,7 +303,7 @@ describe("supervision", () => {
     const states: ProcessState[] = [];
     const spawnAgent: SpawnAgent = () => {
       starts.push(clock.monotonic());
-      return { pid: 7, ended: Promise.resolve("exit status 1"), end: () => {} };
+      return { ended: Promise.resolve("exit status 1"), pid: undefined, end: () => {} };
     };
     const supervision = superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, state) =>
       states.push(state),

@@ -371,16 +371,8 @@ describe("sub tasks", () => {
   };
   const goal = {
     ...{ id: "g", description: "d", priority: 1, source: "operator:o", tags: [], metadata: {}, dependsOn: [] },
-    ...{
-      dedupeKey: "",
-      createdAt: 0,
-      plan: noPlan,
-      questions: [],
-      decisions: [],
-      state: "in_progress" as const,
-      updatedAt: 0,
-    },
-    ...{ result: "", tasks: [task] },
+    ...{ dedupeKey: "", createdAt: 0, plan: noPlan, questions: [], state: "in_progress" as const, updatedAt: 0 },
+    ...{ result: "", tasks: [task], decisions: [] },
   };
   const wish = { agent: "dev", description: "look", targetAgent: "" };
 

@@ -11,7 +11,7 @@ import { MemoryQueryService } from "#proto/aios/memory_query";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { readAgents } from "./agent-config.ts";
-import { agentSpawner, superviseAgents } from "./agent-processes.ts";
+import { agentSpawner, type ProcessState, superviseAgents } from "./agent-processes.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
 import { autonomyService } from "./autonomy-service.ts";
@@ -64,9 +64,14 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     pids.set(config.name, started.pid);
     return started;
   };
+  // Who has ended holds nothing any more; known once there is somebody to take it back.
+  let ended: (agent: string, state: ProcessState) => void = () => {};
   // First of all: eight processes that start are most of what there is to wait for.
   const random = Math.random;
-  const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, agents.processChanged);
+  const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, (agent, state, why) => {
+    agents.processChanged(agent, state, why);
+    ended(agent, state);
+  });
   const end = new AbortController();
   agents.sweep(end.signal);
 
@@ -112,6 +117,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     pidOf: (agent) => pids.get(agent),
   });
   const { further, standing, door, isReversible } = initiative;
+  ended = (agent, state) => state !== "starting" && standing.lost(agent);
   const orchestrator = {
     goals,
     agents,

@@ -19,6 +19,15 @@ const rules = (at: { run: string; state: string; etc: string }): readonly Rule[]
   { path: `${at.state}/console`, against: "use", from: "everyone", why: "the machine's certificate authority" },
   { path: `${at.run}/provision`, against: "use", from: "everyone", why: "the machine's key" },
   { path: `${at.etc}/security`, against: "use", from: "agents", why: "policy and API keys" },
+  // Who the machine's users are, what they may become and what every program loads: by these a step would be more than granted.
+  ...["passwd", "group", "shadow", "gshadow", "sudoers", "sudoers.d", "ld.so.preload"].map(
+    (name): Rule => ({
+      path: `/etc/${name}`,
+      against: "change",
+      from: "agents",
+      why: "who may do what on this machine",
+    }),
+  ),
   { path: `${at.etc}/services`, against: "change", from: "agents", why: "what PID 1 runs; call service.define" },
   { path: at.run, against: "change", from: "everyone", why: "the daemons' sockets" },
   { path: `${at.state}/memory`, against: "change", from: "everyone", why: "a database in use" },

@@ -47,10 +47,13 @@ export const bundles: readonly Bundle[] = [
  * What a daemon loads with `import()` when it is first needed, in a file of its own, so that no start reads it: the module
  * of the repository and the bundle beside the daemon's.
  */
-export const parts: readonly Bundle[] = ["claude", "openai"].map((name) => ({
-  ...esm(`gateway-${name}`, `gateway/sdk/${name}.ts`),
-  foreign: true,
-}));
+export const parts: readonly Bundle[] = [
+  ...["claude", "openai"].map((name) => ({
+    ...esm(`gateway-${name}`, `gateway/sdk/${name}.ts`),
+    foreign: true as const,
+  })),
+  esm("agents-duties", "agents/duties/start.ts"),
+];
 
 /** Resolved on the machine, from /usr/lib/aios/node_modules. */
 const external = ["node-llama-cpp", "chromadb-js-bindings-linux-x64-gnu", "@chroma-core/default-embed"];
@@ -106,7 +109,7 @@ export function optionsOf(
 const partsApart: Plugin = {
   name: "parts-apart",
   setup(build) {
-    build.onResolve({ filter: /^\.\/sdk\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
+    build.onResolve({ filter: /^\.\/(sdk|duties)\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== "dynamic-import") return undefined;
       const file = join(resolveDir, path);
       const part = parts.find(({ entry }) => file.endsWith(`/${entry}`));

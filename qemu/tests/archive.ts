@@ -1,9 +1,25 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { buildImage, type ImageSettings } from "../../image/image.ts";
+import { dirname, join } from "node:path";
+import { buildImage, type ImageSettings, imageSettings } from "../../image/image.ts";
 import { openStepLog } from "../../image/log.ts";
 import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/sources.ts";
+import type { Fleet, FleetSpec } from "./fleet.ts";
+
+/** Where the data volume shows the archive in the machine. */
+export const archive = "/home/archive";
+
+/** `spec` with a data volume that holds an archive of these packages: a folder in the native lane, a disk in QEMU. */
+export async function withArchive(fleet: Fleet, spec: FleetSpec, packages: readonly string[]): Promise<FleetSpec> {
+  const folder = fleet.folder(spec.name);
+  const data = join(folder, "data");
+  await makeArchive(join(data, "home", "archive"), packages, fleet.images.rootTree, imageSettings(process.env));
+  if (spec.lane === "native") return spec;
+  const disk = join(folder, "data.ext4");
+  mkdirSync(dirname(disk), { recursive: true });
+  makeDisk(disk, data, 2 ** 30);
+  return { ...spec, data: disk };
+}
 
 /**
  * Makes a small Debian archive in `folder`: these packages and what the image lacks of their dependencies, as the mirror

@@ -52,7 +52,9 @@ describe.runIf(laneRuns("native"))("chaos", () => {
 
   it("the machine is whole again", async () => {
     await expectAllAgents(machine, 60_000);
-    await expect.poll(() => machine.reached(5_000).then(() => "reached", messageOf), { timeout: 60_000 }).toBe("reached");
+    await expect
+      .poll(() => machine.reached(5_000).then(() => "reached", messageOf), { timeout: 60_000 })
+      .toBe("reached");
   }, 180_000);
 
   it("no task's effect was applied twice, and each that is said to be done was applied", async () => {
@@ -108,7 +110,8 @@ async function states(machine: Machine, ids: Iterable<string>): Promise<Map<stri
   const orchestrator = machine.client(OrchestratorService);
   try {
     const all = new Map<string, string>();
-    for (const id of ids) all.set(id, (await orchestrator.getGoalStatus({ id }, { timeoutMs: 5_000 })).goal?.status ?? "");
+    for (const id of ids)
+      all.set(id, (await orchestrator.getGoalStatus({ id }, { timeoutMs: 5_000 })).goal?.status ?? "");
     return all;
   } finally {
     orchestrator.close();

@@ -1,16 +1,10 @@
-import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { InitService, UnitState } from "#proto/aios/init";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { imageSettings } from "../../image/image.ts";
 import { verifyLedger } from "../goal.ts";
 import type { Machine } from "../machine.ts";
-import { makeArchive, makeDisk } from "./archive.ts";
-import { type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
-
-/** Where the data volume shows the archive in the machine. */
-const archive = "/home/archive";
+import { archive, withArchive } from "./archive.ts";
+import { type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
 
 const proxyConfiguration = `server {
   listen 127.0.0.1:80 default_server;
@@ -75,7 +69,7 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
     };
 
     it("boots with an archive on its data volume", async () => {
-      spec = await prepared(lane, fleet);
+      spec = await withArchive(fleet, { lane, name: `nginx-${lane}` }, ["nginx"]);
       machine = await fleet.boot(spec);
       expect(await installed()).toEqual([]);
     }, 1_200_000);
@@ -144,18 +138,6 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
     }, 900_000);
   });
 });
-
-/** A machine whose data volume holds the archive: a folder in the native lane, a disk in QEMU. */
-async function prepared(lane: "native" | "qemu", fleet: Fleet): Promise<FleetSpec> {
-  const name = `nginx-${lane}`;
-  const data = join(fleet.folder(name), "data");
-  await makeArchive(join(data, "home", "archive"), ["nginx"], fleet.images.rootTree, imageSettings(process.env));
-  if (lane === "native") return { lane, name };
-  const disk = join(fleet.folder(name), "data.ext4");
-  mkdirSync(dirname(disk), { recursive: true });
-  makeDisk(disk, data, 2 ** 30);
-  return { lane, name, data: disk };
-}
 
 async function pidOf(machine: Machine, name: string): Promise<number> {
   const init = machine.client(InitService);

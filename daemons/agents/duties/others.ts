@@ -1,0 +1,168 @@
+import { type Duty, grade, listIn } from "./duty.ts";
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+/** Names outside are asked for only where a way out exists: an appliance may have none, and lacks nothing then. */
+export const network: Duty = {
+  name: "network",
+  purpose: "Interfaces, names, connections and the firewall.",
+  tools: ["net.route_list", "net.interfaces", "net.ping"],
+  limits: { callsPerWakeMax: 4 },
+  brief: "Keep the machine reachable, and know when it is not.",
+  wakes: [
+    {
+      name: "connectivity",
+      everyMs: minute,
+      first: "spread",
+      async run({ call, state }) {
+        const reason = "the connectivity check of the network agent";
+        const routes = listIn(await call("net.route_list", {}, reason), "routes");
+        const gateway = routes.find(({ destination }) => destination === "default")?.["gateway"];
+        // The gateway and no public servers: whoever watches an appliance's packets learns nothing, and it asks nobody outside.
+        if (typeof gateway !== "string" || gateway === "") return;
+        const { success } = await call("net.ping", { host: gateway, count: 1 }, reason).catch(() => ({
+          success: false,
+        }));
+        const detail = success === true ? "the gateway answers" : `the gateway ${gateway} does not answer`;
+        state({
+          category: "network.gateway",
+          severity: success === true ? "info" : "warning",
+          subject: "gateway",
+          detail,
+        });
+      },
+    },
+  ],
+};
+
+/** Refusals of one agent between two reviews that are worth a word. */
+const refusalsWarning = 10;
+
+export const security: Duty = {
+  name: "security",
+  purpose: "Grants, the ledger and checks of this machine's security.",
+  tools: ["sec.audit", "sec.verify_ledger", "sec.scan"],
+  limits: { callsPerWakeMax: 4 },
+  brief: "Read what was done and refused, verify the ledger, and find what is loose.",
+  wakes: [
+    {
+      name: "audit review",
+      everyMs: 2 * minute,
+      first: "spread",
+      async run({ call, state, kept }) {
+        const since = Number(kept.get("reviewed") ?? 0);
+        const answer = await call("sec.audit", { since, limit: 500 }, "the audit review of the security agent");
+        const entries = listIn(answer, "entries");
+        kept.set("reviewed", Math.max(since, ...entries.map(({ at }) => Number(at))));
+        const refused = new Map<string, number>();
+        for (const { state: outcome, caller, caller_kind: kind } of entries) {
+          if (kind !== "agent") continue;
+          refused.set(String(caller), (refused.get(String(caller)) ?? 0) + (outcome === "refused" ? 1 : 0));
+        }
+        for (const [agent, count] of refused) {
+          const severity = count >= refusalsWarning ? "warning" : "info";
+          state({ category: "security.refusals", severity, subject: agent, detail: `${count} calls were refused` });
+        }
+      },
+    },
+    {
+      name: "ledger",
+      everyMs: 10 * minute,
+      first: "spread",
+      async run({ call, state }) {
+        const { valid, problems } = await call("sec.verify_ledger", {}, "the ledger check of the security agent");
+        const detail = valid === true ? "valid" : JSON.stringify(problems).slice(0, 1_000);
+        state({
+          category: "security.ledger",
+          severity: valid === true ? "info" : "critical",
+          subject: "ledger",
+          detail,
+        });
+      },
+    },
+    {
+      name: "scan",
+      everyMs: 6 * hour,
+      first: "spread",
+      async run({ call, state }) {
+        const { risk_level: risk, total } = await call("sec.scan", {}, "the scan of the security agent");
+        const severity = risk === "critical" ? "critical" : risk === "high" ? "warning" : "info";
+        state({
+          category: "security.scan",
+          severity,
+          subject: "machine",
+          detail: `risk ${String(risk)}, ${String(total)} findings`,
+        });
+      },
+    },
+  ],
+};
+
+/** Per cent of a file system. */
+const diskLimits = { warning: 85, critical: 95 } as const;
+
+export const storage: Duty = {
+  name: "storage",
+  purpose: "File systems, disks, backups and what takes up space.",
+  tools: ["storage.usage"],
+  limits: { callsPerWakeMax: 2 },
+  brief: "Keep room on every file system.",
+  wakes: [
+    {
+      name: "disks",
+      everyMs: 5 * minute,
+      first: "spread",
+      async run({ call, state }) {
+        const answer = await call("storage.usage", {}, "the disk check of the storage agent");
+        for (const { path, usage_percent: used, read_only: fixed } of listIn(answer, "file_systems")) {
+          // The image's root is full by nature.
+          if (fixed === true || typeof used !== "number") continue;
+          const subject = String(path);
+          state({ category: "storage.full", severity: grade(used, diskLimits), subject, detail: `${used} % used` });
+        }
+      },
+    },
+  ],
+};
+
+/** Lists are as fresh as the last pkg.update, which a schedule or a person gives: fetching them is a change, and asks outside. */
+export const packages: Duty = {
+  name: "package",
+  purpose: "Software: searching, installing, updating and removing it.",
+  tools: ["pkg.check_vuln"],
+  limits: { callsPerWakeMax: 2 },
+  brief: "Know what has a known flaw, and what fixes it.",
+  wakes: [
+    {
+      name: "vulnerabilities",
+      everyMs: 24 * hour,
+      first: "spread",
+      async run({ call, state }) {
+        const findings = listIn(await call("pkg.check_vuln", {}, "the daily check of the package agent"), "findings");
+        const severity = findings.length > 0 ? "warning" : "info";
+        state({ category: "package.vulnerable", severity, subject: "packages", detail: `${findings.length} findings` });
+      },
+    },
+  ],
+};
+
+/** Runs steps of plans; of itself it does nothing, and so it has no standing grants at all. */
+export const task: Duty = {
+  name: "task",
+  purpose: "Steps that no other agent is free for or made for, and talk with people.",
+  tools: [],
+  limits: { callsPerWakeMax: 0 },
+  brief: "Do the step that was given, exactly, and say what came of it.",
+  wakes: [],
+};
+
+/** Repositories are watched by the goals that work in them: which ones there are is nobody's standing business. */
+export const dev: Duty = {
+  name: "dev",
+  purpose: "Source code: building, testing and changing it.",
+  tools: [],
+  limits: { callsPerWakeMax: 0 },
+  brief: "Change code in small commits, and leave what is not yours as it is.",
+  wakes: [],
+};

@@ -1,0 +1,49 @@
+import { connect } from "#lib/client";
+import type { Client } from "#lib/service";
+import { DutiesService } from "#proto/aios/duties";
+import type { CallTool } from "../work.ts";
+import { type Duty, keepDuty, type Surroundings, type Ways } from "./duty.ts";
+import { monitor } from "./monitor.ts";
+import { dev, network, packages, security, storage, task } from "./others.ts";
+import { system } from "./system.ts";
+
+/** The eight. */
+export const duties: readonly Duty[] = [system, network, security, monitor, packages, storage, task, dev];
+
+/** A scan takes its time; the tools' own limits are shorter. */
+const callTimeoutMs = 150_000;
+
+const listenAgainMs = 5_000;
+
+/** Begins an agent's duties, if it has any, on its own sockets. Returns at once. */
+export function startDuties(agent: string, target: string, callTool: CallTool, around: Surroundings): void {
+  const duty = duties.find(({ name }) => name === agent);
+  if (duty === undefined || duty.wakes.length === 0) return;
+  void keepDuty(duty, waysOver(connect(DutiesService, target), callTool, around), around);
+}
+
+function waysOver(client: Client<typeof DutiesService>, callTool: CallTool, { clock }: Surroundings): Ways {
+  return {
+    async call(tool, input, reason, signal) {
+      const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason };
+      const { success, output, error } = await callTool(call, callTimeoutMs, signal);
+      if (!success) throw new Error(`${tool}: ${error}`);
+      return JSON.parse(output.toString("utf8") || "{}");
+    },
+    async report({ notices, metrics, services }) {
+      const sourced = notices.map((notice) => ({ ...notice, source: "" }));
+      await client.report({ notices: sourced, metrics: [...metrics], services: [...services] });
+    },
+    services: async () => (await client.getWatchList({})).services,
+    async listen(categories, wake, signal) {
+      while (!signal.aborted) {
+        try {
+          for await (const _ of client.listen({ categories: [...categories] }, { signal })) wake();
+        } catch {
+          // The orchestrator is away: it is listened to again when it is back.
+        }
+        await clock.sleep(listenAgainMs, signal).catch(() => {});
+      }
+    },
+  };
+}
