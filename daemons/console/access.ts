@@ -75,7 +75,7 @@ export const table: Readonly<Record<string, Row>> = {
       ],
     ],
   },
-  "aios.memory.MemoryQuery": { daemon: "memory", reader: ["GetGoal", "ListGoals", "SearchStatus"] },
+  "aios.memory.MemoryQuery": { daemon: "memory", reader: ["GetGoal", "ListGoals", "ListProcedures", "SearchStatus"] },
   "aios.api_gateway.ApiGateway": {
     daemon: "gateway",
     reader: ["GetBudget", "GetUsage"],

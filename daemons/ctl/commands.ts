@@ -2,6 +2,7 @@ import type { Command } from "./command.ts";
 import { agents } from "./commands/agents.ts";
 import { approvalsApprove, approvalsDeny, approvalsList } from "./commands/approvals.ts";
 import { audit, auditVerify, rollback } from "./commands/audit.ts";
+import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts";
 import { boot } from "./commands/boot.ts";
 import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
@@ -12,6 +13,7 @@ import { machinesForget, machinesList, machinesUse } from "./commands/machines.t
 import { models } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
+import { scheduleAdd, scheduleList, scheduleRemove } from "./commands/schedule.ts";
 import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
 import { toolCall, toolsCall, toolsList, toolsShow } from "./commands/tools.ts";
@@ -30,6 +32,12 @@ export const commands: readonly Command[] = [
   goalResume,
   goalAnswer,
   goalCancel,
+  scheduleAdd,
+  scheduleList,
+  scheduleRemove,
+  autonomy,
+  emergencyStop,
+  emergencyResume,
   agents,
   toolsList,
   toolsShow,

@@ -111,7 +111,12 @@ function testTools(): Record<string, ToolTwin> {
 function start(): ChildProcess {
   return spawn(process.execPath, [`${lib}/orchestrator.mjs`], {
     stdio: ["ignore", "ignore", openSync(`${folder}/log`, "a")],
-    env: { AIOS_RUN_DIR: `${folder}/run`, AIOS_STATE_DIR: `${folder}/state`, AIOS_ETC_DIR: `${folder}/etc`, AIOS_LIB_DIR: lib },
+    env: {
+      AIOS_RUN_DIR: `${folder}/run`,
+      AIOS_STATE_DIR: `${folder}/state`,
+      AIOS_ETC_DIR: `${folder}/etc`,
+      AIOS_LIB_DIR: lib,
+    },
   });
 }
 
