@@ -80,7 +80,7 @@ export const table: Readonly<Record<string, Row>> = {
     daemon: "memory",
     reader: [
       ...["GetGoal", "ListGoals", "SearchStatus", "WatchEvents", "GetMetricHistory", "ListTasks", "ListToolCalls"],
-      ...["ListDecisions", "ListPatterns", "ListAgentStates", "Search", "GatherContext"],
+      ...["ListDecisions", "ListPatterns", "ListProcedures", "ListAgentStates", "Search", "GatherContext"],
     ],
     nobody: ["SetDecisionOutcome"],
   },

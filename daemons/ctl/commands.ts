@@ -2,6 +2,7 @@ import type { Command } from "./command.ts";
 import { agents } from "./commands/agents.ts";
 import { approvalsApprove, approvalsDeny, approvalsList, approvalsShow } from "./commands/approvals.ts";
 import { audit, auditVerify, rollback } from "./commands/audit.ts";
+import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts";
 import { boot } from "./commands/boot.ts";
 import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
@@ -22,6 +23,7 @@ import {
 } from "./commands/models.ts";
 import { powerOff, powerRestart } from "./commands/power.ts";
 import { providers } from "./commands/providers.ts";
+import { scheduleAdd, scheduleList, scheduleRemove } from "./commands/schedule.ts";
 import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
 import { toolCall, toolShow, toolsList } from "./commands/tools.ts";
@@ -40,6 +42,12 @@ export const commands: readonly Command[] = [
   goalResume,
   goalAnswer,
   goalCancel,
+  scheduleAdd,
+  scheduleList,
+  scheduleRemove,
+  autonomy,
+  emergencyStop,
+  emergencyResume,
   agents,
   toolsList,
   toolShow,

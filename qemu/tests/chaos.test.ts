@@ -2,14 +2,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { messageOf } from "#lib/errors";
 import { daemons } from "#manifest";
+import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { verifyLedger } from "../goal.ts";
 import { probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";
+import type { MachineProcess } from "../native-processes.ts";
 import { allAgents, expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
 
 const goalsCount = 50;
 const killEveryMs = 2_000;
+const submitEveryMs = 1_000;
 /** Restarts, retries and their pauses included. */
 const endsWithinMs = 240_000;
 /** The same sequence of victims each time; another by this number. */
@@ -33,11 +36,11 @@ describe.runIf(laneRuns("native"))("chaos", () => {
 
   it(`${goalsCount} goals end while daemons and agents are killed every two seconds`, async () => {
     const stop = new AbortController();
-    const killing = killUntil(machine, stop.signal, killed);
+    const killing = killUntil(machine, await victimsOf(machine), stop.signal, killed);
     try {
       for (let at = 0; at < goalsCount; at += 1) {
         ids.set(await patiently(() => submitOnce(machine, at)), lineOf(at));
-        await delay(200);
+        await delay(submitEveryMs);
       }
       const open = async () => [...(await states(machine, ids.keys())).values()].filter((state) => !isOver(state));
       await expect.poll(() => open().catch(messageOf), { timeout: endsWithinMs, interval: 500 }).toEqual([]);
@@ -46,7 +49,8 @@ describe.runIf(laneRuns("native"))("chaos", () => {
       await killing;
     }
     expect(ids.size).toBe(goalsCount);
-    expect(killed.length).toBeGreaterThan(5);
+    expect(killed.length).toBeGreaterThan(15);
+    expect(new Set(killed).size).toBeGreaterThan(8);
     console.error(`killed: ${killed.join(", ")}`);
   }, 420_000);
 
@@ -131,29 +135,50 @@ async function patiently<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Something that can be killed: its name, and which of the machine's processes it is at present. */
+interface Victim {
+  readonly name: string;
+  pick(processes: readonly MachineProcess[]): MachineProcess | undefined;
+}
+
+/** Every daemon, by the program that it runs, and each of the agents. */
+async function victimsOf(machine: Machine): Promise<Victim[]> {
+  const init = machine.client(InitService);
+  const { units } = await init.listUnits({});
+  init.close();
+  const wordsOf = ({ argv }: MachineProcess) => argv.join(" ");
+  const programs = new Map(machine.processes().map((one) => [one.pid, wordsOf(one)]));
+  const own = units.filter(({ name }) => daemons.some((daemon) => daemon.name === name));
+  return [
+    ...own.map(({ name, pid }): Victim => {
+      const program = programs.get(pid);
+      return { name, pick: (all) => all.find((one) => wordsOf(one) === program) };
+    }),
+    ...allAgents.map(
+      (_, at): Victim => ({
+        name: `agent ${at + 1}`,
+        pick: (all) => all.filter((one) => wordsOf(one).includes("agents.mjs"))[at],
+      }),
+    ),
+  ];
+}
+
 /** Kills a daemon or an agent every two seconds, drawn by the seed. */
-async function killUntil(machine: Machine, stop: AbortSignal, killed: string[]): Promise<void> {
+async function killUntil(machine: Machine, victims: readonly Victim[], stop: AbortSignal, killed: string[]) {
   const random = drawing(seed);
-  const victims = [...daemons.map(({ name }) => `/${name}.mjs`), ...allAgents.map((agent) => `agents.mjs ${agent}`)];
   while (!stop.aborted) {
     await delay(killEveryMs, undefined, { signal: stop }).catch(() => {});
     if (stop.aborted) return;
-    const victim = victims[Math.floor(random() * victims.length)] ?? "";
-    const found = machine.processes().find(({ argv }) => isVictim(argv, victim));
-    if (found === undefined) continue;
-    killed.push(victim);
+    const victim = victims[Math.floor(random() * victims.length)];
+    const found = victim?.pick(machine.processes());
+    if (victim === undefined || found === undefined) continue;
+    killed.push(victim.name);
     try {
       process.kill(found.hostPid, "SIGKILL");
     } catch {
       // it had ended by itself
     }
   }
-}
-
-function isVictim(argv: readonly string[], victim: string): boolean {
-  const [program = "", agent = ""] = victim.split(" ");
-  const line = argv.join(" ");
-  return line.includes(program) && (agent === "" || argv.includes(agent));
 }
 
 /** Numbers from 0 to 1 that a seed decides (mulberry32). */

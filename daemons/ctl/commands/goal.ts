@@ -1,6 +1,7 @@
 import type { Goal } from "#proto/aios/common";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { OrchestratorService } from "#proto/aios/orchestrator";
+import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { follow } from "../watch.ts";
@@ -143,16 +144,39 @@ export const goalList: Command = {
 export const goalCancel: Command = {
   name: "goal cancel",
   summary: "end a goal before it is reached",
-  usage: "ID",
+  usage: "ID [--rollback]",
   args: [1, 1],
-  examples: ["aiosctl goal cancel 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
+  options: {
+    rollback: { type: "boolean", about: "take back what it did, as far as that can be; else it is only told how" },
+  },
+  examples: ["aiosctl goal cancel 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --rollback"],
   async run(context) {
     const { success, message } = await client(context).cancelGoal({ id: context.args[0] ?? "" });
     context.out.line(message || (success ? "cancelled" : "not cancelled"));
-    context.out.document({ success, message });
-    return success ? exit.ok : exit.failed;
+    const executions = executionsIn(message);
+    const wanted = success && context.values["rollback"] === true && executions.length > 0;
+    const rolledBack = wanted ? await takeBack(context, executions) : undefined;
+    context.out.document({ success, message, executions, ...(rolledBack && { rolledBack }) });
+    return success && rolledBack?.success !== false ? exit.ok : exit.failed;
   },
 };
+
+/** Taking back an installation takes as long as making it. */
+const rollbackTimeoutMs = 660_000;
+
+/** The executions that can be taken back: the last line of the answer is the command that does it. */
+function executionsIn(message: string): string[] {
+  const command = message.split("\n").at(-1) ?? "";
+  return command.startsWith("aiosctl rollback ") ? command.split(" ").slice(2) : [];
+}
+
+async function takeBack(context: Context, executions: readonly string[]) {
+  const tools = context.target().client(ToolRegistryService, "tools");
+  const request = { executionId: executions.join(","), reason: "its goal was cancelled with --rollback" };
+  const { success, error } = await tools.rollback(request, { timeoutMs: rollbackTimeoutMs });
+  context.out.line(success ? "rolled back" : `not all of it: ${error}`);
+  return { success, error };
+}
 
 /** The values of an option that may be given again. */
 function several(context: Context, option: string): string[] {
