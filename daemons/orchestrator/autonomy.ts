@@ -33,8 +33,8 @@ export interface Autonomy {
   emergencyResume(by: string): Promise<void>;
   /** Throws FAILED_PRECONDITION when nothing may begin, or not by this initiative. */
   permit(initiative: Initiative): void;
-  /** Called with every change, and once at the start. */
-  onChange(listener: () => void): void;
+  /** Called with every change, and once at the start; a stop waits for what it does. */
+  onChange(listener: () => Promise<void> | void): void;
 }
 
 export const levels: readonly AutonomyLevel[] = ["full", "supervised", "manual"];
@@ -52,9 +52,9 @@ export interface AutonomyParts {
 
 /** How far the machine acts by itself. A stop of an earlier run holds the goals before they are taken up. */
 export function openAutonomy({ record, configured, goals, clock, log }: AutonomyParts): Autonomy {
-  const listeners: (() => void)[] = [];
-  const changed = () => {
-    for (const listener of listeners) listener();
+  const listeners: (() => Promise<void> | void)[] = [];
+  const changed = async () => {
+    await Promise.all(listeners.map((listener) => listener()));
   };
   const level = () => record.value.level || configured;
   const { stop } = record.value;
@@ -74,15 +74,15 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
     setLevel(next, by) {
       record.set({ ...record.value, level: next });
       log.info("autonomy level", { level: level(), by });
-      changed();
+      void changed();
     },
     async emergencyStop(by, reason) {
       const stop = record.value.stop ?? { by, reason, at: clock.now() };
       record.set({ ...record.value, stop });
       log.warn("emergency stop", { by, reason });
-      changed();
       const over = new AbortController();
-      await Promise.race([goals.hold(describe(stop)), clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
+      const stopped = Promise.all([changed(), goals.hold(describe(stop))]);
+      await Promise.race([stopped, clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
       over.abort();
     },
     async emergencyResume(by) {
@@ -91,7 +91,7 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
       }
       record.set({ level: record.value.level });
       log.info("emergency resume", { by });
-      changed();
+      await changed();
       await goals.release();
     },
     permit(initiative) {
@@ -115,7 +115,7 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
     },
     onChange(listener) {
       listeners.push(listener);
-      listener();
+      void listener();
     },
   };
 }

@@ -46,7 +46,7 @@ export function tasksOf(goal: Goal, plan: Plan, round: number): Task[] {
     step: step.name,
     description: String(fill(step.description, { parameters: plan.parameters, steps: {} })),
     tool: step.tool,
-    wantedAgent: step.agent,
+    wantedAgent: step.agent || targetOf(goal),
     template: step.input,
     expect: step.expect,
     also: step.also,
@@ -60,6 +60,12 @@ export function tasksOf(goal: Goal, plan: Plan, round: number): Task[] {
     completedAt: 0,
     error: "",
   }));
+}
+
+/** The agent that whoever asked for a sub task wants it done by; empty = any. */
+function targetOf({ metadata, tags }: Goal): string {
+  const target = metadata["target_agent"];
+  return tags.includes("sub-task") && typeof target === "string" ? target : "";
 }
 
 /** The id of a goal's step: the goal's time, then a hash, in UUIDv7's form. Planning a goal again gives its tasks the same ids. */

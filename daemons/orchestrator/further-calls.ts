@@ -38,6 +38,8 @@ export function furtherCalls(goals: Goals, further: Further): Calls {
     requestSubTask: async ({ parentTaskId, description, targetAgent }, { identity }) => {
       const agent = agentOf(identity, "ask for a sub task");
       further.greed.count(agent);
+      // It belongs to a goal that somebody has given.
+      further.autonomy.permit("person");
       const parent = goals.holder(parentTaskId);
       if (parent === undefined) {
         throw new AiosError("NOT_FOUND", `take a sub task of ${parentTaskId}: no task that runs has this id`);
@@ -50,7 +52,10 @@ export function furtherCalls(goals: Goals, further: Further): Calls {
       });
     },
     requestInference: async (request, { identity, signal }) => {
-      if (identity.kind === "agent") further.greed.count(identity.name);
+      if (identity.kind === "agent") {
+        further.greed.count(identity.name);
+        further.autonomy.permit("person");
+      }
       const asker = identity.kind === "agent" ? identity.name : request.requestingAgent || nameOf(identity);
       return await further.infer(request, asker, signal);
     },

@@ -82,10 +82,10 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   const notices = openNotices();
   const autonomy = openAutonomy({ record, configured, goals, clock, log });
   const standing = openStanding({ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding });
-  autonomy.onChange(() => {
+  autonomy.onChange(async () => {
     replaceFile(autonomyPath(paths.run), autonomy.level);
     if (autonomy.stop === undefined) standing.goOn();
-    else void standing.halt();
+    else await standing.halt();
   });
 
   const submit = async (goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string }) =>
