@@ -11,6 +11,7 @@ import { bootBench } from "./boot.ts";
 import { goalsBench } from "./goals.ts";
 import { inferenceBench } from "./inference.ts";
 import { memoryBench } from "./memory.ts";
+import { orchestrationBench } from "./orchestration.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { soakBench } from "./soak.ts";
 import { toolsBench } from "./tools.ts";
@@ -18,6 +19,7 @@ import { toolsBench } from "./tools.ts";
 const benches: Readonly<Record<string, Bench>> = {
   boot: bootBench,
   goals: goalsBench,
+  orchestration: orchestrationBench,
   tools: toolsBench,
   memory: memoryBench,
   inference: inferenceBench,
