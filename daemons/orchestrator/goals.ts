@@ -1,9 +1,8 @@
 import { AiosError } from "#lib/errors";
 import { goalOf } from "./birth.ts";
+import { type Floor, type Open, openFloor } from "./floor.ts";
 import { type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
-import { Cancelled, Held, type Signals, workOn } from "./life.ts";
-import { settleTasks, takeUp } from "./resume.ts";
-import { closeGoal } from "./run.ts";
+import { Held } from "./life.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import type { World } from "./world.ts";
 
@@ -12,9 +11,6 @@ export const unfinishedGoalsMax = 1_000;
 
 /** Characters of an answer to a question, at most. */
 const answerLengthMax = 4_096;
-
-/** At the end running goals get so long to take back their grants. */
-const endGraceMs = 1_000;
 
 export interface Goals {
   /** Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal. */
@@ -48,68 +44,82 @@ export interface Goals {
   end(): Promise<void>;
 }
 
-/** A goal that is not over. */
-interface Open {
-  readonly goal: Goal;
-  /** Resolves when the goal is over. */
-  readonly over: PromiseWithResolvers<void>;
-  cancel: AbortController;
-  pause: AbortController;
-  /** Resolves when nobody works on it; undefined when that is so. */
-  work: Promise<void> | undefined;
-}
-
 /** The goals of this machine. */
 export function openGoals(world: World): Goals {
-  const { store, clock, log } = world;
-  const open = new Map<string, Open>();
-  const stop = new AbortController();
-  let hold = new AbortController();
+  const { store } = world;
+  const floor = openFloor(world);
+  const { open } = floor;
+  const find = async (id: string): Promise<Goal> => {
+    const goal = open.get(id)?.goal ?? (await store.find(id));
+    if (goal !== undefined) return goal;
+    throw new AiosError("NOT_FOUND", {
+      act: "find goal",
+      object: id,
+      reason: "there is none",
+      next: 'see "aiosctl goal list"',
+    });
+  };
+  return {
+    submit: taker(floor, find, world),
+    find,
+    async list(state, limit, offset) {
+      const { goals: page, total } = await store.list(state, limit, offset);
+      return { goals: page.map((goal) => open.get(goal.id)?.goal ?? goal), total };
+    },
+    ...controls(floor, find, world),
+    ...views(floor, world),
+    hold: floor.hold,
+    release: floor.release,
+    resume: floor.resume,
+    end: floor.end,
+  };
+}
+
+type Find = Goals["find"];
+
+/** Takes goals. */
+function taker(floor: Floor, find: Find, { store, clock, log }: World): Goals["submit"] {
+  const { open } = floor;
   let arriving = 0;
-  let resumed = false;
 
-  const admit = (goal: Goal): Open => {
-    const one: Open = {
-      goal,
-      over: Promise.withResolvers(),
-      cancel: new AbortController(),
-      pause: new AbortController(),
-      work: undefined,
-    };
-    open.set(goal.id, one);
-    return one;
-  };
-
-  /** What it depends on is over, or the goal fails for it. */
-  const prerequisites = async ({ dependsOn }: Goal): Promise<string> => {
-    for (const id of dependsOn) {
-      await open.get(id)?.over.promise;
-      const other = await store.find(id);
-      if (other?.state !== "completed") return `goal ${id}, which it depends on, is ${other?.state ?? "not there"}`;
+  const submit = async (submission: Submission): Promise<string> => {
+    const metadata = checkSubmission(submission);
+    for (const id of submission.dependsOn) await find(id);
+    const twin = [...open.values()].find(({ goal }) => submission.dedupeKey && goal.dedupeKey === submission.dedupeKey);
+    if (twin !== undefined) return twin.goal.id;
+    const goal = goalOf(submission, metadata, clock.now());
+    log.info("goal submitted", { goal: goal.id, source: goal.source, description: goal.description.slice(0, 200) });
+    // Before it is stored: of two with the same key the second must see the first.
+    const one = floor.admit(goal);
+    try {
+      await store.putGoal(goal);
+    } catch (error) {
+      open.delete(goal.id);
+      throw error;
     }
-    return "";
+    floor.start(one);
+    return goal.id;
   };
 
-  const start = (one: Open) => {
-    if (hold.signal.aborted || stop.signal.aborted) return;
-    const { goal } = one;
-    one.cancel = new AbortController();
-    one.pause = new AbortController();
-    const running = AbortSignal.any([one.cancel.signal, hold.signal, stop.signal]);
-    const signals: Signals = { waiting: AbortSignal.any([running, one.pause.signal]), running };
-    one.work = workOn(goal, world, signals, prerequisites)
-      .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
-      .finally(() => {
-        one.work = undefined;
-        if (!isOver(goal.state)) return;
-        open.delete(goal.id);
-        one.over.resolve();
-      });
+  return async (submission) => {
+    if (!floor.resumed()) throw notYet();
+    if (open.size + arriving >= unfinishedGoalsMax) throw full();
+    arriving += 1;
+    try {
+      return await submit(submission);
+    } finally {
+      arriving -= 1;
+    }
   };
+}
+
+/** What a person does with a goal that is there. */
+function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" | "pause" | "unpause" | "answer"> {
+  const { open } = floor;
 
   const ofState = async (id: string, act: string, ...states: GoalState[]): Promise<Open> => {
     const one = open.get(id);
-    const goal = one?.goal ?? (await goals.find(id));
+    const goal = one?.goal ?? (await find(id));
     if (one !== undefined && states.includes(goal.state)) return one;
     throw new AiosError("FAILED_PRECONDITION", {
       act: `${act} goal`,
@@ -119,60 +129,11 @@ export function openGoals(world: World): Goals {
     });
   };
 
-  const submit = async (submission: Submission): Promise<string> => {
-    const metadata = checkSubmission(submission);
-    for (const id of submission.dependsOn) await goals.find(id);
-    const twin = [...open.values()].find(({ goal }) => submission.dedupeKey && goal.dedupeKey === submission.dedupeKey);
-    if (twin !== undefined) return twin.goal.id;
-    const goal = goalOf(submission, metadata, clock.now());
-    log.info("goal submitted", { goal: goal.id, source: goal.source, description: goal.description.slice(0, 200) });
-    // Before it is stored: of two with the same key the second must see the first.
-    const one = admit(goal);
-    try {
-      await store.putGoal(goal);
-    } catch (error) {
-      open.delete(goal.id);
-      throw error;
-    }
-    start(one);
-    return goal.id;
-  };
-
-  const goals: Goals = {
-    async submit(submission) {
-      if (!resumed) throw notYet();
-      if (open.size + arriving >= unfinishedGoalsMax) throw full();
-      arriving += 1;
-      try {
-        return await submit(submission);
-      } finally {
-        arriving -= 1;
-      }
-    },
-    async find(id) {
-      const goal = open.get(id)?.goal ?? (await store.find(id));
-      if (goal !== undefined) return goal;
-      throw new AiosError("NOT_FOUND", {
-        act: "find goal",
-        object: id,
-        reason: "there is none",
-        next: 'see "aiosctl goal list"',
-      });
-    },
-    async list(state, limit, offset) {
-      const { goals: page, total } = await store.list(state, limit, offset);
-      return { goals: page.map((goal) => open.get(goal.id)?.goal ?? goal), total };
-    },
+  return {
     async cancel(id, by) {
       const one = open.get(id);
-      if (one !== undefined) {
-        one.cancel.abort(new Cancelled(`cancelled by ${by}`));
-        if (one.work === undefined) await closeGoal(one.goal, world, `cancelled by ${by}`);
-        await one.work;
-        open.delete(id);
-        one.over.resolve();
-      }
-      const goal = one?.goal ?? (await goals.find(id));
+      if (one !== undefined) await floor.cancel(one, `cancelled by ${by}`);
+      const goal = one?.goal ?? (await find(id));
       if (goal.state === "cancelled") return;
       if (!isOver(goal.state)) throw notYet();
       throw new AiosError("FAILED_PRECONDITION", {
@@ -189,7 +150,7 @@ export function openGoals(world: World): Goals {
     async unpause(id) {
       const one = await ofState(id, "resume", "paused");
       await change(one.goal, { state: one.goal.tasks.length > 0 ? "in_progress" : "pending" }, world);
-      start(one);
+      floor.start(one);
     },
     async answer(id, text) {
       const one = await ofState(id, "answer", "awaiting_input");
@@ -199,31 +160,29 @@ export function openGoals(world: World): Goals {
       }
       const questions = one.goal.questions.map((asked) => (asked.answer === undefined ? { ...asked, answer } : asked));
       await change(one.goal, { questions, state: "planning" }, world);
-      start(one);
+      floor.start(one);
     },
-    async hold(reason) {
-      hold.abort(new Held(reason));
-      await Promise.all([...open.values()].map(({ work }) => work));
-    },
-    async release() {
-      if (!hold.signal.aborted) return;
-      hold = new AbortController();
-      for (const one of open.values()) {
-        await settleTasks(one.goal, world, stop.signal);
-        if (isAtWork(one.goal)) start(one);
-      }
-    },
-    holder(taskId) {
-      for (const { goal } of open.values()) {
-        const task = goal.tasks.find(({ id }) => id === taskId);
-        if (task !== undefined) return { goal, task };
-      }
-      return undefined;
-    },
+  };
+}
+
+/** What can be seen of the goals that are not over. */
+function views(
+  { open }: Floor,
+  world: World,
+): Pick<Goals, "holder" | "childrenOf" | "progress" | "onChange" | "counts"> {
+  const holder: Goals["holder"] = (taskId) => {
+    for (const { goal } of open.values()) {
+      const task = goal.tasks.find(({ id }) => id === taskId);
+      if (task !== undefined) return { goal, task };
+    }
+    return undefined;
+  };
+  return {
+    holder,
     childrenOf: (taskId) =>
       [...open.values()].filter(({ goal: { metadata } }) => metadata["parent_task"] === taskId).length,
     progress(agent, taskId, progress) {
-      const { goal, task } = goals.holder(taskId) ?? {};
+      const { goal, task } = holder(taskId) ?? {};
       if (goal === undefined || task?.agent !== agent || task.state !== "in_progress") {
         throw new AiosError("NOT_FOUND", `note progress of task ${taskId}: it is not running with agent ${agent}`);
       }
@@ -236,23 +195,7 @@ export function openGoals(world: World): Goals {
       const pendingTasks = all.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
       return { activeGoals: all.length, pendingTasks };
     },
-    async resume() {
-      const taken = (await takeUp(world, stop.signal)).map(admit);
-      for (const one of taken) if (isAtWork(one.goal)) start(one);
-      resumed = true;
-    },
-    async end() {
-      stop.abort(new Held("the orchestrator ends"));
-      const all = Promise.all([...open.values()].map(({ work }) => work));
-      await Promise.race([all, clock.sleep(endGraceMs)]);
-    },
   };
-  return goals;
-}
-
-/** Whether the orchestrator has something to do for it; if not, a person has. */
-function isAtWork({ state }: Goal): boolean {
-  return state === "pending" || state === "planning" || state === "in_progress";
 }
 
 async function change(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
