@@ -77,16 +77,17 @@ async function latency(machine: Machine, look: Probe, say: (line: string) => voi
       const description = `report cpu usage to /var/lib/aios/reports/cpu-${round}.txt`;
       const { id } = await orchestrator.submitGoal(SubmitGoalRequest.fromPartial({ description, priority: 2 }));
       let status = "";
-      let tasks = 0;
+      let tasks: string[] = [];
       for await (const view of control.watchGoal({ id }, { timeoutMs: 30_000 })) {
         status = view.goal?.status ?? "";
-        tasks = view.tasks.length;
+        tasks = view.tasks.map((task) => task.id);
       }
       const tookMs = now() - began;
-      if (status !== "completed" || tasks !== 3) throw new Error(`goal ${id}: ${status} with ${tasks} tasks`);
+      if (status !== "completed" || tasks.length !== 3)
+        throw new Error(`goal ${id}: ${status} with ${tasks.length} tasks`);
       if (round < 0) continue;
       ends.push(tookMs);
-      firsts.push((await firstCall(look, began)) - began);
+      firsts.push((await firstCall(look, began, tasks)) - began);
     }
   } finally {
     orchestrator.close();
@@ -102,12 +103,14 @@ async function latency(machine: Machine, look: Probe, say: (line: string) => voi
   ];
 }
 
-/** When the first call of an agent after `since` was taken in, as the ledger has it. */
-async function firstCall(look: Probe, since: number): Promise<number> {
+/** When the first call of these tasks was taken in, as the ledger has it. */
+async function firstCall(look: Probe, since: number, tasks: readonly string[]): Promise<number> {
   const { entries } = (await look.call("sec.audit", { since: Math.floor(since), limit: 100 })) as {
-    entries: { timestamp: number; caller_kind: string }[];
+    entries: { at: number; task_id: string; caller_kind: string }[];
   };
-  return Math.min(...entries.filter((entry) => entry.caller_kind === "agent").map(({ timestamp }) => timestamp));
+  const own = entries.filter(({ task_id, caller_kind }) => tasks.includes(task_id) && caller_kind === "agent");
+  if (own.length === 0) throw new Error("the ledger has no call of the goal's tasks");
+  return Math.min(...own.map(({ at }) => at));
 }
 
 async function queue(machine: Machine, say: (line: string) => void): Promise<Measure[]> {
