@@ -5,6 +5,7 @@ import { connect } from "#lib/client";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, service } from "#lib/service";
+import { GoalControlService } from "#proto/aios/goal_control";
 import { InitService, Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -198,5 +199,20 @@ describe("goals on real daemons", () => {
     const failed = await client.listGoals({ statusFilter: "failed", limit: 0, offset: 0 });
     expect(failed.goals.map(({ description }) => description)).toContain("brew some coffee");
     expect(failed.total).toBe(3);
+  });
+
+  it("are reached in the way that has worked before, also before the restart, and can be explained", async () => {
+    const control = connect(GoalControlService, `unix:${folder}/run/orchestrator.sock`);
+    const { goal } = await run("status of the service memory");
+    const { text, decisions, tasks } = await until(() => control.explainGoal({ id: goal?.id ?? "" }));
+    const again = await run("status of service memory");
+    const second = await control.explainGoal({ id: again.goal?.id ?? "" });
+    control.close();
+    // Said a little differently, before the orchestrator was killed.
+    const learned = { chosen: "learned procedure service-status", level: "reactive", model: "" };
+    expect(decisions).toMatchObject([{ ...learned, why: expect.stringContaining("worked the one time") }]);
+    expect(text).toMatch(/Execution [0-9a-f-]{36}: done/);
+    expect(tasks).toMatchObject([{ executions: [{ state: "done" }], failures: [] }]);
+    expect(second.decisions).toMatchObject([{ ...learned, why: expect.stringContaining("worked 2 of 2 times") }]);
   });
 });
