@@ -269,6 +269,13 @@ describe("standing grants", () => {
     expect(grants()).toBe(2);
   });
 
+  it("of an orchestrator that was killed end with a stop", async () => {
+    const { held, standing } = open();
+    held.add("system");
+    await standing.halt();
+    expect(held.size).toBe(0);
+  });
+
   it("end when the machine is stopped, when the agent is lost, and while its duties rest", async () => {
     const { clock, held, standing } = open();
     const onDuty = async () => {

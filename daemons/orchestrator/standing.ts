@@ -52,8 +52,8 @@ export function openStanding({ agents, clock, log, grant, revoke }: StandingPart
     post.asking = ask
       .then(() => {
         post.grantedUntil = until;
-        // Stopped meanwhile: what has just been granted ends too.
-        return halted ? end(config.name) : undefined;
+        // Stopped or resting meanwhile: what has just been granted ends too.
+        return halted || post.restUntil > clock.monotonic() ? end(config.name) : undefined;
       })
       .catch((error) => log.warn("no standing grants", { agent: config.name, reason: messageOf(error) }))
       .finally(() => {
@@ -63,6 +63,9 @@ export function openStanding({ agents, clock, log, grant, revoke }: StandingPart
   const end = async (agent: string) => {
     const post = posts.get(agent);
     if (post === undefined || post.grantedUntil <= clock.monotonic()) return;
+    await revokeNow(agent, post);
+  };
+  const revokeNow = async (agent: string, post: Post) => {
     post.grantedUntil = 0;
     await revoke(agent).catch((error) =>
       log.warn("standing grants end by their time", { agent, reason: messageOf(error) }),
@@ -97,7 +100,14 @@ export function openStanding({ agents, clock, log, grant, revoke }: StandingPart
     },
     async halt() {
       halted = true;
-      await Promise.all([...posts.keys()].map(end));
+      // Also what an orchestrator before this one had granted and could not take back.
+      const holders = agents.filter(({ standing }) => standing.length > 0);
+      await Promise.all(
+        holders.map(async ({ name }) => {
+          const post = posts.get(name);
+          if (post !== undefined) await revokeNow(name, post);
+        }),
+      );
     },
     goOn() {
       halted = false;
