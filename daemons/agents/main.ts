@@ -31,7 +31,10 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
   const duty = dutySwitch(async (onDuty) => {
     // Loaded when the machine is up: eight processes start at once during the boot.
     const { startDuties } = await import("./duties/start.ts");
-    startDuties(settings.name, `unix:${folder}/orchestrator.sock`, callTool, { ...around, onDuty });
+    startDuties(settings.name, (duties) => connect(duties, `unix:${folder}/orchestrator.sock`), callTool, {
+      ...around,
+      onDuty,
+    });
   });
   live(settings, orchestratorOver(orchestrator, settings, load), work, { ...around, onDuty: duty });
 

@@ -1,4 +1,3 @@
-import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";
@@ -15,11 +14,14 @@ const callTimeoutMs = 150_000;
 
 const listenAgainMs = 5_000;
 
+/** Given by who loads this: gRPC is in the agents' bundle already. */
+export type ConnectTo = (definition: typeof DutiesService) => Client<typeof DutiesService>;
+
 /** Begins an agent's duties, if it has any, on its own sockets. Returns at once. */
-export function startDuties(agent: string, target: string, callTool: CallTool, around: Surroundings): void {
+export function startDuties(agent: string, connectTo: ConnectTo, callTool: CallTool, around: Surroundings): void {
   const duty = duties.find(({ name }) => name === agent);
   if (duty === undefined || duty.wakes.length === 0) return;
-  void keepDuty(duty, waysOver(connect(DutiesService, target), callTool, around), around);
+  void keepDuty(duty, waysOver(connectTo(DutiesService), callTool, around), around);
 }
 
 function waysOver(client: Client<typeof DutiesService>, callTool: CallTool, { clock }: Surroundings): Ways {
