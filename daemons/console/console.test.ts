@@ -24,7 +24,7 @@ const orchestrator = service(OrchestratorService, {
   },
   listGoals: (_, call) => {
     note(call);
-    return { goals: [], total: 7 };
+    return { goals: [], total: 7, nextCursor: "" };
   },
   registerAgent: () => ({ success: true, message: "" }),
 });
@@ -41,7 +41,7 @@ const goal = {
 };
 const stranger = await createCa("operator", now);
 
-const page = { statusFilter: "", limit: 0, offset: 0 };
+const page = { statusFilter: "", limit: 0, offset: 0, cursor: "" };
 
 beforeEach(async () => {
   callers = [];

@@ -162,7 +162,7 @@ describe("goals", () => {
     const list = await twin.aiosctl("goal", "list", "--status", "completed", "-n", "1");
     expect(list.out).toMatch(/g1 +2026-11-21 09:15:02 +completed +report disk usage/);
     expect(list.error).toMatch("1 of 30");
-    expect(asked).toEqual([{ statusFilter: "completed", limit: 1, offset: 0 }]);
+    expect(asked).toEqual([{ statusFilter: "completed", limit: 1, offset: 0, cursor: "" }]);
     expect(await twin.aiosctl("goal", "list", "-n", "0")).toMatchObject({ code: 2 });
     const shown = await twin.aiosctl("goal", "show", "g1");
     expect(shown.out).toMatch(/step b +monitor +failed +- +no space left/);

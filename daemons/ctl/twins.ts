@@ -170,7 +170,7 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
     getGoalStatus: () => seen[Math.min(at++, seen.length - 1)] ?? GoalStatusResponse.create(),
     listGoals: (request) => {
       asked.push(request);
-      return { goals: [goal("completed")], total: 30 };
+      return { goals: [goal("completed")], total: 30, nextCursor: "" };
     },
     cancelGoal: ({ id }) => ({ success: id === "g1", message: id === "g1" ? "" : `no goal ${id}` }),
     listAgents: () => ({

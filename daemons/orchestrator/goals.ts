@@ -3,6 +3,7 @@ import { goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
 import { type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
+import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import type { World } from "./world.ts";
 
@@ -17,7 +18,7 @@ export interface Goals {
   submit(submission: Submission): Promise<string>;
   /** A goal with its tasks as they are now. Throws NOT_FOUND. */
   find(id: string): Promise<Goal>;
-  list(state: GoalState | "", limit: number, offset: number): Promise<{ goals: Goal[]; total: number }>;
+  list(state: GoalState | "", limit: number, from: ListPlace): Promise<GoalPage>;
   /** Stops a goal; resolves when it is closed. Throws NOT_FOUND, FAILED_PRECONDITION when it is over already. */
   cancel(id: string, by: string): Promise<void>;
   /** Begins none of its tasks any more; those that run are ended in order. FAILED_PRECONDITION when it is not at work. */
@@ -62,9 +63,9 @@ export function openGoals(world: World): Goals {
   return {
     submit: taker(floor, find, world),
     find,
-    async list(state, limit, offset) {
-      const { goals: page, total } = await store.list(state, limit, offset);
-      return { goals: page.map((goal) => open.get(goal.id)?.goal ?? goal), total };
+    async list(state, limit, from) {
+      const page = await store.list(state, limit, from);
+      return { ...page, goals: page.goals.map((goal) => open.get(goal.id)?.goal ?? goal) };
     },
     ...controls(floor, find, world),
     ...views(floor, world),

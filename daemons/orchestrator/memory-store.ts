@@ -64,19 +64,31 @@ export function storeOver(
         throw error;
       }
     },
-    async list(state, limit, offset) {
-      const goals: Goal[] = [];
-      let cursor = "";
-      for (let skipped = 0; ; ) {
-        const page = await query.listGoals({ status: state, limit: pageSize, cursor });
-        const from = Math.min(page.goals.length, offset - skipped);
-        goals.push(...page.goals.slice(from, from + limit - goals.length).map(readGoal));
-        skipped += from;
-        cursor = page.nextCursor;
-        if (cursor === "" || goals.length >= limit) return { goals, total: page.total };
-      }
+    async list(state, limit, { offset, cursor }) {
+      const after = cursor === "" ? await cursorAfter(query, state, offset) : cursor;
+      if (after === undefined) return { goals: [], total: (await ask(query, state, 1, "")).total, nextCursor: "" };
+      const page = await ask(query, state, limit, after);
+      return { goals: page.goals.map(readGoal), total: page.total, nextCursor: page.nextCursor };
     },
   };
+}
+
+type Query = Client<typeof MemoryQueryService>;
+
+function ask(query: Query, status: string, limit: number, cursor: string) {
+  return query.listGoals({ status, limit, cursor });
+}
+
+/** The cursor of the page after so many goals, "" for the first; undefined when there are not more than that. */
+async function cursorAfter(query: Query, status: string, offset: number): Promise<string | undefined> {
+  let cursor = "";
+  for (let skipped = 0; skipped < offset; ) {
+    const page = await ask(query, status, Math.min(pageSize, offset - skipped), cursor);
+    if (page.nextCursor === "") return undefined;
+    skipped += page.goals.length;
+    cursor = page.nextCursor;
+  }
+  return cursor;
 }
 
 function writeGoal(goal: Goal): GoalRecord {

@@ -52,7 +52,7 @@ export function portTwins(): PortTwins {
       return (goals.get(goalId)?.tasks ?? []).map((task) => ({ ...task }));
     },
     find: async (id) => structuredClone(goals.get(id)),
-    list: async () => ({ goals: [...goals.values()], total: goals.size }),
+    list: async () => ({ goals: [...goals.values()], total: goals.size, nextCursor: "" }),
   };
 
   const tools: Tools = {

@@ -192,11 +192,11 @@ describe("goals on real daemons", () => {
     orchestrator = start("orchestrator");
     const { goal } = await run("brew some coffee");
     expect(goal).toMatchObject({ status: "failed", result: expect.stringContaining("no procedure covers this goal") });
-    const all = await client.listGoals({ statusFilter: "", limit: 500, offset: 0 });
-    const some = await client.listGoals({ statusFilter: "", limit: 2, offset: 3 });
+    const all = await client.listGoals({ statusFilter: "", limit: 500, offset: 0, cursor: "" });
+    const some = await client.listGoals({ statusFilter: "", limit: 2, offset: 3, cursor: "" });
     expect(some).toMatchObject({ total: all.total, goals: all.goals.slice(3, 5) });
     expect(all.goals[0]?.description).toBe("brew some coffee");
-    const failed = await client.listGoals({ statusFilter: "failed", limit: 0, offset: 0 });
+    const failed = await client.listGoals({ statusFilter: "failed", limit: 0, offset: 0, cursor: "" });
     expect(failed.goals.map(({ description }) => description)).toContain("brew some coffee");
     expect(failed.total).toBe(3);
   });

@@ -223,7 +223,7 @@ describe("the orchestrator's service", () => {
     await expect(
       system.submitGoal({ ...request, description: "say x", source: "operator:alice" }),
     ).rejects.toMatchObject(denied);
-    await expect(system.listGoals({ statusFilter: "", limit: 0, offset: 0 })).rejects.toMatchObject(denied);
+    await expect(system.listGoals({ statusFilter: "", limit: 0, offset: 0, cursor: "" })).rejects.toMatchObject(denied);
   });
 
   it("lets no agent report, see or cancel what is another's", async () => {
@@ -327,9 +327,9 @@ describe("the orchestrator's service", () => {
   });
 
   it.each([
-    [{ statusFilter: "done", limit: 0, offset: 0 }, "status_filter"],
-    [{ statusFilter: "", limit: 501, offset: 0 }, "limit"],
-    [{ statusFilter: "", limit: 0, offset: -1 }, "offset"],
+    [{ statusFilter: "done", limit: 0, offset: 0, cursor: "" }, "status_filter"],
+    [{ statusFilter: "", limit: 501, offset: 0, cursor: "" }, "limit"],
+    [{ statusFilter: "", limit: 0, offset: -1, cursor: "" }, "offset"],
   ])("refuses to list %j", async (query, field) => {
     await expect(core.listGoals(query)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

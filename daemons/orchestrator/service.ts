@@ -48,11 +48,11 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       const tasks = goal.tasks.map((task) => taskMessage(goal, task));
       return { goal: goalMessage(goal), tasks, currentPhase: phaseOf(goal), progressPercent: progressOf(goal) };
     },
-    listGoals: async ({ statusFilter, limit, offset }, { identity }) => {
+    listGoals: async ({ statusFilter, limit, offset, cursor }, { identity }) => {
       if (identity.kind === "agent") throw refused(identity, "list goals");
       const state = checkList(statusFilter, limit, offset);
-      const page = await goals.list(state, limit || listLimitDefault, offset);
-      return { goals: page.goals.map(goalMessage), total: page.total };
+      const page = await goals.list(state, limit || listLimitDefault, { offset, cursor });
+      return { goals: page.goals.map(goalMessage), total: page.total, nextCursor: page.nextCursor };
     },
     cancelGoal: async ({ id }, { identity }) => {
       await ownGoal(goals, id, identity);

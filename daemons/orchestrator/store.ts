@@ -13,5 +13,18 @@ export interface Store {
   /** A goal with its tasks; undefined when there is none. */
   find(id: string): Promise<Goal | undefined>;
   /** Goals without their tasks, newest first. `state` empty = all. */
-  list(state: GoalState | "", limit: number, offset: number): Promise<{ goals: Goal[]; total: number }>;
+  list(state: GoalState | "", limit: number, from: ListPlace): Promise<GoalPage>;
+}
+
+/** Where a page begins: after so many goals, or at the cursor that the page before gave; a cursor goes before an offset. */
+export interface ListPlace {
+  readonly offset: number;
+  readonly cursor: string;
+}
+
+export interface GoalPage {
+  readonly goals: Goal[];
+  readonly total: number;
+  /** Empty when there is no more. */
+  readonly nextCursor: string;
 }

@@ -24,7 +24,7 @@ describe.runIf(laneRuns("native"))("a machine that acts by itself", () => {
   const goals = async () => {
     const orchestrator = machine.client(OrchestratorService);
     try {
-      return (await orchestrator.listGoals({ statusFilter: "", limit: 100, offset: 0 })).goals;
+      return (await orchestrator.listGoals({ statusFilter: "", limit: 100, offset: 0, cursor: "" })).goals;
     } finally {
       orchestrator.close();
     }

@@ -50,7 +50,12 @@ describe.runIf(laneRuns("native"))("a goal", () => {
 
   it("can be found again in the list of goals", async () => {
     const orchestrator = machine.client(OrchestratorService);
-    const { goals, total } = await orchestrator.listGoals({ statusFilter: "completed", limit: 0, offset: 0 });
+    const { goals, total } = await orchestrator.listGoals({
+      statusFilter: "completed",
+      limit: 0,
+      offset: 0,
+      cursor: "",
+    });
     orchestrator.close();
     expect(total).toBe(1);
     expect(goals[0]).toMatchObject({

@@ -266,7 +266,7 @@ async function answer(machine: Machine, goalId: string, text: string): Promise<v
 async function goalsOf(machine: Machine, source: string) {
   const orchestrator = machine.client(OrchestratorService);
   try {
-    const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 100, offset: 0 });
+    const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 100, offset: 0, cursor: "" });
     return goals.filter((goal) => goal.source.startsWith(source));
   } finally {
     orchestrator.close();

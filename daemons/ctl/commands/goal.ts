@@ -114,7 +114,7 @@ export const goalShow: Command = {
 export const goalList: Command = {
   name: "goal list",
   summary: "goals, newest first",
-  usage: "[--status STATUS] [--limit N] [--offset N]",
+  usage: "[--status STATUS] [--limit N] [--offset N] [--cursor CURSOR]",
   args: [0, 0],
   options: {
     status: {
@@ -124,6 +124,7 @@ export const goalList: Command = {
     },
     limit: { type: "string", short: "n", value: "N", about: "so many (20)" },
     offset: { type: "string", value: "N", about: "after so many" },
+    cursor: { type: "string", value: "CURSOR", about: "the page after the one that gave this (nextCursor in JSON)" },
   },
   examples: ["aiosctl goal list", "aiosctl goal list --status failed -n 5 --json"],
   async run(context) {
@@ -132,6 +133,7 @@ export const goalList: Command = {
       statusFilter: text(context, "status") ?? "",
       limit: whole(context, "limit", 1, 500) ?? 20,
       offset: whole(context, "offset", 0, 1_000_000) ?? 0,
+      cursor: text(context, "cursor") ?? "",
     });
     const rows = page.goals.map((goal) => [goal.id, moment(goal.createdAt), goal.status, goal.description]);
     out.table(["goal", "given (utc)", "status", "description"], rows);

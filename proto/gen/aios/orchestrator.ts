@@ -51,11 +51,15 @@ export interface ListGoalsRequest {
   /** 0 = 50; at most 500 */
   limit: number;
   offset: number;
+  /** next_cursor of the page before, instead of an offset: each page takes the same time */
+  cursor: string;
 }
 
 export interface GoalListResponse {
   goals: Goal[];
   total: number;
+  /** Empty = no more */
+  nextCursor: string;
 }
 
 export interface HeartbeatRequest {
@@ -428,7 +432,7 @@ export const GoalStatusResponse: MessageFns<GoalStatusResponse> = {
 };
 
 function createBaseListGoalsRequest(): ListGoalsRequest {
-  return { statusFilter: "", limit: 0, offset: 0 };
+  return { statusFilter: "", limit: 0, offset: 0, cursor: "" };
 }
 
 export const ListGoalsRequest: MessageFns<ListGoalsRequest> = {
@@ -441,6 +445,9 @@ export const ListGoalsRequest: MessageFns<ListGoalsRequest> = {
     }
     if (message.offset !== 0) {
       writer.uint32(24).int32(message.offset);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(34).string(message.cursor);
     }
     return writer;
   },
@@ -482,6 +489,14 @@ export const ListGoalsRequest: MessageFns<ListGoalsRequest> = {
             message.offset = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -502,12 +517,13 @@ export const ListGoalsRequest: MessageFns<ListGoalsRequest> = {
     message.statusFilter = object.statusFilter ?? "";
     message.limit = object.limit ?? 0;
     message.offset = object.offset ?? 0;
+    message.cursor = object.cursor ?? "";
     return message;
   },
 };
 
 function createBaseGoalListResponse(): GoalListResponse {
-  return { goals: [], total: 0 };
+  return { goals: [], total: 0, nextCursor: "" };
 }
 
 export const GoalListResponse: MessageFns<GoalListResponse> = {
@@ -517,6 +533,9 @@ export const GoalListResponse: MessageFns<GoalListResponse> = {
     }
     if (message.total !== 0) {
       writer.uint32(16).int32(message.total);
+    }
+    if (message.nextCursor !== "") {
+      writer.uint32(26).string(message.nextCursor);
     }
     return writer;
   },
@@ -550,6 +569,14 @@ export const GoalListResponse: MessageFns<GoalListResponse> = {
             message.total = reader.int32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nextCursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -569,6 +596,7 @@ export const GoalListResponse: MessageFns<GoalListResponse> = {
     const message = createBaseGoalListResponse();
     message.goals = object.goals?.map((e) => Goal.fromPartial(e)) || [];
     message.total = object.total ?? 0;
+    message.nextCursor = object.nextCursor ?? "";
     return message;
   },
 };
