@@ -18,7 +18,7 @@ export interface PlanGround {
 export function planCheck(ground: PlanGround): CheckPlan {
   return async (plan, { done }) => {
     const faults = shapeFaults(plan, new Set(done.map(({ step }) => step)));
-    for (const step of plan.steps) faults.push(...(await toolFaults(step, ground)));
+    for (const step of plan.steps) faults.push(...(await toolFaults(step, plan.model !== "", ground)));
     return faults;
   };
 }
@@ -71,13 +71,27 @@ function templateFaults(
 /** What no agent is ever granted: by these it could grant itself, or answer for a person. */
 const neverGranted = ["sec:grant", "sec:approve"];
 
-async function toolFaults(step: PlannedStep, ground: PlanGround): Promise<string[]> {
+async function toolFaults(step: PlannedStep, byModel: boolean, ground: PlanGround): Promise<string[]> {
   const { name, tool, agent } = step;
   const facts = await ground.find(tool);
   if (facts === undefined) return [`step ${name}: there is no tool ${tool}`];
   if (!grantable(facts)) return [`step ${name}: ${tool} is not for agents`];
   if (!ground.covers(namespaceOf(tool), agent)) return [`step ${name}: no agent of this machine covers ${tool}`];
-  return [...inputFaults(step, facts), ...grantFaults(step, facts)];
+  const steered = byModel ? steeredFaults(step, facts) : [];
+  return [...inputFaults(step, facts), ...grantFaults(step, facts), ...steered];
+}
+
+/**
+ * A grant follows the plan, so in a model's plan what is changed is named by the plan itself: a file or a page that a step
+ * has read must not name it.
+ */
+function steeredFaults({ name, tool, input }: PlannedStep, { capabilities }: ToolFacts): string[] {
+  const changing = capabilities.filter((template) => template.split(":")[1] !== "read");
+  const fields = changing.flatMap((template) =>
+    [...template.matchAll(/\{([a-z_]+)\}/g)].map(([, field = ""]) => field),
+  );
+  const steered = fields.filter((field) => textsIn(input[field] ?? null).some(hasOutput));
+  return steered.map((field) => `step ${name}: ${tool}: ${field} must be written out, not taken from what a step gave`);
 }
 
 /** Whether agents can be given a tool at all. */
@@ -112,6 +126,10 @@ function grantFaults({ name, tool, input }: PlannedStep, { capabilities }: ToolF
   } catch (error) {
     return [`step ${name}: ${tool}: ${messageOf(error)}`];
   }
+}
+
+function hasOutput(text: string): boolean {
+  return parseTemplate(text).some(({ kind }) => kind === "output");
 }
 
 function hasHole(text: string): boolean {

@@ -193,6 +193,13 @@ describe("a plan", () => {
     expect(decisions).toMatchObject([{ options: [{ source: "twin", level: "tactical" }] }]);
   });
 
+  it("of a model names what it changes itself, not by what a step has read", async () => {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a template of ours
+    draft = () => planOf(step("one"), step("two", { needs: ["one"], input: { what: "${one.said}" } }));
+    const id = await submit("x");
+    await expect(until(id, "completed")).rejects.toThrow(/step two: fs\.say: what must be written out/);
+  });
+
   it("that is mended runs", async () => {
     draft = (_, faults) => planOf(step("one", faults.length === 0 ? { needs: ["zero"] } : {}));
     const id = await submit("x");
@@ -205,7 +212,7 @@ describe("a plan", () => {
       if (failure === "") return planOf(step("one"), step("two", { needs: ["one"] }));
       expect(done).toMatchObject([{ step: "one", output: { said: "from one" } }]);
       // biome-ignore lint/suspicious/noTemplateCurlyInString: a template of ours
-      return planOf(step("other", { needs: ["one"], input: { what: "${one.said}" } }));
+      return planOf(step("other", { needs: ["one"], tool: "fs.shout", input: { what: "${one.said}" } }));
     };
     const id = await submit("x");
     await report((await next()).taskId, "from one");

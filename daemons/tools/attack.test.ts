@@ -48,6 +48,14 @@ describe("identity", () => {
     expect((await machine.core.call("sec.verify_ledger")).output.valid).toBe(true);
   });
 
+  it("of an agent makes no users and no rights of theirs, whatever was granted", async () => {
+    await grant(["fs:write:/**"]);
+    for (const path of ["/etc/sudoers.d/aios-test", "/etc/../etc/sudoers.d/aios-test"]) {
+      await expect(machine.agent("task").call("fs.mkdir", { path })).rejects.toMatchObject(denied);
+    }
+    await expect(machine.agent("task").call("fs.delete", { path: "/etc/ld.so.preload" })).rejects.toMatchObject(denied);
+  });
+
   it("of an agent grants and revokes nothing, even with the capability", async () => {
     await grant(["sec:grant"]);
     const input = { agent_id: "task", capabilities: ["fs:write:/**"], reason: "mine" };
