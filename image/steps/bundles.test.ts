@@ -28,7 +28,9 @@ test("the gateway loads the SDKs of model providers when it needs them, from fil
   try {
     const gateway = await built("gateway");
     const text = readFileSync(gateway.path, "utf8");
-    for (const { name } of parts) expect(text).toContain(`import("./${name}.mjs")`);
+    const own = parts.filter(({ name }) => name.startsWith("gateway-"));
+    expect(own).toHaveLength(2);
+    for (const { name } of own) expect(text).toContain(`import("./${name}.mjs")`);
     expect(text).not.toContain("x-stainless-");
     const [claude, openai] = [await built("gateway-claude"), await built("gateway-openai")];
     expect(Object.keys(await import(pathToFileURL(claude.path).href)).sort()).toEqual(["BaseAnthropic", "Messages"]);
