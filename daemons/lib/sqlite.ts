@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 
@@ -9,7 +9,8 @@ export type Sqlite = Database.Database;
  * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
  * The file is this process's alone while it is open: SQLite then needs no file of shared memory, and an existing database
  * opens on a full disk too. Throws when the file is in use, is not a database or was written by a newer version.
- * `prepare` sets what must be set before the first page is written.
+ * `prepare` sets what must be set before the first page is written, and is not called for a database that has pages: it
+ * would write, and on a full disk that is one write too many.
  */
 export function openDatabase(
   path: string,
@@ -17,10 +18,11 @@ export function openDatabase(
   prepare: (database: Sqlite) => void = () => {},
 ): Sqlite {
   mkdirSync(dirname(path), { recursive: true });
+  const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
   const database = new Database(path);
   try {
     database.pragma("locking_mode = EXCLUSIVE");
-    prepare(database);
+    if (isNew) prepare(database);
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");
