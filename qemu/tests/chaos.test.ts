@@ -82,7 +82,8 @@ describe.runIf(laneRuns("native"))("chaos", () => {
         const { capabilities } = (await look.call("sec.capabilities", { agent_id })) as {
           capabilities: { task_id: string }[];
         };
-        all.push(...capabilities.filter(({ task_id }) => task_id !== ""));
+        // Standing grants are for an agent's duties, as long as it is on duty.
+        all.push(...capabilities.filter(({ task_id }) => task_id !== "" && !task_id.startsWith("duties:")));
       }
       return all;
     };
