@@ -4,7 +4,7 @@ import type { Task } from "#proto/aios/common";
 import type { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { type Context, type Exit, exit } from "../command.ts";
 import { duration } from "../words.ts";
-import { durationOf, isOver, planLine, questionLines, treeLines, words } from "./goal-tree.ts";
+import { durationOf, isOver, planLine, questionLines, remarkOf, treeLines, words } from "./goal-tree.ts";
 
 /** A machine that does not answer is waited for: it may be starting again, and its goals with it. */
 const patienceMs = 120_000;
@@ -108,7 +108,8 @@ function taskLine(task: Task): string {
   const took = task.status === "in_progress" ? "" : durationOf(task, 0);
   const who = [task.assignedAgent, task.requiredTools.join(" ")].filter((word) => word !== "").join(" ");
   const time = took === "" ? "" : ` (${took})`;
-  return `  ${who}: ${task.description}: ${words(task.status)}${time}${task.error === "" ? "" : `: ${task.error}`}`;
+  const remark = remarkOf(task);
+  return `  ${who}: ${task.description}: ${words(task.status)}${time}${remark === "" ? "" : `: ${remark}`}`;
 }
 
 /** One picture of it all, drawn over the one before. */
