@@ -58,7 +58,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
         throw error;
       }
     },
-    async grant(agent, capabilities, taskId, durationMs) {
+    async grant(agent, capabilities, taskId, durationMs, ask = false) {
       if (capabilities.length === 0) return;
       const seconds = Math.ceil(durationMs / 1_000);
       const reason = `task ${taskId}`;
@@ -68,6 +68,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
         reason,
         duration_seconds: seconds,
         task_id: taskId,
+        ...(ask && { ask }),
       };
       await execute("sec.grant", input, taskId, reason);
     },
