@@ -76,6 +76,13 @@ describe("aiosctl", () => {
     expect((await twin.aiosctl("autonomy", "wild")).code).toBe(2);
   });
 
+  it("tells what is held back", async () => {
+    state = { ...state, level: "manual", heldBack: ["restart service nginx (nginx: stopped): the level is manual"] };
+    expect((await twin.aiosctl("autonomy")).out).toContain(
+      "\nheld back: restart service nginx (nginx: stopped): the level is manual\n",
+    );
+  });
+
   it("stops and resumes it, and says how", async () => {
     const { out } = await twin.aiosctl("emergency", "stop", "--reason", "smoke");
     expect(out).toContain("stopped by operator:o");

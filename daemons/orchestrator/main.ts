@@ -116,7 +116,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     initAddress: address("init"),
     pidOf: (agent) => pids.get(agent),
   });
-  const { further, standing, door, isReversible } = initiative;
+  const { further, standing, heldBack, door, isReversible } = initiative;
   ended = (agent, state) => state !== "starting" && standing.lost(agent);
   const orchestrator = {
     goals,
@@ -132,7 +132,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     services: () => [
       orchestratorService(orchestrator),
       goalControlService(goals, tools),
-      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting }),
+      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting, heldBack }),
       dutiesService(door),
     ],
     servesAgents: true,

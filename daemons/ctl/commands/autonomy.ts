@@ -45,7 +45,7 @@ export const emergencyResume: Command = {
 const resumeTimeoutMs = 60_000;
 
 function show({ out }: Context, state: AutonomyState): typeof exit.ok {
-  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting } = state;
+  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting, heldBack } = state;
   out.line(`${level}${level === configuredLevel ? "" : ` (the configuration says ${configuredLevel})`}`);
   if (stopped) {
     out.line(
@@ -54,6 +54,7 @@ function show({ out }: Context, state: AutonomyState): typeof exit.ok {
     out.line('"aiosctl emergency resume" lets it go on');
   }
   for (const one of resting) out.line(`duties rest: ${one}`);
+  for (const one of heldBack) out.line(`held back: ${one}`);
   out.document(state);
   return exit.ok;
 }
