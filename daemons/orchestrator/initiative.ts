@@ -22,7 +22,7 @@ import { openGreed } from "./greed.ts";
 import { routeInference } from "./inference.ts";
 import { memoryEvents } from "./memory-events.ts";
 import { openNodes } from "./nodes.ts";
-import { type Notice, openNotices } from "./notices.ts";
+import { type Notice, openNotices, sayNotice } from "./notices.ts";
 import { openRegistry, type RegisteredService } from "./registry.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
@@ -90,9 +90,12 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     else await standing.halt();
   });
 
-  const submit = async (goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string }) =>
+  const submit = async (
+    goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string },
+    metadata = "",
+  ) =>
     await goals.submit({
-      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata: "" },
+      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
       ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({
@@ -115,9 +118,10 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     triggers: read.triggers,
     record: openDurable(`${folder}/triggers.json`, {}, fault),
     ...{ clock, log },
-    submit: async ({ trigger, words, priority, dedupeKey }) => {
+    submit: async ({ trigger, words, priority, dedupeKey, notice }) => {
       autonomy.permit("machine");
-      return await submit({ words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey });
+      const goal = { words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey };
+      return await submit(goal, JSON.stringify({ noticed: sayNotice(notice) }));
     },
   });
   const heard = async (notice: Notice) => {

@@ -79,7 +79,7 @@ describe("triggers", () => {
     await clock.advance(1_000);
     await tell(notice);
     expect(triggers.heldBack()).toEqual([
-      "restore service nginx (nginx: stopped): given 1 times in a row, and not again before 12:00:02 UTC",
+      "restore service nginx (nginx: stopped): given already, and not again before 12:00:02 UTC",
     ]);
     await tell({ ...notice, severity: "info", detail: "ready" });
     expect(triggers.heldBack()).toEqual([]);

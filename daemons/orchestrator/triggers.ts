@@ -104,6 +104,8 @@ export interface TriggersParts {
     readonly words: string;
     readonly priority: number;
     readonly dedupeKey: string;
+    /** What it is given for. */
+    readonly notice: Notice;
   }): Promise<string>;
 }
 
@@ -138,10 +140,11 @@ export function openTriggers({ triggers, record, clock, log, submit }: TriggersP
     // A clock that was set back since does not hold it up.
     if (last !== undefined && last.at <= clock.now() && clock.now() < until) {
       const again = new Date(until).toISOString().slice(11, 19);
-      return hold(key, words, notice, `given ${last.row} times in a row, and not again before ${again} UTC`);
+      const times = last.row === 1 ? "already" : `${last.row} times in a row`;
+      return hold(key, words, notice, `given ${times}, and not again before ${again} UTC`);
     }
     try {
-      const goal = await submit({ trigger: trigger.name, words, priority: trigger.priority, dedupeKey: key });
+      const goal = await submit({ trigger: trigger.name, words, priority: trigger.priority, dedupeKey: key, notice });
       held.delete(key);
       // Still at it.
       if (goal === last?.goal) return;
