@@ -110,13 +110,15 @@ describe("a duty", () => {
   });
 
   it("is woken also before its first time", async () => {
-    answers = { ...well, "service.list": { services: [] }, "monitor.watchlist": { services: [] } };
-    start(monitor, () => 1);
+    answers = well;
+    const [wake] = system.wakes;
+    if (wake === undefined) throw new Error("the system agent has no wake");
+    start({ ...system, wakes: [{ ...wake, first: "spread" }] }, () => 1);
     await clock.advance(1_000);
     expect(calls).toEqual([]);
-    for (const wake of wakeAll) wake();
+    for (const one of wakeAll) one();
     await clock.advance(1);
-    expect(calls).toEqual(["monitor.watchlist", "service.list"]);
+    expect(calls).toContain("self.health");
   });
 });
 
@@ -173,6 +175,13 @@ describe("the monitor agent", () => {
     expect(told()).toEqual([]);
     await clock.advance(15_000);
     expect(told()).toEqual(["nginx critical crash_loop: exit status 1"]);
+  });
+
+  it.each(["starting", "waiting", "backoff", "stopping"])("leaves one that is %s to init", async (status) => {
+    services = [unit({ status, reason: "r" })];
+    watch();
+    await clock.advance(60_000);
+    expect(told()).toEqual([]);
   });
 
   it("leaves alone what a person has stopped, what nobody watches, and the daemons of aiOS", async () => {

@@ -54,7 +54,8 @@ export const monitor: Duty = {
     {
       name: "services",
       everyMs: 15_000,
-      first: "spread",
+      // What ended before it listened is not left waiting.
+      first: "at once",
       events: ["unit.ended"],
       run: watchServices,
     },

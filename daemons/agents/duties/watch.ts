@@ -4,7 +4,7 @@ import { type Hands, listIn, type Output, type WatchedService } from "./duty.ts"
 /** Of services that have to be asked whether they answer, so many at a time, in turn: an agent's calls are limited. */
 export const probesMax = 10;
 
-/** A service whose fault may pass by itself (it is just starting) is looked at again before anyone is told. */
+/** A service whose fault may pass by itself is looked at again before anyone is told. */
 const failuresBeforeTold = 2;
 
 const reason = "the watch of the monitor agent";
@@ -55,10 +55,12 @@ export async function watchServices(hands: Hands): Promise<void> {
   judge(findings, hands);
 }
 
-function findingOf(unit: Output): Finding {
-  const { status, wanted } = unit;
+function findingOf({ status, wanted, reason: why }: Output): Finding {
   if (wanted !== true || status === "ready") return well;
-  return { fault: `${status}: ${unit["reason"]}`, plain: status === "stopped" };
+  if (status === "stopped" || status === "crash_loop")
+    return { fault: `${status}: ${why}`, plain: status === "stopped" };
+  // PID 1 is at it: it ends what does not become ready in its time, and restarting that would give it none.
+  return unknown;
 }
 
 /** Whoever is on the list with an address has to answer there, whatever it says: what stands behind it is not its fault. */
