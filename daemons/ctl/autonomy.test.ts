@@ -71,7 +71,10 @@ afterEach(() => twin.close());
 describe("aiosctl", () => {
   it("tells and sets how far the machine acts by itself", async () => {
     expect((await twin.aiosctl("autonomy")).out).toBe("full\n");
-    expect((await twin.aiosctl("autonomy", "manual")).out).toBe("manual (the configuration says full)\n");
+    expect((await twin.aiosctl("autonomy", "manual")).out).toBe(
+      "manual (the configuration says full)\n" +
+        "agents begin nothing by themselves: what they would do is told here as held back\n",
+    );
     expect((await twin.aiosctl("autonomy", "configured")).out).toBe("full\n");
     expect((await twin.aiosctl("autonomy", "wild")).code).toBe(2);
   });
