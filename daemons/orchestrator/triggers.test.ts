@@ -85,6 +85,16 @@ describe("triggers", () => {
     expect(triggers.heldBack()).toEqual([]);
   });
 
+  it("do not tell for ever what nobody tells them any more", async () => {
+    const { clock, over, tell, triggers } = open();
+    over.refusal = "the level is manual";
+    await tell(notice);
+    await clock.advance(800_000);
+    expect(triggers.heldBack()).toHaveLength(1);
+    await clock.advance(200_000);
+    expect(triggers.heldBack()).toEqual([]);
+  });
+
   it.each([
     ["of another source", { source: "dev" }],
     ["of another category", { category: "disk.full" }],

@@ -119,11 +119,15 @@ export interface Triggers {
 /** Cool-downs, and notices that are held back, that are remembered. */
 const rememberedMax = 1_000;
 
+/** What is held back and was not told again for so long is not known any more: duties that give goals look more often. */
+const heldMs = 900_000;
+
 export function openTriggers({ triggers, record, clock, log, submit }: TriggersParts): Triggers {
-  const held = new Map<string, string>();
+  const held = new Map<string, { readonly text: string; readonly at: number }>();
   const hold = (key: string, words: string, { subject, detail }: Notice, reason: string) => {
     if (!held.has(key)) log.warn("a notice gives no goal", { subject, detail, reason });
-    if (held.has(key) || held.size < rememberedMax) held.set(key, `${words} (${subject}: ${detail}): ${reason}`);
+    if (!held.has(key) && held.size >= rememberedMax) return;
+    held.set(key, { text: `${words} (${subject}: ${detail}): ${reason}`, at: clock.monotonic() });
   };
   const consider = async (trigger: Trigger, notice: Notice) => {
     if (!subjectPattern.test(notice.subject)) {
@@ -165,7 +169,10 @@ export function openTriggers({ triggers, record, clock, log, submit }: TriggersP
       );
       for (const trigger of found) await consider(trigger, notice);
     },
-    heldBack: () => [...held.values()],
+    heldBack() {
+      for (const [key, { at }] of held) if (clock.monotonic() - at > heldMs) held.delete(key);
+      return [...held.values()].map(({ text }) => text);
+    },
   };
 }
 
