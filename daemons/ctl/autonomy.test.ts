@@ -73,7 +73,7 @@ describe("aiosctl", () => {
     expect((await twin.aiosctl("autonomy")).out).toBe("full\n");
     expect((await twin.aiosctl("autonomy", "manual")).out).toBe(
       "manual (the configuration says full)\n" +
-        "agents begin nothing by themselves: what they would do is told here as held back\n",
+        'agents begin nothing by themselves; what is held back is done when you give it: aiosctl goal submit "…"\n',
     );
     expect((await twin.aiosctl("autonomy", "configured")).out).toBe("full\n");
     expect((await twin.aiosctl("autonomy", "wild")).code).toBe(2);

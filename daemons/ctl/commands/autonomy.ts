@@ -47,7 +47,8 @@ const resumeTimeoutMs = 60_000;
 function show({ out }: Context, state: AutonomyState): typeof exit.ok {
   const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting, heldBack } = state;
   out.line(`${level}${level === configuredLevel ? "" : ` (the configuration says ${configuredLevel})`}`);
-  if (level === "manual") out.line("agents begin nothing by themselves: what they would do is told here as held back");
+  if (level === "manual")
+    out.line('agents begin nothing by themselves; what is held back is done when you give it: aiosctl goal submit "…"');
   if (stopped) {
     out.line(
       `stopped by ${stoppedBy} at ${moment(stoppedAt)} UTC${reason && `: ${reason}`}; ${goalsHeld} goals are held`,
