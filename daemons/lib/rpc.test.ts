@@ -52,6 +52,7 @@ const unit = {
   reason: "",
   needs: [],
   managed: false,
+  wanted: false,
   enabled: false,
   nextStartAt: 0,
   memoryBytes: 0,

@@ -122,7 +122,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     initAddress: address("init"),
     pidOf: (agent) => pids.get(agent),
   });
-  const { further, standing, door, isReversible } = initiative;
+  const { further, standing, heldBack, door, isReversible } = initiative;
   ended = (agent, state) => state !== "starting" && standing.lost(agent);
   const talks = openTalks({
     ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder, memory: remember },
@@ -142,7 +142,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     services: () => [
       orchestratorService(orchestrator),
       goalControlService(goals, tools),
-      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting }),
+      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting, heldBack }),
       dutiesService(door),
       sessionsService(talks),
     ],

@@ -121,7 +121,10 @@ const definition = {
     Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: 'an account of the machine; "root" if not given' }),
   ),
   restart: Type.Optional(
-    Type.Enum(["always", "on-failure", "never"], { description: "when it is started again after it ended" }),
+    Type.Enum(["always", "on-failure", "never"], {
+      description:
+        "when PID 1 starts it again; one that it does not, and that is enabled or watched, the agents restore",
+    }),
   ),
   ready_port: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 65_535, description: "a TCP port on loopback that answers when it is ready" }),
