@@ -19,6 +19,7 @@ const agent: AgentConfig = {
   name: "system",
   type: "system",
   role: "r",
+  brief: "b",
   namespaces: ["fs", "service"],
   standing: ["service:read"],
   requestable: ["fs:read:/var/log/**", "service:read"],

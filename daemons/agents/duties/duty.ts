@@ -2,16 +2,16 @@ import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 
-/** What an agent does of itself. Its tools are called on its own socket, with the standing grants of its file. */
+/**
+ * What an agent does of itself. Its tools are called on its own socket, with the standing grants of its file, which also says
+ * what it is for.
+ */
 export interface Duty {
   readonly name: string;
-  readonly purpose: string;
   /** The tools that its periodic work calls. */
   readonly tools: readonly string[];
   readonly wakes: readonly Wake[];
   readonly limits: { readonly callsPerWakeMax: number };
-  /** What a model is told of the agent's work. */
-  readonly brief: string;
 }
 
 /** Why and when it looks up. */

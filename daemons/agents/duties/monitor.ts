@@ -12,14 +12,12 @@ const distanceLeast = 10;
 /** Measures, and watches services. */
 export const monitor: Duty = {
   name: "monitor",
-  purpose: "Measures processor, memory, disks, network and hardware.",
   tools: [
     ...["monitor.cpu", "monitor.memory", "monitor.disk"],
     ...["monitor.watchlist", "service.list", "net.check_port", "net.http_request"],
   ],
   // The lists, and the services that are asked.
   limits: { callsPerWakeMax: probesMax + 2 },
-  brief: "Measure the machine, tell what is unlike before, and notice at once when a service does not answer.",
   wakes: [
     {
       name: "metrics",

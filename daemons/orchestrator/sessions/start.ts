@@ -115,7 +115,7 @@ export function startSessions(world: SessionWorld): Sessions {
       throw new AiosError("INVALID_ARGUMENT", `open a session: name: at most ${nameLengthMax} characters`);
     const config: SessionConfig = {
       ...{ agent_id: agent.name, owner: wish.owner, workspace_root: "/", budget },
-      system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role}`,
+      system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role} ${agent.brief}`,
       ...(level !== "" && { level }),
       policy: {
         allow_capabilities: capabilitiesOf([...goalTools, ...(await toolsOf(agent))]),
