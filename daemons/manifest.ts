@@ -22,6 +22,8 @@ export interface DaemonSpec {
   /** Time from start to ready after which it is taken for hung and started again, under TCG's pace. */
   readonly readyTimeoutMs: number;
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
+  /** It puts what it starts into control groups of their own, below its own (AIOS_GROUP); its limits hold for all together. */
+  readonly makesGroups?: true;
   /** Threads that wait for disks (UV_THREADPOOL_SIZE); Node's own number, 4, when absent. */
   readonly diskThreads?: number;
 }
@@ -91,6 +93,7 @@ export const daemons: readonly DaemonSpec[] = [
     servesAgents: true,
     folders: ["orchestrator"],
     limits: { memoryMiB: 4096, pids: 1024 },
+    makesGroups: true,
   }),
   daemon({ name: "console", user: "aios-console", folders: ["console"] }),
 ];
