@@ -84,9 +84,10 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
     const post = posts.get(agent);
     return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
   };
-  /** A rest that was made longer meanwhile goes on. */
-  const endRest = (agent: string) => {
-    if (restOf(agent) === "" && setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });
+  /** What the agent's file gives it is given back, unless its rest was made longer meanwhile. */
+  const endRest = (agent: string, until: number) => {
+    if (posts.get(agent)?.restUntil !== until) return;
+    if (setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });
   };
 
   return {
@@ -103,11 +104,12 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
     rest(agent, reason, ms) {
       const throttled = setCpuCores(agent, restCores);
       const restReason = throttled ? `${reason}; it has ${restCores} of a processor meanwhile` : reason;
+      const restUntil = clock.monotonic() + ms;
       const post = posts.get(agent);
-      if (post !== undefined) Object.assign(post, { restUntil: clock.monotonic() + ms, restReason });
+      if (post !== undefined) Object.assign(post, { restUntil, restReason });
       log.warn("the duties of an agent rest", { agent, reason: restReason, restMs: ms });
       void end(agent);
-      void clock.sleep(ms).then(() => endRest(agent));
+      void clock.sleep(ms).then(() => endRest(agent, restUntil));
       return restReason;
     },
     restOf,
