@@ -29,7 +29,8 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
       const options: Option[] = [];
       for (const source of sources) {
         const { name, level } = source;
-        const draft = await draftOf(source, objective, check, signal);
+        const { draft, mended } = await draftOf(source, objective, check, signal);
+        if (mended !== "") options.push({ source: name, level, verdict: `its first plan could not be run: ${mended}` });
         if (!("reason" in draft)) {
           options.push({ source: name, level, verdict: "question" in draft ? `asks: ${draft.question}` : "chosen" });
           return { draft, options };
@@ -43,21 +44,28 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
   };
 }
 
+/** What a source has, and what was wrong with its first plan when it was asked for another. */
+interface Drafted {
+  readonly draft: Draft;
+  readonly mended: string;
+}
+
 async function draftOf(
   source: PlanSource,
   objective: Objective,
   check: CheckPlan,
   signal: AbortSignal,
-): Promise<Draft> {
+): Promise<Drafted> {
   let faults: readonly string[] = [];
   for (let tries = 0; tries < 2; tries += 1) {
+    const mended = faults.join("; ");
     const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft | Unusable => {
       signal.throwIfAborted();
       return { reason: `${source.name}: ${messageOf(error)}` };
     });
-    if (!("faults" in draft || "steps" in draft)) return draft;
+    if (!("faults" in draft || "steps" in draft)) return { draft, mended };
     faults = "faults" in draft ? draft.faults : await check(draft, objective);
-    if ("steps" in draft && faults.length === 0) return draft;
+    if ("steps" in draft && faults.length === 0) return { draft, mended };
   }
-  return { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` };
+  return { draft: { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` }, mended: "" };
 }
