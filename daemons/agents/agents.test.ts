@@ -302,6 +302,7 @@ describe("the agents' program", () => {
         executionId: "",
         durationMs: 0,
         backupId: "",
+        errorCode: "",
       }),
     });
     const servers = await Promise.all(

@@ -58,6 +58,8 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
       reason: reason.slice(0, reasonLengthMax),
     };
     const answer = await client.execute(request, { timeoutMs, signal });
-    return { success: answer.success, output: answer.outputJson, error: answer.error };
+    // With its code before it, as of a call that was refused: the orchestrator sees by it whether another try can help.
+    const error = answer.errorCode === "" ? answer.error : `${answer.errorCode}: ${answer.error}`;
+    return { success: answer.success, output: answer.outputJson, error };
   };
 }

@@ -213,7 +213,7 @@ export const tools = (asked: unknown[] = []): Service =>
       const good = output !== undefined;
       return {
         ...{ success: good, outputJson: good ? Buffer.from(JSON.stringify(output)) : Buffer.alloc(0) },
-        ...{ error: good ? "" : "no such file", executionId: "e", durationMs: 3, backupId: "" },
+        ...{ error: good ? "" : "no such file", executionId: "e", durationMs: 3, backupId: "", errorCode: "" },
       };
     },
   });

@@ -164,7 +164,7 @@ export async function toolsTwin(
       });
     },
     execute: async (request, { identity, signal }) => {
-      const answer = { executionId: "e", durationMs: 0, backupId: "" };
+      const answer = { executionId: "e", durationMs: 0, backupId: "", errorCode: "" };
       try {
         const output = await execute(request, identity, signal);
         return { ...answer, success: true, outputJson: Buffer.from(output), error: "" };

@@ -33,6 +33,7 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
         success: done.success,
         outputJson: Buffer.from(done.output),
         error: done.error,
+        errorCode: done.errorCode ?? "",
         executionId: done.executionId,
         durationMs: done.durationMs,
         backupId: done.reversible ? done.executionId : "",

@@ -112,7 +112,7 @@ function fateOf(call: ToolCall, found: Audited | undefined): ToolFate {
   if (found.error.startsWith(interrupted)) return { state: "interrupted" };
   if (found.state === "refused") return { state: "done", report: refused(call, found.error) };
   const { output, error, duration_ms } = found;
-  const facts = { success: found.state === "done", error, durationMs: duration_ms ?? 0, backupId: "" };
+  const facts = { success: found.state === "done", error, durationMs: duration_ms ?? 0, backupId: "", errorCode: "" };
   const answer = { ...facts, outputJson: Buffer.from(output), executionId: call.call_id };
   return { state: "done", report: reportOf(call, answer) };
 }

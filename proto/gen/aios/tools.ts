@@ -75,6 +75,8 @@ export interface ExecuteResponse {
   durationMs: number;
   /** Backup reference if tool is reversible */
   backupId: string;
+  /** Of a failure, as gRPC names it ("NOT_FOUND"); empty when it is not known */
+  errorCode: string;
 }
 
 export interface RollbackRequest {
@@ -593,7 +595,15 @@ export const ExecuteRequest: MessageFns<ExecuteRequest> = {
 };
 
 function createBaseExecuteResponse(): ExecuteResponse {
-  return { success: false, outputJson: Buffer.alloc(0), error: "", executionId: "", durationMs: 0, backupId: "" };
+  return {
+    success: false,
+    outputJson: Buffer.alloc(0),
+    error: "",
+    executionId: "",
+    durationMs: 0,
+    backupId: "",
+    errorCode: "",
+  };
 }
 
 export const ExecuteResponse: MessageFns<ExecuteResponse> = {
@@ -615,6 +625,9 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
     }
     if (message.backupId !== "") {
       writer.uint32(50).string(message.backupId);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(58).string(message.errorCode);
     }
     return writer;
   },
@@ -680,6 +693,14 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
             message.backupId = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -703,6 +724,7 @@ export const ExecuteResponse: MessageFns<ExecuteResponse> = {
     message.executionId = object.executionId ?? "";
     message.durationMs = object.durationMs ?? 0;
     message.backupId = object.backupId ?? "";
+    message.errorCode = object.errorCode ?? "";
     return message;
   },
 };
