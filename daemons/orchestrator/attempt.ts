@@ -114,7 +114,7 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
 }
 
 async function handOver({ goal, task, tool, input, capabilities, agent }: Attempt, world: World, running: AbortSignal) {
-  const { tools, clock, assignments } = world;
+  const { tools, clock, assignments, changes } = world;
   const timeoutMs = tool.timeoutMs + handoverMs;
   await patiently(clock, running, () => tools.grant(agent, capabilities, task.id, timeoutMs + grantGraceMs));
   const { id, goalId, description, dependsOn, createdAt } = task;
@@ -123,6 +123,7 @@ async function handOver({ goal, task, tool, input, capabilities, agent }: Attemp
     handout: { taskId: id, goalId, description, tool: tool.name, input, dependsOn, createdAt },
     taken: () => {
       task.state = "in_progress";
+      changes.tell(goal);
     },
     record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
   };

@@ -106,6 +106,31 @@ describe("goal submit --follow", () => {
   });
 });
 
+describe("goal known", () => {
+  const listKnownGoals = () => ({
+    goals: [
+      {
+        name: "backup",
+        summary: "Makes a backup.",
+        phrases: ["back up {path}", "make a backup of {path}"],
+        learned: false,
+      },
+      { name: "ping", summary: "Tells whether a host answers.", phrases: ["ping {host}"], learned: false },
+    ],
+  });
+
+  it("tells one way to say each, and all ways of those that speak of a word", async () => {
+    await twin.daemon("orchestrator", service(GoalControlService, { listKnownGoals }));
+    const all = await twin.aiosctl("goal", "known");
+    expect(all.out).toMatch(/back up \{path\} +Makes a backup\.\nping/);
+    expect(all.out).not.toContain("make a backup of");
+    const some = await twin.aiosctl("goal", "known", "Backup");
+    expect(some.out).toContain("make a backup of {path}");
+    expect(some.out).not.toContain("ping");
+    expect((await twin.aiosctl("goal", "known", "poetry")).out).toBe("none speaks of poetry\n");
+  });
+});
+
 describe("a followed goal", () => {
   it("is waited for when the machine goes away in between, and given up in the end", async () => {
     const clock = new ManualClock();
@@ -121,14 +146,58 @@ describe("a followed goal", () => {
     const out = { json: false, line() {}, table() {}, document() {}, note: (text: string) => void notes.push(text) };
     const world = { out, clock, signal: new AbortController().signal };
     try {
-      expect(await followTree("g1", { watchGoal }, world, false)).toBe(0);
+      expect(await followTree("g1", { watchGoal, tickets: async () => [] }, world, false)).toBe(0);
       expect(notes).toEqual(["the machine does not answer; waiting for it"]);
-      await expect(followTree("g1", { watchGoal }, world, false)).rejects.toThrow("the machine restarts");
-      await expect(followTree("g1", { watchGoal }, world, true)).rejects.toThrow("the machine restarts");
+      await expect(followTree("g1", { watchGoal, tickets: async () => [] }, world, false)).rejects.toThrow(
+        "the machine restarts",
+      );
+      await expect(followTree("g1", { watchGoal, tickets: async () => [] }, world, true)).rejects.toThrow(
+        "the machine restarts",
+      );
       expect(calls).toBeGreaterThan(100);
     } finally {
       clearInterval(pass);
     }
+  });
+
+  it("says which call of it waits for the person, and how that is decided", async () => {
+    const clock = new ManualClock();
+    const pass = setInterval(() => void clock.advance(1_000), 1);
+    const said: string[] = [];
+    const told = Promise.withResolvers<void>();
+    const line = (text: string) => {
+      said.push(text);
+      if (text.includes("aiosctl approvals show")) told.resolve();
+    };
+    const watchGoal = async function* () {
+      yield view("in_progress", [task("a", "in_progress")]);
+      await told.promise;
+      yield view("completed", [task("a", "completed", [], done)], { result: "It is." });
+    };
+    const ticket = {
+      agent_id: "network",
+      tool: "firewall.deny",
+      risk: "high",
+      reason: "",
+      input: "",
+      preview: "",
+      undo: "",
+    };
+    const tickets = async () => [
+      { ...ticket, id: "t1", task_id: "a", expires_at: 120_000 },
+      { ...ticket, id: "t2", task_id: "of another goal", expires_at: 120_000 },
+    ];
+    const out = { json: false, line, table() {}, document() {}, note() {} };
+    try {
+      expect(
+        await followTree("g1", { watchGoal, tickets }, { out, clock, signal: new AbortController().signal }, true),
+      ).toBe(0);
+    } finally {
+      clearInterval(pass);
+    }
+    expect(said).toContain("  waits for you until 1970-01-01 00:02:00 UTC: firewall.deny by network, high risk");
+    expect(said.join("\n")).toMatch(/aiosctl approvals show t1 .*aiosctl approvals approve t1/);
+    expect(said.join("\n")).not.toContain("t2");
   });
 
   it("is drawn over itself on a terminal, cut to its size", async () => {
@@ -143,7 +212,7 @@ describe("a followed goal", () => {
       yield* views;
     };
     const world = { out, screen, clock: new ManualClock(), signal: new AbortController().signal };
-    expect(await followTree("g1", { watchGoal }, world, true)).toBe(0);
+    expect(await followTree("g1", { watchGoal, tickets: async () => [] }, world, true)).toBe(0);
     const pictures = written.split("\u001b[0J").slice(1);
     expect(pictures).toHaveLength(views.length);
     // Each picture goes back over as many lines as the one before had.

@@ -1,9 +1,10 @@
 import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import type { Task } from "#proto/aios/common";
-import type { GoalControlService, GoalView } from "#proto/aios/goal_control";
+import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
 import { type Context, type Exit, exit } from "../command.ts";
-import { duration } from "../words.ts";
+import { duration, moment } from "../words.ts";
+import { type Ticket, ticketsOf } from "./approvals.ts";
 import { durationOf, isOver, planLine, questionLines, treeLines, words } from "./goal-tree.ts";
 
 /** A machine that does not answer is waited for: it may be starting again, and its goals with it. */
@@ -12,13 +13,30 @@ const retryMs = 1_000;
 /** How often the times of running tasks are drawn anew. */
 const redrawMs = 500;
 
+/** How often it is asked whether calls of a goal wait for the person. */
+const askMs = 1_000;
+
 type World = Pick<Context, "out" | "clock" | "signal" | "screen">;
+
+/** What is followed: the goal's views, and the calls of agents that wait for a person. */
+interface Sources extends Pick<Client<typeof GoalControlService>, "watchGoal"> {
+  tickets(): Promise<readonly Ticket[]>;
+}
 
 /** Shows a goal as it changes. */
 interface Show {
   view(view: GoalView): void;
+  /** What waits for the person, in lines. */
+  waiting(lines: readonly string[]): void;
   /** Draws the last view again. */
   tick(): void;
+}
+
+/** Follows a goal of the machine that a command speaks to. */
+export function followed(id: string, context: Context, answered: boolean): Promise<Exit> {
+  const control = context.target().client(GoalControlService, "orchestrator");
+  const sources = { watchGoal: control.watchGoal, tickets: () => ticketsOf(context) };
+  return followTree(id, sources, context, answered);
 }
 
 /**
@@ -26,22 +44,18 @@ interface Show {
  * On a terminal one tree that is drawn anew; else a line for each change; in JSON a document for each change.
  * A machine that has `answered` before is waited for when it goes away; else its address may be wrong.
  */
-export async function followTree(
-  id: string,
-  control: Pick<Client<typeof GoalControlService>, "watchGoal">,
-  world: World,
-  answered: boolean,
-): Promise<Exit> {
+export async function followTree(id: string, sources: Sources, world: World, answered: boolean): Promise<Exit> {
   const { out, clock, signal } = world;
   const started = clock.monotonic();
   const show = world.screen === undefined || out.json ? lines(world) : tree(world, world.screen);
   let last: GoalView | undefined;
   let away: number | undefined;
   const ticks = ticking(show, world);
+  const asking = askingFor(sources, () => last, show, world);
   try {
     for (;;) {
       try {
-        for await (const view of control.watchGoal({ id }, { signal })) {
+        for await (const view of sources.watchGoal({ id }, { signal })) {
           [last, away] = [view, undefined];
           show.view(view);
         }
@@ -57,6 +71,7 @@ export async function followTree(
     }
   } finally {
     ticks.stop();
+    asking.stop();
   }
 }
 
@@ -82,6 +97,34 @@ function ticking(show: Show, { clock, screen }: World): { stop(): void } {
   return { stop: () => stop.abort() };
 }
 
+/** Looks from time to time whether what runs waits for the person. Who may not see that follows the goal without it. */
+function askingFor(
+  { tickets }: Sources,
+  last: () => GoalView | undefined,
+  show: Show,
+  { clock }: World,
+): { stop(): void } {
+  const stop = new AbortController();
+  const ask = async () => {
+    while (!stop.signal.aborted) {
+      await clock.sleep(askMs, stop.signal);
+      const running = new Set(last()?.tasks.flatMap(({ id, status }) => (status === "in_progress" ? [id] : [])));
+      const waiting = running.size === 0 ? [] : await tickets().catch(() => []);
+      if (!stop.signal.aborted)
+        show.waiting(waiting.filter(({ task_id }) => running.has(task_id)).flatMap(ticketLines));
+    }
+  };
+  ask().catch(() => {}); // the sleep that is ended
+  return { stop: () => stop.abort() };
+}
+
+function ticketLines({ id, agent_id, tool, risk, expires_at }: Ticket): string[] {
+  return [
+    `  waits for you until ${moment(expires_at)} UTC: ${tool} by ${agent_id}, ${risk} risk`,
+    `    look: aiosctl approvals show ${id}   decide: aiosctl approvals approve ${id}   or deny`,
+  ];
+}
+
 /** What changed since the last view, in a line each; in JSON the whole view. */
 function lines({ out }: World): Show {
   const said = new Map<string, string>();
@@ -100,6 +143,9 @@ function lines({ out }: World): Show {
       if (goal !== undefined && !isOver(goal.status)) once("state", words(goal.status));
       for (const [at, line] of questionLines(view).entries()) once(`question ${at}`, line);
     },
+    waiting: (asked) => {
+      for (const line of asked) once(line, line);
+    },
     tick() {},
   };
 }
@@ -115,9 +161,11 @@ function taskLine(task: Task): string {
 function tree({ clock }: World, screen: NonNullable<Context["screen"]>): Show {
   const begun = new Map<string, number>();
   let last: GoalView | undefined;
+  let asked: readonly string[] = [];
   const draw = () => {
     if (last === undefined || isOver(last.goal?.status)) return;
-    screen.draw(treeLines(last, ({ id }) => clock.monotonic() - (begun.get(id) ?? clock.monotonic())));
+    const lines = treeLines(last, ({ id }) => clock.monotonic() - (begun.get(id) ?? clock.monotonic()));
+    screen.draw([...lines, ...asked]);
   };
   return {
     view(view) {
@@ -128,6 +176,10 @@ function tree({ clock }: World, screen: NonNullable<Context["screen"]>): Show {
       }
       if (isOver(view.goal?.status)) screen.draw(treeLines({ ...view, result: "" }, () => 0));
       else draw();
+    },
+    waiting: (lines) => {
+      asked = lines;
+      draw();
     },
     tick: draw,
   };
