@@ -306,7 +306,8 @@ describe("the gateway", () => {
   it("is not asked where no provider is ready, and a refusal or a cut answer is no plan", async () => {
     state = "it has no key on this machine";
     const none = await strategic().plan(objective(), signal);
-    expect(none.draft).toEqual({ reason: expect.stringMatching(/none can be asked \(house: it has no key/) });
+    expect(none.draft).toEqual({ reason: expect.stringMatching(/^no model is there .*"aiosctl secrets set claude"/) });
+    expect(none.options[0]?.verdict).toMatch(/none can be asked \(house: it has no key/);
     expect(asked).toEqual([]);
     state = "ready";
     says = [{ finishReason: "refused" }, { text: "{", finishReason: "length" }];

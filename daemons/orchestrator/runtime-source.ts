@@ -1,6 +1,8 @@
+import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { type AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import type { Answer, Thinker } from "./model-source.ts";
+import { NoModel } from "./plan.ts";
 
 /** A model of this machine, by aios-runtime. Throws what the runtime says when the level has none. */
 export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: "operational" | "tactical"): Thinker {
@@ -21,8 +23,16 @@ export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: 
         priority: "agent",
         truncate: false,
       });
-      const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs });
+      const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs }).catch(none);
       return { text, model, provider: "", cut: statistics?.finishReason === "length" };
     },
   };
+}
+
+/** What the runtime says when a level has no model, or one that is too small for the question. */
+const lacking = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"];
+
+function none(error: unknown): never {
+  if (error instanceof AiosError && lacking.includes(error.code)) throw new NoModel(error.code, error.message);
+  throw error;
 }
