@@ -28,5 +28,10 @@ export const goalKnown: Command = {
 };
 
 function speaksOf({ name, summary, phrases }: KnownGoal, word: string): boolean {
-  return [name, summary, ...phrases].some((text) => text.toLowerCase().includes(word));
+  const begins = (text: string) =>
+    text
+      .toLowerCase()
+      .split(/[^a-z0-9]+/)
+      .some((one) => one.startsWith(word));
+  return [name, summary, ...phrases].some(begins);
 }
