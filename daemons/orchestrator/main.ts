@@ -26,6 +26,7 @@ import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
 import { openGoals } from "./goals.ts";
 import { openInitiative } from "./initiative.ts";
+import { knownGoals } from "./known-goals.ts";
 import { openLearning } from "./learning.ts";
 import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
@@ -141,7 +142,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   return {
     services: () => [
       orchestratorService(orchestrator),
-      goalControlService(goals, tools),
+      goalControlService(goals, tools, () => knownGoals(declared.procedures, learning)),
       autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting, heldBack }),
       dutiesService(door),
       sessionsService(talks),

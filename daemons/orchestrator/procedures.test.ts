@@ -2,6 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
+import { knownGoals } from "./known-goals.ts";
+import type { Learned } from "./learned.ts";
 import type { Plan } from "./plan.ts";
 import { parseProcedure, planByProcedure, readProcedures } from "./procedures.ts";
 import { fill, fillObject, parseTemplate, type Values } from "./template.ts";
@@ -50,6 +52,21 @@ describe("procedures of the image", () => {
     const plan = planOf("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
     expect(plan).toMatchObject({ procedure: "disk-report", parameters: { path: "/var/lib/aios/reports/disk.txt" } });
     expect(planOf("Check system health.")).toMatchObject({ procedure: "system-health" });
+    expect(planOf("Show me the disk usage!")).toMatchObject({ procedure: "disk-usage" });
+  });
+
+  it.each([
+    ["Please create a folder /srv/photos.", "/srv/photos"],
+    ["create the folder '/srv/photos.'", "/srv/photos."],
+    ["what's in /srv/photos?", "/srv/photos"],
+    ["list files in /srv/..", "/srv/.."],
+  ])("%s: a full stop is the sentence's", (description, path) => {
+    expect(planOf(description)).toMatchObject({ parameters: { path } });
+  });
+
+  it("repeat no more of a value that does not fit than tells which it is", () => {
+    const { reason } = planOf(`delete the file ${"a".repeat(4_000)}`) as { reason: string };
+    expect(reason).toMatch(/"a{100}…" is not an absolute path$/);
   });
 
   it.each([
@@ -113,6 +130,21 @@ describe("procedures of the image", () => {
     for (const { steps } of shipped.procedures) {
       for (const { tool, agent } of steps) expect(namespaces.get(agent)).toContain(tool.split(".")[0]);
     }
+  });
+});
+
+describe("known goals", () => {
+  it("are the image's procedures, and what was learned beside them", () => {
+    const of = (name: string) => ({ name, phrase: `do ${name}`, steps: [{ tool: "fs.read" }] }) as unknown as Learned;
+    const known = knownGoals(shipped.procedures, { usable: () => [of("disk-report"), of("brew-coffee")] });
+    expect(known.map(({ name }) => name)).toEqual(
+      [...shipped.procedures.map(({ name }) => name), "brew-coffee"].toSorted(),
+    );
+    expect(known.find(({ learned }) => learned)).toEqual({
+      ...{ name: "brew-coffee", phrases: ["do brew-coffee"], learned: true },
+      summary: "Learned here: fs.read.",
+    });
+    expect(known.find(({ name }) => name === "backup")?.phrases).toContain("back up {path}");
   });
 });
 

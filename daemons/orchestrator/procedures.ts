@@ -4,14 +4,7 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import {
-  compilePhrase,
-  matchPhrase,
-  type ParameterValue,
-  type Phrase,
-  parameterTypes,
-  readParameter,
-} from "./phrase.ts";
+import { compilePhrase, type ParameterValue, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 import { wordsOf } from "./tool-choice.ts";
@@ -216,7 +209,7 @@ export function procedureSource(procedures: readonly Procedure[], faults: readon
 export function bestFit(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
-      const said = matchPhrase(phrase, description);
+      const said = phrase.match(description);
       return said === undefined ? [] : [{ procedure, phrase, said }];
     }),
   );
@@ -264,7 +257,7 @@ function answered(type: string, said: string): string {
 }
 
 /** Procedures that are named where none fits. */
-const namedMax = 9;
+const namedMax = 5;
 
 /** The first phrases of the procedures that share most words with a goal. */
 function nearest(description: string, procedures: readonly Procedure[]): string {
@@ -286,5 +279,5 @@ function uncovered(description: string, procedures: readonly Procedure[], faults
   const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
   const known = nearest(description, procedures);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
-  return `no procedure covers this goal: "${goal}"; known: ${known || "none"} (see "aiosctl goal submit --help")${broken}`;
+  return `no procedure covers this goal: "${goal}"; near it are ${known || "none"} (see "aiosctl goal known")${broken}`;
 }
