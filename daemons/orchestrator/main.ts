@@ -126,7 +126,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const { further, standing, heldBack, door, isReversible } = initiative;
   ended = (agent, state) => state !== "starting" && standing.lost(agent);
   const talks = openTalks({
-    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder, memory: remember },
+    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
     ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
   });
   const orchestrator = {

@@ -48,6 +48,25 @@ describe("procedures of the image", () => {
     }
   });
 
+  it("ask again when an answer cannot be used, and say what is wrong with it; not for ever", () => {
+    const [goal, question] = ["install nginx and configure it as a reverse proxy", /^Which port.*stand in front of\?/];
+    const answers: { question: string; answer: string }[] = [];
+    for (let asked = 0; asked < 3; asked += 1) {
+      const draft = planByProcedure(goal, shipped.procedures, [], answers);
+      if (!("question" in draft)) throw new Error(JSON.stringify(draft));
+      expect(draft.question).toMatch(question);
+      expect(draft.question.endsWith('("the usual one" is not a whole number)')).toBe(asked > 0);
+      answers.push({ question: draft.question, answer: "the usual one" });
+    }
+    expect(planByProcedure(goal, shipped.procedures, [], answers)).toMatchObject({
+      reason: expect.stringMatching(/port: "the usual one"/),
+    });
+    const said = answers.map((one, at) => (at === 2 ? { ...one, answer: "it is 8001" } : one));
+    expect(planByProcedure(goal, shipped.procedures, [], said)).toMatchObject({
+      parameters: { port: 8001, listen: 80 },
+    });
+  });
+
   it("are found however they are spelled", () => {
     const plan = planOf("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
     expect(plan).toMatchObject({ procedure: "disk-report", parameters: { path: "/var/lib/aios/reports/disk.txt" } });
@@ -86,7 +105,9 @@ describe("procedures of the image", () => {
     for (const answer of ["8081", "it is on port 8081", "http://127.0.0.1:8081/"]) {
       expect(plan(answer)).toMatchObject({ procedure: "reverse-proxy", parameters: { port: 8081, listen: 8000 } });
     }
-    expect(plan("the usual one")).toEqual({ reason: expect.stringContaining('"the usual one" is not a whole number') });
+    expect(plan("the usual one")).toEqual({
+      question: expect.stringMatching(/^Which port.*"the usual one" is not a whole number/),
+    });
   });
 
   it("do the seed's example in seven tasks by the agents that it names", () => {

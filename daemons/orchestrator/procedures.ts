@@ -216,6 +216,9 @@ export function bestFit(description: string, procedures: readonly Procedure[]) {
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight)[0];
 }
 
+/** A question whose answers cannot be used is asked so often. */
+const askedMax = 3;
+
 /** The plan of the procedure that fits best, what it has to ask first, or in words why there is none. */
 export function planByProcedure(
   description: string,
@@ -229,10 +232,14 @@ export function planByProcedure(
   const parameters: Record<string, ParameterValue> = {};
   for (const [key, type] of Object.entries(procedure.parameters)) {
     const question = procedure.questions[key] ?? "";
-    const value = said[key] ?? procedure.defaults[key] ?? answers.findLast((one) => one.question === question)?.answer;
+    const given = said[key] ?? procedure.defaults[key];
+    // Asked again, it says what was wrong with the answer before.
+    const asked = given === undefined ? answers.filter((one) => one.question.startsWith(question)) : [];
+    const value = given ?? asked.at(-1)?.answer;
     if (value === undefined) return { question };
     const read = readParameter(type, answered(type, String(value)));
     if (typeof read === "object") {
+      if (asked.length > 0 && asked.length < askedMax) return { question: `${question} (${read.reason})` };
       return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${read.reason}` };
     }
     parameters[key] = read;

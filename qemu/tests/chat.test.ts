@@ -29,7 +29,7 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
         session = heldBy(told);
         const unknown = await aiosctl("chat", "--session", session, "write me a poem about the sea");
         expect(unknown.out).toMatch(
-          /no model here that could think(?:.|\n)*its answers mean nothing(?:.|\n)*aiosctl secrets set/,
+          /no model here that could think(?:.|\n)*aiosctl goal known(?:.|\n)*aiosctl secrets set/,
         );
 
         await introduce(machine);
