@@ -14,9 +14,6 @@ import type { World } from "./world.ts";
 const retryFirstMs = 200;
 const retryMostMs = 5_000;
 
-/** A task for which no agent becomes free within this time fails. */
-const placeTimeoutMs = 120_000;
-
 /** Beyond its tool's own time a task has so long to be fetched and reported. */
 const handoverMs = 15_000;
 
@@ -60,27 +57,14 @@ function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "in
 }
 
 /** A place at an agent, or why there is none. */
-async function findPlace(
-  goal: Goal,
-  task: Task,
-  { agents, clock }: World,
-  waiting: AbortSignal,
-): Promise<Place | string> {
+async function findPlace(goal: Goal, task: Task, { agents }: World, waiting: AbortSignal): Promise<Place | string> {
   const need = { namespace: namespaceOf(task.tool), agent: task.wantedAgent, priority: goal.priority };
   if (!agents.covers(need)) return `no agent of this machine covers ${task.tool}; see /etc/aios/agents`;
-  const [late, over] = [new AbortController(), new AbortController()];
-  clock.sleep(placeTimeoutMs, AbortSignal.any([over.signal, waiting])).then(
-    () => late.abort(),
-    () => {},
-  );
   try {
-    return await agents.place(need, AbortSignal.any([waiting, late.signal]));
+    return await agents.place(need, waiting);
   } catch (error) {
-    if (!late.signal.aborted || waiting.aborted) throw error;
-    const states = agents.list().map(({ name, status }) => `${name} ${status}`);
-    return `no agent for ${task.tool} became free within ${placeTimeoutMs / 1_000} s (${states.join(", ")})`;
-  } finally {
-    over.abort();
+    waiting.throwIfAborted();
+    return messageOf(error);
   }
 }
 
