@@ -37,10 +37,14 @@ import { orchestratorService } from "./service.ts";
 import { planSources } from "./sources.ts";
 import { loadReader } from "./system-status.ts";
 import { toolsOver } from "./tools-client.ts";
+import { inTurn } from "./turns.ts";
 import { undoWords } from "./undo.ts";
 
 /** A plan's check waits so long for aios-tools. */
 const checkTimeoutMs = 30_000;
+
+/** Calls to aios-memory about goals that are made at once, at most: as many as it commits together at ease. */
+const storeTogetherMax = 64;
 
 /** At the end the agents' standing grants are taken back, or end by their time. */
 const endGraceMs = 500;
@@ -79,7 +83,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
   const memory = address("memory");
   const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
-  const store = storeOver(remember, recall);
+  const store = inTurn(storeOver(remember, recall), storeTogetherMax);
   const registry = connect(ToolRegistryService, address("tools"));
   const tools = toolsOver(registry, clock);
   const check = planCheck({
