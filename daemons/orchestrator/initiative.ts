@@ -52,8 +52,8 @@ export interface Initiative {
   readonly standing: Standing;
   readonly door: DutiesDoor;
   readonly isReversible: (tool: string) => Promise<boolean>;
-  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. */
-  begin(signal: AbortSignal): void;
+  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
+  begin(signal: AbortSignal, up: () => void): void;
 }
 
 /** How long the duties of an agent rest that took too much. */
@@ -144,9 +144,10 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     standing,
     door: { greed, registry, notices, measured: events.measure, noticed },
     isReversible: sec.isReversible,
-    begin(signal) {
-      void beginWhenUp(parts, signal).then((up) => {
-        if (!up) return;
+    begin(signal, up) {
+      void whenUp(parts, signal).then((isUp) => {
+        if (!isUp) return;
+        up();
         standing.begin();
         void schedules.run(signal);
         void events.watch(heard, signal);
@@ -157,7 +158,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
 }
 
 /** Resolves with true when the boot is over, with false when `signal` was aborted first. */
-async function beginWhenUp({ initAddress, clock }: InitiativeParts, signal: AbortSignal): Promise<boolean> {
+async function whenUp({ initAddress, clock }: InitiativeParts, signal: AbortSignal): Promise<boolean> {
   const init = connect(InitService, initAddress);
   try {
     while (!signal.aborted) {

@@ -21,6 +21,7 @@ import { loadedModels, taskCanceller } from "./clients.ts";
 import type { Confinement } from "./confinement.ts";
 import { goalControlService } from "./control-service.ts";
 import { openDecisionLog } from "./decisions.ts";
+import { declaredIn } from "./declared.ts";
 import { dutiesService } from "./duties-service.ts";
 import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
@@ -31,7 +32,6 @@ import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
 import { patiently } from "./patience.ts";
 import { plannerOver } from "./planner.ts";
-import { readProcedures } from "./procedures.ts";
 import { runtimeThinker } from "./runtime-source.ts";
 import { orchestratorService } from "./service.ts";
 import { planSources } from "./sources.ts";
@@ -79,8 +79,9 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const end = new AbortController();
   agents.sweep(end.signal);
 
-  const declared = readProcedures(`${paths.etc}/procedures`);
-  for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
+  const unusable = (fault: string) => log.error("a file cannot be used", { fault });
+  configured.faults.forEach(unusable);
+  const declared = declaredIn(`${paths.etc}/procedures`, unusable);
   const memory = address("memory");
   const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
   const store = inTurn(storeOver(remember, recall), storeTogetherMax);
@@ -92,7 +93,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
   });
   const runtime = connect(AIRuntimeService, address("runtime"));
-  const learning = openLearning(learnedOver(remember, recall), declared.procedures, { clock, log }, end.signal);
+  const learning = openLearning(learnedOver(remember, recall), declared, { clock, log }, end.signal);
   const gateway = connect(ApiGatewayService, address("gateway"));
   const decisions = openDecisionLog(decisionStore(remember), { clock, log }, end.signal);
   const sources = planSources({
@@ -140,7 +141,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
       dutiesService(door),
     ],
     servesAgents: true,
-    ready: goals.resume().then(() => initiative.begin(end.signal)),
+    // A goal that comes before the machine is up reads the procedures itself.
+    ready: goals.resume().then(() => initiative.begin(end.signal, declared)),
     async close() {
       end.abort();
       await Promise.race([standing.halt(), clock.sleep(endGraceMs)]);
