@@ -2,12 +2,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import { errnoOf, messageOf } from "#lib/errors";
 import { type Declared, type Procedure, parseProcedure } from "./procedures.ts";
 
-/** The procedures in `folder`, read by whoever asks first: the boot need not wait for them. Faults are told then. */
-export function declaredIn(folder: string, told: (fault: string) => void): () => Declared {
-  let declared: Declared | undefined;
+/** What is declared in files, read by whoever asks first: the boot need not wait for it. Faults are told then. */
+export function whenAsked<D extends { readonly faults: readonly string[] }>(
+  read: () => D,
+  told: (fault: string) => void,
+): () => D {
+  let declared: D | undefined;
   return () => {
     if (declared === undefined) {
-      declared = readProcedures(folder);
+      declared = read();
       declared.faults.forEach(told);
     }
     return declared;

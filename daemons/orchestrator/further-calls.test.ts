@@ -164,7 +164,7 @@ describe("triggers", () => {
     return {
       clock,
       given,
-      tell: openTriggers({ triggers: [trigger], record: kept({}), clock, log: silentLog, submit }),
+      tell: openTriggers({ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit }),
     };
   };
 

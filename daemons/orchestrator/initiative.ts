@@ -14,6 +14,7 @@ import type { AgentConfig } from "./agent-config.ts";
 import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { openCapabilityRequests } from "./capability-requests.ts";
 import { loadCron } from "./cron.ts";
+import { whenAsked } from "./declared.ts";
 import { openDurable } from "./durable.ts";
 import type { DutiesDoor } from "./duties-service.ts";
 import type { Further } from "./further-calls.ts";
@@ -107,10 +108,12 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       });
     },
   });
-  const read = readTriggers(`${paths.etc}/triggers`);
-  for (const text of read.faults) log.error("a file cannot be used", { fault: text });
+  const declared = whenAsked(
+    () => readTriggers(`${paths.etc}/triggers`),
+    (text) => log.error("a file cannot be used", { fault: text }),
+  );
   const consider = openTriggers({
-    triggers: read.triggers,
+    triggers: () => declared().triggers,
     record: openDurable(`${folder}/triggers.json`, {}, fault),
     ...{ clock, log },
     submit: async ({ trigger, words, priority, dedupeKey }) => {
@@ -148,6 +151,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       void whenUp(parts, signal).then((isUp) => {
         if (!isUp) return;
         up();
+        declared();
         standing.begin();
         void schedules.run(signal);
         void events.watch(heard, signal);

@@ -21,7 +21,7 @@ import { loadedModels, taskCanceller } from "./clients.ts";
 import type { Confinement } from "./confinement.ts";
 import { goalControlService } from "./control-service.ts";
 import { openDecisionLog } from "./decisions.ts";
-import { declaredIn } from "./declared.ts";
+import { readProcedures, whenAsked } from "./declared.ts";
 import { dutiesService } from "./duties-service.ts";
 import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
@@ -81,7 +81,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
 
   const unusable = (fault: string) => log.error("a file cannot be used", { fault });
   configured.faults.forEach(unusable);
-  const declared = declaredIn(`${paths.etc}/procedures`, unusable);
+  const declared = whenAsked(() => readProcedures(`${paths.etc}/procedures`), unusable);
   const memory = address("memory");
   const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
   const store = inTurn(storeOver(remember, recall), storeTogetherMax);

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
-import { declaredIn, readProcedures } from "./declared.ts";
+import { readProcedures, whenAsked } from "./declared.ts";
 import type { Plan } from "./plan.ts";
 import { parseProcedure, planByProcedure, procedureSource } from "./procedures.ts";
 import { fill, fillObject, parseTemplate, type Values } from "./template.ts";
@@ -164,7 +164,11 @@ describe("a procedure's file", () => {
 
   it("is read when the first goal comes, also one that was added since, and its faults are told once", async () => {
     const told: string[] = [];
-    const source = procedureSource(declaredIn(`${folder}/later`, (fault) => told.push(fault)));
+    const declared = whenAsked(
+      () => readProcedures(`${folder}/later`),
+      (fault) => told.push(fault),
+    );
+    const source = procedureSource(declared);
     mkdirSync(`${folder}/later`);
     writeFileSync(`${folder}/later/added.toml`, head("do it") + step);
     writeFileSync(`${folder}/later/bad.toml`, "nonsense");

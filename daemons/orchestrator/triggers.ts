@@ -80,7 +80,7 @@ function filesIn(folder: string): string[] {
 const subjectPattern = /^[A-Za-z0-9/][A-Za-z0-9/._@:-]{0,127}$/;
 
 export interface TriggersParts {
-  readonly triggers: readonly Trigger[];
+  readonly triggers: () => readonly Trigger[];
   /** When each last gave a goal, by trigger and subject: milliseconds since the epoch. */
   readonly record: Durable<Readonly<Record<string, number>>>;
   readonly clock: Clock;
@@ -130,7 +130,7 @@ export function openTriggers({
   };
   return async (notice) => {
     const rank = severities.indexOf(notice.severity);
-    const found = triggers.filter(
+    const found = triggers().filter(
       ({ category, source, leastSeverity }) =>
         fits(category, notice.category) &&
         (source === "" || source === notice.source) &&
