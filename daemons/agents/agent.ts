@@ -12,6 +12,8 @@ export interface Orchestrator {
   /** The next task; undefined when there is none for now. */
   next(signal: AbortSignal): Promise<Task | undefined>;
   report(result: Result): Promise<void>;
+  /** Tells that a task's call waits for a person. */
+  waits(taskId: string, approval: string): Promise<void>;
 }
 
 export interface Pulse {

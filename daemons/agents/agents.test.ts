@@ -38,8 +38,9 @@ let calls: { tool: string; input: string; signal: AbortSignal; finish: (output: 
 let work: Work;
 
 /** A tool call that ends when the test says so, or is stopped. */
-const callTool: CallTool = ({ tool, input }, _, signal) =>
+const callTool: CallTool = ({ tool, input, executionId, waits }, _, signal) =>
   new Promise((resolve, reject) => {
+    if (executionId !== undefined) waits?.(`approval of ${executionId}`);
     const finish = (output: string) => resolve({ success: true, output: Buffer.from(output), error: "" });
     calls.push({ tool, input: String(input), signal, finish });
     signal.addEventListener("abort", () => reject(new AiosError("CANCELLED", "cancelled")));
@@ -65,6 +66,13 @@ describe("an agent's work", () => {
     calls[0]?.finish("{}");
     expect(await result).toMatchObject({ taskId: "a", success: true, output: Buffer.from("{}"), error: "" });
     expect(work).toMatchObject({ completed: 1, failed: 0 });
+  });
+
+  it("has the execution id that it was given, and tells which approval it waits for", async () => {
+    const waiting: string[] = [];
+    const asked = openWork(settings, callTool, systemClock, (task, approval) => waiting.push(`${task}: ${approval}`));
+    asked.run({ ...taskOf("a"), input: '{"tool":"fs.read","arguments":{},"execution_id":"e"}' });
+    expect(waiting).toEqual(["a: approval of e"]);
   });
 
   it("that is stopped fails with who stopped it", async () => {
@@ -122,6 +130,7 @@ function twin() {
       if (failure !== undefined) throw new AiosError(failure, "no");
       state.reports.push(result);
     },
+    async waits() {},
   };
   return { orchestrator, tasks, state, failures };
 }

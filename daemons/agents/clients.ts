@@ -1,4 +1,4 @@
-import type { Client } from "#lib/service";
+import { approvalHeader, type Client, executionHeader } from "#lib/service";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
 import type { ToolRegistryService } from "#proto/aios/tools";
 import type { Orchestrator } from "./agent.ts";
@@ -44,12 +44,18 @@ export function orchestratorOver(
         modelUsed: "",
       });
     },
+    async waits(taskId, waitsFor) {
+      async function* updates() {
+        yield { taskId, progress: 0, message: "waits for a person", waitsFor };
+      }
+      await client.streamProgress(updates());
+    },
   };
 }
 
 /** The tool registry on the agent's own socket. */
 export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: Settings): CallTool {
-  return async ({ tool, input, taskId, reason }, timeoutMs, signal) => {
+  return async ({ tool, input, taskId, reason, executionId, waits }, timeoutMs, signal) => {
     const request = {
       toolName: tool,
       agentId: name,
@@ -57,7 +63,14 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
       inputJson: input,
       reason: reason.slice(0, reasonLengthMax),
     };
-    const answer = await client.execute(request, { timeoutMs, signal });
+    const answer = await client.execute(request, {
+      ...{ timeoutMs, signal },
+      ...(executionId !== undefined && { headers: { [executionHeader]: executionId } }),
+      onTold(header) {
+        const approval = header(approvalHeader);
+        if (approval !== undefined) waits?.(approval);
+      },
+    });
     return { success: answer.success, output: answer.outputJson, error: answer.error };
   };
 }

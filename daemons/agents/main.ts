@@ -1,5 +1,6 @@
 import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
+import { messageOf } from "#lib/errors";
 import { coreIdentity } from "#lib/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -19,7 +20,10 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
   const orchestrator = connect(OrchestratorService, `unix:${folder}/orchestrator.sock`);
   const load = ownLoad(clock);
   const callTool = toolsOver(tools, settings);
-  const work = openWork(settings, callTool, clock);
+  const told = orchestratorOver(orchestrator, settings, load);
+  const work = openWork(settings, callTool, clock, (task, approval) => {
+    told.waits(task, approval).catch((error) => log.debug("it was not told", { reason: messageOf(error) }));
+  });
   const stop = new AbortController();
 
   // The orchestrator holds the other end of this pipe: when it is gone, so is whoever could be told of the work.
@@ -36,7 +40,7 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
       onDuty,
     });
   });
-  live(settings, orchestratorOver(orchestrator, settings, load), work, { ...around, onDuty: duty });
+  live(settings, told, work, { ...around, onDuty: duty });
 
   const end = () => void setImmediate(() => process.kill(process.pid, "SIGTERM"));
   return {

@@ -6,7 +6,7 @@ import type { Settings } from "./settings.ts";
 export interface Task {
   readonly id: string;
   readonly description: string;
-  /** JSON text: {"tool": "fs.write", "arguments": {…}}. */
+  /** JSON text: {"tool": "fs.write", "arguments": {…}}, and "execution_id" where whoever gives it chose one. */
   readonly input: string;
 }
 
@@ -19,9 +19,20 @@ export interface Result {
   readonly durationMs: number;
 }
 
+export interface ToolCall {
+  readonly tool: string;
+  readonly input: Buffer;
+  readonly taskId: string;
+  readonly reason: string;
+  /** The execution's id; undefined = the registry chooses. */
+  readonly executionId?: string | undefined;
+  /** Called when it waits for a person, with the approval's id. */
+  readonly waits?: (approval: string) => void;
+}
+
 /** A call of a tool, as the registry answers it. Throws when it is refused or the registry is away. */
 export type CallTool = (
-  call: { readonly tool: string; readonly input: Buffer; readonly taskId: string; readonly reason: string },
+  call: ToolCall,
   timeoutMs: number,
   signal: AbortSignal,
 ) => Promise<{ readonly success: boolean; readonly output: Buffer; readonly error: string }>;
@@ -37,15 +48,23 @@ export interface Work {
   readonly failed: number;
 }
 
-/** The work of one agent: tool calls, each with a deadline and a way to stop it. */
-export function openWork(settings: Settings, callTool: CallTool, clock: Clock): Work {
+/**
+ * The work of one agent: tool calls, each with a deadline and a way to stop it. `waits` is told of a task whose call waits for
+ * a person, with the approval's id.
+ */
+export function openWork(
+  settings: Settings,
+  callTool: CallTool,
+  clock: Clock,
+  waits: (taskId: string, approval: string) => void = () => {},
+): Work {
   const running = new Map<string, AbortController>();
   const counts = { completed: 0, failed: 0 };
 
   const attempt = async (task: Task, stop: AbortSignal): Promise<Omit<Result, "taskId" | "durationMs">> => {
     try {
-      const { tool, input } = readInput(task.input);
-      const call = { tool, input, taskId: task.id, reason: task.description };
+      const { id: taskId, description: reason } = task;
+      const call = { ...readInput(task.input), taskId, reason, waits: (approval: string) => waits(taskId, approval) };
       return await callTool(call, settings.taskTimeoutMs, stop);
     } catch (error) {
       const reason = stop.aborted ? messageOf(stop.reason) : explain(error);
@@ -79,10 +98,11 @@ export function openWork(settings: Settings, callTool: CallTool, clock: Clock): 
   };
 }
 
-function readInput(text: string): { tool: string; input: Buffer } {
-  const value = JSON.parse(text) as { tool?: unknown; arguments?: unknown };
+function readInput(text: string): Pick<ToolCall, "tool" | "input" | "executionId"> {
+  const value = JSON.parse(text) as { tool?: unknown; arguments?: unknown; execution_id?: unknown };
   if (typeof value.tool !== "string") throw new AiosError("INVALID_ARGUMENT", "run task: its input names no tool");
-  return { tool: value.tool, input: Buffer.from(JSON.stringify(value.arguments ?? {})) };
+  const executionId = typeof value.execution_id === "string" ? value.execution_id : undefined;
+  return { tool: value.tool, input: Buffer.from(JSON.stringify(value.arguments ?? {})), executionId };
 }
 
 /** The reason with its code before it: the orchestrator sees by it whether another try can help. */

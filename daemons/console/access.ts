@@ -37,6 +37,11 @@ export const table: Readonly<Record<string, Row>> = {
     reader: ["WatchGoal", "ExplainGoal"],
     operator: ["PauseGoal", "ResumeGoal", "AnswerGoal"],
   },
+  "aios.orchestrator.Sessions": {
+    daemon: "orchestrator",
+    reader: ["ListSessions", "GetSession", "FollowSession"],
+    operator: ["OpenSession", "Say", "InterruptSession", "CloseSession"],
+  },
   "aios.orchestrator.Autonomy": {
     daemon: "orchestrator",
     reader: ["GetAutonomy"],

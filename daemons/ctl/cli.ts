@@ -25,6 +25,8 @@ export interface World {
   writeError(text: string): void;
   /** All of standard input, as text. */
   input(): Promise<string>;
+  /** Asks the person at the terminal for a line; undefined when there is no more. Absent where nobody can be asked. */
+  readonly ask?: ((question: string) => Promise<string | undefined>) | undefined;
 }
 
 /** Options of every command. */
@@ -57,6 +59,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
       signal: world.signal,
       folder: world.folder,
       input: world.input,
+      ask: world.ask,
       target() {
         const name = typeof wanted === "string" ? wanted : world.machine;
         connection ??= openTarget({ folder: world.folder, run: world.run, wanted: name });

@@ -39,6 +39,8 @@ export interface Context {
   readonly folder: string;
   /** All of standard input, as text. */
   input(): Promise<string>;
+  /** Asks the person at the terminal for a line; undefined when there is no more. Absent where nobody can be asked. */
+  readonly ask?: ((question: string) => Promise<string | undefined>) | undefined;
   /** The machine asked for, resolved when first used. */
   target(): Target;
 }

@@ -4,6 +4,7 @@ import { approvalsApprove, approvalsDeny, approvalsList, approvalsShow } from ".
 import { audit, auditVerify, rollback } from "./commands/audit.ts";
 import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts";
 import { boot } from "./commands/boot.ts";
+import { chat, chatClose, chatList, chatShow } from "./commands/chat.ts";
 import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
 import { goalAnswer, goalPause, goalResume } from "./commands/goal-control.ts";
@@ -42,6 +43,11 @@ export const commands: readonly Command[] = [
   goalResume,
   goalAnswer,
   goalCancel,
+  // What begins with the same word stands before it.
+  chatList,
+  chatShow,
+  chatClose,
+  chat,
   scheduleAdd,
   scheduleList,
   scheduleRemove,

@@ -1,4 +1,5 @@
-import type { Readable } from "node:stream";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { UsageError } from "./command.ts";
 
@@ -19,6 +20,49 @@ export async function readInput(input: Input, ask: () => void): Promise<string> 
     input.setRawMode?.(false);
     input.pause();
   }
+}
+
+/** Lines of a person at a terminal, with their history. */
+export interface Prompt {
+  /** Asks for a line; undefined when the person has ended the input. */
+  ask(question: string): Promise<string | undefined>;
+  close(): void;
+}
+
+/** `interrupt` is called when the person presses Ctrl-C, which a terminal that is asked tells nobody else. */
+export function openPrompt(input: Readable, output: Writable, interrupt: () => void): Prompt {
+  let lines: Interface | undefined;
+  const waiting: string[] = [];
+  let ended = false;
+  let wake = () => {};
+  const open = (): Interface => {
+    const made = createInterface({ input, output, terminal: true });
+    made.on("SIGINT", () => {
+      interrupt();
+      made.close();
+    });
+    made.on("line", (text) => {
+      waiting.push(text.slice(0, lengthMax));
+      wake();
+    });
+    made.on("close", () => {
+      ended = true;
+      wake();
+    });
+    return made;
+  };
+  return {
+    async ask(question) {
+      lines ??= open();
+      if (waiting.length === 0 && !ended) {
+        lines.setPrompt(question);
+        lines.prompt();
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+      return waiting.shift();
+    },
+    close: () => lines?.close(),
+  };
 }
 
 async function whole(input: Input): Promise<string> {

@@ -3,7 +3,7 @@ import { systemClock } from "#lib/clock";
 import { pathsFrom } from "#lib/daemon";
 import { operatorFolder } from "#lib/operator";
 import { run } from "./cli.ts";
-import { readInput } from "./input.ts";
+import { openPrompt, readInput } from "./input.ts";
 import { openScreen } from "./screen.ts";
 
 const interrupt = new AbortController();
@@ -11,6 +11,8 @@ process.once("SIGINT", () => interrupt.abort());
 
 // A reader that has gone away ("| head") is no error.
 process.stdout.on("error", () => process.exit(0));
+
+const prompt = openPrompt(process.stdin, process.stdout, () => interrupt.abort());
 
 process.exitCode = await run(process.argv.slice(2), {
   folder: operatorFolder(process.env),
@@ -22,4 +24,6 @@ process.exitCode = await run(process.argv.slice(2), {
   write: (line) => void process.stdout.write(line),
   writeError: (line) => void process.stderr.write(line),
   input: () => readInput(process.stdin, () => process.stderr.write("(not shown, end with Enter) ")),
+  ask: process.stdin.isTTY && process.stdout.isTTY ? prompt.ask : undefined,
 });
+prompt.close();

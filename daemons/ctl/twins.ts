@@ -19,7 +19,13 @@ export interface Twin {
   aiosctl(...argv: string[]): Promise<{ code: Exit; out: string; error: string }>;
   /** The same under a given environment. */
   aiosctlWith(
-    world: { signal?: AbortSignal; clock?: Clock; machine?: string; input?: string },
+    world: {
+      signal?: AbortSignal;
+      clock?: Clock;
+      machine?: string;
+      input?: string;
+      ask?: (question: string) => Promise<string | undefined>;
+    },
     ...argv: string[]
   ): ReturnType<Twin["aiosctl"]>;
   close(): void;
@@ -42,6 +48,7 @@ export function openTwin(): Twin {
         error += text;
       },
       input: async () => world.input ?? "",
+      ask: world.ask,
     });
     return { code, out, error };
   };

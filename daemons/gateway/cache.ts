@@ -52,10 +52,10 @@ export function openCache<T>(entriesMax: number, clock: Clock): Cache<T> {
 
 /**
  * How long an answer to this may be given again; 0 = never: to security questions, whoever's, since what was safe an hour
- * ago need not be.
+ * ago need not be, and in conversations, where who asks again wants another answer.
  */
 export function ttlOf({ taskType, agent }: Asked, limits: CacheLimits): number {
-  if (taskType === "security" || agent === "security") return 0;
+  if (taskType === "security" || taskType === "conversation" || agent === "security") return 0;
   return taskType === "documentation" ? limits.documentationTtlMs : limits.ttlMs;
 }
 

@@ -187,13 +187,12 @@ export class Branch {
   }
 
   async #complete(state: BranchState, run: Run): Promise<void> {
-    const { clock, limits, cost } = this.#world;
+    const { clock, limits } = this.#world;
     const began = clock.monotonic();
     const still = ({ stage, steps }: Run) => stage === "deliberating" && steps === run.steps;
     try {
-      const completion = await deliberate(this.#world, state, run, this.#cancel.signal);
+      const { completion, costUsd: cost_usd } = await deliberate(this.#world, state, run, this.#cancel.signal);
       const duration_ms = Math.round(clock.monotonic() - began);
-      const cost_usd = run.proposed === undefined ? cost(completion) : 0;
       const note = noteEvent("aios.model_completed", { completion, duration_ms, cost_usd });
       await this.#during(run, still, [note, summaryOf(completion)]);
     } catch (error) {

@@ -4,6 +4,11 @@ import { checkedCompletion, type ModelCompletion, type ModelCompletionRequest } 
 import type { BranchState, Run } from "./state.ts";
 import type { World } from "./writer.ts";
 
+export interface Deliberated {
+  readonly completion: ModelCompletion;
+  readonly costUsd: number;
+}
+
 /**
  * The model's answer, or the call that was asked for instead of one. Throws when there is none in time, or one that is beyond
  * the limits; and the signal's reason as soon as it is aborted.
@@ -13,8 +18,8 @@ export async function deliberate(
   state: BranchState,
   run: Run,
   cancelled: AbortSignal,
-): Promise<ModelCompletion> {
-  if (run.proposed !== undefined) return inline(run.proposed);
+): Promise<Deliberated> {
+  if (run.proposed !== undefined) return { completion: inline(run.proposed), costUsd: 0 };
   const over = new AbortController();
   const late = clock.sleep(limits.modelTimeoutMs, over.signal).then(() => {
     throw new AiosError("DEADLINE_EXCEEDED", `no answer within ${limits.modelTimeoutMs} ms`);
@@ -24,8 +29,9 @@ export async function deliberate(
   try {
     const signal = AbortSignal.any([over.signal, cancelled]);
     const answer = ports.model.complete(requestOf(state, run), signal);
-    const completion = checkedCompletion(await Promise.race([answer, late, stopped.promise]));
-    if (completion.directives.length <= limits.directivesMax) return completion;
+    const priced = await Promise.race([answer, late, stopped.promise]);
+    const completion = checkedCompletion(priced);
+    if (completion.directives.length <= limits.directivesMax) return { completion, costUsd: priced.cost_usd ?? 0 };
     throw new AiosError("OUT_OF_RANGE", `${completion.directives.length} directives in one answer`);
   } finally {
     over.abort();

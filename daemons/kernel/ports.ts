@@ -163,6 +163,17 @@ export interface Journal extends EventStorePort {
   append_all?(events: readonly EventRecord[]): Promise<void>;
 }
 
+/** What a model's answer took beside tokens. */
+export interface PricedCompletion extends ModelCompletion {
+  /** US dollars; absent = nothing. */
+  readonly cost_usd?: number;
+}
+
+/** The model provider with what a budget in money needs beside. */
+export interface ModelProvider extends ModelProviderPort {
+  complete(request: ModelCompletionRequest, signal: AbortSignal): Promise<PricedCompletion>;
+}
+
 /** What the tool itself says of a call. */
 export interface ToolRequirements {
   /** The capabilities it needs, its resources filled in. */
@@ -192,7 +203,7 @@ export interface ToolHarness extends ToolHarnessPort {
 
 export interface Ports {
   readonly journal: Journal;
-  readonly model: ModelProviderPort;
+  readonly model: ModelProvider;
   readonly tools: ToolHarness;
   readonly gate: PolicyGatePort;
   readonly approvals: ApprovalPort;

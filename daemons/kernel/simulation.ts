@@ -219,7 +219,7 @@ export class Simulation {
     const wire = this.#wire(epoch);
     const ports: Ports = {
       journal: this.journal.port(wire),
-      model: modelTwin(wire, () => this.#answer()),
+      model: modelTwin(wire, () => ({ ...this.#answer(), cost_usd: 0.001 })),
       tools: this.tools.port(wire),
       gate: gateTwin(wire, truth),
       approvals: this.approvals.port(wire),
@@ -229,7 +229,6 @@ export class Simulation {
       clock: this.#clock(epoch),
       limits,
       id: () => `id-${++this.#ids}`,
-      cost: () => 0.001,
     });
   }
 

@@ -18,6 +18,8 @@ export const sessionConfig = struct({
   owner: str,
   workspace_root: str,
   system_prompt: optional(str),
+  /** The least intelligence level that is asked in it; absent = the cheapest there is. */
+  level: optional(str),
   /** The only tools of the session; absent = all that the gate lets through. */
   allowed_tools: optional(list(str)),
   policy: policySet,

@@ -6,11 +6,11 @@ import type {
   ApprovalTicket,
   Capability,
   Journal,
-  ModelCompletion,
   ModelCompletionRequest,
-  ModelProviderPort,
+  ModelProvider,
   PolicyGateDecision,
   PolicyGatePort,
+  PricedCompletion,
   ToolCall,
   ToolExecutionReport,
   ToolExecutionRequest,
@@ -82,8 +82,8 @@ export class JournalTwin {
 /** A model that says what a test wants it to say. */
 export function modelTwin(
   wire: Wire,
-  answer: (request: ModelCompletionRequest) => ModelCompletion | Promise<ModelCompletion>,
-): ModelProviderPort {
+  answer: (request: ModelCompletionRequest) => PricedCompletion | Promise<PricedCompletion>,
+): ModelProvider {
   return { complete: (request) => wire("complete", () => answer(request)) };
 }
 

@@ -77,7 +77,7 @@ export class Workbench {
     return openKernel({
       ports: {
         journal: this.journal.port(straight),
-        model: modelTwin(straight, (request) => this.#answer(request)),
+        model: modelTwin(straight, (request) => ({ ...this.#answer(request), cost_usd: this.cost })),
         tools: this.tools.port(straight),
         gate: gateTwin(straight, (capability) => this.gate(capability)),
         approvals: this.approvals.port(straight),
@@ -85,7 +85,6 @@ export class Workbench {
       clock: this.clock,
       limits: this.limits,
       id: () => `id-${++this.#ids}`,
-      cost: () => this.cost,
     });
   }
 

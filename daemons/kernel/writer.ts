@@ -5,7 +5,7 @@ import { fold, leaveParentsRun } from "./fold.ts";
 import type { EventKind } from "./kinds.ts";
 import type { Limits } from "./limits.ts";
 import { noteIn } from "./notes.ts";
-import type { ModelCompletion, Ports } from "./ports.ts";
+import type { Ports } from "./ports.ts";
 import { type BranchState, emptyState, sessionConfig } from "./state.ts";
 
 /** What a kernel is made of. */
@@ -15,8 +15,6 @@ export interface World {
   readonly limits: Limits;
   /** An id that was not given before. */
   id(): string;
-  /** What an answer cost, US dollars. */
-  cost(completion: ModelCompletion): number;
 }
 
 /** Events that are read at once. */

@@ -1,8 +1,8 @@
 import grpc from "@grpc/grpc-js";
 import { AiosError, type Code, codes } from "./errors.ts";
 import { correlationId } from "./log.ts";
-import { correlationHeader, messageSizeMaxBytes, retryAfterHeader } from "./server.ts";
-import type { CallOptions, Client, ServiceDefinition } from "./service.ts";
+import { correlationHeader, messageSizeMaxBytes, metadataOf, retryAfterHeader } from "./server.ts";
+import { type CallOptions, type Client, headerOf, type ServiceDefinition } from "./service.ts";
 
 /** How long a unary call waits unless it says otherwise. Streams have no deadline of their own. */
 const callTimeoutMs = 10_000;
@@ -46,6 +46,8 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
         const call = method.requestStream
           ? raw.makeClientStreamRequest(path, out, back, metadata(options.headers), deadline(timeoutMs), done)
           : raw.makeUnaryRequest(path, out, back, request, metadata(options.headers), deadline(timeoutMs), done);
+        const { onTold } = options;
+        if (onTold !== undefined) call.once("metadata", (told) => onTold((name) => headerOf(told, name)));
         const release = cancelWith(call, options.signal);
         if (method.requestStream) {
           pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);
@@ -84,11 +86,8 @@ async function pump(requests: AsyncIterable<unknown>, call: grpc.ClientWritableS
 }
 
 function metadata(given: CallOptions["headers"] = {}): grpc.Metadata {
-  const headers = new grpc.Metadata();
-  for (const [name, value] of Object.entries(given)) headers.set(name, value);
   const id = correlationId();
-  if (id !== undefined) headers.set(correlationHeader, id);
-  return headers;
+  return metadataOf(id === undefined ? given : { ...given, [correlationHeader]: id });
 }
 
 function deadline(timeoutMs: number | undefined): grpc.CallOptions {

@@ -30,9 +30,15 @@ export interface Fault {
   readonly next?: string;
 }
 
-/** An error that a client may see: act, object, cause and next step. Anything else that is thrown is internal. */
+const brand = Symbol.for("aios.error");
+
+/**
+ * An error that a client may see: act, object, cause and next step. Anything else that is thrown is internal. One of a
+ * daemon's part, which is a bundle with a class of its own, is one too.
+ */
 export class AiosError extends Error {
   override readonly name = "AiosError";
+  readonly [brand] = true;
   readonly code: Code;
   /** When the same call can succeed, milliseconds from now; told to clients in the trailer `retry-after-ms`. */
   readonly retryAfterMs: number | undefined;
@@ -41,6 +47,10 @@ export class AiosError extends Error {
     super(typeof fault === "string" ? fault : sentence(fault), options);
     this.code = code;
     this.retryAfterMs = options?.retryAfterMs;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return (value as { [brand]?: unknown } | null | undefined)?.[brand] === true;
   }
 }
 

@@ -61,7 +61,7 @@ describe("a manifest of models", () => {
     const path = new URL("../../rootfs/usr/share/aios/models.toml", import.meta.url);
     const entries = parseManifest(readFileSync(path, "utf8"), "models.toml");
     expect(entries.map(({ name, role, url }) => [name, role, url])).toEqual([
-      ["aios-bringup", "operational", ""],
+      ["aios-bringup", "bring-up", ""],
       ["tinyllama-1.1b", "operational", ""],
       ["phi-3-3.8b", "tactical", ""],
       ["mistral-7b", "tactical", ""],

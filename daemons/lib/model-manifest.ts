@@ -4,7 +4,7 @@ import { parse, stringify, TomlError } from "smol-toml";
 import { AiosError, messageOf } from "./errors.ts";
 
 /** What a model is for. */
-export const roles = ["operational", "tactical", "embedding"] as const;
+export const roles = ["operational", "tactical", "embedding", "bring-up"] as const;
 export type Role = (typeof roles)[number];
 
 /** One `[[model]]` of models.toml. Empty and 0 mean "not known" or "the runtime's choice". */
@@ -63,7 +63,7 @@ const keys: Readonly<Record<string, Check>> = {
   path: textThat("path", /^$|^\/[^\0]{1,4095}$/, "an absolute path"),
   sha256: textThat("sha256", /^$|^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"),
   size_bytes: wholeFrom("sizeBytes", 0, Number.MAX_SAFE_INTEGER),
-  role: textThat("role", /^$|^(operational|tactical|embedding)$/, `one of ${roles.join(", ")}`),
+  role: textThat("role", /^$|^(operational|tactical|embedding|bring-up)$/, `one of ${roles.join(", ")}`),
   context_tokens: wholeFrom("contextTokens", 0, contextTokensMax),
   gpu_layers: wholeFrom("gpuLayers", -1, gpuLayersMax),
 };

@@ -210,7 +210,7 @@ describe("streams", () => {
       }),
     ]);
     async function* updates() {
-      for (const message of ["a", "b", "c"]) yield { taskId: "t", progress: 0, message };
+      for (const message of ["a", "b", "c"]) yield { taskId: "t", progress: 0, message, waitsFor: "" };
     }
     expect(await client(OrchestratorService).streamProgress(updates())).toEqual({ success: true, message: "c" });
   });

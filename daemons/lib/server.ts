@@ -102,7 +102,8 @@ function adapt(
     const answered = () => {
       over = true;
     };
-    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata }, id, answered };
+    const tell = (headers: Readonly<Record<string, string>>) => call.sendMetadata(metadataOf(headers));
+    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata, tell }, id, answered };
   };
   const fail = (error: unknown) => statusOf(error, method.path, log);
 
@@ -170,8 +171,10 @@ function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusOb
   };
 }
 
-function retryAfter(ms: number): grpc.Metadata {
-  const trailer = new grpc.Metadata();
-  trailer.set(retryAfterHeader, String(Math.ceil(ms)));
-  return trailer;
+const retryAfter = (ms: number) => metadataOf({ [retryAfterHeader]: String(Math.ceil(ms)) });
+
+export function metadataOf(headers: Readonly<Record<string, string>>): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
 }

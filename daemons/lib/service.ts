@@ -22,8 +22,8 @@ export const operatorHeader = "x-aios-operator";
 
 /** Who makes a call that came through the socket of `peer`. Only core daemons may speak for an operator. */
 export function identify(peer: Identity, metadata: Metadata): Identity {
-  const operator = metadata.get(operatorHeader)[0];
-  return peer.kind === "core" && typeof operator === "string" ? { kind: "operator", name: operator } : peer;
+  const operator = headerOf(metadata, operatorHeader);
+  return peer.kind === "core" && operator !== undefined ? { kind: "operator", name: operator } : peer;
 }
 
 /** What a handler knows of a call beside its request. */
@@ -32,6 +32,8 @@ export interface Call {
   /** Aborted when the caller cancels, goes away, or its deadline passes. */
   readonly signal: AbortSignal;
   readonly metadata: Metadata;
+  /** Tells the caller something before the answer, once. A call that is streamed has its first message for that. */
+  tell(headers: Readonly<Record<string, string>>): void;
 }
 
 /** The shape of one call, on the server: an ordinary (async, generator) function of request and call. */
@@ -61,6 +63,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Sent with the call, beside its message. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Called with what the peer tells before its answer, by name. */
+  readonly onTold?: (header: (name: string) => string | undefined) => void;
 }
 
 /** Chosen by the caller of a tool (a UUID): the execution is begun at most once; asked again, the answer is what came of it. */
@@ -68,6 +72,15 @@ export const executionHeader = "x-aios-execution-id";
 
 /** With {@link executionHeader}, "yes": the execution is not to be begun any more. */
 export const withdrawHeader = "x-aios-withdraw";
+
+/** Told by the tools before their answer: the call waits for a person, by the approval of this id. */
+export const approvalHeader = "x-aios-waits-for-approval";
+
+/** A header of a call; undefined when it has none. */
+export function headerOf(metadata: Metadata, name: string): string | undefined {
+  const value = metadata.get(name)[0];
+  return typeof value === "string" ? value : undefined;
+}
 
 /** The shape of one call, on the client. */
 type Method<M> = M extends { requestStream: false; responseStream: false }

@@ -8,6 +8,8 @@ export interface Handout {
   readonly description: string;
   readonly tool: string;
   readonly input: JsonObject;
+  /** The id that its call is to be known by; undefined = the tools choose. */
+  readonly executionId?: string;
   readonly dependsOn: readonly string[];
   readonly createdAt: number;
 }
@@ -31,6 +33,8 @@ export interface Assignment {
   taken(): void;
   /** Records what the agent reports, durably: only then is the report acknowledged. */
   record(report: Report): Promise<void>;
+  /** Its call waits for a person, by the approval of this id. */
+  waits?(approval: string): void;
 }
 
 /** Tasks that are with agents: given, fetched, reported. */
@@ -41,14 +45,21 @@ export interface Assignments {
   next(agent: string, waitMs: number, signal: AbortSignal): Promise<Handout | undefined>;
   /** Takes a report. Throws NOT_FOUND when the task is not (or no longer) this agent's. */
   report(agent: string, report: Report): Promise<void>;
+  /** Its call waits for a person: from now on it has `personMs`. Throws NOT_FOUND when the task is not this agent's. */
+  waits(agent: string, taskId: string, approval: string): void;
   /** Nothing more is to be heard of what this agent has. */
   lose(agent: string, reason: string): void;
   /** Answers every waiting agent, from now on at once: the daemon ends. */
   end(): void;
 }
 
+/** How long a person may take. Who does not answer is taken to have said no, sooner, by the tools' policy. */
+export const personMs = 900_000;
+
 interface Open {
   readonly assignment: Assignment;
+  /** It gets no result within this time from now on: it is lost. */
+  within(timeoutMs: number): void;
   fetched: boolean;
   recording: boolean;
   /** What is to happen once a report that is being recorded turns out not to be. */
@@ -98,11 +109,15 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
             settle(() => reject(signal.reason));
             stop("the goal was cancelled");
           });
-        const timer = setTimeout(() => {
-          const reason = `no result from agent ${assignment.agent} within ${Math.round(timeoutMs / 1_000)} s`;
-          stop(reason);
-          lose(one, reason);
-        }, timeoutMs);
+        let timer: NodeJS.Timeout | undefined;
+        const within = (ms: number) => {
+          clearTimeout(timer);
+          timer = setTimeout(() => {
+            const reason = `no result from agent ${assignment.agent} within ${Math.round(ms / 1_000)} s`;
+            stop(reason);
+            lose(one, reason);
+          }, ms);
+        };
         const settle = (act: () => void) => {
           clearTimeout(timer);
           signal.removeEventListener("abort", aborted);
@@ -110,16 +125,23 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
           act();
         };
         const one: Open = {
-          assignment,
+          ...{ assignment, within },
           fetched: false,
           recording: false,
           otherwise: undefined,
           finish: (ending) => settle(() => resolve(ending)),
         };
+        within(timeoutMs);
         signal.addEventListener("abort", aborted, { once: true });
         open.set(taskId, one);
         wake(assignment.agent);
       });
+    },
+    waits(agent, taskId, approval) {
+      const one = open.get(taskId);
+      if (one?.assignment.agent !== agent || !one.fetched) throw notWith(agent, taskId, "wait for a person with task");
+      one.within(personMs);
+      one.assignment.waits?.(approval);
     },
     async next(agent, waitMs, signal) {
       if (signal.aborted) return undefined;
@@ -132,11 +154,7 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
       const one = open.get(report.taskId);
       if (one?.assignment.agent !== agent || !one.fetched) {
         if (remembered.get(report.taskId) === agent) return;
-        throw new AiosError("NOT_FOUND", {
-          act: "report task",
-          object: report.taskId,
-          reason: `it is not with agent ${agent}, or no longer`,
-        });
+        throw notWith(agent, report.taskId, "report task");
       }
       if (one.recording) throw new AiosError("ABORTED", `report task ${report.taskId}: it is being recorded already`);
       one.recording = true;
@@ -158,6 +176,10 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
       for (const agent of [...pollers.keys()]) wake(agent);
     },
   };
+}
+
+function notWith(agent: string, object: string, act: string): AiosError {
+  return new AiosError("NOT_FOUND", { act, object, reason: `it is not with agent ${agent}, or no longer` });
 }
 
 /** Resolves when the agent is woken, after `waitMs`, or when the call ends. */

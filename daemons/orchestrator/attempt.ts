@@ -1,7 +1,7 @@
 import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
-import type { Ending } from "./assignments.ts";
+import { type Ending, personMs } from "./assignments.ts";
 import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
 import type { Signals } from "./life.ts";
@@ -98,7 +98,7 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
 }
 
 async function handOver({ goal, task, tool, input, capabilities, agent }: Attempt, world: World, running: AbortSignal) {
-  const { tools, clock, assignments } = world;
+  const { tools, clock, assignments, changes } = world;
   const timeoutMs = tool.timeoutMs + handoverMs;
   await patiently(clock, running, () => tools.grant(agent, capabilities, task.id, timeoutMs + grantGraceMs));
   const { id, goalId, description, dependsOn, createdAt } = task;
@@ -109,6 +109,14 @@ async function handOver({ goal, task, tool, input, capabilities, agent }: Attemp
       task.state = "in_progress";
     },
     record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
+    // A person takes longer than a tool, and what is let through needs its grants still.
+    waits: (waitsFor: string) => {
+      task.progress = { share: 0, message: "", waitsFor };
+      changes.tell(goal);
+      tools
+        .grant(agent, capabilities, task.id, personMs + grantGraceMs)
+        .catch((error) => world.log.warn("a grant was not prolonged", { task: task.id, reason: messageOf(error) }));
+    },
   };
   return await assignments.give(assignment, timeoutMs, running);
 }

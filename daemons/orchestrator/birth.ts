@@ -7,9 +7,9 @@ import { fill } from "./template.ts";
 
 /** A goal as it begins: taken, and not yet planned. */
 export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
-  const { description, priority, tags, source, dependsOn, dedupeKey } = submission;
+  const { id = uuidv7(now), description, priority, tags, source, dependsOn, dedupeKey } = submission;
   return {
-    id: uuidv7(now),
+    id,
     description: description.trim(),
     priority,
     source,

@@ -3,6 +3,7 @@ import { type Identity, type Service, service } from "#lib/service";
 import { DutiesService, type DutyReport, type Notice as NoticeMessage } from "#proto/aios/duties";
 import type { Greed } from "./greed.ts";
 import { type Notice, type Notices, severities } from "./notices.ts";
+import { openQueue } from "./queue.ts";
 import type { ServiceRegistry } from "./registry.ts";
 
 /** Of one report, at most. */
@@ -53,20 +54,10 @@ export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
 }
 
 async function* heard(notices: Notices, categories: readonly string[], signal: AbortSignal) {
-  const waiting: Notice[] = [];
-  let wake = () => {};
-  const end = notices.listen(categories, (notice) => {
-    waiting.push(notice);
-    if (waiting.length > waitingMax) waiting.shift();
-    wake();
-  });
-  signal.addEventListener("abort", () => wake(), { once: true });
+  const waiting = openQueue<Notice>(waitingMax);
+  const end = notices.listen(categories, waiting.put);
   try {
-    while (!signal.aborted) {
-      const next = waiting.shift();
-      if (next !== undefined) yield next;
-      else await new Promise<void>((resolve) => (wake = resolve));
-    }
+    yield* waiting.taken(signal);
   } finally {
     end();
   }

@@ -3,6 +3,7 @@ import type { Handlers, Identity } from "#lib/service";
 import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
+import type { Assignments } from "./assignments.ts";
 import type { Autonomy } from "./autonomy.ts";
 import type { CapabilityRequests } from "./capability-requests.ts";
 import type { Goals } from "./goals.ts";
@@ -26,11 +27,12 @@ export interface Further {
 /** Updates of progress that are taken from one stream in a second; faster ones are passed over. */
 const progressIntervalMs = 200;
 const progressMessageLengthMax = 200;
+const idLengthMax = 64;
 
 type Calls = Handlers<typeof OrchestratorService>;
 
 /** The calls of aios.orchestrator.Orchestrator beside those of service.ts. */
-export function furtherCalls(goals: Goals, further: Further): Calls {
+export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits">, further: Further): Calls {
   return {
     ...capabilityCalls(further),
     ...scheduleCalls(further),
@@ -63,12 +65,14 @@ export function furtherCalls(goals: Goals, further: Further): Calls {
       const agent = agentOf(identity, "report progress");
       let taken = 0;
       let last = Number.NEGATIVE_INFINITY;
-      for await (const { taskId, progress, message } of updates) {
+      for await (const { taskId, progress, message, waitsFor } of updates) {
         const now = performance.now();
-        // The end is always told.
-        if (now - last < progressIntervalMs && progress < 1) continue;
+        // The end is always told, and who waits for a person.
+        if (now - last < progressIntervalMs && progress < 1 && waitsFor === "") continue;
         last = now;
-        goals.progress(agent, taskId, { share: clamp(progress), message: message.slice(0, progressMessageLengthMax) });
+        const words = message.slice(0, progressMessageLengthMax);
+        if (waitsFor !== "") assignments.waits(agent, taskId, waitsFor.slice(0, idLengthMax));
+        else goals.progress(agent, taskId, { share: clamp(progress), message: words, waitsFor: "" });
         taken += 1;
       }
       return { success: true, message: `${taken} updates taken` };

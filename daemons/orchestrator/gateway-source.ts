@@ -10,7 +10,7 @@ const statusTimeoutMs = 2_000;
 export function gatewayThinker(gateway: Client<typeof ApiGatewayService>): Thinker {
   return {
     level: "strategic",
-    async ask({ system, messages, schema, tokensMax, timeoutMs, goalId }, signal): Promise<Answer> {
+    async ask({ system, messages, schema, tokensMax, timeoutMs, taskType, goalId }, signal): Promise<Answer> {
       const { providers } = await gateway.getBudget({}, { signal, timeoutMs: statusTimeoutMs });
       if (providers.every(({ state }) => state !== "ready")) throw unconfigured(providers);
       const request = ApiInferRequest.fromPartial({
@@ -21,14 +21,15 @@ export function gatewayThinker(gateway: Client<typeof ApiGatewayService>): Think
         requestingAgent: "orchestrator",
         taskId: goalId,
         allowFallback: true,
-        taskType: "planning",
+        taskType,
       });
       const answer = await gateway.infer(request, { signal, timeoutMs });
-      const { text, modelUsed: model, providerUsed: provider, finishReason } = answer;
+      const { text, modelUsed: model, providerUsed: provider, finishReason, costUsd } = answer;
       if (finishReason === "refused") {
         throw new AiosError("FAILED_PRECONDITION", { act: "ask", object: provider, reason: "the model refused" });
       }
-      return { text, model, provider: provider || "cache", cut: finishReason === "length" };
+      const usage = { prompt: answer.inputTokens, completion: answer.outputTokens };
+      return { text, model, provider: provider || "cache", cut: finishReason === "length", usage, costUsd };
     },
   };
 }

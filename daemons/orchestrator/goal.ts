@@ -77,6 +77,8 @@ export interface Progress {
   /** From 0 to 1. */
   readonly share: number;
   readonly message: string;
+  /** The approval that its call waits for; empty = none. */
+  readonly waitsFor: string;
 }
 
 export interface Goal {
@@ -180,6 +182,7 @@ export function phaseOf(goal: Goal): string {
 
 function doingOf({ description, progress }: Task): string {
   if (progress === undefined) return description;
+  if (progress.waitsFor !== "") return `${description} (waits for a person, approval ${progress.waitsFor})`;
   return `${description} (${Math.round(progress.share * 100)} %${progress.message && `, ${progress.message}`})`;
 }
 

@@ -86,6 +86,8 @@ function taker(floor: Floor, find: Find, { store, clock, log }: World): Goals["s
   const submit = async (submission: Submission): Promise<string> => {
     const metadata = checkSubmission(submission);
     for (const id of submission.dependsOn) await find(id);
+    const { id: wanted } = submission;
+    if (wanted !== undefined && (open.has(wanted) || (await store.find(wanted)) !== undefined)) return wanted;
     const twin = [...open.values()].find(({ goal }) => submission.dedupeKey && goal.dedupeKey === submission.dedupeKey);
     if (twin !== undefined) return twin.goal.id;
     const goal = goalOf(submission, metadata, clock.now());

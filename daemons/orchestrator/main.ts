@@ -34,8 +34,10 @@ import { patiently } from "./patience.ts";
 import { plannerOver } from "./planner.ts";
 import { runtimeThinker } from "./runtime-source.ts";
 import { orchestratorService } from "./service.ts";
+import { sessionsService } from "./sessions-service.ts";
 import { planSources } from "./sources.ts";
 import { loadReader } from "./system-status.ts";
+import { openTalks } from "./talks.ts";
 import { toolsOver } from "./tools-client.ts";
 import { inTurn } from "./turns.ts";
 import { undoWords } from "./undo.ts";
@@ -96,10 +98,13 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const learning = openLearning(learnedOver(remember, recall), declared, { clock, log }, end.signal);
   const gateway = connect(ApiGatewayService, address("gateway"));
   const decisions = openDecisionLog(decisionStore(remember), { clock, log }, end.signal);
-  const sources = planSources({
-    ...{ declared, learning, tools, agents, configured: configured.agents, clock },
+  const thinking = {
     context: contextOver(remember),
     thinkers: [runtimeThinker(runtime, "operational"), runtimeThinker(runtime, "tactical"), gatewayThinker(gateway)],
+  };
+  const sources = planSources({
+    ...{ declared, learning, tools, agents, configured: configured.agents, clock },
+    ...thinking,
   });
   const planner = plannerOver(sources, check);
   const goals = openGoals({
@@ -114,15 +119,20 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   // Agents that wait for a task would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
 
+  const folder = `${paths.state}/orchestrator`;
   const initiative = openInitiative({
     ...{ paths, goals, clock, log, registry, runtime, gateway, memory: remember, agents: configured.agents },
-    folder: `${paths.state}/orchestrator`,
+    folder,
     configured: effectiveConfig(paths.run).system.autonomy_level,
     initAddress: address("init"),
     pidOf: (agent) => pids.get(agent),
   });
   const { further, standing, door, isReversible } = initiative;
   ended = (agent, state) => state !== "starting" && standing.lost(agent);
+  const talks = openTalks({
+    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder, memory: remember },
+    ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
+  });
   const orchestrator = {
     goals,
     agents,
@@ -139,10 +149,14 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
       goalControlService(goals, tools),
       autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting }),
       dutiesService(door),
+      sessionsService(talks),
     ],
     servesAgents: true,
-    // A goal that comes before the machine is up reads the procedures itself.
-    ready: goals.resume().then(() => initiative.begin(end.signal, declared)),
+    ready: goals.resume().then(() => {
+      // A goal that comes before the machine is up reads the procedures itself.
+      initiative.begin(end.signal, declared);
+      talks.begin();
+    }),
     async close() {
       end.abort();
       await Promise.race([standing.halt(), clock.sleep(endGraceMs)]);

@@ -37,7 +37,7 @@ export function goalMessage(goal: Goal): GoalMessage {
 }
 
 export function taskMessage(goal: Goal, task: Task): TaskMessage {
-  const { id, description, createdAt, startedAt, completedAt, error } = task;
+  const { id, description, createdAt, startedAt, completedAt, error, progress } = task;
   return {
     id,
     goalId: goal.id,
@@ -53,11 +53,12 @@ export function taskMessage(goal: Goal, task: Task): TaskMessage {
     startedAt,
     completedAt,
     error,
+    waitsFor: task.state === "in_progress" ? (progress?.waitsFor ?? "") : "",
   };
 }
 
 export function handoutMessage(
-  { taskId, goalId, description, tool, input, dependsOn, createdAt }: Handout,
+  { taskId, goalId, description, tool, input, executionId, dependsOn, createdAt }: Handout,
   agent: string,
 ): TaskMessage {
   return TaskType.fromPartial({
@@ -69,7 +70,7 @@ export function handoutMessage(
     intelligenceLevel: "reactive",
     requiredTools: [tool],
     dependsOn: [...dependsOn],
-    inputJson: json({ tool, arguments: input }),
+    inputJson: json({ tool, arguments: input, execution_id: executionId }),
     createdAt,
   });
 }

@@ -77,7 +77,8 @@ function thinkerSaying(...texts: (string | Partial<Answer>)[]): Thinker & { read
     async ask(thought) {
       asked.push(thought);
       const said = texts.shift() ?? "";
-      return { text: "", model: "m", provider: "", cut: false, ...(typeof said === "string" ? { text: said } : said) };
+      const plain = { text: "", model: "m", provider: "", cut: false, usage: { prompt: 0, completion: 0 }, costUsd: 0 };
+      return { ...plain, ...(typeof said === "string" ? { text: said } : said) };
     },
   };
 }

@@ -16,6 +16,8 @@ export interface Thought {
   readonly schema: string;
   readonly tokensMax: number;
   readonly timeoutMs: number;
+  /** What it is for: an answer in a conversation is never one that was given before. */
+  readonly taskType: "planning" | "conversation";
   readonly goalId: string;
 }
 
@@ -26,6 +28,10 @@ export interface Answer {
   readonly provider: string;
   /** It was cut off before its end. */
   readonly cut: boolean;
+  /** Tokens. */
+  readonly usage: { readonly prompt: number; readonly completion: number };
+  /** US dollars. */
+  readonly costUsd: number;
 }
 
 /** A model that can be asked. Throws an AiosError that says why when it cannot. */
@@ -116,7 +122,7 @@ async function thoughtFor(
       )
     : grammarSchema(tools);
   const messages = [{ role: "user" as const, text: question }];
-  return { system, messages, schema: JSON.stringify(schema), tokensMax, timeoutMs, goalId };
+  return { system, messages, schema: JSON.stringify(schema), tokensMax, timeoutMs, taskType: "planning", goalId };
 }
 
 function authorOf({ model, provider }: Answer, level: Level): Author {

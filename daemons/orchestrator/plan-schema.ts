@@ -1,12 +1,12 @@
 import type { JsonObject } from "./goal.ts";
 import { stepsMax } from "./plan.ts";
-import type { FieldSchema, ToolFacts } from "./tools.ts";
+import type { FieldSchema, InputSchema, ToolFacts } from "./tools.ts";
 
 const text = { type: "string" } as const;
 const names = { type: "array", items: text } as const;
 
 /** An object all of whose fields are required, and that has no others. */
-function whole(properties: Record<string, unknown>): Record<string, unknown> {
+export function whole(properties: Record<string, unknown>): Record<string, unknown> {
   return { type: "object", properties, required: Object.keys(properties), additionalProperties: false };
 }
 
@@ -22,24 +22,30 @@ export function grammarSchema(tools: readonly ToolFacts[]): JsonObject {
 }
 
 function stepSchema({ name, input }: ToolFacts): Record<string, unknown> {
-  const { properties = {}, required = [] } = input;
-  const fields = Object.fromEntries(Object.entries(properties).map(([field, schema]) => [field, fieldSchema(schema)]));
-  const inputSchema = { type: "object", properties: fields, required, additionalProperties: false };
+  // Any field may be what an earlier step gave, which is a text.
+  const inputSchema = grammarInput(input, (type) => ({ anyOf: [{ type }, text] }));
   return whole({ tool: { const: name }, name: text, description: text, needs: names, input: inputSchema });
 }
 
-/** What a grammar can hold of a field's schema. Any field may be what an earlier step gave, which is a text. */
-function fieldSchema(schema: FieldSchema): Record<string, unknown> {
-  const { type, enum: choices, anyOf, items, properties, required } = schema;
+/** What a number is in a grammar. */
+type NumberSchema = (type: "integer" | "number") => Record<string, unknown>;
+
+/** What a grammar can hold of a tool's input schema. */
+export function grammarInput(
+  { properties = {}, required = [] }: InputSchema,
+  numberOf: NumberSchema = (type) => ({ type }),
+): Record<string, unknown> {
+  const fields = Object.entries(properties).map(([field, schema]) => [field, fieldSchema(schema, numberOf)]);
+  return { type: "object", properties: Object.fromEntries(fields), required, additionalProperties: false };
+}
+
+function fieldSchema(schema: FieldSchema, numberOf: NumberSchema): Record<string, unknown> {
+  const { type, enum: choices, anyOf, items, properties } = schema;
   if (choices !== undefined) return { enum: choices };
-  if (Array.isArray(anyOf)) return { anyOf: anyOf.map((one) => fieldSchema(one as FieldSchema)) };
-  if (type === "integer" || type === "number") return { anyOf: [{ type }, text] };
-  if (type === "array") return { type, items: fieldSchema((items ?? text) as FieldSchema) };
-  if (type === "object" && properties !== undefined) {
-    const fields = Object.entries(properties as Record<string, FieldSchema>);
-    const inner = Object.fromEntries(fields.map(([name, field]) => [name, fieldSchema(field)]));
-    return { type, properties: inner, required: required ?? [], additionalProperties: false };
-  }
+  if (Array.isArray(anyOf)) return { anyOf: anyOf.map((one) => fieldSchema(one as FieldSchema, numberOf)) };
+  if (type === "integer" || type === "number") return numberOf(type);
+  if (type === "array") return { type, items: fieldSchema((items ?? text) as FieldSchema, numberOf) };
+  if (type === "object" && properties !== undefined) return grammarInput(schema as InputSchema, numberOf);
   return type === undefined ? text : { type };
 }
 

@@ -1,12 +1,22 @@
+import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { type AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import type { Answer, Thinker } from "./model-source.ts";
 
-/** A model of this machine, by aios-runtime. Throws what the runtime says when the level has none. */
+/** The runtime tells what it has at once. */
+const listTimeoutMs = 2_000;
+
+/**
+ * A model of this machine, by aios-runtime. Throws what the runtime says when the level has none, and FAILED_PRECONDITION when
+ * it has the bring-up model, whose answers mean nothing.
+ */
 export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: "operational" | "tactical"): Thinker {
   return {
     level,
     async ask({ system, messages, schema, tokensMax, timeoutMs, goalId }, signal): Promise<Answer> {
+      const { models } = await runtime.listModels({}, { signal, timeoutMs: listTimeoutMs });
+      const answering = models.find((model) => model.level === level);
+      if (answering?.entry?.role === "bring-up") throw meaningless(level, answering.modelName);
       const request = InferRequest.fromPartial({
         model: "auto",
         systemPrompt: system,
@@ -22,7 +32,17 @@ export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: 
         truncate: false,
       });
       const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs });
-      return { text, model, provider: "", cut: statistics?.finishReason === "length" };
+      const { promptTokens: prompt = 0, answerTokens: completion = 0, finishReason } = statistics ?? {};
+      return { text, model, provider: "", cut: finishReason === "length", usage: { prompt, completion }, costUsd: 0 };
     },
   };
+}
+
+function meaningless(level: string, model: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "ask",
+    object: `the ${level} model`,
+    reason: `${model} is there to prove that a model can be loaded, and its answers mean nothing`,
+    next: 'name another in [models] of /etc/aios/config.toml; see "aiosctl models"',
+  });
 }

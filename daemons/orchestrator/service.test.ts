@@ -376,13 +376,18 @@ describe("the orchestrator's service", () => {
     await register(system, "system");
     const id = await submit("say hello");
     const { id: taskId } = await system.getAssignedTask({ id: "system" });
-    const update = async function* () {
-      yield { taskId, progress: 0.5, message: "half" };
+    const update = async function* (waitsFor = "") {
+      yield { taskId, progress: 0.5, message: "half", waitsFor };
     };
     await expect(dev.streamProgress(update())).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(dev.streamProgress(update("approval-1"))).rejects.toMatchObject({ code: "NOT_FOUND" });
     await system.streamProgress(update());
     const status = await core.getGoalStatus({ id });
     expect([status.progressPercent, status.currentPhase]).toEqual([25, expect.stringContaining("50 %, half")]);
+    await system.streamProgress(update("approval-1"));
+    const waiting = await core.getGoalStatus({ id });
+    expect(waiting.currentPhase).toContain("waits for a person, approval approval-1");
+    expect(waiting.tasks[0]).toMatchObject({ id: taskId, waitsFor: "approval-1" });
     const wish = { parentTaskId: taskId, description: "say more", targetAgent: "" };
     await expect(dev.requestSubTask(wish)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     const child = await system.requestSubTask(wish);

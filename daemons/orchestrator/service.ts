@@ -34,7 +34,7 @@ export interface Orchestrator {
 export function orchestratorService(orchestrator: Orchestrator): Service<typeof OrchestratorService> {
   const { goals, agents, assignments, further } = orchestrator;
   return service(OrchestratorService, {
-    ...furtherCalls(goals, further),
+    ...furtherCalls(goals, assignments, further),
     submitGoal: async (request, { identity }) => {
       const { description, priority, tags, metadataJson, dependsOn, dedupeKey } = request;
       const metadata = text(metadataJson, "metadata_json");

@@ -3,6 +3,8 @@ import type { JsonObject } from "./goal.ts";
 
 /** What a client asks for. */
 export interface Submission {
+  /** Chosen by who asks, so that it is there once however often it is asked for; undefined = a new one. */
+  readonly id?: string;
   readonly description: string;
   readonly priority: number;
   readonly tags: readonly string[];

@@ -65,7 +65,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
       facts.set(name, { facts: asked, at: clock.monotonic() });
       return asked;
     },
-    async grant(agent, capabilities, taskId, durationMs) {
+    async grant(agent, capabilities, taskId, durationMs, ask = false) {
       if (capabilities.length === 0) return;
       const seconds = Math.ceil(durationMs / 1_000);
       const reason = `task ${taskId}`;
@@ -75,6 +75,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
         reason,
         duration_seconds: seconds,
         task_id: taskId,
+        ...(ask && { ask }),
       };
       await execute("sec.grant", input, taskId, reason);
     },

@@ -51,8 +51,14 @@ export interface Tools {
   find(name: string): Promise<ToolFacts | undefined>;
   /** All tools there are. */
   list(): Promise<readonly ToolFacts[]>;
-  /** Lets an agent do what these capabilities say, for a task. */
-  grant(agent: string, capabilities: readonly string[], taskId: string, durationMs: number): Promise<void>;
+  /** Lets an agent do what these capabilities say, for a task. `ask`: a person is asked about what changes something. */
+  grant(
+    agent: string,
+    capabilities: readonly string[],
+    taskId: string,
+    durationMs: number,
+    ask?: boolean,
+  ): Promise<void>;
   /** Ends what an agent was granted for a task. */
   revoke(agent: string, taskId: string): Promise<void>;
   /** Ends all that an agent was granted. */

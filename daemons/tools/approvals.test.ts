@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
-import { type Answer, type Machine, startMachine } from "./harness.ts";
+import { approvalHeader } from "#lib/service";
+import { type Answer, type Machine, requestOf, startMachine } from "./harness.ts";
 
 let machine: Machine;
 let work: string;
@@ -203,5 +204,54 @@ describe("who is asked", () => {
     expect(existsSync(`${work}/f`)).toBe(true);
     await decide("sec.approve", id);
     expect(await removal).toMatchObject({ success: true });
+  });
+});
+
+describe("a grant that asks a person", () => {
+  const capabilities = () => ["read", "write"].map((action) => `fs:${action}:${work}/asked`);
+  const grant = (more: object) =>
+    machine.core.call("sec.grant", { agent_id: "system", capabilities: capabilities(), reason: "r", ...more });
+  const call = (
+    tool: string,
+    input: object,
+    taskId: string,
+    onTold?: (header: (name: string) => string | undefined) => void,
+  ) =>
+    machine
+      .agent("system")
+      .raw.execute(requestOf(tool, input, { taskId }), { timeoutMs: 15_000, ...(onTold && { onTold }) });
+
+  beforeEach(async () => {
+    machine.close();
+    await start({ autonomy: "full" });
+    writeFileSync(`${work}/asked`, "before");
+    await grant({ task_id: "t", ask: true });
+  });
+
+  it("lets what only reads through, and tells the caller of a change which approval it waits for", async () => {
+    expect((await call("fs.read", { path: `${work}/asked` }, "t")).success).toBe(true);
+    const told = Promise.withResolvers<string | undefined>();
+    const asked = call("fs.write", { path: `${work}/asked`, content: "after" }, "t", (header) =>
+      told.resolve(header(approvalHeader)),
+    );
+    const [{ id, task_id }] = await waiting();
+    expect(await told.promise).toBe(id);
+    expect(task_id).toBe("t");
+    expect(readFileSync(`${work}/asked`, "utf8")).toBe("before");
+    await decide("sec.approve", id);
+    expect((await asked).success).toBe(true);
+    expect(readFileSync(`${work}/asked`, "utf8")).toBe("after");
+  });
+
+  it("is for calls of its own task alone", async () => {
+    for (const task of ["", "other"]) {
+      await expect(call("fs.write", { path: `${work}/asked`, content: "x" }, task)).rejects.toMatchObject({
+        code: "PERMISSION_DENIED",
+      });
+    }
+    expect(await grant({ ask: true })).toMatchObject({
+      success: false,
+      error: expect.stringContaining("no task is named"),
+    });
   });
 });

@@ -7,6 +7,7 @@ import { type Documents, openDocuments } from "./documents.ts";
 import type { Executed } from "./execute.ts";
 import type { Admitted } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import { kindsOf } from "./policy/limits.ts";
 import type { Policies, Policy } from "./policy/policy.ts";
 import { type Preview, previewOf } from "./preview.ts";
 import { type Facts, refusal } from "./record.ts";
@@ -39,8 +40,15 @@ export interface Approvals {
    * Waits until a person has decided, and for what comes of the call. Throws PERMISSION_DENIED when it is denied or nobody
    * answers in time, RESOURCE_EXHAUSTED when too many of the agent's calls wait already, FAILED_PRECONDITION when what it
    * names has changed meanwhile. A caller that goes away leaves the ticket; the same call made again waits for the same one.
+   * `waits` is called with the ticket's id once it is on disk.
    */
-  ask(call: Admitted, facts: Facts, policy: Policy, signal: AbortSignal): Promise<Executed>;
+  ask(
+    call: Admitted,
+    facts: Facts,
+    policy: Policy,
+    signal: AbortSignal,
+    waits?: (ticket: string) => void,
+  ): Promise<Executed>;
   /** Those that wait, the oldest first. */
   pending(): readonly Ticket[];
   /** Lets a call through, once, and waits for what comes of it. Throws NOT_FOUND when no such ticket waits. */
@@ -68,9 +76,13 @@ interface Waiting {
   readonly over: AbortController;
 }
 
-/** Whether a person is asked first: changes by agents whose tool wants it, or whose risk the policy names. */
-export function needsApproval({ tool, caller }: Admitted, policy: Policy): boolean {
+/**
+ * Whether a person is asked first: calls of agents whose tool wants it, changes whose risk the policy names, and where the
+ * grant asks for it all that changes something or leaves the machine.
+ */
+export function needsApproval({ tool, caller, asks }: Admitted, policy: Policy): boolean {
   if (caller.kind !== "agent") return false;
+  if (asks && kindsOf(tool).some((kind) => kind !== "calls")) return true;
   return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(tool.risk));
 }
 
@@ -107,10 +119,13 @@ export function openApprovals(parts: ApprovalParts): Approvals {
   };
 
   return {
-    ask: async (call, facts, policy, signal) => {
+    ask: async (call, facts, policy, signal, waits = () => {}) => {
       const ticket = await ticketOf(call, facts, policy, clock.now());
       const same = [...waiting.values()].find((other) => keyOf(other.ticket) === keyOf(ticket));
-      if (same !== undefined) return untilAborted(same.decided.promise, signal);
+      if (same !== undefined) {
+        waits(same.ticket.id);
+        return untilAborted(same.decided.promise, signal);
+      }
       const own = [...waiting.values()].filter((other) => other.ticket.agent === ticket.agent);
       if (own.length >= policy.approval.pendingPerAgentMax || waiting.size >= ticketsMax) throw full(ticket, own);
       const one = wait(ticket);
@@ -121,6 +136,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
         throw error;
       }
       log.info("a call waits for a person", { id: ticket.id, agent: ticket.agent, tool: ticket.tool });
+      waits(ticket.id);
       return untilAborted(one.decided.promise, signal);
     },
     pending: () => [...waiting.values()].map(({ ticket }) => ticket),

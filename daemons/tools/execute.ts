@@ -65,7 +65,7 @@ async function execute(
   const facts = { ...request, input: textOf(request), executionId, caller, redaction: policy.redaction };
   const call = await admit(parts, request, caller, facts);
   parts.limits.take(call.tool, caller, policy);
-  if (needsApproval(call, policy)) return parts.approvals.ask(call, facts, policy, signal);
+  if (needsApproval(call, policy)) return parts.approvals.ask(call, facts, policy, signal, request.waits);
   return carryOut(parts, call, { ...facts, input: JSON.stringify(call.input) }, signal);
 }
 

@@ -21,6 +21,8 @@ export interface Request {
   readonly executionId?: string | undefined;
   /** It is not to be begun any more. */
   readonly withdraw?: boolean | undefined;
+  /** Called when the call waits for a person, with the approval's id. */
+  readonly waits?: ((approval: string) => void) | undefined;
 }
 
 /** A call that passed the gate. */
@@ -35,6 +37,8 @@ export interface Admitted {
   readonly needs: readonly string[];
   /** What it holds while it changes things. */
   readonly locks: readonly string[];
+  /** Its grants were given on condition that a person is asked. */
+  readonly asks: boolean;
 }
 
 export interface Gate {
@@ -63,12 +67,19 @@ export function openGate({ registry, validation, grants, reserved }: GateParts):
         fillTemplate(template, (field) => named(field, input, resources)),
       );
       permitKind(tool, caller);
-      if (caller.kind === "agent") permitAgent(tool, caller.name, needs, resources, grants);
+      const permitted = (needed: Capability) =>
+        caller.kind !== "agent" || grants.permits(caller.name, needed, request.taskId);
+      permitNeeds(
+        tool,
+        caller,
+        needs.filter((needed) => !permitted(needed)),
+        resources,
+      );
       for (const path of paths(resources)) reserved(path, tool.effect, caller);
-      const permits = (capability: string) =>
-        caller.kind !== "agent" || grants.permits(caller.name, parseCapability(capability));
+      const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
-      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks };
+      const asks = caller.kind === "agent" && grants.asks(caller.name, request.taskId);
+      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks, asks };
     },
   };
 }
@@ -126,14 +137,12 @@ function permitKind(tool: Tool, caller: Identity): void {
   throw denied(tool, `${caller.kind}s may not call it`, `it is for ${tool.callers.join(" and ")}`);
 }
 
-function permitAgent(
+function permitNeeds(
   tool: Tool,
-  agent: string,
-  needs: readonly Capability[],
+  { name: agent }: Identity,
+  [lacking]: readonly Capability[],
   resources: Admitted["resources"],
-  grants: Grants,
 ): void {
-  const lacking = needs.find((needed) => !grants.permits(agent, needed));
   if (lacking === undefined) return;
   // Where a link leads is not told to who may not follow it.
   const led = Object.values(resources).find((resource) => "path" in resource && resource.given !== resource.path);

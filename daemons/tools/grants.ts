@@ -15,6 +15,8 @@ export interface Grant {
   readonly reason: string;
   /** Empty when the grant is for no task. */
   readonly taskId: string;
+  /** A person is asked about what is done with it. */
+  readonly asks: boolean;
   /** Milliseconds since the epoch, as `expiresAt`. */
   readonly grantedAt: number;
   readonly expiresAt: number;
@@ -26,6 +28,7 @@ export interface Request {
   readonly capabilities: readonly string[];
   readonly reason: string;
   readonly taskId: string;
+  readonly asks: boolean;
   readonly durationMs: number;
 }
 
@@ -39,8 +42,10 @@ export interface Revocation {
 
 /** Who may do what: nothing that was not granted, and nothing whose time is over. SQLite is the record, memory the index. */
 export interface Grants {
-  /** Whether grants of `agent` that are in force cover `needed`. */
-  permits(agent: string, needed: Capability): boolean;
+  /** Whether grants of `agent` that are in force cover `needed`. Those that ask a person are for calls of their own task. */
+  permits(agent: string, needed: Capability, taskId: string): boolean;
+  /** Whether a person is asked about what `agent` does for this task. */
+  asks(agent: string, taskId: string): boolean;
   held(agent: string): Grant[];
   /** Adds grants, durably. Returns when they end. */
   grant(request: Request): Promise<number>;
@@ -52,9 +57,11 @@ export interface Grants {
   undoRevoke(executionId: string): Promise<void>;
 }
 
-interface Row extends Grant {
+interface Row extends Omit<Grant, "asks"> {
   readonly id: number;
   readonly executionId: string;
+  /** SQLite has no booleans. */
+  readonly asks: 0 | 1;
 }
 
 interface Active extends Row {
@@ -65,8 +72,8 @@ interface Active extends Row {
 
 export function openGrants({ database, commits }: State, clock: Clock): Grants {
   const insert = database.prepare<[Omit<Row, "id">], void>(
-    `INSERT INTO capability_grant (executionId, agent, capability, reason, taskId, grantedAt, expiresAt)
-     VALUES (@executionId, @agent, @capability, @reason, @taskId, @grantedAt, @expiresAt)`,
+    `INSERT INTO capability_grant (executionId, agent, capability, reason, taskId, asks, grantedAt, expiresAt)
+     VALUES (@executionId, @agent, @capability, @reason, @taskId, @asks, @grantedAt, @expiresAt)`,
   );
   const inForce = database.prepare<[number, number], Row>(
     "SELECT * FROM capability_grant WHERE revokedBy IS NULL AND grantedAt <= ? AND expiresAt > ?",
@@ -99,22 +106,26 @@ export function openGrants({ database, commits }: State, clock: Clock): Grants {
   for (const row of inForce.all(clock.now(), clock.now())) add(row);
 
   return {
-    permits: (agent, needed) => current(agent).some(({ parsed }) => covers(parsed, needed)),
+    permits: (agent, needed, taskId) =>
+      current(agent).some((grant) => (grant.asks === 0 || grant.taskId === taskId) && covers(grant.parsed, needed)),
+    asks: (agent, taskId) => current(agent).some((grant) => grant.asks === 1 && grant.taskId === taskId),
     held: (agent) =>
-      current(agent).map(({ capability, reason, taskId, grantedAt, expiresAt }) => ({
+      current(agent).map(({ capability, reason, taskId, asks, grantedAt, expiresAt }) => ({
         agent,
         capability,
         reason,
         taskId,
+        asks: asks === 1,
         grantedAt,
         expiresAt,
       })),
-    grant: async ({ capabilities, durationMs, ...request }) => {
+    grant: async ({ capabilities, durationMs, asks, ...request }) => {
       if (current(request.agent).length + capabilities.length > grantsMax) throw full(request.agent);
       const grantedAt = clock.now();
       const rows = capabilities.map((capability) => ({
         ...request,
         capability,
+        asks: asks ? (1 as const) : (0 as const),
         grantedAt,
         expiresAt: grantedAt + durationMs,
       }));

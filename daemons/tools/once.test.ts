@@ -47,6 +47,12 @@ test("an id is its caller's own", async () => {
   await expect(call(machine.operator, "fs.read", { path }, id("5"))).rejects.toMatchObject({
     code: "PERMISSION_DENIED",
   });
+  await machine.core.call("sec.grant", { agent_id: "task", capabilities: [`fs:read:${path}`], reason: "r" });
+  await call(machine.agent("task"), "fs.read", { path }, id("6"));
+  await expect(call(machine.agent("system"), "fs.read", { path }, id("6"))).rejects.toMatchObject({
+    code: "PERMISSION_DENIED",
+  });
+  expect(await call(machine.core, "fs.read", { path }, id("6"))).toMatchObject({ success: true });
   await expect(call(machine.core, "fs.read", { path }, id("5"))).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
   });

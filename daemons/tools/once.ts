@@ -83,9 +83,9 @@ function told(id: string, entries: readonly Entry[], caller: Identity, tool: str
   return { success: success === 1, output, error, durationMs: durationMs ?? 0, executionId: id, reversible: false };
 }
 
-/** What an execution gave back is told to who asked for it. */
+/** What an execution gave back is told to who asked for it, and to core daemons: the orchestrator asks for its agents. */
 function own(id: string, caller: Identity, kind: string, name: string): void {
-  if (caller.kind === kind && caller.name === name) return;
+  if (caller.kind === "core" || (caller.kind === kind && caller.name === name)) return;
   throw new AiosError("PERMISSION_DENIED", `execute ${id}: this execution id is another caller's; choose your own`);
 }
 

@@ -118,12 +118,13 @@ async function permit(
   execution: Entry,
   facts: Facts,
 ): Promise<void> {
-  const { caller } = facts;
+  const { caller, taskId } = facts;
   const own = execution.callerKind === "agent" && execution.caller === caller.name;
   const needs = undos.find(execution.executionId)?.needs ?? [];
   const may =
     registry.find(execution.tool).callers.includes(caller.kind) &&
-    (caller.kind !== "agent" || (own && needs.every((need) => grants.permits(caller.name, parseCapability(need)))));
+    (caller.kind !== "agent" ||
+      (own && needs.every((need) => grants.permits(caller.name, parseCapability(need), taskId))));
   if (may) return;
   const error = new AiosError("PERMISSION_DENIED", {
     act: "roll back",

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Call, executionHeader, type Service, service, withdrawHeader } from "#lib/service";
+import { approvalHeader, executionHeader, headerOf, type Service, service, withdrawHeader } from "#lib/service";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import type { CustomTools } from "./custom/custom.ts";
 import type { Executor } from "./execute.ts";
@@ -22,12 +22,13 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
   return service(ToolRegistryService, {
     listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
     getTool: ({ name }) => definition(registry.find(name)),
-    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal, metadata }) => {
-      const once = {
-        executionId: header(metadata, executionHeader),
-        withdraw: header(metadata, withdrawHeader) === "yes",
+    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal, metadata, tell }) => {
+      const request = {
+        ...{ tool: toolName, agentId, taskId, inputJson, reason },
+        executionId: headerOf(metadata, executionHeader),
+        withdraw: headerOf(metadata, withdrawHeader) === "yes",
+        waits: (approval: string) => tell({ [approvalHeader]: approval }),
       };
-      const request = { tool: toolName, agentId, taskId, inputJson, reason, ...once };
       const done = await executor.execute(request, identity, signal);
       return {
         success: done.success,
@@ -58,11 +59,6 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
       return { success: true, message: `${toolName} is no tool any more` };
     },
   });
-}
-
-function header(metadata: Call["metadata"], name: string): string | undefined {
-  const value = metadata.get(name)[0];
-  return typeof value === "string" ? value : undefined;
 }
 
 /** A tool as its definition on the wire. Undo is by `Rollback` with the execution's id, so no tool is named for it. */

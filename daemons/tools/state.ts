@@ -5,8 +5,8 @@ import { documentTable } from "./documents.ts";
 const migrations = [
   `CREATE TABLE capability_grant (
      id INTEGER PRIMARY KEY, executionId TEXT NOT NULL, agent TEXT NOT NULL, capability TEXT NOT NULL,
-     reason TEXT NOT NULL, taskId TEXT NOT NULL, grantedAt INTEGER NOT NULL, expiresAt INTEGER NOT NULL,
-     revokedBy TEXT
+     reason TEXT NOT NULL, taskId TEXT NOT NULL, asks INTEGER NOT NULL, grantedAt INTEGER NOT NULL,
+     expiresAt INTEGER NOT NULL, revokedBy TEXT
    ) STRICT;
    CREATE INDEX grant_agent ON capability_grant (agent);
    CREATE INDEX grant_execution ON capability_grant (executionId);

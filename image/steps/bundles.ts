@@ -53,6 +53,7 @@ export const parts: readonly Bundle[] = [
     foreign: true as const,
   })),
   esm("agents-duties", "agents/duties/start.ts"),
+  esm("orchestrator-sessions", "orchestrator/sessions/start.ts"),
 ];
 
 /** Resolved on the machine, from /usr/lib/aios/node_modules. */
@@ -109,7 +110,7 @@ export function optionsOf(
 const partsApart: Plugin = {
   name: "parts-apart",
   setup(build) {
-    build.onResolve({ filter: /^\.\/(sdk|duties)\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
+    build.onResolve({ filter: /^\.\/(sdk|duties|sessions)\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== "dynamic-import") return undefined;
       const file = join(resolveDir, path);
       const part = parts.find(({ entry }) => file.endsWith(`/${entry}`));

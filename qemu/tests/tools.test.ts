@@ -1,12 +1,8 @@
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Machine } from "../machine.ts";
+import { aiosctlAt } from "./aiosctl.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
-
-/** The operator's program, as it is run from this repository. */
-const aiosctlProgram = resolve(import.meta.dirname, "../../daemons/ctl/main.ts");
 
 const httpd = ["/usr/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8000", "-h", "/srv/site"];
 
@@ -56,16 +52,7 @@ describe.runIf(laneRuns("native"))("an operator with aiosctl", () => {
   const fleet = useFleet();
   let machine: Machine;
 
-  const aiosctl = (...argv: string[]) =>
-    new Promise<{ code: number; out: string; error: string }>((done) => {
-      const env = { ...process.env, AIOS_CONFIG_DIR: fleet.operatorFolder, AIOS_MACHINE: machine.target };
-      execFile(
-        process.execPath,
-        [aiosctlProgram, ...argv],
-        { env, maxBuffer: 16 * 1024 * 1024 },
-        (failed, out, error) => done({ code: failed === null ? 0 : Number(failed.code ?? 1), out, error }),
-      );
-    });
+  const aiosctl = (...argv: string[]) => aiosctlAt(machine, fleet.operatorFolder)(...argv);
   /** Calls a tool, which must succeed: its result, its execution's id and its entry in the ledger. */
   const call = async (tool: string, input: object) => {
     const { code, out, error } = await aiosctl("tool", "call", tool, JSON.stringify(input), "--json");

@@ -48,21 +48,8 @@ export const approvalsShow: Command = {
   ],
   async run(context) {
     const { out, args } = context;
-    const one = (await ticketsOf(context)).find(({ id }) => id === args[0]);
-    if (one === undefined) {
-      throw new AiosError("NOT_FOUND", {
-        act: "show",
-        object: args[0] ?? "",
-        reason: "no such call waits: it was decided already, or its time is over",
-        next: 'see "aiosctl approvals"',
-      });
-    }
-    out.line(`${one.agent_id} asks for ${one.tool}, ${one.risk} risk, until ${moment(one.expires_at)} UTC`);
-    out.line(`why    ${one.reason || "no reason given"}`);
-    out.line(`undo   ${one.undo}`);
-    out.line(`input  ${one.input}`);
-    out.line();
-    out.line(one.preview);
+    const one = await ticketOf(context, args[0] ?? "");
+    for (const line of ticketLines(one)) out.line(line);
     out.document(one);
     return exit.ok;
   },
@@ -72,6 +59,42 @@ async function ticketsOf(context: Context): Promise<readonly Ticket[]> {
   return ((await callTool(context, "sec.approvals", {})) as { waiting: readonly Ticket[] }).waiting;
 }
 
+/** A call that waits. Throws NOT_FOUND when it waits no more. */
+export async function ticketOf(context: Context, id: string): Promise<Ticket> {
+  const one = (await ticketsOf(context)).find((ticket) => ticket.id === id);
+  if (one !== undefined) return one;
+  throw new AiosError("NOT_FOUND", {
+    act: "show",
+    object: id,
+    reason: "no such call waits: it was decided already, or its time is over",
+    next: 'see "aiosctl approvals"',
+  });
+}
+
+/** All that a person needs to decide. */
+export function ticketLines(one: Ticket): string[] {
+  return [
+    `${one.agent_id} asks for ${one.tool}, ${one.risk} risk, until ${moment(one.expires_at)} UTC`,
+    `why    ${one.reason || "no reason given"}`,
+    `undo   ${one.undo}`,
+    `input  ${one.input}`,
+    "",
+    ...one.preview.split("\n"),
+  ];
+}
+
+interface Done {
+  readonly success: boolean;
+  readonly error: string;
+  readonly output: string;
+}
+
+export const approve = (context: Context, id: string) =>
+  callTool(context, "sec.approve", { id }, undefined, approveTimeoutMs) as Promise<Done>;
+
+export const deny = (context: Context, id: string, reason: string) =>
+  callTool(context, "sec.deny", { id, ...(reason !== "" && { reason }) });
+
 export const approvalsApprove: Command = {
   name: "approvals approve",
   summary: "let a call that waits be carried out, once and as it was shown",
@@ -80,12 +103,7 @@ export const approvalsApprove: Command = {
   examples: ["aiosctl approvals approve 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
   async run(context) {
     const { out, args } = context;
-    const input = { id: args[0] ?? "" };
-    const done = (await callTool(context, "sec.approve", input, undefined, approveTimeoutMs)) as {
-      success: boolean;
-      error: string;
-      output: string;
-    };
+    const done = await approve(context, args[0] ?? "");
     out.line(done.success ? `done: ${done.output}` : `failed: ${done.error}`);
     out.document(done);
     return done.success ? exit.ok : exit.failed;
@@ -101,8 +119,7 @@ export const approvalsDeny: Command = {
   examples: ['aiosctl approvals deny 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --reason "not this disk"'],
   async run(context) {
     const { out, args } = context;
-    const reason = text(context, "reason");
-    const denied = await callTool(context, "sec.deny", { id: args[0] ?? "", ...(reason && { reason }) });
+    const denied = await deny(context, args[0] ?? "", text(context, "reason") ?? "");
     out.line("denied");
     out.document(denied);
     return exit.ok;

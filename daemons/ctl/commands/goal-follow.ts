@@ -4,7 +4,7 @@ import type { Task } from "#proto/aios/common";
 import type { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { type Context, type Exit, exit } from "../command.ts";
 import { duration } from "../words.ts";
-import { durationOf, isOver, planLine, questionLines, treeLines, words } from "./goal-tree.ts";
+import { durationOf, isOver, planLine, questionLines, remarkOf, treeLines, words } from "./goal-tree.ts";
 
 /** A machine that does not answer is waited for: it may be starting again, and its goals with it. */
 const patienceMs = 120_000;
@@ -82,21 +82,36 @@ function ticking(show: Show, { clock, screen }: World): { stop(): void } {
   return { stop: () => stop.abort() };
 }
 
-/** What changed since the last view, in a line each; in JSON the whole view. */
-function lines({ out }: World): Show {
+/** Says a line of its kind unless it was the last one of that kind. */
+type Once = (kind: string, line: string) => void;
+
+function onceTo(out: World["out"]): Once {
   const said = new Map<string, string>();
-  const once = (key: string, line: string) => {
-    if (line === "" || said.get(key) === line) return;
-    said.set(key, line);
+  return (kind, line) => {
+    if (line === "" || said.get(kind) === line) return;
+    said.set(kind, line);
     out.line(line);
   };
+}
+
+/** Says of a goal's views what its plan is, and what its tasks have come to. */
+export function planTeller(out: World["out"], once = onceTo(out)): (view: GoalView) => void {
+  return (view) => {
+    once("plan", planLine(view));
+    for (const task of view.tasks) if (task.status !== "pending") once(task.id, taskLine(task));
+  };
+}
+
+/** What changed since the last view, in a line each; in JSON the whole view. */
+function lines({ out }: World): Show {
+  const once = onceTo(out);
+  const tellPlan = planTeller(out, once);
   return {
     view(view) {
       out.document(view);
-      const { goal, tasks } = view;
+      const { goal } = view;
       once("goal", `goal ${goal?.id}: ${goal?.description}`);
-      once("plan", planLine(view));
-      for (const task of tasks) if (task.status !== "pending") once(task.id, taskLine(task));
+      tellPlan(view);
       if (goal !== undefined && !isOver(goal.status)) once("state", words(goal.status));
       for (const [at, line] of questionLines(view).entries()) once(`question ${at}`, line);
     },
@@ -108,7 +123,8 @@ function taskLine(task: Task): string {
   const took = task.status === "in_progress" ? "" : durationOf(task, 0);
   const who = [task.assignedAgent, task.requiredTools.join(" ")].filter((word) => word !== "").join(" ");
   const time = took === "" ? "" : ` (${took})`;
-  return `  ${who}: ${task.description}: ${words(task.status)}${time}${task.error === "" ? "" : `: ${task.error}`}`;
+  const remark = remarkOf(task);
+  return `  ${who}: ${task.description}: ${words(task.status)}${time}${remark === "" ? "" : `: ${remark}`}`;
 }
 
 /** One picture of it all, drawn over the one before. */

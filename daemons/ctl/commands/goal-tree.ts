@@ -28,7 +28,7 @@ export function treeLines(view: GoalView, runningMs: (task: Task) => number): st
     task.requiredTools.join(" ") || "-",
     words(task.status),
     durationOf(task, runningMs(task)),
-    task.error,
+    remarkOf(task),
   ]);
   if (rows.length > 0) lines.push(...columns(["task", "agent", "tool", "state", "time", ""], rows));
   lines.push(...questionLines(view));
@@ -43,6 +43,11 @@ export function planLine({ plan, tasks }: GoalView): string {
   const by = model === "" ? origin : `${origin}, ${model}`;
   const again = round > 1 ? `, plan ${round}` : "";
   return `planned by ${by} (${level}) as ${count(tasks.length, "task")}${again}${why === "" ? "" : `: ${why}`}`;
+}
+
+/** What is to be said of a task beside its state: why it failed, or that it waits for a person. */
+export function remarkOf({ error, waitsFor }: Task): string {
+  return waitsFor === "" ? error : `waits for you: aiosctl approvals show ${waitsFor}`;
 }
 
 /** What the goal asks, and how to answer. */

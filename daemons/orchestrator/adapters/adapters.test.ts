@@ -3,20 +3,18 @@ import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openKernel } from "#kernel/kernel";
 import { defaultBudget, defaultLimits, defaultPolicy } from "#kernel/limits";
-import type { ModelProviderPort, Ports } from "#kernel/ports";
+import type { ModelProvider, Ports } from "#kernel/ports";
 import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { coreIdentity, service } from "#lib/service";
 import { EventJournalService } from "#proto/aios/journal";
-import { AIRuntimeService, type InferRequest } from "#proto/aios/runtime";
 import { ToolRegistryService } from "#proto/aios/tools";
+import type { Thinker, Thought } from "../model-source.ts";
 import { approvalsIn } from "./approvals.ts";
 import { harnessOver } from "./harness.ts";
 import { journalOver } from "./journal.ts";
-import { askRuntime, modelOver } from "./model.ts";
+import { modelOver } from "./model.ts";
 import { policyGate } from "./policy-gate.ts";
 
 /** The kernel over aios-memory and aios-tools as they are on the machine, each its own process behind its own socket. */
@@ -59,7 +57,7 @@ async function until(what: () => Promise<unknown>): Promise<void> {
   }
 }
 
-const nobody: ModelProviderPort = { complete: () => Promise.reject(new Error("no model here")) };
+const nobody: ModelProvider = { complete: () => Promise.reject(new Error("no model here")) };
 
 /** A kernel with clients of its own, as after a restart; `change` puts something in the place of a port. */
 function kernelWith({ model = nobody, change = (ports: Ports) => ports } = {}) {
@@ -80,7 +78,7 @@ function kernelWith({ model = nobody, change = (ports: Ports) => ports } = {}) {
   };
   const id = () => uuidv7(systemClock.now());
   const limits = { ...defaultLimits, stalledMs: 200 };
-  const kernel = openKernel({ ports: change(ports), clock: systemClock, limits, id, cost: () => 0 });
+  const kernel = openKernel({ ports: change(ports), clock: systemClock, limits, id });
   closers.push(() => kernel.close());
   return { kernel, ports, toolsClient };
 }
@@ -209,31 +207,75 @@ describe("a kernel on the machine's daemons", () => {
     expect(text("d")).toBe("still");
   }, 60_000);
 
-  it("asks aios-runtime for JSON that the tools accept, and tells what they gave back as data", async () => {
-    const asked: InferRequest[] = [];
+  it("asks the models in their order for JSON that the tools accept, and tells what they gave back as data", async () => {
+    const asked: Thought[] = [];
     const answers = [
       { say: "I look", calls: [{ tool: "fs.read", input: { path: path("a") } }] },
       { say: "it says hello", calls: [] },
     ];
-    const infer = (request: InferRequest) => {
-      asked.push(request);
-      return { text: JSON.stringify(answers[asked.length - 1]), tokensUsed: 7, latencyMs: 1, modelUsed: "twin" };
+    const facts = { model: "twin", provider: "", cut: false, usage: { prompt: 5, completion: 2 }, costUsd: 0.25 };
+    const babbles: Thinker = { level: "operational", ask: async () => ({ ...facts, text: '{"say":"","calls":[]}' }) };
+    const thinks: Thinker = {
+      level: "tactical",
+      async ask(thought) {
+        asked.push(thought);
+        return { ...facts, text: JSON.stringify(answers[asked.length - 1]) };
+      },
     };
-    const server = createServer([service(AIRuntimeService, { infer } as never)], () => coreIdentity, silentLog);
-    await listen(server, { path: `${folder}/run/runtime.sock`, identity: coreIdentity, mode: 0o600 });
-    const runtime = connect(AIRuntimeService, `unix:${folder}/run/runtime.sock`);
-    const shown = [{ name: "fs.read", summary: "Reads a file.", input: { type: "object" } }];
-    const { kernel } = kernelWith({
-      model: modelOver(askRuntime(runtime, "operational", "system"), async () => shown),
+    const shown = {
+      ...{
+        name: "fs.read",
+        summary: "Reads a file.",
+        capabilities: [],
+        outputs: [],
+        idempotent: true,
+        timeoutMs: 1_000,
+      },
+      input: { properties: { path: { type: "string" } }, required: ["path"] },
+    };
+    const model = modelOver({
+      thinkers: [babbles, thinks],
+      levelOf: async () => "reactive",
+      tools: async () => ({ own: [], others: [shown] }),
+      context: async () => "",
     });
+    const { kernel } = kernelWith({ model });
     await kernel.createSession("model", "model", config);
     const done = await kernel.tick({ session: "model", objective: "what is in a?", actor: "alice" });
-    runtime.close();
-    server.forceShutdown();
     expect(done).toMatchObject({ status: "finished", answer: "it says hello", outcomes: [{ status: "ok" }] });
-    expect(JSON.parse(asked[0]?.jsonSchema ?? "")).toMatchObject({ properties: { calls: { maxItems: 4 } } });
-    const [, told = ""] = /^TOOL: (.*)$/m.exec(asked[1]?.prompt ?? "") ?? [];
-    expect(JSON.parse(JSON.parse(told))).toMatchObject({ tool: "fs.read", status: "ok", result: { content: "hello" } });
-    expect((await kernel.state("model")).budget.tokens_remaining).toBe(defaultBudget.tokens_remaining - 14);
+    expect(JSON.parse(asked[0]?.schema ?? "")).toMatchObject({ properties: { calls: { maxItems: 4 } } });
+    expect(asked[0]?.messages).toEqual([{ role: "user", text: "what is in a?" }]);
+    const { role, text } = asked[1]?.messages.at(-1) ?? {};
+    expect(role).toBe("user");
+    const [, told = ""] = /^<data-\w+ from="tool">\n(.*)\n<\/data-\w+>$/.exec(text ?? "") ?? [];
+    expect(JSON.parse(told)).toMatchObject({ tool: "fs.read", status: "ok", result: { content: "hello" } });
+    const { budget } = await kernel.state("model");
+    expect(budget.tokens_remaining).toBe(defaultBudget.tokens_remaining - 14);
+    expect(budget.cost_remaining_usd).toBe(defaultBudget.cost_remaining_usd - 0.5);
+  });
+
+  it("says of each model why it gives no answer, and whether another try may mend it", async () => {
+    const fails = (level: Thinker["level"], code: "UNAVAILABLE" | "FAILED_PRECONDITION"): Thinker => ({
+      level,
+      ask: () => Promise.reject(new AiosError(code, `${level} says no`)),
+    });
+    const completed = (...thinkers: Thinker[]) =>
+      modelOver({
+        thinkers,
+        levelOf: async () => "tactical",
+        tools: async () => ({ own: [], others: [] }),
+        context: async () => "",
+      }).complete(
+        { session_id: "s", branch_id: "main", run_id: "r", step_index: 0, objective: "o", conversation_history: [] },
+        new AbortController().signal,
+      );
+    const [operational, away] = [fails("operational", "UNAVAILABLE"), fails("strategic", "UNAVAILABLE")];
+    const unable = fails("tactical", "FAILED_PRECONDITION");
+    await expect(completed(operational, unable)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: "tactical: tactical says no",
+    });
+    await expect(completed(unable, away)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(completed(operational)).rejects.toThrow("there is none of level tactical");
   });
 });

@@ -1,4 +1,3 @@
-import { posix } from "node:path";
 import type {
   RiskLevel,
   ToolCall,
@@ -10,11 +9,11 @@ import type {
 import { AiosError, messageOf } from "#lib/errors";
 import { type Client, executionHeader, withdrawHeader } from "#lib/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
+import type { JsonObject } from "../goal.ts";
+import { capabilityFor } from "../grants.ts";
 
 /** Beyond a tool's own deadline: the way there and back. */
 const graceMs = 5_000;
-/** Entries of the ledger that are looked through for one call. */
-const auditMax = 500;
 /** How the ledger calls an execution that the daemon left between intent and outcome. */
 const interrupted = "interrupted:";
 
@@ -46,7 +45,7 @@ export function harnessOver(client: Client<typeof ToolRegistryService>, { agent,
     return reportOf(call, await client.execute(asked, options));
   };
   const audited = async ({ call }: ToolExecutionRequest): Promise<Audited | undefined> => {
-    const input = { tool_name: call.tool_name, limit: auditMax };
+    const input = { execution_id: call.call_id, limit: 1 };
     const answer = await client.execute({
       toolName: "sec.audit",
       agentId: agent,
@@ -56,7 +55,7 @@ export function harnessOver(client: Client<typeof ToolRegistryService>, { agent,
     });
     if (!answer.success) throw new AiosError("UNAVAILABLE", `sec.audit: ${answer.error}`);
     const { entries } = JSON.parse(answer.outputJson.toString("utf8")) as { entries: readonly Audited[] };
-    return entries.find(({ execution_id }) => execution_id === call.call_id);
+    return entries[0];
   };
   return {
     requirements: async (call) => requirementsOf(await client.getTool({ name: call.tool_name }), call),
@@ -87,7 +86,7 @@ export function harnessOver(client: Client<typeof ToolRegistryService>, { agent,
 }
 
 /** The tools said no before anything was done. */
-const refusals: ReadonlySet<string> = new Set([
+export const refusals: ReadonlySet<string> = new Set([
   "INVALID_ARGUMENT",
   "NOT_FOUND",
   "PERMISSION_DENIED",
@@ -99,7 +98,6 @@ const refusals: ReadonlySet<string> = new Set([
 ]);
 
 interface Audited {
-  readonly execution_id: string;
   readonly state: "open" | "done" | "failed" | "refused";
   readonly output: string;
   readonly error: string;
@@ -139,16 +137,9 @@ function refused({ call_id, tool_name }: ToolCall, error: string): ToolExecution
 const risks: ReadonlySet<string> = new Set<RiskLevel>(["low", "medium", "high", "critical"]);
 
 /** What a tool needs for an input: its templates filled in; paths without dots, so that a pattern means what it says. */
-function requirementsOf({ requiredCapabilities, riskLevel }: ToolDefinition, { tool_name, input }: ToolCall) {
-  const fields = (typeof input === "object" && input !== null ? input : {}) as Record<string, unknown>;
-  const capabilities = requiredCapabilities.map((template) =>
-    template.replaceAll(/\{([a-z_]+)\}/g, (_whole, field: string) => {
-      const value = fields[field];
-      if (typeof value !== "string")
-        throw new AiosError("INVALID_ARGUMENT", `${tool_name}: ${field} is missing, and ${template} needs it`);
-      return value.startsWith("/") ? posix.normalize(value) : value;
-    }),
-  );
+function requirementsOf({ requiredCapabilities, riskLevel }: ToolDefinition, { input }: ToolCall) {
+  const fields = (typeof input === "object" && input !== null ? input : {}) as JsonObject;
+  const capabilities = requiredCapabilities.map((template) => capabilityFor(template, fields));
   // What a tool changes is not in its definition; what only reads says so in each capability.
   const changes = !requiredCapabilities.every((template) => template.split(":")[1] === "read");
   return { capabilities, risk: risks.has(riskLevel) ? (riskLevel as RiskLevel) : "critical", changes };

@@ -50,6 +50,11 @@ const grantTool = ({ grants, table }: SecWorld) =>
       reason,
       duration_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: durationMaxSeconds })),
       task_id: taskId,
+      ask: Type.Optional(
+        Type.Boolean({
+          description: "a person is asked about each call of the task that changes something or leaves the machine",
+        }),
+      ),
     }),
     output: object({ granted: Type.Array(Type.String()), expires_at: timestamp }),
     capabilities: ["sec:grant"],
@@ -66,8 +71,10 @@ const grantTool = ({ grants, table }: SecWorld) =>
     run: async ({ executionId, input }) => {
       const granted = input.capabilities.map((text) => grantable(text, table()));
       const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
-      const request = { executionId, agent: input.agent_id, reason: input.reason, taskId: input.task_id ?? "" };
-      return { granted, expires_at: await grants.grant({ ...request, capabilities: granted, durationMs }) };
+      const { agent_id: agent, reason, task_id: taskId = "", ask: asks = false } = input;
+      if (asks && taskId === "") throw asksForNothing(agent);
+      const request = { executionId, agent, reason, taskId, asks, capabilities: granted, durationMs };
+      return { granted, expires_at: await grants.grant(request) };
     },
   });
 
@@ -254,6 +261,15 @@ function normalized(text: string, table: CapabilityTable): string {
   if (!resource?.startsWith("/")) return text;
   const parts = resource.split("/").filter((part) => part !== "" && part !== ".");
   return capabilityText({ ...fixed, resource: `/${parts.join("/")}` });
+}
+
+function asksForNothing(agent: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "grant capabilities to",
+    object: agent,
+    reason: "a person is to be asked, and no task is named",
+    next: "give task_id: calls are told apart by it",
+  });
 }
 
 function nothingNamed(agent: string): AiosError {

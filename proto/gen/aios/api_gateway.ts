@@ -25,7 +25,7 @@ export interface ApiInferRequest {
   taskId: string;
   /** Another provider may be asked when the first fails */
   allowFallback: boolean;
-  /** "planning", "coding", "analysis", "security", "documentation" */
+  /** "planning", "coding", "analysis", "conversation", "security", "documentation" */
   taskType: string;
   /** What the model may ask for; it can ask for nothing else */
   tools: ToolSpec[];

@@ -105,6 +105,8 @@ export interface Task {
   startedAt: number;
   completedAt: number;
   error: string;
+  /** The approval that its call waits for now; empty = it waits for none */
+  waitsFor: string;
 }
 
 export interface TaskResult {
@@ -595,6 +597,7 @@ function createBaseTask(): Task {
     startedAt: 0,
     completedAt: 0,
     error: "",
+    waitsFor: "",
   };
 }
 
@@ -641,6 +644,9 @@ export const Task: MessageFns<Task> = {
     }
     if (message.error !== "") {
       writer.uint32(114).string(message.error);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(122).string(message.waitsFor);
     }
     return writer;
   },
@@ -770,6 +776,14 @@ export const Task: MessageFns<Task> = {
             message.error = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -801,6 +815,7 @@ export const Task: MessageFns<Task> = {
     message.startedAt = object.startedAt ?? 0;
     message.completedAt = object.completedAt ?? 0;
     message.error = object.error ?? "";
+    message.waitsFor = object.waitsFor ?? "";
     return message;
   },
 };

@@ -203,6 +203,8 @@ export interface ProgressUpdate {
   /** 0 to 1 */
   progress: number;
   message: string;
+  /** The approval that its call waits for; empty = it waits for none */
+  waitsFor: string;
 }
 
 function createBaseSubmitGoalRequest(): SubmitGoalRequest {
@@ -2368,7 +2370,7 @@ export const ServiceQuery: MessageFns<ServiceQuery> = {
 };
 
 function createBaseProgressUpdate(): ProgressUpdate {
-  return { taskId: "", progress: 0, message: "" };
+  return { taskId: "", progress: 0, message: "", waitsFor: "" };
 }
 
 export const ProgressUpdate: MessageFns<ProgressUpdate> = {
@@ -2381,6 +2383,9 @@ export const ProgressUpdate: MessageFns<ProgressUpdate> = {
     }
     if (message.message !== "") {
       writer.uint32(26).string(message.message);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(34).string(message.waitsFor);
     }
     return writer;
   },
@@ -2422,6 +2427,14 @@ export const ProgressUpdate: MessageFns<ProgressUpdate> = {
             message.message = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2442,6 +2455,7 @@ export const ProgressUpdate: MessageFns<ProgressUpdate> = {
     message.taskId = object.taskId ?? "";
     message.progress = object.progress ?? 0;
     message.message = object.message ?? "";
+    message.waitsFor = object.waitsFor ?? "";
     return message;
   },
 };

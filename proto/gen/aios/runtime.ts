@@ -79,7 +79,7 @@ export interface ModelEntry {
   sha256: string;
   /** 0 = not known */
   sizeBytes: number;
-  /** "operational", "tactical", "embedding" or empty */
+  /** "operational", "tactical", "embedding", "bring-up" (its answers mean nothing) or empty */
   role: string;
   /** 0 = the model's own, up to the runtime's limit */
   contextTokens: number;

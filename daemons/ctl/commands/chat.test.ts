@@ -1,0 +1,221 @@
+import { PassThrough } from "node:stream";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { service } from "#lib/service";
+import { GoalControlService, GoalView } from "#proto/aios/goal_control";
+import { Session, SessionEvent, SessionsService } from "#proto/aios/sessions";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { openPrompt } from "../input.ts";
+import { init, openTwin, type Twin } from "../twins.ts";
+
+let twin: Twin;
+let asked: unknown[];
+beforeEach(async () => {
+  twin = openTwin();
+  asked = [];
+  await twin.daemon("init", init());
+});
+afterEach(() => twin.close());
+
+type What = NonNullable<SessionEvent["happening"]>;
+const event = (happening: What) => SessionEvent.fromPartial({ happening });
+const over = (status = "finished", reason = "completed") =>
+  event({ $case: "over", value: { runId: "r", status, reason, answer: "" } });
+const said = (content: string) => event({ $case: "said", value: { role: "assistant", content } });
+const call = (tool: string, input: object) =>
+  event({ $case: "asked", value: { callId: "c", tool, inputJson: Buffer.from(JSON.stringify(input)) } });
+const ended = (tool: string, error = "") =>
+  event({ $case: "ended", value: { callId: "c", tool, status: "ok", outputJson: Buffer.alloc(0), error } });
+const waits = event({ $case: "waits", value: { callId: "c", approvalId: "a" } });
+
+const session = Session.fromPartial({ id: "s1", agent: "task", owner: "operator:alice", state: "idle", createdAt: 1 });
+
+/** An orchestrator whose sessions say what the test wants, turn by turn. */
+async function orchestrator(...turns: readonly (readonly SessionEvent[])[]): Promise<void> {
+  const left = [...turns];
+  const watched = Promise.withResolvers<void>();
+  const sessions = service(SessionsService, {
+    openSession: (request) => {
+      asked.push({ open: request });
+      return session;
+    },
+    getSession: ({ id }) => ({
+      ...session,
+      id,
+      turns: [
+        { role: "user", content: "how full?" },
+        { role: "assistant", content: '{"tool_call":{"tool":"monitor.disk"}}' },
+        { role: "tool", content: '{"tool":"monitor.disk"}' },
+        { role: "assistant", content: "Half.\nNearly." },
+      ],
+    }),
+    listSessions: () => ({ sessions: [{ ...session, name: "disks" }], nextCursor: "" }),
+    say: async function* (request) {
+      asked.push({ say: request.text, session: request.sessionId });
+      for (const one of left.shift() ?? []) {
+        yield one;
+        if (one.happening?.$case === "asked" && one.happening.value.tool === "goal.give") await watched.promise;
+      }
+    },
+    closeSession: () => ({ success: true, message: "it is closed" }),
+  });
+  const control = service(GoalControlService, {
+    async *watchGoal() {
+      yield GoalView.fromPartial({
+        plan: { origin: "procedure disk-report", level: "reactive" },
+        tasks: [{ id: "t", description: "Look", assignedAgent: "monitor", status: "in_progress", requiredTools: [] }],
+      });
+      setTimeout(watched.resolve, 100);
+    },
+  });
+  await twin.daemon("orchestrator", sessions, control);
+}
+
+/** The tools, where one call waits. */
+async function tools(): Promise<void> {
+  const ticket = {
+    ...{ id: "a", agent_id: "task", tool: "fs.write", risk: "medium", reason: "asked for", input: "{}" },
+    ...{ preview: "--- /x\n+milk", undo: "a rollback", expires_at: 1 },
+  };
+  const answer = (output: unknown) => ({
+    ...{ success: true, error: "", executionId: "e", durationMs: 1, backupId: "" },
+    outputJson: Buffer.from(JSON.stringify(output)),
+  });
+  const registry = service(ToolRegistryService, {
+    execute: ({ toolName, inputJson }) => {
+      if (toolName === "sec.approvals") return answer({ waiting: [ticket] });
+      asked.push({ [toolName]: JSON.parse(String(inputJson)) });
+      return answer({ success: true, error: "", output: "{}" });
+    },
+  });
+  await twin.daemon("tools", registry);
+}
+
+describe("chat MESSAGE", () => {
+  it("shows the calls, what the agent says, and the session to go on with", async () => {
+    await orchestrator([call("fs.read", { path: "/x" }), ended("fs.read"), said("It says\nhello."), over()]);
+    const { code, out, error } = await twin.aiosctl("chat", "what does /x say?", "--level", "strategic");
+    expect({ code, out }).toEqual({ code: 0, out: '  ▶ fs.read {"path":"/x"}\n  ✓ fs.read\nIt says\nhello.\n' });
+    expect(error).toContain("session s1; go on with it by --session");
+    expect(asked).toEqual([
+      { open: { agent: "", level: "strategic", name: "what does /x say?" } },
+      { say: "what does /x say?", session: "s1" },
+    ]);
+  });
+
+  it("shows a goal's plan and tasks beside, and what it asks as the agent's own words", async () => {
+    await orchestrator([call("goal.give", {}), ended("goal.give"), said("Which port?"), over()]);
+    const { out } = await twin.aiosctl("chat", "set up a proxy");
+    expect(out).toMatch(/ {2}▶ as a goal of the machine\nplanned by procedure disk-report \(reactive\) as 1 task\n/);
+    expect(out).toMatch(/ {2}monitor: Look: in progress\nWhich port\?\n$/);
+  });
+
+  it("goes on with a session, and reads what is said from a pipe", async () => {
+    await orchestrator([said("Yes."), over()]);
+    const { code, out, error } = await twin.aiosctlWith({ input: "really?\n" }, "chat", "--session", "s2");
+    expect({ code, out, error }).toEqual({ code: 0, out: "Yes.\n", error: "" });
+    expect(asked).toEqual([{ say: "really?", session: "s2" }]);
+  });
+
+  it("says where nobody can be asked how to decide, and fails when the agent has no answer", async () => {
+    await orchestrator([
+      call("fs.write", {}),
+      waits,
+      ended("fs.write", "nobody answered in time"),
+      over("errored", "no model"),
+    ]);
+    const { code, out, error } = await twin.aiosctl("chat", "write it");
+    expect(code).toBe(1);
+    expect(out).toContain("✗ fs.write: nobody answered in time");
+    expect(error).toMatch(/aiosctl approvals show a\n(.*\n)*it failed: no model/);
+  });
+
+  it("is events in JSON", async () => {
+    await orchestrator([said("Yes."), over()]);
+    const { out } = await twin.aiosctl("chat", "well?", "--json");
+    const events = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).happening);
+    expect(events).toMatchObject([{ $case: "said" }, { $case: "over", value: { reason: "completed" } }]);
+  });
+
+  it("is refused when nothing is said, or an agent is named for a session that is there", async () => {
+    await orchestrator();
+    expect(await twin.aiosctlWith({ input: " \n" }, "chat")).toMatchObject({ code: 2 });
+    expect(await twin.aiosctl("chat", "x", "--session", "s", "--agent", "dev")).toMatchObject({
+      code: 2,
+      error: expect.stringContaining("for a new session"),
+    });
+  });
+});
+
+describe("chat at a terminal", () => {
+  const talking = (...lines: readonly string[]) => {
+    const left = [...lines];
+    const questions: string[] = [];
+    const ask = async (question: string) => {
+      questions.push(question);
+      return left.shift();
+    };
+    return { questions, ask };
+  };
+
+  it("is one message and one answer after the other, until an empty line", async () => {
+    await orchestrator([said("One."), over()], [said("Two."), over()]);
+    const { ask, questions } = talking("first", "second", "");
+    const { code, out } = await twin.aiosctlWith({ ask }, "chat");
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: "the task agent of this machine listens; an empty line or Ctrl-D ends it\nOne.\nTwo.\n",
+    });
+    expect(questions).toHaveLength(3);
+  });
+
+  it.each([
+    ["y", { "sec.approve": { id: "a" } }],
+    ["no, not on this disk", { "sec.deny": { id: "a", reason: "not on this disk" } }],
+    ["", { "sec.deny": { id: "a" } }],
+  ])("asks about a change with what it would change: %j", async (answer, decision) => {
+    await tools();
+    await orchestrator([call("fs.write", {}), waits, ended("fs.write"), said("Done."), over()]);
+    const { ask, questions } = talking("write it", answer);
+    const { out } = await twin.aiosctlWith({ ask }, "chat");
+    expect(out).toContain("  task asks for fs.write, medium risk");
+    expect(out).toContain("  +milk\n");
+    expect(questions[1]).toContain("allow it?");
+    expect(asked).toContainEqual(decision);
+  });
+});
+
+describe("sessions", () => {
+  it("are listed, shown and closed", async () => {
+    await orchestrator();
+    expect((await twin.aiosctl("chat", "list")).out).toMatch(/s1 .*task .*operator:alice .*idle .*disks/);
+    const { out } = await twin.aiosctl("chat", "show", "s1");
+    expect(out).toMatch(/\n> how full\?\n {2}▶ \{"tool_call".*\n {2}\{"tool".*\n\nHalf\.\nNearly\.\n$/);
+    expect((await twin.aiosctl("chat", "close", "s1")).out).toBe("it is closed\n");
+  });
+});
+
+describe("a prompt", () => {
+  it("gives lines as they were typed, also those typed ahead, and undefined at the end", async () => {
+    const input = new PassThrough();
+    const prompt = openPrompt(input, new PassThrough(), () => {});
+    const first = prompt.ask("> ");
+    input.write("one\ntwo\n");
+    expect([await first, await prompt.ask("> ")]).toEqual(["one", "two"]);
+    const last = prompt.ask("> ");
+    input.end();
+    expect(await last).toBeUndefined();
+  });
+
+  it("tells of Ctrl-C", async () => {
+    const input = new PassThrough();
+    let interrupted = 0;
+    const prompt = openPrompt(input, new PassThrough(), () => (interrupted += 1));
+    const asked = prompt.ask("> ");
+    input.write("\u0003");
+    expect(await asked).toBeUndefined();
+    expect(interrupted).toBe(1);
+  });
+});

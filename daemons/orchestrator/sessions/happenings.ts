@@ -1,0 +1,51 @@
+import type { EventRecord, Json } from "#kernel/events";
+
+/** What happens in a session, as far as a person wants to know. */
+export type Happening = { readonly sequence: number; readonly at: number } & (
+  | { readonly what: "said"; readonly role: string; readonly text: string }
+  | { readonly what: "asked"; readonly callId: string; readonly tool: string; readonly input: Json }
+  | {
+      readonly what: "ended";
+      readonly callId: string;
+      readonly tool: string;
+      readonly status: string;
+      readonly output: Json;
+      readonly error: string;
+    }
+  | { readonly what: "waits"; readonly callId: string; readonly approval: string }
+  | { readonly what: "trouble"; readonly reason: string }
+  | {
+      readonly what: "over";
+      readonly runId: string;
+      readonly status: string;
+      readonly reason: string;
+      readonly answer: string;
+    }
+);
+
+/** What an event of the journal tells; undefined when it is of no interest to a person. */
+export function happeningIn({ sequence, timestamp, kind }: EventRecord): Happening | undefined {
+  const moment = { sequence, at: Date.parse(timestamp) };
+  switch (kind.type) {
+    case "UserMessage":
+      return { ...moment, what: "said", role: "user", text: kind.content };
+    case "Message":
+      return { ...moment, what: "said", role: kind.role, text: kind.content };
+    case "ToolCallRequested":
+      return { ...moment, what: "asked", callId: kind.call_id, tool: kind.tool_name, input: kind.arguments };
+    case "ToolCallCompleted":
+      return { ...moment, ...ended(kind.call_id ?? "", kind.tool_name, kind.status, kind.result) };
+    case "ToolCallFailed":
+      return { ...moment, ...ended(kind.call_id, kind.tool_name, "refused", { error: kind.error }) };
+    case "ErrorRaised":
+      return { ...moment, what: "trouble", reason: kind.message };
+    default:
+      return undefined;
+  }
+}
+
+function ended(callId: string, tool: string, status: string, result: Json) {
+  const said = (result as { error?: unknown } | null)?.error;
+  const error = status === "ok" ? "" : typeof said === "string" ? said : "it failed";
+  return { what: "ended", callId, tool, status, output: status === "ok" ? result : null, error } as const;
+}

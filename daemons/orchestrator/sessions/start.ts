@@ -1,0 +1,159 @@
+import { type Kernel, openKernel } from "#kernel/kernel";
+import { defaultLimits } from "#kernel/limits";
+import type { SessionConfig } from "#kernel/state";
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import type { Log } from "#lib/log";
+import type { Client } from "#lib/service";
+import { EventJournalService } from "#proto/aios/journal";
+import type { ToolRegistryService } from "#proto/aios/tools";
+import { approvalsIn } from "../adapters/approvals.ts";
+import { harnessOver } from "../adapters/harness.ts";
+import { journalOver } from "../adapters/journal.ts";
+import { modelOver } from "../adapters/model.ts";
+import { policyGate } from "../adapters/policy-gate.ts";
+import type { AgentConfig } from "../agent-config.ts";
+import { grantable } from "../check-plan.ts";
+import type { Durable } from "../durable.ts";
+import { namespaceOf } from "../goal.ts";
+import type { Goals } from "../goals.ts";
+import type { Thinker } from "../model-source.ts";
+import { type Level, levels, type PlanSource } from "../plan.ts";
+import type { ToolFacts, Tools } from "../tools.ts";
+import type { AgentHandsParts } from "./agent-hands.ts";
+import { goalTools } from "./goal-calls.ts";
+import { handsOf } from "./hands.ts";
+import { rulesBefore } from "./rules.ts";
+import { openSessions, type Sessions, type Wish } from "./sessions.ts";
+import { openWaits } from "./waits.ts";
+
+export interface SessionWorld extends Omit<AgentHandsParts, "waits" | "tools"> {
+  readonly goals: Goals;
+  readonly tools: Tools;
+  readonly configured: readonly AgentConfig[];
+  /** All sources of plans; those that need no model are asked. */
+  readonly sources: readonly PlanSource[];
+  readonly thinkers: readonly Thinker[];
+  readonly registry: Client<typeof ToolRegistryService>;
+  readonly working: Durable<readonly string[]>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Given by who loads this: gRPC is in the orchestrator's bundle already. */
+  connectJournal(definition: typeof EventJournalService): Client<typeof EventJournalService>;
+  context(about: string, tokensMax: number, signal: AbortSignal): Promise<string>;
+  knowledge(about: string, signal: AbortSignal): Promise<string>;
+  /** Throws when nothing may begin. */
+  permit(): void;
+}
+
+/** A conversation goes on for days: what ends it is what it spends. */
+const budget = {
+  tokens_remaining: 1_000_000,
+  time_remaining_ms: 30 * 86_400_000,
+  cost_remaining_usd: 10,
+  tool_calls_remaining: 1_000,
+  error_budget_remaining: 200,
+};
+
+/** A goal, and a person who is asked, take longer than a tool. */
+const callSecondsMax = 3_600;
+const eventsPerTurnMax = 1_000;
+
+/** What a model is shown of a conversation must fit small ones too. */
+const limits = { ...defaultLimits, modelTimeoutMs: 300_000, iterationsMax: 16, turnsMax: 40, turnLengthMax: 6_000 };
+
+const nameLengthMax = 200;
+
+/** Conversations with agents: the kernel over the daemons of this machine. */
+export function startSessions(world: SessionWorld): Sessions {
+  const { clock, log, tools, configured, sources, thinkers, registry, working, permit } = world;
+  const client = world.connectJournal(EventJournalService);
+  const journal = journalOver(client);
+  const waits = openWaits();
+  const agentOf = (name: string): AgentConfig => {
+    const found = configured.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    const names = configured.map((one) => one.name).join(", ");
+    throw new AiosError("NOT_FOUND", { act: "speak with", object: `agent ${name}`, reason: `there are ${names}` });
+  };
+  const toolsOf = async ({ namespaces }: AgentConfig): Promise<readonly ToolFacts[]> =>
+    (await tools.list()).filter((tool) => grantable(tool) && namespaces.includes(namespaceOf(tool.name)));
+
+  const kernel: Kernel = openKernel({
+    ports: {
+      journal,
+      model: rulesBefore({
+        sources: sources.filter(({ level }) => level === "reactive"),
+        knowledge: world.knowledge,
+        models: modelOver({
+          thinkers,
+          context: world.context,
+          levelOf: async (session) => levelIn((await kernel.state(session)).config),
+          tools: async (session) => ({
+            own: goalTools,
+            others: await toolsOf(agentOf((await kernel.state(session)).agentId)),
+          }),
+        }),
+      }),
+      tools: handsOf(
+        { ...world, waits: waits.tell },
+        harnessOver(registry, { agent: "orchestrator", task: "" }),
+        async (session) => talkIn(session, await kernel.state(session)),
+        permit,
+      ),
+      gate: policyGate(),
+      approvals: approvalsIn(journal, clock, (session) => kernel.branches(session)),
+    },
+    ...{ clock, limits, id: () => uuidv7(clock.now()) },
+  });
+
+  const create = async (id: string, wish: Wish) => {
+    const agent = agentOf(wish.agent || "task");
+    const level = checkedLevel(wish.level);
+    if (wish.name.length > nameLengthMax)
+      throw new AiosError("INVALID_ARGUMENT", `open a session: name: at most ${nameLengthMax} characters`);
+    const config: SessionConfig = {
+      ...{ agent_id: agent.name, owner: wish.owner, workspace_root: "/", budget },
+      system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role}`,
+      ...(level !== "" && { level }),
+      policy: {
+        allow_capabilities: capabilitiesOf([...goalTools, ...(await toolsOf(agent))]),
+        gate_capabilities: [],
+        max_tool_runtime_secs: callSecondsMax,
+        max_events_per_turn: eventsPerTurnMax,
+      },
+    };
+    return await kernel.createSession(id, wish.name, config);
+  };
+  return openSessions({ kernel, journal: client, working, waits, clock, log, create });
+}
+
+type State = Awaited<ReturnType<Kernel["state"]>>;
+
+const talkIn = (session: string, { run, config, agentId }: State) => ({
+  ...{ session, agent: agentId, words: run?.objective ?? "", owner: config?.owner ?? "core" },
+});
+
+const levelIn = (config: SessionConfig | undefined): Level => levels.find((one) => one === config?.level) ?? "reactive";
+
+function checkedLevel(level: string): Level | "" {
+  if (level === "") return "";
+  const found = levels.find((one) => one === level);
+  if (found !== undefined && found !== "reactive") return found;
+  const known = levels.filter((one) => one !== "reactive").join(", ");
+  throw new AiosError("INVALID_ARGUMENT", {
+    act: "open a session:",
+    object: `level ${level}`,
+    reason: `expected ${known}`,
+  });
+}
+
+/** All that these tools may need, for any object of theirs: which one it is, each call's grant says. */
+function capabilitiesOf(tools: readonly ToolFacts[]): string[] {
+  const patterns = tools
+    .flatMap(({ capabilities }) => capabilities)
+    .map((template) => template.split(":"))
+    .map(([namespace, action, ...resource]) => `${namespace}:${action}${resource.length > 0 ? ":**" : ""}`);
+  return [...new Set(patterns)].sort();
+}

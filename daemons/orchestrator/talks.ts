@@ -1,0 +1,70 @@
+import { connect } from "#lib/client";
+import { messageOf } from "#lib/errors";
+import type { Client } from "#lib/service";
+import type { MemoryServiceService } from "#proto/aios/memory";
+import type { Autonomy } from "./autonomy.ts";
+import { openDurable } from "./durable.ts";
+import type { Sessions } from "./sessions/sessions.ts";
+import type { SessionWorld } from "./sessions/start.ts";
+import type { SessionsDoor } from "./sessions-service.ts";
+
+export interface TalksParts extends Omit<SessionWorld, "working" | "connectJournal" | "knowledge" | "permit"> {
+  /** The orchestrator's own folder. */
+  readonly folder: string;
+  readonly memoryAddress: string;
+  readonly memory: Pick<Client<typeof MemoryServiceService>, "searchKnowledge">;
+  readonly autonomy: Autonomy;
+}
+
+export interface Talks extends SessionsDoor {
+  /** Goes on with what an earlier run left open; called once goals are taken. */
+  begin(): void;
+}
+
+/** What is told of the machine's knowledge: the best there is, when it is about what was asked. */
+const relevanceLeast = 0.5;
+const knowledgeTimeoutMs = 1_500;
+
+/** Conversations with agents. The kernel is in a bundle of its own, which is loaded with the first of them. */
+export function openTalks(parts: TalksParts): Talks {
+  const { folder, memory, memoryAddress, autonomy, log } = parts;
+  const working = openDurable<readonly string[]>(`${folder}/sessions.json`, [], (text) => log.error(text));
+  let loading: Promise<Sessions> | undefined;
+  const load = () => {
+    loading ??= import("./sessions/start.ts").then(({ startSessions }) =>
+      startSessions({
+        ...parts,
+        working,
+        connectJournal: (definition) => connect(definition, memoryAddress),
+        knowledge: (about, signal) => knownOf(memory, about, signal),
+        permit: () => autonomy.permit("person"),
+      }),
+    );
+    return loading;
+  };
+  const whileWorking = (act: (sessions: Sessions) => Promise<void>) => {
+    if (working.value.length === 0) return;
+    return load()
+      .then(act)
+      .catch((error) => log.error("sessions are not looked after", { reason: messageOf(error) }));
+  };
+  autonomy.onChange(() =>
+    autonomy.stop === undefined ? undefined : whileWorking((sessions) => sessions.halt("the machine was stopped")),
+  );
+  return {
+    load,
+    autonomy,
+    begin: () => void whileWorking((sessions) => sessions.resume()),
+  };
+}
+
+async function knownOf(memory: TalksParts["memory"], query: string, signal: AbortSignal): Promise<string> {
+  const request = { query: query.slice(0, 1_000), collections: [], nResults: 1, minRelevance: relevanceLeast };
+  try {
+    const { results } = await memory.searchKnowledge(request, { signal, timeoutMs: knowledgeTimeoutMs });
+    return results[0]?.content ?? "";
+  } catch {
+    signal.throwIfAborted();
+    return ""; // an answer without it is an answer
+  }
+}
