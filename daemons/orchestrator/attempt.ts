@@ -2,7 +2,7 @@ import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
 import { type Ending, personMs } from "./assignments.ts";
-import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
+import { type Goal, isOver, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
 import type { Signals } from "./life.ts";
 import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
@@ -20,16 +20,21 @@ const handoverMs = 15_000;
 /** A grant outlives its task's deadline by so much, in case nobody is left to revoke it. */
 const grantGraceMs = 60_000;
 
-/** Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped. */
-export async function runTask(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+/**
+ * Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped.
+ * `later` is told what is then still being done: the end of its grants, for which the tasks that need it do not wait.
+ */
+export async function runTask(goal: Goal, task: Task, world: World, signals: Signals, later: Later): Promise<void> {
   while (task.state === "pending") {
     const tries = task.failures.length;
     if (tries > 0) await world.clock.sleep(backoffMs(tries, retryFirstMs, retryMostMs, world.random), signals.waiting);
-    await attempt(goal, task, world, signals);
+    await attempt(goal, task, world, signals, later);
   }
 }
 
-async function attempt(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+type Later = (work: Promise<void>) => void;
+
+async function attempt(goal: Goal, task: Task, world: World, signals: Signals, later: Later): Promise<void> {
   const tool = await patiently(world.clock, signals.waiting, () => world.tools.find(task.tool));
   if (tool === undefined) return await failTask(task, `there is no tool ${task.tool} on this machine`, world);
   const call = prepareCall(goal, task, tool);
@@ -37,7 +42,7 @@ async function attempt(goal: Goal, task: Task, world: World, signals: Signals): 
   const place = await findPlace(goal, task, world, signals.waiting);
   if (typeof place === "string") return await failTask(task, place, world);
   try {
-    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals);
+    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals, later);
   } finally {
     place.release();
   }
@@ -78,7 +83,7 @@ interface Attempt {
 }
 
 /** One try at one agent, from its grant to the end of the grant. */
-async function assign(attempt: Attempt, world: World, { waiting, running }: Signals): Promise<void> {
+async function assign(attempt: Attempt, world: World, { waiting, running }: Signals, later: Later): Promise<void> {
   const { task, tool, input, agent } = attempt;
   const { store, clock } = world;
   // Before the agent hears of it: after a crash the store says which tasks may have run.
@@ -92,7 +97,10 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
     if (running.aborted) throw error;
     return await failTask(task, `it cannot be given to agent ${agent}: ${messageOf(error)}`, world);
   } finally {
-    await takeBackGrants(attempt, world);
+    const ended = takeBackGrants(attempt, world);
+    // One that is not over may be tried again, and must not begin until its grants are gone.
+    if (isOver(task.state)) later(ended);
+    else await ended;
   }
   if (ending.kind === "lost") await retryLost(task, tool, ending.reason, world);
 }

@@ -17,6 +17,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelEntry, ModelStatus } from "#proto/aios/runtime";
 import { type SessionEvent, SessionsService } from "#proto/aios/sessions";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { HealthCheckResponse_ServingStatus, HealthService } from "#proto/grpc/health/v1/health";
 import { writeBundles } from "../bundles.ts";
 
 /**
@@ -115,6 +116,10 @@ beforeAll(async () => {
   await until(() => client(SecretsService, "gateway").listSecrets({}));
   await until(() => client(EventJournalService, "memory").head({ sessionId: "s", branchId: "" }));
   await until(() => tools.listTools({ namespace: "fs" }));
+  await until(async () => {
+    const { status } = await client(HealthService, "orchestrator").check({ service: "" });
+    if (status !== HealthCheckResponse_ServingStatus.SERVING) throw new Error("goals are not taken yet");
+  });
   await until(async () => {
     const { agents } = await orchestrator.listAgents({});
     if (agents.length < 8 || agents.some(({ status }) => status !== "idle")) throw new Error("not all are there");
