@@ -1,3 +1,4 @@
+import { AiosError, messageOf } from "#lib/errors";
 import { type BuildEvent, buildImage, type Image, type ImageSettings } from "../image/image.ts";
 import type { Target } from "../image/plan.ts";
 import { writeProvisioningVolume } from "../image/provision.ts";
@@ -22,15 +23,31 @@ const direct: readonly Target[] = ["vmlinuz", "root", "erofs"];
 
 /** Builds what is stale of what the lanes boot. */
 export async function buildImages(settings: ImageSettings, log: (event: BuildEvent) => void): Promise<Images> {
-  const image = await buildImage({ profile: "qemu", targets: direct }, settings, log);
+  const image = await built(direct, settings, log);
   return {
     kernel: need(image, "vmlinuz"),
     rootImage: need(image, "erofs"),
     rootTree: need(image, "root"),
-    disk: async () => need(await buildImage({ profile: "qemu", targets: ["disk"] }, settings, log), "disk"),
+    disk: async () => need(await built(["disk"], settings, log), "disk"),
     writeProvisioningVolume: (path, files) => writeProvisioningVolume({ path, files, buildRoot: image.buildRoot }),
     bytes: Object.fromEntries(image.report.artefacts.map(({ name, bytes }) => [name, bytes])),
   };
+}
+
+/**
+ * Builds with the locked packages; where the mirror has them no more, with those it has today, and says so. What is booted on a
+ * developer's machine or tested must not depend on when Debian has made an update; what is flashed does: `npm run image` fails.
+ */
+async function built(targets: readonly Target[], settings: ImageSettings, log: (event: BuildEvent) => void) {
+  try {
+    return await buildImage({ profile: "qemu", targets }, settings, log);
+  } catch (error) {
+    const { cause } = error as { readonly cause?: unknown };
+    if (!(cause instanceof AiosError) || cause.code !== "NOT_FOUND") throw error;
+    console.error(`image: ${messageOf(cause)}`);
+    console.error("image: going on with the mirror's packages of today");
+    return await buildImage({ profile: "qemu", targets, allowDrift: true }, settings, log);
+  }
 }
 
 function need(image: Image, target: "vmlinuz" | "erofs" | "root" | "disk"): string {

@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { openStrategist } from "../goals/strategist.ts";
+import type { Machine } from "../machine.ts";
+import { aiosctlAt, type Told } from "./aiosctl.ts";
+import { laneRuns, useFleet } from "./fleet.ts";
+
+const report = "/var/lib/aios/reports/chat.txt";
+const note = "/srv/note.txt";
+
+const saying = (say: string, ...calls: readonly [tool: string, input: object][]) => ({
+  text: JSON.stringify({ say, calls: calls.map(([tool, input]) => ({ tool, input_json: JSON.stringify(input) })) }),
+});
+
+describe.each(["native", "qemu"] as const)("a conversation on a machine of the %s lane", (lane) => {
+  describe.runIf(laneRuns(lane))("with the task agent", () => {
+    const fleet = useFleet();
+    let machine: Machine;
+    let session = "";
+    const aiosctl = (...argv: string[]) => aiosctlAt(machine, fleet.operatorFolder)(...argv);
+    const heldBy = (told: Told) => /session ([0-9a-f-]{36})/.exec(told.error)?.[1] ?? "";
+
+    it("makes goals of what it knows how to do, and says so of what it does not", async () => {
+      const { server, append, introduce } = await openStrategist("openai", lane, {});
+      try {
+        machine = await fleet.boot({ lane, name: `chat-${lane}`, append });
+        const told = await aiosctl("chat", `report memory usage to ${report}`);
+        expect(told, told.error).toMatchObject({ code: 0 });
+        expect(told.out).toMatch(/as a goal of the machine\n(?:.|\n)*[\d.]+ % of \d+ MiB used/);
+        session = heldBy(told);
+        const unknown = await aiosctl("chat", "--session", session, "write me a poem about the sea");
+        expect(unknown.out).toMatch(
+          /no model here that could think(?:.|\n)*its answers mean nothing(?:.|\n)*aiosctl secrets set/,
+        );
+
+        await introduce(machine);
+        server.say(saying("I look.", ["fs.read", { path: report }]), saying("It is memory."));
+        const looked = await aiosctl("chat", "--session", session, "what is in that report?");
+        expect(looked.out).toBe(`I look.\n  ▶ fs.read {"path":"${report}"}\n  ✓ fs.read\nIt is memory.\n`);
+        // All of the conversation is in the question, what tools gave as marked data.
+        expect(JSON.stringify(server.requests.at(-1)?.body.messages)).toMatch(/poem about the sea.*<data-\w+.*MiB/);
+      } finally {
+        await server.close();
+      }
+    }, 300_000);
+
+    it("asks before it changes anything", async () => {
+      const { server, append, introduce } = await openStrategist("claude", lane, {});
+      try {
+        machine = await fleet.boot({ lane, name: `chat-ask-${lane}`, append });
+        await introduce(machine);
+        server.say(saying("", ["fs.write", { path: note, content: "milk\n" }]), saying("Noted."));
+        const asking = aiosctl("chat", "note that milk is wanted");
+        const ticket = await waiting(aiosctl);
+        expect(ticket.preview).toContain("+milk");
+        expect((await aiosctl("tool", "call", "fs.stat", JSON.stringify({ path: note }))).code).toBe(1);
+        expect((await aiosctl("approvals", "approve", ticket.id)).code).toBe(0);
+        const told = await asking;
+        expect(told, told.error).toMatchObject({ code: 0, out: expect.stringMatching(/✓ fs\.write\nNoted\.\n$/) });
+        expect(told.error).toContain(`aiosctl approvals show ${ticket.id}`);
+        const { out } = await aiosctl("audit", "--tool", "fs.write", "--json");
+        expect(JSON.parse(out.split("\n")[0] ?? "")).toMatchObject({ execution_id: ticket.id, caller: "task" });
+      } finally {
+        await server.close();
+      }
+    }, 300_000);
+  });
+});
+
+async function waiting(aiosctl: (...argv: string[]) => Promise<Told>): Promise<{ id: string; preview: string }> {
+  for (;;) {
+    const { out } = await aiosctl("approvals", "--json");
+    const [first] = JSON.parse(out).waiting;
+    if (first !== undefined) return first;
+  }
+}
