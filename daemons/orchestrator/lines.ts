@@ -37,25 +37,20 @@ export function openLines(clock: Clock): Lines {
   const lines = new Map<string, Line>();
   let numbers = 0;
 
-  const lineFor = ({ namespace, agent }: Need): Line => {
-    const key = `${namespace} ${agent}`;
-    const known = lines.get(key);
-    if (known !== undefined) return known;
-    const made: Line = { waiting: [], attendedAt: clock.monotonic() };
-    lines.set(key, made);
-    return made;
-  };
-
   const join = (one: Waiting) => {
-    const { waiting } = lineFor(one.need);
-    const before = waiting.findLastIndex(({ need }) => need.priority <= one.need.priority);
-    waiting.splice(before + 1, 0, one);
+    const key = keyOf(one.need);
+    const line = lines.get(key) ?? { waiting: [], attendedAt: clock.monotonic() };
+    lines.set(key, line);
+    const before = line.waiting.findLastIndex(({ need }) => need.priority <= one.need.priority);
+    line.waiting.splice(before + 1, 0, one);
   };
 
   const leave = (one: Waiting) => {
-    const { waiting } = lineFor(one.need);
-    const at = waiting.indexOf(one);
-    if (at >= 0) waiting.splice(at, 1);
+    const key = keyOf(one.need);
+    const left = lines.get(key)?.waiting ?? [];
+    const at = left.indexOf(one);
+    if (at >= 0) left.splice(at, 1);
+    if (left.length === 0) lines.delete(key);
   };
 
   /** The first of each line, whose turn it is first. */
@@ -101,8 +96,7 @@ export function openLines(clock: Clock): Lines {
     turnAway(attended, reason) {
       const now = clock.monotonic();
       for (const line of lines.values()) {
-        const [first] = line.waiting;
-        if (first === undefined || attended(first.need)) line.attendedAt = now;
+        if (line.waiting.slice(0, 1).some(({ need }) => attended(need))) line.attendedAt = now;
         const late = line.waiting.filter(({ since }) => now - Math.max(since, line.attendedAt) >= unattendedMaxMs);
         for (const one of late) {
           leave(one);
@@ -112,6 +106,8 @@ export function openLines(clock: Clock): Lines {
     },
   };
 }
+
+const keyOf = ({ namespace, agent }: Need) => `${namespace} ${agent}`;
 
 function unattended({ namespace, agent }: Need, reason: string): AiosError {
   const wanted = agent === "" ? `an agent for ${namespace}` : `agent ${agent}`;
