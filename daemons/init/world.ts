@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { type DaemonSpec, layout, nodeOptions, users } from "#manifest";
+import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
 import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
@@ -53,10 +53,11 @@ function socketOf(unit: string): string {
   return `${layout.run}/${unit}.sock`;
 }
 
-function command({ name, user, diskThreads }: DaemonSpec, logLevel: string) {
+function command(spec: DaemonSpec, logLevel: string) {
+  const { name, user, diskThreads } = spec;
   return {
     program: layout.node,
-    args: [...nodeOptions, `${layout.lib}/${name}.mjs`],
+    args: [...nodeArguments(spec), `${layout.lib}/${name}.mjs`],
     ...users[user],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type grpc from "@grpc/grpc-js";
@@ -97,6 +98,13 @@ describe("calls", () => {
       code: "NOT_FOUND",
       message: "get unit y: no such unit; see units",
     });
+  });
+
+  it("leave nothing at the signal that could have cancelled them", async () => {
+    await serve([service(InitService, { getUnit: () => ({ ...unit, needs: [] }) })]);
+    const { signal } = new AbortController();
+    await client(InitService).getUnit({ name: "x" }, { signal });
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   it("without a handler answer UNIMPLEMENTED with the call's name", async () => {

@@ -3,7 +3,7 @@ import { backoffMs } from "#lib/backoff";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import { nodeOptions } from "#manifest";
+import { heapOptions, nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
 import { type Confinement, confined } from "./confinement.ts";
 
@@ -43,8 +43,7 @@ export interface AgentProgram {
  */
 export function agentSpawner(program: AgentProgram): SpawnAgent {
   return (config) => {
-    const heap = `--max-old-space-size=${config.memoryMiB}`;
-    const words = [program.node, ...nodeOptions, heap, program.file] as const;
+    const words = [program.node, ...nodeOptions, ...heapOptions(config.memoryMiB), program.file] as const;
     const confinement = program.confinement(config.name);
     const [file, ...args] = confinement === undefined ? words : confined(words, confinement);
     const child = spawn(file, args, {

@@ -5,7 +5,6 @@ import { backoffMs } from "#lib/backoff";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
-import { parseAgent } from "./agent-config.ts";
 import { agentSpawner, type ProcessState, type SpawnAgent, superviseAgents } from "./agent-processes.ts";
 import { type Agents, openAgents, type Place } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
@@ -18,8 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): AgentConfig => ({
   name,
   type: name,
-  role: "for this test",
-  brief: "b",
+  ...{ role: "for this test", brief: "b" },
   namespaces,
   standing: [],
   requestable: [],
@@ -138,6 +136,34 @@ describe("the registry of agents", () => {
     (await places[0])?.release();
     await delay(5);
     expect(names).toHaveLength(3);
+  });
+
+  it("lets a task wait for a busy agent, and turns it away when that is gone for too long", async () => {
+    const stop = new AbortController();
+    const sweeping = agents.sweep(stop.signal);
+    agents.register("system");
+    await agents.place(need("fs", "system"), never);
+    const place = agents.place(need("fs", "system"), never);
+    let turnedAway = "";
+    place.catch((error: Error) => {
+      turnedAway = error.message;
+    });
+    const wait = async (seconds: number, act: () => void) => {
+      for (let second = 0; second < seconds; second += 1) {
+        act();
+        await clock.advance(1_000);
+      }
+    };
+    await wait(600, () => agents.beat("system"));
+    expect(turnedAway).toBe("");
+    agents.processChanged("system", "backoff", "killed");
+    await wait(119, () => {});
+    expect(turnedAway).toBe("");
+    await wait(3, () => {});
+    expect(turnedAway).toBe("find agent system: none was there for 120 s (system backoff, task starting)");
+    stop.abort();
+    await clock.advance(1_000);
+    await sweeping;
   });
 
   it("forgets who no longer waits", async () => {
@@ -369,29 +395,5 @@ describe("supervision", () => {
     expect([1, 2, 3, 99].map((attempt) => backoffMs(attempt, 100, 1_000, () => 0.5))).toEqual([100, 200, 400, 1_000]);
     expect(backoffMs(1, 100, 1_000, () => 0)).toBe(75);
     expect(backoffMs(1, 100, 1_000, () => 0.999)).toBe(125);
-  });
-});
-
-describe("an agent's file", () => {
-  const text = (name: string, more = "") =>
-    `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\nbrief = "b"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
-    "[behavior]\nmax_concurrent_tasks = 1\ntask_timeout_seconds = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
-    "[restart]\nmax_restarts = 1\nrestart_window_seconds = 1\nrestart_delay_seconds = 1\n";
-
-  it("is read", () => {
-    expect(parseAgent(text("x"), "/etc/x.toml")).toMatchObject({
-      name: "x",
-      memoryMiB: 64,
-      restart: { delayMs: 1_000 },
-    });
-    expect(parseAgent(text("x").replace("true", "false"), "/etc/x.toml")).toBeUndefined();
-  });
-
-  it.each([
-    ["of another name", text("y"), /"y" is not the file's name/],
-    ["with an unknown key", text("x", 'nice = "very"\n'), /x\.toml:5: agent\.nice: no such key/],
-    ["with a value out of range", text("x").replace("memory_mb = 64", "memory_mb = 1"), /32 to 65536 MB/],
-  ])("%s is refused", (_, content, reason) => {
-    expect(() => parseAgent(content, "/etc/x.toml")).toThrow(reason);
   });
 });

@@ -4,10 +4,10 @@ import { type Learning, learnedMax } from "./learning.ts";
 import { compilePhrase, type ParameterValue, type Phrase, readParameter } from "./phrase.ts";
 import type { Draft, PlanSource } from "./plan.ts";
 import { nothingLearned } from "./planner.ts";
-import type { Procedure } from "./procedures.ts";
+import type { Declared } from "./procedures.ts";
 
 /** Plans by what has worked before on this machine. */
-export function learnedSource(learning: Learning, declared: readonly Procedure[]): PlanSource {
+export function learnedSource(learning: Learning, declared: () => Declared): PlanSource {
   const matchers = new Map<string, Phrase["match"]>();
   const said = (learned: Learned, description: string) => {
     let match = matchers.get(learned.id);
@@ -20,7 +20,7 @@ export function learnedSource(learning: Learning, declared: readonly Procedure[]
   };
   /** A procedure that the image declares is gone by as it is declared now, not as it was. */
   const isCurrent = ({ name, steps }: Learned) => {
-    const now = declared.find((procedure) => procedure.name === name);
+    const now = declared().procedures.find((procedure) => procedure.name === name);
     return now === undefined || isSame(now.steps, steps);
   };
   return {

@@ -2,10 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
+import { readProcedures, whenAsked } from "./declared.ts";
 import { knownGoals } from "./known-goals.ts";
 import type { Learned } from "./learned.ts";
 import type { Plan } from "./plan.ts";
-import { parseProcedure, planByProcedure, readProcedures } from "./procedures.ts";
+import { parseProcedure, planByProcedure, procedureSource } from "./procedures.ts";
 import { fill, fillObject, parseTemplate, type Values } from "./template.ts";
 
 const etc = new URL("../../rootfs/etc/aios", import.meta.url).pathname;
@@ -212,6 +213,24 @@ describe("a procedure's file", () => {
     expect(planByProcedure("do that", procedures, faults)).toEqual({
       reason: expect.stringMatching(/not usable: .*bad\.toml:1/),
     });
+  });
+
+  it("is read when the first goal comes, also one that was added since, and its faults are told once", async () => {
+    const told: string[] = [];
+    const declared = whenAsked(
+      () => readProcedures(`${folder}/later`),
+      (fault) => told.push(fault),
+    );
+    const source = procedureSource(declared);
+    mkdirSync(`${folder}/later`);
+    writeFileSync(`${folder}/later/added.toml`, head("do it") + step);
+    writeFileSync(`${folder}/later/bad.toml`, "nonsense");
+    const objective = { goalId: "g", description: "do it", answers: [], done: [], failure: "" };
+    for (let goal = 0; goal < 2; goal += 1) {
+      const draft = await source.draft(objective, [], new AbortController().signal);
+      expect(draft).toMatchObject({ procedure: "added" });
+    }
+    expect(told).toEqual([expect.stringContaining("bad.toml:1")]);
   });
 
   it("with the longer phrase wins", () => {

@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
 import type { Static } from "typebox";
 import * as Type from "typebox";
 import { parseToml } from "#lib/config";
-import { AiosError, errnoOf, messageOf } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 import { compilePhrase, type ParameterValue, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
@@ -166,40 +165,21 @@ function fault(reason: string): Error {
   return new Error(reason);
 }
 
-/** The procedures in `folder`, and what is wrong with those that cannot be used. A missing folder has none. */
-export function readProcedures(folder: string): { procedures: Procedure[]; faults: string[] } {
-  const procedures: Procedure[] = [];
-  const faults: string[] = [];
-  for (const file of tomlFiles(folder)) {
-    try {
-      const path = `${folder}/${file}`;
-      procedures.push(parseProcedure(file.slice(0, -".toml".length), readFileSync(path, "utf8"), path));
-    } catch (error) {
-      faults.push(messageOf(error));
-    }
-  }
-  return { procedures, faults };
+/** What a folder of procedures holds, and what is wrong with the files that cannot be used. */
+export interface Declared {
+  readonly procedures: readonly Procedure[];
+  readonly faults: readonly string[];
 }
 
-function tomlFiles(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((file) => file.endsWith(".toml"))
-      .toSorted();
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
-    throw error;
-  }
-}
-
-/** Plans by declared procedures. `faults` (files that could not be read) are named when no procedure fits. */
-export function procedureSource(procedures: readonly Procedure[], faults: readonly string[] = []): PlanSource {
+/** Plans by declared procedures. Files that could not be read are named when none fits. */
+export function procedureSource(declared: () => Declared): PlanSource {
   return {
     name: "procedures",
     level: "reactive",
     async draft({ description, answers, failure }) {
       // A procedure has one way only: what has failed by it is not tried by it again.
       if (failure !== "") return { reason: "no procedure goes on where another plan has failed" };
+      const { procedures, faults } = declared();
       return planByProcedure(description, procedures, faults, answers);
     },
   };

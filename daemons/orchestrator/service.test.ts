@@ -87,7 +87,7 @@ async function socket(identity: Identity, orchestrator: Parameters<typeof orches
 async function open() {
   const assignments = openAssignments(() => {});
   const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
-  const planner = plannerOver([procedureSource([procedure])], async () => []);
+  const planner = plannerOver([procedureSource(() => ({ procedures: [procedure], faults: [] }))], async () => []);
   const unheard = { decided: () => {}, ended: () => {} };
   const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
   operated = openGoals({ ...world, planner, changes: openChanges() });

@@ -125,6 +125,10 @@ beforeAll(async () => {
   await until(() => tools.listTools({ namespace: "fs" }));
   await serving();
   await until(async () => {
+    const { status } = await client(HealthService, "orchestrator").check({ service: "" });
+    if (status !== HealthCheckResponse_ServingStatus.SERVING) throw new Error("goals are not taken yet");
+  });
+  await until(async () => {
     const { agents } = await orchestrator.listAgents({});
     if (agents.length < 8 || agents.some(({ status }) => status !== "idle")) throw new Error("not all are there");
   });
