@@ -71,9 +71,19 @@ afterEach(() => twin.close());
 describe("aiosctl", () => {
   it("tells and sets how far the machine acts by itself", async () => {
     expect((await twin.aiosctl("autonomy")).out).toBe("full\n");
-    expect((await twin.aiosctl("autonomy", "manual")).out).toBe("manual (the configuration says full)\n");
+    expect((await twin.aiosctl("autonomy", "manual")).out).toBe(
+      "manual (the configuration says full)\n" +
+        'agents begin nothing by themselves; what is held back is done when you give it: aiosctl goal submit "…"\n',
+    );
     expect((await twin.aiosctl("autonomy", "configured")).out).toBe("full\n");
     expect((await twin.aiosctl("autonomy", "wild")).code).toBe(2);
+  });
+
+  it("tells what is held back", async () => {
+    state = { ...state, level: "manual", heldBack: ["restart service nginx (nginx: stopped): the level is manual"] };
+    expect((await twin.aiosctl("autonomy")).out).toContain(
+      "\nheld back: restart service nginx (nginx: stopped): the level is manual\n",
+    );
   });
 
   it("stops and resumes it, and says how", async () => {

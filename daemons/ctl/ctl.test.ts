@@ -7,7 +7,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
-import { init, looks, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
+import { autonomy, init, looks, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
 import { count, duration, moment, size } from "./words.ts";
 
 let twin: Twin;
@@ -25,9 +25,11 @@ const documents = (out: string) =>
 describe("status, boot, units", () => {
   it("tells how the machine is", async () => {
     await twin.daemon("init", init());
-    await twin.daemon("orchestrator", orchestrator([]));
+    const held = "restart service nginx (nginx: stopped: ended by SIGKILL): the level is manual";
+    await twin.daemon("orchestrator", orchestrator([]), autonomy([held]));
     const { code, out } = await twin.aiosctl("status");
     expect(code).toBe(0);
+    expect(out).toContain(`  held     ${held}\n`);
     expect(out).toMatch("this machine: degraded, version 0.1.0");
     expect(out).toMatch("1 of 2 ready");
     expect(out).toMatch("gateway is crash loop: exit status 70");

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { coreIdentity, identify, type Service, service } from "#lib/service";
+import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { Goal, Task } from "#proto/aios/common";
 import { Boot, InitService, LogLine, Phase, Unit, UnitState } from "#proto/aios/init";
 import { GoalStatusResponse, OrchestratorService, SystemStatusResponse } from "#proto/aios/orchestrator";
@@ -166,6 +167,15 @@ export const looks = (end: "completed" | "failed"): GoalStatusResponse[] =>
       ],
     },
   ].map((look) => GoalStatusResponse.fromPartial(look));
+
+/** How far the machine acts by itself, and what it leaves to a person. */
+export const autonomy = (heldBack: string[] = []): Service => {
+  const state = AutonomyState.fromPartial({ level: "manual", configuredLevel: "full", heldBack });
+  return service(AutonomyService, {
+    ...{ getAutonomy: () => state, setAutonomy: () => state },
+    ...{ emergencyStop: () => state, emergencyResume: () => state },
+  });
+};
 
 export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []): Service => {
   let at = 0;

@@ -138,6 +138,7 @@ function message({ supervisor, services }: Machine, name: string, unit: UnitStat
     nextStartAt: unit.nextStartAt,
     managed: service !== undefined,
     enabled: service?.enabled ?? false,
+    wanted: unit.wanted,
   });
 }
 

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { endedCleanly, Supervisor, stopGraceMs, type UnitSpec } from "./supervisor.ts";
+import { Supervisor, stopGraceMs, type UnitSpec } from "./supervisor.ts";
 import type { UnitState } from "./units.ts";
+import { endedCleanly } from "./units.ts";
 
 const specs: readonly UnitSpec[] = [
   { name: "memory", needs: [], restart: "always" },

@@ -1,13 +1,20 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import { stoppedUnit, type Transition, transition, type UnitAction, type UnitEvent, type UnitStatus } from "./units.ts";
+import {
+  type Restart,
+  stoppedUnit,
+  type Transition,
+  transition,
+  type UnitAction,
+  type UnitEvent,
+  type UnitStatus,
+} from "./units.ts";
 
 /** A unit as the supervisor needs to know it; the manifest's daemons are such. */
 export interface UnitSpec {
   readonly name: string;
   readonly needs: readonly string[];
-  /** Whether it is started again when it has ended; "on-failure" = unless it ended with exit code 0. */
-  readonly restart: "always" | "on-failure" | "never";
+  readonly restart: Restart;
 }
 
 /** A started process. */
@@ -18,9 +25,6 @@ export interface UnitProcess {
   terminate(): void;
   kill(): void;
 }
-
-/** How a process ended, in words, that was done with its work. */
-export const endedCleanly = "ended with exit code 0";
 
 /** What the supervisor does to the world; tests pass a twin. */
 export interface World {
@@ -168,8 +172,7 @@ export class Supervisor {
   #move(unit: Unit, event: UnitEvent): Transition {
     const { clock, random } = this.#world;
     const moment = { nowMs: clock.now(), monotonicMs: clock.monotonic(), random: random() };
-    const again = event.kind === "ended" && event.how === endedCleanly ? ["always"] : ["always", "on-failure"];
-    const result = transition(unit.status, event, moment, again.includes(unit.spec.restart));
+    const result = transition(unit.status, event, moment, unit.spec.restart);
     unit.status = result.unit;
     return result;
   }

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { backoff, delayAfter } from "./backoff.ts";
-import { isRunning, type Moment, stoppedUnit, transition, type UnitEvent, type UnitStatus } from "./units.ts";
+import {
+  endedCleanly,
+  isRunning,
+  type Moment,
+  stoppedUnit,
+  transition,
+  type UnitEvent,
+  type UnitStatus,
+} from "./units.ts";
 
 /** Numbers from 0 to 1, the same for a seed (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -30,7 +38,7 @@ const events: readonly ((random: () => number) => UnitEvent)[] = [
 const at = (monotonicMs: number, random = 0.5): Moment => ({ nowMs: 1e12 + monotonicMs, monotonicMs, random });
 
 function apply(unit: UnitStatus, ...kinds: UnitEvent[]): UnitStatus {
-  return kinds.reduce((status, event, index) => transition(status, event, at(index + 1), true).unit, unit);
+  return kinds.reduce((status, event, index) => transition(status, event, at(index + 1), "always").unit, unit);
 }
 
 const start: UnitEvent = { kind: "start" };
@@ -50,7 +58,12 @@ describe("a unit", () => {
       if (event.kind === "spawned" && processes === 0) continue;
       if (event.kind === "ended" && processes === 0) continue;
       const before = unit;
-      const { unit: now, actions } = transition(unit, event, at(step * 10, random()), random() < 0.9);
+      const { unit: now, actions } = transition(
+        unit,
+        event,
+        at(step * 10, random()),
+        random() < 0.9 ? "always" : "never",
+      );
       unit = now;
       for (const action of actions) {
         if (action.kind === "spawn") processes += 1;
@@ -72,7 +85,7 @@ describe("a unit", () => {
     let unit = apply(stoppedUnit, start);
     for (let failure = 1; failure <= 6; failure += 1) {
       unit = apply(unit, needsReady);
-      const { unit: next, actions } = transition(unit, ended, at(1), true);
+      const { unit: next, actions } = transition(unit, ended, at(1), "always");
       const [action] = actions;
       if (action?.kind === "wait") delays.push(action.delayMs);
       expect(next.state).toBe(failure < 5 ? "backoff" : "crash-loop");
@@ -84,8 +97,8 @@ describe("a unit", () => {
 
   it("forgets failures after a minute of readiness", () => {
     const running = { ...apply(stoppedUnit, start, needsReady, ready), failures: 4 };
-    const soon = transition(running, ended, at(running.readyMs + 59_000), true).unit;
-    const late = transition(running, ended, at(running.readyMs + 60_000), true).unit;
+    const soon = transition(running, ended, at(running.readyMs + 59_000), "always").unit;
+    const late = transition(running, ended, at(running.readyMs + 60_000), "always").unit;
     expect([soon.failures, late.failures]).toEqual([5, 1]);
   });
 
@@ -108,9 +121,23 @@ describe("a unit", () => {
     expect(apply(running, { kind: "restart" }, ended).state).toBe("waiting");
     expect(apply(running, { kind: "stop" }, ended)).toMatchObject({ state: "stopped", pid: 0 });
     expect(apply(running, { kind: "stop" }, start, ended).state).toBe("waiting");
-    expect(transition(running, ended, at(9), false).unit).toMatchObject({
+    expect(transition(running, ended, at(9), "never").unit).toMatchObject({
       state: "stopped",
       reason: "ended with exit code 1",
     });
+  });
+
+  it("is meant to run from its start on, until somebody stops it or it is done with its work", () => {
+    const running = apply(stoppedUnit, start, needsReady, ready);
+    const ends = (how: string, restart: "always" | "on-failure" | "never") =>
+      transition(running, { kind: "ended", how }, at(9), restart).unit;
+    expect([stoppedUnit.wanted, running.wanted]).toEqual([false, true]);
+    expect(apply(running, { kind: "stop" }, ended)).toMatchObject({ state: "stopped", wanted: false });
+    expect(apply(running, { kind: "stop" }, start).wanted).toBe(true);
+    expect(apply(running, { kind: "restart" }, ended).wanted).toBe(true);
+    expect(ends("ended by SIGKILL", "always")).toMatchObject({ state: "backoff", wanted: true });
+    expect(ends(endedCleanly, "never")).toMatchObject({ state: "stopped", wanted: true });
+    expect(ends(endedCleanly, "on-failure")).toMatchObject({ state: "stopped", wanted: false });
+    expect(apply(ends("ended by SIGKILL", "never"), { kind: "stop" }).wanted).toBe(false);
   });
 });

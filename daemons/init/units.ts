@@ -24,6 +24,8 @@ export interface UnitStatus {
   readonly nextStartAt: number;
   /** The state that follows when it has stopped. */
   readonly afterStop: "stopped" | "waiting";
+  /** It is meant to run: it was started, and nobody has stopped it since, nor is it done with its work. */
+  readonly wanted: boolean;
   /** Why init killed it; its exit then counts as this failure. */
   readonly doomed?: string;
 }
@@ -79,10 +81,17 @@ export const stoppedUnit: UnitStatus = {
   reason: "not started yet",
   nextStartAt: 0,
   afterStop: "stopped",
+  wanted: false,
 };
 
+/** When a unit that has ended is started again; "on-failure" = unless it was done with its work. */
+export type Restart = "always" | "on-failure" | "never";
+
+/** How a process ended, in words, that was done with its work. */
+export const endedCleanly = "ended with exit code 0";
+
 /** The unit after `event`. An event that means nothing in the present state changes nothing. */
-export function transition(unit: UnitStatus, event: UnitEvent, at: Moment, restartable: boolean): Transition {
+export function transition(unit: UnitStatus, event: UnitEvent, at: Moment, restart: Restart): Transition {
   switch (event.kind) {
     case "start":
       return start(unit);
@@ -102,7 +111,7 @@ export function transition(unit: UnitStatus, event: UnitEvent, at: Moment, resta
       if (!isRunning(unit) || unit.state === "stopping" || unit.doomed !== undefined) return same(unit);
       return { unit: { ...unit, doomed: event.reason, reason: event.reason }, actions: [{ kind: "kill" }] };
     case "ended":
-      return ended(unit, event.how, at, restartable);
+      return ended(unit, event.how, at, restart);
     case "delay-over":
       return isWaitingToRestart(unit) ? same(toWaiting(unit)) : same(unit);
     case "grace-over":
@@ -123,9 +132,10 @@ function same(unit: UnitStatus): Transition {
 }
 
 function start(unit: UnitStatus): Transition {
-  if (unit.state === "stopping") return same({ ...unit, afterStop: "waiting" });
-  if (unit.state === "stopped" || isWaitingToRestart(unit)) return same(toWaiting({ ...unit, failures: 0 }));
-  return same(unit);
+  const wanted = { ...unit, wanted: true };
+  if (unit.state === "stopping") return same({ ...wanted, afterStop: "waiting" });
+  if (unit.state === "stopped" || isWaitingToRestart(unit)) return same(toWaiting({ ...wanted, failures: 0 }));
+  return same(wanted);
 }
 
 function toWaiting(unit: UnitStatus): UnitStatus {
@@ -154,15 +164,16 @@ function unready(unit: UnitStatus): Transition {
 }
 
 function stop(unit: UnitStatus, afterStop: UnitStatus["afterStop"]): Transition {
-  if (unit.state === "stopping") return same({ ...unit, afterStop });
+  const told = { ...unit, wanted: afterStop === "waiting" };
+  if (unit.state === "stopping") return same({ ...told, afterStop });
   if (!isRunning(unit)) {
-    return same({ ...unit, state: "stopped", reason: "stopped on demand", nextStartAt: 0 });
+    return same({ ...told, state: "stopped", reason: "stopped on demand", nextStartAt: 0 });
   }
   const reason = afterStop === "waiting" ? "stopping, to be started again" : "stopping on demand";
-  return { unit: { ...unit, state: "stopping", afterStop, reason }, actions: [{ kind: "terminate" }] };
+  return { unit: { ...told, state: "stopping", afterStop, reason }, actions: [{ kind: "terminate" }] };
 }
 
-function ended(unit: UnitStatus, how: string, at: Moment, restartable: boolean): Transition {
+function ended(unit: UnitStatus, how: string, at: Moment, restart: Restart): Transition {
   if (!isRunning(unit)) return same(unit);
   const gone = { ...unit, pid: 0, answers: false };
   if (unit.state === "stopping") {
@@ -171,7 +182,8 @@ function ended(unit: UnitStatus, how: string, at: Moment, restartable: boolean):
       : same({ ...gone, state: "stopped", reason: "stopped on demand" });
   }
   const reason = unit.doomed ?? how;
-  if (!restartable) return same({ ...gone, state: "stopped", reason });
+  const done = restart === "on-failure" && reason === endedCleanly;
+  if (restart === "never" || done) return same({ ...gone, state: "stopped", reason, wanted: !done });
   const steady = unit.readyMs > 0 && at.monotonicMs - unit.readyMs >= backoff.steadyAfterMs;
   const failures = (steady ? 0 : unit.failures) + 1;
   const delayMs = delayAfter(failures, at.random);

@@ -47,7 +47,10 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
           ? raw.makeClientStreamRequest(path, out, back, metadata(options.headers), deadline(timeoutMs), done)
           : raw.makeUnaryRequest(path, out, back, request, metadata(options.headers), deadline(timeoutMs), done);
         const { onTold } = options;
-        if (onTold !== undefined) call.once("metadata", (told) => onTold((name) => headerOf(told, name)));
+        if (onTold !== undefined) {
+          call.once("metadata", (told) => onTold((name) => headerOf(told, name)));
+          call.once("status", ({ metadata: told }) => onTold((name) => headerOf(told, name)));
+        }
         const release = cancelWith(call, options.signal);
         if (method.requestStream) {
           pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);

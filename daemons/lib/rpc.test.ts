@@ -53,6 +53,7 @@ const unit = {
   reason: "",
   needs: [],
   managed: false,
+  wanted: false,
   enabled: false,
   nextStartAt: 0,
   memoryBytes: 0,
@@ -60,6 +61,23 @@ const unit = {
 } as const;
 
 describe("calls", () => {
+  it("tell something before their answer, and with it", async () => {
+    await serve([
+      service(InitService, {
+        getUnit: (_, { tell, add }) => {
+          tell({ "x-before": "soon" });
+          add({ "x-with": "done" });
+          return { ...unit, needs: [] };
+        },
+      }),
+    ]);
+    const told: (string | undefined)[] = [];
+    const onTold = (header: (name: string) => string | undefined) =>
+      void told.push(header("x-before"), header("x-with"));
+    await client(InitService).getUnit({ name: "x" }, { onTold });
+    expect(told).toEqual(["soon", undefined, undefined, "done"]);
+  });
+
   it("answer, and pass an error's code and message", async () => {
     await serve([
       service(InitService, {

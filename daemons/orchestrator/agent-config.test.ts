@@ -3,7 +3,7 @@ import { parseAgent } from "./agent-config.ts";
 
 describe("an agent's file", () => {
   const text = (name: string, more = "") =>
-    `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
+    `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\nbrief = "b"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
     "[behavior]\nmax_concurrent_tasks = 1\ntask_timeout_seconds = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
     "[restart]\nmax_restarts = 1\nrestart_window_seconds = 1\nrestart_delay_seconds = 1\n";
 

@@ -22,7 +22,13 @@ const agentSchema = Type.Object(
         }),
         type: Type.String({ minLength: 1, maxLength: 64 }),
         enabled: Type.Boolean(),
-        description: Type.Object({ role: Type.String({ minLength: 1, maxLength: 500 }) }, strict),
+        description: Type.Object(
+          {
+            role: Type.String({ minLength: 1, maxLength: 500 }),
+            brief: Type.String({ minLength: 1, maxLength: 2_000 }),
+          },
+          strict,
+        ),
       },
       strict,
     ),
@@ -64,7 +70,10 @@ const agentSchema = Type.Object(
 export interface AgentConfig {
   readonly name: string;
   readonly type: string;
+  /** What it is for, for people and for models that choose among agents. */
   readonly role: string;
+  /** What it is told in a conversation of how to do its work. */
+  readonly brief: string;
   readonly namespaces: readonly string[];
   /** Granted while it is on duty, for its periodic work. */
   readonly standing: readonly string[];
@@ -93,7 +102,7 @@ export function parseAgent(text: string, file: string): AgentConfig | undefined 
   return {
     name: agent.name,
     type: agent.type,
-    role: agent.description.role,
+    ...agent.description,
     namespaces: capabilities.tool_namespaces,
     standing: capabilities.standing ?? [],
     requestable: capabilities.requestable ?? [],

@@ -115,6 +115,7 @@ async function handOver({ goal, task, tool, input, capabilities, agent }: Attemp
     handout: { taskId: id, goalId, description, tool: tool.name, input, dependsOn, createdAt },
     taken: () => {
       task.state = "in_progress";
+      changes.tell(goal);
     },
     record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
     // A person takes longer than a tool, and what is let through needs its grants still.

@@ -13,10 +13,12 @@ export interface AutonomyDoor {
   readonly goals: Pick<Goals, "counts">;
   /** Agents whose duties rest, each with the reason. */
   resting(): string[];
+  /** What is noticed and gives no goal at present, each with the reason. */
+  heldBack(): string[];
 }
 
 /** aios.orchestrator.Autonomy: for operators and core daemons; agents may read. */
-export function autonomyService({ autonomy, goals, resting }: AutonomyDoor): Service<typeof AutonomyService> {
+export function autonomyService({ autonomy, goals, resting, heldBack }: AutonomyDoor): Service<typeof AutonomyService> {
   const state = (): AutonomyState => {
     const { level, configured, stop } = autonomy;
     return {
@@ -28,6 +30,7 @@ export function autonomyService({ autonomy, goals, resting }: AutonomyDoor): Ser
       stoppedAt: stop?.at ?? 0,
       goalsHeld: goals.counts().activeGoals,
       resting: resting(),
+      heldBack: heldBack(),
     };
   };
   return service(AutonomyService, {

@@ -86,6 +86,15 @@ function story(): Goal {
 const done = (id: string, durationMs: number): Execution => ({ id, state: "done", error: "", durationMs });
 
 describe("an explanation", () => {
+  it("tells what the machine gave itself a goal for", () => {
+    const noticed = "monitor noticed service.down of nginx: stopped: ended by SIGKILL";
+    const goal = goalOf({ ...submission, source: "trigger:service-down" }, { noticed }, start);
+    expect(explain(goal, new Map()).split("\n").slice(1, 3)).toEqual([
+      "Asked for by trigger:service-down on 2026-11-21 05:00:00 UTC, high priority.",
+      `Because ${noticed}.`,
+    ]);
+  });
+
   it("tells a goal's whole story in plain words", () => {
     const goal = story();
     const [search, install, build] = goal.tasks.map(({ id }) => id);

@@ -8,10 +8,12 @@ const outputLengthMax = 160;
 
 /** The story of a goal in plain words: who asked, how it was planned and between what, what was done, what came of it. */
 export function explain(goal: Goal, executions: ReadonlyMap<string, readonly Execution[]>): string {
-  const { description, source, createdAt, priority } = goal;
+  const { description, source, createdAt, priority, metadata } = goal;
+  const noticed = metadata["noticed"];
   const lines = [
     `${description}`,
     `Asked for by ${source || "somebody unknown"} on ${moment(createdAt)}, ${priorities[priority] ?? priority} priority.`,
+    ...(typeof noticed === "string" ? [`Because ${noticed}.`] : []),
   ];
   goal.decisions.forEach((decision, at) => {
     lines.push("", ...decisionLines(decision, at, goal));

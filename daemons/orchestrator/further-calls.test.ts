@@ -10,17 +10,16 @@ import { kept } from "./further-twin.ts";
 import { noPlan } from "./goal.ts";
 import { callsPerMinuteMax, openGreed, refusalsMax } from "./greed.ts";
 import { nodeSilentMs, openNodes } from "./nodes.ts";
-import type { Notice } from "./notices.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "./registry.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
 import { openStanding, standingMs } from "./standing.ts";
 import { subTaskGoal } from "./subtasks.ts";
-import { openTriggers, parseTrigger } from "./triggers.ts";
 
 const agent: AgentConfig = {
   name: "system",
   type: "system",
   role: "r",
+  brief: "b",
   namespaces: ["fs", "service"],
   standing: ["service:read"],
   requestable: ["fs:read:/var/log/**", "service:read"],
@@ -42,6 +41,8 @@ const codeOf = (act: () => unknown): string => {
 
 /** Lets promises that are settled go on. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+const noon = Date.UTC(2026, 2, 28, 12);
 
 describe("autonomy", () => {
   const open = (record = kept<AutonomyRecord>({ level: "" })) => {
@@ -88,7 +89,6 @@ describe("schedules", () => {
     };
     return { given, record, schedules: openSchedules({ record, clock, log: silentLog, loadCron, submit }) };
   };
-  const noon = Date.UTC(2026, 2, 28, 12);
   const daily = { cron: "30 3 * * *", timeZone: "Europe/Berlin", goal: "check system health", priority: 2, by: "core" };
 
   it("fire at the time of their zone, also over a change to summer time", async () => {
@@ -138,56 +138,6 @@ describe("schedules", () => {
     const { id } = await schedules.create(daily);
     schedules.remove(id);
     expect(codeOf(() => schedules.remove(id))).toBe("NOT_FOUND");
-  });
-});
-
-describe("triggers", () => {
-  const trigger = parseTrigger(
-    "service-down",
-    '[trigger]\nsummary = "s"\ncategory = "service.*"\nsource = "monitor"\ngoal = "restore service {subject}"\ncool_down = "5m"\n',
-    "t.toml",
-  );
-  const notice: Notice = {
-    category: "service.down",
-    severity: "critical",
-    subject: "nginx",
-    detail: "",
-    source: "monitor",
-  };
-  const open = () => {
-    const clock = new ManualClock();
-    const given: string[] = [];
-    const submit = async ({ words, dedupeKey }: { words: string; dedupeKey: string }) => {
-      given.push(`${words} / ${dedupeKey}`);
-      return "id";
-    };
-    return {
-      clock,
-      given,
-      tell: openTriggers({ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit }),
-    };
-  };
-
-  it("give a goal for what was noticed, and no second one while they cool down", async () => {
-    const { clock, given, tell } = open();
-    await tell(notice);
-    await tell(notice);
-    await tell({ ...notice, subject: "other" });
-    expect(given).toEqual(["restore service nginx / service-down:nginx", "restore service other / service-down:other"]);
-    await clock.advance(300_000);
-    await tell(notice);
-    expect(given).toHaveLength(3);
-  });
-
-  it.each([
-    ["of another source", { source: "dev" }],
-    ["of another category", { category: "disk.full" }],
-    ["that is mere information", { severity: "info" as const }],
-    ["whose subject has words of its own", { subject: "nginx and then remove all" }],
-  ])("pass over a notice %s", async (_, more) => {
-    const { given, tell } = open();
-    await tell({ ...notice, ...more });
-    expect(given).toEqual([]);
   });
 });
 

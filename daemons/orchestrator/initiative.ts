@@ -23,12 +23,13 @@ import { openGreed } from "./greed.ts";
 import { routeInference } from "./inference.ts";
 import { memoryEvents } from "./memory-events.ts";
 import { openNodes } from "./nodes.ts";
-import { type Notice, openNotices } from "./notices.ts";
+import { type Notice, openNotices, sayNotice } from "./notices.ts";
 import { openRegistry, type RegisteredService } from "./registry.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
 import { openStanding, type Standing } from "./standing.ts";
-import { openTriggers, readTriggers } from "./triggers.ts";
+import { openTriggers, readTriggers, type Triggers } from "./triggers.ts";
+import { followUnits } from "./units.ts";
 
 export interface InitiativeParts {
   readonly paths: { readonly run: string; readonly etc: string };
@@ -51,6 +52,7 @@ export interface InitiativeParts {
 export interface Initiative {
   readonly further: Further;
   readonly standing: Standing;
+  readonly heldBack: Triggers["heldBack"];
   readonly door: DutiesDoor;
   readonly isReversible: (tool: string) => Promise<boolean>;
   /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
@@ -89,9 +91,12 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     else await standing.halt();
   });
 
-  const submit = async (goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string }) =>
+  const submit = async (
+    goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string },
+    metadata = "",
+  ) =>
     await goals.submit({
-      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata: "" },
+      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
       ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({
@@ -112,18 +117,19 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     () => readTriggers(`${paths.etc}/triggers`),
     (text) => log.error("a file cannot be used", { fault: text }),
   );
-  const consider = openTriggers({
+  const triggers = openTriggers({
     triggers: () => declared().triggers,
     record: openDurable(`${folder}/triggers.json`, {}, fault),
     ...{ clock, log },
-    submit: async ({ trigger, words, priority, dedupeKey }) => {
+    submit: async ({ trigger, words, priority, dedupeKey, notice }) => {
       autonomy.permit("machine");
-      return await submit({ words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey });
+      const goal = { words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey };
+      return await submit(goal, JSON.stringify({ noticed: sayNotice(notice) }));
     },
   });
   const heard = async (notice: Notice) => {
     notices.tell(notice);
-    await consider(notice);
+    await triggers.consider(notice);
   };
   const noticed = async (notice: Notice) => {
     await events.push(notice);
@@ -145,16 +151,20 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   return {
     further: { autonomy, greed, schedules, nodes: openNodes(clock), registry, capabilities, infer },
     standing,
+    heldBack: triggers.heldBack,
     door: { greed, registry, notices, measured: events.measure, noticed },
     isReversible: sec.isReversible,
     begin(signal, up) {
-      void whenUp(parts, signal).then((isUp) => {
+      const init = connect(InitService, parts.initAddress);
+      signal.addEventListener("abort", () => init.close(), { once: true });
+      void whenUp(init, clock, signal).then((isUp) => {
         if (!isUp) return;
         up();
         declared();
         standing.begin();
         void schedules.run(signal);
         void events.watch(heard, signal);
+        void followUnits(init, noticed, { clock, log }, signal);
       });
       void watchUsage(parts, (agent, cpuMs) => greed.used(agent, cpuMs), signal);
     },
@@ -162,18 +172,13 @@ export function openInitiative(parts: InitiativeParts): Initiative {
 }
 
 /** Resolves with true when the boot is over, with false when `signal` was aborted first. */
-async function whenUp({ initAddress, clock }: InitiativeParts, signal: AbortSignal): Promise<boolean> {
-  const init = connect(InitService, initAddress);
-  try {
-    while (!signal.aborted) {
-      const boot = await init.getBoot({}, { timeoutMs: 1_000 }).catch(() => undefined);
-      if (boot !== undefined && boot.state !== "booting") return true;
-      await clock.sleep(bootLookMs, signal).catch(() => {});
-    }
-    return false;
-  } finally {
-    init.close();
+async function whenUp(init: Client<typeof InitService>, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  while (!signal.aborted) {
+    const boot = await init.getBoot({}, { timeoutMs: 1_000 }).catch(() => undefined);
+    if (boot !== undefined && boot.state !== "booting") return true;
+    await clock.sleep(bootLookMs, signal).catch(() => {});
   }
+  return false;
 }
 
 async function watchUsage(

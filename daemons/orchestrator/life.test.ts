@@ -17,6 +17,7 @@ const agent: AgentConfig = {
   name: "system",
   type: "system",
   role: "r",
+  brief: "b",
   namespaces: ["fs"],
   standing: [],
   requestable: [],

@@ -27,6 +27,7 @@ import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
 import { openGoals } from "./goals.ts";
 import { openInitiative } from "./initiative.ts";
+import { knownGoals } from "./known-goals.ts";
 import { openLearning } from "./learning.ts";
 import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
@@ -127,10 +128,10 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     initAddress: address("init"),
     pidOf: (agent) => pids.get(agent),
   });
-  const { further, standing, door, isReversible } = initiative;
+  const { further, standing, heldBack, door, isReversible } = initiative;
   ended = (agent, state) => state !== "starting" && standing.lost(agent);
   const talks = openTalks({
-    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder, memory: remember },
+    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
     ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
   });
   const orchestrator = {
@@ -146,8 +147,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   return {
     services: () => [
       orchestratorService(orchestrator),
-      goalControlService(goals, tools),
-      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting }),
+      goalControlService(goals, tools, () => knownGoals(declared().procedures, learning)),
+      autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting, heldBack }),
       dutiesService(door),
       sessionsService(talks),
     ],

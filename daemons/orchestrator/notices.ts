@@ -42,3 +42,8 @@ export function fits(pattern: string, category: string): boolean {
   if (pattern === "*" || pattern === category) return true;
   return pattern.endsWith(".*") && category.startsWith(pattern.slice(0, -1));
 }
+
+/** A notice in words: "monitor noticed service.down of nginx: stopped: ended by SIGKILL". */
+export function sayNotice({ category, subject, detail, source }: Notice): string {
+  return `${source} noticed ${category} of ${subject}: ${detail}`;
+}

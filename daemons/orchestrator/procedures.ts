@@ -3,14 +3,7 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import {
-  compilePhrase,
-  matchPhrase,
-  type ParameterValue,
-  type Phrase,
-  parameterTypes,
-  readParameter,
-} from "./phrase.ts";
+import { compilePhrase, type ParameterValue, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 import { wordsOf } from "./tool-choice.ts";
@@ -196,12 +189,15 @@ export function procedureSource(declared: () => Declared): PlanSource {
 export function bestFit(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
-      const said = matchPhrase(phrase, description);
+      const said = phrase.match(description);
       return said === undefined ? [] : [{ procedure, phrase, said }];
     }),
   );
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight)[0];
 }
+
+/** A question whose answers cannot be used is asked so often. */
+const askedMax = 3;
 
 /** The plan of the procedure that fits best, what it has to ask first, or in words why there is none. */
 export function planByProcedure(
@@ -216,10 +212,14 @@ export function planByProcedure(
   const parameters: Record<string, ParameterValue> = {};
   for (const [key, type] of Object.entries(procedure.parameters)) {
     const question = procedure.questions[key] ?? "";
-    const value = said[key] ?? procedure.defaults[key] ?? answers.findLast((one) => one.question === question)?.answer;
+    const given = said[key] ?? procedure.defaults[key];
+    // Asked again, it says what was wrong with the answer before.
+    const asked = given === undefined ? answers.filter((one) => one.question.startsWith(question)) : [];
+    const value = given ?? asked.at(-1)?.answer;
     if (value === undefined) return { question };
     const read = readParameter(type, answered(type, String(value)));
     if (typeof read === "object") {
+      if (asked.length > 0 && asked.length < askedMax) return { question: `${question} (${read.reason})` };
       return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${read.reason}` };
     }
     parameters[key] = read;
@@ -244,7 +244,7 @@ function answered(type: string, said: string): string {
 }
 
 /** Procedures that are named where none fits. */
-const namedMax = 9;
+const namedMax = 5;
 
 /** The first phrases of the procedures that share most words with a goal. */
 function nearest(description: string, procedures: readonly Procedure[]): string {
@@ -266,5 +266,5 @@ function uncovered(description: string, procedures: readonly Procedure[], faults
   const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
   const known = nearest(description, procedures);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
-  return `no procedure covers this goal: "${goal}"; known: ${known || "none"} (see "aiosctl goal submit --help")${broken}`;
+  return `no procedure covers this goal: "${goal}"; near it are ${known || "none"} (see "aiosctl goal known")${broken}`;
 }

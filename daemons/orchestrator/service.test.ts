@@ -60,6 +60,7 @@ const configOf = (name: string): AgentConfig => ({
   name,
   type: name,
   role: "r",
+  brief: "b",
   namespaces: ["fs"],
   standing: [],
   requestable: [],

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { AutonomyService } from "#proto/aios/autonomy";
 import { InitService, UnitState } from "#proto/aios/init";
@@ -54,27 +55,88 @@ describe.runIf(laneRuns("native"))("a machine that acts by itself", () => {
     expect(capabilities).toEqual([]);
   });
 
-  it("restores a service that a crash has stopped: the monitor notices, the system agent restarts it", async () => {
-    // Not started again by init itself: so it is the agents' to do.
-    const argv = ["/usr/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8077", "-h", "/srv"];
-    await call("service.define", { name: "web", argv, ready_port: 8077, restart: "never" });
-    await call("service.start", { name: "web" });
-    await call("service.enable", { name: "web" });
-    const unit = async () => {
-      const init = machine.client(InitService);
-      try {
-        return await init.getUnit({ name: "web" });
-      } finally {
-        init.close();
-      }
+  const serve = async (name: string, argv: readonly string[], more: object = {}) =>
+    await call("service.define", { name, argv, restart: "never", enabled: true, start: true, ...more });
+  const unit = async (name: string) => {
+    const init = machine.client(InitService);
+    try {
+      return await init.getUnit({ name });
+    } finally {
+      init.close();
+    }
+  };
+  /** Resolves when the service is as wanted after its process was killed, with the milliseconds that it took. */
+  const kill = async (name: string, wanted: UnitState) => {
+    const { pid } = await unit(name);
+    expect(pid).toBeGreaterThan(0);
+    await call("process.kill", { pid, grace_seconds: 0 });
+    const at = performance.now();
+    const state = async () => {
+      const now = await unit(name);
+      return now.pid === pid ? undefined : now.state;
     };
-    const { pid } = await unit();
-    await call("process.kill", { pid });
-    await expect.poll(async () => (await unit()).state, { timeout: 20_000 }).toBe(UnitState.UNIT_STOPPED);
-    await expect.poll(async () => (await unit()).state, { timeout: 120_000, interval: 500 }).toBe(UnitState.UNIT_READY);
-    const found = (await goals()).find(({ source }) => source === "trigger:service-down");
-    expect(found).toMatchObject({ description: "restart service web", tags: ["proactive"] });
+    await expect.poll(state, { timeout: 60_000, interval: 50 }).toBe(wanted);
+    return Math.round(performance.now() - at);
+  };
+  const restorations = async (name: string) =>
+    (await goals()).filter(
+      ({ source, description }) => source === "trigger:service-down" && description === `restart service ${name}`,
+    );
+  const autonomy = async (level?: string) => {
+    const client = machine.client(AutonomyService);
+    try {
+      return level === undefined ? await client.getAutonomy({}) : await client.setAutonomy({ level });
+    } finally {
+      client.close();
+    }
+  };
+
+  const heldBack = async (name: string) =>
+    (await autonomy()).heldBack.filter((one) => one.startsWith(`restart service ${name} `));
+
+  // Not started again by init itself: so it is the agents' to do.
+  it("restores a service that has ended, each time: the monitor notices, the system agent restarts it", async () => {
+    await serve("web", ["/usr/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8077", "-h", "/srv"], { ready_port: 8077 });
+    for (const [times, pauseMs] of [2_000, 5_000, 20_000].entries()) {
+      await delay(pauseMs);
+      console.error(`autonomy: ready again ${await kill("web", UnitState.UNIT_READY)} ms after it was killed`);
+      const found = await restorations("web");
+      expect(found).toHaveLength(times + 1);
+      expect(found[0]).toMatchObject({ tags: ["proactive"] });
+    }
   }, 240_000);
+
+  it("restores one that dies over and over less and less often, and says that it waits", async () => {
+    await serve("dying", ["/usr/bin/busybox", "sleep", "1"]);
+    await delay(40_000);
+    const given = (await restorations("dying")).length;
+    console.error(`autonomy: ${given} goals in 40 s for a service that ends after a second`);
+    expect(given).toBeGreaterThan(1);
+    expect(given).toBeLessThan(8);
+    const held = () => heldBack("dying");
+    await expect
+      .poll(held, { timeout: 30_000, interval: 250 })
+      .toEqual([expect.stringMatching(/^restart service dying \(dying: stopped: .*in a row, and not again before/)]);
+    await call("service.stop", { name: "dying" });
+    await expect.poll(held, { timeout: 30_000, interval: 250 }).toEqual([]);
+  }, 150_000);
+
+  it("restores nothing at the level manual, tells what it would do, and does it when it may again", async () => {
+    await autonomy("manual");
+    await kill("web", UnitState.UNIT_STOPPED);
+    const before = (await restorations("web")).length;
+    const held = () => heldBack("web");
+    await expect
+      .poll(held, { timeout: 30_000, interval: 250 })
+      .toEqual([expect.stringMatching(/^restart service web \(web: stopped: ended by SIGKILL\): .*level manual/)]);
+    await delay(5_000);
+    expect(await restorations("web")).toHaveLength(before);
+    await autonomy("");
+    await expect
+      .poll(async () => (await unit("web")).state, { timeout: 60_000, interval: 250 })
+      .toBe(UnitState.UNIT_READY);
+    expect(await held()).toEqual([]);
+  }, 150_000);
 
   it("gives a scheduled goal at its time", async () => {
     const orchestrator = machine.client(OrchestratorService);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { openStrategist } from "../goals/strategist.ts";
 import type { Machine } from "../machine.ts";
-import { aiosctlAt, type Told } from "./aiosctl.ts";
+import { aiosctlFor, type Ran } from "./aiosctl.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
 
 const report = "/var/lib/aios/reports/chat.txt";
@@ -16,8 +16,8 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
     const fleet = useFleet();
     let machine: Machine;
     let session = "";
-    const aiosctl = (...argv: string[]) => aiosctlAt(machine, fleet.operatorFolder)(...argv);
-    const heldBy = (told: Told) => /session ([0-9a-f-]{36})/.exec(told.error)?.[1] ?? "";
+    const aiosctl = (...argv: string[]) => aiosctlFor(machine, fleet.operatorFolder)(...argv);
+    const heldBy = (told: Ran) => /session ([0-9a-f-]{36})/.exec(told.error)?.[1] ?? "";
 
     it("makes goals of what it knows how to do, and says so of what it does not", async () => {
       const { server, append, introduce } = await openStrategist("openai", lane, {});
@@ -29,7 +29,7 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
         session = heldBy(told);
         const unknown = await aiosctl("chat", "--session", session, "write me a poem about the sea");
         expect(unknown.out).toMatch(
-          /no model here that could think(?:.|\n)*its answers mean nothing(?:.|\n)*aiosctl secrets set/,
+          /no model here that could think(?:.|\n)*aiosctl goal known(?:.|\n)*aiosctl secrets set/,
         );
 
         await introduce(machine);
@@ -66,7 +66,7 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
   });
 });
 
-async function waiting(aiosctl: (...argv: string[]) => Promise<Told>): Promise<{ id: string; preview: string }> {
+async function waiting(aiosctl: (...argv: string[]) => Promise<Ran>): Promise<{ id: string; preview: string }> {
   for (;;) {
     const { out } = await aiosctl("approvals", "--json");
     const [first] = JSON.parse(out).waiting;

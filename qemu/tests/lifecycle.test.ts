@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
 import { InitService } from "#proto/aios/init";
+import { MemoryServiceService } from "#proto/aios/memory";
+import { OrchestratorService } from "#proto/aios/orchestrator";
 import { submitGoal, verifyLedger } from "../goal.ts";
 import { type Probe, probe } from "../goals/probe.ts";
 import { goalIn, noWay, openStrategist, type Protocol, said } from "../goals/strategist.ts";
@@ -82,15 +84,48 @@ describe.each(["native", "qemu"] as const)("a request's whole life on a machine 
       expect(await verifyLedger(machine)).toMatchObject({ valid: true, problems: [] });
     });
 
-    it("a killed nginx is there again", async () => {
-      const pid = await pidOf(machine, "nginx");
-      expect(pid).toBeGreaterThan(0);
-      await look.call("process.kill", { pid });
-      await expect
-        .poll(() => pidOf(machine, "nginx").catch(() => pid), { timeout: 120_000, interval: 500 })
-        .not.toBeOneOf([0, pid]);
-      await expect.poll(() => page(look, 80).catch(String), { timeout: 120_000, interval: 500 }).toEqual(proxied);
-    }, 300_000);
+    it.each([
+      ["told to end", 5, "ended with exit code 0"],
+      ["killed", 0, "ended by SIGKILL"],
+    ])(
+      "an nginx that is %s is noticed by the monitor and restored by the system agent",
+      async (how, grace_seconds, reason) => {
+        const before = await restorations(machine);
+        const pid = await pidOf(machine, "nginx");
+        expect(pid).toBeGreaterThan(0);
+        await look.call("process.kill", { pid, grace_seconds });
+        const killedAt = performance.now();
+        await expect
+          .poll(() => pidOf(machine, "nginx").catch(() => pid), { timeout: 120_000, interval: 50 })
+          .not.toBeOneOf([0, pid]);
+        await expect.poll(() => page(look, 80).catch(String), { timeout: 120_000, interval: 50 }).toEqual(proxied);
+        const seconds = ((performance.now() - killedAt) / 1_000).toFixed(1);
+        console.error(`lifecycle, ${lane}: nginx, ${how}, answers again after ${seconds} s`);
+
+        const [goal, ...others] = (await restorations(machine)).filter((id) => !before.includes(id));
+        expect(others).toEqual([]);
+        const view = await viewWhen(machine, goal ?? "", ({ goal }) => isOver(goal?.status), goalTimeoutMs[lane]);
+        expect(view.goal, view.result).toMatchObject({ status: "completed", description: "restart service nginx" });
+        expect(view.tasks.map(({ requiredTools: [tool], assignedAgent }) => `${tool} ${assignedAgent}`)).toEqual([
+          "service.restart system",
+          "service.status system",
+        ]);
+        expect(await noticesOf(machine, "nginx")).toEqual(
+          expect.arrayContaining([
+            { category: "unit.ended", source: "init", severity: "warning", detail: reason },
+            { category: "service.down", source: "monitor", severity: "critical", detail: `stopped: ${reason}` },
+          ]),
+        );
+        const control = machine.client(GoalControlService);
+        const { text } = await control.explainGoal({ id: goal ?? "" });
+        control.close();
+        expect(text).toContain("Asked for by trigger:service-down");
+        expect(text).toContain(`Because monitor noticed service.down of nginx: stopped: ${reason}.`);
+        expect(text).toMatch(/service\.restart by agent system, done/);
+        expect(text).toContain("It was reached: Service nginx was restarted and is ready.");
+      },
+      300_000,
+    );
 
     it(
       "a second one with another port is planned by what was learned",
@@ -250,6 +285,31 @@ async function answer(machine: Machine, goalId: string, text: string): Promise<v
   const control = machine.client(GoalControlService);
   await control.answerGoal({ goalId, answer: text });
   control.close();
+}
+
+/** Goals that the machine has given itself for a service that was down. */
+async function restorations(machine: Machine): Promise<string[]> {
+  const orchestrator = machine.client(OrchestratorService);
+  try {
+    const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 100, offset: 0, cursor: "" });
+    return goals.flatMap(({ id, source }) => (source === "trigger:service-down" ? [id] : []));
+  } finally {
+    orchestrator.close();
+  }
+}
+
+/** What memory keeps of what was noticed of a service. */
+async function noticesOf(machine: Machine, service: string) {
+  const memory = machine.client(MemoryServiceService);
+  try {
+    const { events } = await memory.getRecentEvents({ count: 200, category: "", source: "" });
+    return events.flatMap(({ category, source, dataJson }) => {
+      const { subject, severity, detail } = JSON.parse(dataJson.toString() || "{}");
+      return subject === service ? [{ category, source, severity, detail }] : [];
+    });
+  } finally {
+    memory.close();
+  }
 }
 
 async function pidOf(machine: Machine, name: string): Promise<number> {

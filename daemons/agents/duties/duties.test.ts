@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { type Duty, type Findings, keepDuty, type Notice, type WatchedService, type Ways } from "./duty.ts";
 import { monitor, oddness } from "./monitor.ts";
@@ -46,8 +47,8 @@ const ways: Ways = {
   listen: async (_, wake) => void wakeAll.push(wake),
 };
 
-const start = (duty: Duty) =>
-  void keepDuty(duty, ways, { clock, log: silentLog, random: () => 0, signal: stop.signal, onDuty: () => onDuty });
+const start = (duty: Duty, random = () => 0) =>
+  void keepDuty(duty, ways, { clock, log: silentLog, random, signal: stop.signal, onDuty: () => onDuty });
 const notices = (category: string): Notice[] =>
   reports.flatMap((report) => report.notices).filter((notice) => notice.category === category);
 
@@ -65,7 +66,6 @@ describe("each of the eight", () => {
       const file = readFileSync(new URL(`../../../rootfs/etc/aios/agents/${name}.toml`, import.meta.url), "utf8");
       const standing = /^standing = \[([^\]]*)\]$/m.exec(file)?.[1] ?? "";
       expect(duty.wakes.length > 0).toBe(standing !== "");
-      expect(duty.purpose.length * duty.brief.length).toBeGreaterThan(0);
       expect(duties).toHaveLength(8);
     },
   );
@@ -93,7 +93,7 @@ describe("a duty", () => {
     expect(notices("system.cpu")).toMatchObject([{ severity: "critical", detail: "99 % used" }]);
   });
 
-  it("is woken by what others notice, and not more often than every two seconds", async () => {
+  it("is woken by what others notice, not more often than every second, and misses none", async () => {
     answers = well;
     start(system);
     await clock.advance(3_000);
@@ -104,6 +104,20 @@ describe("a duty", () => {
     for (const wake of wakeAll) wake();
     await clock.advance(100);
     expect(calls.length).toBe(before + 3);
+    await clock.advance(900);
+    expect(calls.length).toBe(before + 6);
+  });
+
+  it("is woken also before its first time", async () => {
+    answers = well;
+    const [wake] = system.wakes;
+    if (wake === undefined) throw new Error("the system agent has no wake");
+    start({ ...system, wakes: [{ ...wake, first: "spread" }] }, () => 1);
+    await clock.advance(1_000);
+    expect(calls).toEqual([]);
+    for (const one of wakeAll) one();
+    await clock.advance(1);
+    expect(calls).toContain("self.health");
   });
 });
 
@@ -121,55 +135,133 @@ describe("the system agent", () => {
 
 describe("the monitor agent", () => {
   const unit = (more: object) => ({
-    name: "nginx",
-    managed: true,
-    enabled: true,
-    status: "ready",
-    reason: "",
+    ...{ name: "nginx", managed: true, enabled: true, wanted: true },
+    ...{ status: "ready", reason: "" },
     ...more,
   });
-
-  it("notices an enabled service that is down the second time, and when it is back", async () => {
-    let services = [unit({ status: "crash_loop", reason: "exit status 1" })];
-    answers = { ...well, "service.list": () => ({ services }) };
+  let services: object[];
+  let list: object[];
+  const watch = () => {
+    answers = {
+      ...well,
+      ...answers,
+      "service.list": () => ({ services }),
+      "monitor.watchlist": () => ({ services: list }),
+    };
     start(monitor);
-    await clock.advance(10_000);
-    expect(notices("service.down")).toEqual([]);
-    await clock.advance(15_000);
-    expect(notices("service.down")).toMatchObject([{ severity: "critical", subject: "nginx" }]);
-    services = [unit({})];
-    await clock.advance(15_000);
-    expect(notices("service.down").at(-1)).toMatchObject({ severity: "info", detail: "ready" });
+  };
+  const told = () => notices("service.down").map(({ subject, severity, detail }) => `${subject} ${severity} ${detail}`);
+
+  beforeEach(() => {
+    answers = {};
+    [services, list] = [[unit({})], []];
   });
 
-  it("leaves alone what a person has stopped, what is not enabled, and the daemons of aiOS", async () => {
-    const services = [
-      unit({ status: "stopped", reason: "stopped on demand" }),
-      unit({ status: "backoff", enabled: false, name: "a" }),
+  it("notices a service that stands still at once, and when it is back", async () => {
+    services = [unit({ status: "stopped", reason: "ended by SIGKILL" })];
+    watch();
+    await clock.advance(1_000);
+    expect(told()).toEqual(["nginx critical stopped: ended by SIGKILL"]);
+    services = [unit({})];
+    await clock.advance(15_000);
+    expect(told().at(-1)).toBe("nginx info ready");
+  });
+
+  it("looks a second time at one that init starts again", async () => {
+    services = [unit({ status: "crash_loop", reason: "exit status 1" })];
+    watch();
+    await clock.advance(10_000);
+    expect(told()).toEqual([]);
+    await clock.advance(15_000);
+    expect(told()).toEqual(["nginx critical crash_loop: exit status 1"]);
+  });
+
+  it.each(["starting", "waiting", "backoff", "stopping"])("leaves one that is %s to init", async (status) => {
+    services = [unit({ status, reason: "r" })];
+    watch();
+    await clock.advance(60_000);
+    expect(told()).toEqual([]);
+  });
+
+  it("leaves alone what a person has stopped, what nobody watches, and the daemons of aiOS", async () => {
+    services = [
+      unit({ status: "stopped", wanted: false }),
+      unit({ status: "stopped", enabled: false, name: "a" }),
       unit({ status: "backoff", managed: false, name: "tools" }),
     ];
-    answers = { ...well, "service.list": { services } };
-    start(monitor);
+    list = [{ service: "nginx", url: "http://127.0.0.1/" }];
+    watched = [{ name: "web", address: "127.0.0.1", port: 80, healthCheckPath: "/health", managedBy: "nginx" }];
+    watch();
     await clock.advance(60_000);
-    expect(notices("service.down")).toEqual([]);
+    expect(told()).toEqual([]);
+  });
+
+  it("looks after what is on the watch list, though no boot starts it, until it is taken off", async () => {
+    services = [unit({ status: "stopped", reason: "ended by SIGKILL", enabled: false })];
+    list = [{ service: "nginx", url: "" }];
+    watch();
+    await clock.advance(1_000);
+    expect(told()).toEqual(["nginx critical stopped: ended by SIGKILL"]);
+    list = [];
+    await clock.advance(60_000);
+    expect(told().slice(1)).toEqual(["nginx info no longer looked after"]);
+  });
+
+  it("notices that a watched address does not answer, whatever an answer says", async () => {
+    list = [{ service: "nginx", url: "http://127.0.0.1:80/" }];
+    answers = { "net.http_request": { status: 502 } };
+    watch();
+    await clock.advance(60_000);
+    expect(told()).toEqual([]);
+    answers["net.http_request"] = () => {
+      throw new Error("connection refused");
+    };
+    await clock.advance(16_000);
+    expect(told()).toEqual([]);
+    await clock.advance(15_000);
+    expect(told()).toEqual(["nginx critical connection refused"]);
   });
 
   it("notices a registered service that runs and does not answer as it should", async () => {
     watched = [{ name: "web", address: "127.0.0.1", port: 80, healthCheckPath: "/health", managedBy: "nginx" }];
-    answers = { ...well, "service.list": { services: [unit({})] }, "net.http_request": { status: 502 } };
-    start(monitor);
+    answers = { "net.http_request": { status: 502 } };
+    watch();
     await clock.advance(31_000);
     expect(notices("service.down")).toMatchObject([{ subject: "nginx", severity: "critical" }, {}]);
-    expect(reports.flatMap(({ services }) => services)).toContainEqual({
+    expect(reports.flatMap(({ services: health }) => health)).toContainEqual({
       name: "web",
       healthy: false,
       detail: "http://127.0.0.1:80/health answers 502",
     });
   });
 
+  it("takes a question that was not carried out for no answer", async () => {
+    watched = [{ name: "web", address: "127.0.0.1", port: 80, healthCheckPath: "/health", managedBy: "nginx" }];
+    answers = {
+      "net.http_request": () => {
+        throw new AiosError("RESOURCE_EXHAUSTED", "too many calls");
+      },
+    };
+    watch();
+    await clock.advance(60_000);
+    expect(told()).toEqual([]);
+    expect(reports.flatMap(({ services: health }) => health)).toEqual([]);
+  });
+
+  it("asks many in turn", async () => {
+    watched = Array.from({ length: 25 }, (_, at) => ({
+      ...{ name: `s${at}`, address: "127.0.0.1", port: 1_000 + at, healthCheckPath: "", managedBy: "" },
+    }));
+    answers = { "net.check_port": ({ port }) => ({ open: port !== 1_024 }) };
+    watch();
+    await clock.advance(1_000);
+    expect(calls.filter((tool) => tool === "net.check_port")).toHaveLength(10);
+    await clock.advance(90_000);
+    expect(told()[0]).toBe("s24 critical port 1024 does not answer");
+  });
+
   it("measures every 30 s", async () => {
-    answers = { ...well, "service.list": { services: [] } };
-    start(monitor);
+    watch();
     await clock.advance(89_000);
     const cpu = reports.flatMap(({ metrics }) => metrics).filter(({ key }) => key === "cpu.percent");
     expect(cpu).toHaveLength(3);

@@ -2,16 +2,16 @@ import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 
-/** What an agent does of itself. Its tools are called on its own socket, with the standing grants of its file. */
+/**
+ * What an agent does of itself. Its tools are called on its own socket, with the standing grants of its file, which also says
+ * what it is for.
+ */
 export interface Duty {
   readonly name: string;
-  readonly purpose: string;
   /** The tools that its periodic work calls. */
   readonly tools: readonly string[];
   readonly wakes: readonly Wake[];
   readonly limits: { readonly callsPerWakeMax: number };
-  /** What a model is told of the agent's work. */
-  readonly brief: string;
 }
 
 /** Why and when it looks up. */
@@ -89,7 +89,7 @@ const offDutyLookMs = 1_000;
 const spreadMaxMs = 60_000;
 
 /** Between two wakes by notices lies at least this: many at once are one. */
-const wakeGapMs = 2_000;
+const wakeGapMs = 1_000;
 
 /** Does a duty's periodic work until the signal is aborted. */
 export async function keepDuty(duty: Duty, ways: Ways, around: Surroundings): Promise<void> {
@@ -106,14 +106,9 @@ async function keepWake(
   kept: Map<string, unknown>,
   severities: Map<string, Severity>,
 ): Promise<void> {
-  let nap = new AbortController();
-  const sleep = async (ms: number) => {
-    nap = new AbortController();
-    await clock.sleep(ms, AbortSignal.any([signal, nap.signal])).catch(() => {});
-  };
-  if (wake.events !== undefined) void ways.listen(wake.events, () => nap.abort(), signal);
-  if (wake.first === "spread")
-    await clock.sleep(random() * Math.min(wake.everyMs, spreadMaxMs), signal).catch(() => {});
+  const nap = napOf(clock, signal);
+  if (wake.events !== undefined) void ways.listen(wake.events, nap.interrupt, signal);
+  if (wake.first === "spread") await nap.sleep(random() * Math.min(wake.everyMs, spreadMaxMs));
   while (!signal.aborted) {
     if (!onDuty()) {
       await clock.sleep(offDutyLookMs, signal).catch(() => {});
@@ -126,9 +121,22 @@ async function keepWake(
     if (findings !== undefined) {
       await ways.report(findings).catch((error) => log.debug("a report was not taken", { reason: messageOf(error) }));
     }
-    await clock.sleep(Math.min(wakeGapMs, wake.everyMs), signal).catch(() => {});
-    await sleep(wake.everyMs - Math.min(wakeGapMs, wake.everyMs));
+    const gapMs = Math.min(wakeGapMs, wake.everyMs);
+    await clock.sleep(gapMs, signal).catch(() => {});
+    await nap.sleep(wake.everyMs - gapMs);
   }
+}
+
+/** Sleep that what is noticed ends. What comes while nobody sleeps ends the next one: it may be news since the last look. */
+function napOf(clock: Clock, signal: AbortSignal) {
+  let stop = new AbortController();
+  return {
+    interrupt: () => stop.abort(),
+    async sleep(ms: number) {
+      await clock.sleep(ms, AbortSignal.any([signal, stop.signal])).catch(() => {});
+      stop = new AbortController();
+    },
+  };
 }
 
 async function wakeOnce(

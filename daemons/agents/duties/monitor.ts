@@ -1,4 +1,5 @@
-import { type Duty, type Hands, listIn, numberIn, type WatchedService } from "./duty.ts";
+import { type Duty, type Hands, numberIn } from "./duty.ts";
+import { probesMax, watchServices } from "./watch.ts";
 
 /** Measurements that anomalies are judged by, and how many there must be before. */
 export const baselineWindow = 100;
@@ -8,16 +9,15 @@ const baselineLeast = 20;
 const deviationsMax = 4;
 const distanceLeast = 10;
 
-/** A service that is not ready is looked at again before anyone is told: one that is just starting is well. */
-const failuresBeforeTold = 2;
-
-/** Measures, and watches services: those of init that are enabled, and those of the registry. */
+/** Measures, and watches services. */
 export const monitor: Duty = {
   name: "monitor",
-  purpose: "Measures processor, memory, disks, network and hardware.",
-  tools: ["monitor.cpu", "monitor.memory", "monitor.disk", "service.list", "net.check_port", "net.http_request"],
-  limits: { callsPerWakeMax: 60 },
-  brief: "Measure the machine, tell what is unlike before, and notice at once when a service does not answer.",
+  tools: [
+    ...["monitor.cpu", "monitor.memory", "monitor.disk"],
+    ...["monitor.watchlist", "service.list", "net.check_port", "net.http_request"],
+  ],
+  // The lists, and the services that are asked.
+  limits: { callsPerWakeMax: probesMax + 2 },
   wakes: [
     {
       name: "metrics",
@@ -52,33 +52,10 @@ export const monitor: Duty = {
     {
       name: "services",
       everyMs: 15_000,
-      first: "spread",
-      async run(hands) {
-        const { kept, call, state } = hands;
-        const down = new Map<string, string>();
-        const seen = new Set<string>();
-        for (const unit of listIn(await call("service.list", {}, "the watch of the monitor agent"), "services")) {
-          if (unit["managed"] !== true || unit["enabled"] !== true) continue;
-          const name = String(unit["name"]);
-          seen.add(name);
-          // Whoever stopped it wanted it so.
-          const wanted = unit["reason"] !== "stopped on demand";
-          if (unit["status"] !== "ready" && wanted) down.set(name, `${unit["status"]}: ${unit["reason"]}`);
-        }
-        for (const service of await hands.services()) {
-          const fault = await faultOf(service, hands);
-          hands.health(service.name, fault === "", fault);
-          const unit = service.managedBy || service.name;
-          seen.add(unit);
-          if (fault !== "") down.set(unit, fault);
-        }
-        for (const name of seen) {
-          const failures = down.has(name) ? Number(kept.get(`failures ${name}`) ?? 0) + 1 : 0;
-          kept.set(`failures ${name}`, failures);
-          const severity = failures >= failuresBeforeTold ? "critical" : "info";
-          state({ category: "service.down", severity, subject: name, detail: down.get(name) ?? "ready" });
-        }
-      },
+      // What ended before it listened is not left waiting.
+      first: "at once",
+      events: ["unit.ended"],
+      run: watchServices,
     },
   ],
 };
@@ -99,20 +76,4 @@ export function oddness(values: readonly number[]): string | undefined {
   const distance = Math.abs(last - mean);
   if (distance < Math.max(distanceLeast, deviationsMax * deviation)) return undefined;
   return `${last.toFixed(1)}, usually ${mean.toFixed(1)} ± ${deviation.toFixed(1)}`;
-}
-
-/** What is wrong with a service of the registry; empty when it answers. */
-async function faultOf({ name, address, port, healthCheckPath }: WatchedService, { call }: Hands): Promise<string> {
-  const reason = `the watch of service ${name}`;
-  try {
-    if (healthCheckPath === "") {
-      const { open, state } = await call("net.check_port", { host: address, port, timeout_ms: 2_000 }, reason);
-      return open === true || state === "open" ? "" : `port ${port} does not answer`;
-    }
-    const url = `http://${address}:${port}${healthCheckPath}`;
-    const { status } = await call("net.http_request", { url }, reason);
-    return typeof status === "number" && status < 400 ? "" : `${url} answers ${String(status)}`;
-  } catch (error) {
-    return String(error instanceof Error ? error.message : error).slice(0, 300);
-  }
 }

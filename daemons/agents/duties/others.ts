@@ -6,10 +6,8 @@ const hour = 60 * minute;
 /** Names outside are asked for only where a way out exists: an appliance may have none, and lacks nothing then. */
 export const network: Duty = {
   name: "network",
-  purpose: "Interfaces, names, connections and the firewall.",
   tools: ["net.route_list", "net.interfaces", "net.ping"],
   limits: { callsPerWakeMax: 4 },
-  brief: "Keep the machine reachable, and know when it is not.",
   wakes: [
     {
       name: "connectivity",
@@ -41,10 +39,8 @@ const refusalsWarning = 10;
 
 export const security: Duty = {
   name: "security",
-  purpose: "Grants, the ledger and checks of this machine's security.",
   tools: ["sec.audit", "sec.verify_ledger", "sec.scan"],
   limits: { callsPerWakeMax: 4 },
-  brief: "Read what was done and refused, verify the ledger, and find what is loose.",
   wakes: [
     {
       name: "audit review",
@@ -104,10 +100,8 @@ const diskLimits = { warning: 85, critical: 95 } as const;
 
 export const storage: Duty = {
   name: "storage",
-  purpose: "File systems, disks, backups and what takes up space.",
   tools: ["storage.usage"],
   limits: { callsPerWakeMax: 2 },
-  brief: "Keep room on every file system.",
   wakes: [
     {
       name: "disks",
@@ -129,10 +123,8 @@ export const storage: Duty = {
 /** Lists are as fresh as the last pkg.update, which a schedule or a person gives: fetching them is a change, and asks outside. */
 export const packages: Duty = {
   name: "package",
-  purpose: "Software: searching, installing, updating and removing it.",
   tools: ["pkg.check_vuln"],
   limits: { callsPerWakeMax: 2 },
-  brief: "Know what has a known flaw, and what fixes it.",
   wakes: [
     {
       name: "vulnerabilities",
@@ -150,19 +142,15 @@ export const packages: Duty = {
 /** Runs steps of plans; of itself it does nothing, and so it has no standing grants at all. */
 export const task: Duty = {
   name: "task",
-  purpose: "Steps that no other agent is free for or made for, and talk with people.",
   tools: [],
   limits: { callsPerWakeMax: 0 },
-  brief: "Do the step that was given, exactly, and say what came of it.",
   wakes: [],
 };
 
 /** Repositories are watched by the goals that work in them: which ones there are is nobody's standing business. */
 export const dev: Duty = {
   name: "dev",
-  purpose: "Source code: building, testing and changing it.",
   tools: [],
   limits: { callsPerWakeMax: 0 },
-  brief: "Change code in small commits, and leave what is not yours as it is.",
   wakes: [],
 };

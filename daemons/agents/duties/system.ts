@@ -13,10 +13,8 @@ export const limits = {
  */
 export const system: Duty = {
   name: "system",
-  purpose: "Files, processes, services and configuration of this machine.",
   tools: ["monitor.cpu", "monitor.memory", "monitor.disk", "self.health"],
   limits: { callsPerWakeMax: 8 },
-  brief: "Keep the machine well: services ready, processors, memory and disk within their limits.",
   wakes: [
     {
       name: "health",

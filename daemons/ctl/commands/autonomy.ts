@@ -45,8 +45,10 @@ export const emergencyResume: Command = {
 const resumeTimeoutMs = 60_000;
 
 function show({ out }: Context, state: AutonomyState): typeof exit.ok {
-  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting } = state;
+  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting, heldBack } = state;
   out.line(`${level}${level === configuredLevel ? "" : ` (the configuration says ${configuredLevel})`}`);
+  if (level === "manual")
+    out.line('agents begin nothing by themselves; what is held back is done when you give it: aiosctl goal submit "…"');
   if (stopped) {
     out.line(
       `stopped by ${stoppedBy} at ${moment(stoppedAt)} UTC${reason && `: ${reason}`}; ${goalsHeld} goals are held`,
@@ -54,6 +56,7 @@ function show({ out }: Context, state: AutonomyState): typeof exit.ok {
     out.line('"aiosctl emergency resume" lets it go on');
   }
   for (const one of resting) out.line(`duties rest: ${one}`);
+  for (const one of heldBack) out.line(`held back: ${one}`);
   out.document(state);
   return exit.ok;
 }

@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { AutonomyService } from "#proto/aios/autonomy";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Command, exit } from "../command.ts";
@@ -15,8 +16,12 @@ export const status: Command = {
     const machine = target();
     const init = machine.client(InitService, "init");
     const orchestrator = machine.client(OrchestratorService, "orchestrator");
+    const autonomy = machine.client(AutonomyService, "orchestrator");
     // The orchestrator may be away while the machine still answers: that is a state to show, not an error.
-    const system = orchestrator.getSystemStatus({}).catch((error) => ({ away: messageOf(error) }));
+    const system = Promise.all([orchestrator.getSystemStatus({}), autonomy.getAutonomy({})]).then(
+      ([work, { heldBack }]) => ({ ...work, heldBack }),
+      (error) => ({ away: messageOf(error) }),
+    );
     const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
     const work = await system;
     const notReady = units.filter((unit) => stateOf(unit) !== "ready");
@@ -36,6 +41,8 @@ export const status: Command = {
         `  load     processor ${Math.round(work.cpuPercent)} %, memory ${memory}, up ${duration(work.uptimeSeconds * 1000)}`,
       );
     }
+    // What the machine would do by itself, and leaves to a person.
+    if ("heldBack" in work) for (const one of work.heldBack) out.line(`  held     ${one}`);
     for (const fault of boot.faults) out.line(`  fault    ${fault}`);
     out.document({
       machine: machine.name,

@@ -42,7 +42,6 @@ export interface SessionWorld extends Omit<AgentHandsParts, "waits" | "tools"> {
   /** Given by who loads this: gRPC is in the orchestrator's bundle already. */
   connectJournal(definition: typeof EventJournalService): Client<typeof EventJournalService>;
   context(about: string, tokensMax: number, signal: AbortSignal): Promise<string>;
-  knowledge(about: string, signal: AbortSignal): Promise<string>;
   /** Throws when nothing may begin. */
   permit(): void;
 }
@@ -85,7 +84,6 @@ export function startSessions(world: SessionWorld): Sessions {
       journal,
       model: rulesBefore({
         sources: sources.filter(({ level }) => level === "reactive"),
-        knowledge: world.knowledge,
         models: modelOver({
           thinkers,
           context: world.context,
@@ -115,7 +113,7 @@ export function startSessions(world: SessionWorld): Sessions {
       throw new AiosError("INVALID_ARGUMENT", `open a session: name: at most ${nameLengthMax} characters`);
     const config: SessionConfig = {
       ...{ agent_id: agent.name, owner: wish.owner, workspace_root: "/", budget },
-      system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role}`,
+      system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role} ${agent.brief}`,
       ...(level !== "" && { level }),
       policy: {
         allow_capabilities: capabilitiesOf([...goalTools, ...(await toolsOf(agent))]),

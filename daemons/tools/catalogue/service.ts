@@ -26,6 +26,7 @@ const described = object({
   reason: Type.String({ description: "why it is in this state" }),
   managed: Type.Boolean({ description: "added to the machine, not a daemon of aiOS" }),
   enabled: Type.Boolean({ description: "started at every boot" }),
+  wanted: Type.Boolean({ description: "meant to run: started, not stopped since by anyone, nor done with its work" }),
 });
 
 /** The most lines of a log that are returned at once, and the most characters of one. */
@@ -47,6 +48,7 @@ export function serviceTools(init: Units, clock: Clock, etc: string): readonly T
     managed: unit.managed,
     // The daemons' files say nothing of it: every boot starts them.
     enabled: unit.enabled || !unit.managed,
+    wanted: unit.wanted,
   });
   const reads = {
     callers: ["core", "operator", "agent"],

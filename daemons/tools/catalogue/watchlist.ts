@@ -61,7 +61,12 @@ const addTool = (watched: Documents<Watched>, clock: Clock) =>
     input: object({
       service: serviceName,
       url: Type.Optional(
-        Type.String({ pattern: "^https?://", maxLength: 2048, description: "an address that it answers at" }),
+        Type.String({
+          // Where the monitor may look: with https it would not know whom to believe.
+          pattern: "^http://(127\\.0\\.0\\.1|localhost)(:[0-9]{1,5})?/",
+          maxLength: 2048,
+          description: "an address on this machine that it answers at",
+        }),
       ),
       reason: Type.Optional(Type.String({ maxLength: 500 })),
     }),

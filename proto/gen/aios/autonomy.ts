@@ -36,6 +36,8 @@ export interface AutonomyState {
   goalsHeld: number;
   /** Agents whose duties rest, with the reason */
   resting: string[];
+  /** What is noticed and gives no goal at present, with the reason */
+  heldBack: string[];
 }
 
 function createBaseSetAutonomyRequest(): SetAutonomyRequest {
@@ -158,6 +160,7 @@ function createBaseAutonomyState(): AutonomyState {
     stoppedAt: 0,
     goalsHeld: 0,
     resting: [],
+    heldBack: [],
   };
 }
 
@@ -186,6 +189,9 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     }
     for (const v of message.resting) {
       writer.uint32(66).string(v!);
+    }
+    for (const v of message.heldBack) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -267,6 +273,14 @@ export const AutonomyState: MessageFns<AutonomyState> = {
             message.resting.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.heldBack.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -292,6 +306,7 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     message.stoppedAt = object.stoppedAt ?? 0;
     message.goalsHeld = object.goalsHeld ?? 0;
     message.resting = object.resting?.map((e) => e) || [];
+    message.heldBack = object.heldBack?.map((e) => e) || [];
     return message;
   },
 };

@@ -64,6 +64,8 @@ export interface Unit {
   managed: boolean;
   /** Of a managed unit: started at every boot */
   enabled: boolean;
+  /** Meant to run: started, not stopped since by anyone, nor done with its work */
+  wanted: boolean;
 }
 
 export interface UnitList {
@@ -191,6 +193,7 @@ function createBaseUnit(): Unit {
     cpuMs: 0,
     managed: false,
     enabled: false,
+    wanted: false,
   };
 }
 
@@ -234,6 +237,9 @@ export const Unit: MessageFns<Unit> = {
     }
     if (message.enabled !== false) {
       writer.uint32(104).bool(message.enabled);
+    }
+    if (message.wanted !== false) {
+      writer.uint32(112).bool(message.wanted);
     }
     return writer;
   },
@@ -355,6 +361,14 @@ export const Unit: MessageFns<Unit> = {
             message.enabled = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.wanted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -385,6 +399,7 @@ export const Unit: MessageFns<Unit> = {
     message.cpuMs = object.cpuMs ?? 0;
     message.managed = object.managed ?? false;
     message.enabled = object.enabled ?? false;
+    message.wanted = object.wanted ?? false;
     return message;
   },
 };
