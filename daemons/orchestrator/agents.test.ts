@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { backoffMs } from "#lib/backoff";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
@@ -389,11 +388,5 @@ describe("supervision", () => {
   it("says why a program cannot be started", async () => {
     const spawnAgent = agentSpawner({ node: `${folder}/none`, file: "x", env: {}, confinement: () => undefined });
     expect(await spawnAgent(configOf("system", [])).ended).toMatch(/cannot be started: .*ENOENT/);
-  });
-
-  it("waits longer each time, with jitter", () => {
-    expect([1, 2, 3, 99].map((attempt) => backoffMs(attempt, 100, 1_000, () => 0.5))).toEqual([100, 200, 400, 1_000]);
-    expect(backoffMs(1, 100, 1_000, () => 0)).toBe(75);
-    expect(backoffMs(1, 100, 1_000, () => 0.999)).toBe(125);
   });
 });
