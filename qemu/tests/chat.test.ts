@@ -1,5 +1,6 @@
-import { describe, expect, it } from "vitest";
-import { openStrategist } from "../goals/strategist.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, describe, expect, it } from "vitest";
+import { openStrategist, type Strategist } from "../goals/strategist.ts";
 import type { Machine } from "../machine.ts";
 import { aiosctlFor, type Ran } from "./aiosctl.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
@@ -15,61 +16,53 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
   describe.runIf(laneRuns(lane))("with the task agent", () => {
     const fleet = useFleet();
     let machine: Machine;
+    let model: Strategist;
     let session = "";
     const aiosctl = (...argv: string[]) => aiosctlFor(machine, fleet.operatorFolder)(...argv);
-    const heldBy = (told: Ran) => /session ([0-9a-f-]{36})/.exec(told.error)?.[1] ?? "";
+
+    afterAll(() => model?.server.close());
 
     it("makes goals of what it knows how to do, and says so of what it does not", async () => {
-      const { server, append, introduce } = await openStrategist("openai", lane, {});
-      try {
-        machine = await fleet.boot({ lane, name: `chat-${lane}`, append });
-        const told = await aiosctl("chat", `report memory usage to ${report}`);
-        expect(told, told.error).toMatchObject({ code: 0 });
-        expect(told.out).toMatch(/as a goal of the machine\n(?:.|\n)*[\d.]+ % of \d+ MiB used/);
-        session = heldBy(told);
-        const unknown = await aiosctl("chat", "--session", session, "write me a poem about the sea");
-        expect(unknown.out).toMatch(
-          /no model here that could think(?:.|\n)*aiosctl goal known(?:.|\n)*aiosctl secrets set/,
-        );
-
-        await introduce(machine);
-        server.say(saying("I look.", ["fs.read", { path: report }]), saying("It is memory."));
-        const looked = await aiosctl("chat", "--session", session, "what is in that report?");
-        expect(looked.out).toBe(`I look.\n  ▶ fs.read {"path":"${report}"}\n  ✓ fs.read\nIt is memory.\n`);
-        // All of the conversation is in the question, what tools gave as marked data.
-        expect(JSON.stringify(server.requests.at(-1)?.body.messages)).toMatch(/poem about the sea.*<data-\w+.*MiB/);
-      } finally {
-        await server.close();
-      }
+      model = await openStrategist("openai", lane, {});
+      machine = await fleet.boot({ lane, name: `chat-${lane}`, append: model.append });
+      const told = await aiosctl("chat", `report memory usage to ${report}`);
+      expect(told, told.error).toMatchObject({ code: 0 });
+      expect(told.out).toMatch(/as a goal of the machine\n(?:.|\n)*[\d.]+ % of \d+ MiB used/);
+      session = /session ([0-9a-f-]{36})/.exec(told.error)?.[1] ?? "";
+      const unknown = await aiosctl("chat", "--session", session, "write me a poem about the sea");
+      expect(unknown.out).toMatch(/no model here(?:.|\n)*aiosctl goal known(?:.|\n)*aiosctl secrets set/);
     }, 300_000);
 
+    it("looks by the agent's tools once a model can think", async () => {
+      await model.introduce(machine);
+      model.server.say(saying("I look.", ["fs.read", { path: report }]), saying("It is memory."));
+      const looked = await aiosctl("chat", "--session", session, "what is in that report?");
+      expect(looked.out, looked.error).toBe(`I look.\n  ▶ fs.read {"path":"${report}"}\n  ✓ fs.read\nIt is memory.\n`);
+      // All of the conversation is in the question, what tools gave as marked data.
+      const { messages } = model.server.requests.at(-1)?.body ?? {};
+      expect(JSON.stringify(messages)).toMatch(/poem about the sea.*<data-\w+.*MiB/);
+    }, 120_000);
+
     it("asks before it changes anything", async () => {
-      const { server, append, introduce } = await openStrategist("claude", lane, {});
-      try {
-        machine = await fleet.boot({ lane, name: `chat-ask-${lane}`, append });
-        await introduce(machine);
-        server.say(saying("", ["fs.write", { path: note, content: "milk\n" }]), saying("Noted."));
-        const asking = aiosctl("chat", "note that milk is wanted");
-        const ticket = await waiting(aiosctl);
-        expect(ticket.preview).toContain("+milk");
-        expect((await aiosctl("tool", "call", "fs.stat", JSON.stringify({ path: note }))).code).toBe(1);
-        expect((await aiosctl("approvals", "approve", ticket.id)).code).toBe(0);
-        const told = await asking;
-        expect(told, told.error).toMatchObject({ code: 0, out: expect.stringMatching(/✓ fs\.write\nNoted\.\n$/) });
-        expect(told.error).toContain(`aiosctl approvals show ${ticket.id}`);
-        const { out } = await aiosctl("audit", "--tool", "fs.write", "--json");
-        expect(JSON.parse(out.split("\n")[0] ?? "")).toMatchObject({ execution_id: ticket.id, caller: "task" });
-      } finally {
-        await server.close();
-      }
+      model.server.say(saying("", ["fs.write", { path: note, content: "milk\n" }]), saying("Noted."));
+      const asking = aiosctl("chat", "note that milk is wanted");
+      const ticket = await waiting(aiosctl);
+      expect(ticket.preview).toContain("+milk");
+      expect((await aiosctl("tool", "call", "fs.stat", JSON.stringify({ path: note }))).code).toBe(1);
+      expect((await aiosctl("approvals", "approve", ticket.id)).code).toBe(0);
+      const told = await asking;
+      expect(told, told.error).toMatchObject({ code: 0, out: expect.stringMatching(/✓ fs\.write\nNoted\.\n$/) });
+      expect(told.error).toContain(`aiosctl approvals show ${ticket.id}`);
+      const { out } = await aiosctl("audit", "--tool", "fs.write", "--json");
+      expect(JSON.parse(out.split("\n")[0] ?? "")).toMatchObject({ execution_id: ticket.id, caller: "task" });
     }, 300_000);
   });
 });
 
 async function waiting(aiosctl: (...argv: string[]) => Promise<Ran>): Promise<{ id: string; preview: string }> {
   for (;;) {
-    const { out } = await aiosctl("approvals", "--json");
-    const [first] = JSON.parse(out).waiting;
+    const [first] = JSON.parse((await aiosctl("approvals", "--json")).out).waiting;
     if (first !== undefined) return first;
+    await delay(500);
   }
 }
