@@ -24,6 +24,8 @@ export interface DaemonSpec {
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
   /** What its own heap may grow to, where others share its limit of memory; V8's own measure when absent. */
   readonly heapMiB?: number;
+  /** It puts what it starts into control groups of their own, below its own (AIOS_GROUP); its limits hold for all together. */
+  readonly makesGroups?: true;
   /** Threads that wait for disks (UV_THREADPOOL_SIZE); Node's own number, 4, when absent. */
   readonly diskThreads?: number;
 }
@@ -95,6 +97,7 @@ export const daemons: readonly DaemonSpec[] = [
     // Its agents are in its group.
     limits: { memoryMiB: 4096, pids: 1024 },
     heapMiB: 1024,
+    makesGroups: true,
   }),
   daemon({ name: "console", user: "aios-console", folders: ["console"] }),
 ];

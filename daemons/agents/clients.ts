@@ -1,4 +1,5 @@
 import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/service";
+import { AgentRegistration } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
 import type { ToolRegistryService } from "#proto/aios/tools";
 import type { Orchestrator } from "./agent.ts";
@@ -20,8 +21,8 @@ export function orchestratorOver(
 ): Orchestrator {
   return {
     async register() {
-      const registration = { agentId: name, agentType: type, capabilities: [], toolNamespaces: [...namespaces] };
-      await client.registerAgent({ ...registration, status: "idle", registeredAt: 0 });
+      const own = { agentId: name, agentType: type, toolNamespaces: [...namespaces], status: "idle" };
+      await client.registerAgent(AgentRegistration.fromPartial(own));
     },
     async beat({ status, currentTaskId }) {
       const { cpuPercent, memoryMb } = load();

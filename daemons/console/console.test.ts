@@ -5,6 +5,7 @@ import { health } from "#lib/health";
 import { openLog } from "#lib/log";
 import { validityMs } from "#lib/pki";
 import { type Call, type Identity, service } from "#lib/service";
+import { AgentRegistration } from "#proto/aios/common";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -158,15 +159,7 @@ describe("who may call what", () => {
 
   it("nobody makes an agent's calls, not even an admin", async () => {
     const goals = twin.client(OrchestratorService, await client("admin"));
-    const agent = {
-      agentId: "system",
-      agentType: "",
-      capabilities: [],
-      toolNamespaces: [],
-      status: "",
-      registeredAt: 0,
-    };
-    await expect(goals.registerAgent(agent)).rejects.toMatchObject({
+    await expect(goals.registerAgent(AgentRegistration.fromPartial({ agentId: "system" }))).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
       message: expect.stringContaining("own daemons"),
     });

@@ -186,7 +186,9 @@ describe("agents, tools, models, logs", () => {
         healthCheck: () => HealthStatus.fromPartial({ details: { gpu: "none: no driver" } }),
       }),
     );
-    expect((await twin.aiosctl("agents")).out).toMatch(/system +system +idle +fs hw/);
+    expect((await twin.aiosctl("agents")).out).toMatch(
+      /system +system +idle +41\.2 MB of 268 MB +812 ms +fs hw +- +its duties rest for 10 minutes\n/,
+    );
     expect(documents((await twin.aiosctl("agents", "--json")).out)[0].agents[0]).toMatchObject({ agentId: "system" });
     expect((await twin.aiosctl("models")).out).toMatch(/bringup +- +ready +- +- +- +- +2\n\nGPU none: no driver/);
   });

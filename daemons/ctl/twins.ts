@@ -193,12 +193,9 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
     listAgents: () => ({
       agents: [
         {
-          agentId: "system",
-          agentType: "system",
-          capabilities: [],
-          toolNamespaces: ["fs", "hw"],
-          status: "idle",
-          registeredAt: at,
+          ...{ agentId: "system", agentType: "system", capabilities: [], toolNamespaces: ["fs", "hw"] },
+          ...{ status: "idle", registeredAt: at, memoryBytes: 41_200_000, memoryMaxBytes: 268_435_456, cpuMs: 812 },
+          reason: "its duties rest for 10 minutes",
         },
       ],
     }),

@@ -1,7 +1,7 @@
+import { type Group, openGroups } from "#lib/cgroups";
 import { replaceFile } from "#lib/files";
 import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
-import { type Group, openGroups } from "./cgroups.ts";
 import { type Children, openChildren } from "./children.ts";
 import { armWatchdog, keepHouse, keepReaping } from "./chores.ts";
 import { parseCmdline } from "./cmdline.ts";
@@ -86,8 +86,10 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed:
   const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot, groups } = parts;
   power.onEnd({ root: ground.root });
   const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
-  const all = openGroups("/sys/fs/cgroup", group, "/proc", clock);
-  for (const { name, limits } of daemons) groups.set(name, all.open(name, limits));
+  const all = openGroups(`/sys/fs/cgroup/${group}`, "/proc", clock);
+  for (const { name, limits, makesGroups } of daemons) {
+    groups.set(name, makesGroups ? all.openNesting(name, limits) : all.open(name, limits));
+  }
   const logLevel = ground.config.system.log_level;
   const services = new Map<string, ServiceSpec>();
   const groupOf = ({ name, limits }: ServiceSpec) => {

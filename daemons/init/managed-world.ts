@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
+import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { readText } from "./kernel-files.ts";
 import type { Logs } from "./logs.ts";

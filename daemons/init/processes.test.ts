@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openGroups } from "#lib/cgroups";
 import { systemClock } from "#lib/clock";
-import { openGroups } from "./cgroups.ts";
 import { type Children, openChildren } from "./children.ts";
 import { parseStat, reapOrphans } from "./orphans.ts";
 import { startProcess } from "./processes.ts";
@@ -35,7 +35,7 @@ describe.each([
   { kind: "without control groups", mount: () => join(folder, "nowhere") },
   ...mounts.map((mount) => ({ kind: `in control groups of ${mount}`, mount: () => mount })),
 ])("a unit's process $kind", ({ mount }) => {
-  const open = () => openGroups(mount(), `aios-test-${process.pid}`, "/proc", systemClock);
+  const open = () => openGroups(join(mount(), `aios-test-${process.pid}`), "/proc", systemClock);
   const launch = (script: string, log: (chunk: Buffer | string) => void = () => {}) => {
     const groups = open();
     const group = groups.open("unit", limits);
@@ -91,7 +91,7 @@ describe.each([
 
 describe.each(mounts)("control groups of %s", (mount) => {
   it("take a unit's own children along when it ends, and leave nothing behind", async () => {
-    const groups = openGroups(mount, `aios-test-${process.pid}`, "/proc", systemClock);
+    const groups = openGroups(join(mount, `aios-test-${process.pid}`), "/proc", systemClock);
     const group = groups.open("unit", limits);
     let output = "";
     // As Node: it does not fork before it was moved.
@@ -112,6 +112,25 @@ describe.each(mounts)("control groups of %s", (mount) => {
     expect(isAlive(grandchild)).toBe(false);
     groups.close();
     expect(existsSync(join(mount, `aios-test-${process.pid}`))).toBe(false);
+  });
+
+  it("leave a unit that makes groups of its own in a leaf, and count and end all below it", async () => {
+    const top = join(mount, `aios-test-${process.pid}`);
+    const groups = openGroups(top, "/proc", systemClock);
+    const group = groups.openNesting("unit", limits);
+    const command = { program: "sleep", args: ["60"], env, uid: 0, gid: 0 };
+    const unit = startProcess(command, group, children, () => {});
+    const below = openGroups(group.folder, "/proc", systemClock).open("agent", { ...limits, cpuCores: 1 });
+    const own = startProcess(command, below, children, () => {});
+    const procs = (name: string) => readFileSync(join(top, "unit", name, "cgroup.procs"), "utf8").trim();
+    expect(await eventually(() => procs("_own") === `${unit.pid}` && procs("agent") === `${own.pid}`)).toBe(true);
+    expect(procs("")).toBe("");
+    expect(await group.memoryBytes()).toBeGreaterThan(await below.memoryBytes());
+    process.kill(unit.pid, "SIGKILL");
+    await unit.ended;
+    expect(await own.ended).toBe("ended by SIGKILL");
+    groups.close();
+    expect(existsSync(top)).toBe(false);
   });
 });
 

@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
+import type { Group } from "#lib/cgroups";
 import { messageOf } from "#lib/errors";
-import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import type { UnitProcess } from "./supervisor.ts";
 

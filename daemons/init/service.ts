@@ -1,8 +1,8 @@
+import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Call, type Service, service } from "#lib/service";
 import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
-import type { Group } from "./cgroups.ts";
 import type { Logs } from "./logs.ts";
 import { logLimits } from "./logs.ts";
 import type { Managed } from "./managed.ts";

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
+import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
-import type { Group } from "./cgroups.ts";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
 import type { Logs } from "./logs.ts";
@@ -35,7 +35,7 @@ export function machineWorld(needs: WorldNeeds): World {
       if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
       // One that was killed left its socket: whoever finds it must not take it for the next one's.
       rmSync(socketOf(unit), { force: true });
-      return startProcess(command(spec, needs.logLevel), group, needs.children, (chunk) =>
+      return startProcess(command(spec, group, needs.logLevel), group, needs.children, (chunk) =>
         needs.logs.write(unit, chunk),
       );
     },
@@ -53,8 +53,8 @@ function socketOf(unit: string): string {
   return `${layout.run}/${unit}.sock`;
 }
 
-function command(spec: DaemonSpec, logLevel: string) {
-  const { name, user, diskThreads } = spec;
+function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {
+  const { name, user, diskThreads, makesGroups } = spec;
   return {
     program: layout.node,
     args: [...nodeArguments(spec), `${layout.lib}/${name}.mjs`],
@@ -65,6 +65,7 @@ function command(spec: DaemonSpec, logLevel: string) {
       LANG: "C.UTF-8",
       AIOS_LOG_LEVEL: logLevel,
       NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
+      ...(makesGroups && folder !== undefined && { AIOS_GROUP: folder }),
       ...(diskThreads !== undefined && { UV_THREADPOOL_SIZE: `${diskThreads}` }),
     },
   };

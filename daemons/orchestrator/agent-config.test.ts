@@ -10,16 +10,37 @@ describe("an agent's file", () => {
   it("is read", () => {
     expect(parseAgent(text("x"), "/etc/x.toml")).toMatchObject({
       name: "x",
-      memoryMiB: 64,
+      limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
       restart: { delayMs: 1_000 },
     });
     expect(parseAgent(text("x").replace("true", "false"), "/etc/x.toml")).toBeUndefined();
   });
 
+  it("may say what the agent uses, in part or not at all", () => {
+    const limits = (resources: string) =>
+      parseAgent(text("x").replace("[resources]\nmemory_mb = 64\n", resources), "/etc/x.toml")?.limits;
+    expect(limits("")).toEqual({ memoryMiB: 256, pids: 32, cpuCores: 1 });
+    expect(limits("[resources]\nmax_pids = 64\ncpu_cores = 0.5\n")).toEqual({
+      memoryMiB: 256,
+      pids: 64,
+      cpuCores: 0.5,
+    });
+  });
+
   it.each([
     ["of another name", text("y"), /"y" is not the file's name/],
     ["with an unknown key", text("x", 'nice = "very"\n'), /x\.toml:5: agent\.nice: no such key/],
-    ["with a value out of range", text("x").replace("memory_mb = 64", "memory_mb = 1"), /32 to 65536 MB/],
+    [
+      "with a value out of range",
+      text("x").replace("memory_mb = 64", "memory_mb = 1"),
+      /resources\.memory_mb: .*64 to 65536 MB/,
+    ],
+    [
+      "with too few threads for Node",
+      text("x").replace("memory_mb = 64", "max_pids = 4"),
+      /x\.toml:15: resources\.max_pids: .*16 to 4096/,
+    ],
+    ["with no processor", text("x").replace("memory_mb = 64", "cpu_cores = 0"), /resources\.cpu_cores: .*0\.1 to 1024/],
   ])("%s is refused", (_, content, reason) => {
     expect(() => parseAgent(content, "/etc/x.toml")).toThrow(reason);
   });

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
+import type { Limits } from "#lib/cgroups";
 import { parseToml } from "#lib/config";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 
@@ -10,6 +11,12 @@ const capabilityList = Type.Array(
   Type.String({ pattern: "^[a-z][a-z0-9_]*:[a-z_]+(:.+)?$", description: "a capability such as fs:read:/var/log/**" }),
   { maxItems: 32 },
 );
+
+/**
+ * What an agent may use when its file does not say: it is one Node process of 40 to 60 MB and a dozen threads that runs
+ * JavaScript in one of them, and what it makes others do is limited there.
+ */
+export const resourcesDefault = { memory_mb: 256, max_pids: 32, cpu_cores: 1 } as const;
 
 /** `/etc/aios/agents/<name>.toml`. */
 const agentSchema = Type.Object(
@@ -50,9 +57,19 @@ const agentSchema = Type.Object(
       },
       strict,
     ),
-    resources: Type.Object(
-      { memory_mb: Type.Integer({ minimum: 32, maximum: 65_536, description: "32 to 65536 MB" }) },
-      strict,
+    resources: Type.Optional(
+      Type.Object(
+        {
+          memory_mb: Type.Optional(Type.Integer({ minimum: 64, maximum: 65_536, description: "64 to 65536 MB" })),
+          max_pids: Type.Optional(
+            Type.Integer({ minimum: 16, maximum: 4_096, description: "16 to 4096 processes and threads" }),
+          ),
+          cpu_cores: Type.Optional(
+            Type.Number({ minimum: 0.1, maximum: 1_024, description: "0.1 to 1024 processors" }),
+          ),
+        },
+        strict,
+      ),
     ),
     restart: Type.Object(
       {
@@ -82,14 +99,15 @@ export interface AgentConfig {
   readonly concurrentTasksMax: number;
   readonly taskTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
-  /** Heap of its process, MiB. */
-  readonly memoryMiB: number;
+  /** What its processes may use together. */
+  readonly limits: Required<Limits>;
   readonly restart: { readonly max: number; readonly windowMs: number; readonly delayMs: number };
 }
 
 /** The agent in `text` of the file `file`, or undefined when it is not enabled. Throws with file, line, key. */
 export function parseAgent(text: string, file: string): AgentConfig | undefined {
-  const { agent, capabilities, behavior, resources, restart } = parseToml(agentSchema, text, file);
+  const { agent, capabilities, behavior, restart, ...parsed } = parseToml(agentSchema, text, file);
+  const resources = { ...resourcesDefault, ...parsed.resources };
   if (`${agent.name}.toml` !== file.split("/").at(-1)) {
     throw new AiosError("INVALID_ARGUMENT", {
       act: "read",
@@ -109,7 +127,7 @@ export function parseAgent(text: string, file: string): AgentConfig | undefined 
     concurrentTasksMax: behavior.max_concurrent_tasks,
     taskTimeoutMs: behavior.task_timeout_seconds * 1_000,
     heartbeatIntervalMs: behavior.heartbeat_interval_seconds * 1_000,
-    memoryMiB: resources.memory_mb,
+    limits: { memoryMiB: resources.memory_mb, pids: resources.max_pids, cpuCores: resources.cpu_cores },
     restart: {
       max: restart.max_restarts,
       windowMs: restart.restart_window_seconds * 1_000,

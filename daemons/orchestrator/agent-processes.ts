@@ -1,10 +1,12 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { backoffMs } from "#lib/backoff";
+import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { heapOptions, nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
+import type { GroupOf } from "./agent-groups.ts";
 import { type Confinement, confined } from "./confinement.ts";
 
 /** What an agent's process is doing, as far as its parent can tell. */
@@ -17,11 +19,15 @@ const crashLoopPauseMs = 60_000;
 /** An agent that is told to end has so long. */
 const endGraceMs = 1_500;
 
+/** What an agent leaves in its group is killed with it, and has so long to be gone. */
+const emptyWithinMs = 1_000;
+
+/** Of an agent's memory what its heap may take: Node itself, its threads and its libraries' code need the rest. */
+const heapShare = 0.75;
+
 export interface AgentProcess {
   /** Resolves with how it ended, in words. */
   readonly ended: Promise<string>;
-  /** Its process's number; undefined when it could not be started. */
-  readonly pid: number | undefined;
   /** Tells it to end; it must, within a moment. */
   end(): void;
 }
@@ -35,6 +41,8 @@ export interface AgentProgram {
   readonly env: Readonly<Record<string, string>>;
   /** What an agent is held by; undefined = it runs as the orchestrator does. */
   confinement(agent: string): Confinement | undefined;
+  readonly groupOf: GroupOf;
+  readonly log: Log;
 }
 
 /**
@@ -43,22 +51,31 @@ export interface AgentProgram {
  */
 export function agentSpawner(program: AgentProgram): SpawnAgent {
   return (config) => {
-    const words = [program.node, ...nodeOptions, ...heapOptions(config.memoryMiB), program.file] as const;
+    const heap = heapOptions(Math.floor(config.limits.memoryMiB * heapShare));
+    const words = [program.node, ...nodeOptions, ...heap, program.file] as const;
     const confinement = program.confinement(config.name);
     const [file, ...args] = confinement === undefined ? words : confined(words, confinement);
+    const group = program.groupOf(config.name);
+    const oomKills = group.oomKills();
+    const killedBy = (signal: string) =>
+      signal === "SIGKILL" && group.oomKills() > oomKills
+        ? `killed by the kernel for want of memory: it may use ${config.limits.memoryMiB} MiB`
+        : `killed by ${signal}`;
     const child = spawn(file, args, {
       stdio: ["pipe", "ignore", "inherit"],
       env: { ...program.env, AIOS_AGENT: config.name, AIOS_AGENT_SETTINGS: settingsOf(config) },
       cwd: "/",
     });
-    const ended = new Promise<string>((resolve) => {
-      child.once("error", (error) => resolve(`cannot be started: ${messageOf(error)}`));
-      child.once("exit", (code, signal) => resolve(signal === null ? `exit status ${code}` : `killed by ${signal}`));
-    });
+    const ended = endOf(child, group, killedBy);
     child.stdin.on("error", () => {});
+    // Neither Node nor setpriv starts a process in a group. It is moved long before its JavaScript runs, let alone forks.
+    if (child.pid !== undefined) {
+      group.add(child.pid).catch((error: unknown) => {
+        program.log.warn("an agent runs without limits", { agent: config.name, reason: messageOf(error) });
+      });
+    }
     return {
       ended,
-      pid: child.pid,
       end() {
         child.stdin.end();
         child.kill("SIGTERM");
@@ -67,6 +84,17 @@ export function agentSpawner(program: AgentProgram): SpawnAgent {
       },
     };
   };
+}
+
+/** Resolves when nothing of an agent is left, with how it ended. */
+async function endOf(child: ChildProcess, group: Group, killedBy: (signal: string) => string): Promise<string> {
+  const how = await new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(`cannot be started: ${messageOf(error)}`));
+    child.once("exit", (code, signal) => resolve(signal === null ? `exit status ${code}` : killedBy(signal)));
+  });
+  group.kill();
+  await group.empty(emptyWithinMs);
+  return how;
 }
 
 /** What the agents' program reads of its configuration (daemons/agents/settings.ts): so it needs no TOML and no schema. */
@@ -80,7 +108,7 @@ function startOrSay(spawnAgent: SpawnAgent, config: AgentConfig): AgentProcess {
   try {
     return spawnAgent(config);
   } catch (error) {
-    return { ended: Promise.resolve(messageOf(error)), pid: undefined, end: () => {} };
+    return { ended: Promise.resolve(messageOf(error)), end: () => {} };
   }
 }
 

@@ -1,17 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
-import { agentSpawner, type ProcessState, type SpawnAgent, superviseAgents } from "./agent-processes.ts";
 import { type Agents, openAgents, type Place } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
-import { confined } from "./confinement.ts";
 import { type Candidate, chooseAgent } from "./router.ts";
-
-const folder = mkdtempSync("/tmp/aios-agents-");
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): AgentConfig => ({
   name,
@@ -23,7 +16,7 @@ const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): A
   concurrentTasksMax,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
-  memoryMiB: 64,
+  limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 3, windowMs: 60_000, delayMs: 1_000 },
 });
 
@@ -317,76 +310,5 @@ describe("an assignment", () => {
     expect(await poll).toBeUndefined();
     assignments.give(assignment(), 1_000, never);
     expect(await assignments.next("system", 10, never)).toMatchObject({ taskId: "t" });
-  });
-});
-
-describe("supervision", () => {
-  const world = (clock: ManualClock) => ({ clock, log: silentLog, random: () => 0.5 });
-
-  it("starts an agent again, later each time, and slowly in a crash loop", async () => {
-    const clock = new ManualClock(0);
-    const starts: number[] = [];
-    const states: ProcessState[] = [];
-    const spawnAgent: SpawnAgent = () => {
-      starts.push(clock.monotonic());
-      return { ended: Promise.resolve("exit status 1"), pid: undefined, end: () => {} };
-    };
-    const supervision = superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, state) =>
-      states.push(state),
-    );
-    await clock.advance(130_000);
-    expect(starts.slice(0, 5)).toEqual([0, 1_000, 3_000, 7_000, 67_000]);
-    expect(states.slice(0, 2)).toEqual(["starting", "backoff"]);
-    expect(states).toContain("crash_loop");
-    const ended = supervision.end();
-    await clock.advance(0);
-    await ended;
-    expect(states.at(-1)).toBe("stopped");
-  });
-
-  it("goes on when an agent cannot even be spawned", async () => {
-    const clock = new ManualClock(0);
-    const states: [ProcessState, string][] = [];
-    const spawnAgent = () => {
-      throw new Error("the image has no account");
-    };
-    superviseAgents([configOf("system", [])], spawnAgent, world(clock), (_, ...state) => states.push(state));
-    await clock.advance(0);
-    expect(states).toContainEqual(["backoff", "the image has no account"]);
-  });
-
-  it("runs an agent with its settings, and ends it by closing its input", async () => {
-    const script = 'echo begun > "$OUT"; echo "$AIOS_AGENT_SETTINGS" >> "$OUT"; cat; echo over >> "$OUT"';
-    writeFileSync(`${folder}/sh`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-    const out = `${folder}/out`;
-    writeFileSync(out, "");
-    const program = { node: `${folder}/sh`, file: "agents.mjs", env: { OUT: out }, confinement: () => undefined };
-    const agent = agentSpawner(program)(configOf("system", ["fs"]));
-    const lines = () => readFileSync(out, "utf8").split("\n");
-    while (lines().length < 3) await delay(10);
-    expect(JSON.parse(lines()[1] ?? "")).toMatchObject({ type: "system", namespaces: ["fs"], concurrentTasksMax: 1 });
-    agent.end();
-    expect(await agent.ended).toMatch(/exit status 0|killed by SIGTERM/);
-  });
-
-  it("is confined by what setpriv makes of its words: qemu/tests/tools.test.ts sees that they hold", () => {
-    const confinement = { uid: 7, gid: 8, folder: "/run/aios/agents/dev", filter: "/f", readable: ["/proc/version"] };
-    expect(confined(["/usr/bin/node", "agents.mjs"], confinement)).toEqual([
-      "/usr/bin/setpriv",
-      ...["--reuid=7", "--regid=8", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"],
-      "--landlock-access=fs",
-      ...["/usr", "/etc", "/proc", "/sys"].map(
-        (path) => `--landlock-rule=path-beneath:execute,read-file,read-dir:${path}`,
-      ),
-      "--landlock-rule=path-beneath:read-file:/proc/version",
-      "--landlock-rule=path-beneath:read-file,write-file:/dev",
-      "--landlock-rule=path-beneath:read-file,read-dir,write-file,make-sock,remove-file:/run/aios/agents/dev",
-      ...["--seccomp-filter=/f", "--", "/usr/bin/node", "agents.mjs"],
-    ]);
-  });
-
-  it("says why a program cannot be started", async () => {
-    const spawnAgent = agentSpawner({ node: `${folder}/none`, file: "x", env: {}, confinement: () => undefined });
-    expect(await spawnAgent(configOf("system", [])).ended).toMatch(/cannot be started: .*ENOENT/);
   });
 });

@@ -22,7 +22,10 @@ export interface Agent {
   readonly type: string;
   readonly namespaces: readonly string[];
   readonly status: AgentStatus;
+  /** Why it is not registered; empty when it is, or starts. */
+  readonly reason: string;
   readonly registeredAt: number;
+  readonly memoryMiB: number;
 }
 
 /** A place at an agent for one task, held until it is given back. */
@@ -51,6 +54,7 @@ export interface Agents {
 interface Record {
   readonly config: AgentConfig;
   process: ProcessState;
+  reason: string;
   registeredAt: number;
   /** Monotonic; undefined = not registered. */
   lastBeat: number | undefined;
@@ -87,6 +91,7 @@ export function openAgents(
 
   const lose = (record: Record, reason: string) => {
     record.lastBeat = undefined;
+    record.reason = reason;
     lost(record.config.name, reason);
     match();
   };
@@ -137,6 +142,7 @@ export function openAgents(
       record.process = state;
       record.dead = false;
       if (state !== "starting" && record.lastBeat !== undefined) lose(record, `agent ${name} ended: ${reason}`);
+      record.reason = reason;
       match();
     },
     list,
@@ -171,7 +177,10 @@ export function openAgents(
 }
 
 function fresh(config: AgentConfig): Record {
-  return { config, process: "starting", registeredAt: 0, lastBeat: undefined, dead: false, running: 0, completed: 0 };
+  return {
+    ...{ config, process: "starting", reason: "", registeredAt: 0, lastBeat: undefined, dead: false },
+    ...{ running: 0, completed: 0 },
+  };
 }
 
 function fits(need: Need, config: AgentConfig): boolean {
@@ -199,6 +208,8 @@ function view(record: Record): Agent {
     type: record.config.type,
     namespaces: record.config.namespaces,
     status,
+    reason: record.lastBeat === undefined ? record.reason : "",
     registeredAt: record.registeredAt,
+    memoryMiB: record.config.limits.memoryMiB,
   };
 }

@@ -12,7 +12,7 @@ import { callsPerMinuteMax, openGreed, refusalsMax } from "./greed.ts";
 import { nodeSilentMs, openNodes } from "./nodes.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "./registry.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
-import { openStanding, standingMs } from "./standing.ts";
+import { openStanding, restCores, standingMs } from "./standing.ts";
 import { subTaskGoal } from "./subtasks.ts";
 
 const agent: AgentConfig = {
@@ -26,7 +26,7 @@ const agent: AgentConfig = {
   concurrentTasksMax: 1,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
-  memoryMiB: 64,
+  limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
 };
 
@@ -188,9 +188,10 @@ describe("capabilities on request", () => {
 });
 
 describe("standing grants", () => {
-  const open = () => {
+  const open = (keepsLimits = false) => {
     const clock = new ManualClock();
     const held = new Set<string>();
+    const cores: (number | undefined)[] = [];
     let grants = 0;
     const standing = openStanding({
       agents: [agent],
@@ -201,8 +202,9 @@ describe("standing grants", () => {
         held.add(name);
       },
       revoke: async (name) => void held.delete(name),
+      setCpuCores: (_, given) => keepsLimits && cores.push(given) > 0,
     });
-    return { clock, held, standing, grants: () => grants };
+    return { clock, held, cores, standing, grants: () => grants };
   };
 
   it("are in force before an agent is on duty, and are renewed before they end", async () => {
@@ -248,6 +250,18 @@ describe("standing grants", () => {
     expect(standing.resting()).toEqual(["system: too much"]);
     await clock.advance(1_000);
     expect(await onDuty()).toBe(true);
+  });
+
+  it("rest with little of the processors, until the last rest is over", async () => {
+    const { clock, cores, standing } = open(true);
+    standing.rest("system", "too much", 1_000);
+    await clock.advance(900);
+    const why = standing.rest("system", "still too much", 1_000);
+    expect(why).toBe("still too much; it has 0.1 of a processor meanwhile");
+    await clock.advance(900);
+    expect([standing.restOf("system"), cores]).toEqual([why, [restCores, restCores]]);
+    await clock.advance(100);
+    expect([standing.restOf("system"), cores]).toEqual(["", [restCores, restCores, undefined]]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import { type Autonomy as AutonomyLevel, autonomyPath } from "#lib/effective";
@@ -11,6 +11,8 @@ import type { MemoryServiceService } from "#proto/aios/memory";
 import type { AIRuntimeService } from "#proto/aios/runtime";
 import type { ToolRegistryService } from "#proto/aios/tools";
 import type { AgentConfig } from "./agent-config.ts";
+import type { GroupOf } from "./agent-groups.ts";
+import type { ProcessState } from "./agent-processes.ts";
 import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { openCapabilityRequests } from "./capability-requests.ts";
 import { loadCron } from "./cron.ts";
@@ -45,8 +47,7 @@ export interface InitiativeParts {
   readonly runtime: Client<typeof AIRuntimeService>;
   readonly gateway: Client<typeof ApiGatewayService>;
   readonly initAddress: string;
-  /** The process of an agent; undefined when it has none. */
-  pidOf(agent: string): number | undefined;
+  readonly groupOf: GroupOf;
 }
 
 export interface Initiative {
@@ -55,6 +56,8 @@ export interface Initiative {
   readonly heldBack: Triggers["heldBack"];
   readonly door: DutiesDoor;
   readonly isReversible: (tool: string) => Promise<boolean>;
+  /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
+  agentEnded(agent: string, state: ProcessState, why: string): void;
   /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
   begin(signal: AbortSignal, up: () => void): void;
 }
@@ -65,9 +68,6 @@ const restMs = 600_000;
 /** How often it is looked whether the machine is up, and at what agents use of the processors. */
 const bootLookMs = 2_000;
 const usageLookMs = 15_000;
-
-/** Clock ticks in a second, which Linux tells processes' times in. */
-const ticksPerSecond = 100;
 
 /** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */
 export function openInitiative(parts: InitiativeParts): Initiative {
@@ -84,7 +84,10 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   const events = memoryEvents(parts.memory, clock, log);
   const notices = openNotices();
   const autonomy = openAutonomy({ record, configured, goals, clock, log });
-  const standing = openStanding({ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding });
+  const standing = openStanding({
+    ...{ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding },
+    setCpuCores: (agent, cores) => parts.groupOf(agent).setCpuCores(cores),
+  });
   autonomy.onChange(async () => {
     replaceFile(autonomyPath(paths.run), autonomy.level);
     if (autonomy.stop === undefined) standing.goOn();
@@ -135,12 +138,13 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     await events.push(notice);
     await heard(notice);
   };
+  const warn = (category: string, subject: string, detail: string) =>
+    void noticed({ category, severity: "warning", subject, detail, source: "orchestrator" });
   const greed = openGreed({
     clock,
     greedy(agent, reason) {
-      standing.rest(agent, reason, restMs);
-      const detail = `its duties rest for ${restMs / 60_000} minutes: ${reason}`;
-      void noticed({ category: "agent.greedy", severity: "warning", subject: agent, detail, source: "orchestrator" });
+      const why = standing.rest(agent, reason, restMs);
+      warn("agent.greedy", agent, `its duties rest for ${restMs / 60_000} minutes: ${why}`);
     },
   });
   const registry = openRegistry(openDurable<readonly RegisteredService[]>(`${folder}/services.json`, [], fault), clock);
@@ -154,6 +158,11 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     heldBack: triggers.heldBack,
     door: { greed, registry, notices, measured: events.measure, noticed },
     isReversible: sec.isReversible,
+    agentEnded(agent, state, why) {
+      if (state === "starting") return;
+      standing.lost(agent);
+      if (state !== "stopped") warn("agent.ended", agent, why);
+    },
     begin(signal, up) {
       const init = connect(InitService, parts.initAddress);
       signal.addEventListener("abort", () => init.close(), { once: true });
@@ -182,28 +191,12 @@ async function whenUp(init: Client<typeof InitService>, clock: Clock, signal: Ab
 }
 
 async function watchUsage(
-  { agents, pidOf, clock }: InitiativeParts,
+  { agents, groupOf, clock }: InitiativeParts,
   used: (agent: string, cpuMs: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     await clock.sleep(usageLookMs, signal).catch(() => {});
-    for (const { name } of agents) {
-      const pid = pidOf(name);
-      const cpuMs = pid === undefined ? undefined : cpuMsOf(pid);
-      if (cpuMs !== undefined) used(name, cpuMs);
-    }
-  }
-}
-
-/** What a process has used of the processors; undefined when it is gone. */
-function cpuMsOf(pid: number): number | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // After the name, which may hold anything: state is field 3, user and system time 14 and 15.
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return ((Number(fields[11]) + Number(fields[12])) * 1_000) / ticksPerSecond;
-  } catch {
-    return undefined;
+    for (const { name } of agents) used(name, groupOf(name).cpuMs());
   }
 }

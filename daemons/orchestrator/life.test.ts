@@ -24,7 +24,7 @@ const agent: AgentConfig = {
   concurrentTasksMax: 5,
   taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
-  memoryMiB: 64,
+  limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
 };
 

@@ -11,6 +11,7 @@ import { MemoryQueryService } from "#proto/aios/memory_query";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { readAgents } from "./agent-config.ts";
+import { agentGroups } from "./agent-groups.ts";
 import { agentSpawner, type ProcessState, superviseAgents } from "./agent-processes.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
@@ -57,27 +58,23 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log));
   const agents = openAgents(configured.agents, clock, assignments.lose);
   const onMachine = paths.run === layout.run;
-  const pids = new Map<string, number | undefined>();
-  const startAgent = agentSpawner({
+  const groupOf = agentGroups(process.env["AIOS_GROUP"], configured.agents, { clock, log });
+  const spawnAgent = agentSpawner({
     node: process.execPath,
     file: `${paths.lib}/agents.mjs`,
     env: agentEnvironment(process.env),
     // The agents' users exist on the machine only.
     confinement: (agent) => (onMachine ? confinementOf(agent, paths) : undefined),
+    ...{ groupOf, log },
   });
   if (onMachine) writeFileSync(filterPath(paths.run), seccompFilter("unix"), { mode: 0o644 });
-  const spawnAgent: typeof startAgent = (config) => {
-    const started = startAgent(config);
-    pids.set(config.name, started.pid);
-    return started;
-  };
   // Who has ended holds nothing any more; known once there is somebody to take it back.
-  let ended: (agent: string, state: ProcessState) => void = () => {};
+  let ended: (agent: string, state: ProcessState, why: string) => void = () => {};
   // First of all: eight processes that start are most of what there is to wait for.
   const random = Math.random;
   const supervision = superviseAgents(configured.agents, spawnAgent, { clock, log, random }, (agent, state, why) => {
     agents.processChanged(agent, state, why);
-    ended(agent, state);
+    ended(agent, state, why);
   });
   const end = new AbortController();
   agents.sweep(end.signal);
@@ -126,10 +123,10 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     folder,
     configured: effectiveConfig(paths.run).system.autonomy_level,
     initAddress: address("init"),
-    pidOf: (agent) => pids.get(agent),
+    groupOf,
   });
   const { further, standing, heldBack, door, isReversible } = initiative;
-  ended = (agent, state) => state !== "starting" && standing.lost(agent);
+  ended = initiative.agentEnded;
   const talks = openTalks({
     ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
     ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
@@ -140,6 +137,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     assignments,
     further,
     commandsFor: (agent: string) => (standing.onDuty(agent) ? ["duties"] : []),
+    groupOf,
+    restOf: standing.restOf,
     undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),
     load: loadReader("/proc", clock),
     loadedModels: loadedModels(runtime),

@@ -5,9 +5,10 @@ import { systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity } from "#lib/service";
-import { Task as TaskMessage, TaskResult } from "#proto/aios/common";
+import { AgentRegistration, Task as TaskMessage, TaskResult } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { AgentConfig } from "./agent-config.ts";
+import { agentGroups } from "./agent-groups.ts";
 import { openAgents } from "./agents.ts";
 import { openAssignments } from "./assignments.ts";
 import { openChanges } from "./changes.ts";
@@ -57,17 +58,9 @@ let operated: Goals;
 const closing: (() => void)[] = [];
 
 const configOf = (name: string): AgentConfig => ({
-  name,
-  type: name,
-  role: "r",
-  brief: "b",
-  namespaces: ["fs"],
-  standing: [],
-  requestable: [],
-  concurrentTasksMax: 5,
-  taskTimeoutMs: 1_000,
-  heartbeatIntervalMs: 1_000,
-  memoryMiB: 64,
+  ...{ name, type: name, role: "r", brief: "b", namespaces: ["fs"], standing: [], requestable: [] },
+  ...{ concurrentTasksMax: 5, taskTimeoutMs: 1_000, heartbeatIntervalMs: 1_000 },
+  limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
 });
 
@@ -98,6 +91,8 @@ async function open() {
     assignments,
     further: furtherTwin(operated, [configOf("system")], systemClock),
     commandsFor: () => [],
+    groupOf: agentGroups(undefined, [configOf("system"), configOf("dev")], { clock: systemClock, log: silentLog }),
+    restOf: (agent: string) => (agent === "dev" ? "too much" : ""),
     undoOf: async () => "",
     load,
     loadedModels: async () => ["m"],
@@ -121,7 +116,7 @@ afterEach(() => {
 const request = { priority: 2, source: "", tags: [], metadataJson: Buffer.alloc(0), dependsOn: [], dedupeKey: "" };
 const submit = async (description: string, by = core) => (await by.submitGoal({ ...request, description })).id;
 const register = (rpc: Rpc, agentId: string) =>
-  rpc.registerAgent({ agentId, agentType: agentId, capabilities: [], toolNamespaces: [], status: "", registeredAt: 0 });
+  rpc.registerAgent(AgentRegistration.fromPartial({ agentId, agentType: agentId }));
 const report = (rpc: Rpc, taskId: string, output: object) =>
   rpc.reportTaskResult(
     TaskResult.fromPartial({ taskId, success: true, outputJson: Buffer.from(JSON.stringify(output)) }),
@@ -133,6 +128,12 @@ async function untilOver(id: string): Promise<void> {
 }
 
 describe("the orchestrator's service", () => {
+  it("lists each agent with what it may use, and why it is held back", async () => {
+    const [system, dev] = (await core.listAgents({})).agents;
+    expect(system).toMatchObject({ agentId: "system", memoryMaxBytes: 67_108_864, reason: "" });
+    expect(dev).toMatchObject({ agentId: "dev", reason: "its duties rest: too much" });
+  });
+
   it("hands a task to an agent with its grants, takes the report, goes on to the next task, and tells the result", async () => {
     await register(system, "system");
     const id = await submit("say a*b");

@@ -1,8 +1,9 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
-import { Task as TaskType } from "#proto/aios/common";
+import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import type { Agents } from "./agents.ts";
+import type { GroupOf } from "./agent-groups.ts";
+import type { Agent, Agents } from "./agents.ts";
 import type { Assignments } from "./assignments.ts";
 import { type Further, furtherCalls, nameOf } from "./further-calls.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
@@ -23,6 +24,9 @@ export interface Orchestrator {
   readonly further: Further;
   /** What the agent is to do, told by each beat: "duties" while it is on duty. */
   commandsFor(agent: string): string[];
+  readonly groupOf: GroupOf;
+  /** Why an agent's duties rest; empty when they do not. */
+  restOf(agent: string): string;
   /** How what a cancelled goal did can be taken back, in words; empty when nothing can. */
   undoOf(goal: Goal): Promise<string>;
   load(): Load;
@@ -73,16 +77,7 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       const pendingCommands = known ? orchestrator.commandsFor(agentId) : ["register"];
       return { success: known, message: known ? "" : "not registered", pendingCommands };
     },
-    listAgents: () => ({
-      agents: agents.list().map(({ name, type, namespaces, status, registeredAt }) => ({
-        agentId: name,
-        agentType: type,
-        capabilities: [],
-        toolNamespaces: [...namespaces],
-        status,
-        registeredAt,
-      })),
-    }),
+    listAgents: () => ({ agents: agents.list().map((agent) => agentMessage(agent, orchestrator)) }),
     getSystemStatus: async () => {
       const live = agents.list().filter(({ status }) => status === "idle" || status === "active");
       const loadedModels = await orchestrator.loadedModels();
@@ -108,6 +103,17 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       return { success: true, message: "recorded" };
     },
   });
+}
+
+function agentMessage(agent: Agent, { groupOf, restOf }: Orchestrator): AgentRegistration {
+  const { name, type, namespaces, status, registeredAt, memoryMiB } = agent;
+  const group = groupOf(name);
+  const rest = restOf(name);
+  return {
+    ...{ agentId: name, agentType: type, capabilities: [], toolNamespaces: [...namespaces], status, registeredAt },
+    ...{ memoryBytes: group.chargedBytes(), memoryMaxBytes: memoryMiB * 1024 * 1024, cpuMs: group.cpuMs() },
+    reason: agent.reason || (rest && `its duties rest: ${rest}`),
+  };
 }
 
 /** Who is behind a goal. What an agent says must be so; what others say is theirs to say and not believed. */

@@ -9,8 +9,11 @@ export interface Standing {
   onDuty(agent: string): boolean;
   /** The agent is gone, or began anew: its grants end; they are given again when it beats. */
   lost(agent: string): void;
-  /** Its duties rest for a while, and why. */
-  rest(agent: string, reason: string, ms: number): void;
+  /** Its duties rest for a while, with little of the processors. Gives back why, with what it has. */
+  rest(agent: string, reason: string, ms: number): string;
+  /** Why the agent's duties rest; empty when they do not. */
+  restOf(agent: string): string;
+  /** Agents whose duties rest, each with the reason. */
   resting(): string[];
   /** Duties begin: the machine is up. */
   begin(): void;
@@ -23,12 +26,17 @@ export interface Standing {
 /** Standing grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
 export const standingMs = 600_000;
 
+/** What an agent has of the processors while its duties rest: enough to say that it lives, and for a task now and then. */
+export const restCores = 0.1;
+
 export interface StandingParts {
   readonly agents: readonly AgentConfig[];
   readonly clock: Clock;
   readonly log: Log;
   grant(agent: string, capabilities: readonly string[], durationMs: number): Promise<void>;
   revoke(agent: string): Promise<void>;
+  /** Gives the agent so many processors' worth of time, or what its file says. False where the kernel does not keep that. */
+  setCpuCores(agent: string, cores: number | undefined): boolean;
 }
 
 interface Post {
@@ -39,7 +47,7 @@ interface Post {
   restReason: string;
 }
 
-export function openStanding({ agents, clock, log, grant, revoke }: StandingParts): Standing {
+export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }: StandingParts): Standing {
   const posts = new Map<string, Post>(
     agents.map(({ name }) => [name, { grantedUntil: 0, asking: undefined, restUntil: 0, restReason: "" }]),
   );
@@ -72,6 +80,16 @@ export function openStanding({ agents, clock, log, grant, revoke }: StandingPart
     );
   };
 
+  const restOf = (agent: string) => {
+    const post = posts.get(agent);
+    return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
+  };
+  /** What the agent's file gives it is given back, unless its rest was made longer meanwhile. */
+  const endRest = (agent: string, until: number) => {
+    if (posts.get(agent)?.restUntil !== until) return;
+    if (setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });
+  };
+
   return {
     onDuty(agent) {
       const post = posts.get(agent);
@@ -84,17 +102,19 @@ export function openStanding({ agents, clock, log, grant, revoke }: StandingPart
     },
     lost: (agent) => void end(agent),
     rest(agent, reason, ms) {
+      const throttled = setCpuCores(agent, restCores);
+      const restReason = throttled ? `${reason}; it has ${restCores} of a processor meanwhile` : reason;
+      const restUntil = clock.monotonic() + ms;
       const post = posts.get(agent);
-      if (post === undefined) return;
-      post.restUntil = clock.monotonic() + ms;
-      post.restReason = reason;
-      log.warn("the duties of an agent rest", { agent, reason, restMs: ms });
+      if (post !== undefined) Object.assign(post, { restUntil, restReason });
+      log.warn("the duties of an agent rest", { agent, reason: restReason, restMs: ms });
       void end(agent);
+      void clock.sleep(ms).then(() => endRest(agent, restUntil));
+      return restReason;
     },
+    restOf,
     resting: () =>
-      [...posts]
-        .filter(([, { restUntil }]) => restUntil > clock.monotonic())
-        .map(([agent, { restReason }]) => `${agent}: ${restReason}`),
+      [...posts.keys()].filter((agent) => restOf(agent) !== "").map((agent) => `${agent}: ${restOf(agent)}`),
     begin() {
       open = true;
     },

@@ -1,6 +1,7 @@
+import type { AgentRegistration } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Command, exit } from "../command.ts";
-import { moment } from "../words.ts";
+import { duration, moment, size } from "../words.ts";
 
 export const agents: Command = {
   name: "agents",
@@ -10,15 +11,25 @@ export const agents: Command = {
   examples: ["aiosctl agents", "aiosctl agents --json | jq -r '.agents[] | select(.status == \"active\") | .agentId'"],
   async run({ target, out }) {
     const { agents } = await target().client(OrchestratorService, "orchestrator").listAgents({});
-    const rows = agents.map((agent) => [
-      agent.agentId,
-      agent.agentType,
-      agent.status,
-      agent.toolNamespaces.join(" ") || "-",
-      moment(agent.registeredAt),
-    ]);
-    out.table(["agent", "type", "status", "tools", "registered (utc)"], rows);
+    out.table(
+      ["agent", "type", "status", "memory", "processor", "tools", "registered (utc)", "reason"],
+      agents.map(row),
+    );
     out.document({ agents });
     return exit.ok;
   },
 };
+
+function row(agent: AgentRegistration): string[] {
+  const { memoryBytes, memoryMaxBytes } = agent;
+  return [
+    agent.agentId,
+    agent.agentType,
+    agent.status,
+    memoryBytes > 0 ? `${size(memoryBytes)} of ${size(memoryMaxBytes)}` : "-",
+    agent.cpuMs > 0 ? duration(agent.cpuMs) : "-",
+    agent.toolNamespaces.join(" ") || "-",
+    moment(agent.registeredAt),
+    agent.reason,
+  ];
+}

@@ -126,6 +126,14 @@ export interface AgentRegistration {
   toolNamespaces: string[];
   status: string;
   registeredAt: number;
+  /** What counts against its limit of memory; 0 where the kernel does not count it */
+  memoryBytes: number;
+  /** That limit, by its file */
+  memoryMaxBytes: number;
+  /** Processor time since its group was made, over its restarts */
+  cpuMs: number;
+  /** Why it is not at work, or held back; empty = it is at work */
+  reason: string;
 }
 
 export interface InferenceRequest {
@@ -956,7 +964,18 @@ export const TaskResult: MessageFns<TaskResult> = {
 };
 
 function createBaseAgentRegistration(): AgentRegistration {
-  return { agentId: "", agentType: "", capabilities: [], toolNamespaces: [], status: "", registeredAt: 0 };
+  return {
+    agentId: "",
+    agentType: "",
+    capabilities: [],
+    toolNamespaces: [],
+    status: "",
+    registeredAt: 0,
+    memoryBytes: 0,
+    memoryMaxBytes: 0,
+    cpuMs: 0,
+    reason: "",
+  };
 }
 
 export const AgentRegistration: MessageFns<AgentRegistration> = {
@@ -978,6 +997,18 @@ export const AgentRegistration: MessageFns<AgentRegistration> = {
     }
     if (message.registeredAt !== 0) {
       writer.uint32(48).int64(message.registeredAt);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(56).int64(message.memoryBytes);
+    }
+    if (message.memoryMaxBytes !== 0) {
+      writer.uint32(64).int64(message.memoryMaxBytes);
+    }
+    if (message.cpuMs !== 0) {
+      writer.uint32(72).int64(message.cpuMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(82).string(message.reason);
     }
     return writer;
   },
@@ -1043,6 +1074,38 @@ export const AgentRegistration: MessageFns<AgentRegistration> = {
             message.registeredAt = longToNumber(reader.int64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.memoryMaxBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.cpuMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1066,6 +1129,10 @@ export const AgentRegistration: MessageFns<AgentRegistration> = {
     message.toolNamespaces = object.toolNamespaces?.map((e) => e) || [];
     message.status = object.status ?? "";
     message.registeredAt = object.registeredAt ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.memoryMaxBytes = object.memoryMaxBytes ?? 0;
+    message.cpuMs = object.cpuMs ?? 0;
+    message.reason = object.reason ?? "";
     return message;
   },
 };

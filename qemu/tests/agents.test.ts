@@ -1,0 +1,145 @@
+import { describe, expect, it } from "vitest";
+import { users } from "#manifest";
+import { AutonomyService } from "#proto/aios/autonomy";
+import type { AgentRegistration } from "#proto/aios/common";
+import { MemoryServiceService } from "#proto/aios/memory";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { type Probe, probe } from "../goals/probe.ts";
+import type { Machine } from "../machine.ts";
+import { allAgents, expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
+
+/** From SIGKILL to a new process in the agent's group: a second's pause, its jitter, and the time that a look takes. */
+const backWithinMs = { native: 2_000, qemu: 6_000 } as const;
+
+for (const lane of ["native", "qemu"] as const) {
+  describe.runIf(laneRuns(lane))(`the agents of a machine in the ${lane} lane`, () => {
+    const fleet = useFleet();
+    let machine: Machine;
+    let look: Probe;
+
+    const groupOf = async (pid: number) => {
+      const { details } = await look.call("process.info", { pid });
+      return (details as { cgroup: string } | undefined)?.cgroup ?? "";
+    };
+    /** The process of an agent: the one that its user has. */
+    const pidOf = async (agent: string) => {
+      const { processes } = (await look.call("process.list", {})) as { processes: { pid: number; uid: number }[] };
+      return processes.find(({ uid }) => uid === uidOf(agent))?.pid ?? 0;
+    };
+
+    it("lie in control groups of their own name, each by itself", async () => {
+      machine = await fleet.boot({ lane, name: `agents-${lane}` });
+      await expectAllAgents(machine);
+      look = probe(machine);
+      for (const agent of allAgents) {
+        expect(await groupOf(await pidOf(agent))).toMatch(new RegExp(`/orchestrator/${agent}$`));
+      }
+    });
+
+    it("one that is killed comes back into its group", async () => {
+      const before = await pidOf("network");
+      const group = await groupOf(before);
+      const killedMs = performance.now();
+      await look.call("process.kill", { pid: before, grace_seconds: 0 });
+      const back = async () => {
+        const pid = await pidOf("network");
+        return pid === 0 || pid === before ? "" : await groupOf(pid).catch(String);
+      };
+      await expect.poll(back, { timeout: backWithinMs[lane], interval: 20 }).toBe(group);
+      console.error(`agents, ${lane}: back in its group after ${Math.round(performance.now() - killedMs)} ms`);
+      await expectAllAgents(machine);
+      expect(await noticed(machine, "agent.ended")).toEqual([{ subject: "network", detail: "killed by SIGKILL" }]);
+    }, 60_000);
+  });
+}
+
+/** Where the kernel keeps limits: a host's own may have given the controllers away. */
+describe.runIf(laneRuns("qemu"))("what an agent may use", () => {
+  const fleet = useFleet();
+  const folder = (agent: string) => `/sys/fs/cgroup/aios/orchestrator/${agent}`;
+  let machine: Machine;
+  let look: Probe;
+
+  const limit = async (agent: string, file: string) => (await look.content(`${folder(agent)}/${file}`)).trim();
+  /** Runs a line as root for a while, as only an operator can. */
+  const run = (name: string, line: string) =>
+    look.call("service.define", { name, argv: ["/bin/sh", "-c", line], restart: "never", start: true });
+
+  it("is what its file says, and is listed", async () => {
+    machine = await fleet.boot({ lane: "qemu", name: "agents-limits" });
+    await expectAllAgents(machine);
+    look = probe(machine);
+    for (const agent of allAgents) {
+      const limits = await Promise.all(["memory.max", "pids.max", "cpu.max"].map((file) => limit(agent, file)));
+      expect(limits).toEqual(["268435456", "32", "100000 100000"]);
+    }
+    for (const { memoryBytes, memoryMaxBytes, cpuMs, reason } of await listed(machine)) {
+      expect(memoryBytes).toBeGreaterThan(10_000_000);
+      expect(memoryBytes).toBeLessThan(memoryMaxBytes / 2);
+      expect(cpuMs).toBeGreaterThan(100);
+      expect(reason).toBe("");
+    }
+  });
+
+  it("one that the kernel kills for want of memory is replaced, and told so", async () => {
+    const max = `${folder("storage")}/memory.max`;
+    await run("want", `echo 8M > ${max}; sleep 1; echo 256M > ${max}; sleep 600`);
+    const told = () => noticed(machine, "agent.ended");
+    await expect
+      .poll(told, { timeout: 30_000, interval: 200 })
+      .toContainEqual({ subject: "storage", detail: "killed by the kernel for want of memory: it may use 256 MiB" });
+    await expectAllAgents(machine, 60_000);
+  }, 120_000);
+
+  it("one that takes a processor for itself is reported and throttled while its duties rest", async () => {
+    // What lies in its group counts as its own.
+    await run("busy", `echo $$ > ${folder("monitor")}/cgroup.procs; while :; do :; done`);
+    const reason = async () => (await listed(machine)).find(({ agentId }) => agentId === "monitor")?.reason ?? "";
+    await expect
+      .poll(reason, { timeout: 150_000, interval: 1_000 })
+      .toMatch(/^its duties rest: it used \d+ % of a processor for a minute; it has 0\.1 of a processor meanwhile$/);
+    expect(await limit("monitor", "cpu.max")).toBe("10000 100000");
+    expect(await noticed(machine, "agent.greedy")).toMatchObject([{ subject: "monitor" }]);
+    expect(await resting(machine)).toEqual([expect.stringMatching(/^monitor: it used/)]);
+    const used = async () => Number(/^usage_usec (\d+)/.exec(await limit("monitor", "cpu.stat"))?.[1]);
+    const [before, beforeMs] = [await used(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    expect((await used()) - before).toBeLessThan(0.15 * 1_000 * (performance.now() - beforeMs));
+  }, 240_000);
+});
+
+function uidOf(agent: string): number {
+  return Object.entries(users).find(([user]) => user === `aios-agent-${agent}`)?.[1].uid ?? -1;
+}
+
+async function listed(machine: Machine): Promise<AgentRegistration[]> {
+  const orchestrator = machine.client(OrchestratorService);
+  try {
+    return (await orchestrator.listAgents({})).agents;
+  } finally {
+    orchestrator.close();
+  }
+}
+
+async function resting(machine: Machine): Promise<string[]> {
+  const autonomy = machine.client(AutonomyService);
+  try {
+    return (await autonomy.getAutonomy({})).resting;
+  } finally {
+    autonomy.close();
+  }
+}
+
+/** What memory keeps of what was noticed. */
+async function noticed(machine: Machine, category: string): Promise<{ subject: string; detail: string }[]> {
+  const memory = machine.client(MemoryServiceService);
+  try {
+    const { events } = await memory.getRecentEvents({ count: 200, category, source: "" });
+    return events.map(({ dataJson }) => {
+      const { subject, detail } = JSON.parse(dataJson.toString());
+      return { subject, detail };
+    });
+  } finally {
+    memory.close();
+  }
+}
