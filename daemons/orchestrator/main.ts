@@ -136,7 +136,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     agents,
     assignments,
     further,
-    commandsFor: (agent: string) => (standing.onDuty(agent) ? ["duties"] : []),
+    commandsFor: async (agent: string) => ((await standing.onDuty(agent)) ? ["duties"] : []),
     groupOf,
     restOf: standing.restOf,
     undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),

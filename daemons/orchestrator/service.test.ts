@@ -90,7 +90,7 @@ async function open() {
     agents,
     assignments,
     further: furtherTwin(operated, [configOf("system")], systemClock),
-    commandsFor: () => [],
+    commandsFor: async () => [],
     groupOf: agentGroups(undefined, [configOf("system"), configOf("dev")], { clock: systemClock, log: silentLog }),
     restOf: (agent: string) => (agent === "dev" ? "too much" : ""),
     undoOf: async () => "",
