@@ -43,12 +43,13 @@ interface Provider {
 
 function unconfigured(providers: readonly Provider[]): AiosError {
   const states = providers.map(({ name, state }) => `${name}: ${state}`).join(", ");
-  // One that has a key is there, and may be asked again later.
-  const kind = providers.some(({ hasKey }) => hasKey) ? AiosError : NoModel;
-  return new kind("FAILED_PRECONDITION", {
+  const fault = {
     act: "ask",
     object: "a model outside the machine",
     reason: states === "" ? "no strategic provider configured" : `none can be asked (${states})`,
     next: 'see "aiosctl providers"',
-  });
+  };
+  // One that has a key is there, and may be asked again later.
+  const later = providers.some(({ hasKey }) => hasKey);
+  return later ? new AiosError("UNAVAILABLE", fault) : new NoModel("FAILED_PRECONDITION", fault);
 }
