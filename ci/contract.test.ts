@@ -4,6 +4,7 @@ import { AgentService } from "#proto/aios/agent";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { AutonomyService } from "#proto/aios/autonomy";
 import { DutiesService } from "#proto/aios/duties";
+import { GoalControlService } from "#proto/aios/goal_control";
 import { InitService } from "#proto/aios/init";
 import { EventJournalService } from "#proto/aios/journal";
 import { MemoryServiceService } from "#proto/aios/memory";
@@ -11,6 +12,7 @@ import { MemoryAdminService } from "#proto/aios/memory_admin";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
+import { SessionsService } from "#proto/aios/sessions";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { agentService } from "../daemons/agents/service.ts";
 import { secretsService } from "../daemons/gateway/secrets-service.ts";
@@ -20,8 +22,10 @@ import { memoryAdminService } from "../daemons/memory/admin/service.ts";
 import { journalService } from "../daemons/memory/journal/service.ts";
 import { memoryQueryService, memoryService } from "../daemons/memory/service.ts";
 import { autonomyService } from "../daemons/orchestrator/autonomy-service.ts";
+import { goalControlService } from "../daemons/orchestrator/control-service.ts";
 import { dutiesService } from "../daemons/orchestrator/duties-service.ts";
 import { orchestratorService } from "../daemons/orchestrator/service.ts";
+import { sessionsService } from "../daemons/orchestrator/sessions-service.ts";
 import { runtimeService } from "../daemons/runtime/service.ts";
 import { toolsService } from "../daemons/tools/service.ts";
 
@@ -40,6 +44,8 @@ const services = [
   service(EventJournalService, journalService(anything).handlers),
   service(AutonomyService, autonomyService(anything).handlers),
   service(DutiesService, dutiesService(anything).handlers),
+  service(GoalControlService, goalControlService(anything, anything, anything).handlers),
+  service(SessionsService, sessionsService(anything).handlers),
   service(OrchestratorService, orchestratorService(anything).handlers),
   service(AIRuntimeService, runtimeService(anything, anything).handlers),
   service(ToolRegistryService, toolsService(anything).handlers),

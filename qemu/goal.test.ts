@@ -38,7 +38,12 @@ beforeEach(async () => {
         ["sec.verify_ledger", ledger],
       ]);
       const output = known.get(request.toolName);
-      const answer = { executionId: "x", durationMs: 1, backupId: "", outputJson: bytes(output ?? null) };
+      const answer = {
+        executionId: "x",
+        durationMs: 1,
+        backupId: "",
+        outputJson: bytes(output ?? null),
+      };
       return { ...answer, success: output !== undefined, error: output === undefined ? "no such tool" : "" };
     },
   });

@@ -1,4 +1,4 @@
-import { approvalHeader, type Client, executionHeader } from "#lib/service";
+import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/service";
 import { AgentRegistration } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
 import type { ToolRegistryService } from "#proto/aios/tools";
@@ -64,14 +64,18 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
       inputJson: input,
       reason: reason.slice(0, reasonLengthMax),
     };
+    let code: string | undefined;
     const answer = await client.execute(request, {
       ...{ timeoutMs, signal },
       ...(executionId !== undefined && { headers: { [executionHeader]: executionId } }),
       onTold(header) {
         const approval = header(approvalHeader);
         if (approval !== undefined) waits?.(approval);
+        code = header(errorCodeHeader) ?? code;
       },
     });
-    return { success: answer.success, output: answer.outputJson, error: answer.error };
+    // With its code before it, as of a call that was refused: the orchestrator sees by it whether another try can help.
+    const error = code === undefined ? answer.error : `${code}: ${answer.error}`;
+    return { success: answer.success, output: answer.outputJson, error };
   };
 }

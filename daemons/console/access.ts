@@ -34,7 +34,7 @@ export const table: Readonly<Record<string, Row>> = {
   },
   "aios.orchestrator.GoalControl": {
     daemon: "orchestrator",
-    reader: ["WatchGoal", "ExplainGoal"],
+    reader: ["WatchGoal", "ExplainGoal", "ListKnownGoals"],
     operator: ["PauseGoal", "ResumeGoal", "AnswerGoal"],
   },
   "aios.orchestrator.Sessions": {

@@ -9,6 +9,7 @@ import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
 import { goalAnswer, goalPause, goalResume } from "./commands/goal-control.ts";
 import { goalExplain } from "./commands/goal-explain.ts";
+import { goalKnown } from "./commands/goal-known.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";
@@ -38,6 +39,7 @@ export const commands: readonly Command[] = [
   goalWatch,
   goalShow,
   goalExplain,
+  goalKnown,
   goalList,
   goalPause,
   goalResume,

@@ -28,6 +28,9 @@ export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProces
   const log = (chunk: Buffer | string) => needs.logs.write(spec.name, chunk);
   const [program] = spec.argv;
   if (!existsSync(program)) return neverStarted(`${program} does not exist`);
+  if (spec.readyPort !== undefined && isTaken(spec.readyPort)) {
+    return neverStarted(`port ${spec.readyPort} is taken by another program`);
+  }
   try {
     const account = accountOf(spec.user, readText("/etc/passwd"));
     const group = needs.groupOf(spec);
@@ -69,6 +72,16 @@ export function accountOf(user: string, passwd: string): Account {
     .find(([name]) => name === user);
   if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]), home: fields[5] || "/" };
   throw new AiosError("NOT_FOUND", { act: "find", object: `account ${user}`, reason: "it is not in /etc/passwd" });
+}
+
+/** Whether a program listens on a TCP port: the service could not, and what answers there would not be the service. */
+function isTaken(port: number): boolean {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const lines = ["tcp", "tcp6"].flatMap((table) => readText("/proc/net", table).split("\n"));
+  return lines.some((line) => {
+    const [, local = "", , state] = line.trim().split(/\s+/);
+    return state === "0A" && local.endsWith(suffix);
+  });
 }
 
 function neverStarted(reason: string): UnitProcess {

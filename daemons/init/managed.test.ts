@@ -127,6 +127,15 @@ describe("managed units", () => {
     expect(await init.disableUnit({ name: "probe" })).toMatchObject({ enabled: false });
   });
 
+  it("are not taken for ready because another program answers on their port", async () => {
+    describeService("second", 'name = "second"\nargv = ["/usr/bin/node"]\nrestart = "never"\nready_port = 8181\n');
+    expect(await init.getUnit({ name: "probe" })).toMatchObject({ state: UnitState.UNIT_READY });
+    expect(await init.startUnit({ name: "second" })).toMatchObject({
+      state: UnitState.UNIT_STOPPED,
+      reason: "could not be started: port 8181 is taken by another program",
+    });
+  });
+
   it("say what is wrong: no program, no account, a broken file, the name of a daemon", async () => {
     describeService("lost", 'name = "lost"\nargv = ["/usr/bin/nothing"]\nrestart = "never"\n');
     describeService("orphan", 'name = "orphan"\nargv = ["/usr/bin/node"]\nuser = "ghost"\nrestart = "never"\n');

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
-import { type DaemonSpec, layout, nodeOptions, users } from "#manifest";
+import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
 import type { Logs } from "./logs.ts";
@@ -53,10 +53,11 @@ function socketOf(unit: string): string {
   return `${layout.run}/${unit}.sock`;
 }
 
-function command({ name, user, diskThreads, makesGroups }: DaemonSpec, { folder }: Group, logLevel: string) {
+function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {
+  const { name, user, diskThreads, makesGroups } = spec;
   return {
     program: layout.node,
-    args: [...nodeOptions, `${layout.lib}/${name}.mjs`],
+    args: [...nodeArguments(spec), `${layout.lib}/${name}.mjs`],
     ...users[user],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",

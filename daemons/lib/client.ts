@@ -37,15 +37,21 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
   if (!method.responseStream) {
     return (request: unknown, options: CallOptions = {}) =>
       new Promise((resolve, reject) => {
-        const done = (error: grpc.ServiceError | null, response: unknown) =>
-          error ? reject(toAiosError(error, path, target)) : resolve(response);
+        const done = (error: grpc.ServiceError | null, response: unknown) => {
+          release();
+          if (error) reject(toAiosError(error, path, target));
+          else resolve(response);
+        };
         const timeoutMs = options.timeoutMs ?? callTimeoutMs;
         const call = method.requestStream
           ? raw.makeClientStreamRequest(path, out, back, metadata(options.headers), deadline(timeoutMs), done)
           : raw.makeUnaryRequest(path, out, back, request, metadata(options.headers), deadline(timeoutMs), done);
         const { onTold } = options;
-        if (onTold !== undefined) call.once("metadata", (told) => onTold((name) => headerOf(told, name)));
-        cancelWith(call, options.signal);
+        if (onTold !== undefined) {
+          call.once("metadata", (told) => onTold((name) => headerOf(told, name)));
+          call.once("status", ({ metadata: told }) => onTold((name) => headerOf(told, name)));
+        }
+        const release = cancelWith(call, options.signal);
         if (method.requestStream) {
           pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);
         }
@@ -56,7 +62,7 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
     const call = method.requestStream
       ? raw.makeBidiStreamRequest(path, out, back, metadata(options.headers), settings)
       : raw.makeServerStreamRequest(path, out, back, request, metadata(options.headers), settings);
-    cancelWith(call, options.signal);
+    const release = cancelWith(call, options.signal);
     if (method.requestStream) {
       pump(request as AsyncIterable<unknown>, call as grpc.ClientDuplexStream<unknown, unknown>);
     }
@@ -65,6 +71,7 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
     } catch (error) {
       throw toAiosError(error as grpc.ServiceError, path, target);
     } finally {
+      release();
       call.cancel();
     }
   };
@@ -90,9 +97,12 @@ function deadline(timeoutMs: number | undefined): grpc.CallOptions {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
-function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): void {
-  if (signal?.aborted) call.cancel();
-  else signal?.addEventListener("abort", () => call.cancel(), { once: true });
+/** Cancels a call with a signal, until it is released: a signal may outlive thousands of calls. */
+function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
+  const cancel = () => call.cancel();
+  if (signal?.aborted) cancel();
+  else signal?.addEventListener("abort", cancel, { once: true });
+  return () => signal?.removeEventListener("abort", cancel);
 }
 
 const names = new Map<number, Code>(Object.entries(codes).map(([name, number]) => [number, name as Code]));

@@ -50,6 +50,9 @@ export class AiosError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
+    // Who extends it is told apart by its class, as ever.
+    // biome-ignore lint/complexity/noThisInStatic: it is the class that is asked about
+    if (this !== AiosError) return Object.prototype.isPrototypeOf.call(this.prototype, Object(value));
     return (value as { [brand]?: unknown } | null | undefined)?.[brand] === true;
   }
 }

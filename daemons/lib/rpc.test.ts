@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type grpc from "@grpc/grpc-js";
@@ -60,6 +61,23 @@ const unit = {
 } as const;
 
 describe("calls", () => {
+  it("tell something before their answer, and with it", async () => {
+    await serve([
+      service(InitService, {
+        getUnit: (_, { tell, add }) => {
+          tell({ "x-before": "soon" });
+          add({ "x-with": "done" });
+          return { ...unit, needs: [] };
+        },
+      }),
+    ]);
+    const told: (string | undefined)[] = [];
+    const onTold = (header: (name: string) => string | undefined) =>
+      void told.push(header("x-before"), header("x-with"));
+    await client(InitService).getUnit({ name: "x" }, { onTold });
+    expect(told).toEqual(["soon", undefined, undefined, "done"]);
+  });
+
   it("answer, and pass an error's code and message", async () => {
     await serve([
       service(InitService, {
@@ -80,6 +98,13 @@ describe("calls", () => {
       code: "NOT_FOUND",
       message: "get unit y: no such unit; see units",
     });
+  });
+
+  it("leave nothing at the signal that could have cancelled them", async () => {
+    await serve([service(InitService, { getUnit: () => ({ ...unit, needs: [] }) })]);
+    const { signal } = new AbortController();
+    await client(InitService).getUnit({ name: "x" }, { signal });
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   it("without a handler answer UNIMPLEMENTED with the call's name", async () => {

@@ -4,7 +4,7 @@ import grpc from "@grpc/grpc-js";
 import { AiosError, codes } from "./errors.ts";
 import { uuidv7 } from "./ids.ts";
 import { correlationId, type Log, withCorrelation } from "./log.ts";
-import type { Call, Identity, Service } from "./service.ts";
+import type { Call, Headers, Identity, Service } from "./service.ts";
 
 /** The largest message a server takes, bytes. Larger things are streamed in chunks. */
 export const messageSizeMaxBytes = 4 * 1024 * 1024;
@@ -90,7 +90,7 @@ function adapt(
   identify: Caller,
   log: Log,
 ): grpc.UntypedHandleCall {
-  const begin = (call: grpc.ServerUnaryCall<unknown, unknown>): { context: Call; id: string; answered: () => void } => {
+  const begin = (call: grpc.ServerUnaryCall<unknown, unknown>) => {
     const abort = new AbortController();
     // Also emitted at the end of a call that was answered.
     let over = false;
@@ -102,19 +102,24 @@ function adapt(
     const answered = () => {
       over = true;
     };
-    const tell = (headers: Readonly<Record<string, string>>) => call.sendMetadata(metadataOf(headers));
-    return { context: { identity: identify(call), signal: abort.signal, metadata: call.metadata, tell }, id, answered };
+    const trailer = new grpc.Metadata();
+    const context: Call = {
+      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata },
+      tell: (headers) => call.sendMetadata(metadataOf(headers)),
+      add: (headers) => trailer.merge(metadataOf(headers)),
+    };
+    return { context, id, answered, trailer };
   };
   const fail = (error: unknown) => statusOf(error, method.path, log);
 
   if (!method.responseStream) {
     // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
     return (call: any, callback: grpc.sendUnaryData<unknown>) => {
-      const { context, id, answered } = begin(call);
+      const { context, id, answered, trailer } = begin(call);
       withCorrelation(id, async () => handler(method.requestStream ? incoming(call) : call.request, context)).then(
         (response) => {
           answered();
-          callback(null, response);
+          callback(null, response, trailer);
         },
         (error) => {
           answered();
@@ -173,7 +178,7 @@ function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusOb
 
 const retryAfter = (ms: number) => metadataOf({ [retryAfterHeader]: String(Math.ceil(ms)) });
 
-export function metadataOf(headers: Readonly<Record<string, string>>): grpc.Metadata {
+export function metadataOf(headers: Headers): grpc.Metadata {
   const metadata = new grpc.Metadata();
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   return metadata;

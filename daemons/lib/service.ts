@@ -33,8 +33,13 @@ export interface Call {
   readonly signal: AbortSignal;
   readonly metadata: Metadata;
   /** Tells the caller something before the answer, once. A call that is streamed has its first message for that. */
-  tell(headers: Readonly<Record<string, string>>): void;
+  tell(headers: Headers): void;
+  /** Tells the caller something with the answer of a unary call, beside its message. */
+  add(headers: Headers): void;
 }
+
+/** What is said beside messages, by name. */
+export type Headers = Readonly<Record<string, string>>;
 
 /** The shape of one call, on the server: an ordinary (async, generator) function of request and call. */
 type Handler<M> = M extends { requestStream: false; responseStream: false }
@@ -62,8 +67,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   /** Sent with the call, beside its message. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Called with what the peer tells before its answer, by name. */
+  readonly headers?: Headers;
+  /** Called with what the peer tells before its answer, and with it, by name. */
   readonly onTold?: (header: (name: string) => string | undefined) => void;
 }
 
@@ -75,6 +80,9 @@ export const withdrawHeader = "x-aios-withdraw";
 
 /** Told by the tools before their answer: the call waits for a person, by the approval of this id. */
 export const approvalHeader = "x-aios-waits-for-approval";
+
+/** Told by the tools with their answer: the code of a failure, which the message has no field for. */
+export const errorCodeHeader = "x-aios-error-code";
 
 /** A header of a call; undefined when it has none. */
 export function headerOf(metadata: Metadata, name: string): string | undefined {

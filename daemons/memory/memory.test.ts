@@ -70,22 +70,39 @@ describe("goals", () => {
     for (let at = 0; at < 7; at++)
       await memory.storeGoal(goal({ id: `g${at}`, createdAt: start + Math.floor(at / 2) }));
     await memory.storeGoal(goal({ id: "done", status: "completed", createdAt: start }));
-    const first = await query.listGoals({ status: "pending", limit: 3, cursor: "" });
+    const first = await query.listGoals({ status: "pending", limit: 3, cursor: "", offset: 0 });
     expect(first.goals.map(({ id }) => id)).toEqual(["g6", "g5", "g4"]);
     expect(first.total).toBe(7);
     await memory.storeGoal(goal({ id: "newer", createdAt: start + 10 }));
-    const second = await query.listGoals({ status: "pending", limit: 3, cursor: first.nextCursor });
+    const second = await query.listGoals({ status: "pending", limit: 3, cursor: first.nextCursor, offset: 0 });
     expect(second.goals.map(({ id }) => id)).toEqual(["g3", "g2", "g1"]);
-    const third = await query.listGoals({ status: "pending", limit: 3, cursor: second.nextCursor });
+    const third = await query.listGoals({ status: "pending", limit: 3, cursor: second.nextCursor, offset: 0 });
     expect(third).toMatchObject({ goals: [{ id: "g0" }], nextCursor: "" });
+  });
+
+  it("are listed from any place on, and counted anew after each change", async () => {
+    for (let at = 0; at < 7; at++) await memory.storeGoal(goal({ id: `g${at}`, createdAt: start + at }));
+    const from = async (offset: number, cursor = "", status = "pending") => {
+      const { goals, total, nextCursor } = await query.listGoals({ status, limit: 2, cursor, offset });
+      return { ids: goals.map(({ id }) => id), total, nextCursor };
+    };
+    const third = await from(2);
+    expect(third).toMatchObject({ ids: ["g4", "g3"], total: 7 });
+    expect(await from(1, third.nextCursor)).toMatchObject({ ids: ["g1", "g0"], nextCursor: "" });
+    expect(await from(7)).toEqual({ ids: [], total: 7, nextCursor: "" });
+    await memory.updateGoal({ id: "g6", status: "completed", result: "" });
+    expect(await from(0)).toMatchObject({ ids: ["g5", "g4"], total: 6 });
+    expect(await from(0, "", "completed")).toMatchObject({ ids: ["g6"], total: 1 });
+    expect(await from(0, "", "")).toMatchObject({ ids: ["g6", "g5"], total: 7 });
+    await expect(from(-1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
   it("fill a page no further than a message goes", async () => {
     const metadataJson = json("x".repeat(900_000));
     for (let at = 0; at < 5; at++) await memory.storeGoal(goal({ id: `g${at}`, createdAt: start + at, metadataJson }));
-    const first = await query.listGoals({ status: "", limit: 0, cursor: "" });
+    const first = await query.listGoals({ status: "", limit: 0, cursor: "", offset: 0 });
     expect(first.goals.map(({ id }) => id)).toEqual(["g4", "g3", "g2"]);
-    const second = await query.listGoals({ status: "", limit: 0, cursor: first.nextCursor });
+    const second = await query.listGoals({ status: "", limit: 0, cursor: first.nextCursor, offset: 0 });
     expect(second.goals.map(({ id }) => id)).toEqual(["g1", "g0"]);
     await expect(memory.getActiveGoals({})).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
   });
@@ -95,7 +112,7 @@ describe("goals", () => {
     await expect(query.getGoal({ goalId: "nobody" })).rejects.toMatchObject(unknown);
     await expect(memory.updateGoal({ id: "nobody", status: "failed", result: "" })).rejects.toMatchObject(unknown);
     await expect(memory.storeTask(task({ goalId: "nobody" }))).rejects.toMatchObject(unknown);
-    await expect(query.listGoals({ status: "", limit: 0, cursor: "?" })).rejects.toMatchObject({
+    await expect(query.listGoals({ status: "", limit: 0, cursor: "?", offset: 0 })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message: expect.stringContaining("next_cursor"),
     });
@@ -238,7 +255,7 @@ describe("bad input", () => {
     ["a task without a goal", () => memory.storeTask(task({ goalId: "" })), /goal_id: it is empty/],
     ["a metric that is no number", () => memory.updateMetric({ key: "k", value: Number.NaN, timestamp: 0 }), /value/],
     ["a negative count", () => memory.getRecentEvents({ count: -1, category: "", source: "" }), /-1/],
-    ["an absurd page", () => query.listGoals({ status: "", limit: 501, cursor: "" }), /between 0 and 500/],
+    ["an absurd page", () => query.listGoals({ status: "", limit: 501, cursor: "", offset: 0 }), /between 0 and 500/],
   ])("is refused: %s", async (_, call, message) => {
     await expect(call()).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

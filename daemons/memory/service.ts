@@ -35,6 +35,9 @@ const eventsMax = 10_000;
 const pageDefault = 50;
 const pageMax = 500;
 
+/** An int32 holds no more. */
+const offsetMax = 2 ** 31 - 1;
+
 /** aios.memory.MemoryService: what is remembered. */
 export function memoryService(memory: Memory): Service<typeof MemoryServiceService> {
   const now = () => memory.clock.now();
@@ -181,8 +184,14 @@ export function memoryQueryService(memory: Memory): Service<typeof MemoryQuerySe
   const page = (limit: number) => within("records", limit, pageDefault, pageMax);
   return service(MemoryQueryService, {
     getGoal: ({ goalId }) => working.goal(goalId),
-    listGoals: ({ status, limit, cursor }) => {
-      const { rows, nextCursor, total } = working.goals(status, within("goals", limit, pageDefault, pageMax), cursor);
+    listGoals: ({ status, limit, cursor, offset }) => {
+      const count = within("goals", limit, pageDefault, pageMax);
+      const { rows, nextCursor, total } = working.goals(
+        status,
+        count,
+        cursor,
+        within("goals passed over", offset, 0, offsetMax),
+      );
       return { goals: rows, nextCursor, total };
     },
     ...searchQueryCalls(memory),

@@ -4,7 +4,7 @@ import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import { nodeOptions } from "#manifest";
+import { heapOptions, nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
 import type { GroupOf } from "./agent-groups.ts";
 import { type Confinement, confined } from "./confinement.ts";
@@ -51,8 +51,8 @@ export interface AgentProgram {
  */
 export function agentSpawner(program: AgentProgram): SpawnAgent {
   return (config) => {
-    const heap = `--max-old-space-size=${Math.floor(config.limits.memoryMiB * heapShare)}`;
-    const words = [program.node, ...nodeOptions, heap, program.file] as const;
+    const heap = heapOptions(Math.floor(config.limits.memoryMiB * heapShare));
+    const words = [program.node, ...nodeOptions, ...heap, program.file] as const;
     const confinement = program.confinement(config.name);
     const [file, ...args] = confinement === undefined ? words : confined(words, confinement);
     const group = program.groupOf(config.name);

@@ -2,7 +2,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import type { AgentConfig } from "./agent-config.ts";
-import { parseAgent } from "./agent-config.ts";
 import { type Agents, openAgents, type Place } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
 import { type Candidate, chooseAgent } from "./router.ts";
@@ -10,8 +9,7 @@ import { type Candidate, chooseAgent } from "./router.ts";
 const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): AgentConfig => ({
   name,
   type: name,
-  role: "for this test",
-  brief: "b",
+  ...{ role: "for this test", brief: "b" },
   namespaces,
   standing: [],
   requestable: [],
@@ -130,6 +128,34 @@ describe("the registry of agents", () => {
     (await places[0])?.release();
     await delay(5);
     expect(names).toHaveLength(3);
+  });
+
+  it("lets a task wait for a busy agent, and turns it away when that is gone for too long", async () => {
+    const stop = new AbortController();
+    const sweeping = agents.sweep(stop.signal);
+    agents.register("system");
+    await agents.place(need("fs", "system"), never);
+    const place = agents.place(need("fs", "system"), never);
+    let turnedAway = "";
+    place.catch((error: Error) => {
+      turnedAway = error.message;
+    });
+    const wait = async (seconds: number, act: () => void) => {
+      for (let second = 0; second < seconds; second += 1) {
+        act();
+        await clock.advance(1_000);
+      }
+    };
+    await wait(600, () => agents.beat("system"));
+    expect(turnedAway).toBe("");
+    agents.processChanged("system", "backoff", "killed");
+    await wait(119, () => {});
+    expect(turnedAway).toBe("");
+    await wait(3, () => {});
+    expect(turnedAway).toBe("find agent system: none was there for 120 s (system backoff, task starting)");
+    stop.abort();
+    await clock.advance(1_000);
+    await sweeping;
   });
 
   it("forgets who no longer waits", async () => {
@@ -284,50 +310,5 @@ describe("an assignment", () => {
     expect(await poll).toBeUndefined();
     assignments.give(assignment(), 1_000, never);
     expect(await assignments.next("system", 10, never)).toMatchObject({ taskId: "t" });
-  });
-});
-
-describe("an agent's file", () => {
-  const text = (name: string, more = "") =>
-    `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\nbrief = "b"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
-    "[behavior]\nmax_concurrent_tasks = 1\ntask_timeout_seconds = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
-    "[restart]\nmax_restarts = 1\nrestart_window_seconds = 1\nrestart_delay_seconds = 1\n";
-
-  it("is read", () => {
-    expect(parseAgent(text("x"), "/etc/x.toml")).toMatchObject({
-      name: "x",
-      limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
-      restart: { delayMs: 1_000 },
-    });
-    expect(parseAgent(text("x").replace("true", "false"), "/etc/x.toml")).toBeUndefined();
-  });
-
-  it("may say what the agent uses, in part or not at all", () => {
-    const limits = (resources: string) =>
-      parseAgent(text("x").replace("[resources]\nmemory_mb = 64\n", resources), "/etc/x.toml")?.limits;
-    expect(limits("")).toEqual({ memoryMiB: 256, pids: 32, cpuCores: 1 });
-    expect(limits("[resources]\nmax_pids = 64\ncpu_cores = 0.5\n")).toEqual({
-      memoryMiB: 256,
-      pids: 64,
-      cpuCores: 0.5,
-    });
-  });
-
-  it.each([
-    ["of another name", text("y"), /"y" is not the file's name/],
-    ["with an unknown key", text("x", 'nice = "very"\n'), /x\.toml:5: agent\.nice: no such key/],
-    [
-      "with a value out of range",
-      text("x").replace("memory_mb = 64", "memory_mb = 1"),
-      /resources\.memory_mb: .*64 to 65536 MB/,
-    ],
-    [
-      "with too few threads for Node",
-      text("x").replace("memory_mb = 64", "max_pids = 4"),
-      /x\.toml:15: resources\.max_pids: .*16 to 4096/,
-    ],
-    ["with no processor", text("x").replace("memory_mb = 64", "cpu_cores = 0"), /resources\.cpu_cores: .*0\.1 to 1024/],
-  ])("%s is refused", (_, content, reason) => {
-    expect(() => parseAgent(content, "/etc/x.toml")).toThrow(reason);
   });
 });

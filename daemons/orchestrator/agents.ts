@@ -2,7 +2,8 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { AgentConfig } from "./agent-config.ts";
 import type { ProcessState } from "./agent-processes.ts";
-import { type Candidate, chooseAgent, isFree, type Need } from "./router.ts";
+import { openLines } from "./lines.ts";
+import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts";
 
 /** An agent that has not been heard of for so long is dead: its tasks go to another. */
 export const deadAfterMs = 15_000;
@@ -44,9 +45,9 @@ export interface Agents {
   list(): Agent[];
   /** Whether some configured agent could take it at all. */
   covers(need: Need): boolean;
-  /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. */
+  /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. See {@link Lines}. */
   place(need: Need, signal: AbortSignal): Promise<Place>;
-  /** Runs until `signal` is aborted: finds dead agents. */
+  /** Runs until `signal` is aborted: finds dead agents, and tasks that no agent is there for. */
   sweep(signal: AbortSignal): Promise<void>;
 }
 
@@ -62,11 +63,6 @@ interface Record {
   completed: number;
 }
 
-interface Waiting {
-  readonly need: Need;
-  grant(place: Place): void;
-}
-
 /**
  * The registry of the configured agents.
  * `lost` is told once each time that an agent's tasks are lost with it, and why.
@@ -77,8 +73,10 @@ export function openAgents(
   lost: (agent: string, reason: string) => void,
 ): Agents {
   const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
-  /** The most urgent first, among equals the one that came first. */
-  const waiting: Waiting[] = [];
+  const lines = openLines(clock);
+
+  const candidates = () => [...records.values()].map(candidate);
+  const list = () => [...records.values()].map(view);
 
   const find = (name: string): Record => {
     const record = records.get(name);
@@ -98,16 +96,12 @@ export function openAgents(
     match();
   };
 
-  /** Gives free places to those that wait, in their order. */
+  /** Gives free places to those that wait. */
   const match = () => {
-    for (const one of [...waiting]) {
-      const candidates = [...records.values()].map(candidate);
-      if (!candidates.some(isFree)) return;
-      const record = records.get(chooseAgent(one.need, candidates) ?? "");
-      if (record === undefined) continue;
-      waiting.splice(waiting.indexOf(one), 1);
-      one.grant(occupy(record));
-    }
+    lines.serve((need) => {
+      const record = records.get(chooseAgent(need, candidates()) ?? "");
+      return record === undefined ? undefined : occupy(record);
+    });
   };
 
   const occupy = (record: Record): Place => {
@@ -151,22 +145,12 @@ export function openAgents(
       record.reason = reason;
       match();
     },
-    list: () => [...records.values()].map(view),
+    list,
     covers: (need) => [...records.values()].some(({ config }) => fits(need, config)),
     place(need, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal.aborted) return reject(signal.reason);
-        const one: Waiting = { need, grant: resolve };
-        const leave = () => {
-          const at = waiting.indexOf(one);
-          if (at >= 0) waiting.splice(at, 1);
-          reject(signal.reason);
-        };
-        signal.addEventListener("abort", leave, { once: true });
-        const at = waiting.findIndex((other) => other.need.priority > need.priority);
-        waiting.splice(at < 0 ? waiting.length : at, 0, one);
-        match();
-      });
+      const place = lines.enter(need, signal);
+      match();
+      return place;
     },
     async sweep(signal) {
       for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
@@ -180,6 +164,13 @@ export function openAgents(
           record.dead = true;
           lose(record, `agent ${record.config.name} was silent for ${Math.round(silentMs / 1_000)} s`);
         }
+        lines.turnAway(
+          (need) => isAttended(need, candidates()),
+          () =>
+            list()
+              .map(({ name, status }) => `${name} ${status}`)
+              .join(", "),
+        );
       }
     },
   };

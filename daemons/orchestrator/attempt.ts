@@ -2,7 +2,7 @@ import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
 import { type Ending, personMs } from "./assignments.ts";
-import { type Goal, type JsonObject, namespaceOf, type Task } from "./goal.ts";
+import { type Goal, isOver, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
 import type { Signals } from "./life.ts";
 import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
@@ -14,25 +14,27 @@ import type { World } from "./world.ts";
 const retryFirstMs = 200;
 const retryMostMs = 5_000;
 
-/** A task for which no agent becomes free within this time fails. */
-const placeTimeoutMs = 120_000;
-
 /** Beyond its tool's own time a task has so long to be fetched and reported. */
 const handoverMs = 15_000;
 
 /** A grant outlives its task's deadline by so much, in case nobody is left to revoke it. */
 const grantGraceMs = 60_000;
 
-/** Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped. */
-export async function runTask(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+/**
+ * Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped.
+ * `later` is told what is then still being done: the end of its grants, for which the tasks that need it do not wait.
+ */
+export async function runTask(goal: Goal, task: Task, world: World, signals: Signals, later: Later): Promise<void> {
   while (task.state === "pending") {
     const tries = task.failures.length;
     if (tries > 0) await world.clock.sleep(backoffMs(tries, retryFirstMs, retryMostMs, world.random), signals.waiting);
-    await attempt(goal, task, world, signals);
+    await attempt(goal, task, world, signals, later);
   }
 }
 
-async function attempt(goal: Goal, task: Task, world: World, signals: Signals): Promise<void> {
+type Later = (work: Promise<void>) => void;
+
+async function attempt(goal: Goal, task: Task, world: World, signals: Signals, later: Later): Promise<void> {
   const tool = await patiently(world.clock, signals.waiting, () => world.tools.find(task.tool));
   if (tool === undefined) return await failTask(task, `there is no tool ${task.tool} on this machine`, world);
   const call = prepareCall(goal, task, tool);
@@ -40,7 +42,7 @@ async function attempt(goal: Goal, task: Task, world: World, signals: Signals): 
   const place = await findPlace(goal, task, world, signals.waiting);
   if (typeof place === "string") return await failTask(task, place, world);
   try {
-    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals);
+    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals, later);
   } finally {
     place.release();
   }
@@ -60,27 +62,14 @@ function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "in
 }
 
 /** A place at an agent, or why there is none. */
-async function findPlace(
-  goal: Goal,
-  task: Task,
-  { agents, clock }: World,
-  waiting: AbortSignal,
-): Promise<Place | string> {
+async function findPlace(goal: Goal, task: Task, { agents }: World, waiting: AbortSignal): Promise<Place | string> {
   const need = { namespace: namespaceOf(task.tool), agent: task.wantedAgent, priority: goal.priority };
   if (!agents.covers(need)) return `no agent of this machine covers ${task.tool}; see /etc/aios/agents`;
-  const [late, over] = [new AbortController(), new AbortController()];
-  clock.sleep(placeTimeoutMs, AbortSignal.any([over.signal, waiting])).then(
-    () => late.abort(),
-    () => {},
-  );
   try {
-    return await agents.place(need, AbortSignal.any([waiting, late.signal]));
+    return await agents.place(need, waiting);
   } catch (error) {
-    if (!late.signal.aborted || waiting.aborted) throw error;
-    const states = agents.list().map(({ name, status }) => `${name} ${status}`);
-    return `no agent for ${task.tool} became free within ${placeTimeoutMs / 1_000} s (${states.join(", ")})`;
-  } finally {
-    over.abort();
+    waiting.throwIfAborted();
+    return messageOf(error);
   }
 }
 
@@ -94,7 +83,7 @@ interface Attempt {
 }
 
 /** One try at one agent, from its grant to the end of the grant. */
-async function assign(attempt: Attempt, world: World, { waiting, running }: Signals): Promise<void> {
+async function assign(attempt: Attempt, world: World, { waiting, running }: Signals, later: Later): Promise<void> {
   const { task, tool, input, agent } = attempt;
   const { store, clock } = world;
   // Before the agent hears of it: after a crash the store says which tasks may have run.
@@ -108,7 +97,10 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
     if (running.aborted) throw error;
     return await failTask(task, `it cannot be given to agent ${agent}: ${messageOf(error)}`, world);
   } finally {
-    await takeBackGrants(attempt, world);
+    const ended = takeBackGrants(attempt, world);
+    // One that is not over may be tried again, and must not begin until its grants are gone.
+    if (isOver(task.state)) later(ended);
+    else await ended;
   }
   if (ending.kind === "lost") await retryLost(task, tool, ending.reason, world);
 }
@@ -123,6 +115,7 @@ async function handOver({ goal, task, tool, input, capabilities, agent }: Attemp
     handout: { taskId: id, goalId, description, tool: tool.name, input, dependsOn, createdAt },
     taken: () => {
       task.state = "in_progress";
+      changes.tell(goal);
     },
     record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
     // A person takes longer than a tool, and what is let through needs its grants still.

@@ -1,5 +1,5 @@
 import { type Service, service } from "#lib/service";
-import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
+import { GoalControlService, type GoalView, type KnownGoal } from "#proto/aios/goal_control";
 import { explainGoal } from "./explanation.ts";
 import { type Goal, isOver } from "./goal.ts";
 import type { Goals } from "./goals.ts";
@@ -8,7 +8,11 @@ import { ownGoal } from "./service.ts";
 import type { Tools } from "./tools.ts";
 
 /** aios.orchestrator.GoalControl. */
-export function goalControlService(goals: Goals, tools: Pick<Tools, "executions">): Service<typeof GoalControlService> {
+export function goalControlService(
+  goals: Goals,
+  tools: Pick<Tools, "executions">,
+  known: () => KnownGoal[],
+): Service<typeof GoalControlService> {
   return service(GoalControlService, {
     pauseGoal: async ({ id }, { identity }) => {
       await ownGoal(goals, id, identity);
@@ -26,6 +30,7 @@ export function goalControlService(goals: Goals, tools: Pick<Tools, "executions"
       return { success: true, message: `goal ${goalId} goes on with the answer` };
     },
     explainGoal: async ({ id }, { identity }) => explainGoal(await ownGoal(goals, id, identity), tools),
+    listKnownGoals: () => ({ goals: known() }),
     watchGoal: async function* ({ id }, { identity, signal }) {
       yield* watch(goals, await ownGoal(goals, id, identity), signal);
     },

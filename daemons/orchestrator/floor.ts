@@ -13,8 +13,10 @@ export interface Open {
   readonly goal: Goal;
   /** Resolves when the goal is over. */
   readonly over: PromiseWithResolvers<void>;
-  cancel: AbortController;
-  pause: AbortController;
+  /** Aborted to begin nothing new for it. */
+  waiting: AbortController;
+  /** Aborted, with the one above, to stop also what runs for it. */
+  running: AbortController;
   /** Resolves when nobody works on it; undefined when that is so. */
   work: Promise<void> | undefined;
 }
@@ -41,15 +43,15 @@ export function openFloor(world: World): Floor {
   const { store, clock, log } = world;
   const open = new Map<string, Open>();
   const stop = new AbortController();
-  let hold = new AbortController();
+  let held = false;
   let resumed = false;
 
   const admit = (goal: Goal): Open => {
     const one: Open = {
       goal,
       over: Promise.withResolvers(),
-      cancel: new AbortController(),
-      pause: new AbortController(),
+      waiting: new AbortController(),
+      running: new AbortController(),
       work: undefined,
     };
     open.set(goal.id, one);
@@ -67,12 +69,11 @@ export function openFloor(world: World): Floor {
   };
 
   const start = (one: Open) => {
-    if (hold.signal.aborted || stop.signal.aborted) return;
+    if (held || stop.signal.aborted) return;
     const { goal } = one;
-    one.cancel = new AbortController();
-    one.pause = new AbortController();
-    const running = AbortSignal.any([one.cancel.signal, hold.signal, stop.signal]);
-    const signals: Signals = { waiting: AbortSignal.any([running, one.pause.signal]), running };
+    one.waiting = new AbortController();
+    one.running = new AbortController();
+    const signals: Signals = { waiting: one.waiting.signal, running: one.running.signal };
     one.work = workOn(goal, world, signals, prerequisites)
       .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
       .finally(() => {
@@ -83,24 +84,32 @@ export function openFloor(world: World): Floor {
       });
   };
 
+  const haltAll = (reason: Held) =>
+    Promise.all(
+      [...open.values()].map((one) => {
+        halt(one, reason);
+        return one.work;
+      }),
+    );
+
   return {
     open,
     admit,
     start,
     async cancel(one, reason) {
-      one.cancel.abort(new Cancelled(reason));
+      halt(one, new Cancelled(reason));
       if (one.work === undefined) await closeGoal(one.goal, world, reason);
       await one.work;
       open.delete(one.goal.id);
       one.over.resolve();
     },
     async hold(reason) {
-      hold.abort(new Held(reason));
-      await Promise.all([...open.values()].map(({ work }) => work));
+      held = true;
+      await haltAll(new Held(reason));
     },
     async release() {
-      if (!hold.signal.aborted) return;
-      hold = new AbortController();
+      if (!held) return;
+      held = false;
       for (const one of open.values()) {
         await settleTasks(one.goal, world, stop.signal);
         if (isAtWork(one.goal)) start(one);
@@ -113,11 +122,17 @@ export function openFloor(world: World): Floor {
       resumed = true;
     },
     async end() {
-      stop.abort(new Held("the orchestrator ends"));
-      const all = Promise.all([...open.values()].map(({ work }) => work));
-      await Promise.race([all, clock.sleep(endGraceMs)]);
+      const ended = new Held("the orchestrator ends");
+      stop.abort(ended);
+      await Promise.race([haltAll(ended), clock.sleep(endGraceMs)]);
     },
   };
+}
+
+/** Stops all that is done for a goal. */
+function halt({ running, waiting }: Open, reason: Cancelled | Held): void {
+  running.abort(reason);
+  waiting.abort(reason);
 }
 
 /** Whether the orchestrator has something to do for it; if not, a person has. */

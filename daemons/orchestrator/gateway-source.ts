@@ -2,6 +2,7 @@ import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { type ApiGatewayService, ApiInferRequest } from "#proto/aios/api_gateway";
 import type { Answer, Thinker } from "./model-source.ts";
+import { NoModel } from "./plan.ts";
 
 /** The gateway tells what it has at once. */
 const statusTimeoutMs = 2_000;
@@ -34,12 +35,21 @@ export function gatewayThinker(gateway: Client<typeof ApiGatewayService>): Think
   };
 }
 
-function unconfigured(providers: readonly { readonly name: string; readonly state: string }[]): AiosError {
+interface Provider {
+  readonly name: string;
+  readonly state: string;
+  readonly hasKey: boolean;
+}
+
+function unconfigured(providers: readonly Provider[]): AiosError {
   const states = providers.map(({ name, state }) => `${name}: ${state}`).join(", ");
-  return new AiosError("FAILED_PRECONDITION", {
+  const fault = {
     act: "ask",
     object: "a model outside the machine",
     reason: states === "" ? "no strategic provider configured" : `none can be asked (${states})`,
     next: 'see "aiosctl providers"',
-  });
+  };
+  // One that has a key is there, and may be asked again later.
+  const later = providers.some(({ hasKey }) => hasKey);
+  return later ? new AiosError("UNAVAILABLE", fault) : new NoModel("FAILED_PRECONDITION", fault);
 }

@@ -147,7 +147,7 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
     },
     async pause(id) {
       const one = await ofState(id, "pause", "pending", "planning", "in_progress");
-      one.pause.abort(new Held("paused"));
+      one.waiting.abort(new Held("paused"));
       await one.work;
     },
     async unpause(id) {

@@ -16,6 +16,7 @@ import type { ProcessState } from "./agent-processes.ts";
 import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { openCapabilityRequests } from "./capability-requests.ts";
 import { loadCron } from "./cron.ts";
+import { whenAsked } from "./declared.ts";
 import { openDurable } from "./durable.ts";
 import type { DutiesDoor } from "./duties-service.ts";
 import type { Further } from "./further-calls.ts";
@@ -57,8 +58,8 @@ export interface Initiative {
   readonly isReversible: (tool: string) => Promise<boolean>;
   /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
   agentEnded(agent: string, state: ProcessState, why: string): void;
-  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. */
-  begin(signal: AbortSignal): void;
+  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
+  begin(signal: AbortSignal, up: () => void): void;
 }
 
 /** How long the duties of an agent rest that took too much. */
@@ -115,10 +116,12 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       });
     },
   });
-  const read = readTriggers(`${paths.etc}/triggers`);
-  for (const text of read.faults) log.error("a file cannot be used", { fault: text });
+  const declared = whenAsked(
+    () => readTriggers(`${paths.etc}/triggers`),
+    (text) => log.error("a file cannot be used", { fault: text }),
+  );
   const triggers = openTriggers({
-    triggers: read.triggers,
+    triggers: () => declared().triggers,
     record: openDurable(`${folder}/triggers.json`, {}, fault),
     ...{ clock, log },
     submit: async ({ trigger, words, priority, dedupeKey, notice }) => {
@@ -160,11 +163,13 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       standing.lost(agent);
       if (state !== "stopped") warn("agent.ended", agent, why);
     },
-    begin(signal) {
+    begin(signal, up) {
       const init = connect(InitService, parts.initAddress);
       signal.addEventListener("abort", () => init.close(), { once: true });
-      void whenUp(init, clock, signal).then((up) => {
-        if (!up) return;
+      void whenUp(init, clock, signal).then((isUp) => {
+        if (!isUp) return;
+        up();
+        declared();
         standing.begin();
         void schedules.run(signal);
         void events.watch(heard, signal);

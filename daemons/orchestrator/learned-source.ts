@@ -1,26 +1,26 @@
 import { confidence } from "./confidence.ts";
 import { isSame, isUsable, type Learned, recordOf } from "./learned.ts";
 import { type Learning, learnedMax } from "./learning.ts";
-import { compileLoosely, type LooseMatch, type ParameterValue, readParameter } from "./phrase.ts";
+import { compilePhrase, type ParameterValue, type Phrase, readParameter } from "./phrase.ts";
 import type { Draft, PlanSource } from "./plan.ts";
 import { nothingLearned } from "./planner.ts";
-import type { Procedure } from "./procedures.ts";
+import type { Declared } from "./procedures.ts";
 
 /** Plans by what has worked before on this machine. */
-export function learnedSource(learning: Learning, declared: readonly Procedure[]): PlanSource {
-  const matchers = new Map<string, LooseMatch>();
+export function learnedSource(learning: Learning, declared: () => Declared): PlanSource {
+  const matchers = new Map<string, Phrase["match"]>();
   const said = (learned: Learned, description: string) => {
     let match = matchers.get(learned.id);
     if (match === undefined) {
       if (matchers.size > 2 * learnedMax) matchers.clear();
-      match = compileLoosely(learned.phrase, learned.parameters);
+      match = compilePhrase(learned.phrase, learned.parameters).match;
       matchers.set(learned.id, match);
     }
     return parametersOf(learned, match(description));
   };
   /** A procedure that the image declares is gone by as it is declared now, not as it was. */
   const isCurrent = ({ name, steps }: Learned) => {
-    const now = declared.find((procedure) => procedure.name === name);
+    const now = declared().procedures.find((procedure) => procedure.name === name);
     return now === undefined || isSame(now.steps, steps);
   };
   return {

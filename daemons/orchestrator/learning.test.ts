@@ -12,7 +12,7 @@ import type { Learned, LearnedStore } from "./learned.ts";
 import { learnedSource } from "./learned-source.ts";
 import { openLearning } from "./learning.ts";
 import type { Objective, Plan, PlannedStep } from "./plan.ts";
-import { parseProcedure } from "./procedures.ts";
+import { type Procedure, parseProcedure } from "./procedures.ts";
 import { fillObject } from "./template.ts";
 
 const step = (name: string, tool: string, input: JsonObject, more: Partial<PlannedStep> = {}): PlannedStep => ({
@@ -56,8 +56,9 @@ function storeTwin(learned: Learned[] = []): LearnedStore & { readonly kept: Map
   return twin;
 }
 
-const open = (store: LearnedStore, declared: Parameters<typeof openLearning>[1] = []) => {
+const open = (store: LearnedStore, procedures: readonly Procedure[] = []) => {
   const clock = new ManualClock();
+  const declared = () => ({ procedures, faults: [] });
   const learning = openLearning(store, declared, { clock, log: silentLog }, new AbortController().signal);
   return { learning, source: learnedSource(learning, declared) };
 };

@@ -13,7 +13,7 @@ import {
   tookMs,
 } from "./learned.ts";
 import { patiently } from "./patience.ts";
-import { bestFit, type Procedure } from "./procedures.ts";
+import { bestFit, type Declared } from "./procedures.ts";
 
 /** Ways that are remembered, at most; beyond it those used longest ago are forgotten. */
 export const learnedMax = 1_000;
@@ -35,7 +35,7 @@ export interface Learning {
 /** Loads what was learned and goes on learning until `signal` is aborted. `declared`: the procedures of the image. */
 export function openLearning(
   store: LearnedStore,
-  declared: readonly Procedure[],
+  declared: () => Declared,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
   signal: AbortSignal,
 ): Learning {
@@ -76,7 +76,7 @@ export function openLearning(
     await weakenReplaced(goal, now);
     const followed = known.get(goal.plan.procedure);
     if (goal.state === "failed") {
-      const lesson = declaredLesson(goal, declared, now);
+      const lesson = declaredLesson(goal, declared(), now);
       const before = followed ?? (lesson && (known.get(lesson.id) ?? { ...lesson, successes: 0 }));
       if (before !== undefined) await keep(afterFailure(before, now));
       return;
@@ -84,7 +84,7 @@ export function openLearning(
     if (followed !== undefined) {
       return await keep(afterSuccess(followed, { ...followed, averageMs: tookMs(goal, now), lastUsed: now }));
     }
-    const lesson = goal.plan.procedure === "" ? lessonOf(goal, now) : declaredLesson(goal, declared, now);
+    const lesson = goal.plan.procedure === "" ? lessonOf(goal, now) : declaredLesson(goal, declared(), now);
     if (lesson === undefined) return;
     const learned = afterSuccess(known.get(lesson.id), lesson);
     await keep(learned);
@@ -110,8 +110,8 @@ export function openLearning(
 }
 
 /** A declared procedure is remembered by the phrase that led to it, as long as that says all its parameters. */
-function declaredLesson(goal: Goal, declared: readonly Procedure[], now: number): Learned | undefined {
-  const best = bestFit(goal.description, declared);
+function declaredLesson(goal: Goal, { procedures }: Declared, now: number): Learned | undefined {
+  const best = bestFit(goal.description, procedures);
   if (best === undefined || best.procedure.name !== goal.plan.procedure || goal.plan.round !== 0) return undefined;
   const { procedure, phrase } = best;
   if (Object.keys(procedure.parameters).some((name) => !phrase.parameters.includes(name))) return undefined;

@@ -159,6 +159,38 @@ describe("a goal", () => {
     await expect(goals.answer(id, "again")).rejects.toThrow(/it is completed/);
   });
 
+  it("goes on while the grants of what is done are being ended, and is closed only after them", async () => {
+    draft = () => planOf(step("one"), step("two", { needs: ["one"] }));
+    const held = Promise.withResolvers<void>();
+    ports.revokes = held.promise;
+    const id = await submit("two things");
+    await report((await next()).taskId);
+    await report((await next()).taskId);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await goals.find(id)).toMatchObject({
+      state: "in_progress",
+      tasks: [{ state: "completed" }, { state: "completed" }],
+    });
+    expect(ports.granted.size).toBe(2);
+    held.resolve();
+    await until(id, "completed");
+    expect(ports.granted.size).toBe(0);
+  });
+
+  it("whose task is lost tries it again only when its grants are ended", async () => {
+    const held = Promise.withResolvers<void>();
+    ports.revokes = held.promise;
+    const id = await submit("one thing");
+    await next();
+    assignments.lose("system", "it died");
+    const again = next();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect((await goals.find(id)).tasks).toMatchObject([{ state: "in_progress", failures: [] }]);
+    held.resolve();
+    await report((await again).taskId);
+    await until(id, "completed");
+  });
+
   it("that is paused lets what runs end, begins nothing, and goes on when told", async () => {
     draft = () => planOf(step("one"), step("two", { needs: ["one"] }));
     const id = await submit("two things");

@@ -125,8 +125,8 @@ async function goesOn(goal: Goal, world: World, signal: AbortSignal): Promise<bo
   const failure = failed.map(({ description, tool, error }) => `${description} (${tool}): ${error}`).join("; ");
   const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
   signal.throwIfAborted();
-  if (!("steps" in draft)) return false;
   decide(goal, failure, options, draft, world);
+  if (!("steps" in draft)) return false;
   await follow(goal, draft, world, signal);
   return true;
 }

@@ -22,17 +22,18 @@ import { loadedModels, taskCanceller } from "./clients.ts";
 import type { Confinement } from "./confinement.ts";
 import { goalControlService } from "./control-service.ts";
 import { openDecisionLog } from "./decisions.ts";
+import { readProcedures, whenAsked } from "./declared.ts";
 import { dutiesService } from "./duties-service.ts";
 import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
 import { openGoals } from "./goals.ts";
 import { openInitiative } from "./initiative.ts";
+import { knownGoals } from "./known-goals.ts";
 import { openLearning } from "./learning.ts";
 import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
 import { storeOver } from "./memory-store.ts";
 import { patiently } from "./patience.ts";
 import { plannerOver } from "./planner.ts";
-import { readProcedures } from "./procedures.ts";
 import { runtimeThinker } from "./runtime-source.ts";
 import { orchestratorService } from "./service.ts";
 import { sessionsService } from "./sessions-service.ts";
@@ -40,10 +41,14 @@ import { planSources } from "./sources.ts";
 import { loadReader } from "./system-status.ts";
 import { openTalks } from "./talks.ts";
 import { toolsOver } from "./tools-client.ts";
+import { inTurn } from "./turns.ts";
 import { undoWords } from "./undo.ts";
 
 /** A plan's check waits so long for aios-tools. */
 const checkTimeoutMs = 30_000;
+
+/** Calls to aios-memory about goals that are made at once, at most: as many as it commits together at ease. */
+const storeTogetherMax = 64;
 
 /** At the end the agents' standing grants are taken back, or end by their time. */
 const endGraceMs = 500;
@@ -74,11 +79,12 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const end = new AbortController();
   agents.sweep(end.signal);
 
-  const declared = readProcedures(`${paths.etc}/procedures`);
-  for (const fault of [...configured.faults, ...declared.faults]) log.error("a file cannot be used", { fault });
+  const unusable = (fault: string) => log.error("a file cannot be used", { fault });
+  configured.faults.forEach(unusable);
+  const declared = whenAsked(() => readProcedures(`${paths.etc}/procedures`), unusable);
   const memory = address("memory");
   const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
-  const store = storeOver(remember, recall);
+  const store = inTurn(storeOver(remember, recall), storeTogetherMax);
   const registry = connect(ToolRegistryService, address("tools"));
   const tools = toolsOver(registry, clock);
   const check = planCheck({
@@ -87,7 +93,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
   });
   const runtime = connect(AIRuntimeService, address("runtime"));
-  const learning = openLearning(learnedOver(remember, recall), declared.procedures, { clock, log }, end.signal);
+  const learning = openLearning(learnedOver(remember, recall), declared, { clock, log }, end.signal);
   const gateway = connect(ApiGatewayService, address("gateway"));
   const decisions = openDecisionLog(decisionStore(remember), { clock, log }, end.signal);
   const thinking = {
@@ -122,7 +128,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const { further, standing, heldBack, door, isReversible } = initiative;
   ended = initiative.agentEnded;
   const talks = openTalks({
-    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder, memory: remember },
+    ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
     ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
   });
   const orchestrator = {
@@ -130,7 +136,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     agents,
     assignments,
     further,
-    commandsFor: (agent: string) => (standing.onDuty(agent) ? ["duties"] : []),
+    commandsFor: async (agent: string) => ((await standing.onDuty(agent)) ? ["duties"] : []),
     groupOf,
     restOf: standing.restOf,
     undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),
@@ -140,14 +146,15 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   return {
     services: () => [
       orchestratorService(orchestrator),
-      goalControlService(goals, tools),
+      goalControlService(goals, tools, () => knownGoals(declared().procedures, learning)),
       autonomyService({ autonomy: further.autonomy, goals, resting: standing.resting, heldBack }),
       dutiesService(door),
       sessionsService(talks),
     ],
     servesAgents: true,
     ready: goals.resume().then(() => {
-      initiative.begin(end.signal);
+      // A goal that comes before the machine is up reads the procedures itself.
+      initiative.begin(end.signal, declared);
       talks.begin();
     }),
     async close() {

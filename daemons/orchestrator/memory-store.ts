@@ -36,7 +36,7 @@ export function storeOver(
   const all = async (status: GoalState): Promise<Goal[]> => {
     const goals: Goal[] = [];
     for (let cursor = ""; ; ) {
-      const page = await query.listGoals({ status, limit: pageSize, cursor });
+      const page = await query.listGoals({ status, limit: pageSize, cursor, offset: 0 });
       goals.push(...page.goals.map(readGoal));
       cursor = page.nextCursor;
       if (cursor === "") return goals;
@@ -65,30 +65,11 @@ export function storeOver(
       }
     },
     async list(state, limit, { offset, cursor }) {
-      const after = cursor === "" ? await cursorAfter(query, state, offset) : cursor;
-      if (after === undefined) return { goals: [], total: (await ask(query, state, 1, "")).total, nextCursor: "" };
-      const page = await ask(query, state, limit, after);
-      return { goals: page.goals.map(readGoal), total: page.total, nextCursor: page.nextCursor };
+      const place = cursor === "" ? { offset, cursor } : { offset: 0, cursor };
+      const { goals, total, nextCursor } = await query.listGoals({ status: state, limit, ...place });
+      return { goals: goals.map(readGoal), total, nextCursor };
     },
   };
-}
-
-type Query = Client<typeof MemoryQueryService>;
-
-function ask(query: Query, status: string, limit: number, cursor: string) {
-  return query.listGoals({ status, limit, cursor });
-}
-
-/** The cursor of the page after so many goals, "" for the first; undefined when there are not more than that. */
-async function cursorAfter(query: Query, status: string, offset: number): Promise<string | undefined> {
-  let cursor = "";
-  for (let skipped = 0; skipped < offset; ) {
-    const page = await ask(query, status, Math.min(pageSize, offset - skipped), cursor);
-    if (page.nextCursor === "") return undefined;
-    skipped += page.goals.length;
-    cursor = page.nextCursor;
-  }
-  return cursor;
 }
 
 function writeGoal(goal: Goal): GoalRecord {

@@ -10,23 +10,44 @@ export type ParameterValue = string | number;
 /** One way to say a goal: "report disk usage to {path}". */
 export interface Phrase {
   readonly text: string;
-  readonly pattern: RegExp;
+  /** The parameters of a goal as they are said; undefined when it is of another kind. */
+  match(description: string): Record<string, string> | undefined;
   readonly parameters: readonly string[];
   /** Letters that are not a parameter's: of two phrases that fit, the one with more says more exactly what is meant. */
   readonly weight: number;
 }
 
-/** A word, or words in quotes; a text may have spaces without them. */
+/** A word, or words in quotes; a text may have spaces without them. As short as can be: a full stop after it is none of it. */
 const shapes: Readonly<Record<ParameterType, string>> = {
-  path: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
-  name: `"[^"]+"|'[^']+'|[^\\s"']\\S*`,
+  path: `"[^"]+"|'[^']+'|[^\\s"']\\S*?`,
+  name: `"[^"]+"|'[^']+'|[^\\s"']\\S*?`,
   number: "\\d+",
-  url: "https?://\\S+",
+  url: "https?://\\S+?",
   text: "[\\s\\S]+",
 };
 
-/** A pattern for a phrase: words in any case and spacing, "please" before it if you like. */
+/** Words that change nothing of what is meant; "on port 80" and "for port 80" are two things. */
+const fillers = /(?<![\w/])(?:please|a|an|the|me|now)(?![\w/])\s*/gi;
+
+/**
+ * Understands a phrase: words in any case and spacing, "please" before it if you like, articles and the like as they come.
+ * Not so with texts, in which every word counts.
+ */
 export function compilePhrase(text: string, types: Readonly<Record<string, ParameterType>>): Phrase {
+  const exact = compile(text, types);
+  const { parameters, weight } = exact;
+  const match: Phrase["match"] = (description) => parametersOf(exact, description);
+  if (Object.values(types).includes("text")) return { text, parameters, weight, match };
+  const plain = (words: string) => words.replaceAll(fillers, "").trim();
+  const loose = compile(plain(text), types);
+  return { text, parameters, weight, match: (said) => match(said) ?? parametersOf(loose, plain(said)) };
+}
+
+interface Compiled extends Pick<Phrase, "parameters" | "weight"> {
+  readonly pattern: RegExp;
+}
+
+function compile(text: string, types: Readonly<Record<string, ParameterType>>): Compiled {
   const pieces = text.trim().split(/(\{[a-z_]+\})/);
   const parameters: string[] = [];
   let literals = "";
@@ -41,33 +62,17 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
     parameters.push(name);
     return `(?<${name}>${shapes[type]})`;
   });
-  // A full stop at the end belongs to a text or a path that stands there; a number has none.
+  // A full stop at the end belongs to a text that stands there; "/srv/.." has none.
   const last = text.trimEnd().endsWith("}") ? types[parameters.at(-1) ?? ""] : undefined;
-  const full = last === undefined || last === "number" ? "[.!?]?" : "";
+  const full = last === "text" ? "" : "(?:(?<![./])[.!?])?";
   const pattern = new RegExp(`^\\s*(?:please\\s+)?${source.join("")}${full}\\s*$`, "i");
-  return { text, pattern, parameters, weight: literals.length };
+  return { pattern, parameters, weight: literals.length };
 }
 
-/** The parameters of `description`, as they are said, when the phrase fits it. */
-export function matchPhrase(phrase: Phrase, description: string): Record<string, string> | undefined {
-  const found = phrase.pattern.exec(description);
+function parametersOf({ pattern, parameters }: Compiled, description: string): Record<string, string> | undefined {
+  const found = pattern.exec(description);
   if (found === null) return undefined;
-  return Object.fromEntries(phrase.parameters.map((name) => [name, unquoted(found.groups?.[name] ?? "")]));
-}
-
-/** Words that change nothing of what is meant. */
-const fillers = /(?<![\w/])(?:please|a|an|the|on|for|at|now)(?![\w/])\s*/gi;
-
-/** The parameters of a goal as they are said; undefined when it is of another kind. */
-export type LooseMatch = (description: string) => Record<string, string> | undefined;
-
-/** As a phrase, but articles and the like may be others. Not with texts, in which every word counts. */
-export function compileLoosely(text: string, types: Readonly<Record<string, ParameterType>>): LooseMatch {
-  const exact = compilePhrase(text, types);
-  if (Object.values(types).includes("text")) return (description) => matchPhrase(exact, description);
-  const plain = (words: string) => words.replaceAll(fillers, "").trim();
-  const loose = compilePhrase(plain(text), types);
-  return (description) => matchPhrase(exact, description) ?? matchPhrase(loose, plain(description));
+  return Object.fromEntries(parameters.map((name) => [name, unquoted(found.groups?.[name] ?? "")]));
 }
 
 /** What was said as a value of this type, or why it cannot be one. */
@@ -83,15 +88,17 @@ function unquoted(text: string): string {
   return inner ?? trimmed;
 }
 
+/** Characters of a value that its reason repeats. */
+const quotedLengthMax = 100;
+
 /** Why `value` cannot be a parameter of this type; undefined when it can. */
 export function unfit(type: ParameterType, value: string): string | undefined {
-  if (type === "path" && !value.startsWith("/")) return `${JSON.stringify(value)} is not an absolute path`;
-  if (type === "path" && value.includes("\0")) return `${JSON.stringify(value)} is not a path`;
-  if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:-]{0,127}$/.test(value)) {
-    return `${JSON.stringify(value)} is not a name`;
-  }
-  if (type === "number" && !/^\d{1,15}$/.test(value)) return `${JSON.stringify(value)} is not a whole number`;
-  if (type === "url" && !isWebAddress(value)) return `${JSON.stringify(value)} is not an http or https address`;
+  const told = JSON.stringify(value.length > quotedLengthMax ? `${value.slice(0, quotedLengthMax)}…` : value);
+  if (type === "path" && !value.startsWith("/")) return `${told} is not an absolute path`;
+  if (type === "path" && value.includes("\0")) return `${told} is not a path`;
+  if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:-]{0,127}$/.test(value)) return `${told} is not a name`;
+  if (type === "number" && !/^\d{1,15}$/.test(value)) return `${told} is not a whole number`;
+  if (type === "url" && !isWebAddress(value)) return `${told} is not an http or https address`;
   return undefined;
 }
 

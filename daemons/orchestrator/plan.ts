@@ -1,3 +1,4 @@
+import { AiosError } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 import type { ParameterValue } from "./phrase.ts";
 
@@ -66,12 +67,15 @@ export interface Unusable {
   readonly faults: readonly string[];
 }
 
+/** There is no model to ask, or it cannot take a plan's question: only a person can change that. */
+export class NoModel extends AiosError {}
+
 /** Something that can make plans. */
 export interface PlanSource {
   readonly name: string;
   readonly level: Level;
   /**
-   * Drafts a plan. `faults` says what was wrong with its last draft for the same objective; empty the first time.
+   * Drafts a plan. Throws NoModel when it has none to ask. `faults` says what was wrong with its last draft for the same objective; empty the first time.
    * `faults` in the answer: what it has made is no plan, for these reasons. Throws only what another try later can change.
    */
   draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft | Unusable>;

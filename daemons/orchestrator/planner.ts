@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/errors";
 import type { Option } from "./goal.ts";
-import type { Draft, Objective, Plan, PlanSource, Unusable } from "./plan.ts";
+import { type Draft, type Level, NoModel, type Objective, type Plan, type PlanSource, type Unusable } from "./plan.ts";
 
 export interface Planned {
   readonly draft: Draft;
@@ -27,20 +27,46 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
   return {
     async plan(objective, signal) {
       const options: Option[] = [];
+      const reasons: Reason[] = [];
       for (const source of sources) {
         const { name, level } = source;
-        const draft = await draftOf(source, objective, check, signal);
+        const { draft, mended, lacking } = await draftOf(source, objective, check, signal);
+        if (mended !== "") options.push({ source: name, level, verdict: `its first plan could not be run: ${mended}` });
         if (!("reason" in draft)) {
           options.push({ source: name, level, verdict: "question" in draft ? `asks: ${draft.question}` : "chosen" });
           return { draft, options };
         }
         options.push({ source: name, level, verdict: draft.reason });
+        reasons.push({ text: draft.reason, level, lacking });
       }
-      // That nothing was learned goes without saying.
-      const told = options.filter(({ verdict }) => verdict !== nothingLearned);
-      return { draft: { reason: told.map(({ verdict }) => verdict).join("; ") }, options };
+      return { draft: { reason: whole(reasons, objective) }, options };
     },
   };
+}
+
+interface Reason {
+  readonly text: string;
+  readonly level: Level;
+  /** There was no model to ask. */
+  readonly lacking: boolean;
+}
+
+/** Why there is no plan, and what a person can do. That nothing was learned, and which level lacks what, is for the explanation. */
+function whole(reasons: readonly Reason[], { goalId }: Objective): string {
+  const told = reasons.filter(({ text, lacking }) => text !== nothingLearned && !lacking).map(({ text }) => text);
+  const models = reasons.filter(({ level }) => level !== "reactive");
+  if (models.length === 0 || models.some(({ lacking }) => !lacking)) return told.join("; ");
+  const next = `give a provider a key ("aiosctl secrets set claude") or this machine a model ("aiosctl models add")`;
+  const more = `"aiosctl goal explain ${goalId}" says what each level lacks`;
+  return [...told, `no model is there to plan it: ${next}; ${more}`].join("; ");
+}
+
+/** What a source has, and what was wrong with its first plan when it was asked for another. */
+interface Drafted {
+  readonly draft: Draft;
+  readonly mended: string;
+  /** It has no model to ask. */
+  readonly lacking: boolean;
 }
 
 async function draftOf(
@@ -48,16 +74,19 @@ async function draftOf(
   objective: Objective,
   check: CheckPlan,
   signal: AbortSignal,
-): Promise<Draft> {
+): Promise<Drafted> {
   let faults: readonly string[] = [];
+  let lacking = false;
   for (let tries = 0; tries < 2; tries += 1) {
+    const mended = faults.join("; ");
     const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft | Unusable => {
       signal.throwIfAborted();
+      lacking = error instanceof NoModel;
       return { reason: `${source.name}: ${messageOf(error)}` };
     });
-    if (!("faults" in draft || "steps" in draft)) return draft;
+    if (!("faults" in draft || "steps" in draft)) return { draft, mended, lacking };
     faults = "faults" in draft ? draft.faults : await check(draft, objective);
-    if ("steps" in draft && faults.length === 0) return draft;
+    if ("steps" in draft && faults.length === 0) return { draft, mended, lacking };
   }
-  return { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` };
+  return { draft: { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` }, mended: "", lacking };
 }

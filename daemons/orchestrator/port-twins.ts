@@ -13,6 +13,8 @@ export interface PortTwins {
   away: boolean;
   /** The goal whose tasks cannot be read. */
   unreadable: string;
+  /** No grant is taken back before this resolves. */
+  revokes: Promise<void>;
   readonly store: Store;
   readonly tools: Tools;
 }
@@ -58,7 +60,10 @@ export function portTwins(): PortTwins {
   const tools: Tools = {
     find: async (name) => facts[name],
     grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
-    revoke: async (agent, taskId) => void granted.delete(`${agent} ${taskId}`),
+    async revoke(agent, taskId) {
+      await ports.revokes;
+      granted.delete(`${agent} ${taskId}`);
+    },
     revokeAll: async (agent) => {
       for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
     },
@@ -67,6 +72,8 @@ export function portTwins(): PortTwins {
     executions: async () => [],
   };
 
-  const ports: PortTwins = { goals, granted, away: false, unreadable: "", store, tools };
+  const ports: PortTwins = {
+    ...{ goals, granted, away: false, unreadable: "", revokes: Promise.resolve(), store, tools },
+  };
   return ports;
 }

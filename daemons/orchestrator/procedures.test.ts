@@ -2,8 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { readAgents } from "./agent-config.ts";
+import { readProcedures, whenAsked } from "./declared.ts";
+import { knownGoals } from "./known-goals.ts";
+import type { Learned } from "./learned.ts";
 import type { Plan } from "./plan.ts";
-import { parseProcedure, planByProcedure, readProcedures } from "./procedures.ts";
+import { parseProcedure, planByProcedure, procedureSource } from "./procedures.ts";
 import { fill, fillObject, parseTemplate, type Values } from "./template.ts";
 
 const etc = new URL("../../rootfs/etc/aios", import.meta.url).pathname;
@@ -46,10 +49,44 @@ describe("procedures of the image", () => {
     }
   });
 
+  it("ask again when an answer cannot be used, and say what is wrong with it; not for ever", () => {
+    const [goal, question] = ["install nginx and configure it as a reverse proxy", /^Which port.*stand in front of\?/];
+    const answers: { question: string; answer: string }[] = [];
+    for (let asked = 0; asked < 3; asked += 1) {
+      const draft = planByProcedure(goal, shipped.procedures, [], answers);
+      if (!("question" in draft)) throw new Error(JSON.stringify(draft));
+      expect(draft.question).toMatch(question);
+      expect(draft.question.endsWith('("the usual one" is not a whole number)')).toBe(asked > 0);
+      answers.push({ question: draft.question, answer: "the usual one" });
+    }
+    expect(planByProcedure(goal, shipped.procedures, [], answers)).toMatchObject({
+      reason: expect.stringMatching(/port: "the usual one"/),
+    });
+    const said = answers.map((one, at) => (at === 2 ? { ...one, answer: "it is 8001" } : one));
+    expect(planByProcedure(goal, shipped.procedures, [], said)).toMatchObject({
+      parameters: { port: 8001, listen: 80 },
+    });
+  });
+
   it("are found however they are spelled", () => {
     const plan = planOf("  Please REPORT  disk Usage to /var/lib/aios/reports/disk.txt ");
     expect(plan).toMatchObject({ procedure: "disk-report", parameters: { path: "/var/lib/aios/reports/disk.txt" } });
     expect(planOf("Check system health.")).toMatchObject({ procedure: "system-health" });
+    expect(planOf("Show me the disk usage!")).toMatchObject({ procedure: "disk-usage" });
+  });
+
+  it.each([
+    ["Please create a folder /srv/photos.", "/srv/photos"],
+    ["create the folder '/srv/photos.'", "/srv/photos."],
+    ["what's in /srv/photos?", "/srv/photos"],
+    ["list files in /srv/..", "/srv/.."],
+  ])("%s: a full stop is the sentence's", (description, path) => {
+    expect(planOf(description)).toMatchObject({ parameters: { path } });
+  });
+
+  it("repeat no more of a value that does not fit than tells which it is", () => {
+    const { reason } = planOf(`delete the file ${"a".repeat(4_000)}`) as { reason: string };
+    expect(reason).toMatch(/"a{100}…" is not an absolute path$/);
   });
 
   it.each([
@@ -69,7 +106,9 @@ describe("procedures of the image", () => {
     for (const answer of ["8081", "it is on port 8081", "http://127.0.0.1:8081/"]) {
       expect(plan(answer)).toMatchObject({ procedure: "reverse-proxy", parameters: { port: 8081, listen: 8000 } });
     }
-    expect(plan("the usual one")).toEqual({ reason: expect.stringContaining('"the usual one" is not a whole number') });
+    expect(plan("the usual one")).toEqual({
+      question: expect.stringMatching(/^Which port.*"the usual one" is not a whole number/),
+    });
   });
 
   it("do the seed's example in seven tasks by the agents that it names", () => {
@@ -116,6 +155,21 @@ describe("procedures of the image", () => {
   });
 });
 
+describe("known goals", () => {
+  it("are the image's procedures, and what was learned beside them", () => {
+    const of = (name: string) => ({ name, phrase: `do ${name}`, steps: [{ tool: "fs.read" }] }) as unknown as Learned;
+    const known = knownGoals(shipped.procedures, { usable: () => [of("disk-report"), of("brew-coffee")] });
+    expect(known.map(({ name }) => name)).toEqual(
+      [...shipped.procedures.map(({ name }) => name), "brew-coffee"].toSorted(),
+    );
+    expect(known.find(({ learned }) => learned)).toEqual({
+      ...{ name: "brew-coffee", phrases: ["do brew-coffee"], learned: true },
+      summary: "Learned here: fs.read.",
+    });
+    expect(known.find(({ name }) => name === "backup")?.phrases).toContain("back up {path}");
+  });
+});
+
 const step = '[[steps]]\nname = "a"\ndescription = "d"\ntool = "fs.read"\n';
 const head = (phrase: string, result = "done") =>
   `[procedure]\nsummary = "s"\nphrases = ["${phrase}"]\nresult = "${result}"\n`;
@@ -159,6 +213,24 @@ describe("a procedure's file", () => {
     expect(planByProcedure("do that", procedures, faults)).toEqual({
       reason: expect.stringMatching(/not usable: .*bad\.toml:1/),
     });
+  });
+
+  it("is read when the first goal comes, also one that was added since, and its faults are told once", async () => {
+    const told: string[] = [];
+    const declared = whenAsked(
+      () => readProcedures(`${folder}/later`),
+      (fault) => told.push(fault),
+    );
+    const source = procedureSource(declared);
+    mkdirSync(`${folder}/later`);
+    writeFileSync(`${folder}/later/added.toml`, head("do it") + step);
+    writeFileSync(`${folder}/later/bad.toml`, "nonsense");
+    const objective = { goalId: "g", description: "do it", answers: [], done: [], failure: "" };
+    for (let goal = 0; goal < 2; goal += 1) {
+      const draft = await source.draft(objective, [], new AbortController().signal);
+      expect(draft).toMatchObject({ procedure: "added" });
+    }
+    expect(told).toEqual([expect.stringContaining("bad.toml:1")]);
   });
 
   it("with the longer phrase wins", () => {

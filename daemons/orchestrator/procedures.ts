@@ -1,17 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
 import type { Static } from "typebox";
 import * as Type from "typebox";
 import { parseToml } from "#lib/config";
-import { AiosError, errnoOf, messageOf } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import {
-  compilePhrase,
-  matchPhrase,
-  type ParameterValue,
-  type Phrase,
-  parameterTypes,
-  readParameter,
-} from "./phrase.ts";
+import { compilePhrase, type ParameterValue, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 import { wordsOf } from "./tool-choice.ts";
@@ -173,40 +165,21 @@ function fault(reason: string): Error {
   return new Error(reason);
 }
 
-/** The procedures in `folder`, and what is wrong with those that cannot be used. A missing folder has none. */
-export function readProcedures(folder: string): { procedures: Procedure[]; faults: string[] } {
-  const procedures: Procedure[] = [];
-  const faults: string[] = [];
-  for (const file of tomlFiles(folder)) {
-    try {
-      const path = `${folder}/${file}`;
-      procedures.push(parseProcedure(file.slice(0, -".toml".length), readFileSync(path, "utf8"), path));
-    } catch (error) {
-      faults.push(messageOf(error));
-    }
-  }
-  return { procedures, faults };
+/** What a folder of procedures holds, and what is wrong with the files that cannot be used. */
+export interface Declared {
+  readonly procedures: readonly Procedure[];
+  readonly faults: readonly string[];
 }
 
-function tomlFiles(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((file) => file.endsWith(".toml"))
-      .toSorted();
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
-    throw error;
-  }
-}
-
-/** Plans by declared procedures. `faults` (files that could not be read) are named when no procedure fits. */
-export function procedureSource(procedures: readonly Procedure[], faults: readonly string[] = []): PlanSource {
+/** Plans by declared procedures. Files that could not be read are named when none fits. */
+export function procedureSource(declared: () => Declared): PlanSource {
   return {
     name: "procedures",
     level: "reactive",
     async draft({ description, answers, failure }) {
       // A procedure has one way only: what has failed by it is not tried by it again.
       if (failure !== "") return { reason: "no procedure goes on where another plan has failed" };
+      const { procedures, faults } = declared();
       return planByProcedure(description, procedures, faults, answers);
     },
   };
@@ -216,12 +189,15 @@ export function procedureSource(procedures: readonly Procedure[], faults: readon
 export function bestFit(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
-      const said = matchPhrase(phrase, description);
+      const said = phrase.match(description);
       return said === undefined ? [] : [{ procedure, phrase, said }];
     }),
   );
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight)[0];
 }
+
+/** A question whose answers cannot be used is asked so often. */
+const askedMax = 3;
 
 /** The plan of the procedure that fits best, what it has to ask first, or in words why there is none. */
 export function planByProcedure(
@@ -236,10 +212,14 @@ export function planByProcedure(
   const parameters: Record<string, ParameterValue> = {};
   for (const [key, type] of Object.entries(procedure.parameters)) {
     const question = procedure.questions[key] ?? "";
-    const value = said[key] ?? procedure.defaults[key] ?? answers.findLast((one) => one.question === question)?.answer;
+    const given = said[key] ?? procedure.defaults[key];
+    // Asked again, it says what was wrong with the answer before.
+    const asked = given === undefined ? answers.filter((one) => one.question.startsWith(question)) : [];
+    const value = given ?? asked.at(-1)?.answer;
     if (value === undefined) return { question };
     const read = readParameter(type, answered(type, String(value)));
     if (typeof read === "object") {
+      if (asked.length > 0 && asked.length < askedMax) return { question: `${question} (${read.reason})` };
       return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${read.reason}` };
     }
     parameters[key] = read;
@@ -264,7 +244,7 @@ function answered(type: string, said: string): string {
 }
 
 /** Procedures that are named where none fits. */
-const namedMax = 9;
+const namedMax = 5;
 
 /** The first phrases of the procedures that share most words with a goal. */
 function nearest(description: string, procedures: readonly Procedure[]): string {
@@ -286,5 +266,5 @@ function uncovered(description: string, procedures: readonly Procedure[], faults
   const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
   const known = nearest(description, procedures);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
-  return `no procedure covers this goal: "${goal}"; known: ${known || "none"} (see "aiosctl goal submit --help")${broken}`;
+  return `no procedure covers this goal: "${goal}"; near it are ${known || "none"} (see "aiosctl goal known")${broken}`;
 }

@@ -20,15 +20,12 @@ export interface Candidate {
 }
 
 /**
- * The agent that should do it now; undefined when none can at present.
- * The one that the plan asks for, unless there is no hope for it; else the least loaded of those whose namespaces cover it,
- * a specialist before one that covers much, then the one with most experience.
+ * The agent that should do it now; undefined when none can at present: of those that could, the least loaded, a specialist
+ * before one that covers much, then the one with most experience.
  */
 export function chooseAgent(need: Need, candidates: readonly Candidate[]): string | undefined {
-  const asked = candidates.find(({ name }) => name === need.agent);
-  if (asked !== undefined && !asked.hopeless) return isFree(asked) ? asked.name : undefined;
-  return candidates
-    .filter((candidate) => isFree(candidate) && candidate.namespaces.includes(need.namespace))
+  return eligible(need, candidates)
+    .filter(isFree)
     .toSorted(
       (a, b) =>
         a.running / a.runningMax - b.running / b.runningMax ||
@@ -38,7 +35,19 @@ export function chooseAgent(need: Need, candidates: readonly Candidate[]): strin
     )[0]?.name;
 }
 
+/** Whether somebody is there to do it, now or when others are done. */
+export function isAttended(need: Need, candidates: readonly Candidate[]): boolean {
+  return eligible(need, candidates).some(({ alive }) => alive);
+}
+
+/** The one that the plan asks for, unless there is no hope for it; else those whose namespaces cover it. */
+function eligible({ agent, namespace }: Need, candidates: readonly Candidate[]): readonly Candidate[] {
+  const asked = candidates.find(({ name }) => name === agent);
+  if (asked !== undefined && !asked.hopeless) return [asked];
+  return candidates.filter(({ namespaces }) => namespaces.includes(namespace));
+}
+
 /** Whether it can take one more task at all. */
-export function isFree({ alive, running, runningMax }: Candidate): boolean {
+function isFree({ alive, running, runningMax }: Candidate): boolean {
   return alive && running < runningMax;
 }

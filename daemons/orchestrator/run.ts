@@ -18,6 +18,7 @@ export async function runTasks(goal: Goal, world: World, { waiting: stopped, run
   const halt = new AbortController();
   const waiting = AbortSignal.any([stopped, halt.signal]);
   const ends = new Map<string, Promise<void>>();
+  const afterwards: Promise<void>[] = [];
   const haltIfFailed = (task: Task) => {
     if (task.state === "failed") halt.abort(new Error(`the task "${task.description}" failed`));
   };
@@ -26,7 +27,7 @@ export async function runTasks(goal: Goal, world: World, { waiting: stopped, run
     if (isOver(task.state)) return;
     try {
       waiting.throwIfAborted();
-      await runTask(goal, task, world, { waiting, running });
+      await runTask(goal, task, world, { waiting, running }, (work) => afterwards.push(work));
     } catch (error) {
       if (waiting.aborted) return;
       world.log.error("a task failed by an exception", { task: task.id, error });
@@ -39,6 +40,8 @@ export async function runTasks(goal: Goal, world: World, { waiting: stopped, run
   goal.tasks.forEach(haltIfFailed);
   for (const task of goal.tasks) ends.set(task.id, run(task));
   await Promise.all(ends.values());
+  // A goal is closed only after its tasks' grants.
+  await Promise.all(afterwards);
 }
 
 /** Closes a goal of which nothing runs any more. `cancelled`: why it is not gone on with, or "". */

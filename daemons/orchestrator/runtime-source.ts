@@ -2,6 +2,7 @@ import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { type AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import type { Answer, Thinker } from "./model-source.ts";
+import { NoModel } from "./plan.ts";
 
 /** The runtime tells what it has at once. */
 const listTimeoutMs = 2_000;
@@ -31,18 +32,26 @@ export function runtimeThinker(runtime: Client<typeof AIRuntimeService>, level: 
         priority: "agent",
         truncate: false,
       });
-      const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs });
+      const { text, modelUsed: model, statistics } = await runtime.infer(request, { signal, timeoutMs }).catch(none);
       const { promptTokens: prompt = 0, answerTokens: completion = 0, finishReason } = statistics ?? {};
       return { text, model, provider: "", cut: finishReason === "length", usage: { prompt, completion }, costUsd: 0 };
     },
   };
 }
 
-function meaningless(level: string, model: string): AiosError {
-  return new AiosError("FAILED_PRECONDITION", {
+function meaningless(level: string, model: string): NoModel {
+  return new NoModel("FAILED_PRECONDITION", {
     act: "ask",
     object: `the ${level} model`,
     reason: `${model} is there to prove that a model can be loaded, and its answers mean nothing`,
     next: 'name another in [models] of /etc/aios/config.toml; see "aiosctl models"',
   });
+}
+
+/** What the runtime says when a level has no model, or one that is too small for the question. */
+const lacking = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"];
+
+function none(error: unknown): never {
+  if (error instanceof AiosError && lacking.includes(error.code)) throw new NoModel(error.code, error.message);
+  throw error;
 }

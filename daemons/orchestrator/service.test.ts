@@ -80,7 +80,7 @@ async function socket(identity: Identity, orchestrator: Parameters<typeof orches
 async function open() {
   const assignments = openAssignments(() => {});
   const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
-  const planner = plannerOver([procedureSource([procedure])], async () => []);
+  const planner = plannerOver([procedureSource(() => ({ procedures: [procedure], faults: [] }))], async () => []);
   const unheard = { decided: () => {}, ended: () => {} };
   const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
   operated = openGoals({ ...world, planner, changes: openChanges() });
@@ -90,7 +90,7 @@ async function open() {
     agents,
     assignments,
     further: furtherTwin(operated, [configOf("system")], systemClock),
-    commandsFor: () => [],
+    commandsFor: async () => [],
     groupOf: agentGroups(undefined, [configOf("system"), configOf("dev")], { clock: systemClock, log: silentLog }),
     restOf: (agent: string) => (agent === "dev" ? "too much" : ""),
     undoOf: async () => "",

@@ -5,11 +5,11 @@ import { learnedSource } from "./learned-source.ts";
 import type { Learning } from "./learning.ts";
 import { allowances, type Means, modelSource, type Thinker } from "./model-source.ts";
 import type { PlanSource } from "./plan.ts";
-import { type Procedure, procedureSource } from "./procedures.ts";
+import { type Declared, procedureSource } from "./procedures.ts";
 import type { Tools } from "./tools.ts";
 
 export interface SourceWorld {
-  readonly declared: { readonly procedures: readonly Procedure[]; readonly faults: readonly string[] };
+  readonly declared: () => Declared;
   readonly learning: Learning;
   readonly tools: Tools;
   readonly agents: Agents;
@@ -30,8 +30,8 @@ export function planSources(world: SourceWorld): readonly PlanSource[] {
     context,
   };
   return [
-    learnedSource(learning, declared.procedures),
-    procedureSource(declared.procedures, declared.faults),
+    learnedSource(learning, declared),
+    procedureSource(declared),
     ...thinkers.flatMap((thinker) =>
       thinker.level === "reactive" ? [] : [modelSource(thinker, means, allowances[thinker.level], clock)],
     ),

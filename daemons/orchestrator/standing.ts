@@ -6,7 +6,7 @@ import type { AgentConfig } from "./agent-config.ts";
 /** Who of the agents is on duty: does its periodic work, with the standing grants of its file. */
 export interface Standing {
   /** Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. */
-  onDuty(agent: string): boolean;
+  onDuty(agent: string): Promise<boolean>;
   /** The agent is gone, or began anew: its grants end; they are given again when it beats. */
   lost(agent: string): void;
   /** Its duties rest for a while, with little of the processors. Gives back why, with what it has. */
@@ -91,13 +91,15 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
   };
 
   return {
-    onDuty(agent) {
+    async onDuty(agent) {
       const post = posts.get(agent);
       const config = agents.find(({ name }) => name === agent);
       if (!open || halted || post === undefined || config === undefined) return false;
       const now = clock.monotonic();
       if (post.restUntil > now) return false;
       if (post.asking === undefined && post.grantedUntil - now < standingMs / 2) renew(config, post);
+      // The first beat waits for the grants: the next one comes seconds later.
+      if (post.grantedUntil <= now) await post.asking;
       return post.grantedUntil > now;
     },
     lost: (agent) => void end(agent),

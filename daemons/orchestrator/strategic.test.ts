@@ -95,7 +95,9 @@ afterAll(async () => {
 
 describe("a strategic plan", () => {
   it("is not asked for where no provider has a key", async () => {
-    expect(await plan("read /a")).toEqual({ reason: expect.stringMatching(/none can be asked .*has no key/) });
+    expect(await plan("read /a")).toEqual({
+      reason: expect.stringMatching(/give a provider a key .*aiosctl secrets set/),
+    });
     expect(claude.requests).toEqual([]);
   });
 

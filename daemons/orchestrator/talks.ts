@@ -1,18 +1,15 @@
 import { connect } from "#lib/client";
 import { messageOf } from "#lib/errors";
-import type { Client } from "#lib/service";
-import type { MemoryServiceService } from "#proto/aios/memory";
 import type { Autonomy } from "./autonomy.ts";
 import { openDurable } from "./durable.ts";
 import type { Sessions } from "./sessions/sessions.ts";
 import type { SessionWorld } from "./sessions/start.ts";
 import type { SessionsDoor } from "./sessions-service.ts";
 
-export interface TalksParts extends Omit<SessionWorld, "working" | "connectJournal" | "knowledge" | "permit"> {
+export interface TalksParts extends Omit<SessionWorld, "working" | "connectJournal" | "permit"> {
   /** The orchestrator's own folder. */
   readonly folder: string;
   readonly memoryAddress: string;
-  readonly memory: Pick<Client<typeof MemoryServiceService>, "searchKnowledge">;
   readonly autonomy: Autonomy;
 }
 
@@ -21,13 +18,9 @@ export interface Talks extends SessionsDoor {
   begin(): void;
 }
 
-/** What is told of the machine's knowledge: the best there is, when it is about what was asked. */
-const relevanceLeast = 0.5;
-const knowledgeTimeoutMs = 1_500;
-
 /** Conversations with agents. The kernel is in a bundle of its own, which is loaded with the first of them. */
 export function openTalks(parts: TalksParts): Talks {
-  const { folder, memory, memoryAddress, autonomy, log } = parts;
+  const { folder, memoryAddress, autonomy, log } = parts;
   const working = openDurable<readonly string[]>(`${folder}/sessions.json`, [], (text) => log.error(text));
   let loading: Promise<Sessions> | undefined;
   const load = () => {
@@ -36,7 +29,6 @@ export function openTalks(parts: TalksParts): Talks {
         ...parts,
         working,
         connectJournal: (definition) => connect(definition, memoryAddress),
-        knowledge: (about, signal) => knownOf(memory, about, signal),
         permit: () => autonomy.permit("person"),
       }),
     );
@@ -56,15 +48,4 @@ export function openTalks(parts: TalksParts): Talks {
     autonomy,
     begin: () => void whileWorking((sessions) => sessions.resume()),
   };
-}
-
-async function knownOf(memory: TalksParts["memory"], query: string, signal: AbortSignal): Promise<string> {
-  const request = { query: query.slice(0, 1_000), collections: [], nResults: 1, minRelevance: relevanceLeast };
-  try {
-    const { results } = await memory.searchKnowledge(request, { signal, timeoutMs: knowledgeTimeoutMs });
-    return results[0]?.content ?? "";
-  } catch {
-    signal.throwIfAborted();
-    return ""; // an answer without it is an answer
-  }
 }

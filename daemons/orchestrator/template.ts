@@ -175,9 +175,10 @@ function dig(value: Json, field: readonly string[]): Json | undefined {
   }, value);
 }
 
-/** One line for each element; {item} is the element itself. */
+/** One line for each element, "none" without any; {item} is the element itself. */
 function lines(value: Json, line: readonly Part[]): string {
   if (!Array.isArray(value)) throw missing(`a list is wanted, not ${JSON.stringify(value)}`);
+  if (value.length === 0) return spoken(value);
   return value
     .map((item: Json) =>
       line

@@ -17,7 +17,7 @@ const traceEntriesMax = 500;
 /** aios-tools over its own socket. */
 export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clock): Tools {
   let all: { readonly facts: readonly ToolFacts[]; readonly at: number } | undefined;
-  const facts = new Map<string, { readonly facts: ToolFacts; readonly at: number }>();
+  const facts = new Map<string, { readonly facts: Promise<ToolFacts | undefined>; readonly at: number }>();
 
   const execute = async (tool: string, input: JsonObject, taskId: string, reason: string): Promise<JsonObject> => {
     const answer = await client.execute({
@@ -29,6 +29,17 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
     });
     if (!answer.success) throw new AiosError("FAILED_PRECONDITION", `${tool}: ${answer.error}`);
     return JSON.parse(answer.outputJson.toString("utf8")) as JsonObject;
+  };
+
+  /** What is not there, or cannot be told at present, is asked for again the next time. */
+  const ask = async (name: string): Promise<ToolFacts | undefined> => {
+    try {
+      return factsOf(await client.getTool({ name }));
+    } catch (error) {
+      facts.delete(name);
+      if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
+      throw error;
+    }
   };
 
   const audit = async (taskId: string, agent: string, tool: string, since: number): Promise<AuditedCall[]> => {
@@ -46,17 +57,13 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
       }
       return all.facts;
     },
-    async find(name) {
+    find(name) {
       const kept = facts.get(name);
       if (kept !== undefined && clock.monotonic() - kept.at < factsKeptMs) return kept.facts;
-      try {
-        const found = factsOf(await client.getTool({ name }));
-        facts.set(name, { facts: found, at: clock.monotonic() });
-        return found;
-      } catch (error) {
-        if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
-        throw error;
-      }
+      // Kept from the moment on that it is asked for: a thousand goals that begin together ask once.
+      const asked = ask(name);
+      facts.set(name, { facts: asked, at: clock.monotonic() });
+      return asked;
     },
     async grant(agent, capabilities, taskId, durationMs, ask = false) {
       if (capabilities.length === 0) return;

@@ -29,7 +29,7 @@ describe("triggers", () => {
       given.push(`${words} / ${dedupeKey}`);
       return `goal-${over.at}`;
     };
-    const triggers = openTriggers({ triggers: [trigger], record: kept({}), clock, log: silentLog, submit });
+    const triggers = openTriggers({ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit });
     return { clock, given, over, triggers, tell: triggers.consider };
   };
 

@@ -94,7 +94,7 @@ export interface Given {
 }
 
 export interface TriggersParts {
-  readonly triggers: readonly Trigger[];
+  readonly triggers: () => readonly Trigger[];
   /** The last goal of each, by trigger and subject. */
   readonly record: Durable<Readonly<Record<string, Given>>>;
   readonly clock: Clock;
@@ -164,7 +164,7 @@ export function openTriggers({ triggers, record, clock, log, submit }: TriggersP
   };
   return {
     async consider(notice) {
-      const found = triggers.filter(
+      const found = triggers().filter(
         ({ category, source }) => fits(category, notice.category) && (source === "" || source === notice.source),
       );
       for (const trigger of found) await consider(trigger, notice);

@@ -65,9 +65,9 @@ export async function memoryTwin(
   });
   const query = service(MemoryQueryService, {
     getGoal: ({ goalId }) => find(goalId),
-    listGoals: ({ status, limit, cursor }) => {
+    listGoals: ({ status, limit, cursor, offset }) => {
       const all = [...goals.values()].reverse().filter((goal) => status === "" || goal.status === status);
-      const from = Number(cursor || 0);
+      const from = Number(cursor || 0) + offset;
       const next = from + (limit || 50);
       return { goals: all.slice(from, next), nextCursor: next < all.length ? String(next) : "", total: all.length };
     },

@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError, type Code, errnoOf } from "#lib/errors";
 import { correlationId, type Log } from "#lib/log";
 import type { Identity } from "#lib/service";
 import { type Approvals, needsApproval, type Ticket } from "./approvals.ts";
@@ -159,7 +159,7 @@ async function act(
     );
     return { success: true, output: await validation.output(tool, output), error: "", durationMs: duration() };
   } catch (error) {
-    return { success: false, output: "", error: tellable(error, tool.name, parts.log), durationMs: duration() };
+    return { success: false, output: "", ...told(error, tool.name, parts.log), durationMs: duration() };
   }
 }
 
@@ -195,10 +195,10 @@ export async function conclude(ledger: Ledger, facts: Facts, result: Result): Pr
 }
 
 /** What the caller is told of a failure. What is not meant to be told goes to the log. */
-export function tellable(error: unknown, tool: string, log: Log): string {
-  if (error instanceof AiosError && error.code !== "INTERNAL") return error.message;
+export function told(error: unknown, tool: string, log: Log): { error: string; errorCode: Code } {
+  if (error instanceof AiosError && error.code !== "INTERNAL") return { error: error.message, errorCode: error.code };
   log.error("tool failed", { tool, error });
-  const code = error instanceof AiosError ? undefined : errnoOf(error);
-  if (code !== undefined) return `${tool}: ${code}`;
-  return `${tool}: internal error; look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
+  const cause = error instanceof AiosError ? undefined : errnoOf(error);
+  const look = `look for correlation id ${correlationId() ?? "(none)"} in the machine's log`;
+  return { error: `${tool}: ${cause ?? `internal error; ${look}`}`, errorCode: "INTERNAL" };
 }

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { Code } from "#lib/errors";
 import type { Identity } from "#lib/service";
 import type { Entry, Note } from "./ledger/entry.ts";
 import type { Redaction } from "./policy/redaction.ts";
@@ -26,6 +27,8 @@ export interface Result {
   readonly output: string;
   /** Empty when it succeeded. */
   readonly error: string;
+  /** Of a failure. What the ledger tells later has none: it keeps the words alone. */
+  readonly errorCode?: Code;
   readonly durationMs: number;
 }
 

@@ -3,7 +3,7 @@ import { uuidv7 } from "#lib/ids";
 import type { Identity } from "#lib/service";
 import { parseCapability } from "./capability.ts";
 import { withDeadline } from "./deadline.ts";
-import { conclude, type Parts, tellable } from "./execute.ts";
+import { conclude, type Parts, told } from "./execute.ts";
 import type { Grants } from "./grants.ts";
 import type { Entry } from "./ledger/entry.ts";
 import { type Facts, intent, type Result, refusal } from "./record.ts";
@@ -100,7 +100,7 @@ async function inReverse(
       const { success, error } = await one(id);
       if (!success) failures.push(`${id}: ${error}`);
     } catch (error) {
-      failures.push(`${id}: ${tellable(error, "rollback", log)}`);
+      failures.push(`${id}: ${told(error, "rollback", log).error}`);
     }
   }
   const durationMs = Math.round(clock.monotonic() - started);
@@ -167,6 +167,6 @@ async function undo(parts: Parts, tool: Tool, executionId: string, signal: Abort
     );
     return { success: true, output: "{}", error: "", durationMs: duration() };
   } catch (error) {
-    return { success: false, output: "", error: tellable(error, tool.name, log), durationMs: duration() };
+    return { success: false, output: "", ...told(error, tool.name, log), durationMs: duration() };
   }
 }

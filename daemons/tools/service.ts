@@ -1,5 +1,13 @@
 import { AiosError } from "#lib/errors";
-import { approvalHeader, executionHeader, headerOf, type Service, service, withdrawHeader } from "#lib/service";
+import {
+  approvalHeader,
+  errorCodeHeader,
+  executionHeader,
+  headerOf,
+  type Service,
+  service,
+  withdrawHeader,
+} from "#lib/service";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import type { CustomTools } from "./custom/custom.ts";
 import type { Executor } from "./execute.ts";
@@ -22,7 +30,7 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
   return service(ToolRegistryService, {
     listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
     getTool: ({ name }) => definition(registry.find(name)),
-    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal, metadata, tell }) => {
+    execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal, metadata, tell, add }) => {
       const request = {
         ...{ tool: toolName, agentId, taskId, inputJson, reason },
         executionId: headerOf(metadata, executionHeader),
@@ -30,6 +38,7 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
         waits: (approval: string) => tell({ [approvalHeader]: approval }),
       };
       const done = await executor.execute(request, identity, signal);
+      if (done.errorCode !== undefined) add({ [errorCodeHeader]: done.errorCode });
       return {
         success: done.success,
         outputJson: Buffer.from(done.output),

@@ -2,9 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { consoleLines } from "#manifest";
+import { allAgents } from "../agents.ts";
+import { budgetUsd, gullible } from "../goals/gullible.ts";
 import { runSamples, type SampleEnd } from "../goals/run.ts";
 import { openStrategist } from "../goals/strategist.ts";
-import { budgetUsd, gullible, twentyGoals } from "../goals/twenty.ts";
+import { twentyGoals } from "../goals/twenty.ts";
 import { startMachine } from "../machine.ts";
 import type { Bench } from "./bench.ts";
 import type { Measure } from "./row.ts";
@@ -27,7 +29,9 @@ export const goalsBench: Bench = async ({ images, accelerator, say }) => {
       await machine.waitFor(consoleLines.ready, bootTimeoutMs);
       await machine.reached(bootTimeoutMs);
       await strategist.introduce(machine);
-      return measuresOf(await runSamples(machine, twentyGoals, (end) => say(lineOf(end))));
+      const ends = await runSamples(machine, twentyGoals, strategist.server, (end) => say(lineOf(end)));
+      say(`bench: agents that worked: ${agentsOf(ends).join(", ")}`);
+      return measuresOf(ends);
     } finally {
       await machine.cut();
     }
@@ -37,11 +41,14 @@ export const goalsBench: Bench = async ({ images, accelerator, say }) => {
   }
 };
 
-/** "done     copy-file            212 ms   2 calls      0 tokens" */
-function lineOf({ end, name, ms, calls, tokens, why }: SampleEnd): string {
+/** "done     copy-file            212 ms   2 calls      0 tokens  system"; what was refused or has failed says why. */
+function lineOf({ end, name, ms, calls, tokens, agents, result, why }: SampleEnd): string {
   const figures = `${ms.toFixed(0).padStart(6)} ms ${String(calls).padStart(3)} calls ${String(tokens).padStart(6)} tokens`;
-  return `bench: ${end.padEnd(7)} ${name.padEnd(20)} ${figures}${why === "" ? "" : `  ${why}`}`;
+  const more = { done: agents.join(", "), refused: result, failed: why }[end];
+  return `bench: ${end.padEnd(7)} ${name.padEnd(20)} ${figures}  ${more}`;
 }
+
+const agentsOf = (ends: readonly SampleEnd[]) => [...new Set(ends.flatMap(({ agents }) => agents))].toSorted();
 
 function measuresOf(ends: readonly SampleEnd[]): Measure[] {
   const of = (end: SampleEnd["end"]) => ends.filter((one) => one.end === end).length;
@@ -55,6 +62,7 @@ function measuresOf(ends: readonly SampleEnd[]): Measure[] {
     ]),
     { name: "total.done", value: of("done"), unit: "count", budget: wanted("done") },
     { name: "total.refused", value: of("refused"), unit: "count", budget: wanted("refused") },
+    { name: "total.agents", value: agentsOf(ends).length, unit: "count", budget: allAgents.length },
     { name: "total.failed", value: of("failed"), unit: "count" },
     { name: "total.time", value: sum("ms"), unit: "ms" },
     { name: "total.calls", value: sum("calls"), unit: "count" },

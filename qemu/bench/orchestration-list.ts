@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "#lib/client";
 import { configSchema, parseToml } from "#lib/config";
+import { daemons, nodeArguments } from "#manifest";
 import { GoalRecord, MemoryServiceService } from "#proto/aios/memory";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
@@ -36,7 +37,8 @@ export async function listingMeasures(
   const env = { AIOS_RUN_DIR: run, AIOS_STATE_DIR: state, AIOS_ETC_DIR: join(folder, "etc"), AIOS_LOG_LEVEL: "error" };
   const started: ChildProcess[] = [];
   const start = async (name: string) => {
-    const child = spawn(process.execPath, [join(repository, `daemons/${name}/main.ts`)], {
+    const told = daemons.filter((daemon) => daemon.name === name).flatMap(nodeArguments);
+    const child = spawn(process.execPath, [...told, join(repository, `daemons/${name}/main.ts`)], {
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...env },
       stdio: ["ignore", "ignore", "ignore"],
     });

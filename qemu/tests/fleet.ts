@@ -2,13 +2,16 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import { consoleLines, users } from "#manifest";
+import { consoleLines } from "#manifest";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { imageSettings } from "../../image/image.ts";
 import { sayEvent } from "../../image/print.ts";
 import { type Accelerator, hostAccelerator } from "../accelerator.ts";
+import { allAgents } from "../agents.ts";
 import { buildImages, type Images } from "../images.ts";
 import { type Lane, type Machine, type MachineSpec, startMachine } from "../machine.ts";
+
+export { allAgents };
 
 /** How long a boot may take in a test; what it should take is the bench's matter. */
 export const bootTimeoutMs = { native: 60_000, qemu: 180_000, firmware: 240_000 } as const;
@@ -103,12 +106,6 @@ export function useFleet(): Fleet {
   };
   return fleet;
 }
-
-/** The eight agents, by the manifest's accounts. */
-export const allAgents = Object.keys(users)
-  .filter((user) => user.startsWith("aios-agent-"))
-  .map((user) => user.slice("aios-agent-".length))
-  .sort();
 
 /** Names of the agents that are registered and answer. */
 export async function agentsReady(machine: Machine): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Machine } from "../machine.ts";
-import { aiosctlAt } from "./aiosctl.ts";
+import { aiosctlFor } from "./aiosctl.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
 
 const httpd = ["/usr/bin/busybox", "httpd", "-f", "-p", "127.0.0.1:8000", "-h", "/srv/site"];
@@ -52,7 +52,7 @@ describe.runIf(laneRuns("native"))("an operator with aiosctl", () => {
   const fleet = useFleet();
   let machine: Machine;
 
-  const aiosctl = (...argv: string[]) => aiosctlAt(machine, fleet.operatorFolder)(...argv);
+  const aiosctl = (...argv: string[]) => aiosctlFor(machine, fleet.operatorFolder)(...argv);
   /** Calls a tool, which must succeed: its result, its execution's id and its entry in the ledger. */
   const call = async (tool: string, input: object) => {
     const { code, out, error } = await aiosctl("tool", "call", tool, JSON.stringify(input), "--json");

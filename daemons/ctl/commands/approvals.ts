@@ -7,8 +7,9 @@ import { callTool } from "./tools.ts";
 const approveTimeoutMs = 660_000;
 
 /** A call that waits, as sec.approvals tells it. */
-interface Ticket {
+export interface Ticket {
   readonly id: string;
+  readonly task_id: string;
   readonly agent_id: string;
   readonly tool: string;
   readonly risk: string;
@@ -55,7 +56,8 @@ export const approvalsShow: Command = {
   },
 };
 
-async function ticketsOf(context: Context): Promise<readonly Ticket[]> {
+/** The calls that wait, the oldest first. */
+export async function ticketsOf(context: Context): Promise<readonly Ticket[]> {
   return ((await callTool(context, "sec.approvals", {})) as { waiting: readonly Ticket[] }).waiting;
 }
 

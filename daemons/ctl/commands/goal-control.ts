@@ -1,6 +1,6 @@
 import { GoalControlService } from "#proto/aios/goal_control";
 import { type Command, type Context, exit } from "../command.ts";
-import { followTree } from "./goal-follow.ts";
+import { followed } from "./goal-follow.ts";
 
 const client = (context: Context) => context.target().client(GoalControlService, "orchestrator");
 
@@ -46,7 +46,7 @@ async function told(context: Context, act: (id: string) => Promise<Told>): Promi
   const id = context.args[0] ?? "";
   const { success, message } = await act(id);
   if (context.values["follow"] === true && success) {
-    return (await followTree(id, client(context), context, true)) === exit.ok ? exit.ok : exit.failed;
+    return (await followed(id, context, true)) === exit.ok ? exit.ok : exit.failed;
   }
   context.out.line(message || (success ? "done" : "not done"));
   context.out.document({ success, message });

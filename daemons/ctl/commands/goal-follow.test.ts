@@ -106,6 +106,31 @@ describe("goal submit --follow", () => {
   });
 });
 
+describe("goal known", () => {
+  const listKnownGoals = () => ({
+    goals: [
+      {
+        name: "backup",
+        summary: "Makes a backup.",
+        phrases: ["back up {path}", "make a backup of {path}"],
+        learned: false,
+      },
+      { name: "ping", summary: "Tells whether a host answers.", phrases: ["ping {host}"], learned: false },
+    ],
+  });
+
+  it("tells one way to say each, and all ways of those that speak of a word", async () => {
+    await twin.daemon("orchestrator", service(GoalControlService, { listKnownGoals }));
+    const all = await twin.aiosctl("goal", "known");
+    expect(all.out).toMatch(/back up \{path\} +Makes a backup\.\nping/);
+    expect(all.out).not.toContain("make a backup of");
+    const some = await twin.aiosctl("goal", "known", "Backup");
+    expect(some.out).toContain("make a backup of {path}");
+    expect(some.out).not.toContain("ping");
+    expect((await twin.aiosctl("goal", "known", "poetry")).out).toBe("none speaks of poetry\n");
+  });
+});
+
 describe("a followed goal", () => {
   it("is waited for when the machine goes away in between, and given up in the end", async () => {
     const clock = new ManualClock();
@@ -129,6 +154,16 @@ describe("a followed goal", () => {
     } finally {
       clearInterval(pass);
     }
+  });
+
+  it("says which call of it waits for the person, and how that is decided", async () => {
+    const views = [
+      view("in_progress", [task("a", "in_progress", [], { waitsFor: "t1" })]),
+      ...course("completed").slice(-1),
+    ];
+    await twin.daemon("orchestrator", control(views));
+    const { out } = await twin.aiosctl("goal", "follow", "g1");
+    expect(out).toContain("monitor monitor.cpu: step a: in progress: waits for you: aiosctl approvals show t1\n");
   });
 
   it("is drawn over itself on a terminal, cut to its size", async () => {

@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import type { Task } from "#proto/aios/common";
-import type { GoalControlService, GoalView } from "#proto/aios/goal_control";
+import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
 import { type Context, type Exit, exit } from "../command.ts";
 import { duration } from "../words.ts";
 import { durationOf, isOver, planLine, questionLines, remarkOf, treeLines, words } from "./goal-tree.ts";
@@ -19,6 +19,11 @@ interface Show {
   view(view: GoalView): void;
   /** Draws the last view again. */
   tick(): void;
+}
+
+/** Follows a goal of the machine that a command speaks to. */
+export function followed(id: string, context: Context, answered: boolean): Promise<Exit> {
+  return followTree(id, context.target().client(GoalControlService, "orchestrator"), context, answered);
 }
 
 /**

@@ -1,16 +1,14 @@
 import type { Goal } from "#proto/aios/common";
-import { GoalControlService } from "#proto/aios/goal_control";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { follow } from "../watch.ts";
 import { moment } from "../words.ts";
-import { followTree } from "./goal-follow.ts";
+import { followed } from "./goal-follow.ts";
 
 const priorities = ["critical", "high", "normal", "low"];
 const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
-const control = (context: Context) => context.target().client(GoalControlService, "orchestrator");
 
 const followOptions = {
   follow: {
@@ -56,7 +54,7 @@ export const goalSubmit: Command = {
       dedupeKey: "",
     };
     const { id } = await client(context).submitGoal(request);
-    if (context.values["follow"] === true) return await followTree(id, control(context), context, true);
+    if (context.values["follow"] === true) return await followed(id, context, true);
     if (context.values["watch"] === true) return await follow(id, client(context), context, true);
     context.out.line(id);
     context.out.document({ id });
@@ -82,7 +80,7 @@ export const goalFollow: Command = {
     "aiosctl goal follow 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11",
     "aiosctl goal follow ID --json | jq .progressPercent",
   ],
-  run: (context) => followTree(context.args[0] ?? "", control(context), context, false),
+  run: (context) => followed(context.args[0] ?? "", context, false),
 };
 
 export const goalShow: Command = {

@@ -23,7 +23,7 @@ export interface List {
 
 /**
  * Pages through a list by the place of the last row before, so that a page costs the same wherever it is and rows that come
- * meanwhile shift nothing. One statement is prepared for each combination of filters that is used.
+ * meanwhile shift nothing. An offset passes rows over in the index, without reading them. One statement is prepared for each combination of filters that is used.
  */
 export function pager<R extends object>(database: Sqlite, { select, order, descending }: List) {
   const statements = new Map<string, ReturnType<Sqlite["prepare"]>>();
@@ -39,15 +39,15 @@ export function pager<R extends object>(database: Sqlite, { select, order, desce
     if (known !== undefined) return known;
     const where = key === "" ? "" : ` WHERE ${key}`;
     const ordered = order.map((column) => `${column} ${direction}`).join(", ");
-    const made = database.prepare(`${withPlaces}${where} ORDER BY ${ordered} LIMIT ?`);
+    const made = database.prepare(`${withPlaces}${where} ORDER BY ${ordered} LIMIT ? OFFSET ?`);
     statements.set(key, made);
     return made;
   };
-  return (filters: Filters, limit: number, cursor: string): Page<R> => {
+  return (filters: Filters, limit: number, cursor: string, offset = 0): Page<R> => {
     const used = filters.filter((filter): filter is [string, Value] => filter[1] !== undefined && filter[1] !== "");
     const place = cursor === "" ? [] : placeOf(cursor, order.length);
     const conditions = [...used.map(([condition]) => condition), ...(place.length > 0 ? [after] : [])];
-    const found = prepared(conditions).iterate(...used.map(([, value]) => value), ...place, limit + 1);
+    const found = prepared(conditions).iterate(...used.map(([, value]) => value), ...place, limit + 1, offset);
     const { records, more } = fitting(found as Iterable<Row>, limit);
     const last = records.at(-1);
     const nextCursor = more && last !== undefined ? cursorOf(order.map((_, at) => last[`place${at}`] as Value)) : "";

@@ -21,8 +21,8 @@ export interface Goals {
   goal(id: string): Goal;
   /** The goals that are not over, oldest first. */
   activeGoals(): Goal[];
-  /** Newest first; of one status or (empty) of all. `total`: goals of this status in all. */
-  goals(status: string, limit: number, cursor: string): Page<Goal> & { readonly total: number };
+  /** Newest first, `offset` passed over; of one status or (empty) of all. `total`: goals of this status in all. */
+  goals(status: string, limit: number, cursor: string, offset?: number): Page<Goal> & { readonly total: number };
   /** Adds a task, or replaces the one with its id. NOT_FOUND when its goal is not stored. */
   putTask(task: Task): Promise<void>;
   /** In the order in which they were added. */
@@ -79,8 +79,7 @@ function goalReads(database: Store["database"]): Pick<Goals, "goal" | "activeGoa
     `${select(goalTable)} WHERE status NOT IN (${quoted(finalStatuses)}) ORDER BY created_at, id`,
   );
   const page = pager<Goal>(database, { select: select(goalTable), order: ["created_at", "id"], descending: true });
-  const all = database.prepare<[], number>("SELECT count(*) FROM goals").pluck();
-  const some = database.prepare<[string], number>("SELECT count(*) FROM goals WHERE status = ?").pluck();
+  const total = counter(database);
   return {
     goal(id) {
       const goal = one.get(id);
@@ -88,10 +87,27 @@ function goalReads(database: Store["database"]): Pick<Goals, "goal" | "activeGoa
       return goal;
     },
     activeGoals: () => bounded("active goals", active.iterate()),
-    goals: (status, limit, cursor) => ({
-      ...page([["status = ?", status]], limit, cursor),
-      total: (status === "" ? all.get() : some.get(status)) ?? 0,
+    goals: (status, limit, cursor, offset) => ({
+      ...page([["status = ?", status]], limit, cursor, offset),
+      total: total(status),
     }),
+  };
+}
+
+/** Counts goals of a status, or (empty) all: again only after something was written, since who turns pages asks each time. */
+function counter(database: Store["database"]): (status: string) => number {
+  const changes = database.prepare<[], number>("SELECT total_changes()").pluck();
+  const all = database.prepare<[], number>("SELECT count(*) FROM goals").pluck();
+  const some = database.prepare<[string], number>("SELECT count(*) FROM goals WHERE status = ?").pluck();
+  const counted = new Map<string, number>();
+  let countedAt: number | undefined;
+  return (status) => {
+    const now = changes.get();
+    if (now !== countedAt) counted.clear();
+    countedAt = now;
+    const count = counted.get(status) ?? (status === "" ? all.get() : some.get(status)) ?? 0;
+    counted.set(status, count);
+    return count;
   };
 }
 

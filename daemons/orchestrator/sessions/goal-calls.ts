@@ -1,6 +1,6 @@
 import type { ToolCall, ToolExecutionReport, ToolFate, ToolRequirements } from "#kernel/ports";
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import { type Goal, isOver, type JsonObject } from "../goal.ts";
 import type { Goals } from "../goals.ts";
 import type { ToolFacts } from "../tools.ts";
@@ -31,13 +31,15 @@ const goalTool = (name: string, summary: string, ...fields: readonly string[]): 
 export const goalTools = [
   goalTool("goal.give", "Gives the machine what the person said last, word for word, as a goal.", "description"),
   goalTool("goal.answer", "Answers what a goal asks by what the person said last, word for word.", "goal_id", "answer"),
+  goalTool("goal.cancel", "Cancels a goal that was given in this conversation.", "goal_id"),
 ] as const;
 
 export const isGoalCall = ({ tool_name }: ToolCall): boolean => goalTools.some(({ name }) => name === tool_name);
 
-export function goalRequirements({ tool_name, input }: ToolCall): ToolRequirements {
-  const { give, answer } = fieldsOf(input);
-  if (give === undefined && answer === undefined)
+export function goalRequirements(call: ToolCall): ToolRequirements {
+  const { tool_name } = call;
+  const { words, goalId } = fieldsOf(call);
+  if (goalId === "" || (words === "" && tool_name !== "goal.cancel"))
     throw new AiosError("INVALID_ARGUMENT", `${tool_name}: its input does not say what it needs`);
   return { capabilities: [tool_name.replace(".", ":")], risk: "low", changes: true };
 }
@@ -52,10 +54,9 @@ export interface GoalHands {
 
 /** Goals as the tools of a conversation: a goal that is given has the call's id. */
 export function goalHands(goals: Goals, clock: Clock): GoalHands {
-  const idOf = ({ call_id, input }: ToolCall) => fieldsOf(input).answer?.goalId ?? call_id;
   const found = async (call: ToolCall): Promise<Goal | undefined> => {
     try {
-      return await goals.find(idOf(call));
+      return await goals.find(fieldsOf(call).goalId);
     } catch (error) {
       if (error instanceof AiosError && error.code === "NOT_FOUND") return undefined;
       throw error;
@@ -63,26 +64,24 @@ export function goalHands(goals: Goals, clock: Clock): GoalHands {
   };
   const fate = async (call: ToolCall): Promise<ToolFate> => {
     const goal = await found(call);
-    const { answer } = fieldsOf(call.input);
-    if (goal === undefined) return { state: "absent" };
-    if (answer !== undefined && asks(goal)) return { state: "absent" };
+    if (goal === undefined || isUndone(call, goal)) return { state: "absent" };
     return rests(goal) ? { state: "done", report: reportOf(call, goal, 0) } : { state: "running" };
+  };
+  const begin = async (call: ToolCall, talk: Talk): Promise<void> => {
+    const { words, goalId } = fieldsOf(call);
+    if (call.tool_name === "goal.give") await goals.submit(submissionOf(goalId, words, talk));
+    else if (call.tool_name === "goal.answer") await goals.answer(goalId, words);
+    else await cancelOwn(goals, goalId, talk);
   };
   return {
     fate,
     async execute(call, talk, signal) {
       const began = clock.monotonic();
-      const { give, answer } = fieldsOf(call.input);
-      const said = give ?? answer?.text ?? "";
-      if (said !== talk.words) return failure(call, "it is not what the person said last, word for word");
-      try {
-        if (give !== undefined) await goals.submit(submissionOf(call.call_id, give, talk));
-        else await goals.answer(idOf(call), said);
-      } catch (error) {
-        if (error instanceof AiosError) return failure(call, messageOf(error));
-        throw error;
-      }
-      return reportOf(call, await restOf(goals, idOf(call), signal), clock.monotonic() - began);
+      const { words, goalId } = fieldsOf(call);
+      if (call.tool_name !== "goal.cancel" && words !== talk.words)
+        return failure(call, "it is not what the person said last, word for word");
+      await begin(call, talk);
+      return reportOf(call, await restOf(goals, goalId, signal), clock.monotonic() - began);
     },
     async withdraw(call, { owner }) {
       const goal = await found(call);
@@ -90,6 +89,19 @@ export function goalHands(goals: Goals, clock: Clock): GoalHands {
       return fate(call);
     },
   };
+}
+
+/** The goal is there, and is as it was before the call. */
+function isUndone({ tool_name }: ToolCall, goal: Goal): boolean {
+  if (tool_name === "goal.answer") return asks(goal);
+  return tool_name === "goal.cancel" && !isOver(goal.state);
+}
+
+/** A conversation cancels what was given in it, and no goal of others. */
+async function cancelOwn(goals: Goals, id: string, { session, owner }: Talk): Promise<void> {
+  const { metadata } = await goals.find(id);
+  if (metadata["session"] === session) return await goals.cancel(id, owner);
+  throw new AiosError("PERMISSION_DENIED", `cancel goal ${id}: it was not given in this conversation`);
 }
 
 const asks = ({ state }: Goal) => state === "awaiting_input";
@@ -118,15 +130,13 @@ async function restOf(goals: Goals, id: string, signal: AbortSignal): Promise<Go
   }
 }
 
-function fieldsOf(input: ToolCall["input"]): {
-  readonly give: string | undefined;
-  readonly answer: { readonly goalId: string; readonly text: string } | undefined;
-} {
+/** What a call says: the person's words ("" when none), and the goal that it is about. */
+function fieldsOf({ call_id, tool_name, input }: ToolCall): { readonly words: string; readonly goalId: string } {
   const { description, goal_id, answer } = Object(input) as JsonObject;
-  return {
-    give: typeof description === "string" ? description : undefined,
-    answer: typeof goal_id === "string" && typeof answer === "string" ? { goalId: goal_id, text: answer } : undefined,
-  };
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  return tool_name === "goal.give"
+    ? { words: text(description), goalId: call_id }
+    : { words: text(answer), goalId: text(goal_id) };
 }
 
 function reportOf(call: ToolCall, goal: Goal, tookMs: number): ToolExecutionReport {

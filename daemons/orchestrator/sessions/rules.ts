@@ -1,29 +1,30 @@
 import type { ConversationTurn, ModelCompletionRequest, ModelProvider, PricedCompletion } from "#kernel/ports";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import type { PlanSource } from "../plan.ts";
+import { nothingLearned } from "../planner.ts";
 
 export interface RulesParts {
   /** Sources of plans that need no model. */
   readonly sources: readonly PlanSource[];
   readonly models: ModelProvider;
-  /** What the machine knows of something, in a few lines; "" when nothing. */
-  knowledge(about: string, signal: AbortSignal): Promise<string>;
 }
 
 /**
  * What can be answered without a model: what a person says that some procedure covers is given as a goal, and what comes of
  * that is told. Everything else goes to the models; where there is none that can think, that is said, with what helps.
  */
-export function rulesBefore({ sources, models, knowledge }: RulesParts): ModelProvider {
+export function rulesBefore({ sources, models }: RulesParts): ModelProvider {
   return {
     async complete(request, signal) {
-      const ruled = toldOf(request) ?? (await askedBy(request, sources, signal));
-      if (ruled !== undefined) return ruled;
+      const told = toldOf(request);
+      if (told !== undefined) return told;
+      const asked = await askedBy(request, sources, signal);
+      if ("directives" in asked) return asked;
       try {
         return await models.complete(request, signal);
       } catch (error) {
         if (!(error instanceof AiosError) || error.code !== "FAILED_PRECONDITION") throw error;
-        return says(nobodyThinks(messageOf(error), await knowledge(request.objective, signal)));
+        return says(nobodyThinks(asked.reasons));
       }
     },
   };
@@ -46,13 +47,19 @@ function goalTurnIn({ role, content }: ConversationTurn): GoalTurn | undefined {
 /** Whether a call of a goal tool gave the person's own words. What a model has made of them is the model's to go on with. */
 function gaveWords(turns: readonly ConversationTurn[], callId: string, words: string): boolean {
   const calls = turns.flatMap(({ role, content }) => (role === "assistant" ? [jsonIn(content) as Called] : []));
-  const { description, answer } = calls.find((one) => one?.tool_call?.call_id === callId)?.tool_call?.input ?? {};
-  return (description ?? answer) === words;
+  const { tool, input = {} } = calls.find((one) => one?.tool_call?.call_id === callId)?.tool_call ?? {};
+  return tool === "goal.cancel" ? refusal.test(words) : (input["description"] ?? input["answer"]) === words;
 }
 
 /** A call as it stands in the conversation. */
 type Called =
-  | { readonly tool_call?: { readonly call_id: string; readonly input: Readonly<Record<string, string>> } }
+  | {
+      readonly tool_call?: {
+        readonly call_id: string;
+        readonly tool: string;
+        readonly input: Readonly<Record<string, string>>;
+      };
+    }
   | undefined;
 
 /** Undefined when it is none, or was cut, since it was long. */
@@ -74,34 +81,43 @@ function toldOf({ objective, conversation_history: turns }: ModelCompletionReque
   const { goal_id: id, status, result, question } = turn.result;
   if (status === "completed") return says(result || "Done.");
   if (status === "awaiting_input") return says(question);
+  if (status === "cancelled") return says("It is cancelled.");
   if (status === "paused") return says(`The goal is paused; "aiosctl goal resume ${id}" goes on with it.`);
   return says(`That did not work: ${result}\n"aiosctl goal explain ${id}" tells why.`);
 }
 
-/** A goal, when the person's words are one that some procedure covers, or an answer to what a goal asks. */
+/**
+ * A goal, when the person's words are one that some procedure covers, or an answer to what a goal asks, or that it is not wanted
+ * any more; else why they are none of these.
+ */
 async function askedBy(
   { objective, conversation_history: turns }: ModelCompletionRequest,
   sources: readonly PlanSource[],
   signal: AbortSignal,
-): Promise<PricedCompletion | undefined> {
-  if (turns.at(-1)?.role !== "user") return undefined;
+): Promise<PricedCompletion | { readonly reasons: readonly string[] }> {
+  const reasons: string[] = [];
+  if (turns.at(-1)?.role !== "user") return { reasons };
   const asked = { goalId: "", description: objective, answers: [], done: [], failure: "" };
   for (const source of sources) {
     const draft = await source.draft(asked, [], signal);
     if ("steps" in draft || "question" in draft) return calls("goal.give", { description: objective });
+    if ("reason" in draft && draft.reason !== nothingLearned) reasons.push(draft.reason);
   }
   const open = turns.map(goalTurnIn).findLast((turn) => turn?.result !== undefined);
-  if (open?.result?.status !== "awaiting_input") return undefined;
+  if (open?.result?.status !== "awaiting_input") return { reasons };
+  if (refusal.test(objective)) return calls("goal.cancel", { goal_id: open.result.goal_id });
   return calls("goal.answer", { goal_id: open.result.goal_id, answer: objective });
 }
 
-function nobodyThinks(reasons: string, known: string): string {
-  const lines = [
-    "I know no procedure for that, and there is no model here that could think about it.",
-    reasons,
-    'What helps: give a provider a key ("aiosctl secrets set claude"), name a model of this machine ("aiosctl models"), or say it as one of the goals that this machine knows.',
-  ];
-  return known === "" ? lines.join("\n") : `${lines.join("\n")}\n\nWhat this machine knows about it:\n${known}`;
+/** How a person says that a goal that asks is not wanted any more. */
+const refusal = /^(cancel( it| that)?|never ?mind|forget it|stop( it)?)[.!]?$/i;
+
+function nobodyThinks(reasons: readonly string[]): string {
+  return [
+    "There is no model here that could think about that, and it is no goal that I know how to reach.",
+    ...reasons,
+    'What helps: give a provider a key ("aiosctl secrets set claude") or this machine a model ("aiosctl models add").',
+  ].join("\n");
 }
 
 const byRules = { provider: "rules", model: "" } as const;

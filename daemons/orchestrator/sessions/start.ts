@@ -42,7 +42,6 @@ export interface SessionWorld extends Omit<AgentHandsParts, "waits" | "tools"> {
   /** Given by who loads this: gRPC is in the orchestrator's bundle already. */
   connectJournal(definition: typeof EventJournalService): Client<typeof EventJournalService>;
   context(about: string, tokensMax: number, signal: AbortSignal): Promise<string>;
-  knowledge(about: string, signal: AbortSignal): Promise<string>;
   /** Throws when nothing may begin. */
   permit(): void;
 }
@@ -85,7 +84,6 @@ export function startSessions(world: SessionWorld): Sessions {
       journal,
       model: rulesBefore({
         sources: sources.filter(({ level }) => level === "reactive"),
-        knowledge: world.knowledge,
         models: modelOver({
           thinkers,
           context: world.context,

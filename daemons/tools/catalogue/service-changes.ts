@@ -177,6 +177,7 @@ function define(init: Units, etc: string): Tool {
     },
     run: async (call) => {
       const { input, resources, executionId } = await writing(call);
+      const isNew = (await found(init, call.input.name)) === undefined;
       await checkFree(init, call);
       await writeFile(resources.path, Buffer.from(input.content), executionId);
       await checkTaken(init, call);
@@ -184,6 +185,8 @@ function define(init: Units, etc: string): Tool {
       if (call.input.start !== true) return { path };
       const { name } = call.input;
       const unit = await init.restartUnit({ name }, { signal: call.signal, timeoutMs });
+      // What has never run is not tried for ever: whoever described it is told, and starts it when it is mended.
+      if (isNew && !hasStarted(unit)) await init.stopUnit({ name }, { timeoutMs });
       return { path, ready: runningOf(unit, "start").ready };
     },
   });
@@ -278,9 +281,11 @@ function stateOf({ name, pid, state, reason }: Unit) {
   return { name, running: pid > 0, ready: state === UnitState.UNIT_READY, ...(pid > 0 && { pid }), reason };
 }
 
+const hasStarted = ({ pid, state }: Unit) => pid > 0 || state === UnitState.UNIT_WAITING;
+
 /** A unit that was started: it runs, or the start has failed. One that takes its time runs and is not ready. */
 function runningOf(unit: Unit, act: string) {
-  if (unit.pid > 0 || unit.state === UnitState.UNIT_WAITING) return stateOf(unit);
+  if (hasStarted(unit)) return stateOf(unit);
   throw new AiosError("FAILED_PRECONDITION", {
     act,
     object: `service ${unit.name}`,

@@ -49,7 +49,7 @@ function find(name: string): Unit {
 
 async function change(act: string, name: string, more: Partial<Unit>): Promise<Unit> {
   asked.push(`${act} ${name}`);
-  const fails = name === "bad" && act === "start";
+  const fails = name === "bad" && ["start", "restart"].includes(act);
   const changed = {
     ...find(name),
     ...(fails ? { state: State.UNIT_BACKOFF, reason: "ended with exit code 1" } : more),
@@ -97,6 +97,17 @@ describe("service.define", () => {
     expect(asked).toEqual(["restart web"]);
     await back(executionId);
     expect(units.has("web")).toBe(false);
+  });
+
+  it("does not go on trying to start what is new and cannot be started", async () => {
+    expect(await define("bad", { start: true })).toMatchObject({
+      success: false,
+      error: 'start service bad: ended with exit code 1; see service.logs {"name":"bad"}',
+    });
+    expect(asked).toEqual(["restart bad", "stop bad"]);
+    expect(existsSync(`${services}/bad.toml`)).toBe(true);
+    await define("bad", { start: true, user: "www-data" });
+    expect(asked).toEqual(["restart bad", "stop bad", "restart bad"]);
   });
 
   it("describes anew, and its rollback brings back what was", async () => {

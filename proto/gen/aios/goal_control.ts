@@ -7,11 +7,26 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Goal, GoalId, Status, Task } from "./common.ts";
+import { Empty, Goal, GoalId, Status, Task } from "./common.ts";
 
 export const protobufPackage = "aios.orchestrator";
 
 export const protobufFileName = "aios/goal_control.proto";
+
+export interface KnownGoals {
+  /** In the order of their names */
+  goals: KnownGoal[];
+}
+
+export interface KnownGoal {
+  /** Of the procedure: "disk-report" */
+  name: string;
+  summary: string;
+  /** "report disk usage to {path}" */
+  phrases: string[];
+  /** On this machine, and used as long as it works */
+  learned: boolean;
+}
 
 export interface GoalAnswer {
   goalId: string;
@@ -104,6 +119,152 @@ export interface TaskExecution {
   error: string;
   durationMs: number;
 }
+
+function createBaseKnownGoals(): KnownGoals {
+  return { goals: [] };
+}
+
+export const KnownGoals: MessageFns<KnownGoals> = {
+  encode(message: KnownGoals, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.goals) {
+      KnownGoal.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownGoals {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownGoals();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.goals.push(KnownGoal.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<KnownGoals>, I>>(base?: I): KnownGoals {
+    return KnownGoals.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KnownGoals>, I>>(object: I): KnownGoals {
+    const message = createBaseKnownGoals();
+    message.goals = object.goals?.map((e) => KnownGoal.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKnownGoal(): KnownGoal {
+  return { name: "", summary: "", phrases: [], learned: false };
+}
+
+export const KnownGoal: MessageFns<KnownGoal> = {
+  encode(message: KnownGoal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.summary !== "") {
+      writer.uint32(18).string(message.summary);
+    }
+    for (const v of message.phrases) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.learned !== false) {
+      writer.uint32(32).bool(message.learned);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownGoal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownGoal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.summary = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.phrases.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.learned = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<KnownGoal>, I>>(base?: I): KnownGoal {
+    return KnownGoal.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KnownGoal>, I>>(object: I): KnownGoal {
+    const message = createBaseKnownGoal();
+    message.name = object.name ?? "";
+    message.summary = object.summary ?? "";
+    message.phrases = object.phrases?.map((e) => e) || [];
+    message.learned = object.learned ?? false;
+    return message;
+  },
+};
 
 function createBaseGoalAnswer(): GoalAnswer {
   return { goalId: "", answer: "" };
@@ -1086,6 +1247,16 @@ export const GoalControlService = {
     responseSerialize: (value: GoalExplanation): Buffer => Buffer.from(GoalExplanation.encode(value).finish()),
     responseDeserialize: (value: Buffer): GoalExplanation => GoalExplanation.decode(value),
   },
+  /** Goals that are reached without a model, as they are said: what the image declares, and what was learned here. */
+  listKnownGoals: {
+    path: "/aios.orchestrator.GoalControl/ListKnownGoals" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: KnownGoals): Buffer => Buffer.from(KnownGoals.encode(value).finish()),
+    responseDeserialize: (value: Buffer): KnownGoals => KnownGoals.decode(value),
+  },
 } as const;
 
 export interface GoalControlServer extends UntypedServiceImplementation {
@@ -1098,6 +1269,8 @@ export interface GoalControlServer extends UntypedServiceImplementation {
   watchGoal: handleServerStreamingCall<GoalId, GoalView>;
   /** Why it is done as it is, and what was done: the decisions with what else there was, and each task with its calls. */
   explainGoal: handleUnaryCall<GoalId, GoalExplanation>;
+  /** Goals that are reached without a model, as they are said: what the image declares, and what was learned here. */
+  listKnownGoals: handleUnaryCall<Empty, KnownGoals>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

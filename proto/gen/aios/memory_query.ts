@@ -36,6 +36,8 @@ export interface ListGoalsQuery {
   limit: number;
   /** next_cursor of the page before */
   cursor: string;
+  /** So many goals are passed over first */
+  offset: number;
 }
 
 export interface GoalPage {
@@ -205,7 +207,7 @@ export interface ProcedurePage {
 }
 
 function createBaseListGoalsQuery(): ListGoalsQuery {
-  return { status: "", limit: 0, cursor: "" };
+  return { status: "", limit: 0, cursor: "", offset: 0 };
 }
 
 export const ListGoalsQuery: MessageFns<ListGoalsQuery> = {
@@ -218,6 +220,9 @@ export const ListGoalsQuery: MessageFns<ListGoalsQuery> = {
     }
     if (message.cursor !== "") {
       writer.uint32(26).string(message.cursor);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(32).int32(message.offset);
     }
     return writer;
   },
@@ -259,6 +264,14 @@ export const ListGoalsQuery: MessageFns<ListGoalsQuery> = {
             message.cursor = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -279,6 +292,7 @@ export const ListGoalsQuery: MessageFns<ListGoalsQuery> = {
     message.status = object.status ?? "";
     message.limit = object.limit ?? 0;
     message.cursor = object.cursor ?? "";
+    message.offset = object.offset ?? 0;
     return message;
   },
 };

@@ -20,7 +20,7 @@ const backupName = "deleted";
 
 const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
   prepare: ({ input, resources, signal }, backups) =>
-    named("back up", resources.path.path, () =>
+    named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {
         checkDeletable(entry, input);
         if (input.permanent) return { path: entry.path };

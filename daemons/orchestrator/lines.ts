@@ -1,0 +1,119 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import type { Place } from "./agents.ts";
+import type { Need } from "./router.ts";
+
+/** A task waits as long as an agent that could take it is there, however busy; without one, so long. */
+export const unattendedMaxMs = 120_000;
+
+/**
+ * Who waits for a place at an agent: one line for each need, so that whose turn it is takes no longer to find when a thousand
+ * wait. In a line the most urgent come first, among equals the one that came first.
+ */
+export interface Lines {
+  /** Waits for a place. Rejects with the signal's reason, or UNAVAILABLE when no agent was there for too long. */
+  enter(need: Need, signal: AbortSignal): Promise<Place>;
+  /** Gives out places, to the most urgent of all lines first, until `take` has none for any of them. */
+  serve(take: (need: Need) => Place | undefined): void;
+  /** Turns away who has waited too long in a line that nobody attends; `reason` says how the agents are. */
+  turnAway(attended: (need: Need) => boolean, reason: () => string): void;
+}
+
+interface Waiting {
+  readonly need: Need;
+  /** Counts up with each that comes. */
+  readonly number: number;
+  readonly since: number;
+  grant(place: Place): void;
+  refuse(error: unknown): void;
+}
+
+interface Line {
+  readonly waiting: Waiting[];
+  attendedAt: number;
+}
+
+export function openLines(clock: Clock): Lines {
+  const lines = new Map<string, Line>();
+  let numbers = 0;
+
+  const join = (one: Waiting) => {
+    const key = keyOf(one.need);
+    const line = lines.get(key) ?? { waiting: [], attendedAt: clock.monotonic() };
+    lines.set(key, line);
+    const before = line.waiting.findLastIndex(({ need }) => need.priority <= one.need.priority);
+    line.waiting.splice(before + 1, 0, one);
+  };
+
+  const leave = (one: Waiting) => {
+    const key = keyOf(one.need);
+    const left = lines.get(key)?.waiting ?? [];
+    const at = left.indexOf(one);
+    if (at >= 0) left.splice(at, 1);
+    if (left.length === 0) lines.delete(key);
+  };
+
+  /** The first of each line, whose turn it is first. */
+  const firsts = (): Waiting[] => {
+    const first = [...lines.values()].flatMap(({ waiting }) => waiting.slice(0, 1));
+    return first.toSorted((a, b) => a.need.priority - b.need.priority || a.number - b.number);
+  };
+
+  const serveOne = (take: (need: Need) => Place | undefined): boolean => {
+    for (const one of firsts()) {
+      const place = take(one.need);
+      if (place === undefined) continue;
+      leave(one);
+      one.grant(place);
+      return true;
+    }
+    return false;
+  };
+
+  return {
+    enter: (need, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        const end = (act: () => void) => {
+          signal.removeEventListener("abort", aborted);
+          act();
+        };
+        const one: Waiting = {
+          ...{ need, number: numbers++, since: clock.monotonic() },
+          grant: (place) => end(() => resolve(place)),
+          refuse: (error) => end(() => reject(error)),
+        };
+        const aborted = () => {
+          leave(one);
+          reject(signal.reason);
+        };
+        signal.addEventListener("abort", aborted, { once: true });
+        join(one);
+      }),
+    serve(take) {
+      while (serveOne(take));
+    },
+    turnAway(attended, reason) {
+      const now = clock.monotonic();
+      for (const line of lines.values()) {
+        if (line.waiting.slice(0, 1).some(({ need }) => attended(need))) line.attendedAt = now;
+        const late = line.waiting.filter(({ since }) => now - Math.max(since, line.attendedAt) >= unattendedMaxMs);
+        for (const one of late) {
+          leave(one);
+          one.refuse(unattended(one.need, reason()));
+        }
+      }
+    },
+  };
+}
+
+const keyOf = ({ namespace, agent }: Need) => `${namespace} ${agent}`;
+
+function unattended({ namespace, agent }: Need, reason: string): AiosError {
+  const wanted = agent === "" ? `an agent for ${namespace}` : `agent ${agent}`;
+  return new AiosError("UNAVAILABLE", {
+    act: "find",
+    object: wanted,
+    reason: `none was there for ${unattendedMaxMs / 1_000} s (${reason})`,
+  });
+}
