@@ -36,7 +36,7 @@ export async function showTurn(events: AsyncIterable<SessionEvent>, control: Con
           break;
         case "ended": {
           const { tool, error } = happening.value;
-          if (!tool.startsWith("goal.")) out.line(error === "" ? `  ✓ ${tool}` : `  ✗ ${tool}: ${error}`);
+          if (!(tool in goalLines)) out.line(error === "" ? `  ✓ ${tool}` : `  ✗ ${tool}: ${error}`);
           break;
         }
         case "waits": {
@@ -70,9 +70,16 @@ function ended(over: RunOver | undefined, { out, signal }: Context): Exit {
   return exit.failed;
 }
 
+/** The tools of a conversation itself, for people. */
+const goalLines: Readonly<Record<string, string>> = {
+  "goal.give": "as a goal of the machine",
+  "goal.answer": "as the answer to what it asks",
+  "goal.cancel": "the goal is let go",
+};
+
 function callLine({ tool, inputJson }: ToolAsked): string {
   const input = JSON.stringify(fromBytes(inputJson) ?? {});
-  if (tool.startsWith("goal.")) return `  ▶ as a goal of the machine`;
+  if (tool in goalLines) return `  ▶ ${goalLines[tool]}`;
   return `  ▶ ${tool} ${input.length > inputLengthMax ? `${input.slice(0, inputLengthMax - 1)}…` : input}`;
 }
 
