@@ -149,7 +149,7 @@ export function openSessions(parts: SessionsParts): Sessions {
   };
 }
 
-/** All that happens after an event, until `done` says that there is nothing more to come for now. */
+/** All that happens after an event, until `done` says that the turn has ended. */
 async function* told(
   { kernel, journal, waits, clock, log }: SessionsParts,
   id: string,

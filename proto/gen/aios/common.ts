@@ -105,7 +105,7 @@ export interface Task {
   startedAt: number;
   completedAt: number;
   error: string;
-  /** The approval that its call waits for now; empty = it waits for none */
+  /** Identifier of the approval that its call waits for; empty = none */
   waitsFor: string;
 }
 
