@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errnoOf, messageOf } from "#lib/errors";
-import { type Declared, type Procedure, parseProcedure } from "./procedures.ts";
+import { type Declared, parseProcedure } from "./procedures.ts";
 
 /** What is declared in files, read by whoever asks first: the boot need not wait for it. Faults are told then. */
 export function whenAsked<D extends { readonly faults: readonly string[] }>(
@@ -19,17 +19,23 @@ export function whenAsked<D extends { readonly faults: readonly string[] }>(
 
 /** The procedures in `folder`. A missing folder has none. */
 export function readProcedures(folder: string): Declared {
-  const procedures: Procedure[] = [];
+  const { read, faults } = readDeclarations(folder, parseProcedure);
+  return { procedures: read, faults };
+}
+
+/** What the files `NAME.toml` of `folder` declare, by name, and what is wrong with those that cannot be used. A missing folder declares nothing. */
+export function readDeclarations<T>(folder: string, parse: (name: string, content: string, path: string) => T) {
+  const read: T[] = [];
   const faults: string[] = [];
   for (const file of tomlFiles(folder)) {
     try {
       const path = `${folder}/${file}`;
-      procedures.push(parseProcedure(file.slice(0, -".toml".length), readFileSync(path, "utf8"), path));
+      read.push(parse(file.slice(0, -".toml".length), readFileSync(path, "utf8"), path));
     } catch (error) {
       faults.push(messageOf(error));
     }
   }
-  return { procedures, faults };
+  return { read, faults };
 }
 
 function tomlFiles(folder: string): string[] {

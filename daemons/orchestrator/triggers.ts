@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { durationMs, parseToml } from "#lib/config";
-import { errnoOf, messageOf } from "#lib/errors";
+import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { readDeclarations } from "./declared.ts";
 import type { Durable } from "./durable.ts";
 import { fits, type Notice, type Severity, severities } from "./notices.ts";
 
@@ -60,27 +60,8 @@ export function parseTrigger(name: string, text: string, file: string): Trigger 
 
 /** The triggers of `folder`, and what is wrong with the files that cannot be used. */
 export function readTriggers(folder: string): { triggers: Trigger[]; faults: string[] } {
-  const triggers: Trigger[] = [];
-  const faults: string[] = [];
-  for (const file of filesIn(folder)) {
-    try {
-      triggers.push(parseTrigger(file.slice(0, -5), readFileSync(`${folder}/${file}`, "utf8"), `${folder}/${file}`));
-    } catch (error) {
-      faults.push(messageOf(error));
-    }
-  }
-  return { triggers, faults };
-}
-
-function filesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((file) => file.endsWith(".toml"))
-      .toSorted();
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
-    throw error;
-  }
+  const { read, faults } = readDeclarations(folder, parseTrigger);
+  return { triggers: read, faults };
 }
 
 /** What a subject may be to go into the words of a goal: what is noticed is data, and must not become further words. */
