@@ -26,10 +26,10 @@ describe("status, boot, units", () => {
   it("tells how the machine is", async () => {
     await twin.daemon("init", init());
     const held = "restart service nginx (nginx: stopped: ended by SIGKILL): the level is manual";
-    await twin.daemon("orchestrator", orchestrator([]), autonomy([held]));
+    await twin.daemon("orchestrator", orchestrator([]), autonomy([held], ['goal "proxy" asks: Which port?']));
     const { code, out } = await twin.aiosctl("status");
     expect(code).toBe(0);
-    expect(out).toContain(`  held     ${held}\n`);
+    expect(out).toContain(`  held     ${held}\n  waits    goal "proxy" asks: Which port?\n`);
     expect(out).toMatch("this machine: degraded, version 0.1.0");
     expect(out).toMatch("1 of 2 ready");
     expect(out).toMatch("gateway is crash loop: exit status 70");

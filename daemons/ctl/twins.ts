@@ -169,8 +169,8 @@ export const looks = (end: "completed" | "failed"): GoalStatusResponse[] =>
   ].map((look) => GoalStatusResponse.fromPartial(look));
 
 /** How far the machine acts by itself, and what it leaves to a person. */
-export const autonomy = (heldBack: string[] = []): Service => {
-  const state = AutonomyState.fromPartial({ level: "manual", configuredLevel: "full", heldBack });
+export const autonomy = (heldBack: string[] = [], waiting: string[] = []): Service => {
+  const state = AutonomyState.fromPartial({ level: "manual", configuredLevel: "full", heldBack, waiting });
   return service(AutonomyService, {
     ...{ getAutonomy: () => state, setAutonomy: () => state },
     ...{ emergencyStop: () => state, emergencyResume: () => state },

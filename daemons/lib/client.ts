@@ -17,6 +17,17 @@ export const channelOptions = {
 } as const;
 
 /**
+ * For a peer on the machine whose restart its callers should not notice: it is back within two seconds after it was
+ * killed, and looked for once more within the longest pause of a channel.
+ */
+export const outlivesRestart = { connectWithinMs: 2_000 + channelOptions["grpc.max_reconnect_backoff_ms"] } as const;
+
+export interface ConnectOptions extends grpc.ClientOptions {
+  /** How long a unary call that nothing was sent of waits for the peer, within its own time-out. Default: not at all. */
+  readonly connectWithinMs?: number;
+}
+
+/**
  * A client of one service. `target` is `unix:/path` or `host:port`.
  * Calls reject with an AiosError that carries the peer's code and message.
  */
@@ -24,25 +35,31 @@ export function connect<S extends ServiceDefinition>(
   definition: S,
   target: string,
   credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
-  options: grpc.ClientOptions = {},
+  { connectWithinMs = 0, ...options }: ConnectOptions = {},
 ): Client<S> {
   const raw = new grpc.Client(target, credentials, { ...channelOptions, ...options });
   const methods: Record<string, unknown> = { close: () => raw.close() };
-  for (const [name, method] of Object.entries(definition)) methods[name] = bind(raw, method, target);
+  for (const [name, method] of Object.entries(definition)) {
+    methods[name] = bind(raw, method, target, connectWithinMs);
+  }
   return methods as Client<S>;
 }
 
-function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>, target: string): unknown {
+function bind(
+  raw: grpc.Client,
+  method: grpc.MethodDefinition<unknown, unknown>,
+  target: string,
+  connectWithinMs: number,
+): unknown {
   const { path, requestSerialize: out, responseDeserialize: back } = method;
   if (!method.responseStream) {
-    return (request: unknown, options: CallOptions = {}) =>
+    const make = (request: unknown, options: CallOptions, timeoutMs: number) =>
       new Promise((resolve, reject) => {
         const done = (error: grpc.ServiceError | null, response: unknown) => {
           release();
-          if (error) reject(toAiosError(error, path, target));
+          if (error) reject(error);
           else resolve(response);
         };
-        const timeoutMs = options.timeoutMs ?? callTimeoutMs;
         const call = method.requestStream
           ? raw.makeClientStreamRequest(path, out, back, metadata(options.headers), deadline(timeoutMs), done)
           : raw.makeUnaryRequest(path, out, back, request, metadata(options.headers), deadline(timeoutMs), done);
@@ -56,6 +73,19 @@ function bind(raw: grpc.Client, method: grpc.MethodDefinition<unknown, unknown>,
           pump(request as AsyncIterable<unknown>, call as grpc.ClientWritableStream<unknown>);
         }
       });
+    return async (request: unknown, options: CallOptions = {}) => {
+      const timeoutMs = options.timeoutMs ?? callTimeoutMs;
+      const end = performance.now() + timeoutMs;
+      try {
+        return await make(request, options, timeoutMs).catch(async (error) => {
+          const waits = connectWithinMs > 0 && !method.requestStream && isUnreached(error);
+          if (!waits || !(await reach(raw, Math.min(connectWithinMs, timeoutMs), options.signal))) throw error;
+          return make(request, options, end - performance.now());
+        });
+      } catch (error) {
+        throw toAiosError(error as grpc.ServiceError, path, target);
+      }
+    };
   }
   return async function* (request: unknown, options: CallOptions = {}) {
     const settings = deadline(options.timeoutMs);
@@ -105,16 +135,31 @@ function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): 
   return () => signal?.removeEventListener("abort", cancel);
 }
 
+/** Waits for a connection; true when there is one, or when a call would only learn that it is cancelled. */
+function reach(raw: grpc.Client, withinMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  return new Promise((resolve) => {
+    const cancelled = () => resolve(true);
+    signal?.addEventListener("abort", cancelled, { once: true });
+    raw.waitForReady(Date.now() + withinMs, (error) => {
+      signal?.removeEventListener("abort", cancelled);
+      resolve(error === undefined);
+    });
+  });
+}
+
 const names = new Map<number, Code>(Object.entries(codes).map(([name, number]) => [number, name as Code]));
 
 function toAiosError(error: grpc.ServiceError, path: string, target: string): AiosError {
   const code = names.get(error.code) ?? "INTERNAL";
-  // Of this connection, not of one that the peer tells of.
-  const unreached =
-    code === "UNAVAILABLE" && /^(No connection established|(Error: )?connect E[A-Z]+)/.test(error.details ?? "");
-  const message = unreached
+  const message = isUnreached(error)
     ? `call ${path}: nothing answers at ${target}; see "aiosctl boot" or the machine's console`
     : error.details || error.message;
   const retryAfterMs = Number(error.metadata?.get(retryAfterHeader)[0]);
   return new AiosError(code, message, { cause: error, ...(retryAfterMs >= 0 && { retryAfterMs }) });
+}
+
+/** Whether nothing was sent, for want of a connection: of this client's own, not of one that the peer tells of. */
+function isUnreached(error: grpc.ServiceError): boolean {
+  const unconnected = /^(No connection established|(Error: )?connect E[A-Z]+)/;
+  return error.code === codes.UNAVAILABLE && unconnected.test(error.details ?? "");
 }

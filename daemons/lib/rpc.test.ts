@@ -7,7 +7,7 @@ import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { HealthService } from "#proto/grpc/health/v1/health";
 import { ServerReflectionService } from "#proto/grpc/reflection/v1/reflection";
-import { connect } from "./client.ts";
+import { type ConnectOptions, connect, outlivesRestart } from "./client.ts";
 import { serviceName } from "./daemon.ts";
 import { AiosError } from "./errors.ts";
 import { health } from "./health.ts";
@@ -37,8 +37,8 @@ async function serve(services: Service[], log: Log = silentLog): Promise<grpc.Se
   return server;
 }
 
-function client<S extends Parameters<typeof connect>[0]>(definition: S) {
-  const made = connect(definition, `unix:${path}`);
+function client<S extends Parameters<typeof connect>[0]>(definition: S, options?: ConnectOptions) {
+  const made = connect(definition, `unix:${path}`, undefined, options);
   closing.push(() => made.close());
   return made;
 }
@@ -174,6 +174,42 @@ describe("calls", () => {
       code: "UNAVAILABLE",
       message: expect.stringContaining(path),
     });
+  });
+});
+
+describe("calls that outlive a restart", () => {
+  const answering = () => serve([service(InitService, { getUnit: () => ({ ...unit, needs: [] }) })]);
+
+  it("are answered by the peer that comes back", async () => {
+    const init = client(InitService, outlivesRestart);
+    const first = await answering();
+    await init.getUnit({ name: "x" });
+    first.forceShutdown();
+    // Several calls, so that one of them finds the channel between two attempts.
+    const calls = Array.from({ length: 3 }, () => init.getUnit({ name: "x" }));
+    await expect(client(InitService).getUnit({ name: "x" })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await answering();
+    expect(await Promise.all(calls)).toMatchObject([{ name: "x" }, { name: "x" }, { name: "x" }]);
+  });
+
+  it("fail with the address when it does not come back in time", async () => {
+    await expect(client(InitService, { connectWithinMs: 50 }).getUnit({ name: "x" })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining(path),
+    });
+  });
+
+  it("wait no longer than they may take", async () => {
+    const call = client(InitService, { connectWithinMs: 60_000 }).getUnit({ name: "x" }, { timeoutMs: 50 });
+    await expect(call).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
+  it("are cancelled while they wait", async () => {
+    const cancel = new AbortController();
+    const call = client(InitService, { connectWithinMs: 60_000 }).getUnit({ name: "x" }, { signal: cancel.signal });
+    setTimeout(() => cancel.abort(), 20);
+    await expect(call).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(getEventListeners(cancel.signal, "abort")).toEqual([]);
   });
 });
 

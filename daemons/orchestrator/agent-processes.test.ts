@@ -73,6 +73,43 @@ describe("supervision", () => {
     expect(states.at(-1)).toBe("stopped");
   });
 
+  it("replaces an agent that hangs, once, and says why", async () => {
+    const clock = new ManualClock(0);
+    const states: [ProcessState, string][] = [];
+    const ends: (() => void)[] = [];
+    const asked: string[] = [];
+    const spawnAgent: SpawnAgent = () => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      ends.push(() => resolve("killed by SIGKILL"));
+      return { ended: promise, end: () => void asked.push("end") };
+    };
+    const supervision = superviseAgents([configOf("system")], spawnAgent, world(clock), (_, ...state) =>
+      states.push(state),
+    );
+    supervision.replace("system", "it was silent");
+    supervision.replace("system", "it was silent for longer");
+    expect(asked).toHaveLength(1);
+    ends[0]?.();
+    await clock.advance(1_000);
+    expect(states).toEqual([
+      ["starting", ""],
+      ["backoff", "it was silent: killed by SIGKILL"],
+      ["starting", ""],
+    ]);
+    expect(ends).toHaveLength(2);
+    supervision.replace("nobody", "there is none");
+    const ended = supervision.end();
+    expect(asked).toHaveLength(2);
+    ends[1]?.();
+    await ended;
+  });
+
+  it("ends one that does not listen", async () => {
+    const agent = spawnerOf({ node: program('trap "" TERM; while :; do sleep 0.1; done') })(configOf("system"));
+    agent.end();
+    expect(await agent.ended).toBe("killed by SIGKILL");
+  });
+
   it("goes on when an agent cannot even be spawned", async () => {
     const clock = new ManualClock(0);
     const states: [ProcessState, string][] = [];

@@ -113,6 +113,8 @@ function startOrSay(spawnAgent: SpawnAgent, config: AgentConfig): AgentProcess {
 }
 
 export interface Supervision {
+  /** Ends an agent that is of no use any more, for the reason given: it is started again. */
+  replace(agent: string, reason: string): void;
   /** Ends all agents; resolves when they have ended. */
   end(): Promise<void>;
 }
@@ -125,16 +127,18 @@ export function superviseAgents(
   changed: (agent: string, state: ProcessState, reason: string) => void,
 ): Supervision {
   const stop = new AbortController();
+  const running = new Map<string, { readonly end: () => void; replacedFor: string }>();
   const supervise = async (config: AgentConfig) => {
     log.info(`agent ${config.name} starts`, { agent: config.name, role: config.role });
     let ends: number[] = [];
     while (!stop.signal.aborted) {
       changed(config.name, "starting", "");
       const process = startOrSay(spawnAgent, config);
-      const end = () => process.end();
-      stop.signal.addEventListener("abort", end, { once: true });
-      const reason = await process.ended;
-      stop.signal.removeEventListener("abort", end);
+      const one = { end: () => process.end(), replacedFor: "" };
+      running.set(config.name, one);
+      const how = await process.ended;
+      running.delete(config.name);
+      const reason = one.replacedFor === "" ? how : `${one.replacedFor}: ${how}`;
       if (stop.signal.aborted) break;
       ends = [...ends.filter((at) => at > clock.monotonic() - config.restart.windowMs), clock.monotonic()];
       const looping = ends.length > config.restart.max;
@@ -149,8 +153,15 @@ export function superviseAgents(
   };
   const all = Promise.all(configs.map(supervise));
   return {
+    replace(agent, reason) {
+      const one = running.get(agent);
+      if (one === undefined || one.replacedFor !== "") return;
+      one.replacedFor = reason;
+      one.end();
+    },
     async end() {
       stop.abort();
+      for (const { end } of running.values()) end();
       await all;
     },
   };

@@ -26,13 +26,19 @@ const need = (namespace: string, agent = "", priority = 2) => ({ namespace, agen
 describe("the registry of agents", () => {
   let clock: ManualClock;
   let lost: string[];
+  let hung: string[];
   let agents: Agents;
+  const hearers = {
+    lost: (_: string, reason: string) => void lost.push(reason),
+    hung: (agent: string, reason: string) => void hung.push(`${agent}: ${reason}`),
+  };
 
   beforeEach(() => {
     clock = new ManualClock();
     lost = [];
     const configs = [configOf("system", ["fs"]), configOf("task", ["fs", "net"], 2)];
-    agents = openAgents(configs, clock, (_, reason) => lost.push(reason));
+    hung = [];
+    agents = openAgents(configs, clock, hearers);
   });
 
   const status = (name: string) => agents.list().find((agent) => agent.name === name)?.status;
@@ -77,12 +83,30 @@ describe("the registry of agents", () => {
     await sweeping;
   });
 
+  it("has one replaced that is silent for 30 s, and lets it be once its process has changed", async () => {
+    const stop = new AbortController();
+    const sweeping = agents.sweep(stop.signal);
+    agents.register("system");
+    await clock.advance(30_000);
+    expect([status("system"), hung]).toEqual(["dead", []]);
+    await clock.advance(1_000);
+    expect(hung).toEqual(["system: it was silent for 31 s, and is replaced"]);
+    agents.processChanged("system", "backoff", "killed by SIGKILL");
+    expect(status("system")).toBe("backoff");
+    await clock.advance(60_000);
+    expect(hung).toHaveLength(1);
+    expect(lost).toHaveLength(1);
+    stop.abort();
+    await clock.advance(1_000);
+    await sweeping;
+  });
+
   it("blames no agent when the machine stood still", async () => {
     const stop = new AbortController();
     let now = 0;
     const sleeps: (() => void)[] = [];
     const clock = { now: () => now, monotonic: () => now, sleep: () => new Promise<void>((wake) => sleeps.push(wake)) };
-    const stopped = openAgents([configOf("system", [])], clock, (_, reason) => lost.push(reason));
+    const stopped = openAgents([configOf("system", [])], clock, hearers);
     stopped.register("system");
     const sweeping = stopped.sweep(stop.signal);
     const pass = async (ms: number) => {

@@ -8,6 +8,9 @@ import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts"
 /** An agent that has not been heard of for so long is dead: its tasks go to another. */
 export const deadAfterMs = 15_000;
 
+/** One that is silent for so long hangs, and is replaced: it had as long again to be heard of. */
+export const hungAfterMs = 30_000;
+
 /** How often the registry looks for dead agents. */
 const sweepIntervalMs = 1_000;
 
@@ -58,20 +61,22 @@ interface Record {
   registeredAt: number;
   /** Monotonic; undefined = not registered. */
   lastBeat: number | undefined;
-  dead: boolean;
+  /** The last beat of one that is dead since; undefined = it is not. */
+  silentSince: number | undefined;
   running: number;
   completed: number;
 }
 
-/**
- * The registry of the configured agents.
- * `lost` is told once each time that an agent's tasks are lost with it, and why.
- */
-export function openAgents(
-  configs: readonly AgentConfig[],
-  clock: Clock,
-  lost: (agent: string, reason: string) => void,
-): Agents {
+/** Who is told of agents, each with the reason. */
+export interface AgentsHearers {
+  /** Its tasks are lost with it: told once each time. */
+  lost(agent: string, reason: string): void;
+  /** It hangs: told until its process has changed. */
+  hung(agent: string, reason: string): void;
+}
+
+/** The registry of the configured agents. */
+export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost, hung }: AgentsHearers): Agents {
   const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
   const lines = openLines(clock);
 
@@ -119,13 +124,27 @@ export function openAgents(
     };
   };
 
+  /** An agent that is not heard of is dead, and hangs when it stays so. */
+  const look = (record: Record, stalled: boolean) => {
+    const { config, lastBeat, silentSince } = record;
+    const since = lastBeat ?? silentSince;
+    if (since === undefined) return;
+    const silentMs = clock.monotonic() - since;
+    const silent = `was silent for ${Math.round(silentMs / 1_000)} s`;
+    if (lastBeat !== undefined && stalled) record.lastBeat = clock.monotonic();
+    else if (lastBeat !== undefined && silentMs > deadAfterMs) {
+      record.silentSince = lastBeat;
+      lose(record, `agent ${config.name} ${silent}`);
+    } else if (lastBeat === undefined && silentMs > hungAfterMs) hung(config.name, `it ${silent}, and is replaced`);
+  };
+
   return {
     register(name) {
       const record = find(name);
       if (record.lastBeat !== undefined) lost(name, `agent ${name} started anew`);
       record.lastBeat = clock.monotonic();
       record.registeredAt = clock.now();
-      record.dead = false;
+      record.silentSince = undefined;
       match();
     },
     unregister(name) {
@@ -140,7 +159,7 @@ export function openAgents(
     processChanged(name, state, reason) {
       const record = find(name);
       record.process = state;
-      record.dead = false;
+      record.silentSince = undefined;
       if (state !== "starting" && record.lastBeat !== undefined) lose(record, `agent ${name} ended: ${reason}`);
       record.reason = reason;
       match();
@@ -156,14 +175,7 @@ export function openAgents(
       for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
         const stalled = clock.monotonic() - last > stallMs;
-        for (const record of records.values()) {
-          if (record.lastBeat === undefined) continue;
-          if (stalled) record.lastBeat = clock.monotonic();
-          const silentMs = clock.monotonic() - record.lastBeat;
-          if (silentMs <= deadAfterMs) continue;
-          record.dead = true;
-          lose(record, `agent ${record.config.name} was silent for ${Math.round(silentMs / 1_000)} s`);
-        }
+        for (const record of records.values()) look(record, stalled);
         lines.turnAway(
           (need) => isAttended(need, candidates()),
           () =>
@@ -178,8 +190,8 @@ export function openAgents(
 
 function fresh(config: AgentConfig): Record {
   return {
-    ...{ config, process: "starting", reason: "", registeredAt: 0, lastBeat: undefined, dead: false },
-    ...{ running: 0, completed: 0 },
+    ...{ config, process: "starting", reason: "", registeredAt: 0, lastBeat: undefined },
+    ...{ silentSince: undefined, running: 0, completed: 0 },
   };
 }
 
@@ -196,13 +208,13 @@ function candidate(record: Record): Candidate {
     runningMax: config.concurrentTasksMax,
     completed,
     alive: lastBeat !== undefined,
-    hopeless: record.process === "crash_loop" || record.dead,
+    hopeless: record.process === "crash_loop" || record.silentSince !== undefined,
   };
 }
 
 function view(record: Record): Agent {
-  const status =
-    record.lastBeat === undefined ? (record.dead ? "dead" : record.process) : record.running > 0 ? "active" : "idle";
+  const away = record.silentSince === undefined ? record.process : "dead";
+  const status = record.lastBeat === undefined ? away : record.running > 0 ? "active" : "idle";
   return {
     name: record.config.name,
     type: record.config.type,

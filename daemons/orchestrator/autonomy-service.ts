@@ -10,7 +10,7 @@ const reasonLengthMax = 500;
 
 export interface AutonomyDoor {
   readonly autonomy: Autonomy;
-  readonly goals: Pick<Goals, "counts">;
+  readonly goals: Pick<Goals, "counts" | "waiting">;
   /** Agents whose duties rest, each with the reason. */
   resting(): string[];
   /** What is noticed and gives no goal at present, each with the reason. */
@@ -31,6 +31,7 @@ export function autonomyService({ autonomy, goals, resting, heldBack }: Autonomy
       goalsHeld: goals.counts().activeGoals,
       resting: resting(),
       heldBack: heldBack(),
+      waiting: goals.waiting(),
     };
   };
   return service(AutonomyService, {

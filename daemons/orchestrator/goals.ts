@@ -13,6 +13,9 @@ export const unfinishedGoalsMax = 1_000;
 /** Characters of an answer to a question, at most. */
 const answerLengthMax = 4_096;
 
+/** Characters of a goal that are shown where it is one line of many. */
+const shownLengthMax = 60;
+
 export interface Goals {
   /** Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal. */
   submit(submission: Submission): Promise<string>;
@@ -39,6 +42,8 @@ export interface Goals {
   /** Notes how far an agent says that its task is. Throws NOT_FOUND when it is not running with that agent. */
   progress(agent: string, taskId: string, progress: Progress): void;
   counts(): { activeGoals: number; pendingTasks: number };
+  /** What waits for a person, each with the command that answers it. */
+  waiting(): string[];
   /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
   resume(): Promise<void>;
   /** Stops working on goals, leaving all as it is for the next start. Resolves when it has stopped, within a second. */
@@ -172,7 +177,7 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
 function views(
   { open }: Floor,
   world: World,
-): Pick<Goals, "holder" | "childrenOf" | "progress" | "onChange" | "counts"> {
+): Pick<Goals, "holder" | "childrenOf" | "progress" | "onChange" | "counts" | "waiting"> {
   const holder: Goals["holder"] = (taskId) => {
     for (const { goal } of open.values()) {
       const task = goal.tasks.find(({ id }) => id === taskId);
@@ -198,7 +203,18 @@ function views(
       const pendingTasks = all.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
       return { activeGoals: all.length, pendingTasks };
     },
+    waiting: () => [...open.values()].flatMap(({ goal }) => waitingIn(goal)),
   };
+}
+
+function waitingIn({ id, state, description, questions, tasks }: Goal): string[] {
+  const whose = `goal "${description.slice(0, shownLengthMax)}"`;
+  const asks = `${whose} asks: ${questions.at(-1)?.question} (aiosctl goal answer ${id} "…")`;
+  const approvals = tasks.flatMap((task) => {
+    const ticket = isOver(task.state) ? "" : (task.progress?.waitsFor ?? "");
+    return ticket === "" ? [] : [`${whose} waits for your approval of ${task.tool} (aiosctl approvals show ${ticket})`];
+  });
+  return state === "awaiting_input" ? [asks] : approvals;
 }
 
 async function change(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {

@@ -61,7 +61,7 @@ let draft: (objective: Objective, faults: readonly string[]) => Draft;
 /** Goals over what is stored, as after a start of the orchestrator. */
 async function open() {
   assignments = openAssignments(() => {});
-  const agents = openAgents([agent], systemClock, assignments.lose);
+  const agents = openAgents([agent], systemClock, { lost: assignments.lose, hung: () => {} });
   agents.register("system");
   const covers = (namespace: string, name: string) => agents.covers({ namespace, agent: name, priority: 0 });
   const source = {
@@ -151,8 +151,10 @@ describe("a goal", () => {
     await goals.end();
     await open();
     expect(await until(id, "awaiting_input")).toMatchObject({ questions: [{ question: "Which port?" }] });
+    expect(goals.waiting()).toEqual([`goal "make a proxy" asks: Which port? (aiosctl goal answer ${id} "…")`]);
     await expect(goals.answer(id, "  ")).rejects.toThrow(/answer/);
     await goals.answer(id, "8080");
+    expect(goals.waiting()).toEqual([]);
     await report((await next()).taskId);
     await until(id, "completed");
     expect(asked.at(-1)?.objective.answers).toEqual([{ question: "Which port?", answer: "8080" }]);
@@ -260,6 +262,48 @@ describe("a plan", () => {
       ["other", "completed"],
     ]);
     expect(goal.tasks[1]?.error).toMatch(/another plan is followed; it had failed: NOT_FOUND/);
+  });
+
+  it("that fails half-way may be followed by a question, whose answer outlives a restart and goes on", async () => {
+    draft = ({ failure, answers }) => {
+      if (failure === "") return planOf(step("one"), step("two", { needs: ["one"] }));
+      return answers.length === 0 ? { question: "Where else?" } : planOf(step("other", { needs: ["one"] }));
+    };
+    const id = await submit("x");
+    await report((await next()).taskId);
+    await fail((await next()).taskId);
+    expect(await until(id, "awaiting_input")).toMatchObject({ questions: [{ question: "Where else?" }] });
+    await goals.end();
+    await open();
+    await goals.answer(id, "there");
+    await report((await next()).taskId);
+    const goal = await until(id, "completed");
+    expect(goal.tasks.map(({ step, state }) => [step, state])).toEqual([
+      ["one", "completed"],
+      ["two", "cancelled"],
+      ["other", "completed"],
+    ]);
+    expect(asked.at(-1)?.objective).toMatchObject({
+      failure: expect.stringMatching(/^Do two .*NOT_FOUND/),
+      answers: [{ question: "Where else?", answer: "there" }],
+      done: [{ step: "one" }],
+    });
+  });
+
+  it("that fails half-way and is asked about can be cancelled, with what failed left as it was", async () => {
+    draft = ({ failure }) => (failure === "" ? planOf(step("one")) : { question: "Where else?" });
+    const id = await submit("x");
+    await fail((await next()).taskId);
+    await until(id, "awaiting_input");
+    await goals.cancel(id, "a test");
+    expect(await goals.find(id)).toMatchObject({ state: "cancelled", tasks: [{ step: "one", state: "failed" }] });
+  });
+
+  it("that fails half-way and has no other ends the goal with what has failed", async () => {
+    draft = ({ failure }) => (failure === "" ? planOf(step("one")) : { reason: "nothing else is known" });
+    const id = await submit("x");
+    await fail((await next()).taskId);
+    await expect(until(id, "completed")).rejects.toThrow(/failed: Do one .*NOT_FOUND/);
   });
 
   it("that fails again and again ends the goal with the reason", async () => {

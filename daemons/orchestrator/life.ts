@@ -40,11 +40,13 @@ export async function workOn(
 ): Promise<void> {
   try {
     if (goal.state === "pending") await begin(goal, world, signals.waiting, prerequisites);
-    if (goal.state === "planning") await plan(goal, "", world, signals.waiting);
-    while (goal.state === "in_progress") {
+    for (;;) {
+      if (goal.state === "planning") await plan(goal, world, signals.waiting);
+      if (goal.state !== "in_progress") return;
       await runTasks(goal, world, signals);
       signals.waiting.throwIfAborted();
-      if (!(await goesOn(goal, world, signals.waiting))) return await closeGoal(goal, world);
+      if (failureOf(goal) === "" || goal.plan.round >= replansMax) return await closeGoal(goal, world);
+      await putGoal(goal, { state: "planning" }, world);
     }
   } catch (error) {
     if (!signals.waiting.aborted) return await endGoal(goal, "failed", `internal error: ${messageOf(error)}`, world);
@@ -76,8 +78,9 @@ async function begin(
   else await endGoal(goal, "failed", unmet, world);
 }
 
-/** Plans a goal, or closes it for the reason why there is no plan, or asks. */
-async function plan(goal: Goal, failure: string, world: World, signal: AbortSignal): Promise<void> {
+/** Plans a goal, again when its plan has failed half-way, or closes it for the reason why there is no plan, or asks. */
+async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void> {
+  const failure = failureOf(goal);
   const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
   signal.throwIfAborted();
   decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
@@ -85,8 +88,10 @@ async function plan(goal: Goal, failure: string, world: World, signal: AbortSign
     const questions = [...goal.questions, { question: draft.question }];
     return await putGoal(goal, { state: "awaiting_input", questions }, world);
   }
-  if ("reason" in draft) return await endGoal(goal, "failed", draft.reason, world);
-  await follow(goal, draft, world, signal);
+  if ("steps" in draft) return await follow(goal, draft, world, signal);
+  // What has failed says more than that nothing else is known.
+  if (failure !== "") return await closeGoal(goal, world);
+  await endGoal(goal, "failed", draft.reason, world);
 }
 
 /** Notes what was decided: with the goal, which is stored by what follows from it, and in the log of decisions. */
@@ -118,17 +123,10 @@ async function replace(task: Task, world: World): Promise<void> {
   await closeTask(task, `another plan is followed; ${before}`, world);
 }
 
-/** Whether there is another plan after one that has failed. */
-async function goesOn(goal: Goal, world: World, signal: AbortSignal): Promise<boolean> {
-  const failed = goal.tasks.filter(({ state }) => state === "failed");
-  if (failed.length === 0 || goal.plan.round >= replansMax) return false;
-  const failure = failed.map(({ description, tool, error }) => `${description} (${tool}): ${error}`).join("; ");
-  const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
-  signal.throwIfAborted();
-  decide(goal, failure, options, draft, world);
-  if (!("steps" in draft)) return false;
-  await follow(goal, draft, world, signal);
-  return true;
+/** What of a goal's plan has failed, in words; empty when nothing has. */
+function failureOf({ tasks }: Goal): string {
+  const failed = tasks.filter(({ state }) => state === "failed");
+  return failed.map(({ description, tool, error }) => `${description} (${tool}): ${error}`).join("; ");
 }
 
 function objectiveOf(goal: Goal, failure: string): Objective {

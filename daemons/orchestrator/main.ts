@@ -1,9 +1,10 @@
 import { writeFileSync } from "node:fs";
-import { connect } from "#lib/client";
+import { connect, outlivesRestart } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig, effectiveConfigPath } from "#lib/effective";
 import { AiosError } from "#lib/errors";
 import { seccompFilter } from "#lib/seccomp";
+import type { ServiceDefinition } from "#lib/service";
 import { layout, users } from "#manifest";
 import { ApiGatewayService } from "#proto/aios/api_gateway";
 import { MemoryServiceService } from "#proto/aios/memory";
@@ -56,7 +57,10 @@ const endGraceMs = 500;
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
   const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log));
-  const agents = openAgents(configured.agents, clock, assignments.lose);
+  const agents = openAgents(configured.agents, clock, {
+    lost: assignments.lose,
+    hung: (agent, reason) => supervision.replace(agent, reason),
+  });
   const onMachine = paths.run === layout.run;
   const groupOf = agentGroups(process.env["AIOS_GROUP"], configured.agents, { clock, log });
   const spawnAgent = agentSpawner({
@@ -82,8 +86,9 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const unusable = (fault: string) => log.error("a file cannot be used", { fault });
   configured.faults.forEach(unusable);
   const declared = whenAsked(() => readProcedures(`${paths.etc}/procedures`), unusable);
-  const memory = address("memory");
-  const [remember, recall] = [connect(MemoryServiceService, memory), connect(MemoryQueryService, memory)];
+  const toMemory = <S extends ServiceDefinition>(definition: S) =>
+    connect(definition, address("memory"), undefined, outlivesRestart);
+  const [remember, recall] = [toMemory(MemoryServiceService), toMemory(MemoryQueryService)];
   const store = inTurn(storeOver(remember, recall), storeTogetherMax);
   const registry = connect(ToolRegistryService, address("tools"));
   const tools = toolsOver(registry, clock);
@@ -129,7 +134,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   ended = initiative.agentEnded;
   const talks = openTalks({
     ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
-    ...{ ...thinking, configured: configured.agents, memoryAddress: memory, autonomy: further.autonomy },
+    ...{ ...thinking, configured: configured.agents, connectJournal: toMemory, autonomy: further.autonomy },
   });
   const orchestrator = {
     goals,

@@ -79,19 +79,18 @@ async function socket(identity: Identity, orchestrator: Parameters<typeof orches
 /** An orchestrator over the goals that are stored. */
 async function open() {
   const assignments = openAssignments(() => {});
-  const agents = openAgents([configOf("system"), configOf("dev")], systemClock, assignments.lose);
+  const configs = [configOf("system"), configOf("dev")];
+  const agents = openAgents(configs, systemClock, { lost: assignments.lose, hung: () => {} });
   const planner = plannerOver([procedureSource(() => ({ procedures: [procedure], faults: [] }))], async () => []);
   const unheard = { decided: () => {}, ended: () => {} };
   const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
   operated = openGoals({ ...world, planner, changes: openChanges() });
   const load = loadReader("/proc", systemClock);
   const orchestrator = {
-    goals: operated,
-    agents,
-    assignments,
+    ...{ goals: operated, agents, assignments },
     further: furtherTwin(operated, [configOf("system")], systemClock),
     commandsFor: async () => [],
-    groupOf: agentGroups(undefined, [configOf("system"), configOf("dev")], { clock: systemClock, log: silentLog }),
+    groupOf: agentGroups(undefined, configs, { clock: systemClock, log: silentLog }),
     restOf: (agent: string) => (agent === "dev" ? "too much" : ""),
     undoOf: async () => "",
     load,
@@ -388,8 +387,9 @@ describe("the orchestrator's service", () => {
     expect([status.progressPercent, status.currentPhase]).toEqual([25, expect.stringContaining("50 %, half")]);
     await system.streamProgress(update("approval-1"));
     const waiting = await core.getGoalStatus({ id });
-    expect(waiting.currentPhase).toContain("waits for a person, approval approval-1");
-    expect(waiting.tasks[0]).toMatchObject({ id: taskId, waitsFor: "approval-1" });
+    const currentPhase = expect.stringContaining("waits for a person, approval approval-1");
+    expect(waiting).toMatchObject({ currentPhase, tasks: [{ id: taskId, waitsFor: "approval-1" }, {}] });
+    expect(operated.waiting()).toEqual([expect.stringContaining("of fs.say (aiosctl approvals show approval-1)")]);
     const wish = { parentTaskId: taskId, description: "say more", targetAgent: "" };
     await expect(dev.requestSubTask(wish)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     const child = await system.requestSubTask(wish);

@@ -1,4 +1,3 @@
-import { connect } from "#lib/client";
 import { messageOf } from "#lib/errors";
 import type { Autonomy } from "./autonomy.ts";
 import { openDurable } from "./durable.ts";
@@ -6,10 +5,9 @@ import type { Sessions } from "./sessions/sessions.ts";
 import type { SessionWorld } from "./sessions/start.ts";
 import type { SessionsDoor } from "./sessions-service.ts";
 
-export interface TalksParts extends Omit<SessionWorld, "working" | "connectJournal" | "permit"> {
+export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
   /** The orchestrator's own folder. */
   readonly folder: string;
-  readonly memoryAddress: string;
   readonly autonomy: Autonomy;
 }
 
@@ -20,7 +18,7 @@ export interface Talks extends SessionsDoor {
 
 /** Conversations with agents. The kernel is in a bundle of its own, which is loaded with the first of them. */
 export function openTalks(parts: TalksParts): Talks {
-  const { folder, memoryAddress, autonomy, log } = parts;
+  const { folder, autonomy, log } = parts;
   const working = openDurable<readonly string[]>(`${folder}/sessions.json`, [], (text) => log.error(text));
   let loading: Promise<Sessions> | undefined;
   const load = () => {
@@ -28,7 +26,6 @@ export function openTalks(parts: TalksParts): Talks {
       startSessions({
         ...parts,
         working,
-        connectJournal: (definition) => connect(definition, memoryAddress),
         permit: () => autonomy.permit("person"),
       }),
     );

@@ -36,21 +36,34 @@ for (const lane of ["native", "qemu"] as const) {
       }
     });
 
+    /** The group of the process that an agent has instead of that of `before`; empty while there is none. */
+    const groupOfOther = async (agent: string, before: number) => {
+      const pid = await pidOf(agent);
+      return pid === 0 || pid === before ? "" : await groupOf(pid).catch(String);
+    };
+
     it("one that is killed comes back into its group", async () => {
       const before = await pidOf("network");
       const group = await groupOf(before);
       const killedMs = performance.now();
       const killing = run(look, "killer", `kill -9 ${before}; sleep 600`);
-      const back = async () => {
-        const pid = await pidOf("network");
-        return pid === 0 || pid === before ? "" : await groupOf(pid).catch(String);
-      };
+      const back = () => groupOfOther("network", before);
       await expect.poll(back, { timeout: backWithinMs[lane], interval: 20 }).toBe(group);
       console.error(`agents, ${lane}: back in its group after ${Math.round(performance.now() - killedMs)} ms`);
       await killing;
       await expectAllAgents(machine);
       expect(await noticed(machine, "agent.ended")).toEqual([{ subject: "network", detail: "killed by SIGKILL" }]);
     }, 60_000);
+
+    it("one that hangs is replaced, and told so", async () => {
+      const before = await pidOf("package");
+      await run(look, "stopper", `kill -STOP ${before}; sleep 600`);
+      const back = () => groupOfOther("package", before);
+      await expect.poll(back, { timeout: 60_000, interval: 500 }).toMatch(/\/orchestrator\/package$/);
+      await expectAllAgents(machine);
+      const detail = expect.stringMatching(/^it was silent for 3\d s, and is replaced: killed by SIGKILL$/);
+      expect(await noticed(machine, "agent.ended")).toContainEqual({ subject: "package", detail });
+    }, 120_000);
   });
 }
 

@@ -21,12 +21,16 @@ describe.runIf(laneRuns("native"))("a goal that needs a person's word", () => {
     const { id, end } = await give("block port 4444");
     const line = new RegExp(`^${id} +network +firewall\\.deny +high +\\S+ \\S+ +Block port 4444$`, "m");
     expect((await aiosctl("approvals")).out).toMatch(line);
+    expect((await aiosctl("status")).out).toContain(
+      `waits for your approval of firewall.deny (aiosctl approvals show ${id})`,
+    );
     const shown = await aiosctl("approvals", "show", id);
     expect(shown.out).toMatch(/^network asks for firewall\.deny, high risk, until /);
     expect(shown.out).toContain("+ inet aios input tcp dport 4444 counter drop");
     expect(await aiosctl("approvals", "deny", id, "--reason", "not today")).toMatchObject({ code: 0, out: "denied\n" });
     const { code, out } = await end;
     expect(code).toBe(1);
+    expect((await aiosctl("status")).out).not.toContain("  waits ");
     expect(out).toContain(`aiosctl approvals show ${id}`);
     expect(out).toMatch(/firewall\.deny: .* denied it: not today$/m);
     expect(await rules()).not.toContain("4444");

@@ -19,7 +19,7 @@ export const status: Command = {
     const autonomy = machine.client(AutonomyService, "orchestrator");
     // The orchestrator may be away while the machine still answers: that is a state to show, not an error.
     const system = Promise.all([orchestrator.getSystemStatus({}), autonomy.getAutonomy({})]).then(
-      ([work, { heldBack }]) => ({ ...work, heldBack }),
+      ([work, { heldBack, waiting }]) => ({ ...work, heldBack, waiting }),
       (error) => ({ away: messageOf(error) }),
     );
     const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
@@ -41,8 +41,11 @@ export const status: Command = {
         `  load     processor ${Math.round(work.cpuPercent)} %, memory ${memory}, up ${duration(work.uptimeSeconds * 1000)}`,
       );
     }
-    // What the machine would do by itself, and leaves to a person.
-    if ("heldBack" in work) for (const one of work.heldBack) out.line(`  held     ${one}`);
+    // What the machine would do by itself, and leaves to a person; then what it has asked one.
+    if ("heldBack" in work) {
+      for (const one of work.heldBack) out.line(`  held     ${one}`);
+      for (const one of work.waiting) out.line(`  waits    ${one}`);
+    }
     for (const fault of boot.faults) out.line(`  fault    ${fault}`);
     out.document({
       machine: machine.name,

@@ -38,6 +38,8 @@ export interface AutonomyState {
   resting: string[];
   /** What is noticed and gives no goal at present, with the reason */
   heldBack: string[];
+  /** What waits for a person, with the command that answers it */
+  waiting: string[];
 }
 
 function createBaseSetAutonomyRequest(): SetAutonomyRequest {
@@ -161,6 +163,7 @@ function createBaseAutonomyState(): AutonomyState {
     goalsHeld: 0,
     resting: [],
     heldBack: [],
+    waiting: [],
   };
 }
 
@@ -192,6 +195,9 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     }
     for (const v of message.heldBack) {
       writer.uint32(74).string(v!);
+    }
+    for (const v of message.waiting) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -281,6 +287,14 @@ export const AutonomyState: MessageFns<AutonomyState> = {
             message.heldBack.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.waiting.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -307,6 +321,7 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     message.goalsHeld = object.goalsHeld ?? 0;
     message.resting = object.resting?.map((e) => e) || [];
     message.heldBack = object.heldBack?.map((e) => e) || [];
+    message.waiting = object.waiting?.map((e) => e) || [];
     return message;
   },
 };
