@@ -8,7 +8,7 @@ import { type Probe, probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";
 import { allAgents, expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
 
-/** From SIGKILL to a new process in the agent's group: a second's pause, its jitter, and the time that a look takes. */
+/** From the end of an agent to its registration, by the machine's clock. Budget: 2 s; under emulation Node's start alone takes most of it. */
 const backWithinMs = { native: 2_000, qemu: 6_000 } as const;
 
 for (const lane of ["native", "qemu"] as const) {
@@ -45,14 +45,18 @@ for (const lane of ["native", "qemu"] as const) {
     it("one that is killed comes back into its group", async () => {
       const before = await pidOf("network");
       const group = await groupOf(before);
-      const killedMs = performance.now();
       const killing = run(look, "killer", `kill -9 ${before}; sleep 600`);
       const back = () => groupOfOther("network", before);
-      await expect.poll(back, { timeout: backWithinMs[lane], interval: 20 }).toBe(group);
-      console.error(`agents, ${lane}: back in its group after ${Math.round(performance.now() - killedMs)} ms`);
+      await expect.poll(back, { timeout: 10_000, interval: 50 }).toBe(group);
       await killing;
       await expectAllAgents(machine);
-      expect(await noticed(machine, "agent.ended")).toEqual([{ subject: "network", detail: "killed by SIGKILL" }]);
+      const [ended, ...others] = await noticed(machine, "agent.ended");
+      expect([ended, others]).toMatchObject([{ subject: "network", detail: "killed by SIGKILL" }, []]);
+      const registered = (await listed(machine)).find(({ agentId }) => agentId === "network")?.registeredAt ?? 0;
+      const backMs = registered - (ended?.at ?? 0);
+      console.error(`agents, ${lane}: registered again ${backMs} ms after its end`);
+      expect(backMs).toBeGreaterThan(0);
+      expect(backMs).toBeLessThan(backWithinMs[lane]);
     }, 60_000);
 
     it("one that hangs is replaced, and told so", async () => {
@@ -62,7 +66,9 @@ for (const lane of ["native", "qemu"] as const) {
       await expect.poll(back, { timeout: 60_000, interval: 500 }).toMatch(/\/orchestrator\/package$/);
       await expectAllAgents(machine);
       const detail = expect.stringMatching(/^it was silent for 3\d s, and is replaced: killed by SIGKILL$/);
-      expect(await noticed(machine, "agent.ended")).toContainEqual({ subject: "package", detail });
+      expect(await noticed(machine, "agent.ended")).toContainEqual(
+        expect.objectContaining({ subject: "package", detail }),
+      );
     }, 120_000);
   });
 }
@@ -113,10 +119,11 @@ describe.runIf(laneRuns("qemu"))("what an agent may use", () => {
   it("one that the kernel kills for want of memory is replaced, and told so", async () => {
     const max = `${folder("storage")}/memory.max`;
     await run(look, "want", `echo 8M > ${max}; sleep 1; echo 256M > ${max}; sleep 600`);
-    const told = () => noticed(machine, "agent.ended");
+    const told = async () =>
+      (await noticed(machine, "agent.ended")).map(({ subject, detail }) => `${subject}: ${detail}`);
     await expect
       .poll(told, { timeout: 30_000, interval: 200 })
-      .toContainEqual({ subject: "storage", detail: "killed by the kernel for want of memory: it may use 256 MiB" });
+      .toContain("storage: killed by the kernel for want of memory: it may use 256 MiB");
     await expectAllAgents(machine, 60_000);
   }, 120_000);
 
@@ -164,14 +171,14 @@ async function resting(machine: Machine): Promise<string[]> {
   }
 }
 
-/** What memory keeps of what was noticed. */
-async function noticed(machine: Machine, category: string): Promise<{ subject: string; detail: string }[]> {
+/** What memory keeps of what was noticed, and when. */
+async function noticed(machine: Machine, category: string): Promise<{ at: number; subject: string; detail: string }[]> {
   const memory = machine.client(MemoryServiceService);
   try {
     const { events } = await memory.getRecentEvents({ count: 200, category, source: "" });
-    return events.map(({ dataJson }) => {
+    return events.map(({ timestamp, dataJson }) => {
       const { subject, detail } = JSON.parse(dataJson.toString());
-      return { subject, detail };
+      return { at: timestamp, subject, detail };
     });
   } finally {
     memory.close();
