@@ -12,7 +12,7 @@ import { callsPerMinuteMax, openGreed, refusalsMax } from "./greed.ts";
 import { nodeSilentMs, openNodes } from "./nodes.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "./registry.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
-import { openStanding, restCores, standingMs } from "./standing.ts";
+import { heldMs, openStanding, restCores, standingMs } from "./standing.ts";
 import { subTaskGoal } from "./subtasks.ts";
 
 const agent: AgentConfig = {
@@ -209,9 +209,12 @@ describe("standing grants", () => {
 
   it("are in force before an agent is on duty, and are renewed before they end", async () => {
     const { clock, held, standing, grants } = open();
-    expect(await standing.onDuty("system")).toBe(false);
+    const early = standing.onDuty("system");
+    await clock.advance(heldMs);
+    expect(await early).toBe(false);
+    const next = standing.onDuty("system");
     standing.begin();
-    expect(await standing.onDuty("system")).toBe(true);
+    expect(await next).toBe(true);
     expect([...held]).toEqual(["system"]);
     await clock.advance(standingMs / 2 + 1);
     expect(await standing.onDuty("system")).toBe(true);

@@ -66,7 +66,7 @@ export interface Initiative {
 const restMs = 600_000;
 
 /** How often it is looked whether the machine is up, and at what agents use of the processors. */
-const bootLookMs = 2_000;
+const bootLookMs = 500;
 const usageLookMs = 15_000;
 
 /** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */

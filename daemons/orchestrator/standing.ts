@@ -23,6 +23,9 @@ export interface Standing {
   goOn(): void;
 }
 
+/** A beat that comes before the machine is up is answered when it is, at the latest after so long: within the agent's time-out. */
+export const heldMs = 8_000;
+
 /** Standing grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
 export const standingMs = 600_000;
 
@@ -51,6 +54,7 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
   const posts = new Map<string, Post>(
     agents.map(({ name }) => [name, { grantedUntil: 0, asking: undefined, restUntil: 0, restReason: "" }]),
   );
+  const up = Promise.withResolvers<void>();
   let open = false;
   let halted = false;
 
@@ -94,6 +98,7 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
     async onDuty(agent) {
       const post = posts.get(agent);
       const config = agents.find(({ name }) => name === agent);
+      if (!open) await Promise.race([up.promise, clock.sleep(heldMs)]);
       if (!open || halted || post === undefined || config === undefined) return false;
       const now = clock.monotonic();
       if (post.restUntil > now) return false;
@@ -119,6 +124,7 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
       [...posts.keys()].filter((agent) => restOf(agent) !== "").map((agent) => `${agent}: ${restOf(agent)}`),
     begin() {
       open = true;
+      up.resolve();
     },
     async halt() {
       halted = true;

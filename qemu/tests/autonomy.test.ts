@@ -180,4 +180,14 @@ describe.runIf(laneRuns("native"))("a machine that acts by itself", () => {
     await expect.poll(state, { timeout: 60_000, interval: 250 }).toBe("completed");
     expect(await verifyLedger(machine)).toMatchObject({ valid: true, problems: [] });
   }, 240_000);
+
+  it("restores a service that ends as soon as the machine is up", async () => {
+    await machine.powerOff();
+    machine = await fleet.boot(spec);
+    console.error(
+      `autonomy: ready again ${await kill("web", UnitState.UNIT_READY)} ms after it was killed at the boot`,
+    );
+    const status = async () => (await restorations("web"))[0]?.status;
+    await expect.poll(status, { timeout: 20_000, interval: 100 }).toBe("completed");
+  }, 120_000);
 });
