@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,4 +41,21 @@ test("an error names file, line and column", async () => {
   writeFileSync(join(folder, "dist/index.js"), "\n  let = 1 1;");
   const failing = bundle({ entryPoints: [join(folder, "dist/index.js")], outfile: join(folder, "out.mjs") });
   await expect(failing).rejects.toThrow(/dist\/index\.js:2:\d+: /);
+});
+
+test("of Node's own modules only what is used is read", async () => {
+  const outfile = join(folder, "out.mjs");
+  writeFileSync(
+    join(folder, "dist/index.js"),
+    `import fs, { existsSync as exists } from "node:fs";
+    import { request } from "http";
+    import * as path from "node:path";
+    const undici = process.moduleLoadList.filter((name) => name.includes("undici"));
+    console.log(exists === fs.existsSync, typeof request, path.join("a", "b"), undici.length);`,
+  );
+  const saidBy = (program: string) => execFileSync(process.execPath, [program], { encoding: "utf8" });
+  const [, , , unbundled] = saidBy(join(folder, "dist/index.js")).split(" ");
+  expect(Number(unbundled)).toBeGreaterThan(0);
+  await bundle({ entryPoints: [join(folder, "dist/index.js")], outfile, format: "esm" });
+  expect(saidBy(outfile)).toBe("true function a/b 0\n");
 });

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { createRequire, isBuiltin } from "node:module";
 import { relative } from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 
@@ -26,11 +27,38 @@ export const requireBanner =
  * Returns the bundle's size in bytes.
  */
 export async function bundle(options: BuildOptions): Promise<number> {
-  const result = await build({ ...shared, ...options, metafile: true }).catch((error: unknown) => {
+  const plugins = [...(options.format === "esm" ? [builtinsByName] : []), ...(options.plugins ?? [])];
+  const result = await build({ ...shared, ...options, plugins, metafile: true }).catch((error: unknown) => {
     throw new Error(sayErrors(error));
   });
   return Object.values(result.metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
 }
+
+/**
+ * Takes from Node's own modules what a bundle uses, and nothing else. For an ESM import Node reads all that a module exports, and
+ * some of that is loaded by being read: undici by node:http, a seventh of the start of a daemon that imports it.
+ */
+const builtinsByName: Plugin = {
+  name: "builtins-by-name",
+  setup(builder) {
+    const load = createRequire(import.meta.url);
+    builder.onResolve({ filter: /^[a-z_:/0-9]+$/ }, ({ path, kind }) =>
+      kind === "import-statement" && isBuiltin(path) ? { path, namespace: "builtin", sideEffects: false } : undefined,
+    );
+    builder.onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => {
+      const names = Object.keys(load(path) as object).filter(
+        (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default",
+      );
+      const exported = names.map((name) => `export const ${name} = /* @__PURE__ */ (() => builtin.${name})();`);
+      const lines = [
+        `const builtin = process.getBuiltinModule(${JSON.stringify(path)});`,
+        "export default builtin;",
+        ...exported,
+      ];
+      return { contents: lines.join("\n"), loader: "js" };
+    });
+  },
+};
 
 interface EsbuildError {
   readonly text: string;

@@ -79,7 +79,8 @@ function bind(
       try {
         return await make(request, options, timeoutMs).catch(async (error) => {
           const waits = connectWithinMs > 0 && !method.requestStream && isUnreached(error);
-          if (!waits || !(await reach(raw, Math.min(connectWithinMs, timeoutMs), options.signal))) throw error;
+          if (!waits || !(await reach(raw, Math.min(connectWithinMs, end - performance.now()), options.signal)))
+            throw error;
           return make(request, options, end - performance.now());
         });
       } catch (error) {
@@ -138,6 +139,7 @@ function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): 
 /** Waits for a connection; true when there is one, or when a call would only learn that it is cancelled. */
 function reach(raw: grpc.Client, withinMs: number, signal: AbortSignal | undefined): Promise<boolean> {
   return new Promise((resolve) => {
+    if (signal?.aborted) return resolve(true);
     const cancelled = () => resolve(true);
     signal?.addEventListener("abort", cancelled, { once: true });
     raw.waitForReady(Date.now() + withinMs, (error) => {

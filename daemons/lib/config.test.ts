@@ -24,7 +24,7 @@ describe("parseToml", () => {
     ['[system]\nlevel = "a"\nport = 0\n', "c.toml:3: system.port: 0 is not what is expected: a port"],
     ['[system]\nlevel = "a"\ncolour = 1\n', "c.toml:3: system.colour: no such key"],
     ["[system]\nport = 1\n", "c.toml:1: system.level: the key is missing"],
-    ['[system]\nlevel = "c"\n', "c.toml:2: system.level"],
+    ['[system]\nlevel = "c"\n', 'c.toml:2: system.level: "c" is not what is expected: "a" or "b"'],
     ["[system]\nlevel = \n", "c.toml:2"],
   ])("names file, line, key and what was expected in %j", (text, message) => {
     expect(() => parseToml(schema, text, "c.toml")).toThrow(message);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { Ajv, type ErrorObject } from "ajv";
 import { parse, TomlError } from "smol-toml";
 import type { Static, TSchema } from "typebox";
 import * as Type from "typebox";
+import { Check, Errors } from "typebox/schema";
 import { AiosError, messageOf } from "./errors.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -181,18 +181,15 @@ export type Config = Static<typeof configSchema>;
 export { durationMs } from "./duration.ts";
 export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
 
-/** Our schemas are checked by the compiler and the tests: checking them again at every start costs as much as the work itself. */
-const ajv = new Ajv({ strict: true, verbose: true, validateSchema: false, meta: false });
-
 /**
  * Reads TOML that must fit `schema`.
  * Throws INVALID_ARGUMENT with file, line, key and what was expected.
  */
 export function parseToml<S extends TSchema>(schema: S, text: string, file: string): Static<S> {
   const value = parseOnly(text, file);
-  const valid = ajv.compile(schema);
-  if (valid(value)) return value as Static<S>;
-  throw explain(valid.errors?.[0], value, text, file);
+  // A file is checked once: a validator that compiles its schemas takes ten times as long for that.
+  if (Check(schema, value)) return value as Static<S>;
+  throw explain(schema, value, text, file);
 }
 
 function parseOnly(text: string, file: string): unknown {
@@ -210,18 +207,19 @@ function parseOnly(text: string, file: string): unknown {
   }
 }
 
-function explain(error: ErrorObject | undefined, value: unknown, text: string, file: string): AiosError {
-  const path = (error?.instancePath ?? "").split("/").slice(1);
-  const extra = error?.keyword === "additionalProperties" ? String(error.params["additionalProperty"]) : undefined;
-  const missing = error?.keyword === "required" ? String(error.params["missingProperty"]) : undefined;
-  const key = [...path, ...(extra !== undefined ? [extra] : []), ...(missing !== undefined ? [missing] : [])];
+function explain(schema: TSchema, value: unknown, text: string, file: string): AiosError {
+  const [, [error]] = Errors(schema, value);
+  const { path, wanted } = placeOf(schema, (error?.instancePath ?? "").split("/").slice(1));
+  const missing = error?.keyword === "required" ? error.params.requiredProperties.slice(0, 1) : [];
+  const key = [...path, ...missing];
   const found = path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
   const reason =
-    extra !== undefined
+    // The schema of what a table does not have is false.
+    error?.keyword === "boolean"
       ? "no such key"
-      : missing !== undefined
+      : missing.length > 0
         ? "the key is missing"
-        : `${JSON.stringify(found)} is not what is expected: ${expected(error)}`;
+        : `${JSON.stringify(found)} is not what is expected: ${expected(wanted) ?? error?.message ?? "another value"}`;
   return new AiosError("INVALID_ARGUMENT", {
     act: "read",
     object: `${file}:${lineOf(text, key)}`,
@@ -230,11 +228,33 @@ function explain(error: ErrorObject | undefined, value: unknown, text: string, f
   });
 }
 
-function expected(error: ErrorObject | undefined): string {
-  const described = (error?.parentSchema as { description?: string } | undefined)?.description;
-  if (described !== undefined) return described;
-  if (error?.keyword === "const") return JSON.stringify(error.params["allowedValue"]);
-  return error?.message ?? "another value";
+/** What of a JSON Schema says what a value may be, and where the schemas of its parts are. */
+interface Wanted {
+  readonly description?: string;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly Wanted[];
+  readonly properties?: Readonly<Record<string, Wanted>>;
+  readonly patternProperties?: Readonly<Record<string, Wanted>>;
+  readonly items?: Wanted;
+}
+
+/** The schema at a path of the value, or the one above it that is one of several: which of them was meant nobody knows. */
+function placeOf(schema: TSchema, path: readonly string[]): { path: readonly string[]; wanted: Wanted | undefined } {
+  let wanted: Wanted | undefined = schema;
+  for (const [depth, name] of path.entries()) {
+    if (wanted?.anyOf !== undefined) return { path: path.slice(0, depth), wanted };
+    wanted = wanted?.properties?.[name] ?? wanted?.items ?? Object.values(wanted?.patternProperties ?? {})[0];
+  }
+  return { path, wanted };
+}
+
+/** In words; undefined when the schema has none of its own. */
+function expected({ description, const: only, enum: some, anyOf }: Wanted = {}): string | undefined {
+  const values = some ?? (anyOf ?? [{ const: only }]).map((one) => one.const);
+  if (description !== undefined || values.includes(undefined)) return description;
+  const words = values.map((one) => JSON.stringify(one));
+  return words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
 /** The line (from 1) of a key, or of the nearest table around it. */

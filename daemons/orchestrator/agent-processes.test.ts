@@ -105,7 +105,10 @@ describe("supervision", () => {
   });
 
   it("ends one that does not listen", async () => {
-    const agent = spawnerOf({ node: program('trap "" TERM; while :; do sleep 0.1; done') })(configOf("system"));
+    const deaf = `${folder}/deaf`;
+    const script = `trap "" TERM; echo > ${deaf}; while :; do sleep 0.1; done`;
+    const agent = spawnerOf({ node: program(script) })(configOf("system"));
+    expect(await eventually(() => existsSync(deaf))).toBe(true);
     agent.end();
     expect(await agent.ended).toBe("killed by SIGKILL");
   });

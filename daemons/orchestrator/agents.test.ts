@@ -101,6 +101,22 @@ describe("the registry of agents", () => {
     await sweeping;
   });
 
+  it("has one replaced that does not get as far as to register", async () => {
+    const stop = new AbortController();
+    const sweeping = agents.sweep(stop.signal);
+    agents.processChanged("task", "starting", "");
+    await clock.advance(120_000);
+    expect([status("task"), hung]).toEqual(["starting", []]);
+    await clock.advance(1_000);
+    expect(hung).toEqual(["task: it had not registered 121 s after its start, and is replaced"]);
+    agents.register("task");
+    await clock.advance(10_000);
+    expect(hung).toHaveLength(1);
+    stop.abort();
+    await clock.advance(1_000);
+    await sweeping;
+  });
+
   it("blames no agent when the machine stood still", async () => {
     const stop = new AbortController();
     let now = 0;

@@ -11,6 +11,9 @@ export const deadAfterMs = 15_000;
 /** One that is silent for so long hangs, and is replaced: it had as long again to be heard of. */
 export const hungAfterMs = 30_000;
 
+/** One whose process has not registered for so long hangs too: a start takes seconds, under load and emulation tens of them. */
+export const startsWithinMs = 120_000;
+
 /** How often the registry looks for dead agents. */
 const sweepIntervalMs = 1_000;
 
@@ -63,6 +66,8 @@ interface Record {
   lastBeat: number | undefined;
   /** The last beat of one that is dead since; undefined = it is not. */
   silentSince: number | undefined;
+  /** Monotonic; undefined = its process does not run, or has registered. */
+  startedAt: number | undefined;
   running: number;
   completed: number;
 }
@@ -124,20 +129,23 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
     };
   };
 
-  /** An agent that is not heard of is dead, and hangs when it stays so. */
-  const look = (record: Record, stalled: boolean) => {
-    const { config, lastBeat, silentSince } = record;
-    const since = lastBeat ?? silentSince;
+  /** An agent that is not heard of is dead, and hangs when it stays so, or when it does not get as far as to register. */
+  const look = (record: Record) => {
+    const { config, lastBeat, silentSince, startedAt } = record;
+    const since = lastBeat ?? silentSince ?? startedAt;
     if (since === undefined) return;
-    const silentMs = clock.monotonic() - since;
-    const silent = `was silent for ${Math.round(silentMs / 1_000)} s`;
-    if (lastBeat !== undefined && stalled) record.lastBeat = clock.monotonic();
-    else if (lastBeat !== undefined && silentMs > deadAfterMs) {
+    const ms = clock.monotonic() - since;
+    const silent = `was silent for ${Math.round(ms / 1_000)} s`;
+    if (lastBeat !== undefined) {
+      if (ms <= deadAfterMs) return;
       record.silentSince = lastBeat;
       lose(record, `agent ${config.name} ${silent}`);
-    } else if (lastBeat === undefined && silentMs > hungAfterMs) hung(config.name, `it ${silent}, and is replaced`);
+    } else if (silentSince !== undefined) {
+      if (ms > hungAfterMs) hung(config.name, `it ${silent}, and is replaced`);
+    } else if (ms > startsWithinMs) {
+      hung(config.name, `it had not registered ${Math.round(ms / 1_000)} s after its start, and is replaced`);
+    }
   };
-
   return {
     register(name) {
       const record = find(name);
@@ -145,6 +153,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
       record.lastBeat = clock.monotonic();
       record.registeredAt = clock.now();
       record.silentSince = undefined;
+      record.startedAt = undefined;
       match();
     },
     unregister(name) {
@@ -160,6 +169,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
       const record = find(name);
       record.process = state;
       record.silentSince = undefined;
+      record.startedAt = state === "starting" ? clock.monotonic() : undefined;
       if (state !== "starting" && record.lastBeat !== undefined) lose(record, `agent ${name} ended: ${reason}`);
       record.reason = reason;
       match();
@@ -175,7 +185,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
       for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
         const stalled = clock.monotonic() - last > stallMs;
-        for (const record of records.values()) look(record, stalled);
+        for (const record of records.values()) stalled ? excuse(record, clock) : look(record);
         lines.turnAway(
           (need) => isAttended(need, candidates()),
           () =>
@@ -188,10 +198,17 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
   };
 }
 
+/** Nobody could be heard meanwhile: all have their time anew. */
+function excuse(record: Record, clock: Clock): void {
+  for (const key of ["lastBeat", "silentSince", "startedAt"] as const) {
+    if (record[key] !== undefined) record[key] = clock.monotonic();
+  }
+}
+
 function fresh(config: AgentConfig): Record {
   return {
     ...{ config, process: "starting", reason: "", registeredAt: 0, lastBeat: undefined },
-    ...{ silentSince: undefined, running: 0, completed: 0 },
+    ...{ silentSince: undefined, startedAt: undefined, running: 0, completed: 0 },
   };
 }
 

@@ -87,7 +87,7 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
   const { task, tool, input, agent } = attempt;
   const { store, clock } = world;
   // Before the agent hears of it: after a crash the store says which tasks may have run.
-  await changeTask(task, { state: "assigned", agent, input, startedAt: clock.now() }, (whole) =>
+  await changeTask(task, { state: "assigned", agent, input, startedAt: clock.now(), progress: undefined }, (whole) =>
     patiently(clock, waiting, () => store.putTask(whole)),
   );
   let ending: Ending;

@@ -19,6 +19,7 @@ export function goalOf(submission: Submission, metadata: Goal["metadata"], now: 
     dedupeKey,
     createdAt: now,
     plan: noPlan,
+    failure: "",
     questions: [],
     decisions: [],
     state: dependsOn.length === 0 ? "planning" : "pending",

@@ -187,6 +187,8 @@ describe("capabilities on request", () => {
   });
 });
 
+const never = new AbortController().signal;
+
 describe("standing grants", () => {
   const open = (keepsLimits = false) => {
     const clock = new ManualClock();
@@ -209,17 +211,28 @@ describe("standing grants", () => {
 
   it("are in force before an agent is on duty, and are renewed before they end", async () => {
     const { clock, held, standing, grants } = open();
-    const early = standing.onDuty("system");
+    const early = standing.onDuty("system", never);
     await clock.advance(heldMs);
     expect(await early).toBe(false);
-    const next = standing.onDuty("system");
+    const next = standing.onDuty("system", never);
+    const gone = new AbortController();
+    const died = standing.onDuty("system", gone.signal);
+    gone.abort();
+    expect(await died).toBe(false);
     standing.begin();
     expect(await next).toBe(true);
     expect([...held]).toEqual(["system"]);
     await clock.advance(standingMs / 2 + 1);
-    expect(await standing.onDuty("system")).toBe(true);
+    expect(await standing.onDuty("system", never)).toBe(true);
     await settle();
     expect(grants()).toBe(2);
+  });
+
+  it("are waited for by nobody when the orchestrator ends", async () => {
+    const { standing } = open();
+    const waiting = standing.onDuty("system", never);
+    standing.end();
+    expect([await waiting, await standing.onDuty("system", never)]).toEqual([false, false]);
   });
 
   it("of an orchestrator that was killed end with a stop", async () => {
@@ -231,7 +244,7 @@ describe("standing grants", () => {
 
   it("end when the machine is stopped, when the agent is lost, and while its duties rest", async () => {
     const { clock, held, standing } = open();
-    const onDuty = () => standing.onDuty("system");
+    const onDuty = () => standing.onDuty("system", never);
     standing.begin();
     expect(await onDuty()).toBe(true);
     await standing.halt();
@@ -340,7 +353,7 @@ describe("sub tasks", () => {
   const goal = {
     ...{ id: "g", description: "d", priority: 1, source: "operator:o", tags: [], metadata: {}, dependsOn: [] },
     ...{ dedupeKey: "", createdAt: 0, plan: noPlan, questions: [], state: "in_progress" as const, updatedAt: 0 },
-    ...{ result: "", tasks: [task], decisions: [] },
+    ...{ failure: "", result: "", tasks: [task], decisions: [] },
   };
   const wish = { agent: "dev", description: "look", targetAgent: "" };
 

@@ -97,6 +97,8 @@ export interface Goal {
   readonly dedupeKey: string;
   readonly createdAt: number;
   plan: PlanHead;
+  /** What of its plan has failed, while another is looked for; empty = nothing. */
+  failure: string;
   /** What a person was asked, the last one perhaps without an answer yet. */
   questions: readonly Question[];
   /** How it was planned, oldest first. */
@@ -173,6 +175,7 @@ export const isOver = (state: GoalState | TaskState): boolean =>
 export function phaseOf(goal: Goal): string {
   if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;
   if (goal.state === "pending") return `waits for ${goal.dependsOn.length} other goals`;
+  if (goal.state === "planning" && goal.failure !== "") return `looks for another plan: ${goal.failure}`;
   if (goal.state !== "in_progress") return goal.state;
   const now = goal.tasks.filter(({ state }) => state === "assigned" || state === "in_progress");
   const done = goal.tasks.filter(({ state }) => state === "completed").length;
@@ -180,9 +183,16 @@ export function phaseOf(goal: Goal): string {
   return `${done} of ${goal.tasks.length} done: ${doing}`;
 }
 
-function doingOf({ description, progress }: Task): string {
+/** The approval that a task's call waits for, or was let through by; empty = none. */
+export function approvalOf({ state, progress }: Task): string {
+  return state === "in_progress" ? (progress?.waitsFor ?? "") : "";
+}
+
+function doingOf(task: Task): string {
+  const { description, progress } = task;
+  const approval = approvalOf(task);
+  if (approval !== "") return `${description} (waits for a person, approval ${approval})`;
   if (progress === undefined) return description;
-  if (progress.waitsFor !== "") return `${description} (waits for a person, approval ${progress.waitsFor})`;
   return `${description} (${Math.round(progress.share * 100)} %${progress.message && `, ${progress.message}`})`;
 }
 

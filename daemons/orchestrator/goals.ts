@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import { goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
-import { type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
+import { approvalOf, type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
@@ -42,7 +42,7 @@ export interface Goals {
   /** Notes how far an agent says that its task is. Throws NOT_FOUND when it is not running with that agent. */
   progress(agent: string, taskId: string, progress: Progress): void;
   counts(): { activeGoals: number; pendingTasks: number };
-  /** What waits for a person, each with the command that answers it. */
+  /** What goals wait for a person for, each with the command to answer or to look. */
   waiting(): string[];
   /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
   resume(): Promise<void>;
@@ -157,7 +157,9 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
     },
     async unpause(id) {
       const one = await ofState(id, "resume", "paused");
-      await change(one.goal, { state: one.goal.tasks.length > 0 ? "in_progress" : "pending" }, world);
+      const { plan, failure } = one.goal;
+      const state = failure !== "" ? "planning" : plan.round < 0 ? "pending" : "in_progress";
+      await change(one.goal, { state }, world);
       floor.start(one);
     },
     async answer(id, text) {
@@ -207,14 +209,20 @@ function views(
   };
 }
 
+/** In one line each, whatever the words of a goal or of a model. */
 function waitingIn({ id, state, description, questions, tasks }: Goal): string[] {
-  const whose = `goal "${description.slice(0, shownLengthMax)}"`;
-  const asks = `${whose} asks: ${questions.at(-1)?.question} (aiosctl goal answer ${id} "…")`;
-  const approvals = tasks.flatMap((task) => {
-    const ticket = isOver(task.state) ? "" : (task.progress?.waitsFor ?? "");
-    return ticket === "" ? [] : [`${whose} waits for your approval of ${task.tool} (aiosctl approvals show ${ticket})`];
+  const line = (text: string) => text.replaceAll(/\s+/g, " ");
+  const short = description.length > shownLengthMax ? `${description.slice(0, shownLengthMax)}…` : description;
+  const whose = `goal "${line(short)}"`;
+  if (state === "awaiting_input") {
+    return [`${whose} asks: ${line(questions.at(-1)?.question ?? "")} (aiosctl goal answer ${id} "…")`];
+  }
+  return tasks.flatMap((task) => {
+    const approval = approvalOf(task);
+    return approval === ""
+      ? []
+      : [`${whose} waits for your approval of ${task.tool} (aiosctl approvals show ${approval})`];
   });
-  return state === "awaiting_input" ? [asks] : approvals;
 }
 
 async function change(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {

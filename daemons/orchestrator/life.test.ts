@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
@@ -6,7 +6,7 @@ import { openAgents } from "./agents.ts";
 import { type Assignments, openAssignments } from "./assignments.ts";
 import { openChanges } from "./changes.ts";
 import { planCheck } from "./check-plan.ts";
-import type { GoalState } from "./goal.ts";
+import { type GoalState, phaseOf } from "./goal.ts";
 import { type Goals, openGoals } from "./goals.ts";
 import type { Draft, Objective, Plan, PlannedStep } from "./plan.ts";
 import { plannerOver } from "./planner.ts";
@@ -95,7 +95,7 @@ afterEach(async () => {
   assignments.end();
 });
 
-const submit = (description: string, more: { dependsOn?: string[]; dedupeKey?: string } = {}) =>
+const submit = (description: string, more: { dependsOn?: string[]; dedupeKey?: string; source?: string } = {}) =>
   goals.submit({
     ...{ description, priority: 2, tags: [], metadata: "", source: "operator:o", dependsOn: [], dedupeKey: "" },
     ...more,
@@ -276,6 +276,8 @@ describe("a plan", () => {
     await goals.end();
     await open();
     await goals.answer(id, "there");
+    await goals.end();
+    await open();
     await report((await next()).taskId);
     const goal = await until(id, "completed");
     expect(goal.tasks.map(({ step, state }) => [step, state])).toEqual([
@@ -290,6 +292,30 @@ describe("a plan", () => {
     });
   });
 
+  it("that is being replaced when the orchestrator dies is replaced by the next, and nothing is done again", async () => {
+    draft = ({ failure }) =>
+      failure === "" ? planOf(step("one"), step("two", { needs: ["one"] })) : planOf(step("other", { needs: ["one"] }));
+    const { putTask } = ports.store;
+    ports.store.putTask = async (task) => {
+      ports.away ||= task.step === "other";
+      return await putTask(task);
+    };
+    const id = await submit("x");
+    await report((await next()).taskId);
+    await fail((await next()).taskId);
+    await vi.waitFor(() => expect(ports.away).toBe(true));
+    expect(phaseOf(await goals.find(id))).toMatch(/^looks for another plan: Do two .*NOT_FOUND/);
+    const { state, tasks } = (await ports.store.find(id)) ?? {};
+    expect([state, tasks?.map((task) => task.state)]).toEqual(["planning", ["completed", "cancelled"]]);
+    await goals.end();
+    ports.away = false;
+    ports.store.putTask = putTask;
+    await open();
+    await report((await next()).taskId);
+    expect((await until(id, "completed")).tasks.map(({ step }) => step)).toEqual(["one", "two", "other"]);
+    expect(asked.at(-1)?.objective.failure).toMatch(/^Do two .*NOT_FOUND/);
+  });
+
   it("that fails half-way and is asked about can be cancelled, with what failed left as it was", async () => {
     draft = ({ failure }) => (failure === "" ? planOf(step("one")) : { question: "Where else?" });
     const id = await submit("x");
@@ -297,6 +323,16 @@ describe("a plan", () => {
     await until(id, "awaiting_input");
     await goals.cancel(id, "a test");
     expect(await goals.find(id)).toMatchObject({ state: "cancelled", tasks: [{ step: "one", state: "failed" }] });
+  });
+
+  it("of the machine's own that fails half-way asks nobody, and lets the next of its kind begin", async () => {
+    draft = ({ failure }) => (failure === "" ? planOf(step("one")) : { question: "Where else?" });
+    const own = { source: "trigger:service-down", dedupeKey: "nginx" };
+    const id = await submit("restart nginx", own);
+    await fail((await next()).taskId);
+    await expect(until(id, "awaiting_input")).rejects.toThrow(/failed: Do one .*NOT_FOUND/);
+    expect((await goals.find(id)).decisions.at(-1)).toMatchObject({ chosen: "give up" });
+    expect(await submit("restart nginx", own)).not.toBe(id);
   });
 
   it("that fails half-way and has no other ends the goal with what has failed", async () => {

@@ -5,7 +5,7 @@ import { type Goal, isOver, type Option, type Task } from "./goal.ts";
 import { closeTask } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
-import { closeGoal, endGoal, putGoal, runTasks } from "./run.ts";
+import { closeGoal, endGoal, endUndone, failureOf, putGoal, runTasks } from "./run.ts";
 import type { World } from "./world.ts";
 
 /** Why a goal is stopped for good before its end. */
@@ -45,8 +45,9 @@ export async function workOn(
       if (goal.state !== "in_progress") return;
       await runTasks(goal, world, signals);
       signals.waiting.throwIfAborted();
-      if (failureOf(goal) === "" || goal.plan.round >= replansMax) return await closeGoal(goal, world);
-      await putGoal(goal, { state: "planning" }, world);
+      const failure = failureOf(goal);
+      if (failure === "" || goal.plan.round >= replansMax) return await closeGoal(goal, world);
+      await putGoal(goal, { state: "planning", failure }, world);
     }
   } catch (error) {
     if (!signals.waiting.aborted) return await endGoal(goal, "failed", `internal error: ${messageOf(error)}`, world);
@@ -80,9 +81,10 @@ async function begin(
 
 /** Plans a goal, again when its plan has failed half-way, or closes it for the reason why there is no plan, or asks. */
 async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void> {
-  const failure = failureOf(goal);
-  const { draft, options } = await world.planner.plan(objectiveOf(goal, failure), signal);
+  const { failure } = goal;
+  const { draft: given, options } = await world.planner.plan(objectiveOf(goal), signal);
   signal.throwIfAborted();
+  const draft = failure === "" ? given : unasked(goal, given);
   decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
   if ("question" in draft) {
     const questions = [...goal.questions, { question: draft.question }];
@@ -90,8 +92,13 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
   }
   if ("steps" in draft) return await follow(goal, draft, world, signal);
   // What has failed says more than that nothing else is known.
-  if (failure !== "") return await closeGoal(goal, world);
-  await endGoal(goal, "failed", draft.reason, world);
+  await endUndone(goal, "failed", failure || draft.reason, world);
+}
+
+/** What the machine gave to itself asks nobody when it has failed: while it waited, nothing else would be done about the matter. */
+function unasked({ source }: Goal, draft: Draft): Draft {
+  if (!("question" in draft) || !/^(trigger|schedule|agent):/.test(source)) return draft;
+  return { reason: `nobody is there to answer: ${draft.question}` };
 }
 
 /** Notes what was decided: with the goal, which is stored by what follows from it, and in the log of decisions. */
@@ -112,7 +119,7 @@ async function follow(goal: Goal, draft: Plan, world: World, signal: AbortSignal
   for (const task of replaced) await replace(task, world);
   await Promise.all(tasks.map((task) => patiently(clock, signal, () => store.putTask(task))));
   goal.tasks = [...earlier.filter(({ id }) => !kept.has(id)).map((task) => find(replaced, task)), ...tasks];
-  await putGoal(goal, { state: "in_progress", plan: headOf(draft, round) }, world);
+  await putGoal(goal, { state: "in_progress", plan: headOf(draft, round), failure: "" }, world);
 }
 
 const find = (replaced: readonly Task[], task: Task): Task => replaced.find(({ id }) => id === task.id) ?? task;
@@ -123,19 +130,13 @@ async function replace(task: Task, world: World): Promise<void> {
   await closeTask(task, `another plan is followed; ${before}`, world);
 }
 
-/** What of a goal's plan has failed, in words; empty when nothing has. */
-function failureOf({ tasks }: Goal): string {
-  const failed = tasks.filter(({ state }) => state === "failed");
-  return failed.map(({ description, tool, error }) => `${description} (${tool}): ${error}`).join("; ");
-}
-
-function objectiveOf(goal: Goal, failure: string): Objective {
+function objectiveOf(goal: Goal): Objective {
   const done = goal.tasks.filter(({ state }) => state === "completed");
   return {
     goalId: goal.id,
     description: goal.description,
     answers: goal.questions.flatMap(({ question, answer }) => (answer === undefined ? [] : [{ question, answer }])),
     done: done.map(({ step, tool, input, output }) => ({ step, tool, input: input ?? {}, output: output ?? {} })),
-    failure,
+    failure: goal.failure,
   };
 }

@@ -119,12 +119,11 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
       learning.ended(goal);
     },
   });
-  // Agents that wait for a task would hold up the end.
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, assignments.end);
-
   const folder = `${paths.state}/orchestrator`;
   const initiative = openInitiative({
-    ...{ paths, goals, clock, log, registry, runtime, gateway, memory: remember, agents: configured.agents },
+    ...{ paths, goals, clock, log, registry, runtime, gateway, agents: configured.agents },
+    // What was noticed is told to triggers in any case: it does not wait for memory.
+    memory: connect(MemoryServiceService, address("memory")),
     folder,
     configured: effectiveConfig(paths.run).system.autonomy_level,
     initAddress: address("init"),
@@ -132,6 +131,13 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   });
   const { further, standing, heldBack, door, isReversible } = initiative;
   ended = initiative.agentEnded;
+  // Agents that wait for an answer would hold up the end.
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      assignments.end();
+      standing.end();
+    });
+  }
   const talks = openTalks({
     ...{ goals, agents, assignments, tools, registry, sources, clock, log, folder },
     ...{ ...thinking, configured: configured.agents, connectJournal: toMemory, autonomy: further.autonomy },
@@ -141,7 +147,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     agents,
     assignments,
     further,
-    commandsFor: async (agent: string) => ((await standing.onDuty(agent)) ? ["duties"] : []),
+    commandsFor: async (agent: string, signal: AbortSignal) =>
+      (await standing.onDuty(agent, signal)) ? ["duties"] : [],
     groupOf,
     restOf: standing.restOf,
     undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),

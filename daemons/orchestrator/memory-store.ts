@@ -73,8 +73,8 @@ export function storeOver(
 }
 
 function writeGoal(goal: Goal): GoalRecord {
-  const { source, tags, metadata, plan, questions, decisions, dependsOn, dedupeKey } = goal;
-  const planning = { plan, questions, decisions };
+  const { source, tags, metadata, plan, failure, questions, decisions, dependsOn, dedupeKey } = goal;
+  const planning = { plan, failure, questions, decisions };
   return {
     id: goal.id,
     description: goal.description,
@@ -88,7 +88,7 @@ function writeGoal(goal: Goal): GoalRecord {
 }
 
 /** What a goal's record has no field for. */
-type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "questions" | "decisions">> & {
+type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "failure" | "questions" | "decisions">> & {
   readonly depends_on?: readonly string[];
   readonly dedupe_key?: string;
 };
@@ -106,6 +106,7 @@ function readGoal(record: GoalRecord): Goal {
     dependsOn: more.depends_on ?? [],
     dedupeKey: more.dedupe_key ?? "",
     plan: more.plan ?? noPlan,
+    failure: more.failure ?? "",
     questions: more.questions ?? [],
     decisions: more.decisions ?? [],
     state: stateIn(goalStates, record.status) as GoalState,

@@ -2,7 +2,7 @@ import type { Goal as GoalMessage, Task as TaskMessage } from "#proto/aios/commo
 import { Task as TaskType } from "#proto/aios/common";
 import type { GoalView } from "#proto/aios/goal_control";
 import type { Handout } from "./assignments.ts";
-import { type Goal, phaseOf, progressOf, type Task } from "./goal.ts";
+import { approvalOf, type Goal, phaseOf, progressOf, type Task } from "./goal.ts";
 import type { ParameterValue } from "./phrase.ts";
 
 /** A goal with all that a person wants to see of it. */
@@ -37,7 +37,7 @@ export function goalMessage(goal: Goal): GoalMessage {
 }
 
 export function taskMessage(goal: Goal, task: Task): TaskMessage {
-  const { id, description, createdAt, startedAt, completedAt, error, progress } = task;
+  const { id, description, createdAt, startedAt, completedAt, error } = task;
   return {
     id,
     goalId: goal.id,
@@ -53,7 +53,7 @@ export function taskMessage(goal: Goal, task: Task): TaskMessage {
     startedAt,
     completedAt,
     error,
-    waitsFor: task.state === "in_progress" ? (progress?.waitsFor ?? "") : "",
+    waitsFor: approvalOf(task),
   };
 }
 

@@ -48,13 +48,22 @@ export async function runTasks(goal: Goal, world: World, { waiting: stopped, run
 export async function closeGoal(goal: Goal, world: World, cancelled = ""): Promise<void> {
   const failed = goal.tasks.filter(({ state }) => state === "failed");
   const left = goal.tasks.filter(({ state }) => !isOver(state));
-  const reason = cancelled || failed.map(failureOf).join("; ");
-  for (const task of left) await closeTask(task, reason, world);
   // One that was cancelled when all of it was done is done.
-  const undone = failed.length > 0 || left.length > 0 || goal.tasks.length === 0;
-  if (cancelled !== "" && undone) return await endGoal(goal, "cancelled", reason, world);
-  if (failed.length > 0) return await endGoal(goal, "failed", reason, world);
+  const undone = failed.length > 0 || left.length > 0 || goal.tasks.length === 0 || goal.failure !== "";
+  if (cancelled !== "" && undone) return await endUndone(goal, "cancelled", cancelled, world);
+  if (failed.length > 0) return await endUndone(goal, "failed", failureOf(goal), world);
   await endGoal(goal, "completed", resultOf(goal), world);
+}
+
+/** Closes a goal of which nothing runs, and for the same reason the tasks that it leaves undone. */
+export async function endUndone(
+  goal: Goal,
+  state: "failed" | "cancelled",
+  reason: string,
+  world: World,
+): Promise<void> {
+  for (const task of goal.tasks) if (!isOver(task.state)) await closeTask(task, reason, world);
+  await endGoal(goal, state, reason, world);
 }
 
 /** Closes a goal, durably. */
@@ -74,8 +83,11 @@ export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, c
   changes.tell(goal);
 }
 
-function failureOf(task: Task): string {
-  return `${task.description} (${task.tool}${task.agent === "" ? "" : ` by agent ${task.agent}`}): ${task.error}`;
+/** What of a goal's plan has failed, in words; empty when nothing has. */
+export function failureOf({ tasks }: Goal): string {
+  const failed = tasks.filter(({ state }) => state === "failed");
+  const by = ({ agent }: Task) => (agent === "" ? "" : ` by agent ${agent}`);
+  return failed.map((task) => `${task.description} (${task.tool}${by(task)}): ${task.error}`).join("; ");
 }
 
 function resultOf(goal: Goal): string {

@@ -23,7 +23,7 @@ export interface Orchestrator {
   readonly assignments: Assignments;
   readonly further: Further;
   /** What the agent is to do, told by each beat: "duties" while it is on duty. */
-  commandsFor(agent: string): Promise<string[]>;
+  commandsFor(agent: string, signal: AbortSignal): Promise<string[]>;
   readonly groupOf: GroupOf;
   /** Why an agent's duties rest; empty when they do not. */
   restOf(agent: string): string;
@@ -72,9 +72,11 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       agents.unregister(ownName(identity, id, "unregister agent"));
       return { success: true, message: "unregistered" };
     },
-    heartbeat: async ({ agentId }, { identity }) => {
+    heartbeat: async ({ agentId }, { identity, signal }) => {
       const known = agents.beat(ownName(identity, agentId, "beat for agent"));
-      const pendingCommands = known ? await orchestrator.commandsFor(agentId) : ["register"];
+      const pendingCommands = known ? await orchestrator.commandsFor(agentId, signal) : ["register"];
+      // It was heard of as long as it waited for the answer.
+      if (known && !signal.aborted) agents.beat(agentId);
       return { success: known, message: known ? "" : "not registered", pendingCommands };
     },
     listAgents: () => ({ agents: agents.list().map((agent) => agentMessage(agent, orchestrator)) }),

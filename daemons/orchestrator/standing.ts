@@ -5,8 +5,11 @@ import type { AgentConfig } from "./agent-config.ts";
 
 /** Who of the agents is on duty: does its periodic work, with the standing grants of its file. */
 export interface Standing {
-  /** Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. */
-  onDuty(agent: string): Promise<boolean>;
+  /**
+   * Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. Before the machine
+   * is up this waits for it, at most {@link heldMs} or until `signal` is aborted.
+   */
+  onDuty(agent: string, signal: AbortSignal): Promise<boolean>;
   /** The agent is gone, or began anew: its grants end; they are given again when it beats. */
   lost(agent: string): void;
   /** Its duties rest for a while, with little of the processors. Gives back why, with what it has. */
@@ -17,14 +20,16 @@ export interface Standing {
   resting(): string[];
   /** Duties begin: the machine is up. */
   begin(): void;
+  /** Nobody waits any more for the machine to be up. */
+  end(): void;
   /** Ends all grants, at once: the machine was stopped, or the orchestrator ends. */
   halt(): Promise<void>;
   /** Duties go on after a halt. */
   goOn(): void;
 }
 
-/** A beat that comes before the machine is up is answered when it is, at the latest after so long: within the agent's time-out. */
-export const heldMs = 8_000;
+/** A beat that comes before the machine is up is answered when it is, at the latest after so long. */
+export const heldMs = 5_000;
 
 /** Standing grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
 export const standingMs = 600_000;
@@ -54,7 +59,7 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
   const posts = new Map<string, Post>(
     agents.map(({ name }) => [name, { grantedUntil: 0, asking: undefined, restUntil: 0, restReason: "" }]),
   );
-  const up = Promise.withResolvers<void>();
+  const waiting = new AbortController();
   let open = false;
   let halted = false;
 
@@ -84,6 +89,14 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
     );
   };
 
+  const held = async (signal: AbortSignal) => {
+    const wake = () => waking.abort();
+    const waking = new AbortController();
+    for (const each of [signal, waiting.signal]) each.addEventListener("abort", wake, { once: true });
+    if (!signal.aborted && !waiting.signal.aborted) await clock.sleep(heldMs, waking.signal).catch(() => {});
+    for (const each of [signal, waiting.signal]) each.removeEventListener("abort", wake);
+  };
+
   const restOf = (agent: string) => {
     const post = posts.get(agent);
     return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
@@ -95,11 +108,11 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
   };
 
   return {
-    async onDuty(agent) {
+    async onDuty(agent, signal) {
       const post = posts.get(agent);
       const config = agents.find(({ name }) => name === agent);
-      if (!open) await Promise.race([up.promise, clock.sleep(heldMs)]);
-      if (!open || halted || post === undefined || config === undefined) return false;
+      if (!open) await held(signal);
+      if (signal.aborted || !open || halted || post === undefined || config === undefined) return false;
       const now = clock.monotonic();
       if (post.restUntil > now) return false;
       if (post.asking === undefined && post.grantedUntil - now < standingMs / 2) renew(config, post);
@@ -124,8 +137,9 @@ export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }:
       [...posts.keys()].filter((agent) => restOf(agent) !== "").map((agent) => `${agent}: ${restOf(agent)}`),
     begin() {
       open = true;
-      up.resolve();
+      waiting.abort();
     },
+    end: () => waiting.abort(),
     async halt() {
       halted = true;
       // Also what an orchestrator before this one had granted and could not take back.

@@ -1,7 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { daemons } from "#manifest";
 import { InitService, type Unit, UnitState } from "#proto/aios/init";
 import { MemoryQueryService } from "#proto/aios/memory_query";
+import { OrchestratorService } from "#proto/aios/orchestrator";
 import { followGoal, goalOutcome, submitGoal } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import type { MachineProcess } from "../native-processes.ts";
@@ -26,6 +28,7 @@ describe.runIf(laneRuns("native"))("kills", () => {
       const before = await unit(machine, name);
       const killedMs = performance.now();
       await machine.killUnit(name);
+      if (name === "memory") await expectGoals(machine);
       const after = await readyAgain(machine, before);
       const tookMs = performance.now() - killedMs;
       expect(after.restarts).toBe(before.restarts + 1);
@@ -97,6 +100,16 @@ async function readyAgain(machine: Machine, before: Unit): Promise<Unit> {
   await expect.poll(poll, { timeout: 20_000, interval: pollMs }).toBe(true);
   if (now === undefined) throw new Error(`${before.name} is not there`);
   return now;
+}
+
+/** The orchestrator waits for memory, so that who asks it hears nothing of the restart. */
+async function expectGoals(machine: Machine): Promise<void> {
+  // Until its end is known: what had reached it is lost with it.
+  await delay(100);
+  const orchestrator = machine.client(OrchestratorService);
+  const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 1, offset: 0, cursor: "" });
+  expect(goals).toEqual([]);
+  orchestrator.close();
 }
 
 async function expectAutonomous(machine: Machine): Promise<void> {

@@ -23,6 +23,8 @@ export interface Store {
   /** See {@link Commits}: resolves when what `act` wrote is on disk. */
   readonly write: Commits["write"];
   counts: Commits["counts"];
+  /** Rows that were added, changed or removed since it was opened. */
+  changes(): number;
   state(): StoreState;
   /** Remembers that the file is damaged and calls for a new start, which checks it and restores the last good backup. */
   suspect(error: unknown): void;
@@ -65,6 +67,7 @@ export function openStore(options: StoreOptions): Store {
   });
 
   const free = database.prepare<[], number>("PRAGMA freelist_count").pluck();
+  const changes = database.prepare<[], number>("SELECT total_changes()").pluck();
   const pageBytes = database.pragma("page_size", { simple: true }) as number;
   return {
     name,
@@ -72,6 +75,7 @@ export function openStore(options: StoreOptions): Store {
     database,
     write: commits.write,
     counts: commits.counts,
+    changes: () => changes.get() ?? 0,
     suspect,
     state() {
       if (damage !== undefined) return { state: "corrupt", detail: damage };

@@ -48,34 +48,28 @@ export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chore
     }
     if (rows > 0) log.info("deleted what is past its time", { rows });
   };
-  /** Giving pages back is a write that changes nothing of what is stored: no reason for another backup. */
-  let shrinks = 0;
-  const shrink = async (store: Store) => {
-    const left = await store.shrink(vacuumPages);
-    shrinks += 1;
-    return left;
-  };
   const vacuum = async () => {
     if (clock.now() - lastVacuumAt < vacuumEveryMs) return;
     for (const store of stores) {
       const before = store.sizes().free;
-      for (let left = await shrink(store), last = Infinity; left > 0 && left < last; ) {
+      for (let left = await store.shrink(vacuumPages), last = Infinity; left > 0 && left < last; ) {
         await clock.sleep(breathMs, signal);
         last = left;
-        left = await shrink(store);
+        left = await store.shrink(vacuumPages);
       }
       if (before > 0) log.info("free pages given back", { store: store.name, bytes: before - store.sizes().free });
     }
     lastVacuumAt = clock.now();
     writeFileSync(vacuumFile, `${lastVacuumAt}\n`);
   };
-  let writesAtBackup = -1;
+  let changesAtBackup = -1;
   const backUp = async () => {
-    const writes = stores.reduce((sum, store) => sum + store.counts().writes, -shrinks);
+    // Not writes: pages that are given back and pruning that finds nothing are no reason for another.
+    const changes = stores.reduce((sum, store) => sum + store.changes(), 0);
     const [newest] = backups.list();
-    if (newest !== undefined && (writes === writesAtBackup || clock.now() - newest.createdAt < backupEveryMs)) return;
+    if (newest !== undefined && (changes === changesAtBackup || clock.now() - newest.createdAt < backupEveryMs)) return;
     await backups.make();
-    writesAtBackup = writes;
+    changesAtBackup = changes;
   };
 
   const every = async (name: string, firstAfterMs: number, everyMs: number, job: () => Promise<void>) => {

@@ -216,7 +216,7 @@ const historyTool = (history: Documents<Setting>) =>
 
 /** What is wrong with a configuration; keys that it leaves out are the image's. */
 async function problemIn(text: string, path: string): Promise<string | undefined> {
-  // Loaded when first needed: the schema checker is a third of a daemon's code.
+  // Loaded when first needed: the schema checker is a tenth of a daemon's code.
   const { configSchema, parseToml } = await import("#lib/config");
   const check = (one: string) => problemOf(() => parseToml(configSchema, one, path));
   const problem = check(text);

@@ -38,7 +38,7 @@ export interface AutonomyState {
   resting: string[];
   /** What is noticed and gives no goal at present, with the reason */
   heldBack: string[];
-  /** What waits for a person, with the command that answers it */
+  /** What goals wait for a person for, with the command to answer or to look */
   waiting: string[];
 }
 
