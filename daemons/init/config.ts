@@ -89,7 +89,7 @@ function readMachineFile(path: string): string {
 
 /**
  * `text` laid over `base`, when the whole fits the schema. The check is loaded only when there is something to check: it
- * is a fifth of the bundle, and most boots find the image's configuration unchanged.
+ * is a tenth of the bundle, and most boots find the image's configuration unchanged.
  * Throws with file, line, key and what was expected.
  */
 async function checked(base: Table, text: string, file: string): Promise<Table> {

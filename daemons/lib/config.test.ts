@@ -8,6 +8,7 @@ const schema = Type.Object(
       {
         level: Type.Union([Type.Literal("a"), Type.Literal("b")]),
         port: Type.Optional(Type.Integer({ minimum: 1, description: "a port" })),
+        prices: Type.Optional(Type.Record(Type.String(), Type.Number({ minimum: 0 }))),
       },
       { additionalProperties: false },
     ),
@@ -23,6 +24,8 @@ describe("parseToml", () => {
   it.each([
     ['[system]\nlevel = "a"\nport = 0\n', "c.toml:3: system.port: 0 is not what is expected: a port"],
     ['[system]\nlevel = "a"\ncolour = 1\n', "c.toml:3: system.colour: no such key"],
+    ['[system]\nlevel = "a"\n"x/y" = 1\n', "system.x/y: no such key"],
+    ['[system]\nlevel = "a"\n[system.prices]\n"meta/llama~3" = -1\n', "system.prices.meta/llama~3: -1 is not"],
     ["[system]\nport = 1\n", "c.toml:1: system.level: the key is missing"],
     ['[system]\nlevel = "c"\n', 'c.toml:2: system.level: "c" is not what is expected: "a" or "b"'],
     ["[system]\nlevel = \n", "c.toml:2"],

@@ -209,7 +209,7 @@ function parseOnly(text: string, file: string): unknown {
 
 function explain(schema: TSchema, value: unknown, text: string, file: string): AiosError {
   const [, [error]] = Errors(schema, value);
-  const { path, wanted } = placeOf(schema, (error?.instancePath ?? "").split("/").slice(1));
+  const { path, wanted } = placeOf(schema, namesIn(error?.instancePath ?? ""));
   const missing = error?.keyword === "required" ? error.params.requiredProperties.slice(0, 1) : [];
   const key = [...path, ...missing];
   const found = path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
@@ -226,6 +226,14 @@ function explain(schema: TSchema, value: unknown, text: string, file: string): A
     reason: `${key.join(".")}: ${reason}`,
     next: "correct the key",
   });
+}
+
+/** The names in a JSON pointer (RFC 6901). */
+function namesIn(pointer: string): string[] {
+  return pointer
+    .split("/")
+    .slice(1)
+    .map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
 /** What of a JSON Schema says what a value may be, and where the schemas of its parts are. */

@@ -97,7 +97,7 @@ export interface Goal {
   readonly dedupeKey: string;
   readonly createdAt: number;
   plan: PlanHead;
-  /** What of its plan has failed, while another is looked for; empty = nothing. */
+  /** What of its plan has failed while another is looked for, or why it is being closed; empty = neither. */
   failure: string;
   /** What a person was asked, the last one perhaps without an answer yet. */
   questions: readonly Question[];
@@ -175,7 +175,8 @@ export const isOver = (state: GoalState | TaskState): boolean =>
 export function phaseOf(goal: Goal): string {
   if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;
   if (goal.state === "pending") return `waits for ${goal.dependsOn.length} other goals`;
-  if (goal.state === "planning" && goal.failure !== "") return `looks for another plan: ${goal.failure}`;
+  if (goal.state === "planning" && goal.failure !== "")
+    return `looks for another plan: ${goal.failure.slice(0, 200).replaceAll(/\s+/g, " ")}`;
   if (goal.state !== "in_progress") return goal.state;
   const now = goal.tasks.filter(({ state }) => state === "assigned" || state === "in_progress");
   const done = goal.tasks.filter(({ state }) => state === "completed").length;

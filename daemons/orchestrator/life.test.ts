@@ -335,6 +335,29 @@ describe("a plan", () => {
     expect(await submit("restart nginx", own)).not.toBe(id);
   });
 
+  it("that was being closed when the orchestrator dies is not called completed", async () => {
+    draft = () => planOf(step("one"), step("two", { needs: ["one"] }));
+    const { putTask } = ports.store;
+    const id = await submit("x");
+    await report((await next()).taskId);
+    await next();
+    ports.store.putTask = async (task) => {
+      await putTask(task);
+      ports.away ||= task.state === "cancelled";
+    };
+    const cancelled = goals.cancel(id, "a test");
+    await vi.waitFor(() => expect(ports.away).toBe(true));
+    expect((await ports.store.find(id))?.state).toBe("in_progress");
+    const stored = structuredClone(ports.goals.get(id));
+    ports.away = false;
+    ports.store.putTask = putTask;
+    await cancelled;
+    await goals.end();
+    if (stored !== undefined) ports.goals.set(id, stored);
+    await open();
+    await expect(until(id, "completed")).rejects.toThrow("failed: cancelled by a test");
+  });
+
   it("that fails half-way and has no other ends the goal with what has failed", async () => {
     draft = ({ failure }) => (failure === "" ? planOf(step("one")) : { reason: "nothing else is known" });
     const id = await submit("x");

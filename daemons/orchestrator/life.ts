@@ -39,6 +39,9 @@ export async function workOn(
   prerequisites: (goal: Goal) => Promise<string>,
 ): Promise<void> {
   try {
+    // It was being closed when the orchestrator died.
+    if (goal.state === "in_progress" && goal.failure !== "")
+      return await endUndone(goal, "failed", goal.failure, world);
     if (goal.state === "pending") await begin(goal, world, signals.waiting, prerequisites);
     for (;;) {
       if (goal.state === "planning") await plan(goal, world, signals.waiting);
@@ -50,7 +53,7 @@ export async function workOn(
       await putGoal(goal, { state: "planning", failure }, world);
     }
   } catch (error) {
-    if (!signals.waiting.aborted) return await endGoal(goal, "failed", `internal error: ${messageOf(error)}`, world);
+    if (!signals.waiting.aborted) return await endUndone(goal, "failed", `internal error: ${messageOf(error)}`, world);
     await leave(goal, signals, world);
   }
 }

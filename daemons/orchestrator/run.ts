@@ -62,18 +62,23 @@ export async function endUndone(
   reason: string,
   world: World,
 ): Promise<void> {
-  for (const task of goal.tasks) if (!isOver(task.state)) await closeTask(task, reason, world);
+  const left = goal.tasks.filter((task) => !isOver(task.state));
+  // First: who takes it up after a crash in between must not find a goal whose tasks are all over, and call it completed.
+  if (left.length > 0) await putGoal(goal, { failure: cutOf(reason) }, world);
+  for (const task of left) await closeTask(task, reason, world);
   await endGoal(goal, state, reason, world);
 }
 
 /** Closes a goal, durably. */
 export async function endGoal(goal: Goal, state: Goal["state"], result: string, world: World): Promise<void> {
-  const cut = result.length > resultLengthMax ? `${result.slice(0, resultLengthMax)}…` : result;
-  await putGoal(goal, { state, result: cut }, world);
+  const cut = cutOf(result);
+  await putGoal(goal, { state, result: cut, failure: "" }, world);
   // The result of a goal may be a file's content: that is not for the log.
   world.log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: cut.slice(0, 500) }) });
   world.ended(goal);
 }
+
+const cutOf = (text: string): string => (text.length > resultLengthMax ? `${text.slice(0, resultLengthMax)}…` : text);
 
 /** Changes a goal once its new form is stored, however long the store is away. */
 export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
@@ -87,7 +92,7 @@ export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, c
 export function failureOf({ tasks }: Goal): string {
   const failed = tasks.filter(({ state }) => state === "failed");
   const by = ({ agent }: Task) => (agent === "" ? "" : ` by agent ${agent}`);
-  return failed.map((task) => `${task.description} (${task.tool}${by(task)}): ${task.error}`).join("; ");
+  return cutOf(failed.map((task) => `${task.description} (${task.tool}${by(task)}): ${task.error}`).join("; "));
 }
 
 function resultOf(goal: Goal): string {

@@ -74,8 +74,7 @@ export function durationOf(task: Task, runningMs: number): string {
 
 function stateLine(goal: Goal | undefined, { currentPhase }: GoalView): string {
   const state = words(goal?.status ?? "unknown");
-  const phase = words(currentPhase);
-  return phase === "" || phase === state ? state : `${state} (${phase})`;
+  return currentPhase === "" || words(currentPhase) === state ? state : `${state} (${currentPhase})`;
 }
 
 interface Placed {
