@@ -4,7 +4,7 @@ import type { Clock } from "#lib/clock";
 import { uuidv7 } from "#lib/ids";
 import { type Log, withCorrelation } from "#lib/log";
 import { allows } from "#lib/pki";
-import { correlationHeader } from "#lib/server";
+import { correlationHeader, detailsOf } from "#lib/server";
 import { operatorHeader } from "#lib/service";
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
@@ -136,6 +136,6 @@ function refuse(rule: Rule, operator: Operator | undefined, nowMs: number): Part
 /** A daemon that is not there is told in words of the machine, without paths of its sockets. */
 function reworded(status: grpc.StatusObject, { path, daemon }: Rule): Partial<grpc.StatusObject> {
   if (status.code !== grpc.status.UNAVAILABLE || !/No connection|ECONNREFUSED|ENOENT/.test(status.details))
-    return status;
+    return { ...status, details: detailsOf(status.details) };
   return { ...status, details: `call ${path}: ${daemon} does not answer; see "aiosctl units"` };
 }

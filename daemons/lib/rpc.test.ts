@@ -60,6 +60,16 @@ const unit = {
   cpuMs: 0,
 } as const;
 
+const goal = {
+  description: "",
+  priority: 0,
+  source: "",
+  tags: [],
+  metadataJson: Buffer.alloc(0),
+  dependsOn: [],
+  dedupeKey: "",
+};
+
 describe("calls", () => {
   it("tell something before their answer, and with it", async () => {
     await serve([
@@ -136,18 +146,57 @@ describe("calls", () => {
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({ cid: "abc" });
   });
 
+  it("pass an error's text that was cut within a character, whatever its length, and go on", async () => {
+    const lamp = "\u{1F4A1}";
+    await serve([
+      service(InitService, {
+        getUnit: ({ name }) => {
+          throw new AiosError("NOT_FOUND", `no unit "${`x${lamp.repeat(20)}`.slice(0, Number(name))}"`);
+        },
+      }),
+    ]);
+    const init = client(InitService);
+    for (let length = 0; length <= 41; length++) {
+      const whole = `x${lamp.repeat(20)}`.slice(0, length).toWellFormed();
+      await expect(init.getUnit({ name: String(length) })).rejects.toMatchObject({
+        code: "NOT_FOUND",
+        message: `no unit "${whole}"`,
+      });
+    }
+  });
+
+  it("keep the code of an error with a long text, and the connection's other calls", async () => {
+    const texts = ["a", "é", "磁", "\u{1F4A1}", "\ud83d", "%", "\n"];
+    const slow = Promise.withResolvers<typeof unit & { needs: string[] }>();
+    await serve([
+      service(InitService, {
+        getUnit: ({ name }) => {
+          if (name === "slow") return slow.promise;
+          throw new AiosError("NOT_FOUND", "no unit ".concat((texts[Number(name)] ?? "").repeat(100_000)));
+        },
+      }),
+    ]);
+    const init = client(InitService);
+    const other = init.getUnit({ name: "slow" });
+    for (const at of texts.keys())
+      await expect(init.getUnit({ name: String(at) })).rejects.toMatchObject({
+        code: "NOT_FOUND",
+        message: expect.stringMatching(/^no unit .*…$/s),
+      });
+    slow.resolve({ ...unit, needs: [] });
+    expect(await other).toMatchObject({ name: "x" });
+  });
+
+  it("with a correlation id that no header can carry on are given another", async () => {
+    await serve([service(OrchestratorService, { submitGoal: () => ({ id: correlationId() ?? "" }) })]);
+    const raw = client(OrchestratorService);
+    const { id } = await raw.submitGoal(goal, { headers: { "x-correlation-id": "a b;c" } });
+    expect(id).toMatch(/^[\w-]{36}$/);
+  });
+
   it("carry the correlation id to the handler", async () => {
     await serve([service(OrchestratorService, { submitGoal: () => ({ id: correlationId() ?? "" }) })]);
-    const request = {
-      description: "",
-      priority: 0,
-      source: "",
-      tags: [],
-      metadataJson: Buffer.alloc(0),
-      dependsOn: [],
-      dedupeKey: "",
-    };
-    expect(await withCorrelation("c-1", () => client(OrchestratorService).submitGoal(request))).toEqual({ id: "c-1" });
+    expect(await withCorrelation("c-1", () => client(OrchestratorService).submitGoal(goal))).toEqual({ id: "c-1" });
   });
 
   it("stop at their deadline, and the handler hears of it", async () => {

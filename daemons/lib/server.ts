@@ -5,9 +5,16 @@ import { AiosError, codes } from "./errors.ts";
 import { uuidv7 } from "./ids.ts";
 import { correlationId, type Log, withCorrelation } from "./log.ts";
 import type { Call, Headers, Identity, Service } from "./service.ts";
+import { beginning } from "./text.ts";
 
 /** The largest message a server takes, bytes. Larger things are streamed in chunks. */
 export const messageSizeMaxBytes = 4 * 1024 * 1024;
+
+/**
+ * The most that the text of a status takes on the wire, bytes. It travels in a header: above 64 KiB of headers Node's HTTP/2
+ * drops the code and resets the connection, other callers' calls with it (grpc-js 1.14.7).
+ */
+const detailsMaxBytes = 8 * 1024;
 
 /** Idle connections are closed: memory grows with frequent reconnects otherwise. */
 const serverOptions = {
@@ -98,7 +105,7 @@ function adapt(
       if (!over) abort.abort(new AiosError("CANCELLED", "the caller cancelled the call"));
     });
     const sent = call.metadata.get(correlationHeader)[0];
-    const id = typeof sent === "string" && sent.length <= 64 ? sent : uuidv7(Date.now());
+    const id = typeof sent === "string" && /^[\w.:-]{1,64}$/.test(sent) ? sent : uuidv7(Date.now());
     const answered = () => {
       over = true;
     };
@@ -112,36 +119,54 @@ function adapt(
   };
   const fail = (error: unknown) => statusOf(error, method.path, log);
 
+  /** A fault while a call is answered costs that call: a promise that nobody waits for would end the daemon. */
+  const answering = (send: (status: Partial<grpc.StatusObject>) => void) => (error: unknown) => {
+    log.error("answer failed", { path: method.path, error });
+    try {
+      send({ code: codes.INTERNAL, details: `${method.path}: the answer could not be sent` });
+    } catch {
+      // The call has no other way to its caller, who learns it from his deadline.
+    }
+  };
+
   if (!method.responseStream) {
     // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
     return (call: any, callback: grpc.sendUnaryData<unknown>) => {
-      const { context, id, answered, trailer } = begin(call);
-      withCorrelation(id, async () => handler(method.requestStream ? incoming(call) : call.request, context)).then(
-        (response) => {
-          answered();
-          callback(null, response, trailer);
-        },
-        (error) => {
-          answered();
-          withCorrelation(id, () => callback(fail(error)));
-        },
-      );
+      const answer = async () => {
+        const { context, id, answered, trailer } = begin(call);
+        await withCorrelation(id, async () =>
+          handler(method.requestStream ? incoming(call) : call.request, context),
+        ).then(
+          (response) => {
+            answered();
+            callback(null, response, trailer);
+          },
+          (error) => {
+            answered();
+            withCorrelation(id, () => callback(fail(error)));
+          },
+        );
+      };
+      answer().catch(answering((status) => callback(status)));
     };
   }
   // biome-ignore lint/suspicious/noExplicitAny: server-streaming and duplex calls differ only in where the request is
   return (call: any) => {
-    const { context, id } = begin(call);
-    withCorrelation(id, async () => {
-      try {
-        for await (const response of handler(method.requestStream ? incoming(call) : call.request, context)) {
-          if (context.signal.aborted) return;
-          if (!call.write(response)) await drained(call, context.signal);
+    const answer = async () => {
+      const { context, id } = begin(call);
+      await withCorrelation(id, async () => {
+        try {
+          for await (const response of handler(method.requestStream ? incoming(call) : call.request, context)) {
+            if (context.signal.aborted) return;
+            if (!call.write(response)) await drained(call, context.signal);
+          }
+          call.end();
+        } catch (error) {
+          if (!context.signal.aborted) call.emit("error", fail(error));
         }
-        call.end();
-      } catch (error) {
-        if (!context.signal.aborted) call.emit("error", fail(error));
-      }
-    });
+      });
+    };
+    answer().catch(answering((status) => call.emit("error", status)));
   };
 }
 
@@ -166,7 +191,7 @@ async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<
 function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusObject> {
   if (error instanceof AiosError) {
     log.debug("call refused", { path, code: error.code, reason: error.message });
-    const status = { code: codes[error.code], details: error.message };
+    const status = { code: codes[error.code], details: detailsOf(error.message) };
     return error.retryAfterMs === undefined ? status : { ...status, metadata: retryAfter(error.retryAfterMs) };
   }
   log.error("call failed", { path, error });
@@ -175,6 +200,27 @@ function statusOf(error: unknown, path: string, log: Log): Partial<grpc.StatusOb
     details: `${path}: internal error; look for correlation id ${correlationId()} in the machine's log`,
   };
 }
+
+/**
+ * A status' text as it can be sent: of whole characters (grpc-js 1.14.7 encodes it by encodeURI, which throws at half of one),
+ * and short enough for a header.
+ */
+export function detailsOf(text: string): string {
+  const whole = text.toWellFormed();
+  if (whole.length * longestEncodedBytes <= detailsMaxBytes) return whole;
+  if (encodeURI(whole).length <= detailsMaxBytes) return whole;
+  let [from, to] = [0, Math.min(whole.length, detailsMaxBytes)];
+  while (from < to) {
+    const middle = Math.ceil((from + to) / 2);
+    if (encodeURI(beginning(whole, middle)).length < detailsMaxBytes - cutMarkBytes) from = middle;
+    else to = middle - 1;
+  }
+  return `${beginning(whole, from)}…`;
+}
+
+/** What one UTF-16 unit takes at most when it is percent-encoded: three bytes of UTF-8. */
+const longestEncodedBytes = 9;
+const cutMarkBytes = encodeURI("…").length;
 
 const retryAfter = (ms: number) => metadataOf({ [retryAfterHeader]: String(Math.ceil(ms)) });
 
