@@ -1,4 +1,4 @@
-import type { Role } from "#lib/pki";
+import type { Role } from "#lib/role";
 
 /**
  * Who may call what through the management port, and which daemon answers. A call that is in no list is refused.

@@ -14,10 +14,10 @@ import { ServerReflectionService } from "#proto/grpc/reflection/v1/reflection";
 import { ca, client, knock, now, openTwin, type Twin } from "./twins.ts";
 
 let twin: Twin;
-let callers: (Identity & { role: unknown })[];
+let callers: Identity[];
 let lines: string[];
 
-const note = (call: Call) => callers.push({ ...call.identity, role: call.metadata.get("x-aios-role")[0] });
+const note = (call: Call) => callers.push(call.identity);
 const orchestrator = service(OrchestratorService, {
   submitGoal: (_, call) => {
     note(call);

@@ -84,9 +84,10 @@ function newcomersServices(enrolment: Service | undefined): Service[] {
   return [enrolment, state.service];
 }
 
-const nobody: Identity = { kind: "operator", name: "nobody" };
+const nobody: Identity = { kind: "operator", name: "nobody", role: "reader" };
 
 function operatorIdentity(call: grpc.ServerUnaryCall<unknown, unknown>): Identity {
   const certificate = call.getAuthContext().sslPeerCertificate;
-  return { kind: "operator", name: (certificate && operatorOf(certificate)?.name) ?? "nobody" };
+  const operator = certificate && operatorOf(certificate);
+  return operator === undefined ? nobody : { kind: "operator", name: operator.name, role: operator.role };
 }

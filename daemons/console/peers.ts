@@ -1,5 +1,6 @@
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
-import { type Role, roleOf } from "#lib/pki";
+import { roleOf } from "#lib/pki";
+import type { Role } from "#lib/role";
 
 /** Someone with a certificate of the authority that this machine trusts. */
 export interface Operator {

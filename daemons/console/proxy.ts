@@ -3,14 +3,11 @@ import { channelOptions } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import { uuidv7 } from "#lib/ids";
 import { type Log, withCorrelation } from "#lib/log";
-import { allows } from "#lib/pki";
+import { allows } from "#lib/role";
 import { correlationHeader, detailsOf } from "#lib/server";
-import { operatorHeader } from "#lib/service";
+import { operatorHeader, roleHeader } from "#lib/service";
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
-
-/** Set beside the operator's name on calls that are passed on. */
-export const roleHeader = "x-aios-role";
 
 type Upward = grpc.ServerDuplexStream<Buffer, Buffer>;
 type Downward = grpc.ClientDuplexStream<Buffer, Buffer>;

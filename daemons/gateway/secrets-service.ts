@@ -3,9 +3,6 @@ import { type Call, type Service, service } from "#lib/service";
 import { SecretsService } from "#proto/aios/api_gateway";
 import type { Secrets } from "./secrets.ts";
 
-/** Set by the console on calls of operators: what the certificate says they may do. */
-const roleHeader = "x-aios-role";
-
 /** aios.api_gateway.Secrets over a store. No call gives a value back. */
 export function secretsService(secrets: Secrets): Service<typeof SecretsService> {
   return service(SecretsService, {
@@ -29,9 +26,9 @@ export function secretsService(secrets: Secrets): Service<typeof SecretsService>
  * Who asks: an operator with the role admin, or whoever is root on the machine itself. The console lets nobody else
  * through; this is the second look.
  */
-function adminOf({ identity, metadata }: Call): string {
+function adminOf({ identity }: Call): string {
   if (identity.kind === "core") return "core";
-  if (identity.kind === "operator" && metadata.get(roleHeader)[0] === "admin") return `operator:${identity.name}`;
+  if (identity.kind === "operator" && identity.role === "admin") return `operator:${identity.name}`;
   throw new AiosError("PERMISSION_DENIED", {
     act: "use",
     object: "the secrets",

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { operatorHeader, roleHeader } from "#lib/service";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import { SecretsService } from "#proto/aios/api_gateway";
@@ -113,8 +114,8 @@ describe("the secrets service", () => {
   const asking = (path: string, role?: string) => {
     const headers = new grpc.Metadata();
     if (role !== undefined) {
-      headers.set("x-aios-operator", "mallory");
-      headers.set("x-aios-role", role);
+      headers.set(operatorHeader, "mallory");
+      headers.set(roleHeader, role);
     }
     const client = new grpc.Client(`unix:${path}`, grpc.credentials.createInsecure());
     closing.push(() => client.close());

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { allows, roleOf } from "./pki.ts";
+import { roleOf } from "./pki.ts";
+import { allows } from "./role.ts";
 
 describe("pki", () => {
   it("reads exactly one role, and none out of a quoted name", () => {

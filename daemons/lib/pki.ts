@@ -1,8 +1,5 @@
 import { createHash, X509Certificate } from "node:crypto";
-
-/** What a client certificate allows, from least to most. */
-export const roles = ["reader", "operator", "admin"] as const;
-export type Role = (typeof roles)[number];
+import { type Role, roles } from "./role.ts";
 
 /** A certificate and its private key (PKCS#8), both PEM. */
 export interface KeyPair {
@@ -60,9 +57,4 @@ export function roleOf(subjectAltName: string | undefined): Role | undefined {
   const names = (subjectAltName ?? "").split(", ").map((name) => name.replace(/^URI:/, ""));
   const found = roles.filter((role) => names.includes(roleScheme + role));
   return found.length === 1 ? found[0] : undefined;
-}
-
-/** Whether `role` allows what `least` is needed for. */
-export function allows(role: Role, least: Role): boolean {
-  return roles.indexOf(role) >= roles.indexOf(least);
 }

@@ -13,8 +13,8 @@ import { AiosError } from "./errors.ts";
 import { health } from "./health.ts";
 import { correlationId, type Log, openLog, silentLog, withCorrelation } from "./log.ts";
 import { reflection } from "./reflection.ts";
-import { createServer, listen } from "./server.ts";
-import { type Call, coreIdentity, identify, operatorHeader, type Service, service } from "./service.ts";
+import { createServer, listen, metadataOf } from "./server.ts";
+import { type Call, coreIdentity, identify, operatorHeader, roleHeader, type Service, service } from "./service.ts";
 
 let folder: string;
 let path: string;
@@ -330,9 +330,14 @@ describe("a socket", () => {
 
 describe("identity", () => {
   it("is an operator's only when a core daemon says so", () => {
-    const metadata = { get: (key: string) => (key === operatorHeader ? ["alice"] : []) } as unknown as grpc.Metadata;
-    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice" });
+    const metadata = metadataOf({ [operatorHeader]: "alice", [roleHeader]: "admin" });
+    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice", role: "admin" });
     expect(identify({ kind: "agent", name: "system" }, metadata)).toEqual({ kind: "agent", name: "system" });
+  });
+
+  it.each([{}, { [roleHeader]: "root" }, { [roleHeader]: "" }])("has the least role when %j says none", (said) => {
+    const metadata = metadataOf({ [operatorHeader]: "alice", ...said });
+    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice", role: "reader" });
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Metadata, MethodDefinition } from "@grpc/grpc-js";
+import { type Role, roles } from "./role.ts";
 
 /** A service as ts-proto describes it: method name → definition. */
 // biome-ignore lint/suspicious/noExplicitAny: grpc-js definitions are invariant in their message types
@@ -8,10 +9,16 @@ type RequestOf<M> = M extends { requestSerialize: (value: infer T) => Buffer } ?
 type ResponseOf<M> = M extends { responseDeserialize: (value: Buffer) => infer T } ? T : never;
 
 /** Who is calling: bound to the socket or the certificate that the call came through, never to what a message says. */
-export interface Identity {
-  readonly kind: "core" | "agent" | "operator";
-  /** "core", the agent's name ("system"), or the operator's name. */
+export type Identity =
+  | { readonly kind: "core"; readonly name: string }
+  | { readonly kind: "agent"; readonly name: string }
+  | Person;
+
+/** Somebody whose call the console has passed on, with what the certificate says that they may do. */
+export interface Person {
+  readonly kind: "operator";
   readonly name: string;
+  readonly role: Role;
 }
 
 /** The peers of a daemon's own socket: the core daemons. */
@@ -20,10 +27,16 @@ export const coreIdentity: Identity = { kind: "core", name: "core" };
 /** Set by the console on calls that it passes on: the operator's name, as the client certificate gives it. */
 export const operatorHeader = "x-aios-operator";
 
+/** Set beside {@link operatorHeader}: the operator's role. */
+export const roleHeader = "x-aios-role";
+
 /** Who makes a call that came through the socket of `peer`. Only core daemons may speak for an operator. */
 export function identify(peer: Identity, metadata: Metadata): Identity {
-  const operator = headerOf(metadata, operatorHeader);
-  return peer.kind === "core" && operator !== undefined ? { kind: "operator", name: operator } : peer;
+  const name = headerOf(metadata, operatorHeader);
+  if (peer.kind !== "core" || name === undefined) return peer;
+  const said = headerOf(metadata, roleHeader);
+  // A role that is missing, or that this version does not know, is the least: nobody gets further by leaving it out.
+  return { kind: "operator", name, role: roles.find((role) => role === said) ?? "reader" };
 }
 
 /** What a handler knows of a call beside its request. */

@@ -92,7 +92,7 @@ export async function startMachine({
     const service = toolsService(tools);
     const servers = await Promise.all([
       serve(service, `${paths.run}/tools.sock`, coreIdentity),
-      serve(service, `${paths.run}/operator.sock`, { kind: "operator", name: "alice" }),
+      serve(service, `${paths.run}/operator.sock`, { kind: "operator", name: "alice", role: "admin" }),
       ...agents.map((name) => serve(service, `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
     ]);
     return () => {
