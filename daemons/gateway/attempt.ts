@@ -1,5 +1,6 @@
+import { saidJson } from "#lib/said-json";
 import { costOf, type Price } from "./budget.ts";
-import { ProviderFault } from "./fault.ts";
+import { ProviderFault, UnfitAnswer } from "./fault.ts";
 import type { Answer, Asked, Question, Tokens, Wire } from "./question.ts";
 import type { Usage } from "./usage.ts";
 import { estimatedTokens } from "./wire.ts";
@@ -61,7 +62,8 @@ export async function* attempt(
       }
       checked(piece.answer.text + JSON.stringify(piece.answer.toolCalls));
       settled = true;
-      yield { paid: { ...piece.answer, provider, costUsd: pay("answered", piece.answer.model, piece.answer) } };
+      const costUsd = pay("answered", piece.answer.model, piece.answer);
+      yield { paid: { ...fitting(piece.answer, question), provider, costUsd } };
       return;
     }
     throw new ProviderFault("cut", "its answer broke off");
@@ -73,4 +75,13 @@ export async function* attempt(
     const { inputTokens } = request;
     if (!settled) pay("cut", request.model, { inputTokens, outputTokens: estimatedTokens(text) });
   }
+}
+
+/** An answer to a question with a schema: its JSON alone, checked. One that is no whole answer is left as it is. */
+function fitting(answer: Answer, { check }: Question): Answer {
+  if (check === undefined || answer.finish !== "stop") return answer;
+  const text = saidJson(answer.text);
+  const wrong = check(text);
+  if (wrong !== undefined) throw new UnfitAnswer(answer.text, wrong);
+  return { ...answer, text };
 }

@@ -5,9 +5,11 @@ import type {
   RawMessageStreamEvent,
 } from "@anthropic-ai/sdk/resources/messages/messages";
 import type { Clock } from "#lib/clock";
+import { claudeDialect } from "./claude-schema.ts";
 import { ProviderFault } from "./fault.ts";
 import { type ToolNames, toolNames } from "./names.ts";
 import type { Answer, Finish, Message, Piece, Question, ToolCall, Wire } from "./question.ts";
+import { fitted, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch } from "./transport.ts";
 import { argumentsOf, count, isObject, malformed, requested, sdkTimeoutMs, type WireSettings } from "./wire.ts";
 
@@ -42,7 +44,10 @@ export function claudeWire(settings: WireSettings, clock: Clock): Wire {
 }
 
 function bodyOf(question: Question, model: string, maxTokens: number, names: ToolNames): MessageCreateParamsBase {
-  const { system, tools, toolChoice, jsonSchema } = question;
+  const { tools, toolChoice, jsonSchema } = question;
+  const schema = jsonSchema && fitted(jsonSchema, claudeDialect);
+  const words = jsonSchema !== undefined && schema === undefined ? [schemaInWords(jsonSchema)] : [];
+  const system = [question.system, ...words].filter((part) => part !== "").join("\n\n");
   return {
     model,
     max_tokens: maxTokens,
@@ -52,11 +57,11 @@ function bodyOf(question: Question, model: string, maxTokens: number, names: Too
       tools: tools.map(({ name, description, inputSchema }) => ({
         name: names.outward(name),
         description,
-        input_schema: { ...inputSchema, type: "object" as const },
+        input_schema: toolInput(inputSchema),
       })),
       tool_choice: choiceOf(toolChoice, names),
     }),
-    ...(jsonSchema && { output_config: { format: { type: "json_schema" as const, schema: { ...jsonSchema } } } }),
+    ...(schema && { output_config: { format: { type: "json_schema" as const, schema: { ...schema } } } }),
   };
 }
 

@@ -3,9 +3,19 @@ import { messageOf } from "#lib/errors";
 /**
  * What went wrong with one request to a provider:
  * unreachable (no connection, an error of the server's), limited (too many requests), slow (silence for too long),
- * cut (the answer broke off), malformed (not an answer), large (more than we read), key (not accepted), request (refused as wrong).
+ * cut (the answer broke off), malformed (not an answer), unfit (not what the question's schema accepts), large (more than we
+ * read), key (not accepted), request (refused as wrong).
  */
-export type FaultKind = "unreachable" | "limited" | "slow" | "cut" | "malformed" | "large" | "key" | "request";
+export type FaultKind =
+  | "unreachable"
+  | "limited"
+  | "slow"
+  | "cut"
+  | "malformed"
+  | "unfit"
+  | "large"
+  | "key"
+  | "request";
 
 /** Faults that another try may mend. */
 const passing: readonly FaultKind[] = ["unreachable", "limited", "slow", "cut", "malformed"];
@@ -32,6 +42,18 @@ export class ProviderFault extends Error {
 
   get costly(): boolean {
     return costly.includes(this.kind);
+  }
+}
+
+/** An answer that is whole, but not what the question's schema accepts. */
+export class UnfitAnswer extends ProviderFault {
+  readonly text: string;
+  readonly wrong: string;
+
+  constructor(text: string, wrong: string) {
+    super("unfit", `its answer is not what was asked for: ${wrong}`);
+    this.text = text;
+    this.wrong = wrong;
   }
 }
 

@@ -195,6 +195,7 @@ function candidates(lanes: readonly Lane[], { preferred, allowFallback }: Asked)
 const hope: readonly Code[] = [
   "UNAVAILABLE",
   "RESOURCE_EXHAUSTED",
+  "ABORTED",
   "OUT_OF_RANGE",
   "INVALID_ARGUMENT",
   "FAILED_PRECONDITION",

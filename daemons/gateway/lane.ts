@@ -4,7 +4,7 @@ import { AiosError, type Code } from "#lib/errors";
 import { attempt, type PaidPiece, type Request } from "./attempt.ts";
 import { type Breaker, openBreaker } from "./breaker.ts";
 import { type Budget, costOf } from "./budget.ts";
-import { type FaultKind, ProviderFault } from "./fault.ts";
+import { type FaultKind, ProviderFault, UnfitAnswer } from "./fault.ts";
 import type { Asked, Question, Wire } from "./question.ts";
 import { openRate } from "./rate.ts";
 import type { Secrets } from "./secrets.ts";
@@ -66,7 +66,8 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
   const spent = (usd: number) => (budget.allows(usd) ? undefined : overBudget(settings.name, budget));
 
   /** Tries until there is an answer, the fault is one that stays, or text has been given away. */
-  async function* tries(request: Request, signal: AbortSignal): AsyncGenerator<PaidPiece> {
+  async function* tries(first: Request, signal: AbortSignal): AsyncGenerator<PaidPiece> {
+    let request = first;
     for (let count = 1; ; count++) {
       rate.take();
       breaker.begin();
@@ -82,10 +83,14 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
         if (!(error instanceof ProviderFault)) throw error;
         note(error, breaker);
         coolUntil = Math.max(coolUntil, clock.monotonic() + (error.retryAfterMs ?? 0));
-        const waitMs = Math.max(error.retryAfterMs ?? 0, backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random));
-        if (begun || !error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs)
-          throw told(settings.name, error);
-        await clock.sleep(Math.ceil(waitMs) + 1, signal);
+        if (begun) throw told(settings.name, error);
+        if (error instanceof UnfitAnswer && request === first) request = corrected(first, error);
+        else {
+          const backMs = backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random);
+          const waitMs = Math.max(error.retryAfterMs ?? 0, backMs);
+          if (!error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs) throw told(settings.name, error);
+          await clock.sleep(Math.ceil(waitMs) + 1, signal);
+        }
         if (passing() ?? spent(free ? 0 : anyCostUsd)) throw told(settings.name, error);
       } finally {
         breaker.release();
@@ -119,6 +124,15 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
   };
 }
 
+/** The same question with what was answered and what is wrong with it. */
+function corrected(request: Request, { text, wrong }: UnfitAnswer): Request {
+  const { messages } = request.question;
+  const correction = { role: "user", text: `That is not what was asked for: ${wrong}. Answer again.` } as const;
+  const said = { role: "assistant", text, toolCalls: [] } as const;
+  const question = { ...request.question, messages: [...messages, said, correction] };
+  return { ...request, question, inputTokens: estimatedTokens(JSON.stringify(question)) };
+}
+
 /** What only a person can mend. */
 function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets: Secrets): AiosError | undefined {
   const { name, model, baseUrl, inside, needsKey, price } = provider;
@@ -148,7 +162,7 @@ function overBudget(object: string, { monthlyUsd }: Budget): AiosError {
 }
 
 /** Being asked to slow down, and refusing a key or a request, are signs of life. */
-const alive: readonly FaultKind[] = ["limited", "key", "request"];
+const alive: readonly FaultKind[] = ["limited", "key", "request", "unfit"];
 
 function note(fault: ProviderFault, breaker: Breaker): void {
   if (alive.includes(fault.kind)) breaker.succeeded();
@@ -161,6 +175,7 @@ function told(name: string, { kind, message, retryAfterMs }: ProviderFault): Aio
   if (kind === "key")
     return new AiosError("FAILED_PRECONDITION", fault(message, `set its key with "aiosctl secrets set ${name}"`));
   if (kind === "request") return new AiosError("INVALID_ARGUMENT", fault(message, "correct the request"));
+  if (kind === "unfit") return new AiosError("ABORTED", fault(message, "ask again or loosen json_schema"));
   if (kind === "large") return new AiosError("OUT_OF_RANGE", fault(message, "ask for a shorter answer"));
   const code = kind === "limited" ? "RESOURCE_EXHAUSTED" : "UNAVAILABLE";
   return new AiosError(code, fault(message, "try again later, or allow another provider"), {

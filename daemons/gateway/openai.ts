@@ -6,7 +6,9 @@ import type {
 import type { Clock } from "#lib/clock";
 import { ProviderFault } from "./fault.ts";
 import { type ToolNames, toolNames } from "./names.ts";
+import { openaiDialect } from "./openai-schema.ts";
 import type { Answer, Finish, Message, Piece, Question, ToolCall, Wire } from "./question.ts";
+import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch } from "./transport.ts";
 import {
   argumentsOf,
@@ -58,7 +60,10 @@ function bodyOf(
   maxTokens: number,
   names: ToolNames,
 ): ChatCompletionCreateParamsNonStreaming {
-  const { system, tools, toolChoice, jsonSchema } = question;
+  const { tools, toolChoice, jsonSchema } = question;
+  const format = jsonSchema && formatOf(jsonSchema);
+  const words = jsonSchema !== undefined && format === undefined ? [schemaInWords(jsonSchema)] : [];
+  const system = [question.system, ...words].filter((part) => part !== "").join("\n\n");
   return {
     model,
     temperature: question.temperature,
@@ -70,16 +75,11 @@ function bodyOf(
     ...(tools.length > 0 && {
       tools: tools.map(({ name, description, inputSchema }) => ({
         type: "function" as const,
-        function: { name: names.outward(name), description, parameters: { ...inputSchema } },
+        function: { name: names.outward(name), description, parameters: toolInput(inputSchema) },
       })),
       tool_choice: choiceOf(toolChoice, names),
     }),
-    ...(jsonSchema && {
-      response_format: {
-        type: "json_schema" as const,
-        json_schema: { name: "answer", schema: { ...jsonSchema }, strict: isStrict(jsonSchema) },
-      },
-    }),
+    ...(format && { response_format: format }),
   };
 }
 
@@ -88,16 +88,12 @@ function choiceOf(choice: string, names: ToolNames) {
   return { type: "function", function: { name: names.outward(choice) } } as const;
 }
 
-/** Whether every object of a schema names all its keys as required: only then the provider holds the model to it. */
-function isStrict(schema: unknown): boolean {
-  if (Array.isArray(schema)) return schema.every(isStrict);
-  if (!isObject(schema)) return true;
-  const { type, properties, required, additionalProperties } = schema;
-  const keys = isObject(properties) ? Object.keys(properties) : [];
-  const whole =
-    type !== "object" ||
-    (additionalProperties === false && Array.isArray(required) && keys.every((key) => required.includes(key)));
-  return whole && Object.values(schema).every(isStrict);
+/** The provider is held to what `strict` takes; what it does not take is asked for without. Undefined: it takes no such root. */
+function formatOf(schema: Schema) {
+  const strict = fitted(schema, openaiDialect);
+  if (strict === undefined && schema["type"] !== "object") return undefined;
+  const asked = { name: "answer", schema: { ...(strict ?? schema) }, strict: strict !== undefined };
+  return { type: "json_schema" as const, json_schema: asked };
 }
 
 function messageOf(message: Message, names: ToolNames): ChatCompletionMessageParam {

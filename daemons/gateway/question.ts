@@ -1,5 +1,7 @@
 /** What is asked and answered, in no provider's words. */
 
+import type { AnswerCheck } from "#lib/answer-check";
+
 /** A tool as the model sees it. `inputSchema` is a JSON Schema of an object. */
 export interface ToolSpec {
   readonly name: string;
@@ -34,6 +36,8 @@ export interface Question {
   /** "auto", "none", "required", or the name of one of `tools`. */
   readonly toolChoice: string;
   readonly jsonSchema: Readonly<Record<string, unknown>> | undefined;
+  /** Whether an answer is what `jsonSchema` accepts: no provider takes, or holds itself to, all of a schema. */
+  readonly check: AnswerCheck | undefined;
   /** Tokens the answer may have; 0 = as configured for the provider. */
   readonly maxTokens: number;
   readonly temperature: number;

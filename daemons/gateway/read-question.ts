@@ -1,3 +1,4 @@
+import { answerCheck } from "#lib/answer-check";
 import { AiosError } from "#lib/errors";
 import type { Message, Question, ToolCall, ToolSpec } from "./question.ts";
 
@@ -24,7 +25,7 @@ const messagesMax = 1_000;
 const toolsMax = 256;
 
 /** Throws INVALID_ARGUMENT, naming the field and what was expected. */
-export function readQuestion(raw: RawQuestion): Question {
+export async function readQuestion(raw: RawQuestion): Promise<Question> {
   const { system, maxTokens, temperature } = raw;
   const conversation = raw.messages.map(messageOf);
   const messages: Message[] = raw.prompt === "" ? conversation : [...conversation, { role: "user", text: raw.prompt }];
@@ -34,9 +35,11 @@ export function readQuestion(raw: RawQuestion): Question {
   if (maxTokens < 0) throw wrong("max_tokens", "less than 0", "give 0 for what is configured");
   if (!(temperature >= 0 && temperature <= 2)) throw wrong("temperature", "not from 0 to 2", "give one that is");
   const tools = raw.tools.map(toolOf);
+  const schema = raw.jsonSchema;
   return {
     ...{ system, messages, tools, maxTokens, temperature, toolChoice: choiceOf(raw.toolChoice, tools) },
-    jsonSchema: raw.jsonSchema === "" ? undefined : objectOf(raw.jsonSchema, "json_schema"),
+    jsonSchema: schema === "" ? undefined : objectOf(schema, "json_schema"),
+    check: schema === "" ? undefined : await answerCheck(schema),
   };
 }
 

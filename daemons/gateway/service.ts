@@ -14,9 +14,9 @@ const daysMax = 366;
 export function gatewayService(gateway: Gateway): Service<typeof ApiGatewayService> {
   return service(ApiGatewayService, {
     infer: async (request, { identity, signal }) =>
-      responseOf(await gateway.ask(questionOf(request), askedOf(request, identity), signal)),
+      responseOf(await gateway.ask(await questionOf(request), askedOf(request, identity), signal)),
     async *streamInfer(request, { identity, signal }: Call) {
-      for await (const piece of gateway.stream(questionOf(request), askedOf(request, identity), signal)) {
+      for await (const piece of gateway.stream(await questionOf(request), askedOf(request, identity), signal)) {
         if ("text" in piece) yield { text: piece.text, done: false, provider: "", response: undefined };
         else yield { text: "", done: true, provider: piece.given.provider, response: responseOf(piece.given) };
       }

@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { saidJson } from "#lib/said-json";
 import { besides } from "./besides.ts";
 import type { Json, JsonObject } from "./goal.ts";
 import type { Draft, Level, Objective, PlannedStep, Unusable } from "./plan.ts";
@@ -21,7 +22,7 @@ export interface Author {
 export function readPlan(text: string, author: Author, objective: Objective): Draft | Unusable {
   let said: unknown;
   try {
-    said = JSON.parse(unfenced(text));
+    said = JSON.parse(saidJson(text));
   } catch (error) {
     return { faults: [`the answer is not JSON: ${messageOf(error)}`] };
   }
@@ -99,7 +100,8 @@ function readStep(value: unknown, at: number): PlannedStep | string {
 function objectIn(step: JsonObject, field: string): JsonObject | string {
   const text = step[`${field}_json`];
   try {
-    const value = typeof text === "string" && text.trim() !== "" ? (JSON.parse(text) as Json) : (step[field] ?? {});
+    const value =
+      typeof text === "string" && text.trim() !== "" ? (JSON.parse(saidJson(text)) as Json) : (step[field] ?? {});
     return isObject(value) ? value : `"${field}" is not an object`;
   } catch (error) {
     return `"${field}_json" is not JSON: ${messageOf(error)}`;
@@ -115,11 +117,6 @@ function asTemplate(text: string, steps: ReadonlySet<string>): string {
       return step !== undefined && steps.has(step) ? part : literalTemplate(part);
     })
     .join("");
-}
-
-/** Some models put JSON into a block of Markdown. */
-function unfenced(text: string): string {
-  return /^\s*```(?:json)?\s*\n([\s\S]*?)\n\s*```\s*$/.exec(text)?.[1] ?? text;
 }
 
 function isObject(value: unknown): value is JsonObject {

@@ -1,6 +1,6 @@
+import type { AnswerCheck } from "#lib/answer-check";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { AnswerCheck } from "./answer.ts";
 import { type Ask, type Asker, checkAsk, checkTexts, conversation } from "./ask.ts";
 import { openCalls } from "./calls.ts";
 import { channel } from "./channel.ts";

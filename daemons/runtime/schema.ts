@@ -1,4 +1,4 @@
-import { type AnswerCheck, answerCheck } from "./answer.ts";
+import { type AnswerCheck, answerCheck } from "#lib/answer-check";
 import { grammarOf } from "./grammar.ts";
 
 /** What a JSON schema comes to: a grammar for the model, and a check of its answer. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { answerCheck } from "#lib/answer-check";
 import { InferRequest } from "#proto/aios/runtime";
-import { answerCheck } from "./answer.ts";
 import { chatPieces } from "./chat.ts";
 import type { Message } from "./messages.ts";
 import { metricsText } from "./metrics.ts";

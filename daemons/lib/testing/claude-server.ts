@@ -1,4 +1,5 @@
 /** For tests: a server that speaks Anthropic's Messages API, from its public reference. */
+import { refusedFormat, refusedToolInput } from "./claude-refusals.ts";
 import {
   inPieces,
   type ModelServer,
@@ -116,11 +117,14 @@ function wrongWith(body: any): string | undefined {
   for (const { name, input_schema: schema } of body.tools ?? []) {
     if (!toolNamePattern.test(name))
       return `tools.0.custom.name: String should match pattern '${toolNamePattern.source}'`;
-    if (schema?.type !== "object") return "tools.0.custom.input_schema.type: Field required";
+    const refused = refusedToolInput(schema);
+    if (refused !== undefined) return `tools.0.custom.${refused}`;
   }
   const format = body.output_config?.format;
   if (format !== undefined && (format.type !== "json_schema" || typeof format.schema !== "object"))
     return "output_config.format: Input should be a json_schema";
+  const refused = format && refusedFormat(format.schema);
+  if (refused !== undefined) return refused;
   return wrongCalls(body.messages);
 }
 

@@ -10,6 +10,7 @@ import {
   tokensOf,
   toolNamePattern,
 } from "./model-server.ts";
+import { refusedFormat } from "./openai-refusals.ts";
 
 /** Its base URL is the server's `url` and "/v1". */
 export const openOpenaiServer = (options?: ModelServerOptions): Promise<ModelServer> =>
@@ -94,8 +95,8 @@ function wrongWith(body: any): string | undefined {
     if (!toolNamePattern.test(tool.function?.name))
       return `Invalid 'tools[0].function.name': string does not match pattern '${toolNamePattern.source}'.`;
   const format = body.response_format;
-  if (format?.type === "json_schema" && typeof format.json_schema?.name !== "string")
-    return "Missing required parameter: 'response_format.json_schema.name'.";
+  const refused = format?.type === "json_schema" ? refusedFormat(format) : undefined;
+  if (refused !== undefined) return refused;
   return wrongCalls(body.messages);
 }
 

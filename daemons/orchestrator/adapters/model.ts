@@ -2,6 +2,7 @@ import type { Json } from "#kernel/events";
 import type { ModelCompletionRequest, ModelDirective, ModelProvider, PricedCompletion } from "#kernel/ports";
 import { dataNote, markData } from "#lib/data-marks";
 import { AiosError, type Code, messageOf } from "#lib/errors";
+import { saidJson } from "#lib/said-json";
 import { type Allowance, type Answer, allowances, type Thinker, type Thought } from "../model-source.ts";
 import { type Level, levels } from "../plan.ts";
 import { grammarInput, whole } from "../plan-schema.ts";
@@ -182,7 +183,7 @@ function callOf(call: Record<string, unknown>, tools: readonly ToolFacts[]): Sai
 
 function objectOf(text: string, what: string): Record<string, unknown> {
   try {
-    return Object(JSON.parse(text));
+    return Object(JSON.parse(saidJson(text)));
   } catch (error) {
     throw unusable(`${what} is not JSON: ${messageOf(error)}`);
   }
