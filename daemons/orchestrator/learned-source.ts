@@ -1,27 +1,35 @@
 import { confidence } from "./confidence.ts";
 import { isSame, isUsable, type Learned, recordOf } from "./learned.ts";
 import { type Learning, learnedMax } from "./learning.ts";
-import { compilePhrase, type ParameterValue, type Phrase, readParameter } from "./phrase.ts";
-import type { Draft, PlanSource } from "./plan.ts";
+import { compilePhrase, type Phrase, type Reading } from "./phrase.ts";
+import type { Draft, Plan, PlanSource } from "./plan.ts";
 import { nothingLearned } from "./planner.ts";
-import type { Declared } from "./procedures.ts";
+import { bestFit, type Declared } from "./procedures.ts";
+import { parametersFrom } from "./said.ts";
 
 /** Plans by what has worked before on this machine. */
 export function learnedSource(learning: Learning, declared: () => Declared): PlanSource {
-  const matchers = new Map<string, Phrase["match"]>();
-  const said = (learned: Learned, description: string) => {
-    let match = matchers.get(learned.id);
-    if (match === undefined) {
-      if (matchers.size > 2 * learnedMax) matchers.clear();
-      match = compilePhrase(learned.phrase, learned.parameters).match;
-      matchers.set(learned.id, match);
-    }
-    return parametersOf(learned, match(description));
+  const phrases = new Map<string, Phrase>();
+  const phraseOf = ({ id, phrase, parameters }: Learned): Phrase => {
+    const known = phrases.get(id) ?? compilePhrase(phrase, parameters);
+    if (phrases.size > 2 * learnedMax) phrases.clear();
+    phrases.set(id, known);
+    return known;
+  };
+  /** As what was learned reads a goal, unless the image knows words for it that say more exactly what is meant. */
+  const readerOf = (description: string) => {
+    const least = bestFit(description, declared().procedures)?.phrase.weight ?? 0;
+    return (learned: Learned): Reading | undefined => {
+      const phrase = phraseOf(learned);
+      const reading = phrase.weight < least ? undefined : phrase.match(description);
+      return reading?.doubt === "" ? reading : undefined;
+    };
   };
   /** A procedure that the image declares is gone by as it is declared now, not as it was. */
-  const isCurrent = ({ name, steps }: Learned) => {
-    const now = declared().procedures.find((procedure) => procedure.name === name);
-    return now === undefined || isSame(now.steps, steps);
+  const declarationOf = ({ name }: Learned) => declared().procedures.find((procedure) => procedure.name === name);
+  const isCurrent = (learned: Learned) => {
+    const now = declarationOf(learned);
+    return now === undefined || isSame(now.steps, learned.steps);
   };
   return {
     name: "what was learned",
@@ -30,31 +38,22 @@ export function learnedSource(learning: Learning, declared: () => Declared): Pla
       if (failure !== "") return { reason: "nothing that was learned goes on where another plan has failed" };
       const usable = learning.usable();
       if (usable === undefined) return { reason: "what was learned is not loaded yet" };
+      const reading = readerOf(description);
       for (const learned of usable) {
-        const parameters = said(learned, description);
-        if (parameters !== undefined && isCurrent(learned)) return planOf(learned, parameters);
+        const read = reading(learned);
+        if (read === undefined || !isCurrent(learned)) continue;
+        const declaration = declarationOf(learned);
+        const parameters = parametersFrom(read.said, declaration ?? learned);
+        if ("values" in parameters)
+          return { ...planOf(learned, parameters.values, read), declared: declaration !== undefined };
       }
-      const doubtful = learning.all().find((one) => said(one, description) !== undefined);
+      const doubtful = learning.all().find((one) => reading(one) !== undefined);
       return { reason: doubtful === undefined ? nothingLearned : unused(doubtful) };
     },
   };
 }
 
-function parametersOf(
-  { parameters }: Learned,
-  said: Record<string, string> | undefined,
-): Record<string, ParameterValue> | undefined {
-  if (said === undefined) return undefined;
-  const values: Record<string, ParameterValue> = {};
-  for (const [name, type] of Object.entries(parameters)) {
-    const value = readParameter(type, said[name] ?? "");
-    if (typeof value === "object") return undefined;
-    values[name] = value;
-  }
-  return values;
-}
-
-function planOf(learned: Learned, parameters: Record<string, ParameterValue>): Draft {
+function planOf(learned: Learned, parameters: Plan["parameters"], { unsure }: Reading): Plan {
   const { id, name, phrase, result, steps, successes, failures } = learned;
   const sure = Math.round(100 * confidence(successes, failures));
   return {
@@ -64,6 +63,7 @@ function planOf(learned: Learned, parameters: Record<string, ParameterValue>): D
     model: "",
     why: `goals said as "${phrase}" were reached in this way: it ${recordOf(learned)} (confidence ${sure} %)`,
     parameters,
+    unsure,
     result,
     steps,
   };

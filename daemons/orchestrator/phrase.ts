@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { furtherIn } from "./further.ts";
 
 /** What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, or any text. */
 export const parameterTypes = ["path", "name", "number", "url", "text"] as const;
@@ -7,72 +8,194 @@ export type ParameterType = (typeof parameterTypes)[number];
 /** A parameter's value: a number is one also where a template's only hole takes it. */
 export type ParameterValue = string | number;
 
+/** A goal as a phrase reads it. */
+export interface Reading {
+  /** The parameters as they were said: each a span of the goal's words, without the quotes that enclose it. */
+  readonly said: Readonly<Record<string, string>>;
+  /** Of a path that ends where the sentence does: how it would read with the mark that was taken for the sentence's. */
+  readonly unsure: Readonly<Record<string, string>>;
+  /** Why it cannot be told where a text ends; empty when it can. */
+  readonly doubt: string;
+}
+
 /** One way to say a goal: "report disk usage to {path}". */
 export interface Phrase {
   readonly text: string;
-  /** The parameters of a goal as they are said; undefined when it is of another kind. */
-  match(description: string): Record<string, string> | undefined;
+  /** Undefined when a goal is of another kind. */
+  match(description: string): Reading | undefined;
   readonly parameters: readonly string[];
   /** Letters that are not a parameter's: of two phrases that fit, the one with more says more exactly what is meant. */
   readonly weight: number;
 }
 
+/** Words that change nothing of what is meant, as long as they stand outside of values; "on port 80" and "for port 80" are two things. */
+const fillers = "please,?|a|an|the|me|now";
+const isFiller = new RegExp(`^(?:${fillers})$`, "i");
+
+const quoted = `"[^"]+"|'[^']+'`;
+/** A word that is not a filler: what is called "now" is said in quotes. */
+const word = `(?!(?:${fillers})[.!?,]*(?:\\s|$))[^\\s"']\\S*?`;
+
 /** A word, or words in quotes; a text may have spaces without them. As short as can be: a full stop after it is none of it. */
 const shapes: Readonly<Record<ParameterType, string>> = {
-  path: `"[^"]+"|'[^']+'|[^\\s"']\\S*?`,
-  name: `"[^"]+"|'[^']+'|[^\\s"']\\S*?`,
+  path: `${quoted}|${word}`,
+  name: `${quoted}|${word}`,
   number: "\\d+",
-  url: "https?://\\S+?",
-  text: "[\\s\\S]+",
+  url: `"https?://[^"]+"|'https?://[^']+'|https?://\\S+?`,
+  text: `"[^"]*"|'[^']*'|\\S|\\S[\\s\\S]*\\S`,
 };
 
-/** Words that change nothing of what is meant; "on port 80" and "for port 80" are two things. */
-const fillers = /(?<![\w/])(?:please|a|an|the|me|now)(?![\w/])\s*/gi;
+const gap = "\\s+";
+/** Between two words of a phrase, or before a value of one word. */
+const looseGap = `\\s+(?:(?:${fillers})\\s+)*`;
+const politeness = "(?:,?\\s+(?:please|now))";
+
+/** What may come after a phrase, by what it ends with. After a text nothing may: every word of it counts, unless it is in quotes. */
+const ends = {
+  words: `${politeness}*\\s*[.!?]*`,
+  value: `(?<MARK>(?<![./])[.!?,])?(?:${politeness}+[.!?]*)?`,
+  text: `(?:(?<=["'])${politeness}*[.!?]?)?`,
+} as const;
 
 /**
- * Understands a phrase: words in any case and spacing, "please" before it if you like, articles and the like as they come.
- * Not so with texts, in which every word counts.
+ * Understands a phrase: its own words in any case and spacing, with articles, "please" and "now" as they come. A parameter is
+ * exactly what was said.
  */
 export function compilePhrase(text: string, types: Readonly<Record<string, ParameterType>>): Phrase {
-  const exact = compile(text, types);
-  const { parameters, weight } = exact;
-  const match: Phrase["match"] = (description) => parametersOf(exact, description);
-  if (Object.values(types).includes("text")) return { text, parameters, weight, match };
-  const plain = (words: string) => words.replaceAll(fillers, "").trim();
-  const loose = compile(plain(text), types);
-  return { text, parameters, weight, match: (said) => match(said) ?? parametersOf(loose, plain(said)) };
+  const chunks = chunksOf(text, types);
+  const parameters = chunks.flatMap(({ holes }) => holes);
+  const twice = parameters.find((name, at) => parameters.indexOf(name) !== at);
+  if (twice !== undefined) throw wrong(text, twice);
+  const last = chunks.at(-1)?.endsWith === "value" ? parameters.at(-1) : undefined;
+  const words = chunks.flatMap(({ holes, plain }) => (holes.length === 0 ? [plain.toLowerCase()] : []));
+  let compiled: Compiled | undefined;
+
+  return {
+    text,
+    parameters,
+    weight: chunks.reduce((sum, { letters }) => sum + letters, 0),
+    match(description) {
+      // Most goals lack one of its words: for those nothing is compiled, which costs a thousand times as much as looking.
+      const lower = description.toLowerCase();
+      if (!words.every((word) => lower.includes(word))) return undefined;
+      compiled ??= compiledOf(chunks, types);
+      const found = compiled.pattern.exec(description);
+      if (found === null) return undefined;
+      const { MARK: mark, ...groups } = found.groups ?? {};
+      const raw = (name: string) => groups[name] ?? "";
+      const texts = parameters.filter((name) => types[name] === "text" && isBare(raw(name)));
+      const { rests } = compiled;
+      const doubts = texts.map((name) => doubtOf(raw(name), rests.get(name))).filter((doubt) => doubt !== "");
+      const open = mark !== undefined && last !== undefined && types[last] === "path" && isBare(raw(last));
+      return {
+        said: Object.fromEntries(parameters.map((name) => [name, unquoted(raw(name))])),
+        unsure: open ? { [last]: raw(last) + mark } : {},
+        doubt: doubts[0] ?? "",
+      };
+    },
+  };
 }
 
-interface Compiled extends Pick<Phrase, "parameters" | "weight"> {
+interface Compiled {
   readonly pattern: RegExp;
+  /** By text that does not end its phrase: what the phrase goes on with. A text that holds that too could end before it. */
+  readonly rests: ReadonlyMap<string, RegExp>;
 }
 
-function compile(text: string, types: Readonly<Record<string, ParameterType>>): Compiled {
-  const pieces = text.trim().split(/(\{[a-z_]+\})/);
-  const parameters: string[] = [];
-  let literals = "";
-  const source = pieces.map((piece) => {
-    const name = /^\{([a-z_]+)\}$/.exec(piece)?.[1];
-    if (name === undefined) {
-      literals += piece.replaceAll(/\s/g, "");
-      return piece.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&").replaceAll(/\s+/g, "\\s+");
-    }
-    const type = types[name];
-    if (type === undefined || parameters.includes(name)) throw wrong(text, name);
-    parameters.push(name);
-    return `(?<${name}>${shapes[type]})`;
+function compiledOf(chunks: readonly Chunk[], types: Readonly<Record<string, ParameterType>>): Compiled {
+  const start = chunks[0]?.opensText ? "^\\s*" : `^\\s*(?:(?:${fillers})\\s+)*`;
+  const pattern = new RegExp(`${start}${joined(chunks)}${ends[chunks.at(-1)?.endsWith ?? "words"]}\\s*$`, "i");
+  return { pattern, rests: restsOf(chunks, types) };
+}
+
+/** What stands between two spaces of a phrase: a word, a parameter, or both: "http://127.0.0.1:{port}". */
+interface Chunk {
+  readonly plain: string;
+  readonly source: string;
+  /** The same without names, and only for values that fit their type. */
+  readonly fitting: string;
+  readonly holes: readonly string[];
+  readonly letters: number;
+  readonly opensText: boolean;
+  readonly endsWith: keyof typeof ends;
+}
+
+function chunksOf(text: string, types: Readonly<Record<string, ParameterType>>): Chunk[] {
+  const all = text
+    .trim()
+    .split(/\s+/)
+    .map((chunk) => ({ chunk, read: readChunk(chunk, text, types) }));
+  // Beside a text a filler is the phrase's own word: without it, it would be the text's.
+  const needed = all.filter(({ chunk }, at) => {
+    if (!isFiller.test(chunk)) return true;
+    return all[at - 1]?.read.endsWith === "text" || all[at + 1]?.read.opensText === true;
   });
-  // A full stop at the end belongs to a text that stands there; "/srv/.." has none.
-  const last = text.trimEnd().endsWith("}") ? types[parameters.at(-1) ?? ""] : undefined;
-  const full = last === "text" ? "" : "(?:(?<![./])[.!?])?";
-  const pattern = new RegExp(`^\\s*(?:please\\s+)?${source.join("")}${full}\\s*$`, "i");
-  return { pattern, parameters, weight: literals.length };
+  return (needed.length === 0 ? all : needed).map(({ read }) => read);
 }
 
-function parametersOf({ pattern, parameters }: Compiled, description: string): Record<string, string> | undefined {
-  const found = pattern.exec(description);
-  if (found === null) return undefined;
-  return Object.fromEntries(parameters.map((name) => [name, unquoted(found.groups?.[name] ?? "")]));
+function readChunk(chunk: string, text: string, types: Readonly<Record<string, ParameterType>>): Chunk {
+  const pieces = chunk.split(/(\{[a-z_]+\})/).filter((piece) => piece !== "");
+  const nameIn = (piece = "") => /^\{([a-z_]+)\}$/.exec(piece)?.[1];
+  const typeIn = (piece = "") => types[nameIn(piece) ?? ""];
+  const unknown = pieces.find((piece) => nameIn(piece) !== undefined && typeIn(piece) === undefined);
+  if (unknown !== undefined) throw wrong(text, nameIn(unknown) ?? "");
+  const sourceOf = (hole: (type: ParameterType, name: string) => string) =>
+    pieces.map((piece) => {
+      const type = typeIn(piece);
+      if (type === undefined) return piece.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+      return hole(type, nameIn(piece) ?? "");
+    });
+  const last = pieces.at(-1);
+  return {
+    plain: chunk,
+    source: sourceOf((type, name) => `(?<${name}>${shapes[type]})`).join(""),
+    fitting: sourceOf((type) => (type === "path" ? `["']?/\\S*?` : `(?:${shapes[type]})`)).join(""),
+    holes: pieces.flatMap((piece) => nameIn(piece) ?? []),
+    letters: pieces.filter((piece) => nameIn(piece) === undefined).join("").length,
+    opensText: typeIn(pieces[0]) === "text",
+    endsWith: nameIn(last) === undefined ? "words" : typeIn(last) === "text" ? "text" : "value",
+  };
+}
+
+function joined(chunks: readonly Chunk[]): string {
+  return chunks.map((chunk, at) => (at === 0 ? "" : gapBetween(chunks[at - 1], chunk)) + chunk.source).join("");
+}
+
+function gapBetween(before: Chunk | undefined, after: Chunk): string {
+  return before?.endsWith === "text" || after.opensText ? gap : looseGap;
+}
+
+function restsOf(
+  chunks: readonly Chunk[],
+  types: Readonly<Record<string, ParameterType>>,
+): ReadonlyMap<string, RegExp> {
+  const rests = chunks.slice(0, -1).flatMap(({ holes, endsWith }, at): [string, RegExp][] => {
+    const name = holes.at(-1);
+    if (name === undefined || endsWith !== "text" || types[name] !== "text") return [];
+    const after = chunks.slice(at + 1);
+    return [
+      [
+        name,
+        new RegExp(`${gap}${joined(after.map((chunk) => ({ ...chunk, source: chunk.fitting })))}(?=[\\s.!?,;]|$)`, "i"),
+      ],
+    ];
+  });
+  return new Map(rests);
+}
+
+function doubtOf(text: string, rest: RegExp | undefined): string {
+  const further = rest?.exec(text)?.[0].trim() ?? furtherIn(text);
+  return further === "" ? "" : `the text could end before ${JSON.stringify(further)}: put the text in quotes`;
+}
+
+const enclosed = /^(?:"([^"]*)"|'([^']*)')$/;
+
+const isBare = (raw: string): boolean => !enclosed.test(raw);
+
+/** One pair of quotes that encloses the whole, with no further such quote inside, is no part of the value; all others are. */
+export function unquoted(raw: string): string {
+  const found = enclosed.exec(raw);
+  return found === null ? raw : (found[1] ?? found[2] ?? "");
 }
 
 /** What was said as a value of this type, or why it cannot be one. */
@@ -80,12 +203,6 @@ export function readParameter(type: ParameterType, said: string): ParameterValue
   const reason = unfit(type, said);
   if (reason !== undefined) return { reason };
   return type === "number" ? Number(said) : said;
-}
-
-function unquoted(text: string): string {
-  const trimmed = text.trim();
-  const inner = /^"([\s\S]*)"$/.exec(trimmed)?.[1] ?? /^'([\s\S]*)'$/.exec(trimmed)?.[1];
-  return inner ?? trimmed;
 }
 
 /** Characters of a value that its reason repeats. */
@@ -96,7 +213,7 @@ export function unfit(type: ParameterType, value: string): string | undefined {
   const told = JSON.stringify(value.length > quotedLengthMax ? `${value.slice(0, quotedLengthMax)}…` : value);
   if (type === "path" && !value.startsWith("/")) return `${told} is not an absolute path`;
   if (type === "path" && value.includes("\0")) return `${told} is not a path`;
-  if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:-]{0,127}$/.test(value)) return `${told} is not a name`;
+  if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:+-]{0,127}$/.test(value)) return `${told} is not a name`;
   if (type === "number" && !/^\d{1,15}$/.test(value)) return `${told} is not a whole number`;
   if (type === "url" && !isWebAddress(value)) return `${told} is not an http or https address`;
   return undefined;

@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import type { ParameterValue } from "./phrase.ts";
+import type { ParameterValue, Reading } from "./phrase.ts";
 
 /** How much thinking a plan or a task takes: rules, the always loaded model, the model on demand, the gateway's. */
 export const levels = ["reactive", "operational", "tactical", "strategic"] as const;
@@ -37,6 +37,10 @@ export interface Plan {
   /** Why this plan, in a sentence. */
   readonly why: string;
   readonly parameters: Readonly<Record<string, ParameterValue>>;
+  /** Of parameters that can be read in another way too: that other value. */
+  readonly unsure?: Reading["unsure"];
+  /** Its steps are the image's: what they name themselves is declared. */
+  readonly declared?: boolean;
   /** Template of the goal's result. */
   readonly result: string;
   readonly steps: readonly PlannedStep[];

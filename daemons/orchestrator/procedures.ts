@@ -3,8 +3,9 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import { compilePhrase, type ParameterValue, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
+import { compilePhrase, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
+import { type Declaration, parametersFrom } from "./said.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
 import { wordsOf } from "./tool-choice.ts";
 
@@ -29,6 +30,8 @@ const procedureSchema = Type.Object(
     // What a parameter is when the phrase does not give it, or what the person behind the goal is asked for it.
     defaults: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer()]))),
     questions: Type.Optional(Type.Record(Type.String(), Type.String({ minLength: 1 }))),
+    // By path: another, in whose folder it lies when only its name is said.
+    beside: Type.Optional(Type.Record(Type.String(), Type.String())),
     steps: Type.Array(
       Type.Object(
         {
@@ -56,22 +59,20 @@ const procedureSchema = Type.Object(
 
 type Step = Static<typeof procedureSchema>["steps"][number];
 
-export interface Procedure {
+export interface Procedure extends Required<Declaration> {
   readonly name: string;
   readonly summary: string;
   readonly phrases: readonly Phrase[];
-  readonly parameters: NonNullable<Static<typeof procedureSchema>["parameters"]>;
-  readonly defaults: Readonly<Record<string, ParameterValue>>;
-  readonly questions: Readonly<Record<string, string>>;
   readonly result: string;
   readonly steps: readonly PlannedStep[];
 }
 
 /** Reads `text` of the file `file` as a procedure. Throws INVALID_ARGUMENT with file, place and what was expected. */
 export function parseProcedure(procedureName: string, text: string, file: string): Procedure {
-  const { procedure, parameters = {}, defaults = {}, questions = {}, steps } = parseToml(procedureSchema, text, file);
+  const { procedure, steps, ...declared } = parseToml(procedureSchema, text, file);
+  const { parameters = {}, defaults = {}, questions = {}, beside = {} } = declared;
   try {
-    checkDefaults(parameters, defaults, questions);
+    checkDeclaration({ parameters, defaults, questions, beside });
     const phrases = procedure.phrases.map((phrase) => compilePhrase(phrase, parameters));
     const planned = steps.map(planStep);
     for (const phrase of phrases) {
@@ -89,6 +90,7 @@ export function parseProcedure(procedureName: string, text: string, file: string
       parameters,
       defaults,
       questions,
+      beside,
       phrases,
       steps: planned,
     };
@@ -115,11 +117,7 @@ function planStep(step: Step): PlannedStep {
   };
 }
 
-function checkDefaults(
-  parameters: Procedure["parameters"],
-  defaults: Procedure["defaults"],
-  questions: Procedure["questions"],
-): void {
+function checkDeclaration({ parameters, defaults, questions, beside }: Required<Declaration>): void {
   for (const [key, value] of Object.entries(defaults)) {
     const type = parameters[key];
     if (type === undefined) throw fault(`defaults: there is no parameter ${key}`);
@@ -128,6 +126,10 @@ function checkDefaults(
   }
   const stranger = Object.keys(questions).find((key) => parameters[key] === undefined);
   if (stranger !== undefined) throw fault(`questions: there is no parameter ${stranger}`);
+  const other = Object.entries(beside)
+    .flat()
+    .find((key) => parameters[key] !== "path");
+  if (other !== undefined) throw fault(`beside: there is no path ${other}`);
 }
 
 /** Steps need and use earlier steps only, so that no plan has a cycle. */
@@ -185,19 +187,19 @@ export function procedureSource(declared: () => Declared): PlanSource {
   };
 }
 
-/** The procedure and the phrase of it that say most exactly what a goal says. */
-export function bestFit(description: string, procedures: readonly Procedure[]) {
+/** The procedures and phrases that a goal can be read by, those first that say most exactly what it says. */
+function fitsOf(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
-      const said = phrase.match(description);
-      return said === undefined ? [] : [{ procedure, phrase, said }];
+      const reading = phrase.match(description);
+      return reading === undefined ? [] : [{ procedure, phrase, reading }];
     }),
   );
-  return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight)[0];
+  return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
 }
 
-/** A question whose answers cannot be used is asked so often. */
-const askedMax = 3;
+/** The procedure and the phrase of it that say most exactly what a goal says. */
+export const bestFit = (description: string, procedures: readonly Procedure[]) => fitsOf(description, procedures)[0];
 
 /** The plan of the procedure that fits best, what it has to ask first, or in words why there is none. */
 export function planByProcedure(
@@ -206,23 +208,19 @@ export function planByProcedure(
   faults: readonly string[] = [],
   answers: Objective["answers"] = [],
 ): Draft {
-  const best = bestFit(description, procedures);
+  const [best, ...others] = fitsOf(description, procedures);
   if (best === undefined) return { reason: uncovered(description, procedures, faults) };
-  const { procedure, phrase, said } = best;
-  const parameters: Record<string, ParameterValue> = {};
-  for (const [key, type] of Object.entries(procedure.parameters)) {
-    const question = procedure.questions[key] ?? "";
-    const given = said[key] ?? procedure.defaults[key];
-    // Asked again, it says what was wrong with the answer before.
-    const asked = given === undefined ? answers.filter((one) => one.question.startsWith(question)) : [];
-    const value = given ?? asked.at(-1)?.answer;
-    if (value === undefined) return { question };
-    const read = readParameter(type, answered(type, String(value)));
-    if (typeof read === "object") {
-      if (asked.length > 0 && asked.length < askedMax) return { question: `${question} (${read.reason})` };
-      return { reason: `the procedure ${procedure.name} cannot be used: ${key}: ${read.reason}` };
-    }
-    parameters[key] = read;
+  const { procedure, phrase, reading } = best;
+  const meant = ({ procedure: { name }, reading: { said } }: typeof best) => JSON.stringify([name, said]);
+  const other = others.find((one) => one.phrase.weight === phrase.weight && meant(one) !== meant(best));
+  if (other !== undefined) {
+    return { reason: `the goal can be read as "${phrase.text}" and as "${other.phrase.text}": put names in quotes` };
+  }
+  if (reading.doubt !== "") return { reason: `the goal reads as "${phrase.text}", but ${reading.doubt}` };
+  const parameters = parametersFrom(reading.said, procedure, answers);
+  if ("question" in parameters) return parameters;
+  if ("reason" in parameters) {
+    return { reason: `the procedure ${procedure.name} cannot be used: ${parameters.reason}` };
   }
   return {
     origin: `procedure ${procedure.name}`,
@@ -230,17 +228,12 @@ export function planByProcedure(
     level: "reactive",
     model: "",
     why: `the goal reads as "${phrase.text}"`,
-    parameters,
+    parameters: parameters.values,
+    unsure: reading.unsure,
+    declared: true,
     result: procedure.result,
     steps: procedure.steps,
   };
-}
-
-/** A person answers in a sentence what a phrase has as a word: "it is port 8081", "http://127.0.0.1:8081". */
-function answered(type: string, said: string): string {
-  if (type !== "number") return said.trim();
-  const numbers = said.match(/\d+/g) ?? [];
-  return (/:(\d+)/.exec(said)?.[1] ?? (numbers.length === 1 ? numbers[0] : said.trim())) || said;
 }
 
 /** Procedures that are named where none fits. */
