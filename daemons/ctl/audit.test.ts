@@ -102,6 +102,7 @@ describe("approvals", () => {
   const ticket = {
     ...{ id: "t1", agent_id: "task", tool: "fs.write", risk: "high", reason: "r", undo: "u", expires_at: 0 },
     preview: "--- a\n+++ b",
+    digest: "d1",
     input: '{"path":"/a"}',
   };
 
@@ -118,10 +119,32 @@ describe("approvals", () => {
     );
     expect(await twin.aiosctl("approvals", "show", "t1")).toMatchObject({ code: 1, error: /no such call waits/ });
     expect((await twin.aiosctl("approvals", "list")).out).toBe("nothing waits\n");
-    expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 0, out: "done: {}\n" });
-    expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 1, error: /no such call waits/ });
+    expect(await twin.aiosctl("approvals", "approve", "t1", "--digest", "d1")).toMatchObject({
+      code: 0,
+      out: "done: {}\n",
+    });
+    expect(await twin.aiosctl("approvals", "approve", "t1", "--digest", "d1")).toMatchObject({
+      code: 1,
+      error: /no such call waits/,
+    });
     expect(await twin.aiosctl("approvals", "deny", "t1", "--reason", "no")).toMatchObject({ code: 0 });
+    expect(asked).toContainEqual(["sec.approve", { id: "t1", digest: "d1" }]);
     expect(asked.at(-1)).toEqual(["sec.deny", { id: "t1", reason: "no" }]);
+  });
+
+  it("approves nothing that was not shown: at a terminal it shows and asks, elsewhere the digest is named", async () => {
+    const asked = await tools({
+      "sec.approvals": [{ waiting: [ticket] }, { waiting: [ticket] }],
+      "sec.approve": [{ success: true, output: "{}", error: "" }],
+    });
+    expect(await twin.aiosctl("approvals", "approve", "t1")).toMatchObject({ code: 2, error: /--digest is missing/ });
+    const no = await twin.aiosctlWith({ ask: async () => "n" }, "approvals", "approve", "t1");
+    expect(no).toMatchObject({ code: 1, out: /\+\+\+ b\nit still waits\n$/ });
+    const yes = await twin.aiosctlWith({ ask: async () => "y" }, "approvals", "approve", "t1");
+    expect(yes).toMatchObject({ code: 0, out: /\+\+\+ b\ndone: \{\}\n$/ });
+    expect(asked.filter((one) => JSON.stringify(one).includes('sec.approve"'))).toEqual([
+      ["sec.approve", { id: "t1", digest: "d1" }],
+    ]);
   });
 
   it("tool call says how to take back what it did", async () => {

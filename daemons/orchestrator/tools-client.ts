@@ -113,7 +113,7 @@ interface AuditedCall {
   readonly execution_id: string;
   readonly duration_ms: number | null;
   readonly task_id: string;
-  readonly state: "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
   /** JSON; a long one is {sha256, bytes, begins} instead. */
   readonly output: string;
   readonly error: string;
@@ -121,7 +121,7 @@ interface AuditedCall {
 
 /** What became of the task by the newest call that was let through. */
 function traceIn(entries: readonly AuditedCall[]): Trace {
-  const calls = entries.filter(({ state }) => state !== "refused");
+  const calls = entries.filter(({ state }) => state !== "refused" && state !== "waiting");
   const done = calls.find(({ state }) => state === "done");
   if (done !== undefined) return { kind: "done", output: outputOf(done) };
   const [last] = calls;

@@ -39,7 +39,7 @@ export type Trace =
 /** A call of a tool, as the ledger has it. */
 export interface Execution {
   readonly id: string;
-  readonly state: "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
   readonly error: string;
   /** Milliseconds; undefined while it is open. */
   readonly durationMs: number | undefined;

@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
@@ -9,56 +8,42 @@ import type { Admitted } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { kindsOf } from "./policy/limits.ts";
 import type { Policies, Policy } from "./policy/policy.ts";
-import { type Preview, previewOf } from "./preview.ts";
-import { type Facts, refusal } from "./record.ts";
+import { asked, type Facts, refusal } from "./record.ts";
 import type { State } from "./state.ts";
+import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
 
 /** Tickets of all agents together, at most: more agents than there are names for. */
 const ticketsMax = 1_000;
-
-/** A call that waits for a person. Its id is that of the execution it may become. */
-export interface Ticket {
-  readonly id: string;
-  readonly agent: string;
-  readonly tool: string;
-  readonly taskId: string;
-  readonly reason: string;
-  /** JSON, as it will be carried out; shown only with its secrets taken out. */
-  readonly input: string;
-  readonly risk: string;
-  /** The capabilities it needs, resources resolved. */
-  readonly needs: readonly string[];
-  readonly preview: Preview;
-  /** Milliseconds since the epoch. */
-  readonly askedAt: number;
-  readonly expiresAt: number;
-  readonly state: "pending" | "approved";
-}
 
 export interface Approvals {
   /**
    * Waits until a person has decided, and for what comes of the call. Throws PERMISSION_DENIED when it is denied or nobody
    * answers in time, RESOURCE_EXHAUSTED when too many of the agent's calls wait already, FAILED_PRECONDITION when what it
    * names has changed meanwhile. A caller that goes away leaves the ticket; the same call made again waits for the same one.
-   * `waits` is called with the ticket's id once it is on disk.
+   * `waits` is called with the ticket's id once ticket and ledger entry are on disk.
    */
-  ask(
-    call: Admitted,
-    facts: Facts,
-    policy: Policy,
-    signal: AbortSignal,
-    waits?: (ticket: string) => void,
-  ): Promise<Executed>;
+  ask(call: Admitted, facts: Facts, policy: Policy, signal: AbortSignal, waits?: Waits): Promise<Executed>;
+  /** The ticket of an execution, from the moment it is asked until what was approved has ended; undefined when it has none. */
+  find(id: string): Ticket | undefined;
+  /** Waits as {@link ask} does, for a ticket that is there. Throws NOT_FOUND when it is not. */
+  join(id: string, signal: AbortSignal, waits?: Waits): Promise<Executed>;
+  /** Ends the wait for a call that its caller wants no more; who waits is told ABORTED. Throws FAILED_PRECONDITION when it was approved already. */
+  withdraw(id: string, why: string): Promise<void>;
   /** Those that wait, the oldest first. */
   pending(): readonly Ticket[];
-  /** Lets a call through, once, and waits for what comes of it. Throws NOT_FOUND when no such ticket waits. */
-  approve(id: string): Promise<Executed>;
+  /**
+   * Lets a call through, once, and waits for what comes of it. `digest` is the one that was shown. Throws NOT_FOUND when no such
+   * ticket waits, FAILED_PRECONDITION when it is another call than the one that was shown.
+   */
+  approve(id: string, digest: string): Promise<Executed>;
   /** Refuses a call. Throws NOT_FOUND when no such ticket waits. */
   deny(id: string, by: Identity, why: string): Promise<Ticket>;
   /** Takes up what the last run of the daemon left waiting. */
   resume(): Promise<void>;
   close(): void;
 }
+
+type Waits = (ticket: string) => void;
 
 export interface ApprovalParts {
   readonly state: State;
@@ -74,6 +59,8 @@ interface Waiting {
   readonly ticket: Ticket;
   readonly decided: PromiseWithResolvers<Executed>;
   readonly over: AbortController;
+  /** A ticket that is being written is shown to nobody yet; one that was decided is decided by nobody else. */
+  state: "being written" | "waiting" | "decided";
 }
 
 /**
@@ -87,60 +74,89 @@ export function needsApproval({ tool, caller, asks }: Admitted, policy: Policy):
 }
 
 export function openApprovals(parts: ApprovalParts): Approvals {
-  const { state, clock, log } = parts;
+  const { state, ledger, clock, log } = parts;
   const documents: Documents<Ticket> = openDocuments(state, "approval");
   const waiting = new Map<string, Waiting>();
 
-  /** Takes a ticket out of those that wait: whoever does it decides, and nobody after. */
+  /** Takes a ticket from those that wait: whoever does it decides, and nobody after. */
   const take = (id: string): Waiting => {
     const found = waiting.get(id);
-    if (found === undefined) throw noSuch(id);
-    waiting.delete(id);
+    if (found?.state !== "waiting") throw noSuch(id);
+    found.state = "decided";
     found.over.abort();
     return found;
   };
-  const refuse = async ({ ticket, decided }: Waiting, why: string) => {
-    const error = refused(ticket, why);
-    await parts.ledger.append(refusal(factsOf(ticket, parts.policies.last()), error.message));
-    await documents.remove(ticket.id);
-    decided.reject(error);
+  const refuse = async ({ ticket, decided }: Waiting, error: AiosError, why = error.message) => {
+    try {
+      await ledger.append(refusal(factsOf(ticket, parts.policies.last()), why));
+      await documents.remove(ticket.id);
+    } finally {
+      waiting.delete(ticket.id);
+      decided.reject(error);
+    }
   };
-  const wait = (ticket: Ticket): Waiting => {
-    const one = { ticket, decided: Promise.withResolvers<Executed>(), over: new AbortController() };
+  const wait = (ticket: Ticket, state: Waiting["state"]): Waiting => {
+    const one: Waiting = { ticket, decided: Promise.withResolvers<Executed>(), over: new AbortController(), state };
     // Nobody may be waiting for it, after a restart.
     one.decided.promise.catch(() => {});
     waiting.set(ticket.id, one);
-    const leftMs = Math.max(0, Math.min(ticket.expiresAt - clock.now(), ticket.expiresAt - ticket.askedAt));
+    return one;
+  };
+  /** Shows a ticket that is on disk, until its time is over. */
+  const show = (one: Waiting) => {
+    one.state = "waiting";
+    const { id, askedAt, expiresAt } = one.ticket;
+    const leftMs = Math.max(0, Math.min(expiresAt - clock.now(), expiresAt - askedAt));
+    const late = () => refuse(take(id), refused(one.ticket, "nobody answered in time"));
     clock.sleep(leftMs, one.over.signal).then(
-      () => refuse(take(ticket.id), "nobody answered in time").catch((error) => log.error("refuse a call", { error })),
+      () => late().catch((error) => log.error("refuse a call", { error })),
       () => {},
     );
-    return one;
+  };
+  const join = ({ ticket, decided }: Waiting, signal: AbortSignal, waits: Waits) => {
+    waits(ticket.id);
+    return untilAborted(decided.promise, signal);
+  };
+  const known = (id: string): Waiting => {
+    const found = waiting.get(id);
+    if (found === undefined) throw noSuch(id);
+    return found;
   };
 
   return {
     ask: async (call, facts, policy, signal, waits = () => {}) => {
       const ticket = await ticketOf(call, facts, policy, clock.now());
-      const same = [...waiting.values()].find((other) => keyOf(other.ticket) === keyOf(ticket));
+      const same = [...waiting.values()].find((other) => sameCall(other.ticket) === sameCall(ticket));
       if (same !== undefined) {
-        waits(same.ticket.id);
-        return untilAborted(same.decided.promise, signal);
+        // Asked by its own id later, this execution is what became of the other.
+        await ledger.append(asked(factsOf(ticket, policy), { same_as: same.ticket.id }));
+        return join(same, signal, waits);
       }
       const own = [...waiting.values()].filter((other) => other.ticket.agent === ticket.agent);
       if (own.length >= policy.approval.pendingPerAgentMax || waiting.size >= ticketsMax) throw full(ticket, own);
-      const one = wait(ticket);
+      const one = wait(ticket, "being written");
       try {
         await documents.put(ticket.id, ticket);
+        await ledger.append(asked(factsOf(ticket, policy), entryOf(ticket)));
       } catch (error) {
-        take(ticket.id);
+        waiting.delete(ticket.id);
+        await documents.remove(ticket.id).catch(() => {});
         throw error;
       }
+      show(one);
       log.info("a call waits for a person", { id: ticket.id, agent: ticket.agent, tool: ticket.tool });
-      waits(ticket.id);
-      return untilAborted(one.decided.promise, signal);
+      return join(one, signal, waits);
     },
-    pending: () => [...waiting.values()].map(({ ticket }) => ticket),
-    approve: async (id) => {
+    find: (id) => waiting.get(id)?.ticket,
+    join: async (id, signal, waits = () => {}) => join(known(id), signal, waits),
+    withdraw: async (id, why) => {
+      if (known(id).state !== "waiting") throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+      await refuse(take(id), new AiosError("ABORTED", `execute ${id}: ${why}`), why);
+    },
+    pending: () => [...waiting.values()].filter((one) => one.state === "waiting").map(({ ticket }) => ticket),
+    approve: async (id, digest) => {
+      const shown = waiting.get(id);
+      if (shown?.state === "waiting" && shown.ticket.digest !== digest) throw notShown(id);
       const { ticket, decided } = take(id);
       try {
         // Durable before it begins: what was approved once is not approved again.
@@ -152,17 +168,17 @@ export function openApprovals(parts: ApprovalParts): Approvals {
         decided.reject(error);
         throw error;
       } finally {
-        await documents.remove(id);
+        await documents.remove(id).finally(() => waiting.delete(id));
       }
     },
     deny: async (id, by, why) => {
       const one = take(id);
-      await refuse(one, `${by.name} denied it${why === "" ? "" : `: ${why}`}`);
+      await refuse(one, refused(one.ticket, `${by.name} denied it${why === "" ? "" : `: ${why}`}`));
       return one.ticket;
     },
     resume: async () => {
       for (const ticket of documents.list(ticketsMax).reverse()) {
-        if (ticket.state === "pending") wait(ticket);
+        if (ticket.state === "pending") await resumed(parts, ticket).then(() => show(wait(ticket, "waiting")));
         else await lapse(parts, documents, ticket);
       }
     },
@@ -172,39 +188,23 @@ export function openApprovals(parts: ApprovalParts): Approvals {
   };
 }
 
+/** What the ledger keeps of what a person is shown. */
+const entryOf = ({ digest, risk, needs, expiresAt }: Ticket) => ({ digest, risk, needs, expires_at: expiresAt });
+
+/** A ticket whose entry the last run of the daemon did not come to write has it now. */
+async function resumed({ ledger, policies }: ApprovalParts, ticket: Ticket): Promise<void> {
+  if (ledger.ofExecution(ticket.id).length > 0) return;
+  await ledger.append(asked(factsOf(ticket, policies.last()), entryOf(ticket)));
+}
+
 /** A call that was approved when the daemon ended: it began, and its intent tells what became of it, or it does not begin any more. */
 async function lapse({ ledger, policies }: ApprovalParts, documents: Documents<Ticket>, ticket: Ticket): Promise<void> {
-  if (ledger.ofExecution(ticket.id).length === 0) {
+  if (ledger.ofExecution(ticket.id).every(({ kind }) => kind === "asked")) {
     const error = refused(ticket, "the daemon ended before it began");
     await ledger.append(refusal(factsOf(ticket, policies.last()), error.message));
   }
   await documents.remove(ticket.id);
 }
-
-async function ticketOf(call: Admitted, facts: Facts, policy: Policy, now: number): Promise<Ticket> {
-  return {
-    id: facts.executionId,
-    agent: call.caller.name,
-    tool: call.tool.name,
-    taskId: facts.taskId,
-    reason: facts.reason,
-    input: JSON.stringify(call.input),
-    risk: call.tool.risk,
-    needs: call.needs,
-    preview: await previewOf(call, facts.executionId),
-    askedAt: now,
-    expiresAt: now + policy.approval.timeoutMs,
-    state: "pending",
-  };
-}
-
-function factsOf({ id, agent, tool, taskId, reason, input }: Ticket, { redaction }: Policy): Facts {
-  const caller = { kind: "agent", name: agent } as const;
-  return { executionId: id, caller, agentId: "", tool, taskId, reason, input, redaction };
-}
-
-/** What makes two calls the same one. */
-const keyOf = ({ agent, tool, taskId, input }: Ticket) => hash("sha256", JSON.stringify([agent, tool, taskId, input]));
 
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -225,6 +225,15 @@ function noSuch(id: string): AiosError {
     object: id,
     reason: "no such call waits: it was decided already, or its time is over",
     next: 'see "aiosctl approvals"',
+  });
+}
+
+function notShown(id: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "approve",
+    object: id,
+    reason: "the digest is not that of the call that waits",
+    next: `look at the call (aiosctl approvals show ${id}) and approve what it shows`,
   });
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, type Code, errnoOf } from "#lib/errors";
 import { correlationId, type Log } from "#lib/log";
 import type { Identity } from "#lib/service";
-import { type Approvals, needsApproval, type Ticket } from "./approvals.ts";
+import { type Approvals, needsApproval } from "./approvals.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Admitted, Gate, Request } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -13,6 +13,7 @@ import type { Policies } from "./policy/policy.ts";
 import { previewOf } from "./preview.ts";
 import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
 import { Seats } from "./seats.ts";
+import { digestOf, type Ticket } from "./tickets.ts";
 import type { AnyCall } from "./tool.ts";
 import type { Undos } from "./undo.ts";
 import type { Validation } from "./validation.ts";
@@ -49,7 +50,9 @@ export function openExecutor(parts: Parts): Executor {
   const once = new Once(parts);
   return {
     execute: (request, caller, signal) =>
-      seats.during(caller, () => once.execute(request, caller, (id) => execute(parts, id, request, caller, signal))),
+      seats.during(caller, () =>
+        once.execute(request, caller, signal, (id) => execute(parts, id, request, caller, signal)),
+      ),
   };
 }
 
@@ -76,8 +79,7 @@ async function execute(
 export async function runApproved(parts: Parts, ticket: Ticket, facts: Facts): Promise<Executed> {
   const inputJson = Buffer.from(ticket.input);
   const call = await admit(parts, { ...facts, inputJson }, facts.caller, facts);
-  const now = JSON.stringify([call.needs, await previewOf(call, ticket.id)]);
-  if (now !== JSON.stringify([ticket.needs, ticket.preview])) {
+  if (digestOf(call, await previewOf(call, ticket.id), ticket.salt) !== ticket.digest) {
     const error = new AiosError("FAILED_PRECONDITION", {
       act: "execute",
       object: ticket.tool,

@@ -153,11 +153,19 @@ export function answerOf({ outputJson, ...answer }: ExecuteResponse): Answer {
   return { ...answer, output: outputJson.length === 0 ? undefined : JSON.parse(outputJson.toString()) };
 }
 
+/** A ticket as the person sees it. */
+interface Shown {
+  readonly id: string;
+  readonly digest: string;
+  readonly preview: string;
+  readonly undo: string;
+}
+
 /** Makes a call that waits for a person; its ticket as the person sees it, and what will come of the call. */
 export async function whenAsked(
   person: Pick<Caller, "call">,
   ask: () => Promise<Answer>,
-): Promise<{ ticket: { id: string; preview: string; undo: string }; answer: Promise<Answer> }> {
+): Promise<{ ticket: Shown; answer: Promise<Answer> }> {
   const before = new Set(await waitingOf(person).then((all) => all.map(({ id }) => id)));
   const answer = ask();
   let failed: unknown;
@@ -172,6 +180,6 @@ export async function whenAsked(
   }
 }
 
-async function waitingOf(person: Pick<Caller, "call">): Promise<{ id: string; preview: string; undo: string }[]> {
+async function waitingOf(person: Pick<Caller, "call">): Promise<Shown[]> {
   return (await person.call("sec.approvals")).output.waiting;
 }

@@ -2,17 +2,20 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Identity } from "#lib/service";
+import type { Approvals } from "./approvals.ts";
 import type { Executed } from "./execute.ts";
 import type { Request } from "./gate.ts";
 import type { Entry } from "./ledger/entry.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Policies } from "./policy/policy.ts";
 import { refusal } from "./record.ts";
+import { checkSame, sameRequest } from "./tickets.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export interface OnceParts {
   readonly ledger: Ledger;
+  readonly approvals: Approvals;
   readonly policies: Policies;
   readonly clock: Clock;
 }
@@ -23,7 +26,7 @@ export interface OnceParts {
  */
 export class Once {
   readonly #parts: OnceParts;
-  readonly #running = new Map<string, { readonly caller: Identity; readonly done: Promise<Executed> }>();
+  readonly #running = new Map<string, Running>();
 
   constructor(parts: OnceParts) {
     this.#parts = parts;
@@ -33,24 +36,49 @@ export class Once {
    * What comes, or came, of the request. Throws ABORTED when it was withdrawn, and what `begin` throws. Asked to withdraw:
    * throws ABORTED when it will not begin any more, FAILED_PRECONDITION while it runs.
    */
-  async execute(request: Request, caller: Identity, begin: (id: string) => Promise<Executed>): Promise<Executed> {
+  async execute(request: Request, caller: Identity, signal: AbortSignal, begin: Begin): Promise<Executed> {
     const { executionId: id, withdraw = false } = request;
     if (id === undefined) {
       if (withdraw) throw wrongId("a call is withdrawn by its execution id");
       return begin(uuidv7(this.#parts.clock.now()));
     }
     if (!uuid.test(id)) throw wrongId("it is not a UUID in lower case");
+    const { approvals, ledger } = this.#parts;
+    const entries = ledger.ofExecution(id);
+    const ticket = approvals.find(id) ?? (withdraw ? undefined : approvals.find(sameAs(entries)));
+    if (ticket !== undefined) {
+      own(id, caller, "agent", ticket.agent);
+      if (withdraw) return this.#takeBack(id);
+      checkSame(ticket, request);
+      return approvals.join(ticket.id, signal, request.waits);
+    }
     const running = this.#running.get(id);
     if (running !== undefined) {
       own(id, caller, running.caller.kind, running.caller.name);
       if (withdraw) throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+      if (!sameRequest(running.request, request)) throw wrongId(`${id} is running, and is another call`);
       return running.done;
     }
-    const known = this.#parts.ledger.ofExecution(id);
+    const known = this.#decided(entries);
     if (known[0] !== undefined) return told(id, known, caller, request.tool);
     const done = (withdraw ? this.#withdraw(id, request, caller) : begin(id)).finally(() => this.#running.delete(id));
-    this.#running.set(id, { caller, done });
+    this.#running.set(id, { caller, request, done });
     return done;
+  }
+
+  /**
+   * The entries that tell what became of an execution. One that shared another's ticket became what the other did; one whose
+   * ticket is no more, and that nobody decided, never began.
+   */
+  #decided(entries: readonly Entry[]): readonly Entry[] {
+    const decided = entries.filter(({ kind }) => kind !== "asked");
+    const same = sameAs(entries);
+    return decided.length > 0 || same === "" ? decided : this.#decided(this.#parts.ledger.ofExecution(same));
+  }
+
+  async #takeBack(id: string): Promise<never> {
+    await this.#parts.approvals.withdraw(id, withdrawn);
+    throw new AiosError("ABORTED", `execute ${id}: ${withdrawn}`);
   }
 
   async #withdraw(executionId: string, request: Request, caller: Identity): Promise<never> {
@@ -60,6 +88,20 @@ export class Once {
     await this.#parts.ledger.append(refusal(facts, withdrawn));
     throw new AiosError("ABORTED", `execute ${executionId}: ${withdrawn}`);
   }
+}
+
+interface Running {
+  readonly caller: Identity;
+  readonly request: Request;
+  readonly done: Promise<Executed>;
+}
+
+type Begin = (id: string) => Promise<Executed>;
+
+/** The execution whose ticket this one shared; empty = none. */
+function sameAs([first]: readonly Entry[]): string {
+  if (first?.kind !== "asked") return "";
+  return (JSON.parse(first.output) as { same_as?: string }).same_as ?? "";
 }
 
 const withdrawn = "withdrawn by its caller before it began";

@@ -22,7 +22,7 @@ afterEach(() => machine.close());
 /** What a person is shown of an agent's call, which is then let through. */
 async function shown(tool: string, input: object): Promise<string> {
   const { ticket, answer } = await whenAsked(machine.operator, () => machine.agent("task").call(tool, input));
-  const { output } = await machine.operator.call("sec.approve", { id: ticket.id });
+  const { output } = await machine.operator.call("sec.approve", { id: ticket.id, digest: ticket.digest });
   expect({ tool, error: output.error }).toEqual({ tool, error: "" });
   expect((await answer).success).toBe(true);
   return ticket.preview.replaceAll(work, "");

@@ -47,6 +47,11 @@ export function intent(facts: Facts): Note {
   };
 }
 
+/** The note that a call waits for a person; `shown` tells what that person is shown, or which ticket it shares. */
+export function asked(facts: Facts, shown: object): Note {
+  return { ...intent(facts), kind: "asked", output: recorded(facts.redaction.json(JSON.stringify(shown))) };
+}
+
 /** The note of what came of it. Who, what and why stand with the intent. */
 export function outcome(facts: Facts, { success, output, error, durationMs }: Result): Note {
   const { redaction } = facts;

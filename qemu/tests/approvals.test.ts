@@ -3,22 +3,28 @@ import type { Machine } from "../machine.ts";
 import { aiosctlFor, type Ran } from "./aiosctl.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
 
+interface Waiting {
+  readonly id: string;
+  readonly digest: string;
+}
+
 describe.runIf(laneRuns("native"))("a goal that needs a person's word", () => {
   const fleet = useFleet();
   let machine: Machine;
   const aiosctl = (...argv: string[]) => aiosctlFor(machine, fleet.operatorFolder)(...argv);
-  const waiting = async () => JSON.parse((await aiosctl("approvals", "--json")).out).waiting as { id: string }[];
-  /** Gives a goal and waits until a call of it waits for the person: the call's id, and what comes of the goal. */
-  const give = async (goal: string): Promise<{ id: string; end: Promise<Ran> }> => {
+  const waiting = async () => JSON.parse((await aiosctl("approvals", "--json")).out).waiting as Waiting[];
+  /** Gives a goal and waits until a call of it waits for the person: the call, and what comes of the goal. */
+  const give = async (goal: string): Promise<Waiting & { end: Promise<Ran> }> => {
     const end = aiosctl("goal", "submit", goal, "--follow");
     await expect.poll(waiting, { timeout: 20_000, interval: 200 }).toHaveLength(1);
-    return { id: (await waiting())[0]?.id ?? "", end };
+    const [{ id, digest } = { id: "", digest: "" }] = await waiting();
+    return { id, digest, end };
   };
   const rules = async () => (await aiosctl("tool", "call", "firewall.rules")).out;
 
   it("is listed and previewed, and does nothing when it is denied", async () => {
     machine = await fleet.boot({ lane: "native", name: "approvals" });
-    const { id, end } = await give("block port 4444");
+    const { id, digest, end } = await give("block port 4444");
     const line = new RegExp(`^${id} +network +firewall\\.deny +high +\\S+ \\S+ +Block port 4444$`, "m");
     expect((await aiosctl("approvals")).out).toMatch(line);
     expect((await aiosctl("status")).out).toContain(
@@ -34,13 +40,13 @@ describe.runIf(laneRuns("native"))("a goal that needs a person's word", () => {
     expect(out).toContain(`aiosctl approvals show ${id}`);
     expect(out).toMatch(/firewall\.deny: .* denied it: not today$/m);
     expect(await rules()).not.toContain("4444");
-    expect(await aiosctl("approvals", "approve", id)).toMatchObject({ code: 1 });
+    expect(await aiosctl("approvals", "approve", id, "--digest", digest)).toMatchObject({ code: 1 });
   }, 120_000);
 
   it("is reached when it is approved, and its call was made once", async () => {
-    const { id, end } = await give("block port 4444");
+    const { id, digest, end } = await give("block port 4444");
     expect(await rules()).not.toContain("4444");
-    expect((await aiosctl("approvals", "approve", id)).out).toMatch(/^done: /);
+    expect((await aiosctl("approvals", "approve", id, "--digest", digest)).out).toMatch(/^done: /);
     expect(await end).toMatchObject({ code: 0, out: expect.stringContaining("Port 4444 is blocked by the firewall") });
     expect(await rules()).toContain("4444");
     const { out } = await aiosctl("audit", "--tool", "firewall.deny", "--agent", "network", "--json");
@@ -57,9 +63,9 @@ describe.runIf(laneRuns("native"))("a goal that needs a person's word", () => {
     const serve = (port: number) => `serve the files in /srv/site on port ${port}`;
     expect(await aiosctl("goal", "submit", serve(8091), "--follow")).toMatchObject({ code: 0 });
     expect(await aiosctl("autonomy", "supervised")).toMatchObject({ code: 0 });
-    const { id, end } = await give(serve(8092));
+    const { id, digest, end } = await give(serve(8092));
     expect((await aiosctl("approvals", "show", id)).out).toContain("system asks for service.define, high risk");
-    await aiosctl("approvals", "approve", id);
+    await aiosctl("approvals", "approve", id, "--digest", digest);
     expect(await end).toMatchObject({ code: 0 });
   }, 120_000);
 });

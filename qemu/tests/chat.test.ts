@@ -60,7 +60,7 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
         const ticket = await waiting(aiosctl);
         expect(ticket.preview).toContain("+milk");
         expect((await aiosctl("tool", "call", "fs.stat", JSON.stringify({ path: note }))).code).toBe(1);
-        expect((await aiosctl("approvals", "approve", ticket.id)).code).toBe(0);
+        expect((await aiosctl("approvals", "approve", ticket.id, "--digest", ticket.digest)).code).toBe(0);
         const told = await asking;
         expect(told, told.error).toMatchObject({ code: 0, out: expect.stringMatching(/✓ fs\.write\nNoted\.\n$/) });
         expect(told.error).toContain(`aiosctl approvals show ${ticket.id}`);
@@ -78,7 +78,9 @@ describe.each(["native", "qemu"] as const)("a conversation on a machine of the %
   });
 });
 
-async function waiting(aiosctl: (...argv: string[]) => Promise<Ran>): Promise<{ id: string; preview: string }> {
+async function waiting(
+  aiosctl: (...argv: string[]) => Promise<Ran>,
+): Promise<{ id: string; digest: string; preview: string }> {
   for (;;) {
     const [first] = JSON.parse((await aiosctl("approvals", "--json")).out).waiting;
     if (first !== undefined) return first;

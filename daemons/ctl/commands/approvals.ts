@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Command, type Context, exit, text } from "../command.ts";
+import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { moment } from "../words.ts";
 import { callTool } from "./tools.ts";
 
@@ -18,6 +18,8 @@ export interface Ticket {
   readonly input: string;
   readonly preview: string;
   readonly undo: string;
+  /** Of what is shown and of the exact input, hexadecimal. */
+  readonly digest: string;
   readonly expires_at: number;
 }
 
@@ -51,6 +53,7 @@ export const approvalsShow: Command = {
     const { out, args } = context;
     const one = await ticketOf(context, args[0] ?? "");
     for (const line of ticketLines(one)) out.line(line);
+    out.note(`aiosctl approvals approve ${one.id} --digest ${one.digest} lets it through`);
     out.document(one);
     return exit.ok;
   },
@@ -91,8 +94,9 @@ interface Done {
   readonly output: string;
 }
 
-export const approve = (context: Context, id: string) =>
-  callTool(context, "sec.approve", { id }, undefined, approveTimeoutMs) as Promise<Done>;
+/** Lets through what was shown, and nothing else. */
+export const approve = (context: Context, { id, digest }: Pick<Ticket, "id" | "digest">) =>
+  callTool(context, "sec.approve", { id, digest }, undefined, approveTimeoutMs) as Promise<Done>;
 
 export const deny = (context: Context, id: string, reason: string) =>
   callTool(context, "sec.deny", { id, ...(reason !== "" && { reason }) });
@@ -100,17 +104,42 @@ export const deny = (context: Context, id: string, reason: string) =>
 export const approvalsApprove: Command = {
   name: "approvals approve",
   summary: "let a call that waits be carried out, once and as it was shown",
-  usage: "ID",
+  usage: "ID [--digest DIGEST]",
   args: [1, 1],
-  examples: ["aiosctl approvals approve 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
+  options: {
+    digest: { type: "string", value: "DIGEST", about: "of what was shown; at a terminal you are shown it and asked" },
+  },
+  examples: [
+    "aiosctl approvals approve 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11",
+    "aiosctl approvals approve ID --digest $(aiosctl approvals show ID --json | jq -r .digest)",
+  ],
   async run(context) {
     const { out, args } = context;
-    const done = await approve(context, args[0] ?? "");
+    const [id = ""] = args;
+    const digest = text(context, "digest") ?? (await digestSeen(context, id));
+    if (digest === undefined) {
+      out.line("it still waits");
+      return exit.failed;
+    }
+    const done = await approve(context, { id, digest });
     out.line(done.success ? `done: ${done.output}` : `failed: ${done.error}`);
     out.document(done);
     return done.success ? exit.ok : exit.failed;
   },
 };
+
+/** Shows a call to the person at the terminal; its digest when they want it carried out. */
+async function digestSeen(context: Context, id: string): Promise<string | undefined> {
+  const { out, ask } = context;
+  if (ask === undefined || out.json)
+    throw new UsageError(
+      `--digest is missing: "aiosctl approvals show ${id}" shows the call and the digest that approves it`,
+    );
+  const one = await ticketOf(context, id);
+  for (const line of ticketLines(one)) out.line(line);
+  const answer = (await ask("allow it? [y]es or no: "))?.trim() ?? "";
+  return /^y(es)?$/i.test(answer) ? one.digest : undefined;
+}
 
 export const approvalsDeny: Command = {
   name: "approvals deny",

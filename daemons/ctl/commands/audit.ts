@@ -20,7 +20,7 @@ interface Entry {
   readonly caller: string;
   readonly tool: string;
   readonly reason: string;
-  readonly state: "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
   readonly error: string;
   readonly duration_ms: number | null;
 }
@@ -48,8 +48,8 @@ export const audit: Command = {
     const shown = new Set<number>();
     const show = (entries: readonly Entry[]) => {
       for (const entry of [...entries].reverse()) {
-        // What is still open is shown when it has ended; it is asked for again.
-        const waits = values["follow"] === true && entry.state === "open";
+        // What has not ended is shown when it has; it is asked for again.
+        const waits = values["follow"] === true && !hasEnded(entry);
         if (waits || shown.has(entry.sequence) || entry.reason === followReason) continue;
         shown.add(entry.sequence);
         context.out.line(lineOf(entry));
@@ -60,7 +60,7 @@ export const audit: Command = {
     show(entries);
     while (values["follow"] === true) {
       await clock.sleep(followEveryMs, signal);
-      const open = entries.filter(({ state, reason }) => state === "open" && reason !== followReason);
+      const open = entries.filter((entry) => !hasEnded(entry) && entry.reason !== followReason);
       const from = Math.min(...open.map(({ at }) => at), entries[0]?.at ?? since);
       entries = await entriesOf(context, from, 500);
       show(entries);
@@ -123,6 +123,8 @@ async function entriesOf(context: Context, since: number, limit: number): Promis
   const { entries } = (await callTool(context, "sec.audit", filter, reason)) as { entries: readonly Entry[] };
   return entries;
 }
+
+const hasEnded = ({ state }: Entry) => state !== "open" && state !== "waiting";
 
 /** Milliseconds since the epoch; 0 when it is not said. */
 export function sinceOf(given: string | undefined, now: number): number {

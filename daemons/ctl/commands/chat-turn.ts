@@ -102,9 +102,10 @@ async function decide(id: string, context: Context): Promise<void> {
   const { out, ask } = context;
   try {
     if (ask === undefined || out.json) return out.note(`  it waits for you: aiosctl approvals show ${id}`);
-    for (const line of ticketLines(await ticketOf(context, id))) out.line(`  ${line}`);
+    const one = await ticketOf(context, id);
+    for (const line of ticketLines(one)) out.line(`  ${line}`);
     const answer = (await ask("  allow it? [y]es, or no with the reason: "))?.trim() ?? "";
-    if (/^y(es)?$/i.test(answer)) await approve(context, id);
+    if (/^y(es)?$/i.test(answer)) await approve(context, one);
     else await deny(context, id, answer.replace(/^no?\b[\s,:]*/i, ""));
   } catch (error) {
     if (!context.signal.aborted) out.note(`  it could not be decided: ${messageOf(error)}`);

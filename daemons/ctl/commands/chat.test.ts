@@ -74,7 +74,7 @@ async function orchestrator(...turns: readonly (readonly SessionEvent[])[]): Pro
 async function tools(): Promise<void> {
   const ticket = {
     ...{ id: "a", agent_id: "task", tool: "fs.write", risk: "medium", reason: "asked for", input: "{}" },
-    ...{ preview: "--- /x\n+milk", undo: "a rollback", expires_at: 1 },
+    ...{ preview: "--- /x\n+milk", undo: "a rollback", digest: "d1", expires_at: 1 },
   };
   const answer = (output: unknown) => ({
     ...{ success: true, error: "", executionId: "e", durationMs: 1, backupId: "" },
@@ -172,7 +172,7 @@ describe("chat at a terminal", () => {
   });
 
   it.each([
-    ["y", { "sec.approve": { id: "a" } }],
+    ["y", { "sec.approve": { id: "a", digest: "d1" } }],
     ["no, not on this disk", { "sec.deny": { id: "a", reason: "not on this disk" } }],
     ["", { "sec.deny": { id: "a" } }],
   ])("asks about a change with what it would change: %j", async (answer, decision) => {

@@ -98,14 +98,15 @@ export const refusals: ReadonlySet<string> = new Set([
 ]);
 
 interface Audited {
-  readonly state: "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
   readonly output: string;
   readonly error: string;
   readonly duration_ms: number | null;
 }
 
 function fateOf(call: ToolCall, found: Audited | undefined): ToolFate {
-  if (found === undefined) return { state: "absent" };
+  // One that waits for a person has not begun: made again, it waits for the same person.
+  if (found === undefined || found.state === "waiting") return { state: "absent" };
   if (found.state === "open") return { state: "running" };
   if (found.error.startsWith(interrupted)) return { state: "interrupted" };
   if (found.state === "refused") return { state: "done", report: refused(call, found.error) };

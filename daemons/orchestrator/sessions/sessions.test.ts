@@ -264,7 +264,7 @@ describe("a conversation with a model", () => {
       seen.push(...waiting.map(({ preview }: { preview: string }) => preview));
       expect(waiting).toMatchObject([{ id: what.value.approvalId, agent_id: "task", tool: "fs.write" }]);
       expect(existsSync(path)).toBe(false);
-      await execute("sec.approve", { id: what.value.approvalId });
+      await execute("sec.approve", { id: what.value.approvalId, digest: waiting[0].digest });
     });
     expect(seen).toEqual([expect.stringContaining("+milk")]);
     expect(answerOf(all)).toBe("It is on the list.");
@@ -316,7 +316,8 @@ describe("a conversation with a model", () => {
     await expect(cut).rejects.toThrow();
     start("orchestrator");
     await serving();
-    await until(async () => await execute("sec.approve", { id: approval }));
+    const [{ digest }] = (await execute("sec.approvals", {})).waiting;
+    await until(async () => await execute("sec.approve", { id: approval, digest }));
     const all = await until(
       async () => await heard(sessions.followSession({ sessionId: id, afterSequence: 0 }, alice)),
     );

@@ -1,6 +1,7 @@
 import * as Type from "typebox";
-import type { Approvals, Ticket } from "../approvals.ts";
+import type { Approvals } from "../approvals.ts";
 import type { Policies, Policy } from "../policy/policy.ts";
+import type { Ticket } from "../tickets.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { object, timestamp } from "./words.ts";
 
@@ -20,6 +21,7 @@ const ticket = object({
   capabilities: Type.Array(Type.String()),
   preview: Type.String({ description: "what would change; for files a diff" }),
   undo: Type.String({ description: "how it would be taken back" }),
+  digest: Type.String({ description: "of all this and of the exact input: who approves names it" }),
   asked_at: timestamp,
   expires_at: timestamp,
 });
@@ -56,8 +58,11 @@ const approvalsTool = ({ approvals, policies }: ApprovalWorld) =>
 const approveTool = ({ approvals }: ApprovalWorld) =>
   defineTool({
     name: "sec.approve",
-    summary: "Lets a call that waits be carried out, once and exactly as it was asked, and tells what came of it.",
-    input: object({ id: ticketId }),
+    summary: "Lets a call that waits be carried out, once and exactly as it was shown, and tells what came of it.",
+    input: object({
+      id: ticketId,
+      digest: Type.String({ pattern: "^[0-9a-f]{64}$", description: "the digest that sec.approvals showed with it" }),
+    }),
     output: object({
       execution_id: Type.String(),
       success: Type.Boolean(),
@@ -73,7 +78,7 @@ const approveTool = ({ approvals }: ApprovalWorld) =>
     idempotent: false,
     confirmation: false,
     run: async ({ input }) => {
-      const { executionId, success, error, output } = await approvals.approve(input.id);
+      const { executionId, success, error, output } = await approvals.approve(input.id, input.digest);
       return { execution_id: executionId, success, error, output };
     },
   });
@@ -113,6 +118,7 @@ function shown(one: Ticket, { redaction }: Policy) {
     capabilities: [...one.needs],
     preview: redaction.text(one.preview.change),
     undo: one.preview.undo,
+    digest: one.digest,
     asked_at: one.askedAt,
     expires_at: one.expiresAt,
   };

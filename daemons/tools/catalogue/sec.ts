@@ -165,7 +165,7 @@ const auditTool = ({ ledger }: SecWorld) =>
           tool: Type.String(),
           task_id: Type.String(),
           reason: Type.String(),
-          state: Type.Enum(["open", "done", "failed", "refused"]),
+          state: Type.Enum(["waiting", "open", "done", "failed", "refused"]),
           input: Type.String({ description: "JSON; when long, its hash and beginning" }),
           output: Type.String({ description: "JSON; when long, its hash and beginning" }),
           error: Type.String(),

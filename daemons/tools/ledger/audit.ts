@@ -11,13 +11,13 @@ export interface AuditFilter {
   readonly limit: number;
 }
 
-/** A call as the ledger has it: its intent (or refusal), with its outcome where there is one. */
+/** A call as the ledger has it: its intent (or refusal), with its outcome where there is one; until then what was asked. */
 export interface AuditedCall
   extends Pick<
     Entry,
     "sequence" | "at" | "executionId" | "callerKind" | "caller" | "onBehalfOf" | "tool" | "taskId" | "reason" | "input"
   > {
-  readonly state: "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
   readonly output: string;
   readonly error: string;
   readonly durationMs: number | null;
@@ -36,19 +36,24 @@ export const totalMax = 100_000;
 
 const columns = `call.sequence, call.at, call.executionId, call.callerKind, call.caller, call.onBehalfOf, call.tool,
   call.taskId, call.reason, call.input,
-  CASE WHEN call.kind = 'refusal' THEN 'refused' WHEN outcome.success = 1 THEN 'done'
+  CASE WHEN call.kind = 'refusal' THEN 'refused' WHEN call.kind = 'asked' THEN 'waiting' WHEN outcome.success = 1 THEN 'done'
        WHEN outcome.success = 0 THEN 'failed' ELSE 'open' END AS state,
-  coalesce(outcome.output, '') AS output, coalesce(outcome.error, call.error) AS error, outcome.durationMs AS durationMs,
+  coalesce(outcome.output, call.output) AS output, coalesce(outcome.error, call.error) AS error, outcome.durationMs AS durationMs,
   lower(hex(coalesce(outcome.hash, call.hash))) AS hash`;
 
 const outcome = `LEFT JOIN entry AS outcome
   ON call.kind = 'intent' AND outcome.executionId = call.executionId AND outcome.kind = 'outcome'`;
 
+/** A call that was asked for and decided is told by its decision. */
+const undecided = `AND (call.kind <> 'asked' OR NOT EXISTS (
+  SELECT 1 FROM entry AS decision WHERE decision.executionId = call.executionId AND decision.kind <> 'asked'))`;
+
 /** Finds calls in the ledger. One statement for each set of filters, so that each has its index. */
 export function auditQuery(database: Sqlite): (filter: AuditFilter) => Audit {
   return (filter) => {
     const where = [
-      "WHERE call.kind IN ('intent', 'refusal') AND call.at >= @since",
+      "WHERE call.kind IN ('asked', 'intent', 'refusal') AND call.at >= @since",
+      undecided,
       ...(filter.caller === "" ? [] : ["AND call.caller = @caller"]),
       ...(filter.tool === "" ? [] : ["AND call.tool = @tool"]),
       ...(filter.executionId === undefined ? [] : ["AND call.executionId = @executionId"]),
