@@ -1,9 +1,8 @@
 import { saidJson } from "#lib/said-json";
 import { costOf, type Price } from "./budget.ts";
 import { ProviderFault, UnfitAnswer } from "./fault.ts";
-import type { Answer, Asked, Question, Tokens, Wire } from "./question.ts";
-import type { Usage } from "./usage.ts";
-import { estimatedTokens } from "./wire.ts";
+import type { Answer, Asked, Question, Wire } from "./question.ts";
+import type { Reservation } from "./usage.ts";
 
 /** An answer and what it cost. */
 export interface Paid extends Answer {
@@ -24,27 +23,21 @@ export interface Request {
   readonly price: Price;
   readonly key: string | undefined;
   readonly maxTokens: number;
-  /** As estimated. */
+  /** At most. */
   readonly inputTokens: number;
 }
 
 /** The longest answer that is passed on: it must fit into a message of ours. */
 const textLengthMax = 1024 * 1024;
 
-/** One request to a provider. Whatever becomes of it, answered, cut or cancelled, what it costs is given to `bill`. */
+/** One request to a provider. Whatever becomes of it, answered, cut, refused or cancelled, its reservation is ended. */
 export async function* attempt(
   request: Request,
   wire: Wire,
-  bill: (usage: Omit<Usage, "at">) => void,
+  reservation: Reservation,
   signal: AbortSignal,
 ): AsyncGenerator<PaidPiece> {
-  const { question, asked, provider, price, key, maxTokens } = request;
-  const pay = (outcome: Usage["outcome"], model: string, { inputTokens, outputTokens }: Tokens): number => {
-    const costUsd = costOf(price, inputTokens, outputTokens);
-    const { agent, taskId } = asked;
-    bill({ provider, model, inputTokens, outputTokens, costUsd, agent, taskId, outcome });
-    return costUsd;
-  };
+  const { question, provider, price, key, maxTokens } = request;
   let text = "";
   let settled = false;
   const checked = (whole: string) => {
@@ -62,18 +55,22 @@ export async function* attempt(
       }
       checked(piece.answer.text + JSON.stringify(piece.answer.toolCalls));
       settled = true;
-      const costUsd = pay("answered", piece.answer.model, piece.answer);
+      const { model, inputTokens, outputTokens } = piece.answer;
+      const costUsd = costOf(price, inputTokens, outputTokens);
+      reservation.settle({ model, inputTokens, outputTokens, costUsd, outcome: "answered" });
       yield { paid: { ...fitting(piece.answer, question), provider, costUsd } };
       return;
     }
     throw new ProviderFault("cut", "its answer broke off");
   } catch (error) {
     // A request that was refused costs nothing.
-    if (error instanceof ProviderFault && !error.costly && text === "") settled = true;
+    if (!settled && error instanceof ProviderFault && !error.costly && text === "") {
+      settled = true;
+      reservation.release();
+    }
     throw error;
   } finally {
-    const { inputTokens } = request;
-    if (!settled) pay("cut", request.model, { inputTokens, outputTokens: estimatedTokens(text) });
+    if (!settled) reservation.stand();
   }
 }
 

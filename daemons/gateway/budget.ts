@@ -1,4 +1,5 @@
-import type { UsageStore } from "./usage.ts";
+import { AiosError } from "#lib/errors";
+import type { Reservation, Usage, UsageStore } from "./usage.ts";
 
 /** US dollars for a million tokens. */
 export interface Price {
@@ -18,14 +19,17 @@ export interface BudgetAlert {
   readonly budgetUsd: number;
 }
 
+/** What a request may cost at most. */
+export type Most = Omit<Usage, "at" | "outcome" | "provider">;
+
 /** One provider's budget of a month. What requests in flight may cost at most counts as spent. */
 export interface Budget {
   readonly monthlyUsd: number;
   usedUsd(): number;
-  /** Whether a request that may cost so much fits. One that costs nothing always does. */
-  allows(usd: number): boolean;
-  /** Sets so much aside; the function gives it back. */
-  reserve(usd: number): () => void;
+  /** Why a request that may cost so much does not fit; one that costs nothing always does. */
+  refusal(usd: number): AiosError | undefined;
+  /** Sets aside, durably, what a request may cost. Throws when it does not fit, or cannot be written. */
+  reserve(most: Most): Reservation;
   /** Tells, once a month each, that the alert's part or all of the budget is spent. */
   tell(): void;
 }
@@ -38,20 +42,18 @@ export function openBudget(
   /** Resolves when the alert is known to have arrived; an alert that did not is given again at the next request. */
   alert: (alert: BudgetAlert) => Promise<void>,
 ): Budget {
-  let reservedUsd = 0;
   const telling = new Set<number>();
   const usedUsd = () => usage.spentThisMonth(provider);
+  const refusal = (usd: number) =>
+    usd === 0 || usedUsd() + usd <= monthlyUsd ? undefined : overBudget(provider, monthlyUsd);
   return {
     monthlyUsd,
     usedUsd,
-    allows: (usd) => usd === 0 || usedUsd() + reservedUsd + usd <= monthlyUsd,
-    reserve(usd) {
-      reservedUsd += usd;
-      let held = true;
-      return () => {
-        if (held) reservedUsd -= usd;
-        held = false;
-      };
+    refusal,
+    reserve(most) {
+      const refused = refusal(most.costUsd);
+      if (refused !== undefined) throw refused;
+      return usage.reserve({ ...most, provider });
     },
     tell() {
       const used = usedUsd();
@@ -66,4 +68,10 @@ export function openBudget(
       }
     },
   };
+}
+
+function overBudget(object: string, monthlyUsd: number): AiosError {
+  const reason = `this month's budget of ${monthlyUsd} USD has no room for what the request may cost`;
+  const next = "raise monthly_budget_usd in /etc/aios/config.toml, or wait for the next month";
+  return new AiosError("RESOURCE_EXHAUSTED", { act: "ask", object, reason, next });
 }

@@ -3,15 +3,13 @@ import type { Clock } from "#lib/clock";
 import { AiosError, type Code } from "#lib/errors";
 import { attempt, type PaidPiece, type Request } from "./attempt.ts";
 import { type Breaker, openBreaker } from "./breaker.ts";
-import { type Budget, costOf } from "./budget.ts";
+import { type Budget, costOf, type Most } from "./budget.ts";
 import { type FaultKind, ProviderFault, UnfitAnswer } from "./fault.ts";
 import type { Asked, Question, Wire } from "./question.ts";
 import { openRate } from "./rate.ts";
 import type { Secrets } from "./secrets.ts";
 import type { GatewaySettings, ProviderSettings } from "./settings.ts";
 import { isLoopback } from "./transport.ts";
-import type { Usage, UsageStore } from "./usage.ts";
-import { estimatedTokens } from "./wire.ts";
 
 /** The way to one provider: its key, price, budget, rate, breaker and retries. */
 export interface Lane {
@@ -29,7 +27,6 @@ export interface LaneWorld {
   readonly settings: GatewaySettings;
   readonly wire: Wire;
   readonly budget: Budget;
-  readonly usage: UsageStore;
   readonly secrets: Secrets;
   readonly clock: Clock;
   readonly random: () => number;
@@ -43,7 +40,7 @@ const retryWaitMaxMs = 20_000;
 const anyCostUsd = 1e-9;
 
 export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
-  const { budget, clock, secrets, usage } = world;
+  const { budget, clock, secrets } = world;
   const { attemptsMax, breakerFailures, breakerPauseMs } = world.settings;
   const breaker = openBreaker(breakerFailures, breakerPauseMs, clock);
   const rate = openRate(settings.rateLimitRpm, clock);
@@ -62,18 +59,16 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
     const limited = `the ${rateLimitRpm} requests that it may be sent in a minute are sent`;
     return rateMs > 0 ? later(name, "RESOURCE_EXHAUSTED", limited, rateMs) : undefined;
   };
-  const bill = (one: Omit<Usage, "at">) => usage.add({ ...one, at: clock.now() });
-  const spent = (usd: number) => (budget.allows(usd) ? undefined : overBudget(settings.name, budget));
-
   /** Tries until there is an answer, the fault is one that stays, or text has been given away. */
   async function* tries(first: Request, signal: AbortSignal): AsyncGenerator<PaidPiece> {
     let request = first;
     for (let count = 1; ; count++) {
+      const reservation = budget.reserve(mostOf(request));
       rate.take();
       breaker.begin();
       let begun = false;
       try {
-        for await (const piece of attempt(request, world.wire, bill, signal)) {
+        for await (const piece of attempt(request, world.wire, reservation, signal)) {
           begun = true;
           if ("paid" in piece) breaker.succeeded();
           yield piece;
@@ -91,7 +86,7 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
           if (!error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs) throw told(settings.name, error);
           await clock.sleep(Math.ceil(waitMs) + 1, signal);
         }
-        if (passing() ?? spent(free ? 0 : anyCostUsd)) throw told(settings.name, error);
+        if (passing() ?? budget.refusal(mostOf(request).costUsd)) throw told(settings.name, error);
       } finally {
         breaker.release();
       }
@@ -102,22 +97,19 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
     settings,
     budget,
     hasKey: () => !settings.needsKey || secrets.has(settings.name),
-    refusal: () => standing() ?? passing() ?? spent(free ? 0 : anyCostUsd),
+    refusal: () => standing() ?? passing() ?? budget.refusal(free ? 0 : anyCostUsd),
     requestsLastMinute: rate.lastMinute,
     async *ask(question, asked, streaming, signal) {
       const { name, model, needsKey, price = { inputUsd: 0, outputUsd: 0 } } = settings;
       const maxTokens = Math.min(question.maxTokens || settings.maxTokens, settings.maxTokens);
-      const inputTokens = estimatedTokens(JSON.stringify(question));
-      const mostUsd = costOf(price, inputTokens, maxTokens);
-      const refusal = standing() ?? passing() ?? spent(mostUsd);
+      const refusal = standing() ?? passing();
       if (refusal !== undefined) throw refusal;
       const key = needsKey ? secrets.get(name) : undefined;
+      const inputTokens = inputTokensMax(question);
       const request = { question, asked, streaming, provider: name, model, price, key, maxTokens, inputTokens };
-      const giveBack = budget.reserve(mostUsd);
       try {
         yield* tries(request, signal);
       } finally {
-        giveBack();
         budget.tell();
       }
     },
@@ -130,8 +122,25 @@ function corrected(request: Request, { text, wrong }: UnfitAnswer): Request {
   const correction = { role: "user", text: `That is not what was asked for: ${wrong}. Answer again.` } as const;
   const said = { role: "assistant", text, toolCalls: [] } as const;
   const question = { ...request.question, messages: [...messages, said, correction] };
-  return { ...request, question, inputTokens: estimatedTokens(JSON.stringify(question)) };
+  return { ...request, question, inputTokens: inputTokensMax(question) };
 }
+
+function mostOf({ asked: { agent, taskId }, model, price, inputTokens, maxTokens }: Request): Most {
+  const costUsd = costOf(price, inputTokens, maxTokens);
+  return { model, inputTokens, outputTokens: maxTokens, costUsd, agent, taskId };
+}
+
+/** What a provider adds of its own where it is to call tools or to keep to a schema; Anthropic tells of up to 700 tokens. */
+const instructionTokensMax = 2_048;
+
+/** No token is less than a byte of what is said, and a schema may be told twice. */
+function inputTokensMax(question: Question): number {
+  const { tools, jsonSchema } = question;
+  const added = tools.length > 0 || jsonSchema !== undefined ? instructionTokensMax : 0;
+  return bytesOf(question) + (jsonSchema === undefined ? 0 : bytesOf(jsonSchema)) + added;
+}
+
+const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 
 /** What only a person can mend. */
 function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets: Secrets): AiosError | undefined {
@@ -153,12 +162,6 @@ function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets:
 function later(object: string, code: Code, reason: string, retryAfterMs: number): AiosError {
   const next = "try again later, or allow another provider";
   return new AiosError(code, { act: "ask", object, reason, next }, { retryAfterMs });
-}
-
-function overBudget(object: string, { monthlyUsd }: Budget): AiosError {
-  const reason = `this month's budget of ${monthlyUsd} USD has no room for what the request may cost`;
-  const next = "raise monthly_budget_usd in /etc/aios/config.toml, or wait for the next month";
-  return new AiosError("RESOURCE_EXHAUSTED", { act: "ask", object, reason, next });
 }
 
 /** Being asked to slow down, and refusing a key or a request, are signs of life. */

@@ -3,11 +3,15 @@ import { claudeWire } from "./claude.ts";
 import { type Lane, type LaneWorld, openLane } from "./lane.ts";
 import { openaiWire } from "./openai.ts";
 import type { GatewaySettings } from "./settings.ts";
+import type { UsageStore } from "./usage.ts";
 
 /** A lane to each configured provider, in the order they are asked. */
 export function openLanes(
   settings: GatewaySettings,
-  world: Omit<LaneWorld, "settings" | "wire" | "budget"> & { readonly alert: (alert: BudgetAlert) => Promise<void> },
+  world: Omit<LaneWorld, "settings" | "wire" | "budget"> & {
+    readonly usage: UsageStore;
+    readonly alert: (alert: BudgetAlert) => Promise<void>;
+  },
 ): Lane[] {
   return settings.providers.map((provider) => {
     const { name, protocol, model, baseUrl, ownServer, monthlyBudgetUsd } = provider;

@@ -56,12 +56,12 @@ async function start(): Promise<{ said: string }> {
   return output;
 }
 
-async function end(): Promise<void> {
+async function end(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
   const running = child;
   child = undefined;
   if (running === undefined) return;
   const gone = new Promise((resolve) => running.once("close", resolve));
-  running.kill("SIGTERM");
+  running.kill(signal);
   await gone;
 }
 
@@ -91,9 +91,17 @@ it("the daemon is ready without a provider, takes a key, asks, alerts the memory
   expect(JSON.parse(String(events[0]?.dataJson))).toMatchObject({
     ...{ type: "budget_alert", provider: "claude", percent: 80, budget_usd: 1 },
   });
-  await end();
+  server.say({ delayMs: 60_000 });
+  const lost = gateway.infer(request({ prompt: "never answered", maxTokens: 16 })).catch((error: unknown) => error);
+  await vi.waitFor(() => expect(server.requests).toHaveLength(2));
+  await end("SIGKILL");
+  expect(await lost).toMatchObject({ code: "UNAVAILABLE" });
   const second = await start();
+  expect(second.said).toContain("were under way when the gateway ended");
   const [again] = open();
+  const unsettled = await again.getUsage({ provider: "", model: "", requestingAgent: "", taskId: "", days: 0 });
+  expect(unsettled.records.map(({ outcome }) => outcome)).toEqual(["unsettled", "answered"]);
+  expect(unsettled.records[0]?.costUsd).toBeGreaterThanOrEqual((16 * 15) / 1_000_000);
   await expect(again.infer(request({ prompt: "another", maxTokens: 0, allowFallback: false }))).resolves.toBeDefined();
   expect((await again.getBudget({})).claudeUsedUsd).toBeGreaterThan(0.9);
   expect(events).toHaveLength(1);

@@ -17,7 +17,7 @@ await runDaemon("gateway", process.env, ({ paths, clock, log, address }) => {
   if (settings.unknown.length > 0) log.warn("gateway.order names providers that are none", { names: settings.unknown });
   const database = openGatewayDatabase(`${paths.state}/gateway/usage.db`);
   const secrets = openSecrets(database, `${paths.state}/gateway/secrets.key`, clock);
-  const usage = openUsage(database, clock);
+  const usage = openUsage(database, clock, log);
   const memory = connect(MemoryServiceService, address("memory"));
   const alert = alertTo(memory, clock, log);
   const lanes = openLanes(settings, { usage, secrets, clock, random: Math.random, alert });

@@ -13,11 +13,11 @@ import { boundedFetch } from "./transport.ts";
 import {
   argumentsOf,
   count,
-  estimatedTokens,
   isObject,
   malformed,
   requested,
   sdkTimeoutMs,
+  tokensAtMost,
   type WireSettings,
 } from "./wire.ts";
 
@@ -120,12 +120,12 @@ function finishOf(reason: unknown): Finish {
   return finish;
 }
 
-/** What was counted, or where nothing was, estimated. */
+/** What was counted, or where nothing was, what it can be at most. */
 function tokensOf(usage: unknown, question: Question, text: string): { inputTokens: number; outputTokens: number } {
   const told = isObject(usage) ? usage : {};
   return {
-    inputTokens: count(told["prompt_tokens"]) ?? estimatedTokens(JSON.stringify(question)),
-    outputTokens: count(told["completion_tokens"]) ?? estimatedTokens(text),
+    inputTokens: count(told["prompt_tokens"]) ?? tokensAtMost(JSON.stringify(question)),
+    outputTokens: count(told["completion_tokens"]) ?? tokensAtMost(text),
   };
 }
 

@@ -1,4 +1,3 @@
-import { answerCheck } from "#lib/answer-check";
 import { AiosError } from "#lib/errors";
 import type { Message, Question, ToolCall, ToolSpec } from "./question.ts";
 
@@ -39,7 +38,7 @@ export async function readQuestion(raw: RawQuestion): Promise<Question> {
   return {
     ...{ system, messages, tools, maxTokens, temperature, toolChoice: choiceOf(raw.toolChoice, tools) },
     jsonSchema: schema === "" ? undefined : objectOf(schema, "json_schema"),
-    check: schema === "" ? undefined : await answerCheck(schema),
+    check: schema === "" ? undefined : await (await import("./sdk/answers.ts")).answerCheck(schema),
   };
 }
 

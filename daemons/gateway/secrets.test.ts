@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "#lib/log";
 import { operatorHeader, roleHeader } from "#lib/service";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
@@ -26,7 +27,7 @@ afterEach(async () => {
 const keyFile = () => join(folder, "secrets.key");
 function open() {
   const database = openGatewayDatabase(join(folder, "usage.db"));
-  return { database, secrets: openSecrets(database, keyFile(), clock), usage: openUsage(database, clock) };
+  return { database, secrets: openSecrets(database, keyFile(), clock), usage: openUsage(database, clock, silentLog) };
 }
 /** Every byte of every file under a folder. */
 const bytesOf = (path: string) =>
@@ -90,17 +91,9 @@ describe("secrets", () => {
 
   it("a database of the first version keeps its usage", () => {
     const { database, usage } = open();
-    const one = {
-      provider: "claude",
-      model: "m",
-      inputTokens: 1,
-      outputTokens: 2,
-      costUsd: 4,
-      at: clock.now(),
-      agent: "a",
-      taskId: "t",
-    };
-    usage.add({ ...one, outcome: "answered" });
+    const one = { model: "m", inputTokens: 1, outputTokens: 2, costUsd: 4 };
+    const asked = usage.reserve({ ...one, costUsd: 9, provider: "claude", agent: "a", taskId: "t" });
+    asked.settle({ ...one, outcome: "answered" });
     database.close();
     const again = open();
     expect(again.usage.spentThisMonth("claude")).toBe(4);

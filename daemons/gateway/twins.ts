@@ -77,7 +77,7 @@ export async function openTwin(given: GatewaySettings, clock: Clock = new HastyC
   const log = openLog("gateway", "debug", (line) => logged.push(line), clock.now);
   const database = openGatewayDatabase(join(folder, "usage.db"));
   const secrets = openSecrets(database, join(folder, "secrets.key"), clock);
-  const usage = openUsage(database, clock);
+  const usage = openUsage(database, clock, log);
   if (keyed) for (const { name } of given.providers) secrets.set(name, theKey, "test");
   const alert = async (one: BudgetAlert) => void alerts.push(one);
   const lanes = openLanes(given, { usage, secrets, clock, random: () => 0.5, alert });
@@ -88,7 +88,7 @@ export async function openTwin(given: GatewaySettings, clock: Clock = new HastyC
   const gateway = connect(ApiGatewayService, `unix:${path}`);
   const keys = connect(SecretsService, `unix:${path}`);
   return {
-    ...{ folder, path, gateway, keys, secrets, usage, logged, alerts },
+    ...{ folder, path, gateway, keys, secrets, usage, database, logged, alerts },
     close() {
       gateway.close();
       keys.close();

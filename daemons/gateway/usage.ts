@@ -1,4 +1,6 @@
 import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Log } from "#lib/log";
 import type { Sqlite } from "#lib/sqlite";
 
 /** One request to a provider. `at` is milliseconds since the epoch. */
@@ -11,8 +13,23 @@ export interface Usage {
   readonly at: number;
   readonly agent: string;
   readonly taskId: string;
-  /** "cut": no whole answer came; the tokens are estimated. */
-  readonly outcome: "answered" | "cut";
+  readonly outcome: Outcome;
+}
+
+/**
+ * "answered": as the provider counted. Of all others what it may have cost at most: "asked" is under way, of "cut" no whole
+ * answer came, and "unsettled" was under way when the gateway ended.
+ */
+export type Outcome = "asked" | "answered" | "cut" | "unsettled";
+
+/** What a request may cost at most, on the disk before the provider is asked. Ended once. */
+export interface Reservation {
+  /** It was answered, or broken off, and cost this. Where that cannot be written the reservation stands. */
+  settle(cost: Omit<Usage, "provider" | "at" | "agent" | "taskId">): void;
+  /** It was broken off, and nobody knows what it cost: the reservation stands. */
+  stand(): void;
+  /** It was refused, and cost nothing. */
+  release(): void;
 }
 
 /** Which records; an empty text is any. */
@@ -39,10 +56,11 @@ const keptDays = 400;
 const dayMs = 86_400_000;
 
 export interface UsageStore {
-  add(usage: Usage): void;
+  /** Throws UNAVAILABLE when it cannot be written: then nothing may be asked. */
+  reserve(most: Omit<Usage, "at" | "outcome">): Reservation;
   /** What fits the filter, newest first, at most 10,000 of them; and the totals of all that fits. */
   find(filter: UsageFilter): { readonly records: Usage[]; readonly totals: UsageTotals };
-  /** Spent since the first of this month (UTC), US dollars. */
+  /** Spent and reserved since the first of this month (UTC), US dollars. */
   spentThisMonth(provider: string): number;
   /** Whether this month's alert at so many percent has been given; `give` keeps that it has. */
   alerted(provider: string, percent: number): boolean;
@@ -54,13 +72,19 @@ const matching = `FROM usage WHERE at >= @since AND (@provider = '' OR provider 
 
 type Match = Omit<UsageFilter, "days"> & { readonly since: number };
 
-/** What providers were asked and what it cost. */
-export function openUsage(database: Sqlite, clock: Clock): UsageStore {
-  database.prepare("DELETE FROM usage WHERE at < ?").run(clock.now() - keptDays * dayMs);
+/** What providers were asked and what it cost. What was under way when the gateway ended counts as spent. */
+export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore {
+  tidyUp(database, clock, log);
   const insert = database.prepare(
     `INSERT INTO usage (at, provider, model, input_tokens, output_tokens, cost_usd, agent, task_id, outcome)
      VALUES (@at, @provider, @model, @inputTokens, @outputTokens, @costUsd, @agent, @taskId, @outcome)`,
   );
+  const settle = database.prepare(
+    `UPDATE usage SET model = @model, input_tokens = @inputTokens, output_tokens = @outputTokens, cost_usd = @costUsd,
+       outcome = @outcome WHERE rowid = @row`,
+  );
+  const stand = database.prepare("UPDATE usage SET outcome = 'cut' WHERE rowid = ?");
+  const release = database.prepare("DELETE FROM usage WHERE rowid = ?");
   const select = database.prepare<[Match], Usage>(
     `SELECT at, provider, model, input_tokens AS inputTokens, output_tokens AS outputTokens, cost_usd AS costUsd, agent,
        task_id AS taskId, outcome ${matching} ORDER BY at DESC LIMIT ${recordsMax}`,
@@ -77,7 +101,7 @@ export function openUsage(database: Sqlite, clock: Clock): UsageStore {
   );
   const give = database.prepare("INSERT OR IGNORE INTO alert (provider, month, percent) VALUES (?, ?, ?)");
 
-  // A month's sum is read once and then kept up: it is asked for before each request.
+  // A month's sum is read once after each change: it is asked for before each request.
   let month = 0;
   const spent = new Map<string, number>();
   const spentOf = (provider: string): number => {
@@ -88,11 +112,26 @@ export function openUsage(database: Sqlite, clock: Clock): UsageStore {
     spent.set(provider, known);
     return known;
   };
+  /** What was paid for is given, whatever becomes of its entry. */
+  const ended = (provider: string, write: () => void) => {
+    try {
+      write();
+    } catch (error) {
+      const reason = messageOf(error);
+      log.error("what a request cost cannot be written: what it may cost at most counts", { provider, reason });
+    }
+    spent.delete(provider);
+  };
   return {
-    add(usage) {
-      const before = spentOf(usage.provider);
-      insert.run(usage);
-      if (usage.at >= month) spent.set(usage.provider, before + usage.costUsd);
+    reserve(most) {
+      const { provider } = most;
+      const row = reserved(provider, () => insert.run({ ...most, at: clock.now(), outcome: "asked" })).lastInsertRowid;
+      spent.delete(provider);
+      return {
+        settle: (cost) => ended(provider, () => settle.run({ ...cost, row })),
+        stand: () => ended(provider, () => stand.run(row)),
+        release: () => ended(provider, () => release.run(row)),
+      };
     },
     find({ days, ...filter }) {
       const match = { ...filter, since: clock.now() - days * dayMs };
@@ -102,6 +141,34 @@ export function openUsage(database: Sqlite, clock: Clock): UsageStore {
     alerted: (provider, percent) => given.get(provider, monthStart(clock.now()), percent) !== undefined,
     give: (provider, percent) => void give.run(provider, monthStart(clock.now()), percent),
   };
+}
+
+function reserved<T>(provider: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    const reason = `what it may cost cannot be written, and nothing is asked that could not be counted: ${messageOf(error)}`;
+    const next = "make room on the data volume";
+    throw new AiosError("UNAVAILABLE", { act: "ask", object: provider, reason, next }, { cause: error });
+  }
+}
+
+/** A full disk keeps nobody from starting: what cannot be written now is written at the next start. */
+function tidyUp(database: Sqlite, clock: Clock, log: Log): void {
+  const open = database.prepare<[], { provider: string; requests: number; costUsd: number }>(
+    "SELECT provider, count(*) AS requests, sum(cost_usd) AS costUsd FROM usage WHERE outcome = 'asked' GROUP BY provider",
+  );
+  for (const unsettled of open.all())
+    log.warn(
+      "requests were under way when the gateway ended: what they may have cost at most counts as spent",
+      unsettled,
+    );
+  try {
+    database.prepare("UPDATE usage SET outcome = 'unsettled' WHERE outcome = 'asked'").run();
+    database.prepare("DELETE FROM usage WHERE at < ?").run(clock.now() - keptDays * dayMs);
+  } catch (error) {
+    log.warn("the records of usage cannot be written", { reason: messageOf(error) });
+  }
 }
 
 function monthStart(now: number): number {

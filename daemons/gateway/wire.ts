@@ -69,7 +69,7 @@ export function malformed(what: string): ProviderFault {
   return new ProviderFault("malformed", `its answer is not what its protocol says: ${what}`);
 }
 
-/** Tokens of a text, by its length, for providers that do not count and requests that were cut: rather too many. */
-export function estimatedTokens(text: string): number {
-  return Math.ceil(Buffer.byteLength(text) / 3);
+/** Tokens of a text at most, where a provider does not count: none is less than a byte. */
+export function tokensAtMost(text: string): number {
+  return Buffer.byteLength(text);
 }

@@ -32,6 +32,8 @@ test("the gateway loads the SDKs of model providers when it needs them, from fil
     expect(own).toHaveLength(2);
     for (const { name } of own) expect(text).toContain(`import("./${name}.mjs")`);
     expect(text).not.toContain("x-stainless-");
+    expect(text).toContain('import("./answers.mjs")');
+    expect(text).not.toContain("unevaluatedProperties");
     const [claude, openai] = [await built("gateway-claude"), await built("gateway-openai")];
     expect(Object.keys(await import(pathToFileURL(claude.path).href)).sort()).toEqual(["BaseAnthropic", "Messages"]);
     expect(Object.keys(await import(pathToFileURL(openai.path).href))).toEqual(["OpenAI"]);

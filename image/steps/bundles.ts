@@ -52,6 +52,7 @@ export const parts: readonly Bundle[] = [
     ...esm(`gateway-${name}`, `gateway/sdk/${name}.ts`),
     foreign: true as const,
   })),
+  esm("answers", "gateway/sdk/answers.ts"),
   esm("agents-duties", "agents/duties/start.ts"),
   esm("orchestrator-sessions", "orchestrator/sessions/start.ts"),
 ];
