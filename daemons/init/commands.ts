@@ -1,4 +1,6 @@
 import { AiosError } from "#lib/errors";
+import { startPiped, whenClosed } from "#lib/pipes";
+import { ending } from "#lib/text";
 import type { Children } from "./children.ts";
 
 /** Runs a program of the system to its end. */
@@ -25,13 +27,18 @@ export function commandRunner(children: Children): Run {
     new Promise((resolve, reject) => {
       const fail = (reason: string) =>
         reject(new AiosError("INTERNAL", { act: "run", object: [command, ...args].join(" "), reason }));
-      const child = children.spawn(command, args, { stdio: "pipe", env: { PATH: searchPath, LANG: "C.UTF-8" } });
+      const env = { PATH: searchPath, LANG: "C.UTF-8" };
+      const piped = startPiped((stdout, stderr) =>
+        children.spawn(command, args, { stdio: ["pipe", stdout, stderr], env }),
+      );
+      const { child } = piped;
       let output = "";
-      const keep = (chunk: Buffer) => {
-        output = (output + chunk.toString()).slice(-outputLengthMax);
-      };
-      child.stdout?.on("data", keep);
-      child.stderr?.on("data", keep);
+      for (const pipe of [piped.stdout, piped.stderr]) {
+        pipe.setEncoding("utf8");
+        pipe.on("data", (text: string) => {
+          output = ending(output + text, outputLengthMax);
+        });
+      }
       child.stdin?.on("error", () => {});
       child.stdin?.end(input);
       const deadline = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
@@ -39,7 +46,7 @@ export function commandRunner(children: Children): Run {
         clearTimeout(deadline);
         fail(error.message);
       });
-      child.once("close", (code, signal) => {
+      whenClosed(piped, (code, signal) => {
         clearTimeout(deadline);
         if (code !== null && codes.includes(code)) resolve({ code, output });
         else fail(`${signal === null ? `exit code ${code}` : `ended by ${signal}`}: ${output.trim() || "no output"}`);

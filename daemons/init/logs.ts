@@ -1,7 +1,8 @@
-import { appendFileSync, renameSync, statSync } from "node:fs";
-import { appendFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Clock } from "#lib/clock";
+import { type Allowance, openAllowance } from "./log-allowance.ts";
+import { type LogFiles, openLogFiles } from "./log-files.ts";
+import { readLines } from "./log-pipe.ts";
+import type { UnitLog } from "./processes.ts";
 
 export interface LogLine {
   readonly unit: string;
@@ -11,8 +12,10 @@ export interface LogLine {
 }
 
 export interface Logs {
-  /** Takes what a unit wrote; a line counts when its end has come. */
-  write(unit: string, chunk: Buffer | string): void;
+  /** Takes whole lines of init's own making. */
+  write(unit: string, text: string): void;
+  /** A unit's log, for its pipes. What comes faster than a log may grow is dropped, and that is said. */
+  of(unit: string): UnitLog;
   /** The last lines of a unit, or of all when `unit` is "", the oldest first. */
   tail(unit: string, lines: number): LogLine[];
   /** The last `lines` and then each as it comes, until aborted. A slow reader misses lines, and is told how many. */
@@ -26,60 +29,75 @@ export interface Logs {
 }
 
 export const logLimits = {
-  /** Lines kept in memory for each unit. */
+  /** Lines kept in memory for each unit, and their characters. */
   lines: 2_000,
-  /** The longest line, characters; longer ones are cut. */
-  lineLength: 8_192,
-  /** A file this large, bytes, becomes `.1`, `.1` becomes `.2`, and the oldest goes. */
-  fileBytes: 4 * 1024 * 1024,
-  files: 3,
-  /** Lines waiting for a reader, beside those it began with, or characters for the disk. More are dropped. */
+  length: 2 * 1024 * 1024,
+  /** Lines waiting for a reader, beside those it began with. More are dropped. */
   followers: 1_000,
-  unwrittenLength: 1024 * 1024,
 } as const;
 
-/** Lines reach the disk after this long at the latest. */
-const flushAfterMs = 250;
+/** A line and its place in the order of writing: the wall clock may be set back meanwhile. */
+interface Kept extends LogLine {
+  readonly place: number;
+}
+
+interface Ring {
+  lines: Kept[];
+  /** Characters in all. */
+  length: number;
+}
+
+/** Trimmed a quarter at a time: shift() moves the whole ring. */
+function keep(ring: Ring, line: Kept): void {
+  ring.lines.push(line);
+  ring.length += line.text.length;
+  if (ring.lines.length <= logLimits.lines * 1.25 && ring.length <= logLimits.length * 1.25) return;
+  let from = Math.max(0, ring.lines.length - logLimits.lines);
+  for (const { text } of ring.lines.splice(0, from)) ring.length -= text.length;
+  for (from = 0; ring.length > logLimits.length; from += 1) ring.length -= ring.lines[from]?.text.length ?? 0;
+  ring.lines.splice(0, from);
+}
 
 /** The logs of all units: a bounded ring each in memory, and rotated files once there is a disk. */
 export function openLogs(clock: Clock): Logs {
-  const rings = new Map<string, LogLine[]>();
-  const partial = new Map<string, string>();
+  const rings = new Map<string, Ring>();
+  const allowances = new Map<string, Allowance>();
+  let place = 0;
   const notices = new Set<(line: LogLine) => void>();
   let files: LogFiles | undefined;
 
   const add = (unit: string, text: string) => {
-    const line = { unit, timestamp: clock.now(), text: text.slice(0, logLimits.lineLength) };
-    const ring = rings.get(unit) ?? [];
+    const line = { unit, timestamp: clock.now(), text, place };
+    place += 1;
+    const ring = rings.get(unit) ?? { lines: [], length: 0 };
     rings.set(unit, ring);
-    // Trimmed a quarter at a time: shift() moves the whole ring.
-    if (ring.push(line) > logLimits.lines * 1.25) ring.splice(0, ring.length - logLimits.lines);
+    keep(ring, line);
     files?.append(unit, `${line.text}\n`);
     for (const notice of notices) notice(line);
   };
 
   const tail = (unit: string, lines: number) => {
-    const all = unit === "" ? [...rings.values()].flat() : (rings.get(unit) ?? []);
-    return all.toSorted((a, b) => a.timestamp - b.timestamp).slice(-lines);
+    const all = unit === "" ? [...rings.values()].flatMap((ring) => ring.lines) : (rings.get(unit)?.lines ?? []);
+    return all.toSorted((a, b) => a.place - b.place).slice(-lines);
   };
 
   return {
-    write(unit, chunk) {
-      const lines = ((partial.get(unit) ?? "") + chunk.toString()).split("\n");
-      const rest = lines.pop() ?? "";
-      for (const line of lines) add(unit, line);
-      if (rest.length <= logLimits.lineLength) partial.set(unit, rest);
-      else {
-        add(unit, rest);
-        partial.delete(unit);
-      }
+    write(unit, text) {
+      for (const line of text.replace(/\n$/, "").split("\n")) add(unit, line);
+    },
+    of(unit) {
+      // One for all pipes of a unit, its next start's too: a loop of crashes is no reason to write more.
+      const allowance = allowances.get(unit) ?? openAllowance(clock, (line) => add(unit, line));
+      allowances.set(unit, allowance);
+      const say = (line: string) => add(unit, line);
+      return { say, read: (pipe) => readLines(pipe, allowance, say) };
     },
     tail,
     follow: (unit, lines, signal) => follow(unit, () => tail(unit, lines), signal, notices, clock),
     onLine: (notice) => notices.add(notice),
     keepIn(folder) {
       files = openLogFiles(folder);
-      for (const [unit, ring] of rings) files.append(unit, ring.map(({ text }) => `${text}\n`).join(""));
+      for (const [unit, ring] of rings) files.append(unit, ring.lines.map(({ text }) => `${text}\n`).join(""));
     },
     close() {
       files?.close();
@@ -124,67 +142,5 @@ async function* follow(
     }
   } finally {
     notices.delete(notice);
-  }
-}
-
-interface LogFiles {
-  append(unit: string, text: string): void;
-  close(): void;
-}
-
-/** One file for each unit. Writing is best effort: a full disk costs lines in files, never a unit its pipe. */
-function openLogFiles(folder: string): LogFiles {
-  const unwritten = new Map<string, string>();
-  let timer: NodeJS.Timeout | undefined;
-  let closed = false;
-
-  const flush = async () => {
-    timer = undefined;
-    for (const [unit, text] of [...unwritten]) {
-      unwritten.delete(unit);
-      const path = join(folder, `${unit}.log`);
-      try {
-        rotate(path);
-        await appendFile(path, text, { mode: 0o640 });
-      } catch {
-        // The disk is full or gone: these lines are in the ring alone.
-      }
-    }
-    if (unwritten.size > 0) schedule();
-  };
-  const schedule = () => {
-    if (!closed) timer ??= setTimeout(flush, flushAfterMs);
-  };
-
-  return {
-    append(unit, text) {
-      const joined = (unwritten.get(unit) ?? "") + text;
-      if (joined.length <= logLimits.unwrittenLength) unwritten.set(unit, joined);
-      schedule();
-    },
-    close() {
-      closed = true;
-      clearTimeout(timer);
-      for (const [unit, text] of unwritten) {
-        try {
-          appendFileSync(join(folder, `${unit}.log`), text, { mode: 0o640 });
-        } catch {
-          // As above.
-        }
-      }
-      unwritten.clear();
-    },
-  };
-}
-
-function rotate(path: string): void {
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) < logLimits.fileBytes) return;
-  const name = (index: number) => (index === 0 ? path : `${path}.${index}`);
-  for (let index = logLimits.files - 1; index > 0; index -= 1) {
-    try {
-      renameSync(name(index - 1), name(index));
-    } catch {
-      // That one does not exist yet.
-    }
   }
 }

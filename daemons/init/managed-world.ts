@@ -6,7 +6,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import { readText } from "./kernel-files.ts";
 import type { Logs } from "./logs.ts";
-import { type Command, startProcess } from "./processes.ts";
+import { type Command, neverStarted, startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Readiness, UnitProcess } from "./supervisor.ts";
 
@@ -25,7 +25,6 @@ const connectWithinMs = 1_000;
 
 /** Starts a service's program as its user, in a group of its own. */
 export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProcess {
-  const log = (chunk: Buffer | string) => needs.logs.write(spec.name, chunk);
   const [program] = spec.argv;
   if (!existsSync(program)) return neverStarted(`${program} does not exist`);
   if (spec.readyPort !== undefined && isTaken(spec.readyPort)) {
@@ -34,7 +33,7 @@ export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProces
   try {
     const account = accountOf(spec.user, readText("/etc/passwd"));
     const group = needs.groupOf(spec);
-    return startProcess(commandOf(spec, account, group.folder), group, needs.children, log);
+    return startProcess(commandOf(spec, account, group.folder), group, needs.children, needs.logs.of(spec.name));
   } catch (error) {
     return neverStarted(messageOf(error));
   }
@@ -55,6 +54,7 @@ function commandOf({ argv, user }: ServiceSpec, { uid, gid, home }: Account, gro
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: home, USER: user, LANG: "C.UTF-8" },
     uid: 0,
     gid: 0,
+    owner: { uid, gid },
   };
 }
 
@@ -82,10 +82,6 @@ function isTaken(port: number): boolean {
     const [, local = "", , state] = line.trim().split(/\s+/);
     return state === "0A" && local.endsWith(suffix);
   });
-}
-
-function neverStarted(reason: string): UnitProcess {
-  return { pid: 0, ended: Promise.resolve(`could not be started: ${reason}`), terminate() {}, kill() {} };
 }
 
 /** Tells when a service is ready. What it does later shows in its process alone. */

@@ -6,13 +6,19 @@ import { openGroups } from "#lib/cgroups";
 import { systemClock } from "#lib/clock";
 import { type Children, openChildren } from "./children.ts";
 import { parseStat, reapOrphans } from "./orphans.ts";
-import { startProcess } from "./processes.ts";
+import { startProcess, type UnitLog } from "./processes.ts";
 import { openSyscalls } from "./syscalls.ts";
 
 const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 /** Where hosts mount cgroup2: alone, or beside version 1. */
 const mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].filter((path) => existsSync(join(path, "cgroup.procs")));
 const limits = { memoryMiB: 256, pids: 32 };
+const silent: UnitLog = { read: (pipe) => pipe.resume(), say() {} };
+/** Hands over what comes through either pipe, as text. */
+const heard = (take: (text: string) => void): UnitLog => ({
+  read: (pipe) => pipe.on("data", (chunk: Buffer) => take(chunk.toString())),
+  say: take,
+});
 
 let folder: string;
 let children: Children;
@@ -36,7 +42,7 @@ describe.each([
   ...mounts.map((mount) => ({ kind: `in control groups of ${mount}`, mount: () => mount })),
 ])("a unit's process $kind", ({ mount }) => {
   const open = () => openGroups(join(mount(), `aios-test-${process.pid}`), "/proc", systemClock);
-  const launch = (script: string, log: (chunk: Buffer | string) => void = () => {}) => {
+  const launch = (script: string, log = silent) => {
     const groups = open();
     const group = groups.open("unit", limits);
     const argv = { program: "sh", args: ["-c", script], env, uid: 0, gid: 0 };
@@ -45,15 +51,34 @@ describe.each([
 
   it("says how it ended, and is ours until then", async () => {
     let output = "";
-    const { unit, groups } = launch("echo out; echo err >&2; exit 7", (chunk) => {
-      output += chunk.toString();
-    });
+    const { unit, groups } = launch(
+      "echo out; echo err >&2; exit 7",
+      heard((text) => {
+        output += text;
+      }),
+    );
     expect(children.has(unit.pid)).toBe(true);
     expect(await unit.ended).toBe("ended with exit code 7");
     expect(children.has(unit.pid)).toBe(false);
     await eventually(() => output.includes("err"));
     expect(output.split("\n").toSorted()).toEqual(["", "err", "out"]);
     groups.close();
+  });
+
+  it.each([0, 65_534])("opens its output by name, as user %i too, and its last words are heard", async (user) => {
+    const group = open().open("unit", limits);
+    let output = "";
+    const script = "echo out > /dev/stdout; echo err > /dev/stderr; printf 'last words' >> /dev/stderr";
+    const command = { program: "sh", args: ["-c", script], env, uid: user, gid: user };
+    const log = heard((text) => {
+      output += text;
+    });
+    const unit = startProcess(command, group, children, log);
+    expect(await unit.ended).toBe("ended with exit code 0");
+    await eventually(() => output.includes("words"));
+    expect(output).toContain("out\n");
+    expect(output).toContain("err\nlast words");
+    open().close();
   });
 
   it("ends by SIGTERM when told to, by SIGKILL when it will not", async () => {
@@ -72,7 +97,7 @@ describe.each([
 
   it("that cannot be started has ended, with the reason", async () => {
     const group = open().open("unit", limits);
-    const unit = startProcess({ program: "/nowhere/at/all", args: [], env, uid: 0, gid: 0 }, group, children, () => {});
+    const unit = startProcess({ program: "/nowhere/at/all", args: [], env, uid: 0, gid: 0 }, group, children, silent);
     expect(unit.pid).toBe(0);
     expect(await unit.ended).toMatch(/^could not be started: .*ENOENT/);
     open().close();
@@ -100,9 +125,9 @@ describe.each(mounts)("control groups of %s", (mount) => {
       { program: "sh", args: ["-c", script], env, uid: 0, gid: 0 },
       group,
       children,
-      (chunk) => {
-        output += chunk.toString();
-      },
+      heard((text) => {
+        output += text;
+      }),
     );
     await eventually(() => output.includes("\n"));
     const grandchild = Number(output);
@@ -119,9 +144,9 @@ describe.each(mounts)("control groups of %s", (mount) => {
     const groups = openGroups(top, "/proc", systemClock);
     const group = groups.openNesting("unit", limits);
     const command = { program: "sleep", args: ["60"], env, uid: 0, gid: 0 };
-    const unit = startProcess(command, group, children, () => {});
+    const unit = startProcess(command, group, children, silent);
     const below = openGroups(group.folder, "/proc", systemClock).open("agent", { ...limits, cpuCores: 1 });
-    const own = startProcess(command, below, children, () => {});
+    const own = startProcess(command, below, children, silent);
     const procs = (name: string) => readFileSync(join(top, "unit", name, "cgroup.procs"), "utf8").trim();
     expect(await eventually(() => procs("_own") === `${unit.pid}` && procs("agent") === `${own.pid}`)).toBe(true);
     expect(procs("")).toBe("");

@@ -1,21 +1,11 @@
-/** What the machine says of itself: screen, logs, phases, faults. */
-import {
-  appendFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+/** What the machine says of itself: screen, phases, faults. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock, systemClock } from "#lib/clock";
+import { ManualClock } from "#lib/clock";
 import { consoleLines } from "#manifest";
 import { shownMessage } from "./console-story.ts";
 import { type Faults, openFaults } from "./faults.ts";
-import { type LogLine, logLimits, openLogs } from "./logs.ts";
 import type { Phase } from "./phases.ts";
 import { openScreen, printable, type Screen } from "./screen.ts";
 import { checkSpace, spaceMinBytes } from "./space.ts";
@@ -182,79 +172,6 @@ describe("messages for the screen", () => {
     expect(shownMessage('{"msg":5,"console":true}')).toBeUndefined();
     expect(shownMessage('{"msg":"cut","console":true')).toBeUndefined();
     expect(shownMessage('"console":true')).toBeUndefined();
-  });
-});
-
-describe("logs", () => {
-  it("are lines, however the chunks fall, cut when too long", () => {
-    const logs = openLogs(clock);
-    logs.write("a", "one\ntw");
-    logs.write("a", Buffer.from("o\nthree"));
-    expect(logs.tail("a", 10).map(({ text }) => text)).toEqual(["one", "two"]);
-    logs.write("a", "x".repeat(logLimits.lineLength + 5));
-    expect(logs.tail("a", 1)[0]?.text).toHaveLength(logLimits.lineLength);
-  });
-
-  it("keep the last lines of each unit, and merge them by time", async () => {
-    const logs = openLogs(clock);
-    logs.write("b", "first\n");
-    await clock.advance(1);
-    for (let line = 0; line < logLimits.lines * 3; line += 1) logs.write("a", `${line}\n`);
-    await clock.advance(1);
-    logs.write("b", "last\n");
-    expect(logs.tail("a", 1e6).length).toBeLessThanOrEqual(logLimits.lines * 1.25);
-    expect(logs.tail("a", 1)[0]?.text).toBe(`${logLimits.lines * 3 - 1}`);
-    expect(logs.tail("", 2).map(({ text }) => text)).toEqual([`${logLimits.lines * 3 - 1}`, "last"]);
-    expect(logs.tail("nobody", 2)).toEqual([]);
-  });
-
-  it("are followed from where the reader began, and a slow reader is told what it missed", async () => {
-    const logs = openLogs(clock);
-    for (const text of ["1", "2", "3"]) logs.write("a", `${text}\n`);
-    const stop = new AbortController();
-    const reader = logs.follow("a", 2, stop.signal)[Symbol.asyncIterator]();
-    const next = async () => ((await reader.next()).value as LogLine | undefined)?.text;
-    expect([await next(), await next()]).toEqual(["2", "3"]);
-    logs.write("b", "not asked for\n");
-    for (let line = 0; line < logLimits.followers + 7; line += 1) logs.write("a", `${line}\n`);
-    const texts: (string | undefined)[] = [];
-    while (!texts.at(-1)?.includes("missed")) texts.push(await next());
-    expect(texts.length).toBeGreaterThan(logLimits.followers);
-    expect(texts.at(-1)).toMatch(/^\d lines missed/);
-    const end = reader.next();
-    stop.abort();
-    expect(await end).toMatchObject({ done: true });
-  });
-
-  it("go to files that are rotated, and the lines before the disk was there too", async () => {
-    const logs = openLogs(systemClock);
-    logs.write("a", "before\n");
-    logs.keepIn(folder);
-    const path = join(folder, "a.log");
-    for (let file = 0; file < 5; file += 1) {
-      logs.write("a", `line ${file}\n`);
-      while (!existsSync(path) || !readFileSync(path, "utf8").includes(`line ${file}\n`)) await systemClock.sleep(10);
-      if (file === 0) expect(readFileSync(path, "utf8")).toBe("before\nline 0\n");
-      expect(statSync(path).mode & 0o777).toBe(0o640);
-      appendFileSync(path, `${"y".repeat(logLimits.fileBytes)}\n`);
-    }
-    logs.write("a", "after\n");
-    logs.close();
-    logs.write("a", "closed\n");
-    expect(readdirSync(folder).toSorted()).toEqual(["a.log", "a.log.1", "a.log.2"]);
-    expect(readFileSync(path, "utf8").slice(-6)).toBe("after\n");
-    const begins = ["", ".1", ".2"].map((suffix) => readFileSync(path + suffix, "utf8").slice(0, 6));
-    expect(begins).toEqual(["line 4", "line 3", "line 2"]);
-  });
-
-  it("go on when the disk does not take them", async () => {
-    const logs = openLogs(systemClock);
-    logs.keepIn(join(folder, "nowhere"));
-    logs.write("a", "line\n");
-    await systemClock.sleep(320);
-    logs.write("a", "next\n");
-    logs.close();
-    expect(logs.tail("a", 2).map(({ text }) => text)).toEqual(["line", "next"]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { getSystemErrorName } from "node:util";
+import { openLibc } from "#lib/libc";
 
 /** The system calls that Node lacks. Each throws an Error whose `code` is the errno's name. */
 export interface Syscalls {
@@ -47,7 +47,6 @@ const ctrlAltDelOff = 0;
 const rebootActs = { restart: 0x01234567, halt: 0xcdef0123 | 0, "power-off": 0x4321fedc } as const;
 
 const signatures = {
-  __errno_location: { arguments: [], return: "pointer" },
   mount: { arguments: ["string", "string", "string", "uint64", "string"], return: "int32" },
   umount2: { arguments: ["string", "int32"], return: "int32" },
   pivot_root: { arguments: ["string", "string"], return: "int32" },
@@ -62,13 +61,7 @@ const signatures = {
 
 /** The system calls of this process, through libc. */
 export function openSyscalls(): Syscalls {
-  const ffi = loadFfi();
-  const { functions: libc } = ffi.dlopen(null, signatures);
-  const errno = libc.__errno_location();
-  // Read right after the call: nothing may run between the two, or libc's errno is another call's.
-  const check = (result: number, what: string) => {
-    if (result === -1) throw systemError(ffi.getInt32(errno, 0), what);
-  };
+  const { libc, check } = openLibc(signatures);
 
   return {
     mount(source, target, type, flags, data = "") {
@@ -108,25 +101,9 @@ export function openSyscalls(): Syscalls {
   };
 }
 
-/** node:ffi without its warning that it is experimental; every other warning is shown. */
-function loadFfi(): typeof import("node:ffi") {
-  const warn = process.emitWarning;
-  process.emitWarning = () => {};
-  try {
-    return process.getBuiltinModule("node:ffi");
-  } finally {
-    process.emitWarning = warn;
-  }
-}
-
 function timespec(ms: number): Buffer {
   const time = Buffer.alloc(16);
   time.writeBigInt64LE(BigInt(Math.floor(ms / 1000)), 0);
   time.writeBigInt64LE(BigInt(Math.floor((ms % 1000) * 1_000_000)), 8);
   return time;
-}
-
-function systemError(number: number, what: string): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-number);
-  return Object.assign(new Error(`${what}: ${code}`), { code, errno: -number });
 }

@@ -35,9 +35,7 @@ export function machineWorld(needs: WorldNeeds): World {
       if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
       // One that was killed left its socket: whoever finds it must not take it for the next one's.
       rmSync(socketOf(unit), { force: true });
-      return startProcess(command(spec, group, needs.logLevel), group, needs.children, (chunk) =>
-        needs.logs.write(unit, chunk),
-      );
+      return startProcess(command(spec, group, needs.logLevel), group, needs.children, needs.logs.of(unit));
     },
     watch: async (unit, notice, signal) => {
       const service = needs.services.get(unit);

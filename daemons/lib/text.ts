@@ -14,3 +14,23 @@ export function beginning(text: string, lengthMax: number): string {
   const halved = end < text.length && last >= 0xd800 && last <= 0xdbff;
   return text.slice(0, halved ? end - 1 : end);
 }
+
+/** The last `lengthMax` UTF-16 units of a text, less the half of a character at their beginning. */
+export function ending(text: string, lengthMax: number): string {
+  const from = Math.max(0, text.length - lengthMax);
+  const first = text.charCodeAt(from);
+  const halved = from > 0 && first >= 0xdc00 && first <= 0xdfff;
+  return text.slice(halved ? from + 1 : from);
+}
+
+/** The text of UTF-8 bytes that were cut out of more: less the parts of characters at their beginning and end. */
+export function textWithin(bytes: Uint8Array): string {
+  let from = 0;
+  while (from < 3 && isContinuation(bytes[from])) from += 1;
+  // As a stream, the decoder waits for the rest of the last character.
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(from), { stream: true });
+}
+
+function isContinuation(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80;
+}

@@ -62,6 +62,27 @@ describe("process.spawn", () => {
     expect(ended.stdout.endsWith("xlast\n")).toBe(true);
   });
 
+  it("gives characters whole where a read or a limit cut them", async () => {
+    const all = "x".repeat(64 * 1024 - 1) + "磁盘满了\u{1F600}".repeat(10);
+    const write = "process.stdout.write('x'.repeat(64*1024-1)+'磁盘满了\\u{1F600}'.repeat(+process.argv[1]))";
+    const run = (times: number) =>
+      call("process.spawn", { command: process.execPath, args: ["-e", write, `${times}`] });
+    const short = (await call("process.wait", { pid: (await run(10)).output.pid })).output;
+    expect(short).toMatchObject({ exit_code: 0, stdout: all });
+    const { pid } = (await run(100_000)).output;
+    const long = (await call("process.wait", { pid })).output;
+    expect(long).toMatchObject({ exit_code: 0, truncated: true });
+    expect(long.stdout).not.toContain("\ufffd");
+    await machine.restart();
+    expect((await call("process.output", { pid })).output.stdout).not.toContain("\ufffd");
+  });
+
+  it("has an output that programs open by name", async () => {
+    const { output } = await script("echo one > /dev/stdout; echo two > /dev/stderr; printf three >> /dev/stdout");
+    const ended = (await call("process.wait", { pid: output.pid })).output;
+    expect(ended).toMatchObject({ exit_code: 0, stdout: "one\nthree", stderr: "two\n" });
+  });
+
   it("is ended by its time, and what it started ends with it", async () => {
     const { output } = await script("sleep 60 & echo $!; wait", { timeout_seconds: 1 });
     const ended = (await call("process.wait", { pid: output.pid })).output;

@@ -47,6 +47,14 @@ describe("a program", () => {
     expect(await succeed(["cat"], { signal })).toBe("");
   });
 
+  it("opens its output by name, and a limit cuts no character of it", async () => {
+    const named = await runProgram(script("echo out > /dev/stdout; echo err > /dev/stderr"), { signal });
+    expect(named).toMatchObject({ exitCode: 0, stdout: "out\n", stderr: "err\n" });
+    const cut = await runProgram(["printf", "grün磁"], { signal, stdoutMaxBytes: 7 });
+    expect(cut).toMatchObject({ stdout: "grün", truncated: true });
+    expect(await runProgram(["printf", "\\377"], { signal })).toMatchObject({ stdout: "\ufffd", truncated: false });
+  });
+
   it("that fails says how, and what it last said", async () => {
     await expect(succeed(script("echo one; echo two >&2; exit 3"), { signal, act: "try" })).rejects.toMatchObject({
       code: "FAILED_PRECONDITION",

@@ -1,7 +1,9 @@
-import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";
+import { type Piped, startPiped, whenClosed } from "#lib/pipes";
 import { seccompFilter } from "#lib/seccomp";
+import { ending, textWithin } from "#lib/text";
 import { type Confinement, confinedProgram, filterDescriptor } from "./process/sandbox.ts";
 
 /** Output of a program that is kept, bytes, unless told otherwise: of stdout and of stderr. */
@@ -67,13 +69,14 @@ export interface Ended {
 export async function runProgram(argv: Argv, options: ProgramOptions): Promise<Ended> {
   options.signal.throwIfAborted();
   const [program] = argv;
-  const child = start(argv, options);
-  const stdout = gather(child.stdout, options.stdoutMaxBytes ?? stdoutMaxBytes);
-  const stderr = gather(child.stderr, options.stderrMaxBytes ?? stderrMaxBytes);
+  const running = start(argv, options);
+  const { child } = running;
+  const stdout = gather(running.stdout, options.stdoutMaxBytes ?? stdoutMaxBytes);
+  const stderr = gather(running.stderr, options.stderrMaxBytes ?? stderrMaxBytes);
   feed(child, options.input);
   const stopping = stopWhen(child, program, options);
   try {
-    const { exitCode, exitSignal } = await ended(child, program, options.cwd);
+    const { exitCode, exitSignal } = await ended(running, program, options.cwd);
     if (stopping.reason !== undefined) throw stopping.reason;
     const truncated = stdout.truncated() || stderr.truncated();
     return { exitCode, exitSignal, stdout: stdout.text(), stderr: stderr.text(), truncated };
@@ -82,20 +85,23 @@ export async function runProgram(argv: Argv, options: ProgramOptions): Promise<E
   }
 }
 
-function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Child {
+function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Piped {
   const [file, ...args] = confine === undefined ? argv : confinedProgram(argv, cwd, confine);
-  const child = spawn(file, args, {
-    cwd: confine === undefined ? cwd : "/",
-    env: { ...fixedEnvironment, ...env },
-    stdio: ["pipe", "pipe", "pipe", ...(confine === undefined ? [] : ["pipe" as const])],
-    // A group of its own, so that what it starts ends with it.
-    detached: true,
-  }) as Child;
+  const running = startPiped((stdout, stderr) =>
+    spawn(file, args, {
+      cwd: confine === undefined ? cwd : "/",
+      env: { ...fixedEnvironment, ...env },
+      stdio: ["pipe", stdout, stderr, ...(confine === undefined ? [] : ["pipe" as const])],
+      // A group of its own, so that what it starts ends with it.
+      detached: true,
+    }),
+  );
+  const { child } = running;
   const filter = child.stdio[filterDescriptor] as Writable | undefined;
   // It is gone when the sandbox cannot be made, which its exit tells.
   filter?.on("error", () => {});
   filter?.end(callFilter);
-  return child;
+  return running;
 }
 
 const callFilter = seccompFilter("any");
@@ -126,19 +132,14 @@ function shown(argv: Argv): string {
 
 function lastWords(text: string): string {
   const lines = text.split("\n").map((line) => line.trim());
-  return lines
-    .filter((line) => line !== "")
-    .slice(-5)
-    .join("; ")
-    .slice(-1000);
+  const last = lines.filter((line) => line !== "").slice(-5);
+  return ending(last.join("; "), 1000);
 }
 
-type Child = ChildProcessByStdio<Writable, Readable, Readable>;
-
-function feed(child: Child, input: string | Uint8Array = ""): void {
+function feed({ stdin }: ChildProcess, input: string | Uint8Array = ""): void {
   // A program that does not read its input to the end is no failure of ours.
-  child.stdin.on("error", () => {});
-  child.stdin.end(input);
+  stdin?.on("error", () => {});
+  stdin?.end(input);
 }
 
 interface Gathered {
@@ -157,7 +158,8 @@ function gather(stream: Readable, bytesMax: number): Gathered {
     if (room > 0) chunks.push(chunk.subarray(0, room));
     room -= Math.min(room, chunk.length);
   });
-  return { text: () => Buffer.concat(chunks).toString("utf8").toWellFormed(), truncated: () => dropped };
+  const text = () => (dropped ? textWithin(Buffer.concat(chunks)) : Buffer.concat(chunks).toString("utf8"));
+  return { text, truncated: () => dropped };
 }
 
 /** Ends the child's group when the caller or the time says so: asks first, then kills. */
@@ -195,18 +197,22 @@ function endGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 }
 
 /** Waits for the child and its pipes; what it left running in its group is killed. */
-function ended(child: Child, program: string, cwd: string | undefined) {
+function ended(running: Piped, program: string, cwd: string | undefined) {
+  const { child, stdout, stderr } = running;
   return new Promise<Pick<Ended, "exitCode" | "exitSignal">>((resolve, reject) => {
     child.once("error", (error) => reject(cannotStart(program, cwd, error)));
+    let drained: NodeJS.Timeout | undefined;
     child.once("exit", () => {
       endGroup(child, "SIGKILL");
-      const drained = setTimeout(() => {
-        child.stdout.destroy();
-        child.stderr.destroy();
+      drained = setTimeout(() => {
+        stdout.destroy();
+        stderr.destroy();
       }, drainMs);
-      child.once("close", () => clearTimeout(drained));
     });
-    child.once("close", (exitCode, exitSignal) => resolve({ exitCode, exitSignal }));
+    whenClosed(running, (exitCode, exitSignal) => {
+      clearTimeout(drained);
+      resolve({ exitCode, exitSignal });
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { textWithin } from "#lib/text";
 
 /** Of each stream the beginning and the end are kept, bytes. */
 const headMaxBytes = 64 * 1024;
@@ -35,8 +36,12 @@ export function capture(stream: Readable): Capture {
     text: () => {
       const kept = Buffer.concat(tail).subarray(-tailMaxBytes);
       const missing = dropped + tailBytes - kept.length;
-      const gap = missing > 0 ? `\n[${missing} bytes are left out here]\n` : "";
-      return `${head.toString("utf8")}${gap}${kept.toString("utf8")}`.toWellFormed();
+      // Where nothing is missing the two are one text: a character may lie across the seam.
+      if (missing === 0) {
+        const all = Buffer.concat([head, kept]);
+        return stream.closed ? all.toString("utf8") : textWithin(all);
+      }
+      return `${textWithin(head)}\n[${missing} bytes are left out here]\n${textWithin(kept)}`;
     },
     truncated: () => dropped + tailBytes > tailMaxBytes,
   };

@@ -1,9 +1,11 @@
-import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Writable } from "node:stream";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
+import { type Piped, startPiped, whenClosed } from "#lib/pipes";
 import { seccompFilter } from "#lib/seccomp";
 import type { Identity } from "#lib/service";
+import { ending } from "#lib/text";
 import type { Documents } from "../../documents.ts";
 import { fixedEnvironment } from "../program.ts";
 import { type Capture, capture } from "./capture.ts";
@@ -75,7 +77,6 @@ export interface SpawnedProcesses {
 }
 
 interface Running {
-  readonly child: ChildProcess;
   readonly stdout: Capture;
   readonly stderr: Capture;
   readonly ended: Promise<void>;
@@ -111,7 +112,9 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
     if (lives(pid, startTicks)) killGroup(pid);
   };
 
-  const watch = (kept: Spawned, child: ChildProcess, timeoutMs: number): Running => {
+  const watch = (kept: Spawned, piped: Piped, timeoutMs: number): Running => {
+    const { child, stdout, stderr } = piped;
+    let drained: NodeJS.Timeout | undefined;
     const late = setTimeout(() => kill(kept), timeoutMs);
     late.unref();
     const ended = new Promise<void>((resolve) => {
@@ -119,13 +122,13 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
         // What it started ends with it.
         if (kept.group !== "") cgroups.open(kept.group).kill();
         killGroup(kept.pid);
-        const drained = setTimeout(() => {
-          child.stdout?.destroy();
-          child.stderr?.destroy();
+        drained = setTimeout(() => {
+          stdout.destroy();
+          stderr.destroy();
         }, drainMs);
-        child.once("close", () => clearTimeout(drained));
       });
-      child.once("close", (exitCode, exitSignal) => {
+      whenClosed(piped, (exitCode, exitSignal) => {
+        clearTimeout(drained);
         clearTimeout(late);
         const output = written(live);
         running.delete(kept.executionId);
@@ -138,15 +141,15 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
           .finally(resolve);
       });
     });
-    const live = { child, stdout: streamOf(child.stdout), stderr: streamOf(child.stderr), ended };
+    const live = { stdout: capture(stdout), stderr: capture(stderr), ended };
     return live;
   };
 
   return {
     start: async (start) => {
       if (running.size >= runningMax) throw tooMany();
-      const child = await started(start);
-      const pid = child.pid ?? 0;
+      const piped = await started(start);
+      const pid = piped.child.pid ?? 0;
       const { group, limited } = confine(cgroups, start, pid);
       const kept: Spawned = {
         executionId: start.executionId,
@@ -164,7 +167,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
         stderr: "",
         truncated: false,
       };
-      running.set(start.executionId, watch(kept, child, start.timeoutMs));
+      running.set(start.executionId, watch(kept, piped, start.timeoutMs));
       await documents.put(start.executionId, kept);
       await documents.keep(rememberedMax);
       return { pid, limited };
@@ -196,8 +199,8 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
 
 /** With the end of its output only. */
 function shortened(ended: Spawned): Spawned {
-  const stdout = ended.stdout.slice(-rememberedLength).toWellFormed();
-  const stderr = ended.stderr.slice(-rememberedLength).toWellFormed();
+  const stdout = ending(ended.stdout, rememberedLength);
+  const stderr = ending(ended.stderr, rememberedLength);
   const cut = stdout.length < ended.stdout.length || stderr.length < ended.stderr.length;
   return { ...ended, stdout, stderr, truncated: ended.truncated || cut };
 }
@@ -206,15 +209,15 @@ function written({ stdout, stderr }: Running) {
   return { stdout: stdout.text(), stderr: stderr.text(), truncated: stdout.truncated() || stderr.truncated() };
 }
 
-function streamOf(stream: ChildProcess["stdout"]): Capture {
-  if (stream === null) throw new Error("spawned without pipes");
-  return capture(stream);
-}
-
-function started(start: Start): Promise<ChildProcess> {
+function started(start: Start): Promise<Piped> {
   return new Promise((resolve, reject) => {
-    const child = start.sandbox === undefined ? plain(start) : inSandbox(start, start.sandbox.network);
-    child.once("spawn", () => resolve(child));
+    const piped = startPiped(
+      (...output) =>
+        start.sandbox === undefined ? plain(start, output) : inSandbox(start, start.sandbox.network, output),
+      start.user,
+    );
+    const { child } = piped;
+    child.once("spawn", () => resolve(piped));
     child.once("error", (error) => {
       const reason = errnoOf(error) ?? "it cannot be started";
       const fault = { act: "start", object: child.spawnfile, reason };
@@ -223,25 +226,24 @@ function started(start: Start): Promise<ChildProcess> {
   });
 }
 
-function plain({ program, command, args, cwd, env, user }: Start): ChildProcess {
-  const stdio: StdioOptions = ["ignore", "pipe", "pipe"];
+function plain({ program, command, args, cwd, env, user }: Start, output: readonly number[]): ChildProcess {
   return spawn(program, args, {
     argv0: command,
     cwd,
     env: { ...fixedEnvironment, ...env },
-    stdio,
+    stdio: ["ignore", ...output],
     detached: true,
     ...user,
   });
 }
 
-function inSandbox({ program, args, cwd, env, user }: Start, network: boolean): ChildProcess {
+function inSandbox(start: Start, network: boolean, output: readonly number[]): ChildProcess {
+  const { program, args, cwd, env, user } = start;
   const [bubblewrap, ...words] = sandboxed({ program, args, cwd, network });
-  const stdio: StdioOptions = ["ignore", "pipe", "pipe", "pipe"];
   const child = spawn(bubblewrap, words, {
     cwd: "/",
     env: { ...fixedEnvironment, ...env },
-    stdio,
+    stdio: ["ignore", ...output, "pipe"],
     detached: true,
     ...user,
   });

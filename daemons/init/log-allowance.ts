@@ -1,0 +1,75 @@
+import type { Clock } from "#lib/clock";
+
+export const allowanceLimits = {
+  /** A unit's log takes so much in {@link windowMs}; what is beyond is read and dropped. */
+  lines: 1_000,
+  bytes: 512 * 1024,
+  /** So much is read in that time, and no more: whoever writes faster waits. Reading costs PID 1 time, dropped or not. */
+  bytesRead: 4 * 1024 * 1024,
+  windowMs: 1_000,
+} as const;
+
+/** How much more a unit's log takes in the window of time that is open. */
+export interface Allowance {
+  /** Whether so many bytes, which have been read, are to be taken. */
+  takes(bytes: number): boolean;
+  /** Whether another line is to be taken; one that is not counts as dropped. */
+  takesLine(): boolean;
+  /** Counts lines that were dropped. */
+  drop(lines: number): void;
+  /** Says at once how many were dropped, rather than at the window's end. */
+  tell(): void;
+  /** Nothing more is to be read until this resolves; undefined while there is room. */
+  full(): Promise<void> | undefined;
+}
+
+export const droppedLines = (count: number) =>
+  `aios-init: dropped ${count} lines: they came faster than a log may grow`;
+
+/** `say` gets one line at the end of each window in which lines were dropped. */
+export function openAllowance(clock: Clock, say: (line: string) => void): Allowance {
+  let since = Number.NEGATIVE_INFINITY;
+  let [lines, bytes, dropped] = [0, 0, 0];
+  let ending: Promise<void> | undefined;
+
+  const tell = () => {
+    if (dropped > 0) say(droppedLines(dropped));
+    dropped = 0;
+  };
+  const begin = () => {
+    [since, lines, bytes] = [clock.monotonic(), 0, 0];
+    tell();
+  };
+  const beginInTime = () => {
+    if (clock.monotonic() - since >= allowanceLimits.windowMs) begin();
+  };
+  const windowEnd = () => {
+    ending ??= clock.sleep(Math.max(0, since + allowanceLimits.windowMs - clock.monotonic())).then(() => {
+      ending = undefined;
+      begin();
+    });
+    return ending;
+  };
+  const drop = (more: number) => {
+    dropped += more;
+    void windowEnd();
+  };
+
+  return {
+    takes(more) {
+      beginInTime();
+      bytes += more;
+      return bytes <= allowanceLimits.bytes && lines < allowanceLimits.lines;
+    },
+    takesLine() {
+      beginInTime();
+      lines += 1;
+      if (lines <= allowanceLimits.lines) return true;
+      drop(1);
+      return false;
+    },
+    drop,
+    tell,
+    full: () => (bytes < allowanceLimits.bytesRead ? undefined : windowEnd()),
+  };
+}

@@ -1,0 +1,36 @@
+import { getSystemErrorName } from "node:util";
+
+type Ffi = typeof import("node:ffi");
+
+/** What of the C library is called: names and types, as node:ffi takes them. */
+export type Signatures = Parameters<Ffi["dlopen"]>[1];
+
+/**
+ * Functions of the C library that Node lacks. `check` throws an Error whose `code` is the errno's name when a result is -1;
+ * it comes right after the call: nothing may run between the two, or libc's errno is another call's.
+ */
+export function openLibc<const S extends Signatures>(signatures: S) {
+  const ffi = loadFfi();
+  const { functions } = ffi.dlopen(null, { ...signatures, __errno_location: { arguments: [], return: "pointer" } });
+  const errno = (functions as { __errno_location(): bigint }).__errno_location();
+  const check = (result: number, what: string) => {
+    if (result === -1) throw systemError(ffi.getInt32(errno, 0), what);
+  };
+  return { libc: functions, check };
+}
+
+/** node:ffi without its warning that it is experimental; every other warning is shown. */
+function loadFfi(): Ffi {
+  const warn = process.emitWarning;
+  process.emitWarning = () => {};
+  try {
+    return process.getBuiltinModule("node:ffi");
+  } finally {
+    process.emitWarning = warn;
+  }
+}
+
+function systemError(number: number, what: string): NodeJS.ErrnoException {
+  const code = getSystemErrorName(-number);
+  return Object.assign(new Error(`${what}: ${code}`), { code, errno: -number });
+}
