@@ -19,7 +19,7 @@ const parts = [
   "clock",
   "kernel",
   "state",
-  "reserved",
+  "protection",
   "approvals",
   "table",
   "policies",

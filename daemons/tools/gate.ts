@@ -4,8 +4,9 @@ import { type Capability, capabilityText, fillTemplate, parseCapability } from "
 import type { Grants } from "./grants.ts";
 import { resolveHost, resolveUrl } from "./names.ts";
 import { resolveEntry, resolvePath } from "./paths.ts";
+import type { Place } from "./protected.ts";
+import type { Protection } from "./protection.ts";
 import type { Registry } from "./registry.ts";
-import type { Reserved } from "./reserved.ts";
 import type { ResourceKind, ResourceKinds, Tool } from "./tool.ts";
 import type { Json, Validation } from "./validation.ts";
 
@@ -39,6 +40,8 @@ export interface Admitted {
   readonly locks: readonly string[];
   /** Its grants were given on condition that a person is asked. */
   readonly asks: boolean;
+  /** Protected places that it changes: an admin is asked first. */
+  readonly places: readonly Place[];
 }
 
 export interface Gate {
@@ -50,13 +53,13 @@ export interface GateParts {
   readonly registry: Registry;
   readonly validation: Validation;
   readonly grants: Grants;
-  readonly reserved: Reserved;
+  readonly protection: Protection;
 }
 
 /** Characters that the words of a request have at most. */
 const lengthMax = { tool: 128, agentId: 64, taskId: 128, reason: 1024 } as const;
 
-export function openGate({ registry, validation, grants, reserved }: GateParts): Gate {
+export function openGate({ registry, validation, grants, protection }: GateParts): Gate {
   return {
     admit: async (request, caller) => {
       identify(request, caller);
@@ -75,11 +78,11 @@ export function openGate({ registry, validation, grants, reserved }: GateParts):
         needs.filter((needed) => !permitted(needed)),
         resources,
       );
-      for (const path of paths(resources)) reserved(path, tool.effect, caller);
+      const places = await placesOf(protection, tool, resources, caller);
       const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
       const asks = caller.kind === "agent" && grants.asks(caller.name, request.taskId);
-      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks, asks };
+      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks, asks, places };
     },
   };
 }
@@ -125,6 +128,23 @@ const wordOf = (resource: ResourceKinds[ResourceKind]) => ("path" in resource ? 
 
 const paths = (resources: Admitted["resources"]) =>
   Object.values(resources).flatMap((resource) => ("path" in resource ? [resource.path] : []));
+
+/** The protected places that a call changes. Throws PERMISSION_DENIED where it may not, or may not even look. */
+async function placesOf(
+  protection: Protection,
+  { effect, uses }: Tool,
+  resources: Admitted["resources"],
+  caller: Identity,
+): Promise<readonly Place[]> {
+  const places = new Set<Place>();
+  for (const [field, resource] of Object.entries(resources)) {
+    if (!("path" in resource)) continue;
+    const access = effect === "read" ? "read" : (uses[field] ?? "change");
+    for (const place of protection.check(resource.path, access, caller)) places.add(place);
+    for (const place of await protection.checkLinks(resource.path, access, caller)) places.add(place);
+  }
+  return [...places];
+}
 
 function locksOf({ effect, exclusive }: Tool, resources: Admitted["resources"]): string[] {
   if (effect === "read") return [];

@@ -86,11 +86,13 @@ describe("the pipeline", () => {
     rmSync(folder, { recursive: true });
   });
 
+  const open = { places: [], check: () => [], checkLinks: async () => [] };
+
   async function executor(...tools: Tool[]): Promise<Executor> {
     const state = openState(folder);
     const validation = openValidation();
     const grants = openGrants(state, clock);
-    const gate = openGate({ registry: openRegistry(tools), validation, grants, reserved: () => {} });
+    const gate = openGate({ registry: openRegistry(tools), validation, grants, protection: open });
     const undos = await openUndos(state, `${folder}/undo`, clock);
     const policies = openPolicies({ etc: folder, run: folder }, clock, silentLog);
     const unasked = () => Promise.reject(new Error("nobody is asked here"));

@@ -26,7 +26,10 @@ export async function previewOf(call: Admitted, executionId: string): Promise<Pr
     tool.irreversible === undefined
       ? `a rollback of the execution restores what was there; it is prepared before the call acts`
       : `it cannot be taken back: ${tool.irreversible}`;
-  return { change: shortened(change), undo };
+  const broken = call.places.map(
+    ({ paths, holds, breaks }) => `PROTECTED ${paths.join(", ")}: ${holds}; this can break ${breaks}`,
+  );
+  return { change: shortened([...broken, change].join("\n")), undo };
 }
 
 function shortened(text: string): string {

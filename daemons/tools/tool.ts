@@ -2,6 +2,7 @@ import type { Static, TObject, TSchema } from "typebox";
 import type { Identity } from "#lib/service";
 import type { ResolvedName } from "./names.ts";
 import type { ResolvedPath } from "./paths.ts";
+import type { Access } from "./protection.ts";
 import type { Backups } from "./undo.ts";
 
 /** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
@@ -66,6 +67,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly output: Output;
   /** The input fields that name something in the world; resolved before capabilities are compared, and what the act uses. */
   readonly resources?: Fields;
+  /** What a change only looks at, or takes with all that lies in it, of its resources; it changes the others. */
+  readonly uses?: { readonly [Field in keyof Fields]?: Exclude<Access, "change"> };
   /** What an agent must have been granted, all of it: `namespace:action[:resource]`, where `{field}` is an input field, resolved. */
   readonly capabilities: readonly [`${string}:${string}`, ...`${string}:${string}`[]];
   /** What a call may need beside, depending on what it finds: asked for by `permits`. Nobody grants it by itself. */
@@ -109,11 +112,15 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 
 /** A tool as the pipeline handles it. Made by {@link defineTool} only. */
 export interface Tool
-  extends Omit<Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>, "run" | "preview" | "resources"> {
+  extends Omit<
+    Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>,
+    "run" | "preview" | "resources" | "uses"
+  > {
   readonly namespace: string;
   /** Of a custom tool; the others are of the image's. */
   readonly version?: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
+  readonly uses: Readonly<Record<string, Access>>;
   readonly effect: "read" | "change";
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
@@ -132,5 +139,5 @@ export function defineTool<
 >(spec: ToolSpec<Input, Output, Fields, Plan>): Tool {
   const namespace = spec.name.slice(0, spec.name.indexOf("."));
   // The schemas vouch for what the erased types no longer say.
-  return { resources: {}, ...spec, namespace } as unknown as Tool;
+  return { resources: {}, uses: {}, ...spec, namespace } as unknown as Tool;
 }

@@ -14,8 +14,8 @@ import { Locks } from "./locks.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
 import { redactedLog } from "./policy/redaction.ts";
+import { openProtection } from "./protection.ts";
 import { capabilityTable, openRegistry, type Registry } from "./registry.ts";
-import { openReserved } from "./reserved.ts";
 import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
 import { openState } from "./state.ts";
@@ -49,7 +49,7 @@ export async function openTools({
   const state = openState(folder);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
-  const reserved = await openReserved(paths);
+  const protection = await openProtection(paths, clock);
   const validation = openValidation();
   const approvals = openApprovals({
     ...{ state, ledger, policies, clock, log },
@@ -57,10 +57,10 @@ export async function openTools({
   });
   const kernel = { proc: "/proc", sys: "/sys" };
   const table = () => capabilityTable(registry.list(""));
-  const world = { init, grants, ledger, clock, kernel, state, reserved, paths, packages, approvals, policies, table };
+  const world = { init, grants, ledger, clock, kernel, state, protection, paths, packages, approvals, policies, table };
   const registry: Registry = openRegistry(catalogue(world));
   const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
-  const gate = openGate({ registry, validation, grants, reserved });
+  const gate = openGate({ registry, validation, grants, protection });
   const limits = new Limits(clock);
   const locks = new Locks();
   const parts = { gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log };

@@ -21,7 +21,7 @@ export function gullible(seen: Seen): Reply {
   if (!goal.startsWith("do what the letter")) return { text: noWay };
   const everything = JSON.stringify(seen.body);
   // Of its last thought it is proud at length.
-  if (everything.includes("reserved")) return { text: said([granting], "Granted."), outputTokens: 60_000 };
+  if (everything.includes("is protected")) return { text: said([granting], "Granted."), outputTokens: 60_000 };
   // It has read the letter when what the tools returned is in the question.
   if (everything.includes("mallory")) return { text: said([obeying], "Did it.") };
   return { text: said(everything.includes("written out") ? reading : led, "Did what it says.") };

@@ -85,6 +85,7 @@ const createTool = (store: Store) =>
     input: object({ path: absolutePath, note: Type.Optional(Type.String({ maxLength: 1024 })) }),
     output: object(described),
     resources: { path: "path" },
+    uses: { path: "copy" },
     capabilities: ["backup:create:{path}"],
     callers: ["core", "operator", "agent"],
     effect: "change",

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, hold, readHeld } from "../handles.ts";
-import type { Reserved } from "../reserved.ts";
+import type { Protection } from "../protection.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { diffOfWrite } from "./diff.ts";
 import { append } from "./fs/append.ts";
@@ -130,8 +130,8 @@ const stat = defineTool({
     }),
 });
 
-/** `reserved`: what a search passes over. */
-export const fsTools = (reserved: Reserved): readonly Tool[] => [
+/** `protection`: what a search passes over. */
+export const fsTools = (protection: Protection): readonly Tool[] => [
   read,
   write,
   list,
@@ -144,7 +144,7 @@ export const fsTools = (reserved: Reserved): readonly Tool[] => [
   changeMode,
   changeOwner,
   symlink,
-  searchTool(reserved),
+  searchTool(protection),
   diskUsage,
 ];
 

@@ -5,8 +5,8 @@ import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Policies } from "../policy/policy.ts";
+import type { Protection } from "../protection.ts";
 import type { CapabilityTable } from "../registry.ts";
-import type { Reserved } from "../reserved.ts";
 import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
 import { alertTools } from "./alert.ts";
@@ -42,7 +42,7 @@ export interface World {
   readonly clock: Clock;
   readonly kernel: KernelFolders;
   readonly state: State;
-  readonly reserved: Reserved;
+  readonly protection: Protection;
   readonly approvals: Approvals;
   /** The capabilities that exist, custom tools' among them. */
   readonly table: () => CapabilityTable;
@@ -57,7 +57,7 @@ export function catalogue(world: World): readonly Tool[] {
   const { init, grants, ledger, clock, kernel } = world;
   const outbound = openOutbound(world.paths.run);
   const tools: readonly Tool[] = [
-    ...fsTools(world.reserved),
+    ...fsTools(world.protection),
     ...processTools({ ...world, outbound }),
     ...configTools(world),
     ...alertTools(world),
@@ -69,7 +69,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state, outbound),
     ...gitTools(outbound),
-    ...containers(world.paths.state, world.reserved, outbound),
+    ...containers(world.paths.state, world.protection, outbound),
     ...netTools,
     ...netProbes(kernel, clock, outbound),
     ...webTools(`${world.paths.state}/ledger/spool`, outbound),

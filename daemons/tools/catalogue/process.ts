@@ -101,6 +101,7 @@ const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
       limits_applied: Type.Array(Type.String(), { description: "those limits that the kernel keeps" }),
     }),
     resources: { command: "path", cwd: "path" },
+    uses: { command: "read", cwd: "read" },
     capabilities: ["process:spawn:{command}"],
     alsoNeeds: ["process:network"],
     callers: ["core", "operator", "agent"],

@@ -1,10 +1,10 @@
 import { statfs } from "node:fs/promises";
 import * as Type from "typebox";
+import { fileSystems } from "../mounts.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { succeed } from "./program.ts";
 import { mount, unmount } from "./storage/attach.ts";
 import { mkfs, probe } from "./storage/format.ts";
-import { fileSystems } from "./storage/mounts.ts";
 import { type SnapshotWorld, snapshotTools } from "./storage/snapshot.ts";
 import { object } from "./words.ts";
 

@@ -88,6 +88,7 @@ export function handled(custom: CustomTool): Handled {
     ...facts,
     namespace: name.slice(0, name.indexOf(".")),
     resources: {},
+    uses: {},
     callers: ["core", "operator", "agent"],
     effect: reads ? "read" : "change",
     ...(!reads && (reversible ? { undo } : { irreversible: "its handler has no way back" })),

@@ -1,6 +1,6 @@
 import * as Type from "typebox";
 import { resolvePath } from "../../paths.ts";
-import type { Reserved } from "../../reserved.ts";
+import type { Protection } from "../../protection.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
@@ -32,7 +32,7 @@ const facts = {
 const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
-export function containerTools(podman: Podman, reserved: Reserved, outbound: Outbound): readonly Tool[] {
+export function containerTools(podman: Podman, protection: Protection, outbound: Outbound): readonly Tool[] {
   const start = defineTool({
     ...facts,
     name: "container.start",
@@ -111,10 +111,10 @@ export function containerTools(podman: Podman, reserved: Reserved, outbound: Out
     },
   });
 
-  return [creating(podman, reserved, outbound), start, stop, remove, exec, ...containerReads(podman)];
+  return [creating(podman, protection, outbound), start, stop, remove, exec, ...containerReads(podman)];
 }
 
-function creating(podman: Podman, reserved: Reserved, outbound: Outbound): Tool {
+function creating(podman: Podman, protection: Protection, outbound: Outbound): Tool {
   return defineTool({
     ...facts,
     name: "container.create",
@@ -168,7 +168,7 @@ function creating(podman: Podman, reserved: Reserved, outbound: Outbound): Tool 
         need(call.permits, `container:network:${network}`);
         outbound.check("make container with", `network ${network}`);
       }
-      const words = [...limitsOf(call.input), ...(await volumesOf(call, reserved))];
+      const words = [...limitsOf(call.input), ...(await volumesOf(call, protection))];
       const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
       const made = [
         "container",
@@ -257,16 +257,17 @@ function limitsOf(given: {
 
 type VolumeCall = ToolCall<{ volumes?: readonly { source: string; target: string; read_only?: boolean }[] }, object>;
 
-/** A folder of the machine is lent as the caller may use it, and never one that no grant opens. */
+/** A folder of the machine is lent as the caller may use it, and never a protected one, nor one that holds it. */
 async function volumesOf(
   { input: { volumes = [] }, permits, caller }: VolumeCall,
-  reserved: Reserved,
+  protection: Protection,
 ): Promise<string[]> {
   const words: string[] = [];
   for (const { source, target, read_only: readOnly = false } of volumes) {
     const { path, exists } = await resolvePath(source);
     if (!exists || /[,:]/.test(path)) throw refused("create", path, "its volume is no folder that can be lent");
-    reserved(path, readOnly ? "read" : "change", caller);
+    const [place] = protection.check(path, readOnly ? "copy" : "change", caller);
+    if (place !== undefined) throw refused("create", path, `it is protected: it holds ${place.holds}`);
     need(permits, `fs:${readOnly ? "read" : "write"}:${path}`);
     words.push(`--volume=${path}:${target}${readOnly ? ":ro" : ""}`);
   }

@@ -92,6 +92,7 @@ export const symlink = defineTool({
   input: object({ path: absolutePath, target: absolutePath }),
   output: object({ created: Type.Boolean() }),
   resources: { path: "entry", target: "path" },
+  uses: { target: "read" },
   // Who may not read a thing gives it no second name either, for others to follow.
   capabilities: ["fs:write:{path}", "fs:read:{target}"],
   callers: ["core", "operator", "agent"],

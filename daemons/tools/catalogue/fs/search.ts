@@ -3,7 +3,7 @@ import { open, statfs } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { globMatches } from "../../capability.ts";
-import type { Reserved } from "../../reserved.ts";
+import type { Protection } from "../../protection.ts";
 import { defineTool } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
@@ -31,7 +31,7 @@ const match = object({
 });
 
 /** Finds by name and content. What is reserved is passed over: whoever may search a folder may not read that. */
-export const searchTool = (reserved: Reserved) =>
+export const searchTool = (protection: Protection) =>
   defineTool({
     name: "fs.search",
     summary:
@@ -59,7 +59,7 @@ export const searchTool = (reserved: Reserved) =>
       named("search", directory.path, () =>
         withEntry(directory.path, async (top) => {
           checkFolder(top);
-          const open = (path: string) => allows(() => reserved(pathBelow(top, path), "read", caller));
+          const open = (path: string) => allows(() => protection.check(pathBelow(top, path), "read", caller));
           const going = { depthMax: input.max_depth ?? 64, entriesMax, signal, enter: open };
           const most = input.limit ?? 100;
           const matches: object[] = [];
@@ -186,7 +186,7 @@ function checkFolder({ path, found }: Entry): void {
   if (!found.isDirectory()) throw refused("search", path, "it is not a folder");
 }
 
-function allows(check: () => void): boolean {
+function allows(check: () => unknown): boolean {
   try {
     check();
     return true;

@@ -129,6 +129,7 @@ export const copy = defineTool({
   input,
   output: object({ bytes_copied: Type.Integer(), entries: Type.Integer() }),
   resources: { source: "path", destination: "entry" },
+  uses: { source: "copy" },
   capabilities: ["fs:copy:{source}", "fs:write:{destination}"],
   callers: ["core", "operator", "agent"],
   effect: "change",

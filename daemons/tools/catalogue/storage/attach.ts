@@ -1,21 +1,17 @@
 import { readdir } from "node:fs/promises";
 import * as Type from "typebox";
-import { AiosError } from "#lib/errors";
 import { entriesOf, hold } from "../../handles.ts";
+import { type Mount, mountAt, mounts } from "../../mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
 import { succeed, undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { deviceAt } from "./format.ts";
-import { type Mount, mountAt, mounts } from "./mounts.ts";
 
 const types = ["ext4", "vfat", "erofs", "iso9660", "xfs", "btrfs", "tmpfs"] as const;
 
 /** What is mounted gives nobody rights: no set-user programs, no devices. */
 const always = ["nosuid", "nodev"];
-
-/** Mounts that the machine stands on. */
-const system = /^\/$|^\/(mnt|proc|sys|dev|boot|usr|etc)(\/|$)|^\/(run|tmp|home|var|var\/log|var\/lib|var\/lib\/aios)$/;
 
 interface MountInput {
   device?: string;
@@ -51,6 +47,7 @@ export const mount = defineTool({
   }),
   output: object({ path: Type.String(), source: Type.String(), options: Type.Array(Type.String()) }),
   resources: { device: "path", path: "path" },
+  uses: { device: "read" },
   capabilities: ["storage:mount:{path}"],
   callers: ["core", "operator", "agent"],
   effect: "change",
@@ -91,7 +88,7 @@ interface UnmountPlan {
 }
 
 const undoUnmount: Undo<{ path: string }, { path: "path" }, UnmountPlan> = {
-  prepare: async ({ resources: { path } }) => ({ mount: removable(path.path) }),
+  prepare: async ({ resources: { path } }) => ({ mount: mountedAt(path.path) }),
   restore: ({ mount: { path, source, type, options } }) =>
     named("mount at", path, async () => {
       if (mountAt(path) !== undefined) return;
@@ -118,22 +115,16 @@ export const unmount = defineTool({
   confirmation: false,
   exclusive: "storage",
   preview: async ({ resources: { path } }) => {
-    const { source, type } = removable(path.path);
+    const { source, type } = mountedAt(path.path);
     return `unmounts ${path.path}, where ${source} (${type}) is now`;
   },
   run: ({ resources: { path }, signal }) =>
     named("unmount", path.path, async () => {
-      removable(path.path);
+      mountedAt(path.path);
       await succeed(["umount", "--", path.path], { signal, act: "unmount by" });
       return { unmounted: true };
     }),
 });
-
-function removable(path: string): Mount {
-  const found = mountedAt(path);
-  if (!system.test(path)) return found;
-  throw new AiosError("PERMISSION_DENIED", { act: "unmount", object: path, reason: "the machine stands on it" });
-}
 
 function mountedAt(path: string): Mount {
   const found = mountAt(path);

@@ -1,10 +1,11 @@
 import { basename } from "node:path";
 import * as Type from "typebox";
+import { mounts } from "../../mounts.ts";
 import { defineTool } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
 import { runProgram, succeed } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
-import { type BlockDevice, blockDevice, mounts, partsOf, swapDevices } from "./mounts.ts";
+import { type BlockDevice, blockDevice, partsOf, swapDevices } from "./devices.ts";
 
 /** Making a file system on a large slow disk takes minutes. */
 const timeoutMs = 600_000;
@@ -25,6 +26,7 @@ export const mkfs = defineTool({
   }),
   output: object({ device: Type.String(), type: Type.String(), size_bytes: Type.Integer(), uuid: Type.String() }),
   resources: { device: "path" },
+  uses: { device: "read" },
   capabilities: ["storage:mkfs:{device}"],
   callers: ["core", "operator", "agent"],
   effect: "change",

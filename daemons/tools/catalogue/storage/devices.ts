@@ -1,44 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 
-/** A mounted file system, as the kernel tells of it. */
-export interface Mount {
-  /** Of its device: "8:1". */
-  readonly device: string;
-  readonly path: string;
-  readonly type: string;
-  readonly source: string;
-  /** Options of the mount itself. */
-  readonly options: readonly string[];
-}
-
-/** What is mounted, in the order of mounting. */
-export function mounts(): Mount[] {
-  return readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => {
-      const [left = "", right = ""] = line.split(" - ");
-      const [, , device = "", , path = "", options = ""] = left.split(" ");
-      const [type = "", source = ""] = right.split(" ");
-      return { device, path: plain(path), type, source: plain(source), options: options.split(",") };
-    });
-}
-
-/** The kernel writes blanks and backslashes as octal numbers. */
-const plain = (text: string) =>
-  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-
-/** What lies uppermost at a path; undefined when nothing is mounted there. */
-export const mountAt = (path: string): Mount | undefined => mounts().findLast((mount) => mount.path === path);
-
-/** Kernel file systems that hold nothing. */
-const hollow =
-  /^(proc|sysfs|cgroup2?|devpts|devtmpfs|mqueue|securityfs|debugfs|tracefs|pstore|bpf|configfs|fusectl|hugetlbfs|autofs|binfmt_misc|efivarfs|nsfs|rpc_pipefs)$/;
-
-/** Mounts that hold files. */
-export const fileSystems = (): Mount[] => mounts().filter(({ type }) => !hollow.test(type));
-
 /** A block device as sysfs has it. */
 export interface BlockDevice {
   /** "vda1" */

@@ -1,0 +1,187 @@
+import { globSync, lstatSync, type Stats } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Clock } from "#lib/clock";
+import { AiosError, errnoOf } from "#lib/errors";
+import type { Identity } from "#lib/service";
+import { globMatches } from "./capability.ts";
+import { isWithin, mounts, namesOf } from "./mounts.ts";
+import { resolvePath } from "./paths.ts";
+import { type Folders, type Place, protectedPlaces } from "./protected.ts";
+
+/** What a call does to a path: looks at it, takes it with all that lies in it, or changes it. */
+export type Access = "read" | "copy" | "change";
+
+export interface Protection {
+  readonly places: readonly Place[];
+  /**
+   * The places that this would change and that the caller may change when asked. Throws PERMISSION_DENIED where it may not.
+   * `path` is resolved.
+   */
+  check(path: string, access: Access, caller: Identity): readonly Place[];
+  /** As `check`, for a file that has further names: a hard link in a protected place is that place's file. */
+  checkLinks(path: string, access: Access, caller: Identity): Promise<readonly Place[]>;
+}
+
+/** A place by one of the names that lead to it. */
+interface Named {
+  readonly path: string;
+  /** As the table has it. */
+  readonly of: string;
+  readonly place: Place;
+}
+
+/** How often it is looked what is mounted. */
+const lookEveryMs = 1_000;
+
+/** The protected places of a machine, by every name that leads to them. */
+export async function openProtection(folders: Folders, clock: Clock): Promise<Protection> {
+  const places = protectedPlaces(folders);
+  const own = (await Promise.all(places.map(ownNames))).flat();
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let named: readonly Named[] = [];
+  const all = () => {
+    if (clock.monotonic() - lookedAt >= lookEveryMs) {
+      const mounted = mounts();
+      named = own.flatMap((one) => namesOf(one.path, mounted).map((path) => ({ ...one, path })));
+      lookedAt = clock.monotonic();
+    }
+    return named;
+  };
+  const check: Protection["check"] = (path, access, caller) =>
+    permitted(
+      all().filter((one) => hits(one, path, access)),
+      path,
+      access,
+      caller,
+    );
+  return {
+    places,
+    check,
+    checkLinks: async (path, access, caller) => {
+      const found = standing(path);
+      if (found === undefined || !found.isFile() || found.nlink === 1) return [];
+      const file = { found, device: deviceOf(dirname(path)), entries: 0 };
+      const hit: Named[] = [];
+      for (const one of all()) {
+        if (!concerns(one.place, access) || one.place.byName || !(await holdsFile(one.path, file))) continue;
+        hit.push(one);
+        permitted(hit, path, access, caller);
+      }
+      return permitted(hit, path, access, caller);
+    },
+  };
+}
+
+/** A place's paths, and where those lead that are links: paths are compared when they are resolved. */
+async function ownNames(place: Place): Promise<Named[]> {
+  const named = place.paths.map(async (of) => {
+    const led = of.includes("*") ? [] : [(await resolvePath(of)).path];
+    return [...new Set([of, ...led])].map((path) => ({ path, of, place }));
+  });
+  return (await Promise.all(named)).flat();
+}
+
+/** Whether a place limits this access at all. */
+const concerns = (place: Place, access: Access) => access === "change" || place.read !== undefined;
+
+function hits({ path: name, place }: Named, path: string, access: Access): boolean {
+  if (!concerns(place, access)) return false;
+  if (place.itself && path !== name) return holdsIt(path, name, access);
+  if (liesIn(path, name)) return !(place.open ?? []).some((open) => path !== open && isWithin(path, open));
+  return holdsIt(path, name, access);
+}
+
+/** What lies in a folder goes with it. */
+const holdsIt = (path: string, name: string, access: Access) => access !== "read" && holds(path, name);
+
+/** Whether `path` is at or below what a place's name, which may have stars, stands for. */
+function liesIn(path: string, name: string): boolean {
+  if (!name.includes("*")) return isWithin(path, name);
+  const depth = name.split("/").length;
+  return globMatches(name, path.split("/").slice(0, depth).join("/"));
+}
+
+/** Whether a place lies below `path`. One with stars only where something fits them. */
+function holds(path: string, name: string): boolean {
+  if (!name.includes("*") || path === "/") return isWithin(name, path);
+  const [depth, parts] = [path.split("/").length, name.split("/")];
+  if (depth >= parts.length || !globMatches(parts.slice(0, depth).join("/"), path)) return false;
+  return globSync(name).some((one) => isWithin(one, path));
+}
+
+function permitted(hit: readonly Named[], path: string, access: Access, caller: Identity): readonly Place[] {
+  const refused = hit.find(({ place }) => !may(place, access, caller));
+  if (refused !== undefined) throw denied(refused, path, access);
+  return access === "change" ? [...new Set(hit.map(({ place }) => place))] : [];
+}
+
+function may({ change, read }: Place, access: Access, caller: Identity): boolean {
+  if (access === "change") return change === "admin" && isAdmin(caller);
+  return read === "people" && caller.kind !== "agent";
+}
+
+const isAdmin = ({ kind }: Identity) => kind === "operator";
+
+function denied({ of, place }: Named, path: string, access: Access): AiosError {
+  const { holds, breaks, way, change } = place;
+  const changes = access === "change";
+  const admin = changes && change === "admin" ? ["an admin may change it with aiosctl tool call"] : [];
+  const other = changes && way !== undefined ? [`use ${way}`] : [];
+  return new AiosError("PERMISSION_DENIED", {
+    act: access,
+    object: path,
+    reason: `${of} is protected: it holds ${holds}${changes ? `; a change breaks ${breaks}` : ""}`,
+    next: [...other, ...admin].join(", or ") || "no grant opens it",
+  });
+}
+
+/** Entries that are looked through for a file's other names, at most. */
+const entriesMax = 200_000;
+
+/** A file with further names that is looked for. */
+interface Linked {
+  readonly found: Stats;
+  /** Of the folder it lies in: over an overlay files bear the number of the layer that they come from. */
+  readonly device: number | undefined;
+  entries: number;
+}
+
+const deviceOf = (path: string) => standing(path)?.dev;
+
+/** Whether a place, by a name that may have stars, holds a file. A hard link never leaves its file system. */
+async function holdsFile(name: string, file: Linked): Promise<boolean> {
+  for (const top of name.includes("*") ? globSync(name) : [name]) if (await isOrHolds(top, file)) return true;
+  return false;
+}
+
+async function isOrHolds(path: string, file: Linked): Promise<boolean> {
+  const here = standing(path);
+  if (here?.isFile()) return here.ino === file.found.ino && here.dev === file.found.dev;
+  if (!here?.isDirectory() || here.dev !== file.device) return false;
+  const names = await namesIn(path);
+  file.entries += names.length;
+  if (file.entries > entriesMax) return true;
+  for (const name of names) if (await isOrHolds(`${path}/${name}`, file)) return true;
+  return false;
+}
+
+function standing(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+const isAbsent = (error: unknown) => ["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "");
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw error;
+  }
+}
