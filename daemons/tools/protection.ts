@@ -121,7 +121,7 @@ function may({ change, read }: Place, access: Access, caller: Identity): boolean
   return read === "people" && caller.kind !== "agent";
 }
 
-const isAdmin = ({ kind }: Identity) => kind === "operator";
+const isAdmin = (caller: Identity) => caller.kind === "operator" && caller.role === "admin";
 
 function denied({ of, place }: Named, path: string, access: Access): AiosError {
   const { holds, breaks, way, change } = place;
