@@ -5,13 +5,15 @@ import { messageOf } from "#lib/errors";
 import { imageSettings } from "../../image/image.ts";
 import { sayEvent } from "../../image/print.ts";
 import { type Accelerator, hostAccelerator } from "../accelerator.ts";
-import { buildImages } from "../images.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
+import { compareBench } from "./compare.ts";
 import { goalsBench } from "./goals.ts";
+import { idleBench } from "./idle.ts";
 import { inferenceBench } from "./inference.ts";
 import { memoryBench } from "./memory.ts";
 import { orchestrationBench } from "./orchestration.ts";
+import { imagesOf } from "./reference.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { soakBench } from "./soak.ts";
 import { toolsBench } from "./tools.ts";
@@ -24,6 +26,8 @@ const benches: Readonly<Record<string, Bench>> = {
   memory: memoryBench,
   inference: inferenceBench,
   soak: soakBench,
+  idle: idleBench,
+  compare: compareBench,
 };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
@@ -39,6 +43,8 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
   soak       two minutes of mixed calls, cancelled streams and reloads: memory, and that no sequence is stuck
   memory     events, durable writes, the journal, a start with 1 GB, search and context, against the bare libraries;
              the names of parts choose some of them
+  idle       what a machine that nobody asks anything writes and burns; --minutes N (5)
+  compare    REF NAME: another commit's measures and this tree's by turns, and their ratios; --rounds N (3)
 
 Examples:
   npm run bench -- boot
@@ -48,10 +54,11 @@ Examples:
   npm run bench -- memory
   npm run bench -- memory store journal
   npm run bench -- inference --gpu
+  npm run bench -- compare HEAD~3 tools
   npm run --silent bench -- boot > rows.jsonl
 `;
 
-async function main(name: string | undefined, words: readonly string[]): Promise<number> {
+async function main(name: string | undefined, given: readonly string[]): Promise<number> {
   if (name === undefined || name === "--help") {
     console.log(help);
     return name === undefined ? 2 : 0;
@@ -59,12 +66,16 @@ async function main(name: string | undefined, words: readonly string[]): Promise
   const bench = benches[name];
   if (bench === undefined)
     throw new Error(`bench ${name}: no such benchmark; there are ${Object.keys(benches).join(", ")}`);
-  const repository = resolve(import.meta.dirname, "../..");
+  const own = resolve(import.meta.dirname, "../..");
+  // compare measures another checkout by a benchmark that it lacks.
+  const at = given.indexOf("--tree");
+  const repository = at < 0 ? own : resolve(given[at + 1] ?? own);
+  const words = at < 0 ? given : given.toSpliced(at, 2);
   const settings = imageSettings(process.env);
   const say = (line: string) => console.error(line);
-  let images: ReturnType<typeof buildImages> | undefined;
+  let images: ReturnType<typeof imagesOf> | undefined;
   const built = () => {
-    images ??= buildImages(settings, (event) => {
+    images ??= imagesOf(repository, own, settings, (event) => {
       const line = sayEvent(event);
       if (line !== undefined) say(line);
     });
