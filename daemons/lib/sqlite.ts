@@ -4,25 +4,30 @@ import Database from "better-sqlite3";
 
 export type Sqlite = Database.Database;
 
+export interface DatabaseOptions {
+  /**
+   * Sets what must be set before the first page is written. Not called for a database that has pages: it would write, and on a
+   * full disk that is one write too many.
+   */
+  readonly prepare?: (database: Sqlite) => void;
+  /** Functions that the schema's triggers and its migrations call, by name. */
+  readonly functions?: Readonly<Record<string, (text: string) => string>>;
+}
+
 /**
  * Opens a database (made when missing) in WAL mode with synchronous=FULL: what was committed survives a power cut.
  * `migrations` are SQL scripts in order; those the file has not seen are applied, each in a transaction.
  * The file is this process's alone while it is open: SQLite then needs no file of shared memory, and an existing database
  * opens on a full disk too. Throws when the file is in use, is not a database or was written by a newer version.
- * `prepare` sets what must be set before the first page is written, and is not called for a database that has pages: it
- * would write, and on a full disk that is one write too many.
  */
-export function openDatabase(
-  path: string,
-  migrations: readonly string[],
-  prepare: (database: Sqlite) => void = () => {},
-): Sqlite {
+export function openDatabase(path: string, migrations: readonly string[], options: DatabaseOptions = {}): Sqlite {
   mkdirSync(dirname(path), { recursive: true });
   const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
   const database = new Database(path);
   try {
     database.pragma("locking_mode = EXCLUSIVE");
-    if (isNew) prepare(database);
+    register(database, options.functions);
+    if (isNew) options.prepare?.(database);
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");
@@ -32,6 +37,11 @@ export function openDatabase(
     database.close();
     throw error;
   }
+}
+
+/** Adds functions of one text to a connection: the same text must always give the same. */
+export function register(database: Sqlite, functions: DatabaseOptions["functions"] = {}): void {
+  for (const [name, act] of Object.entries(functions)) database.function(name, { deterministic: true }, act);
 }
 
 function migrate(database: Sqlite, migrations: readonly string[]): void {

@@ -9,7 +9,7 @@ import { openDatabase, type Sqlite } from "#lib/sqlite";
 import { superviseChroma, type Vectors, watchRemoteChroma } from "../chroma.ts";
 import { spawnChroma } from "../chroma-process.ts";
 import { realChroma } from "../real-chroma.ts";
-import { longtermMigrations } from "../store/migrations/migrations.ts";
+import { functions, longtermMigrations } from "../store/migrations/migrations.ts";
 import { type Archive, openArchive } from "./archive.ts";
 import { type Embedding, lexicalEmbedding } from "./embedding.ts";
 import { type Follower, followArchive } from "./follower.ts";
@@ -64,7 +64,7 @@ describe.each(servers)("vectors in %s", (_, { command, program }) => {
   });
 
   function openStore(): void {
-    database = openDatabase(join(folder, "longterm.db"), longtermMigrations);
+    database = openDatabase(join(folder, "longterm.db"), longtermMigrations, { functions });
     archive = openArchive({ database, write: async (_what, act) => database.transaction(act)() });
   }
   function openFollower(embedding: Embedding = lexicalEmbedding): void {

@@ -1,3 +1,4 @@
+import { wordsOf } from "../words.ts";
 import { synonyms } from "./lexical-synonyms.ts";
 import { commonWords, rareWeight } from "./lexical-words.ts";
 
@@ -13,15 +14,12 @@ import { commonWords, rareWeight } from "./lexical-words.ts";
 export const lexicalDimension = 384;
 
 /** Names the embedding and everything that decides its vectors. */
-export const lexicalId = "lexical-1-384";
+export const lexicalId = "lexical-2-384";
 
 /** What each kind of feature weighs beside a word. */
 const kindWeight = { word: 1, concept: 1.3, pair: 0.2, gram: 0.15 } as const;
 
 const gramLength = 4;
-
-/** A word that is longer says no more: encoded data. */
-const wordLengthMax = 40;
 
 /** Words of one text that count; a chunk has some 200. */
 const wordsMax = 4_000;
@@ -79,13 +77,6 @@ export function lexicalVector(text: string): Float32Array {
     vector[at] = (vector[at] ?? 0) + (mixed & 0x8000_0000 ? value : -value);
   }
   return normalised(vector);
-}
-
-/** Lower-case words of letters and digits, in order; punctuation and accents are dropped. */
-export function wordsOf(text: string): string[] {
-  const plain = /[^ -~\s]/.test(text) ? text.normalize("NFKD").replace(/\p{M}/gu, "") : text;
-  const found = plain.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
-  return found.filter((word) => word.length <= wordLengthMax);
 }
 
 /** How much a word says, 0–1: the commonest of English say nothing. */

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { silentLog } from "#lib/log";
 import { openDatabase } from "#lib/sqlite";
-import { longtermMigrations } from "../store/migrations/migrations.ts";
+import { functions, longtermMigrations } from "../store/migrations/migrations.ts";
 import { openArchive } from "./archive.ts";
 import { cosine, lexicalEmbedding } from "./embedding.ts";
 import { type Follower, openCollections } from "./follower.ts";
@@ -20,7 +20,7 @@ const [file = "", url = "", queryFile = ""] = process.argv.slice(2);
 const queries = JSON.parse(readFileSync(queryFile, "utf8")) as string[];
 const count = 10;
 
-const database = openDatabase(file, longtermMigrations);
+const database = openDatabase(file, longtermMigrations, { functions });
 const archive = openArchive({ database, write: async (_what, act) => act() });
 const { collections } = await openCollections(vectorServer(url), lexicalEmbedding);
 

@@ -1,10 +1,10 @@
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { wordsOf } from "../words.ts";
 import type { Archive } from "./archive.ts";
 import { closeness, cosine, type Embedding } from "./embedding.ts";
 import type { Follower } from "./follower.ts";
 import { type Candidate, candidates, relevanceOf, type VectorHit } from "./fusion.ts";
-import { wordsOf } from "./lexical.ts";
 import { type Chunk, type Collection, collections, textOf } from "./records.ts";
 import type { Shelf } from "./shelf.ts";
 import { openTextRank, type TextRank } from "./text-rank.ts";

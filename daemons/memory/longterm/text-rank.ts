@@ -1,5 +1,6 @@
 import type { Sqlite } from "#lib/sqlite";
-import { rarityOf, stem, wordsOf } from "./lexical.ts";
+import { wordsOf } from "../words.ts";
+import { rarityOf, stem } from "./lexical.ts";
 import type { Collection } from "./records.ts";
 
 /** A chunk that has words of the query. */

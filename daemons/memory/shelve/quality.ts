@@ -1,12 +1,15 @@
 import { readFileSync } from "node:fs";
 import Database from "better-sqlite3";
 import { silentLog } from "#lib/log";
+import { register } from "#lib/sqlite";
 import { openArchive } from "../longterm/archive.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import type { Follower } from "../longterm/follower.ts";
 import { openSearch } from "../longterm/search.ts";
 import { openShelf } from "../longterm/shelf.ts";
 import { longterm002 } from "../store/migrations/longterm-002-search.ts";
+import { longterm003 } from "../store/migrations/longterm-003-words.ts";
+import { functions } from "../store/migrations/migrations.ts";
 
 /** Shares, 0–1. */
 export interface Quality {
@@ -49,7 +52,8 @@ export async function qualityOf(
   const unknown = questions.flatMap(({ answers }) => answers).find((id) => !known.has(id));
   if (unknown !== undefined) throw new Error(`${unknown}: no record of the shelf has this id`);
   const database = new Database(":memory:");
-  database.exec(longterm002);
+  register(database, functions);
+  database.exec(longterm002 + longterm003);
   const archive = openArchive({ database, write: async (_what, act) => act() });
   const search = openSearch({
     archive,

@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import Database from "better-sqlite3";
+import { register } from "#lib/sqlite";
 import { openArchive } from "../longterm/archive.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import { lexicalVector } from "../longterm/lexical.ts";
 import { type LongRecord, textOf } from "../longterm/records.ts";
 import { packed, shelfTables } from "../longterm/shelf.ts";
 import { longterm002 } from "../store/migrations/longterm-002-search.ts";
+import { longterm003 } from "../store/migrations/longterm-003-words.ts";
+import { functions } from "../store/migrations/migrations.ts";
 
 export interface Written {
   /** Names the content: the same records give the same name, and the same bytes. */
@@ -24,7 +27,8 @@ export function writeShelf(file: string, records: readonly LongRecord[]): Writte
     names.add(name);
   }
   const database = new Database(":memory:");
-  database.exec(longterm002 + shelfTables);
+  register(database, functions);
+  database.exec(longterm002 + longterm003 + shelfTables);
   const archive = openArchive({ database, write: async (_what, act) => act() });
   database.transaction(() => {
     for (const record of records) archive.add(record);

@@ -8,6 +8,7 @@ import { openDatabase, type Sqlite } from "#lib/sqlite";
 import { newestWith, stageBackup } from "./backup-files.ts";
 import { problemIn } from "./check.ts";
 import { isCorrupt } from "./commits.ts";
+import { functions } from "./migrations/migrations.ts";
 import { filesOf, type Place, stagedOf, suspicionOf } from "./place.ts";
 
 /** How a store came to be what it is at its start. */
@@ -121,8 +122,9 @@ function dropOldAsides(path: string): void {
 
 /** Pages that were freed go back to the file system in small steps, which must be decided before the first page is written. */
 function opened({ path, migrations }: Place): Sqlite {
-  const database = openDatabase(path, migrations, (fresh) => {
-    fresh.pragma("auto_vacuum = INCREMENTAL");
+  const database = openDatabase(path, migrations, {
+    prepare: (fresh) => void fresh.pragma("auto_vacuum = INCREMENTAL"),
+    functions,
   });
   try {
     database.pragma("journal_size_limit = 33554432");

@@ -2,7 +2,7 @@ import type { Pattern } from "../records.ts";
 import { type Page, pager, unknown } from "../store/pages.ts";
 import { select, type Table, upsert } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
-import { similarity, wordsOf } from "./similarity.ts";
+import { fullWordsOf, similarity } from "./similarity.ts";
 
 /** What has been done in a situation, and how often that was right. */
 export interface Patterns {
@@ -47,7 +47,7 @@ export function openPatterns({ database, write }: Store): Patterns {
   return {
     putPattern: (pattern) => write(`pattern ${pattern.id}`, () => put(pattern)),
     findPattern(trigger, minSuccessRate) {
-      const words = wordsOf(trigger).slice(0, wordsMax);
+      const words = fullWordsOf(trigger).slice(0, wordsMax);
       if (words.length === 0) return undefined;
       const asked = words.map((word) => `"${word}"`).join(" OR ");
       const [best] = candidates

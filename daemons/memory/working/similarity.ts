@@ -1,12 +1,13 @@
+import { wordsOf } from "../words.ts";
+
 /** Words that say nothing about a situation. */
 const empty = new Set(
   "a an and are as at be by for from in into is it its of on or that the then this to was with".split(" "),
 );
 
-/** The words of a text: lower case, without accents. */
-export function wordsOf(text: string): string[] {
-  const plain = text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-  const words = plain.match(/[\p{L}\p{N}]+/gu) ?? [];
+/** The words of a text that say something; all of them when none does. */
+export function fullWordsOf(text: string): string[] {
+  const words = wordsOf(text);
   const full = words.filter((word) => !empty.has(word));
   return full.length > 0 ? full : words;
 }
@@ -26,7 +27,7 @@ const wordWeight = 2;
 function features(text: string): Map<string, number> {
   const counts = new Map<string, number>();
   const add = (feature: string, weight: number) => counts.set(feature, (counts.get(feature) ?? 0) + weight);
-  for (const word of wordsOf(text)) {
+  for (const word of fullWordsOf(text)) {
     add(`=${word}`, wordWeight);
     const padded = `_${word}_`;
     const pieces = Math.max(1, padded.length - 2);

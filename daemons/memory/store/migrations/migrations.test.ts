@@ -3,7 +3,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openDatabase } from "#lib/sqlite";
-import { journalMigrations, longtermMigrations, workingMigrations } from "./migrations.ts";
+import { functions, journalMigrations, longtermMigrations, workingMigrations } from "./migrations.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -43,13 +43,13 @@ describe.each(Object.keys(stores) as (keyof typeof stores)[])("the schema of %s"
 
   it.each(migrations.map((_, at) => at + 1))("is the same from version %i on, and keeps what is there", (version) => {
     const old = join(folder, "old.db");
-    const before = openDatabase(old, migrations.slice(0, 1));
+    const before = openDatabase(old, migrations.slice(0, 1), { functions });
     before.exec(rows[name]);
     before.close();
-    openDatabase(old, migrations.slice(0, version)).close();
-    openDatabase(old, migrations).close();
+    openDatabase(old, migrations.slice(0, version), { functions }).close();
+    openDatabase(old, migrations, { functions }).close();
     const fresh = join(folder, "fresh.db");
-    const made = openDatabase(fresh, migrations);
+    const made = openDatabase(fresh, migrations, { functions });
     made.exec(rows[name]);
     made.close();
     const [migrated, expected] = [lookAt(old, first), lookAt(fresh, first)];
