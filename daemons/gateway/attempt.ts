@@ -68,6 +68,12 @@ export async function* attempt(
       settled = true;
       reservation.release();
     }
+    const tokens = !settled && error instanceof ProviderFault ? error.tokens : undefined;
+    if (tokens !== undefined) {
+      settled = true;
+      const costUsd = costOf(price, tokens.inputTokens, tokens.outputTokens);
+      reservation.settle({ model: request.model, ...tokens, costUsd, outcome: "cut" });
+    }
     throw error;
   } finally {
     if (!settled) reservation.stand();

@@ -7,45 +7,81 @@ import type {
 import type { Clock } from "#lib/clock";
 import { claudeDialect } from "./claude-schema.ts";
 import { ProviderFault } from "./fault.ts";
+import { type Learned, schemaPart } from "./learned.ts";
 import { type ToolNames, toolNames } from "./names.ts";
-import type { Answer, Finish, Message, Piece, Question, ToolCall, Wire } from "./question.ts";
-import { fitted, schemaInWords, toolInput } from "./schema-fit.ts";
+import type { Answer, Finish, Message, Piece, Wire } from "./question.ts";
+import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch } from "./transport.ts";
-import { argumentsOf, count, isObject, malformed, requested, sdkTimeoutMs, type WireSettings } from "./wire.ts";
+import {
+  type Asking,
+  callsOf,
+  count,
+  errorIn,
+  isObject,
+  malformed,
+  requested,
+  sdkTimeoutMs,
+  tokensAtMost,
+  type WireSettings,
+} from "./wire.ts";
 
 /** Anthropic's Messages API, by its SDK. It no longer knows a temperature: a question's is not sent. */
-export function claudeWire(settings: WireSettings, clock: Clock): Wire {
+export function claudeWire(settings: WireSettings, clock: Clock, learned: Learned): Wire {
   const open = async (key: string | undefined) => {
     const { BaseAnthropic, Messages } = await import("./sdk/claude.ts");
     const client = new BaseAnthropic({
       ...{ baseURL: settings.baseUrl, apiKey: key ?? "none", authToken: null, logLevel: "off" },
       ...{ maxRetries: 0, timeout: sdkTimeoutMs, fetch: boundedFetch },
+      defaultHeaders: headersOf(settings, key),
     });
     return new Messages(client);
   };
   return {
     async *ask(question, maxTokens, key, caller) {
-      const names = toolNames(question.tools);
-      const body = bodyOf(question, settings.model, maxTokens, names);
+      const asking = { question, maxTokens, names: toolNames(question.tools) };
+      const body = bodyOf(asking, settings.model, learned);
       const messages = await open(key);
-      yield* requested(settings, clock, key, caller, async function* ({ signal }) {
-        yield { answer: readMessage(await messages.create({ ...body, stream: false }, { signal }), names) };
+      yield* requested({ ...settings, clock, key, caller }, async function* ({ signal }) {
+        const answered = await learning(learned, body, () => messages.create({ ...body, stream: false }, { signal }));
+        yield { answer: await learning(learned, body, async () => readMessage(answered, asking)) };
       });
     },
     async *stream(question, maxTokens, key, caller) {
-      const names = toolNames(question.tools);
-      const body = bodyOf(question, settings.model, maxTokens, names);
+      const asking = { question, maxTokens, names: toolNames(question.tools) };
+      const body = bodyOf(asking, settings.model, learned);
       const messages = await open(key);
-      yield* requested(settings, clock, key, caller, async function* ({ signal, renew }) {
-        yield* readEvents(await messages.create({ ...body, stream: true }, { signal }), names, renew);
+      yield* requested({ ...settings, clock, key, caller }, async function* ({ signal, renew }) {
+        const events = await learning(learned, body, () => messages.create({ ...body, stream: true }, { signal }));
+        yield* readEvents(events, asking, renew);
       });
     },
   };
 }
 
-function bodyOf(question: Question, model: string, maxTokens: number, names: ToolNames): MessageCreateParamsBase {
+/** The SDK sends a bearer token alone. Others who speak the protocol read that or x-api-key; one without a key is sent none. */
+function headersOf({ ownServer }: WireSettings, key: string | undefined) {
+  if (key === undefined) return { authorization: null };
+  return ownServer ? {} : { "x-api-key": key };
+}
+
+/** One request of the SDK; what is refused of its schema is learned. */
+async function learning<T>(learned: Learned, body: MessageCreateParamsBase, request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    const schema = body.output_config?.format?.schema;
+    if (schema === undefined) throw error;
+    learned.learn(error, [
+      { name: schemaPart(schema), means: /output_config\.format\.schema|schema is too complex|invalid schema/i },
+      { name: "output_config", means: /output_config|output_format|structured output/i },
+    ]);
+    throw error;
+  }
+}
+
+function bodyOf({ question, maxTokens, names }: Asking, model: string, learned: Learned): MessageCreateParamsBase {
   const { tools, toolChoice, jsonSchema } = question;
-  const schema = jsonSchema && fitted(jsonSchema, claudeDialect);
+  const schema = jsonSchema && formatOf(jsonSchema, learned);
   const words = jsonSchema !== undefined && schema === undefined ? [schemaInWords(jsonSchema)] : [];
   const system = [question.system, ...words].filter((part) => part !== "").join("\n\n");
   return {
@@ -63,6 +99,12 @@ function bodyOf(question: Question, model: string, maxTokens: number, names: Too
     }),
     ...(schema && { output_config: { format: { type: "json_schema" as const, schema: { ...schema } } } }),
   };
+}
+
+function formatOf(schema: Schema, learned: Learned): Schema | undefined {
+  if (learned.without("output_config")) return undefined;
+  const fit = fitted(schema, claudeDialect);
+  return fit === undefined || learned.without(schemaPart(fit)) ? undefined : fit;
 }
 
 function choiceOf(choice: string, names: ToolNames) {
@@ -124,23 +166,21 @@ function inputTokensOf(usage: unknown): number | undefined {
   return fresh + (count(usage["cache_creation_input_tokens"]) ?? 0) + (count(usage["cache_read_input_tokens"]) ?? 0);
 }
 
-function readMessage(message: unknown, names: ToolNames): Answer {
+function readMessage(message: unknown, { question, names }: Asking): Answer {
+  const failed = errorIn(message);
+  if (failed !== undefined) throw failed;
   if (!isObject(message) || !Array.isArray(message["content"])) throw malformed("no content");
   const { model, usage, stop_reason: reason } = message;
-  const inputTokens = inputTokensOf(usage);
-  const outputTokens = count(isObject(usage) ? usage["output_tokens"] : undefined);
-  if (typeof model !== "string" || inputTokens === undefined || outputTokens === undefined)
-    throw malformed("no model or usage");
   const blocks = message["content"].filter(isObject);
   const text = blocks.map((block) => (block["type"] === "text" ? String(block["text"] ?? "") : "")).join("");
-  const toolCalls = blocks.filter(({ type }) => type === "tool_use").map((block) => callOf(block, names));
-  return { text, toolCalls, finish: finishOf(reason), model, inputTokens, outputTokens };
-}
-
-function callOf({ id, name, input }: Record<string, unknown>, names: ToolNames): ToolCall {
-  if (typeof id !== "string" || typeof name !== "string" || !isObject(input))
-    throw malformed("a tool call without its parts");
-  return { id, name: names.back(name), arguments: input };
+  const asked = blocks.filter(({ type }) => type === "tool_use").map((block) => callOf(block, names));
+  const counted = isObject(usage) ? count(usage["output_tokens"]) : undefined;
+  const tokens = {
+    inputTokens: inputTokensOf(usage) ?? tokensAtMost(JSON.stringify(question)),
+    outputTokens: counted ?? tokensAtMost(text + JSON.stringify(asked)),
+  };
+  const finish = finishOf(reason);
+  return { text, toolCalls: callsOf(asked, finish, tokens), finish, model: String(model ?? ""), ...tokens };
 }
 
 /** A call as it comes in: its arguments are pieces of JSON. */
@@ -150,23 +190,29 @@ interface OpenCall {
   json: string;
 }
 
+function callOf({ id, name, input }: Record<string, unknown>, names: ToolNames): OpenCall {
+  if (typeof name !== "string" || !isObject(input)) throw malformed("a tool call without its parts");
+  return { id: typeof id === "string" ? id : "", name: names.back(name), json: JSON.stringify(input) };
+}
+
 async function* readEvents(
   events: AsyncIterable<RawMessageStreamEvent>,
-  names: ToolNames,
+  { question, names }: Asking,
   renew: () => void,
 ): AsyncGenerator<Piece> {
   let [text, model, stop] = ["", "", undefined as unknown];
-  let [inputTokens, outputTokens, ended] = [0, 0, false];
+  let [inputTokens, outputTokens] = [undefined as number | undefined, undefined as number | undefined];
+  let ended = false;
   const calls = new Map<number, OpenCall>();
   for await (const event of events) {
     renew();
     if (!isObject(event)) throw malformed("an event that is none");
     if (event.type === "message_start") {
       model = event.message?.model ?? "";
-      inputTokens = inputTokensOf(event.message?.usage) ?? 0;
+      inputTokens = inputTokensOf(event.message?.usage);
     } else if (event.type === "content_block_start" && event.content_block?.type === "tool_use") {
       const { id, name } = event.content_block;
-      calls.set(event.index, { id, name: names.back(name), json: "" });
+      calls.set(event.index, { id: id ?? "", name: names.back(name), json: "" });
     } else if (event.type === "content_block_delta" && event.delta?.type === "text_delta") {
       text += event.delta.text;
       yield { text: event.delta.text };
@@ -176,10 +222,17 @@ async function* readEvents(
       call.json += event.delta.partial_json;
     } else if (event.type === "message_delta") {
       stop = event.delta?.stop_reason;
+      // Some count the input at the end alone.
+      inputTokens = Math.max(inputTokens ?? 0, inputTokensOf(event.usage) ?? 0);
       outputTokens = count(event.usage?.output_tokens) ?? outputTokens;
     } else if (event.type === "message_stop") ended = true;
   }
   if (!ended) throw new ProviderFault("cut", "its answer broke off");
-  const toolCalls = [...calls.values()].map(({ id, name, json }) => ({ id, name, arguments: argumentsOf(json, name) }));
-  yield { answer: { text, toolCalls, finish: finishOf(stop), model, inputTokens, outputTokens } };
+  const all = [...calls.values()];
+  const tokens = {
+    inputTokens: inputTokens ?? tokensAtMost(JSON.stringify(question)),
+    outputTokens: outputTokens ?? tokensAtMost(text + JSON.stringify(all)),
+  };
+  const finish = finishOf(stop);
+  yield { answer: { text, toolCalls: callsOf(all, finish, tokens), finish, model, ...tokens } };
 }

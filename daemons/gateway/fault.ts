@@ -1,27 +1,27 @@
-import { messageOf } from "#lib/errors";
+import { errnoOf, messageOf } from "#lib/errors";
+import type { Tokens } from "./question.ts";
 
 /**
  * What went wrong with one request to a provider:
  * unreachable (no connection, an error of the server's), limited (too many requests), slow (silence for too long),
  * cut (the answer broke off), malformed (not an answer), unfit (not what the question's schema accepts), large (more than we
- * read), key (not accepted), request (refused as wrong).
+ * read), short (a call of a tool is cut off by max_tokens), key (not accepted), credit (none left), model (none of this name),
+ * request (refused as wrong), learned (a part of it is refused: the same is asked without).
  */
-export type FaultKind =
-  | "unreachable"
-  | "limited"
-  | "slow"
-  | "cut"
-  | "malformed"
-  | "unfit"
-  | "large"
-  | "key"
-  | "request";
+export type FaultKind = Passing | Costly | "key" | "credit" | "model" | "request" | "learned";
+type Passing = "unreachable" | "limited" | "slow" | "cut" | "malformed";
+type Costly = "slow" | "cut" | "malformed" | "large" | "unfit" | "short";
 
 /** Faults that another try may mend. */
-const passing: readonly FaultKind[] = ["unreachable", "limited", "slow", "cut", "malformed"];
+const passing: readonly Passing[] = ["unreachable", "limited", "slow", "cut", "malformed"];
 
 /** Faults after which the provider may have counted tokens that it did not tell. */
-const costly: readonly FaultKind[] = ["slow", "cut", "malformed", "large"];
+const costly: readonly Costly[] = ["slow", "cut", "malformed", "large", "unfit", "short"];
+
+interface FaultOptions {
+  readonly retryAfterMs?: number | undefined;
+  readonly tokens?: Tokens;
+}
 
 /** A request that a provider did not answer. Its message goes into errors and logs: it carries no key. */
 export class ProviderFault extends Error {
@@ -29,19 +29,22 @@ export class ProviderFault extends Error {
   readonly kind: FaultKind;
   /** How long the provider asks to be left alone, milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** What it cost, where that was told. */
+  readonly tokens: Tokens | undefined;
 
-  constructor(kind: FaultKind, message: string, options: ErrorOptions & { retryAfterMs?: number | undefined } = {}) {
+  constructor(kind: FaultKind, message: string, options: ErrorOptions & FaultOptions = {}) {
     super(message, options);
     this.kind = kind;
     this.retryAfterMs = options.retryAfterMs;
+    this.tokens = options.tokens;
   }
 
   get passing(): boolean {
-    return passing.includes(this.kind);
+    return (passing as readonly FaultKind[]).includes(this.kind);
   }
 
   get costly(): boolean {
-    return costly.includes(this.kind);
+    return (costly as readonly FaultKind[]).includes(this.kind);
   }
 }
 
@@ -74,15 +77,15 @@ interface SdkError {
  */
 export function faultOf(error: unknown, nowMs: number, key: string | undefined): ProviderFault {
   for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof ProviderFault) return cause;
-  const { status, headers } = error as SdkError;
+  const { status: answered, headers } = error as SdkError;
   const retryAfterMs = headers instanceof Headers ? retryAfterOf(headers, nowMs) : undefined;
   // The error itself is no cause of ours: it holds the request's headers, and with them the key.
   const reason = tidy(reasonOf(error), key);
-  if (typeof status !== "number") {
-    const kind = typedKind(error) ?? (error instanceof SyntaxError ? "malformed" : "unreachable");
-    return new ProviderFault(kind, reason, { retryAfterMs });
-  }
-  return new ProviderFault(kindOf(status), `it answered ${status}: ${reason}`, { retryAfterMs });
+  const told = bodyOf(error);
+  const status = typeof answered === "number" ? answered : statusIn(told);
+  const kind = standingKind(status, told, reason) ?? (status === undefined ? lostKind(error) : kindOf(status));
+  const message = typeof answered === "number" ? `it answered ${answered}: ${reason}` : reason;
+  return new ProviderFault(kind, message, { retryAfterMs });
 }
 
 function kindOf(status: number): FaultKind {
@@ -92,15 +95,57 @@ function kindOf(status: number): FaultKind {
   return "request";
 }
 
-/** An error inside a stream that began well has no status, but the type that the status would have had. */
-function typedKind(error: unknown): FaultKind | undefined {
-  const inner = (error as SdkError).error as { type?: unknown; error?: { type?: unknown } } | undefined;
-  const type = inner?.error?.type ?? inner?.type ?? (error as SdkError).type;
-  if (typeof type !== "string") return undefined;
-  if (/rate_limit/.test(type)) return "limited";
-  if (/authentication|permission/.test(type)) return "key";
-  if (/invalid_request|not_found|too_large/.test(type)) return "request";
+/** What no waiting mends, by the code that the provider gives, or where it gives none by its words. */
+function standingKind(status: number | undefined, { code, type }: ToldError, reason: string): FaultKind | undefined {
+  const named = `${code} ${type}`;
+  if (status === 402 || /insufficient_(quota|balance|credit)|billing|credit_balance|payment/i.test(named))
+    return "credit";
+  if (status === 400 && /credit balance|insufficient (balance|credit|quota|funds)/i.test(reason)) return "credit";
+  if (/model_not_(found|supported)|invalid_model|unknown_model/i.test(named)) return "model";
+  if (status !== 404 && status !== 400) return undefined;
+  const unknown =
+    /\bmodels?\b.*(not found|not exist|no such|unknown|invalid|not a valid)|(not found|not exist|no such|unknown|invalid|not a valid)\b.*\bmodels?\b|^(it answered 404: )?model:/i;
+  return unknown.test(reason) ? "model" : undefined;
+}
+
+/** Faults of the way there, at which nothing was asked. All others may have been heard. */
+const unheard =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_|EHOST|ENET|ENETUNREACH|UND_ERR_CONNECT|ERR_TLS|CERT_|DEPTH_|SELF_|UNABLE_)/;
+
+function lostKind(error: unknown): FaultKind {
+  if (error instanceof SyntaxError) return "malformed";
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = errnoOf(cause);
+    if (code !== undefined && !unheard.test(code) && /^(ECONN|EPIPE|UND_ERR)/.test(code)) return "cut";
+  }
   return "unreachable";
+}
+
+/** What an error says of itself: in the body of an answer, or inside a stream that began well. */
+interface ToldError {
+  readonly code: unknown;
+  readonly type: unknown;
+}
+
+function bodyOf(error: unknown): ToldError {
+  const inner = (error as SdkError).error as { code?: unknown; type?: unknown; error?: ToldError } | undefined;
+  const told = inner?.error ?? inner;
+  return { code: told?.code ?? "", type: told?.type ?? (error as SdkError).type ?? "" };
+}
+
+/** Types of errors, and the statuses that they would have had. */
+const typeStatus: readonly (readonly [RegExp, number])[] = [
+  [/rate_?limit|too_many_requests|resource_exhausted|throttl/i, 429],
+  [/authentication|permission|unauthorized|forbidden|invalid_?api_?key/i, 401],
+  [/invalid_?request|invalid_argument|not_?found|too_large|bad_?request|unsupported/i, 400],
+  [/overloaded|server|unavailable|timeout|internal|api_error/i, 503],
+];
+
+/** The HTTP status that an error would have had, by its code or type; undefined where it tells none. */
+export function statusIn({ code, type }: { readonly code?: unknown; readonly type?: unknown }): number | undefined {
+  const status = Number(code);
+  if (Number.isInteger(status) && status >= 400 && status < 600) return status;
+  return typeStatus.find(([pattern]) => pattern.test(`${code} ${type}`))?.[1];
 }
 
 function reasonOf(error: unknown): string {

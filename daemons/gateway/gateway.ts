@@ -85,7 +85,9 @@ export function openGateway(
         }
         return;
       } catch (error) {
-        if (begun || !asked.allowFallback || !(error instanceof AiosError) || signal.aborted) throw error;
+        // What is too long for one is too long for the next, and is paid for again.
+        const own = error instanceof AiosError && error.code !== "OUT_OF_RANGE";
+        if (begun || !asked.allowFallback || !own || signal.aborted) throw error;
         refusals.push(error);
       }
     }
@@ -134,7 +136,8 @@ export function openGateway(
       }
       const { paid } = piece;
       // A call of a tool is made on what is so now, not on what was so when the same was asked before.
-      if (paid.finish === "stop" && paid.toolCalls.length === 0) cache.set(key, paid, paid.text.length, ttlMs);
+      const whole = paid.finish === "stop" && paid.toolCalls.length === 0 && paid.text.trim() !== "";
+      if (whole) cache.set(key, paid, paid.text.length, ttlMs);
       yield { given: { ...paid, latencyMs: latencyMs(), fromCache: false } };
     }
   }

@@ -79,7 +79,8 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
         note(error, breaker);
         coolUntil = Math.max(coolUntil, clock.monotonic() + (error.retryAfterMs ?? 0));
         if (begun) throw told(settings.name, error);
-        if (error instanceof UnfitAnswer && request === first) request = corrected(first, error);
+        if (error.kind === "learned") count -= 1;
+        else if (error instanceof UnfitAnswer && request === first) request = corrected(first, error);
         else {
           const backMs = backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random);
           const waitMs = Math.max(error.retryAfterMs ?? 0, backMs);
@@ -165,7 +166,7 @@ function later(object: string, code: Code, reason: string, retryAfterMs: number)
 }
 
 /** Being asked to slow down, and refusing a key or a request, are signs of life. */
-const alive: readonly FaultKind[] = ["limited", "key", "request", "unfit"];
+const alive: readonly FaultKind[] = ["limited", "key", "credit", "model", "request", "learned", "unfit", "short"];
 
 function note(fault: ProviderFault, breaker: Breaker): void {
   if (alive.includes(fault.kind)) breaker.succeeded();
@@ -177,6 +178,11 @@ function told(name: string, { kind, message, retryAfterMs }: ProviderFault): Aio
   const fault = (reason: string, next: string) => ({ act: "ask", object: name, reason, next });
   if (kind === "key")
     return new AiosError("FAILED_PRECONDITION", fault(message, `set its key with "aiosctl secrets set ${name}"`));
+  if (kind === "credit")
+    return new AiosError("FAILED_PRECONDITION", fault(message, "give its account credit, or allow another provider"));
+  if (kind === "model")
+    return new AiosError("FAILED_PRECONDITION", fault(message, "name a model that it has in /etc/aios/config.toml"));
+  if (kind === "short") return new AiosError("OUT_OF_RANGE", fault(message, "raise max_tokens or ask for less"));
   if (kind === "request") return new AiosError("INVALID_ARGUMENT", fault(message, "correct the request"));
   if (kind === "unfit") return new AiosError("ABORTED", fault(message, "ask again or loosen json_schema"));
   if (kind === "large") return new AiosError("OUT_OF_RANGE", fault(message, "ask for a shorter answer"));

@@ -20,7 +20,7 @@ await runDaemon("gateway", process.env, ({ paths, clock, log, address }) => {
   const usage = openUsage(database, clock, log);
   const memory = connect(MemoryServiceService, address("memory"));
   const alert = alertTo(memory, clock, log);
-  const lanes = openLanes(settings, { usage, secrets, clock, random: Math.random, alert });
+  const lanes = openLanes(settings, { usage, secrets, clock, log, random: Math.random, alert });
   const gateway = openGateway(lanes, settings, usage, clock);
   return {
     services: () => [gatewayService(gateway), secretsService(secrets)],

@@ -1,28 +1,20 @@
 import type {
-  ChatCompletionChunk,
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam,
 } from "openai/resources/chat/completions/completions";
 import type { Clock } from "#lib/clock";
-import { ProviderFault } from "./fault.ts";
+import type { Learned, Part } from "./learned.ts";
+import { schemaPart } from "./learned.ts";
 import { type ToolNames, toolNames } from "./names.ts";
+import { readChunks, readCompletion } from "./openai-answer.ts";
 import { openaiDialect } from "./openai-schema.ts";
-import type { Answer, Finish, Message, Piece, Question, ToolCall, Wire } from "./question.ts";
+import type { Message, Wire } from "./question.ts";
 import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch } from "./transport.ts";
-import {
-  argumentsOf,
-  count,
-  isObject,
-  malformed,
-  requested,
-  sdkTimeoutMs,
-  tokensAtMost,
-  type WireSettings,
-} from "./wire.ts";
+import { type Asking, requested, sdkTimeoutMs, type WireSettings } from "./wire.ts";
 
 /** OpenAI's chat completions API, by its SDK; and whatever speaks the same protocol. */
-export function openaiWire(settings: WireSettings, clock: Clock): Wire {
+export function openaiWire(settings: WireSettings, clock: Clock, learned: Learned): Wire {
   const open = async (key: string | undefined) => {
     const { OpenAI } = await import("./sdk/openai.ts");
     const client = new OpenAI({
@@ -35,39 +27,64 @@ export function openaiWire(settings: WireSettings, clock: Clock): Wire {
   };
   return {
     async *ask(question, maxTokens, key, caller) {
-      const names = toolNames(question.tools);
-      const body = bodyOf(question, settings, maxTokens, names);
+      const asking = { question, maxTokens, names: toolNames(question.tools) };
+      const body = bodyOf(asking, settings, learned);
       const completions = await open(key);
-      yield* requested(settings, clock, key, caller, async function* ({ signal }) {
-        yield { answer: readCompletion(await completions.create(body, { signal }), question, names) };
+      yield* requested({ ...settings, clock, key, caller }, async function* ({ signal }) {
+        const answered = await learning(learned, body, () => completions.create(body, { signal }));
+        yield { answer: await learning(learned, body, async () => readCompletion(answered, asking)) };
       });
     },
     async *stream(question, maxTokens, key, caller) {
-      const names = toolNames(question.tools);
-      const body = bodyOf(question, settings, maxTokens, names);
-      const streamed = { ...body, stream: true, stream_options: { include_usage: true } } as const;
+      const asking = { question, maxTokens, names: toolNames(question.tools) };
+      const counted = learned.without("stream_options") ? {} : { stream_options: { include_usage: true } };
+      const body = { ...bodyOf(asking, settings, learned), stream: true, ...counted } as const;
       const completions = await open(key);
-      yield* requested(settings, clock, key, caller, async function* ({ signal, renew }) {
-        yield* readChunks(await completions.create(streamed, { signal }), question, names, renew);
+      yield* requested({ ...settings, clock, key, caller }, async function* ({ signal, renew }) {
+        const chunks = await learning(learned, body, () => completions.create(body, { signal }));
+        yield* readChunks(chunks, asking, renew);
       });
     },
   };
 }
 
-function bodyOf(
-  question: Question,
-  { model, ownServer }: WireSettings,
-  maxTokens: number,
-  names: ToolNames,
-): ChatCompletionCreateParamsNonStreaming {
-  const { tools, toolChoice, jsonSchema } = question;
-  const format = jsonSchema && formatOf(jsonSchema);
+/** Parts of a request that some who speak the protocol refuse, in the words in which they do. */
+const parts: readonly Part[] = [
+  { name: "temperature", means: /\btemperature\b/ },
+  { name: "stream_options", means: /stream_options|include_usage/ },
+  { name: "max_tokens", means: /max_completion_tokens/ },
+  { name: "tool_choice", means: /tool_choice/ },
+];
+
+type Body = Omit<ChatCompletionCreateParamsNonStreaming, "stream"> & { readonly stream?: boolean };
+
+/** One request of an SDK; what it refuses of it is learned. */
+async function learning<T>(learned: Learned, body: Body, request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    const format = body.response_format;
+    const schema = format?.type === "json_schema" ? [schemaPart(format.json_schema.schema)] : [];
+    learned.learn(error, [
+      ...parts.filter(({ name }) => name in body),
+      ...schema.map((name) => ({ name, means: /invalid schema|schema.*(not supported|unsupported|not permitted)/i })),
+      ...(schema.length > 0
+        ? [{ name: "response_format", means: /response_format|json_schema|structured output/i }]
+        : []),
+    ]);
+    throw error;
+  }
+}
+
+function bodyOf({ question, maxTokens, names }: Asking, { model, ownServer }: WireSettings, learned: Learned): Body {
+  const { temperature, tools, toolChoice, jsonSchema } = question;
+  const format = jsonSchema && formatOf(jsonSchema, learned);
   const words = jsonSchema !== undefined && format === undefined ? [schemaInWords(jsonSchema)] : [];
   const system = [question.system, ...words].filter((part) => part !== "").join("\n\n");
   return {
     model,
-    temperature: question.temperature,
-    ...(ownServer ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens }),
+    ...(temperature !== undefined && !learned.without("temperature") && { temperature }),
+    ...(ownServer || learned.without("max_tokens") ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens }),
     messages: [
       ...(system === "" ? [] : [{ role: "system" as const, content: system }]),
       ...question.messages.map((message) => messageOf(message, names)),
@@ -77,7 +94,7 @@ function bodyOf(
         type: "function" as const,
         function: { name: names.outward(name), description, parameters: toolInput(inputSchema) },
       })),
-      tool_choice: choiceOf(toolChoice, names),
+      ...(!learned.without("tool_choice") && { tool_choice: choiceOf(toolChoice, names) }),
     }),
     ...(format && { response_format: format }),
   };
@@ -89,10 +106,12 @@ function choiceOf(choice: string, names: ToolNames) {
 }
 
 /** The provider is held to what `strict` takes; what it does not take is asked for without. Undefined: it takes no such root. */
-function formatOf(schema: Schema) {
+function formatOf(schema: Schema, learned: Learned) {
+  if (learned.without("response_format")) return undefined;
   const strict = fitted(schema, openaiDialect);
   if (strict === undefined && schema["type"] !== "object") return undefined;
   const asked = { name: "answer", schema: { ...(strict ?? schema) }, strict: strict !== undefined };
+  if (learned.without(schemaPart(asked.schema))) return undefined;
   return { type: "json_schema" as const, json_schema: asked };
 }
 
@@ -104,109 +123,4 @@ function messageOf(message: Message, names: ToolNames): ChatCompletionMessagePar
     function: { name: names.outward(name), arguments: JSON.stringify(input) },
   }));
   return { role: "assistant", content: message.text || null, ...(calls.length > 0 && { tool_calls: calls }) };
-}
-
-const finishes: Readonly<Record<string, Finish>> = {
-  stop: "stop",
-  length: "length",
-  tool_calls: "tool_calls",
-  function_call: "tool_calls",
-  content_filter: "refused",
-};
-
-function finishOf(reason: unknown): Finish {
-  const finish = typeof reason === "string" ? finishes[reason] : undefined;
-  if (finish === undefined) throw malformed("no finish_reason that we know");
-  return finish;
-}
-
-/** What was counted, or where nothing was, what it can be at most. */
-function tokensOf(usage: unknown, question: Question, text: string): { inputTokens: number; outputTokens: number } {
-  const told = isObject(usage) ? usage : {};
-  return {
-    inputTokens: count(told["prompt_tokens"]) ?? tokensAtMost(JSON.stringify(question)),
-    outputTokens: count(told["completion_tokens"]) ?? tokensAtMost(text),
-  };
-}
-
-function readCompletion(completion: unknown, question: Question, names: ToolNames): Answer {
-  const choices = isObject(completion) ? completion["choices"] : undefined;
-  const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
-  const message = isObject(choice) ? choice["message"] : undefined;
-  if (!isObject(completion) || !isObject(choice) || !isObject(message)) throw malformed("no choices");
-  const { content, refusal, tool_calls: calls } = message;
-  const text = typeof content === "string" ? content : typeof refusal === "string" ? refusal : "";
-  const toolCalls = Array.isArray(calls) ? calls.map((call) => callOf(call, names)) : [];
-  return {
-    ...{ text, toolCalls, model: String(completion["model"] ?? "") },
-    finish: typeof refusal === "string" ? "refused" : finishOf(choice["finish_reason"]),
-    ...tokensOf(completion["usage"], question, text + JSON.stringify(calls ?? "")),
-  };
-}
-
-function callOf(call: unknown, names: ToolNames): ToolCall {
-  const asked = isObject(call) ? call["function"] : undefined;
-  if (!isObject(call) || !isObject(asked)) throw malformed("a tool call without its parts");
-  const { id } = call;
-  const { name, arguments: input } = asked;
-  if (typeof id !== "string" || typeof name !== "string" || typeof input !== "string")
-    throw malformed("a tool call without its parts");
-  return { id, name: names.back(name), arguments: argumentsOf(input, name) };
-}
-
-/** A call as it comes in: its arguments are pieces of JSON. */
-interface OpenCall {
-  id: string;
-  name: string;
-  json: string;
-}
-
-async function* readChunks(
-  chunks: AsyncIterable<ChatCompletionChunk>,
-  question: Question,
-  names: ToolNames,
-  renew: () => void,
-): AsyncGenerator<Piece> {
-  let [text, refusal, model] = ["", "", ""];
-  let [finish, usage] = [undefined as unknown, undefined as unknown];
-  const calls = new Map<number, OpenCall>();
-  for await (const chunk of chunks) {
-    renew();
-    if (!isObject(chunk)) throw malformed("a chunk that is none");
-    model = chunk.model ?? model;
-    usage = chunk.usage ?? usage;
-    const choice = chunk.choices?.[0];
-    if (choice === undefined) continue;
-    finish = choice.finish_reason ?? finish;
-    refusal += choice.delta?.refusal ?? "";
-    for (const part of choice.delta?.tool_calls ?? []) addPart(calls, part);
-    const more = choice.delta?.content;
-    if (typeof more !== "string" || more === "") continue;
-    text += more;
-    yield { text: more };
-  }
-  if (finish === undefined) throw new ProviderFault("cut", "its answer broke off");
-  const all = [...calls.values()];
-  const toolCalls = all.map(({ id, name, json }) => ({
-    id,
-    name: names.back(name),
-    arguments: argumentsOf(json, name),
-  }));
-  const answer = {
-    ...{ text: text || refusal, toolCalls, model },
-    finish: refusal === "" ? finishOf(finish) : ("refused" as const),
-    ...tokensOf(usage, question, text + JSON.stringify(all)),
-  };
-  yield { answer };
-}
-
-function addPart(
-  calls: Map<number, OpenCall>,
-  part: { index: number; id?: string; function?: { name?: string; arguments?: string } },
-): void {
-  const call = calls.get(part.index) ?? { id: "", name: "", json: "" };
-  calls.set(part.index, call);
-  call.id ||= part.id ?? "";
-  call.name ||= part.function?.name ?? "";
-  call.json += part.function?.arguments ?? "";
 }

@@ -40,7 +40,8 @@ export interface Question {
   readonly check: AnswerCheck | undefined;
   /** Tokens the answer may have; 0 = as configured for the provider. */
   readonly maxTokens: number;
-  readonly temperature: number;
+  /** Undefined: whatever the provider takes for the best; many take nothing else. */
+  readonly temperature: number | undefined;
 }
 
 /** Why the model stopped. */

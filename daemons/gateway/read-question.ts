@@ -17,7 +17,7 @@ export interface RawQuestion {
   readonly toolChoice: string;
   readonly jsonSchema: string;
   readonly maxTokens: number;
-  readonly temperature: number;
+  readonly temperature?: number | undefined;
 }
 
 const messagesMax = 1_000;
@@ -32,7 +32,8 @@ export async function readQuestion(raw: RawQuestion): Promise<Question> {
   if (messages.length > messagesMax) throw wrong("messages", `more than ${messagesMax}`, "send fewer");
   if (raw.tools.length > toolsMax) throw wrong("tools", `more than ${toolsMax}`, "offer fewer");
   if (maxTokens < 0) throw wrong("max_tokens", "less than 0", "give 0 for what is configured");
-  if (!(temperature >= 0 && temperature <= 2)) throw wrong("temperature", "not from 0 to 2", "give one that is");
+  if (temperature !== undefined && !(temperature >= 0 && temperature <= 2))
+    throw wrong("temperature", "not from 0 to 2", "give one that is");
   const tools = raw.tools.map(toolOf);
   const schema = raw.jsonSchema;
   return {

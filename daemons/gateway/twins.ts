@@ -80,7 +80,7 @@ export async function openTwin(given: GatewaySettings, clock: Clock = new HastyC
   const usage = openUsage(database, clock, log);
   if (keyed) for (const { name } of given.providers) secrets.set(name, theKey, "test");
   const alert = async (one: BudgetAlert) => void alerts.push(one);
-  const lanes = openLanes(given, { usage, secrets, clock, random: () => 0.5, alert });
+  const lanes = openLanes(given, { usage, secrets, clock, log, random: () => 0.5, alert });
   const services = [gatewayService(openGateway(lanes, given, usage, clock)), secretsService(secrets)];
   const server = createServer(services, ({ metadata }) => identify(coreIdentity, metadata), log);
   const path = join(folder, "gateway.sock");

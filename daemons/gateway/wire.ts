@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
-import { faultOf, ProviderFault } from "./fault.ts";
-import type { Piece, ToolCall } from "./question.ts";
+import { faultOf, ProviderFault, statusIn } from "./fault.ts";
+import type { ToolNames } from "./names.ts";
+import type { Finish, Piece, Question, Tokens, ToolCall } from "./question.ts";
 import { type Patience, patience } from "./transport.ts";
 
 /** Where a provider is reached and which of its models is asked. */
@@ -13,21 +14,31 @@ export interface WireSettings {
   readonly ownServer: boolean;
 }
 
+/** A question on its way: what its answer is read with. */
+export interface Asking {
+  readonly question: Question;
+  readonly maxTokens: number;
+  readonly names: ToolNames;
+}
+
 /** Longer than any request may take: the SDKs' own time-out is not the one that counts. */
 export const sdkTimeoutMs = 3_600_000;
+
+interface RequestSettings extends Pick<WireSettings, "timeoutMs"> {
+  readonly clock: Clock;
+  readonly key: string | undefined;
+  readonly caller: AbortSignal;
+}
 
 /**
  * One request: with the patience of the settings, and whatever is thrown turned into a ProviderFault without the key.
  * What the caller cancelled rejects with the caller's reason.
  */
 export async function* requested(
-  settings: WireSettings,
-  clock: Clock,
-  key: string | undefined,
-  caller: AbortSignal,
+  { timeoutMs, clock, key, caller }: RequestSettings,
   request: (waiting: Patience) => AsyncIterable<Piece>,
 ): AsyncGenerator<Piece> {
-  const waiting = patience(settings.timeoutMs, caller);
+  const waiting = patience(timeoutMs, caller);
   try {
     for await (const piece of request(waiting)) yield piece;
     // The SDKs end a stream that is aborted without a word.
@@ -41,11 +52,35 @@ export async function* requested(
   }
 }
 
-/** A tool's arguments as a provider wrote them. Throws ProviderFault unless they are an object. */
-export function argumentsOf(text: string, tool: string): ToolCall["arguments"] {
-  const value = text.trim() === "" ? {} : parsed(text);
-  if (isObject(value)) return value;
-  throw new ProviderFault("malformed", `its arguments for ${tool} are not a JSON object`);
+/** Tool calls as a provider wrote them, each with an id of its own. Throws ProviderFault unless their arguments are objects. */
+export function callsOf(
+  calls: readonly { readonly id: string; readonly name: string; readonly json: string }[],
+  finish: Finish,
+  tokens: Tokens,
+): ToolCall[] {
+  const ids = new Set<string>();
+  return calls.map(({ id, name, json }, at) => {
+    const own = id === "" || ids.has(id) ? `call_${at + 1}` : id;
+    ids.add(own);
+    const value = json.trim() === "" ? {} : parsed(json);
+    if (isObject(value)) return { id: own, name, arguments: value };
+    if (finish === "length")
+      throw new ProviderFault("short", `its call of ${name} is cut off after ${tokens.outputTokens} tokens`, {
+        tokens,
+      });
+    throw new ProviderFault("malformed", `its arguments for ${name} are not a JSON object`);
+  });
+}
+
+/** An error that came as an answer (status 200), as an SDK's error of the status that it names. */
+export function errorIn(answer: unknown): Error | undefined {
+  const [body] = Array.isArray(answer) ? answer : [answer];
+  if (!isObject(body)) return undefined;
+  const error = body["object"] === "error" || body["type"] === "error" ? (body["error"] ?? body) : body["error"];
+  if (error === undefined || error === null || error === false || error === "") return undefined;
+  const told = isObject(error) ? error : { message: String(error) };
+  const message = typeof told["message"] === "string" ? told["message"] : JSON.stringify(told);
+  return Object.assign(new Error(message), { status: statusIn(told) ?? 400, error: told });
 }
 
 function parsed(text: string): unknown {

@@ -19,7 +19,7 @@ export interface Ask extends Asker {
   readonly messages: readonly { readonly role: string; readonly content: string }[];
   readonly prompt: string;
   readonly maxTokens: number;
-  readonly temperature: number;
+  readonly temperature?: number | undefined;
   readonly topP?: number | undefined;
   readonly minP?: number | undefined;
   readonly topK?: number | undefined;

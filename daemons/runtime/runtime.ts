@@ -80,7 +80,7 @@ export function openRuntime(pool: ModelPool<Worker>, clock: Clock): Runtime {
       messages: conversation(ask),
       truncate: ask.truncate,
       maxTokens: ask.maxTokens || maxTokens,
-      temperature: ask.temperature || temperature,
+      temperature: ask.temperature ?? temperature,
       topK: ask.topK ?? 40,
       topP: ask.topP ?? 0.95,
       minP: ask.minP ?? 0.05,

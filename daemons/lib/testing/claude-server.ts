@@ -31,11 +31,17 @@ const event = (data: { type: string }) => `event: ${data.type}\ndata: ${JSON.str
 
 const claudeProtocol: Protocol = {
   path: "/v1/messages",
-  refuse(seen, key) {
-    const { headers, body } = seen;
-    const given = headers["x-api-key"] ?? /^Bearer (.*)$/.exec(headers["authorization"] ?? "")?.[1];
-    if (given === undefined || (key !== undefined && given !== key))
-      return { status: 401, message: "invalid x-api-key" };
+  refuse({ headers, body }, { key, takes }) {
+    const bearer = /^Bearer (.*)$/.exec(headers["authorization"] ?? "")?.[1];
+    const given =
+      { "x-api-key": headers["x-api-key"], authorization: bearer }[takes ?? "x-api-key"] ??
+      (takes ? undefined : bearer);
+    // A server without a key, as on one's own machine, takes requests without one.
+    if (key !== undefined && given !== key)
+      return {
+        status: 401,
+        message: given === undefined ? `${takes ?? "x-api-key"} header is required` : "invalid x-api-key",
+      };
     if (!/^20\d\d-\d\d-\d\d$/.test(String(headers["anthropic-version"])))
       return { status: 400, message: "anthropic-version: header is required" };
     const wrong = wrongWith(body);

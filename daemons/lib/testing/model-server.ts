@@ -19,8 +19,8 @@ export interface Reply {
   readonly status?: number;
   readonly message?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as it is, with status 200 and this type. */
-  readonly raw?: { readonly type: string; readonly body: string };
+  /** Sent as it is, with this type, and status 200 unless told otherwise. */
+  readonly raw?: { readonly type: string; readonly body: string; readonly status?: number };
   /** After so many parts of a stream the connection is cut (0: before the first); without a stream, in the middle of the body. */
   readonly cutAfter?: number;
   /** After so many parts the stream ends in good order, but without its end. */
@@ -48,7 +48,7 @@ export interface Seen {
 export interface Protocol {
   readonly path: string;
   /** Why a request is refused: status and message; undefined when it is a good one. */
-  refuse(seen: Seen, key: string | undefined): { status: number; message: string } | undefined;
+  refuse(seen: Seen, options: ModelServerOptions): { status: number; message: string } | undefined;
   error(status: number, message: string): unknown;
   whole(seen: Seen, reply: Required<Pick<Reply, "text">> & Reply): unknown;
   /** The parts of a stream, each the bytes of one event. */
@@ -77,6 +77,18 @@ export interface ModelServerOptions {
   /** The key that is asked for; any when undefined. */
   readonly key?: string;
   readonly otherwise?: (seen: Seen) => Reply;
+  /** Members of a body that are answered with 400, as by servers that speak only a part of the protocol. */
+  readonly refuses?: readonly string[];
+  /** The header in which the key is read; either when undefined. */
+  readonly takes?: "x-api-key" | "authorization";
+}
+
+/** In the words of OpenAI's own, which says so of its reasoning models (gabrii/Cursor-Azure-GPT-5#33, 2025-09-15; johny-b/llmcomp#69, 2026-04-20). */
+function refusedPart({ body }: Seen, { refuses = [] }: ModelServerOptions) {
+  const part = refuses.find((name) => body?.[name] !== undefined);
+  const value = part === "temperature" ? "Only the default (1) value is supported." : "";
+  const message = `Unsupported value: '${part}' does not support ${JSON.stringify(part && body[part])} with this model. ${value}`;
+  return part === undefined ? undefined : { status: 400, message };
 }
 
 export async function openModelServer(protocol: Protocol, options: ModelServerOptions = {}): Promise<ModelServer> {
@@ -88,7 +100,7 @@ export async function openModelServer(protocol: Protocol, options: ModelServerOp
       requests.push(seen);
       const refusal =
         seen.path === protocol.path
-          ? protocol.refuse(seen, options.key)
+          ? (protocol.refuse(seen, options) ?? refusedPart(seen, options))
           : { status: 404, message: `nothing at ${seen.path}` };
       await answer(protocol, seen, refusal ?? replies.shift() ?? options.otherwise?.(seen) ?? {}, response);
     } catch {
@@ -140,7 +152,7 @@ async function answer(protocol: Protocol, seen: Seen, reply: Reply, response: Se
     const body = protocol.error(reply.status, reply.message ?? "something went wrong");
     return send(reply.status, "application/json", JSON.stringify(body));
   }
-  if (reply.raw !== undefined) return send(200, reply.raw.type, reply.raw.body);
+  if (reply.raw !== undefined) return send(reply.raw.status ?? 200, reply.raw.type, reply.raw.body);
   const text = reply.hugeLength === undefined ? (reply.text ?? "ok") : "x".repeat(reply.hugeLength);
   const said = { ...reply, text };
   if (seen.body?.stream === true) return stream(protocol, protocol.parts(seen, said), reply, response);

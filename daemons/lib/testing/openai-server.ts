@@ -26,7 +26,7 @@ const data = (value: unknown) => `data: ${typeof value === "string" ? value : JS
 
 const openaiProtocol: Protocol = {
   path: "/v1/chat/completions",
-  refuse({ headers, body }, key) {
+  refuse({ headers, body }, { key }) {
     const given = headers["authorization"];
     // A server without a key, as on one's own machine, takes requests without one.
     if (key !== undefined && given !== `Bearer ${key}`)

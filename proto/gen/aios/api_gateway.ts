@@ -17,8 +17,10 @@ export interface ApiInferRequest {
   prompt: string;
   systemPrompt: string;
   maxTokens: number;
-  /** Not passed on to Claude, whose API has none */
-  temperature: number;
+  /** Unset = as the provider does. Not passed on to Claude, whose API has none */
+  temperature?:
+    | number
+    | undefined;
   /** "claude", "openai", another that is configured, or empty */
   preferredProvider: string;
   requestingAgent: string;
@@ -122,7 +124,7 @@ export interface UsageRecord {
   timestamp: number;
   requestingAgent: string;
   taskId: string;
-  /** "answered"; "cut": no whole answer came, and the tokens are estimated */
+  /** "answered"; else what it may have cost at most: "asked" (under way), "cut", "unsettled" (under way when the gateway ended) */
   outcome: string;
 }
 
@@ -151,7 +153,7 @@ function createBaseApiInferRequest(): ApiInferRequest {
     prompt: "",
     systemPrompt: "",
     maxTokens: 0,
-    temperature: 0,
+    temperature: undefined,
     preferredProvider: "",
     requestingAgent: "",
     taskId: "",
@@ -176,7 +178,7 @@ export const ApiInferRequest: MessageFns<ApiInferRequest> = {
     if (message.maxTokens !== 0) {
       writer.uint32(24).int32(message.maxTokens);
     }
-    if (message.temperature !== 0) {
+    if (message.temperature !== undefined) {
       writer.uint32(37).float(message.temperature);
     }
     if (message.preferredProvider !== "") {
@@ -357,7 +359,7 @@ export const ApiInferRequest: MessageFns<ApiInferRequest> = {
     message.prompt = object.prompt ?? "";
     message.systemPrompt = object.systemPrompt ?? "";
     message.maxTokens = object.maxTokens ?? 0;
-    message.temperature = object.temperature ?? 0;
+    message.temperature = object.temperature ?? undefined;
     message.preferredProvider = object.preferredProvider ?? "";
     message.requestingAgent = object.requestingAgent ?? "";
     message.taskId = object.taskId ?? "";

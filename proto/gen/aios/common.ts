@@ -140,7 +140,8 @@ export interface InferenceRequest {
   prompt: string;
   systemPrompt: string;
   maxTokens: number;
-  temperature: number;
+  /** Unset = as configured for the model, or as the provider does */
+  temperature?: number | undefined;
   intelligenceLevel: string;
   model: string;
   requestingAgent: string;
@@ -1142,7 +1143,7 @@ function createBaseInferenceRequest(): InferenceRequest {
     prompt: "",
     systemPrompt: "",
     maxTokens: 0,
-    temperature: 0,
+    temperature: undefined,
     intelligenceLevel: "",
     model: "",
     requestingAgent: "",
@@ -1161,7 +1162,7 @@ export const InferenceRequest: MessageFns<InferenceRequest> = {
     if (message.maxTokens !== 0) {
       writer.uint32(24).int32(message.maxTokens);
     }
-    if (message.temperature !== 0) {
+    if (message.temperature !== undefined) {
       writer.uint32(37).float(message.temperature);
     }
     if (message.intelligenceLevel !== "") {
@@ -1276,7 +1277,7 @@ export const InferenceRequest: MessageFns<InferenceRequest> = {
     message.prompt = object.prompt ?? "";
     message.systemPrompt = object.systemPrompt ?? "";
     message.maxTokens = object.maxTokens ?? 0;
-    message.temperature = object.temperature ?? 0;
+    message.temperature = object.temperature ?? undefined;
     message.intelligenceLevel = object.intelligenceLevel ?? "";
     message.model = object.model ?? "";
     message.requestingAgent = object.requestingAgent ?? "";

@@ -146,8 +146,8 @@ export interface InferRequest {
   systemPrompt: string;
   /** 0 = as configured for the model */
   maxTokens: number;
-  /** 0 = as configured for the model; for the likeliest answer set top_k to 1 */
-  temperature: number;
+  /** Unset = as configured for the model; 0 = the likeliest answer */
+  temperature?: number | undefined;
   intelligenceLevel: string;
   requestingAgent: string;
   taskId: string;
@@ -1415,7 +1415,7 @@ function createBaseInferRequest(): InferRequest {
     prompt: "",
     systemPrompt: "",
     maxTokens: 0,
-    temperature: 0,
+    temperature: undefined,
     intelligenceLevel: "",
     requestingAgent: "",
     taskId: "",
@@ -1445,7 +1445,7 @@ export const InferRequest: MessageFns<InferRequest> = {
     if (message.maxTokens !== 0) {
       writer.uint32(32).int32(message.maxTokens);
     }
-    if (message.temperature !== 0) {
+    if (message.temperature !== undefined) {
       writer.uint32(45).float(message.temperature);
     }
     if (message.intelligenceLevel !== "") {
@@ -1657,7 +1657,7 @@ export const InferRequest: MessageFns<InferRequest> = {
     message.prompt = object.prompt ?? "";
     message.systemPrompt = object.systemPrompt ?? "";
     message.maxTokens = object.maxTokens ?? 0;
-    message.temperature = object.temperature ?? 0;
+    message.temperature = object.temperature ?? undefined;
     message.intelligenceLevel = object.intelligenceLevel ?? "";
     message.requestingAgent = object.requestingAgent ?? "";
     message.taskId = object.taskId ?? "";
