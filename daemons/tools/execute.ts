@@ -12,6 +12,7 @@ import type { Limits } from "./policy/limits.ts";
 import type { Policies } from "./policy/policy.ts";
 import { previewOf } from "./preview.ts";
 import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
+import type { Repeats } from "./repeats.ts";
 import { Seats } from "./seats.ts";
 import { digestOf, type Ticket } from "./tickets.ts";
 import type { AnyCall } from "./tool.ts";
@@ -37,6 +38,7 @@ export interface Parts {
   readonly policies: Policies;
   readonly limits: Limits;
   readonly approvals: Approvals;
+  readonly repeats: Repeats;
   readonly ledger: Ledger;
   readonly undos: Undos;
   readonly locks: Locks;
@@ -69,7 +71,30 @@ async function execute(
   const call = await admit(parts, request, caller, facts);
   parts.limits.take(call.tool, caller, policy);
   if (needsApproval(call, policy)) return parts.approvals.ask(call, facts, policy, signal, request.waits);
-  return carryOut(parts, call, { ...facts, input: JSON.stringify(call.input) }, signal);
+  const exact = { ...facts, input: JSON.stringify(call.input) };
+  return isRepeated(call, request) ? repeat(parts, call, exact, signal) : carryOut(parts, call, exact, signal);
+}
+
+/** What agents look at by themselves: for no task, and by no id of their own, by which they could ask for it again. */
+const isRepeated = ({ tool, caller }: Admitted, { taskId, executionId }: Request) =>
+  caller.kind === "agent" && tool.effect === "read" && taskId === "" && executionId === undefined;
+
+/** Carries out a call that changes nothing. A repeat of one that stands in the ledger is counted there. */
+async function repeat(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
+  const { repeats, ledger } = parts;
+  const { executionId } = facts;
+  if (repeats.knows(call.tool, facts)) {
+    const result = await act(parts, call, executionId, Promise.resolve(), signal);
+    if (repeats.count(call.tool, facts, result, result.durationMs))
+      return { ...result, executionId, reversible: false };
+    await ledger.append(intent(facts));
+    await conclude(ledger, facts, result);
+    repeats.written(call.tool, facts, result);
+    return { ...result, executionId, reversible: false };
+  }
+  const done = await carryOut(parts, call, facts, signal);
+  repeats.written(call.tool, facts, done);
+  return done;
 }
 
 /**
@@ -109,9 +134,9 @@ export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signa
   return { ...result, executionId, reversible };
 }
 
-/** Passes the gate; a denial is written down before it is told. */
+/** Passes the gate; a denial is written down before it is told, the same one once and then counted. */
 export async function admit(
-  { gate, ledger }: Pick<Parts, "gate" | "ledger">,
+  { gate, ledger, limits, repeats, policies }: Parts,
   request: Request,
   caller: Identity,
   facts: Facts,
@@ -120,7 +145,15 @@ export async function admit(
     return await gate.admit(request, caller);
   } catch (error) {
     if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
-      await ledger.append(refusal(facts, error.message));
+      const ending = { success: false, error: error.message };
+      // By an id of its own it can be asked for again, and is answered from the ledger.
+      const repeatable = request.executionId === undefined;
+      if (!repeatable || !repeats.count(undefined, facts, ending, 0)) {
+        // Before anything is written: what is refused too often leaves no trace but its answer.
+        limits.takeRefusal(request.tool, caller, await policies.current());
+        await ledger.append(refusal(facts, error.message));
+        if (repeatable) repeats.written(undefined, facts, ending);
+      }
     }
     throw error;
   }

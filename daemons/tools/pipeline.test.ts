@@ -14,6 +14,7 @@ import { Locks } from "./locks.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
 import { openRegistry } from "./registry.ts";
+import { openRepeats } from "./repeats.ts";
 import { openState } from "./state.ts";
 import { defineTool, type Tool } from "./tool.ts";
 import { openUndos } from "./undo.ts";
@@ -99,7 +100,8 @@ describe("the pipeline", () => {
     const approvals = openApprovals({ state, ledger, policies, clock, log, run: unasked });
     const limits = new Limits(clock);
     const locks = new Locks();
-    return openExecutor({ gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log });
+    const repeats = openRepeats(ledger, clock, log);
+    return openExecutor({ gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log });
   }
 
   const request = (tool: string) => ({ tool, agentId: "", taskId: "", inputJson: Buffer.alloc(0), reason: "" });

@@ -52,6 +52,24 @@ export function asked(facts: Facts, shown: object): Note {
   return { ...intent(facts), kind: "asked", output: recorded(facts.redaction.json(JSON.stringify(shown))) };
 }
 
+/** Calls that were the same as one that stands in the ledger in full. */
+export interface Repeated {
+  readonly success: boolean;
+  readonly error: string;
+  readonly count: number;
+  /** Of one, on average. */
+  readonly durationMs: number;
+  /** Milliseconds since the epoch, of the first and the last. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The note that a call was repeated. `facts` are those of the call that stands in full. */
+export function repeated(facts: Facts, { success, error, count, durationMs, from, to }: Repeated): Note {
+  const told = { output: JSON.stringify({ count, from, to }), error: facts.redaction.text(error) };
+  return { ...intent(facts), kind: "repeats", ...told, success: success ? 1 : 0, durationMs };
+}
+
 /** The note of what came of it. Who, what and why stand with the intent. */
 export function outcome(facts: Facts, { success, output, error, durationMs }: Result): Note {
   const { redaction } = facts;

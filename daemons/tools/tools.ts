@@ -16,6 +16,7 @@ import { openPolicies } from "./policy/policy.ts";
 import { redactedLog } from "./policy/redaction.ts";
 import { openProtection } from "./protection.ts";
 import { capabilityTable, openRegistry, type Registry } from "./registry.ts";
+import { openRepeats } from "./repeats.ts";
 import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
 import { openState } from "./state.ts";
@@ -63,7 +64,8 @@ export async function openTools({
   const gate = openGate({ registry, validation, grants, protection });
   const limits = new Limits(clock);
   const locks = new Locks();
-  const parts = { gate, policies, limits, approvals, ledger, undos, locks, validation, clock, log };
+  const repeats = openRepeats(ledger, clock, log);
+  const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
   const rollbacks = openRollbacks({ ...parts, registry, grants });
   await rollbacks.settle(ledger.interrupted);
   await approvals.resume();
@@ -75,6 +77,7 @@ export async function openTools({
     close: () => {
       custom.close();
       approvals.close();
+      repeats.close();
       ledger.close();
       state.commits.close();
     },

@@ -165,7 +165,9 @@ const auditTool = ({ ledger }: SecWorld) =>
           tool: Type.String(),
           task_id: Type.String(),
           reason: Type.String(),
-          state: Type.Enum(["waiting", "open", "done", "failed", "refused"]),
+          state: Type.Enum(["waiting", "open", "done", "failed", "refused", "repeated"], {
+            description: "repeated: calls that were the same as the one of this execution; the output says how many",
+          }),
           input: Type.String({ description: "JSON; when long, its hash and beginning" }),
           output: Type.String({ description: "JSON; when long, its hash and beginning" }),
           error: Type.String(),

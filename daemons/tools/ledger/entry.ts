@@ -3,9 +3,10 @@ import type { Identity } from "#lib/service";
 
 /**
  * What an entry tells: a call that waits for a person (asked), one let through the gate (intent) and what came of it (outcome),
- * a call that was refused, or damage to the ledger that was found at start (fault).
+ * a call that was refused, how often one that changes nothing was repeated (repeats), or damage to the ledger that was found at
+ * start (fault).
  */
-export type EntryKind = "asked" | "intent" | "outcome" | "refusal" | "fault";
+export type EntryKind = "asked" | "intent" | "outcome" | "refusal" | "repeats" | "fault";
 
 /** What is written down. Empty text and null mean that the kind of entry has no such field. */
 export interface Note {

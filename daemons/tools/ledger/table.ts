@@ -26,11 +26,11 @@ export const migrations = [
   `ALTER TABLE head ADD COLUMN open TEXT NOT NULL DEFAULT '[]';
    UPDATE head SET open = (SELECT json_group_array(sequence) FROM open_intent);
    DROP TABLE open_intent;`,
-  // Calls that wait for a person are found as the others are.
+  // Calls that wait for a person, and those that are counted, are found as the others are.
   `DROP INDEX entry_caller;
    DROP INDEX entry_tool;
-   CREATE INDEX entry_caller ON entry (caller, at) WHERE kind IN ('asked', 'intent', 'refusal');
-   CREATE INDEX entry_tool ON entry (tool, at) WHERE kind IN ('asked', 'intent', 'refusal');`,
+   CREATE INDEX entry_caller ON entry (caller, at) WHERE kind IN ('asked', 'intent', 'refusal', 'repeats');
+   CREATE INDEX entry_tool ON entry (tool, at) WHERE kind IN ('asked', 'intent', 'refusal', 'repeats');`,
 ];
 
 /** The ledger's tables as statements. */

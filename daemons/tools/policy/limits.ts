@@ -49,7 +49,20 @@ export class Limits {
   /** Counts a call, or throws RESOURCE_EXHAUSTED with the time after which there is room; then nothing is counted. */
   take(tool: Tool, caller: Identity, policy: Policy): void {
     if (caller.kind !== "agent") return;
-    const rules = rulesFor(tool, caller.name, policy);
+    this.#take(tool.name, caller, rulesFor(tool, caller.name, policy));
+  }
+
+  /** Counts a call that the gate refused, apart from those it lets through: they have a limit of the same size. */
+  takeRefusal(tool: string, caller: Identity, { limits }: Policy): void {
+    if (caller.kind !== "agent") return;
+    const rules = [
+      ...rule("all refused", limits.global.calls, "refused calls of all agents"),
+      ...rule(`agent ${caller.name} refused`, limits.agent.calls, `refused calls of ${caller.name}`),
+    ];
+    this.#take(tool, caller, rules);
+  }
+
+  #take(tool: string, caller: Identity, rules: readonly Rule[]): void {
     const now = this.#clock.monotonic();
     for (const rule of rules) {
       const waitMs = this.#waitMs(rule, now);
@@ -78,9 +91,10 @@ export class Limits {
   }
 }
 
+const rule = (counter: string, most: number | undefined, what: string, gapMs = 0): Rule[] =>
+  most === undefined && gapMs === 0 ? [] : [{ counter, most: most ?? Number.POSITIVE_INFINITY, gapMs, what }];
+
 function rulesFor(tool: Tool, agent: string, { limits }: Policy): Rule[] {
-  const rule = (counter: string, most: number | undefined, what: string, gapMs = 0): Rule[] =>
-    most === undefined && gapMs === 0 ? [] : [{ counter, most: most ?? Number.POSITIVE_INFINITY, gapMs, what }];
   const own = limits.tools[tool.name];
   return [
     ...kindsOf(tool).flatMap((kind) => [
@@ -93,13 +107,13 @@ function rulesFor(tool: Tool, agent: string, { limits }: Policy): Rule[] {
   ];
 }
 
-function exhausted(tool: Tool, { name }: Identity, { most, gapMs, what }: Rule, waitMs: number): AiosError {
+function exhausted(tool: string, { name }: Identity, { most, gapMs, what }: Rule, waitMs: number): AiosError {
   const limit = Number.isFinite(most) ? `${most} ${what} in ${windowMs / 1000} s` : `${what} every ${gapMs} ms`;
   return new AiosError(
     "RESOURCE_EXHAUSTED",
     {
       act: "execute",
-      object: tool.name,
+      object: tool,
       reason: `the policy allows ${name} no more than ${limit}`,
       next: `try again in ${Math.ceil(waitMs / 1000)} s`,
     },
