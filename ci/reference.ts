@@ -19,7 +19,7 @@ export function referenceOf(tools: readonly Tool[]): string {
     "",
     `${tools.length} tools in ${namespaces.length} namespaces, written by \`npm run reference\` from the catalogue: change the tool, not this page. \`aiosctl tool show NAME\` tells the same of a running machine, custom tools among them.`,
     "",
-    "**Effect** is `read` or `change`. **Undo** says whether `aiosctl rollback EXECUTION` takes a call back. Agents need every capability of **needs**, and those of **may need** where the call turns out to; a `{field}` is that field of the input, resolved. **Asked first** are calls by agents that wait for a person at every autonomy level; the policy adds risks to them.",
+    "**Effect** is `read` or `change`. **Undo** says whether `aiosctl rollback EXECUTION` takes a call back. Agents need every capability of **needs**, and those of **may need** where the call turns out to; a `{field}` is that field of the input, resolved. **Asked first** are calls by agents that wait for a person at every autonomy level; the policy adds risks to them. **Role** is the least that a person needs who calls it, approves an agent's call or takes one back; an agent's call that is critical waits for an admin.",
     "",
     "| namespace | tools |",
     "|---|---|",
@@ -41,6 +41,8 @@ function sectionOf(tool: Tool): string[] {
     `ends after ${timeoutMs / 1000} s`,
     idempotent ? "may be repeated" : "is not to be repeated",
     ...(tool.confirmation ? ["asked first"] : []),
+    `role ${tool.role}`,
+    ...(tool.rootWhen === undefined ? [] : [`critical, and for an admin, ${tool.rootWhen.what}`]),
     ...(tool.callers.includes("agent") ? [] : [`only for ${tool.callers.join(" and ")} callers`]),
   ];
   const words = (list: readonly string[]) => list.map((word) => `\`${word}\``).join(", ");

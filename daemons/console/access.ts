@@ -51,8 +51,9 @@ export const table: Readonly<Record<string, Row>> = {
   "aios.orchestrator.Duties": { daemon: "orchestrator", nobody: ["Report", "GetWatchList", "Listen"] },
   "aios.tools.ToolRegistry": {
     daemon: "tools",
-    reader: ["ListTools", "GetTool"],
-    operator: ["Execute", "Rollback"],
+    // Which tools a reader may call the tools say themselves, and refuse the rest.
+    reader: ["ListTools", "GetTool", "Execute"],
+    operator: ["Rollback"],
     admin: ["Register", "Deregister"],
   },
   "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },

@@ -1,7 +1,8 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Identity } from "#lib/service";
+import { allows } from "#lib/role";
+import type { Identity, Person } from "#lib/service";
 import { type Documents, openDocuments } from "./documents.ts";
 import type { Executed } from "./execute.ts";
 import type { Admitted } from "./gate.ts";
@@ -33,9 +34,10 @@ export interface Approvals {
   pending(): readonly Ticket[];
   /**
    * Lets a call through, once, and waits for what comes of it. `digest` is the one that was shown. Throws NOT_FOUND when no such
-   * ticket waits, FAILED_PRECONDITION when it is another call than the one that was shown.
+   * ticket waits, FAILED_PRECONDITION when it is another call than the one that was shown, PERMISSION_DENIED when it takes
+   * another role than `by` has.
    */
-  approve(id: string, digest: string): Promise<Executed>;
+  approve(id: string, digest: string, by: Person): Promise<Executed>;
   /** Refuses a call. Throws NOT_FOUND when no such ticket waits. */
   deny(id: string, by: Identity, why: string): Promise<Ticket>;
   /** Takes up what the last run of the daemon left waiting. */
@@ -67,10 +69,10 @@ interface Waiting {
  * Whether a person is asked first: calls of agents whose tool wants it, changes whose risk the policy names, and where the
  * grant asks for it all that changes something or leaves the machine.
  */
-export function needsApproval({ tool, caller, asks }: Admitted, policy: Policy): boolean {
+export function needsApproval({ tool, caller, asks, risk }: Admitted, policy: Policy): boolean {
   if (caller.kind !== "agent") return false;
   if (asks && kindsOf(tool).some((kind) => kind !== "calls")) return true;
-  return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(tool.risk));
+  return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(risk));
 }
 
 export function openApprovals(parts: ApprovalParts): Approvals {
@@ -125,7 +127,13 @@ export function openApprovals(parts: ApprovalParts): Approvals {
 
   return {
     ask: async (call, facts, policy, signal, waits = () => {}) => {
-      const ticket = await ticketOf(call, facts, policy, clock.now());
+      const ticket = await ticketOf(call, facts, policy, clock.now()).catch(async (error) => {
+        // What it cannot do shows already: nobody is asked, and a denial is written down before it is told.
+        if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
+          await ledger.append(refusal(facts, error.message));
+        }
+        throw error;
+      });
       const same = [...waiting.values()].find((other) => sameCall(other.ticket) === sameCall(ticket));
       if (same !== undefined) {
         // Asked by its own id later, this execution is what became of the other.
@@ -154,9 +162,10 @@ export function openApprovals(parts: ApprovalParts): Approvals {
       await refuse(take(id), new AiosError("ABORTED", `execute ${id}: ${why}`), why);
     },
     pending: () => [...waiting.values()].filter((one) => one.state === "waiting").map(({ ticket }) => ticket),
-    approve: async (id, digest) => {
+    approve: async (id, digest, by) => {
       const shown = waiting.get(id);
       if (shown?.state === "waiting" && shown.ticket.digest !== digest) throw notShown(id);
+      if (shown !== undefined && !allows(by.role, shown.ticket.role)) throw beyond(shown.ticket, by);
       const { ticket, decided } = take(id);
       try {
         // Durable before it begins: what was approved once is not approved again.
@@ -217,6 +226,15 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 
 function refused({ tool }: Ticket, reason: string): AiosError {
   return new AiosError("PERMISSION_DENIED", { act: "execute", object: tool, reason });
+}
+
+function beyond({ id, tool, role, risk }: Ticket, by: Person): AiosError {
+  return new AiosError("PERMISSION_DENIED", {
+    act: "approve",
+    object: id,
+    reason: `this call of ${tool} is of ${risk} risk and needs the role ${role}, and ${by.name} is ${by.role}`,
+    next: "ask an admin, or deny it",
+  });
 }
 
 function noSuch(id: string): AiosError {

@@ -203,11 +203,11 @@ async function bothOf(...works: readonly Promise<void>[]): Promise<void> {
   for (const settled of await Promise.allSettled(works)) if (settled.status === "rejected") throw settled.reason;
 }
 
-async function prepareUndo(undos: Undos, { tool, needs, locks }: Admitted, given: AnyCall): Promise<void> {
+async function prepareUndo(undos: Undos, { tool, needs, locks, role }: Admitted, given: AnyCall): Promise<void> {
   if (tool.undo === undefined) return;
   const { executionId } = given;
   const plan = await tool.undo.prepare(given, undos.backups(executionId));
-  await undos.keep({ executionId, tool: tool.name, needs, locks, plan });
+  await undos.keep({ executionId, tool: tool.name, needs, locks, role, plan });
 }
 
 /** Writes the outcome down. The act is done by now: when that fails the caller hears of both. */

@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { allows, type Role } from "#lib/role";
 import type { Identity } from "#lib/service";
 import { type Capability, capabilityText, fillTemplate, parseCapability } from "./capability.ts";
 import type { Grants } from "./grants.ts";
@@ -7,7 +8,7 @@ import { resolveEntry, resolvePath } from "./paths.ts";
 import type { Place } from "./protected.ts";
 import type { Protection } from "./protection.ts";
 import type { Registry } from "./registry.ts";
-import type { ResourceKind, ResourceKinds, Tool } from "./tool.ts";
+import type { AnyCall, ResourceKind, ResourceKinds, Risk, Tool } from "./tool.ts";
 import type { Json, Validation } from "./validation.ts";
 
 /** What a caller asks for, as it came in. */
@@ -42,6 +43,10 @@ export interface Admitted {
   readonly asks: boolean;
   /** Protected places that it changes: an admin is asked first. */
   readonly places: readonly Place[];
+  /** Of this call: the tool's, or critical where the call amounts to root. */
+  readonly risk: Risk;
+  /** The least role of a person who may make this call, approve it, or take it back. */
+  readonly role: Role;
 }
 
 export interface Gate {
@@ -55,6 +60,9 @@ export interface GateParts {
   readonly grants: Grants;
   readonly protection: Protection;
 }
+
+/** How long a tool may look whether a call amounts to root. */
+const lookTimeoutMs = 5_000;
 
 /** Characters that the words of a request have at most. */
 const lengthMax = { tool: 128, agentId: 64, taskId: 128, reason: 1024 } as const;
@@ -82,7 +90,12 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
       const asks = caller.kind === "agent" && grants.asks(caller.name, request.taskId);
-      return { tool, caller, input, resources, permits, needs: needs.map(capabilityText), locks, asks, places };
+      const root = (await tool.rootWhen?.holds(viewOf(request, caller, input, resources, permits))) === true;
+      const critical = root || places.length > 0;
+      const [risk, role] = critical ? (["critical", "admin"] as const) : ([tool.risk, tool.role] as const);
+      permitRole(tool, caller, role, root);
+      const needed = needs.map(capabilityText);
+      return { tool, caller, input, resources, permits, needs: needed, locks, asks, places, risk, role };
     },
   };
 }
@@ -155,6 +168,29 @@ function locksOf({ effect, exclusive }: Tool, resources: Admitted["resources"]):
 function permitKind(tool: Tool, caller: Identity): void {
   if (tool.callers.includes(caller.kind)) return;
   throw denied(tool, `${caller.kind}s may not call it`, `it is for ${tool.callers.join(" and ")}`);
+}
+
+/** Of the people who call, each has a role; core daemons and agents have none, and are held by other means. */
+function permitRole(tool: Tool, caller: Identity, least: Role, root: boolean): void {
+  if (caller.kind !== "operator" || allows(caller.role, least)) return;
+  const what = root && tool.rootWhen !== undefined ? ` ${tool.rootWhen.what}` : "";
+  throw denied(
+    tool,
+    `${tool.name}${what} needs the role ${least}, and ${caller.name} is ${caller.role}`,
+    "ask an admin",
+  );
+}
+
+/** A call as a tool sees it that is only asked about it. */
+function viewOf(
+  { executionId = "" }: Request,
+  caller: Identity,
+  input: Json,
+  resources: Admitted["resources"],
+  permits: (capability: string) => boolean,
+): AnyCall {
+  const signal = AbortSignal.timeout(lookTimeoutMs);
+  return { executionId, caller, input, resources, permits, signal } as unknown as AnyCall;
 }
 
 function permitNeeds(

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { connect } from "#lib/client";
 import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
+import { type Role, roles } from "#lib/role";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
@@ -20,8 +21,10 @@ export interface Machine {
   readonly core: Caller;
   /** A client at an agent's socket. */
   agent(name: string): Caller;
-  /** A client at a socket whose peers are an operator, as those calls are that the console passes on. */
+  /** A client at a socket whose peers are an admin, as those calls are that the console passes on. */
   readonly operator: Caller;
+  /** The same, of a person with another role. */
+  person(role: Role): Caller;
   /** Ends the daemon in order and starts it again. */
   restart(): Promise<void>;
   close(): void;
@@ -49,6 +52,7 @@ const initOf = (expected: Partial<Init>): Init =>
   }) as Init;
 
 const agents = ["system", "task"];
+const names: Readonly<Record<Role, string>> = { reader: "rita", operator: "olga", admin: "alice" };
 
 /** In memory where there is such a place: what these tests ask is not whether the disk keeps its word. */
 const temporary = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
@@ -87,12 +91,13 @@ export async function startMachine({
     `${paths.run}/config.json`,
     JSON.stringify({ system: { autonomy_level: autonomy }, network: { allow_outbound: outbound } }),
   );
+  const personSocket = (role: Role) => `${paths.run}/${role}.sock`;
   const start = async () => {
     const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
     const service = toolsService(tools);
     const servers = await Promise.all([
       serve(service, `${paths.run}/tools.sock`, coreIdentity),
-      serve(service, `${paths.run}/operator.sock`, { kind: "operator", name: "alice", role: "admin" }),
+      ...roles.map((role) => serve(service, personSocket(role), { kind: "operator", name: names[role], role })),
       ...agents.map((name) => serve(service, `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
     ]);
     return () => {
@@ -113,8 +118,9 @@ export async function startMachine({
       return at(`${paths.run}/tools.sock`);
     },
     get operator() {
-      return at(`${paths.run}/operator.sock`);
+      return at(personSocket("admin"));
     },
+    person: (role) => at(personSocket(role)),
     agent: (name) => at(`${paths.run}/agents/${name}/tools.sock`),
     restart: async () => {
       stop();

@@ -22,6 +22,8 @@ const tools = catalogue(world as never).map((tool) => ({
   summary: tool.summary,
   effect: tool.effect,
   risk: tool.risk,
+  role: tool.role,
+  rootWhen: tool.rootWhen?.what ?? "",
   undo: tool.undo !== undefined,
   irreversible: tool.irreversible ?? "",
   confirmation: tool.confirmation,

@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
+import { allows } from "#lib/role";
 import type { Identity } from "#lib/service";
 import { parseCapability } from "./capability.ts";
 import { withDeadline } from "./deadline.ts";
@@ -112,7 +113,7 @@ function factsOf(executionId: string, of: string, reason: string, caller: Identi
   return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
 }
 
-/** Core daemons and operators may take back what they may do; an agent what it did itself and still may. */
+/** Core daemons and people may take back what they may do; an agent what it did itself and still may. */
 async function permit(
   { registry, undos, grants, ledger }: RollbackParts,
   execution: Entry,
@@ -120,17 +121,24 @@ async function permit(
 ): Promise<void> {
   const { caller, taskId } = facts;
   const own = execution.callerKind === "agent" && execution.caller === caller.name;
-  const needs = undos.find(execution.executionId)?.needs ?? [];
+  const prepared = undos.find(execution.executionId);
+  const tool = registry.find(execution.tool);
+  const needs = prepared?.needs ?? [];
+  const role = prepared?.role ?? tool.role;
   const may =
-    registry.find(execution.tool).callers.includes(caller.kind) &&
+    tool.callers.includes(caller.kind) &&
+    (caller.kind !== "operator" || allows(caller.role, role)) &&
     (caller.kind !== "agent" ||
       (own && needs.every((need) => grants.permits(caller.name, parseCapability(need), taskId))));
   if (may) return;
   const error = new AiosError("PERMISSION_DENIED", {
     act: "roll back",
     object: execution.executionId,
-    reason: `${caller.name} may take back only what it did itself and still holds the grants for`,
-    next: "ask the orchestrator or an operator",
+    reason:
+      caller.kind === "operator"
+        ? `what ${tool.name} did here needs the role ${role}, and ${caller.name} is ${caller.role}`
+        : `${caller.name} may take back only what it did itself and still holds the grants for`,
+    next: caller.kind === "operator" ? "ask an admin" : "ask the orchestrator or an operator",
   });
   await ledger.append(refusal(facts, error.message));
   throw error;

@@ -21,6 +21,8 @@ const migrations = [
      PRIMARY KEY (executionId, name)
    ) STRICT;`,
   documentTable,
+  // Of what was done before nothing says who may take it back: an admin.
+  "ALTER TABLE undo ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'",
 ];
 
 /** What the tools daemon must not forget beside the ledger: grants and undo plans. */

@@ -1,5 +1,6 @@
 import { createHmac, hash, randomBytes } from "node:crypto";
 import { AiosError } from "#lib/errors";
+import type { Role } from "#lib/role";
 import type { Admitted, Request } from "./gate.ts";
 import type { Policy } from "./policy/policy.ts";
 import { type Preview, previewOf } from "./preview.ts";
@@ -15,6 +16,8 @@ export interface Ticket {
   /** JSON, as it will be carried out; shown only with its secrets taken out. */
   readonly input: string;
   readonly risk: string;
+  /** The least role of a person who may let it through. */
+  readonly role: Role;
   /** The capabilities it needs, resources resolved. */
   readonly needs: readonly string[];
   readonly preview: Preview;
@@ -39,7 +42,8 @@ export async function ticketOf(call: Admitted, facts: Facts, policy: Policy, now
     taskId: facts.taskId,
     reason: facts.reason,
     input: JSON.stringify(call.input),
-    risk: call.tool.risk,
+    risk: call.risk,
+    role: call.role,
     needs: call.needs,
     preview,
     digest: digestOf(call, preview, salt),
@@ -51,8 +55,12 @@ export async function ticketOf(call: Admitted, facts: Facts, policy: Policy, now
 }
 
 /** Digest of what a person is shown of a call, and of its exact input. */
-export function digestOf({ caller, tool, input, needs }: Admitted, { change, undo }: Preview, salt: string): string {
-  const shown = [caller.kind, caller.name, tool.name, input, needs, change, undo];
+export function digestOf(
+  { caller, tool, input, needs, role }: Admitted,
+  { change, undo }: Preview,
+  salt: string,
+): string {
+  const shown = [caller.kind, caller.name, tool.name, input, needs, role, change, undo];
   return createHmac("sha256", salt).update(JSON.stringify(shown)).digest("hex");
 }
 

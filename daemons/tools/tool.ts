@@ -1,5 +1,7 @@
 import type { Static, TObject, TSchema } from "typebox";
+import type { Role } from "#lib/role";
 import type { Identity } from "#lib/service";
+import { parseCapability } from "./capability.ts";
 import type { ResolvedName } from "./names.ts";
 import type { ResolvedPath } from "./paths.ts";
 import type { Access } from "./protection.ts";
@@ -58,6 +60,14 @@ export interface Undo<Input, Fields, Plan> {
   settle?(plan: Plan, call: UndoCall): Promise<void>;
 }
 
+/** Calls after which the caller could do anything on the machine. */
+interface RootCalls<Input, Fields> {
+  /** Which calls, for people: "without a sandbox". */
+  readonly what: string;
+  /** Looks, and changes nothing. */
+  holds(call: ToolCall<Input, Fields>): boolean | Promise<boolean>;
+}
+
 interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   /** `namespace.verb`. */
   readonly name: `${string}.${string}`;
@@ -78,6 +88,13 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   /** Who may call it at all. Agents need its capabilities beside. */
   readonly callers: readonly Identity["kind"][];
   readonly risk: Risk;
+  /**
+   * The least role of a person who may call it. Unless said: admin for what is critical, operator for other changes and for reads
+   * that name what they look at, reader for reads of the machine's own state.
+   */
+  readonly role?: Role;
+  /** Its calls that amount to root, though it does not: they are critical, whatever its risk. */
+  readonly rootWhen?: RootCalls<Static<Input>, Fields>;
   readonly timeoutMs: number;
   readonly idempotent: boolean;
   /** Whether a person is asked first. */
@@ -114,9 +131,11 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 export interface Tool
   extends Omit<
     Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>,
-    "run" | "preview" | "resources" | "uses"
+    "run" | "preview" | "resources" | "uses" | "role" | "rootWhen"
   > {
   readonly namespace: string;
+  readonly role: Role;
+  readonly rootWhen?: RootCalls<AnyCall["input"], Readonly<Record<string, ResourceKind>>>;
   /** Of a custom tool; the others are of the image's. */
   readonly version?: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
@@ -139,5 +158,12 @@ export function defineTool<
 >(spec: ToolSpec<Input, Output, Fields, Plan>): Tool {
   const namespace = spec.name.slice(0, spec.name.indexOf("."));
   // The schemas vouch for what the erased types no longer say.
-  return { resources: {}, uses: {}, ...spec, namespace } as unknown as Tool;
+  return { resources: {}, uses: {}, role: leastRole(spec), ...spec, namespace } as unknown as Tool;
+}
+
+/** The least role of a person who may call a tool that does not say it. */
+export function leastRole({ effect, risk, capabilities }: Pick<Tool, "effect" | "risk" | "capabilities">): Role {
+  if (risk === "critical") return "admin";
+  const names = capabilities.some((template) => parseCapability(template).resource !== undefined);
+  return effect === "change" || names ? "operator" : "reader";
 }

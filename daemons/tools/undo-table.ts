@@ -1,3 +1,4 @@
+import type { Role } from "#lib/role";
 import type { Sqlite } from "#lib/sqlite";
 
 /** An undo plan as it is kept. */
@@ -9,6 +10,8 @@ export interface Prepared {
   /** What the call held while it acted; its undo holds the same. */
   readonly locks: readonly string[];
   readonly plan: unknown;
+  /** The least role of a person who may roll it back: that of the call. */
+  readonly role: Role;
   /** "expired" when its backup had to make room. */
   readonly state: "ready" | "undone" | "expired";
   readonly preparedAt: number;
@@ -34,7 +37,7 @@ type Row = Omit<Prepared, "needs" | "locks" | "plan"> & Readonly<Record<"needs" 
 
 export function undoTable(database: Sqlite): UndoTable {
   const insert = database.prepare<[Row], void>(
-    "INSERT INTO undo VALUES (@executionId, @tool, @needs, @locks, @plan, @preparedAt, @bytes, @state)",
+    "INSERT INTO undo VALUES (@executionId, @tool, @needs, @locks, @plan, @preparedAt, @bytes, @state, @role)",
   );
   const addBackup = database.prepare<[string, string, Buffer], void>("INSERT INTO backup VALUES (?, ?, ?)");
   const find = database.prepare<[string], Row>("SELECT * FROM undo WHERE executionId = ?");

@@ -28,7 +28,14 @@ async function keep(executionId: string, bytes: number): Promise<void> {
   writeFileSync(`${folder}/file`, "x".repeat(bytes));
   await using source = await open(`${folder}/file`);
   await undos.backups(executionId).save("content", source, "/file");
-  await undos.keep({ executionId, tool: "fs.write", needs: ["fs:write:/file"], locks: ["path /file"], plan: { a: 1 } });
+  await undos.keep({
+    executionId,
+    tool: "fs.write",
+    needs: ["fs:write:/file"],
+    locks: ["path /file"],
+    role: "operator",
+    plan: { a: 1 },
+  });
 }
 
 describe("undo plans", () => {

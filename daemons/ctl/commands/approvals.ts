@@ -13,6 +13,8 @@ export interface Ticket {
   readonly agent_id: string;
   readonly tool: string;
   readonly risk: string;
+  /** The least role of who may approve it. */
+  readonly role: string;
   readonly reason: string;
   /** JSON, its secrets taken out. */
   readonly input: string;
@@ -79,7 +81,7 @@ export async function ticketOf(context: Context, id: string): Promise<Ticket> {
 /** All that a person needs to decide. */
 export function ticketLines(one: Ticket): string[] {
   return [
-    `${one.agent_id} asks for ${one.tool}, ${one.risk} risk, until ${moment(one.expires_at)} UTC`,
+    `${one.agent_id} asks for ${one.tool}, ${one.risk} risk${one.role === "admin" ? ", which an admin lets through" : ""}, until ${moment(one.expires_at)} UTC`,
     `why    ${one.reason || "no reason given"}`,
     `undo   ${one.undo}`,
     `input  ${one.input}`,

@@ -1,4 +1,6 @@
 import * as Type from "typebox";
+import { AiosError } from "#lib/errors";
+import type { Identity, Person } from "#lib/service";
 import type { Approvals } from "../approvals.ts";
 import type { Policies, Policy } from "../policy/policy.ts";
 import type { Ticket } from "../tickets.ts";
@@ -17,6 +19,7 @@ const ticket = object({
   task_id: Type.String(),
   reason: Type.String(),
   risk: Type.String(),
+  role: Type.String({ description: "the least role of who may approve it" }),
   input: Type.String({ description: "JSON, without its secrets" }),
   capabilities: Type.Array(Type.String()),
   preview: Type.String({ description: "what would change; for files a diff" }),
@@ -74,11 +77,13 @@ const approveTool = ({ approvals }: ApprovalWorld) =>
     effect: "change",
     irreversible: "what it lets through has an undo of its own",
     risk: "critical",
+    // Who lets through what is told by each call that waits.
+    role: "operator",
     timeoutMs: approveTimeoutMs,
     idempotent: false,
     confirmation: false,
-    run: async ({ input }) => {
-      const { executionId, success, error, output } = await approvals.approve(input.id, input.digest);
+    run: async ({ input, caller }) => {
+      const { executionId, success, error, output } = await approvals.approve(input.id, input.digest, personOf(caller));
       return { execution_id: executionId, success, error, output };
     },
   });
@@ -106,6 +111,12 @@ const denyTool = ({ approvals }: ApprovalWorld) =>
     },
   });
 
+/** Only operators may call it: see `callers`. */
+function personOf(caller: Identity): Person {
+  if (caller.kind === "operator") return caller;
+  throw new AiosError("PERMISSION_DENIED", `approve: ${caller.name} is no person`);
+}
+
 function shown(one: Ticket, { redaction }: Policy) {
   return {
     id: one.id,
@@ -114,6 +125,7 @@ function shown(one: Ticket, { redaction }: Policy) {
     task_id: one.taskId,
     reason: redaction.text(one.reason),
     risk: one.risk,
+    role: one.role,
     input: redaction.json(one.input),
     capabilities: [...one.needs],
     preview: redaction.text(one.preview.change),

@@ -103,7 +103,8 @@ const setTool = (world: ConfigWorld, history: Documents<Setting>) =>
     callers: ["core", "operator", "agent"],
     effect: "change",
     undo: undoSet(world, history),
-    risk: "high",
+    // The machine boots by it: autonomy, what may leave, which programs are trusted.
+    risk: "critical",
     timeoutMs: 10_000,
     idempotent: true,
     confirmation: false,

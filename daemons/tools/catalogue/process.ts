@@ -119,6 +119,11 @@ const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
       },
     },
     risk: "high",
+    rootWhen: {
+      what: "without a sandbox or as a user that is named",
+      holds: ({ caller, input: { sandbox = false, user } }) =>
+        caller.kind !== "agent" && (!sandbox || user !== undefined),
+    },
     timeoutMs: 10_000,
     idempotent: false,
     confirmation: false,
@@ -229,6 +234,8 @@ const infoTool = (spawned: SpawnedProcesses) =>
     callers: ["core", "operator", "agent"],
     effect: "read",
     risk: "low",
+    // Command lines hold what others gave them.
+    role: "operator",
     timeoutMs: 5_000,
     idempotent: true,
     confirmation: false,
@@ -263,6 +270,7 @@ const outputTool = (spawned: SpawnedProcesses) =>
     callers: ["core", "operator", "agent"],
     effect: "read",
     risk: "low",
+    role: "operator",
     timeoutMs: 5_000,
     idempotent: true,
     confirmation: false,
@@ -290,6 +298,7 @@ const waitTool = (spawned: SpawnedProcesses) =>
     callers: ["core", "operator", "agent"],
     effect: "read",
     risk: "low",
+    role: "operator",
     timeoutMs: (waitMaxSeconds + 10) * 1000,
     idempotent: true,
     confirmation: false,

@@ -82,6 +82,7 @@ export function serviceTools(init: Units, clock: Clock, etc: string): readonly T
   const logs = defineTool({
     ...reads,
     name: "service.logs",
+    role: "reader",
     summary: "Reads the last lines that a service wrote, 100 unless told otherwise, the oldest first.",
     input: object({ name: serviceName, lines: Type.Optional(Type.Integer({ minimum: 1, maximum: linesMax })) }),
     output: object({ entries: Type.Array(object({ timestamp, text: Type.String() })) }),

@@ -2,6 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
+import { allows } from "#lib/role";
 import type { Identity } from "#lib/service";
 import type { RegisterToolRequest } from "#proto/aios/tools";
 import { openDocuments } from "../documents.ts";
@@ -116,8 +117,10 @@ async function recorded(
   const executionId = uuidv7(clock.now());
   const text = JSON.stringify(input).slice(0, 1024);
   const facts: Facts = { executionId, caller, agentId: "", tool, taskId: "", reason: "", input: text, redaction };
-  if (caller.kind === "agent") {
-    const error = new AiosError("PERMISSION_DENIED", `${tool} a tool: agents may not; ask an operator`);
+  if (caller.kind === "agent" || (caller.kind === "operator" && !allows(caller.role, "admin"))) {
+    const who =
+      caller.kind === "agent" ? "agents may not" : `it needs the role admin, and ${caller.name} is ${caller.role}`;
+    const error = new AiosError("PERMISSION_DENIED", `${tool} a tool: ${who}; ask an admin`);
     await ledger.append(refusal(facts, error.message));
     throw error;
   }

@@ -3,7 +3,7 @@ import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
 import { ToolHandlerService } from "#proto/aios/tool_handler";
-import type { AnyCall, Tool } from "../tool.ts";
+import { type AnyCall, leastRole, type Tool } from "../tool.ts";
 import { type CustomTool, refuse } from "./definition.ts";
 
 /** How long a handler gets to say whether it is ready. */
@@ -84,13 +84,15 @@ export function handled(custom: CustomTool): Handled {
   };
   const reads = custom.risk === "low" && custom.idempotent && !custom.reversible;
   const { socket: _, reversible, ...facts } = custom;
+  const effect = reads ? "read" : "change";
   const tool = {
     ...facts,
     namespace: name.slice(0, name.indexOf(".")),
     resources: {},
     uses: {},
     callers: ["core", "operator", "agent"],
-    effect: reads ? "read" : "change",
+    effect,
+    role: leastRole({ ...facts, effect }),
     ...(!reads && (reversible ? { undo } : { irreversible: "its handler has no way back" })),
     run,
   } as unknown as Tool;

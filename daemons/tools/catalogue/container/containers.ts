@@ -145,6 +145,10 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
     }),
     output: object({ id: Type.String(), name: Type.String() }),
     capabilities: ["container:create:{name}"],
+    rootWhen: {
+      what: "in the machine's own network",
+      holds: ({ input: { network } }) => network === "host",
+    },
     alsoNeeds: ["container:network:{network}", "fs:read:{source}", "fs:write:{source}"],
     idempotent: false,
     undo: {
