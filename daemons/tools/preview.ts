@@ -1,4 +1,4 @@
-import { messageOf } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import type { Admitted } from "./gate.ts";
 import type { AnyCall } from "./tool.ts";
 
@@ -13,15 +13,19 @@ export interface Preview {
   readonly undo: string;
 }
 
-/** Looks at what a call would do, and does nothing. The same call to the same world has the same preview. */
+/**
+ * Looks at what a call would do, and does nothing. The same call to the same world has the same preview.
+ * Throws what the call would fail with where that shows already: nobody is asked about what cannot be done.
+ */
 export async function previewOf(call: Admitted, executionId: string): Promise<Preview> {
   const { tool, caller, input, resources, permits } = call;
   const signal = AbortSignal.timeout(tool.timeoutMs);
   const given = { executionId, caller, input, resources, permits, signal } as unknown as AnyCall;
   const plain = `${tool.summary}\n${call.needs.join("\n")}`;
-  const change = await (tool.preview?.(given) ?? Promise.resolve(plain)).catch(
-    (error) => `${plain}\nno preview: ${messageOf(error)}`,
-  );
+  const change = await (tool.preview?.(given) ?? Promise.resolve(plain)).catch((error) => {
+    if (error instanceof AiosError && error.code !== "INTERNAL") throw error;
+    return `${plain}\nno preview: ${messageOf(error)}`;
+  });
   const undo =
     tool.irreversible === undefined
       ? `a rollback of the execution restores what was there; it is prepared before the call acts`

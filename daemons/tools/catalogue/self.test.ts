@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Boot, Unit, UnitState } from "#proto/aios/init";
-import { type Answer, type Machine, startMachine } from "../harness.ts";
+import { type Answer, type Machine, startMachine, whenAsked } from "../harness.ts";
 import { setValue } from "./config/edit.ts";
 
 let machine: Machine;
@@ -131,12 +131,17 @@ describe("config", () => {
     }
     await call("sec.grant", { agent_id: "task", capabilities: ["config:write:*"], reason: "r" });
     const agent = machine.agent("task");
-    expect(await agent.call("config.set", { key: "system.autonomy_level", value: "full" })).toMatchObject({
-      success: false,
-      error: expect.stringContaining("held by"),
+    await expect(agent.call("config.set", { key: "system.autonomy_level", value: "full" })).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("held by"),
     });
+    expect((await call("sec.approvals")).output.waiting).toEqual([]);
     expect(readFileSync(path, "utf8")).toBe(before);
-    expect(await agent.call("config.set", { key: "system.log_level", value: "warn" })).toMatchObject({ success: true });
+    const { answer } = await whenAsked(machine.operator, () =>
+      agent.call("config.set", { key: "system.log_level", value: "warn" }),
+    );
+    answer.catch(() => {});
+    expect(readFileSync(path, "utf8")).toBe(before);
   });
 
   it("config.validate names what is wrong", async () => {
