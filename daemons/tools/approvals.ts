@@ -127,13 +127,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
 
   return {
     ask: async (call, facts, policy, signal, waits = () => {}) => {
-      const ticket = await ticketOf(call, facts, policy, clock.now()).catch(async (error) => {
-        // What it cannot do shows already: nobody is asked, and a denial is written down before it is told.
-        if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
-          await ledger.append(refusal(facts, error.message));
-        }
-        throw error;
-      });
+      const ticket = await askable(parts, call, facts, policy);
       const same = [...waiting.values()].find((other) => sameCall(other.ticket) === sameCall(ticket));
       if (same !== undefined) {
         // Asked by its own id later, this execution is what became of the other.
@@ -195,6 +189,23 @@ export function openApprovals(parts: ApprovalParts): Approvals {
       for (const { over } of waiting.values()) over.abort();
     },
   };
+}
+
+/** The ticket of a call that can be done as far as it shows; else nobody is asked, and a denial is written down. */
+async function askable(
+  { ledger, clock }: ApprovalParts,
+  call: Admitted,
+  facts: Facts,
+  policy: Policy,
+): Promise<Ticket> {
+  try {
+    return await ticketOf(call, facts, policy, clock.now());
+  } catch (error) {
+    if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
+      await ledger.append(refusal(facts, error.message));
+    }
+    throw error;
+  }
 }
 
 /** What the ledger keeps of what a person is shown. */

@@ -15,7 +15,7 @@ export interface Place {
   /** Who may change it by a tool that names a path. An admin is asked first, and shown what it breaks. */
   readonly change: "admin" | "nobody";
   /** Who may read it; when absent, whoever was granted it. */
-  readonly read?: "people" | "nobody";
+  readonly read?: "admin" | "nobody";
   readonly holds: string;
   /** What a change to it breaks. */
   readonly breaks: string;
@@ -98,7 +98,7 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
     },
     {
       paths: [`${config}/security`],
-      ...{ change: "admin", read: "people", holds: "policy and API keys", breaks: "what agents are held by" },
+      ...{ change: "admin", read: "admin", holds: "policy and API keys", breaks: "what agents are held by" },
     },
     {
       paths: [`${config}/services`],
@@ -127,7 +127,7 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
     },
     {
       paths: etc("shadow*", "gshadow*"),
-      ...{ change: "admin", read: "people", holds: "passwords", breaks: "who may log in" },
+      ...{ change: "admin", read: "admin", holds: "passwords", breaks: "who may log in" },
     },
     {
       paths: etc("passwd*", "group*", "subuid*", "subgid*", "sudoers", "sudoers.d", "login.defs", "security", "pam.*"),
@@ -136,7 +136,7 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
     },
     {
       paths: ["/etc/ssh", "/root/.ssh", "/home/*/.ssh"],
-      ...{ change: "admin", read: "people", holds: "keys, and who may log in by which", breaks: "who may log in" },
+      ...{ change: "admin", read: "admin", holds: "keys, and who may log in by which", breaks: "who may log in" },
     },
     {
       paths: [

@@ -118,15 +118,15 @@ function permitted(hit: readonly Named[], path: string, access: Access, caller: 
 
 function may({ change, read }: Place, access: Access, caller: Identity): boolean {
   if (access === "change") return change === "admin" && isAdmin(caller);
-  return read === "people" && caller.kind !== "agent";
+  return read === "admin" && isAdmin(caller);
 }
 
 const isAdmin = (caller: Identity) => caller.kind === "operator" && caller.role === "admin";
 
 function denied({ of, place }: Named, path: string, access: Access): AiosError {
-  const { holds, breaks, way, change } = place;
+  const { holds, breaks, way, change, read } = place;
   const changes = access === "change";
-  const admin = changes && change === "admin" ? ["an admin may change it with aiosctl tool call"] : [];
+  const admin = (changes ? change : read) === "admin" ? ["it needs the role admin: aiosctl tool call"] : [];
   const other = changes && way !== undefined ? [`use ${way}`] : [];
   return new AiosError("PERMISSION_DENIED", {
     act: access,
