@@ -30,7 +30,7 @@ const settings = {
 const taskOf = (id: string): Task => ({
   id,
   description: `do ${id}`,
-  input: '{"tool":"fs.read","arguments":{"path":"/x"}}',
+  input: '{"tool":"fs.read","arguments":{"path":"/x"},"execution_id":"e-0"}',
 });
 
 let stop: AbortController;
@@ -40,7 +40,7 @@ let work: Work;
 /** A tool call that ends when the test says so, or is stopped. */
 const callTool: CallTool = ({ tool, input, executionId, waits }, _, signal) =>
   new Promise((resolve, reject) => {
-    if (executionId !== undefined) waits?.(`approval of ${executionId}`);
+    if (executionId === "e") waits?.(`approval of ${executionId}`);
     const finish = (output: string) => resolve({ success: true, output: Buffer.from(output), error: "" });
     calls.push({ tool, input: String(input), signal, finish });
     signal.addEventListener("abort", () => reject(new AiosError("CANCELLED", "cancelled")));

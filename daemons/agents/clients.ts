@@ -67,7 +67,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
     let code: string | undefined;
     const answer = await client.execute(request, {
       ...{ timeoutMs, signal },
-      ...(executionId !== undefined && { headers: { [executionHeader]: executionId } }),
+      headers: { [executionHeader]: executionId },
       onTold(header) {
         const approval = header(approvalHeader);
         if (approval !== undefined) waits?.(approval);

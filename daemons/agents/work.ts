@@ -6,7 +6,7 @@ import type { Settings } from "./settings.ts";
 export interface Task {
   readonly id: string;
   readonly description: string;
-  /** JSON text: {"tool": "fs.write", "arguments": {…}}, and "execution_id" where whoever gives it chose one. */
+  /** JSON text: {"tool": "fs.write", "arguments": {…}}, and its "execution_id". */
   readonly input: string;
 }
 
@@ -24,8 +24,8 @@ export interface ToolCall {
   readonly input: Buffer;
   readonly taskId: string;
   readonly reason: string;
-  /** The execution's id; undefined = the registry chooses. */
-  readonly executionId?: string | undefined;
+  /** The execution's id, chosen by whoever decided the call. */
+  readonly executionId: string;
   /** Called when it waits for a person, with the approval's id. */
   readonly waits?: (approval: string) => void;
 }
@@ -101,7 +101,9 @@ export function openWork(
 function readInput(text: string): Pick<ToolCall, "tool" | "input" | "executionId"> {
   const value = JSON.parse(text) as { tool?: unknown; arguments?: unknown; execution_id?: unknown };
   if (typeof value.tool !== "string") throw new AiosError("INVALID_ARGUMENT", "run task: its input names no tool");
-  const executionId = typeof value.execution_id === "string" ? value.execution_id : undefined;
+  const { execution_id: executionId } = value;
+  if (typeof executionId !== "string")
+    throw new AiosError("INVALID_ARGUMENT", "run task: its input has no execution_id");
   return { tool: value.tool, input: Buffer.from(JSON.stringify(value.arguments ?? {})), executionId };
 }
 

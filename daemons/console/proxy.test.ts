@@ -153,6 +153,7 @@ describe("passing calls on", () => {
     claims.set("x-aios-operator", "root");
     claims.set("x-aios-role", "admin");
     claims.set("x-correlation-id", "abc-123");
+    claims.set("x-aios-execution-id", "01a22a70-21d6-7427-a82a-58b551264bab");
     claims.set("x-other", "y");
     const { response, trailers } = await unary("hello", claims);
     expect(String(response)).toBe("hello");
@@ -161,6 +162,7 @@ describe("passing calls on", () => {
     expect(metadata.get("x-aios-operator")).toEqual(["alice"]);
     expect(metadata.get("x-aios-role")).toEqual(["reader"]);
     expect(metadata.get("x-correlation-id")).toEqual(["abc-123"]);
+    expect(metadata.get("x-aios-execution-id")).toEqual(["01a22a70-21d6-7427-a82a-58b551264bab"]);
     expect(metadata.get("x-other")).toEqual([]);
   });
 

@@ -5,7 +5,7 @@ import { uuidv7 } from "#lib/ids";
 import { type Log, withCorrelation } from "#lib/log";
 import { allows } from "#lib/role";
 import { correlationHeader, detailsOf } from "#lib/server";
-import { operatorHeader, roleHeader } from "#lib/service";
+import { executionHeader, headerOf, operatorHeader, roleHeader } from "#lib/service";
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
 
@@ -52,7 +52,7 @@ export function openProxy(
         return;
       }
       if (rule.least !== "reader") log.info("call", { path: rule.path, operator: operator.name, role: operator.role });
-      const passed = clientOf(rule.daemon).makeBidiStreamRequest(rule.path, bytes, bytes, headers(operator, id), {
+      const passed = clientOf(rule.daemon).makeBidiStreamRequest(rule.path, bytes, bytes, headers(operator, id, call), {
         deadline: call.getDeadline(),
       });
       join(call, passed, rule);
@@ -98,12 +98,17 @@ function join(call: Upward, passed: Downward, rule: Rule): void {
 /** grpc-js's types of streams lack an undefined that Node's have. */
 const asWritable = (stream: Upward | Downward) => stream as unknown as NodeJS.WritableStream;
 
-/** Of what a client sends, the correlation id alone goes further: what daemons believe of a caller is set here. */
-function headers(operator: Operator, id: string): grpc.Metadata {
+/**
+ * Of what a client sends, the correlation id and the id that it chose for a tool's execution alone go further: what daemons
+ * believe of a caller is set here, and whose execution it is they see by that.
+ */
+function headers(operator: Operator, id: string, { metadata: sent }: Upward): grpc.Metadata {
   const metadata = new grpc.Metadata();
   metadata.set(operatorHeader, operator.name);
   metadata.set(roleHeader, operator.role);
   metadata.set(correlationHeader, id);
+  const execution = headerOf(sent, executionHeader);
+  if (execution !== undefined) metadata.set(executionHeader, execution);
   return metadata;
 }
 

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { uuidOf } from "#lib/ids";
 import type { Json } from "./events.ts";
 import type { ToolCall } from "./shapes.ts";
 
@@ -17,9 +18,7 @@ export interface CallPlace {
  */
 export function callId(place: CallPlace): string {
   const { session, branch, run, step, directive } = place;
-  const digits = hash("sha256", JSON.stringify([session, branch, run, step, directive]));
-  const variant = "89ab"[Number.parseInt(digits.slice(16, 17), 16) % 4];
-  return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-8${digits.slice(13, 16)}-${variant}${digits.slice(17, 20)}-${digits.slice(20, 32)}`;
+  return uuidOf(session, branch, run, step, directive);
 }
 
 /** What makes two calls the same one for the loop guard: the tool and its input, whatever the order of its keys. */

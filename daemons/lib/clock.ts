@@ -8,18 +8,35 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** Longer than this a timer of Node's cannot wait: it would fire at once. Some 24.8 days. */
+const timerMaxMs = 2 ** 31 - 1;
+
+/** Calls `act` once, after `ms`, however long that is; infinite = never. Returns what calls it off. */
+export function after(ms: number, act: () => void): () => void {
+  if (ms === Number.POSITIVE_INFINITY) return () => {};
+  let timer: NodeJS.Timeout;
+  const wait = (leftMs: number) => {
+    timer =
+      leftMs > timerMaxMs
+        ? setTimeout(() => wait(leftMs - timerMaxMs), timerMaxMs)
+        : setTimeout(act, Math.max(0, leftMs));
+  };
+  wait(ms);
+  return () => clearTimeout(timer);
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const timer = setTimeout(() => {
+      const end = after(ms, () => {
         signal?.removeEventListener("abort", cancel);
         resolve();
-      }, ms);
+      });
       const cancel = () => {
-        clearTimeout(timer);
+        end();
         reject(signal?.reason);
       };
       signal?.addEventListener("abort", cancel, { once: true });

@@ -246,21 +246,30 @@ describe("the router", () => {
 describe("an assignment", () => {
   let cancelled: string[];
   let recorded: Report[];
+  let waited: [string, number][];
   let assignments: Assignments;
 
   beforeEach(() => {
     cancelled = [];
     recorded = [];
-    assignments = openAssignments((agent, taskId) => cancelled.push(`${agent} ${taskId}`));
+    waited = [];
+    assignments = openAssignments((agent, taskId) => cancelled.push(`${agent} ${taskId}`), 60_000);
   });
 
   const assignment = (
     taskId = "t",
-    record: Assignment["record"] = async (one) => void recorded.push(one),
+    record: Assignment["record"] = async (one) => {
+      recorded.push(one);
+      return { kind: "recorded" };
+    },
   ): Assignment => ({
     agent: "system",
-    handout: { taskId, goalId: "g", description: "d", tool: "fs.read", input: {}, dependsOn: [], createdAt: 0 },
+    handout: {
+      ...{ taskId, goalId: "g", description: "d", tool: "fs.read", input: {}, dependsOn: [], createdAt: 0 },
+      executionId: `e-${taskId}`,
+    },
     taken: () => {},
+    waits: (approval, waitsMs) => waited.push([approval, waitsMs]),
     record,
   });
   const report = (taskId = "t"): Report => ({ taskId, success: true, output: "{}", error: "" });
@@ -290,6 +299,7 @@ describe("an assignment", () => {
     const record = async (one: Report) => {
       if (away) throw new Error("away");
       recorded.push(one);
+      return { kind: "recorded" } as const;
     };
     const ending = assignments.give(assignment("t", record), 1_000, never);
     await assignments.next("system", 10, never);
@@ -302,7 +312,7 @@ describe("an assignment", () => {
   it("whose report is being recorded while its agent is lost was done", async () => {
     let finish = () => {};
     const ending = assignments.give(
-      assignment("t", () => new Promise((resolve) => (finish = resolve))),
+      assignment("t", () => new Promise((resolve) => (finish = () => resolve({ kind: "recorded" })))),
       1_000,
       never,
     );
@@ -332,6 +342,29 @@ describe("an assignment", () => {
       reason: expect.stringContaining("no result from agent system"),
     });
     expect(cancelled).toEqual(["system t"]);
+  });
+
+  it("that waits for a person has a person's time, and its own after it", async () => {
+    assignments = openAssignments((agent, taskId) => cancelled.push(`${agent} ${taskId}`), 40 * 86_400_000);
+    const ending = assignments.give(assignment(), 50, never);
+    await assignments.next("system", 10, never);
+    assignments.waits("system", "t", "an approval");
+    expect(waited).toEqual([["an approval", 40 * 86_400_000 + 50]]);
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    await assignments.report("system", report());
+    expect(await ending).toEqual({ kind: "recorded" });
+    expect(cancelled).toEqual([]);
+  });
+
+  it("of whose call its agent knows nothing is lost with the reason", async () => {
+    const ending = assignments.give(
+      assignment("t", async () => ({ kind: "lost", reason: "away" })),
+      1_000,
+      never,
+    );
+    await assignments.next("system", 10, never);
+    await assignments.report("system", report());
+    expect(await ending).toEqual({ kind: "lost", reason: "away" });
   });
 
   it("that is cancelled before it was fetched is never handed out", async () => {

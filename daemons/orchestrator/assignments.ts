@@ -1,3 +1,4 @@
+import { after } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 
@@ -8,8 +9,8 @@ export interface Handout {
   readonly description: string;
   readonly tool: string;
   readonly input: JsonObject;
-  /** The id that its call is to be known by; undefined = the tools choose. */
-  readonly executionId?: string;
+  /** The id that its call is known by. */
+  readonly executionId: string;
   readonly dependsOn: readonly string[];
   readonly createdAt: number;
 }
@@ -31,10 +32,10 @@ export interface Assignment {
   readonly handout: Handout;
   /** The agent took it. */
   taken(): void;
-  /** Records what the agent reports, durably: only then is the report acknowledged. */
-  record(report: Report): Promise<void>;
-  /** Its call waits for a person, by the approval of this id. */
-  waits?(approval: string): void;
+  /** Records what the agent reports, durably: only then is the report acknowledged. It may say that nothing is known. */
+  record(report: Report): Promise<Ending>;
+  /** Its call waits for a person, by the approval of this id; from now on it has `waitsMs`. */
+  waits(approval: string, waitsMs: number): void;
 }
 
 /** Tasks that are with agents: given, fetched, reported. */
@@ -45,7 +46,7 @@ export interface Assignments {
   next(agent: string, waitMs: number, signal: AbortSignal): Promise<Handout | undefined>;
   /** Takes a report. Throws NOT_FOUND when the task is not (or no longer) this agent's. */
   report(agent: string, report: Report): Promise<void>;
-  /** Its call waits for a person: from now on it has `personMs`. Throws NOT_FOUND when the task is not this agent's. */
+  /** Its call waits for a person: its time begins anew when a person's is over. Throws NOT_FOUND when the task is not this agent's. */
   waits(agent: string, taskId: string, approval: string): void;
   /** Nothing more is to be heard of what this agent has. */
   lose(agent: string, reason: string): void;
@@ -53,11 +54,10 @@ export interface Assignments {
   end(): void;
 }
 
-/** How long a person may take. Who does not answer is taken to have said no, sooner, by the tools' policy. */
-export const personMs = 900_000;
-
 interface Open {
   readonly assignment: Assignment;
+  /** What it has when no person is asked. */
+  readonly timeoutMs: number;
   /** It gets no result within this time from now on: it is lost. */
   within(timeoutMs: number): void;
   fetched: boolean;
@@ -70,8 +70,14 @@ interface Open {
 /** Reports that are remembered after their end, so that one repeated for want of an answer is acknowledged. */
 const rememberedMax = 10_000;
 
-/** `cancel` tells an agent to stop a task; it need not succeed. */
-export function openAssignments(cancel: (agent: string, taskId: string, reason: string) => void): Assignments {
+/**
+ * `cancel` tells an agent to stop a task; it need not succeed. `approvalMs`: how long a person may take to decide about a call;
+ * who does not answer is taken by the tools to have said no.
+ */
+export function openAssignments(
+  cancel: (agent: string, taskId: string, reason: string) => void,
+  approvalMs: number,
+): Assignments {
   const open = new Map<string, Open>();
   const pollers = new Map<string, Set<() => void>>();
   const remembered = new Map<string, string>();
@@ -109,23 +115,23 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
             settle(() => reject(signal.reason));
             stop("the goal was cancelled");
           });
-        let timer: NodeJS.Timeout | undefined;
+        let callOff = () => {};
         const within = (ms: number) => {
-          clearTimeout(timer);
-          timer = setTimeout(() => {
+          callOff();
+          callOff = after(ms, () => {
             const reason = `no result from agent ${assignment.agent} within ${Math.round(ms / 1_000)} s`;
             stop(reason);
             lose(one, reason);
-          }, ms);
+          });
         };
         const settle = (act: () => void) => {
-          clearTimeout(timer);
+          callOff();
           signal.removeEventListener("abort", aborted);
           open.delete(taskId);
           act();
         };
         const one: Open = {
-          ...{ assignment, within },
+          ...{ assignment, timeoutMs, within },
           fetched: false,
           recording: false,
           otherwise: undefined,
@@ -140,8 +146,9 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
     waits(agent, taskId, approval) {
       const one = open.get(taskId);
       if (one?.assignment.agent !== agent || !one.fetched) throw notWith(agent, taskId, "wait for a person with task");
-      one.within(personMs);
-      one.assignment.waits?.(approval);
+      const waitsMs = approvalMs + one.timeoutMs;
+      one.within(waitsMs);
+      one.assignment.waits(approval, waitsMs);
     },
     async next(agent, waitMs, signal) {
       if (signal.aborted) return undefined;
@@ -158,15 +165,13 @@ export function openAssignments(cancel: (agent: string, taskId: string, reason: 
       }
       if (one.recording) throw new AiosError("ABORTED", `report task ${report.taskId}: it is being recorded already`);
       one.recording = true;
-      try {
-        await one.assignment.record(report);
-      } catch (error) {
+      const ending = await one.assignment.record(report).catch((error) => {
         one.recording = false;
         one.otherwise?.();
         throw error;
-      }
+      });
       remember(remembered, report.taskId, agent);
-      one.finish({ kind: "recorded" });
+      one.finish(ending);
     },
     lose(agent, reason) {
       for (const one of [...open.values()]) if (one.assignment.agent === agent) lose(one, reason);
@@ -193,12 +198,12 @@ async function wakened(
     const mine = pollers.get(agent) ?? new Set();
     pollers.set(agent, mine);
     const wake = () => {
-      clearTimeout(timer);
+      callOff();
       signal.removeEventListener("abort", wake);
       mine.delete(wake);
       resolve();
     };
-    const timer = setTimeout(wake, waitMs);
+    const callOff = after(waitMs, wake);
     signal.addEventListener("abort", wake, { once: true });
     mine.add(wake);
   });

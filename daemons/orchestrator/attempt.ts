@@ -1,11 +1,21 @@
 import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
-import { type Ending, personMs } from "./assignments.ts";
-import { type Goal, isOver, type JsonObject, namespaceOf, type Task } from "./goal.ts";
+import type { Ending } from "./assignments.ts";
+import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
+import { type Loan, openLoan } from "./lend.ts";
 import type { Signals } from "./life.ts";
-import { changeTask, failTask, jsonSizeMaxBytes, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
+import {
+  changeTask,
+  failTask,
+  jsonSizeMaxBytes,
+  noteWait,
+  recordReport,
+  retryLost,
+  sizeOf,
+  valuesFor,
+} from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fillObject } from "./template.ts";
 import type { ToolFacts } from "./tools.ts";
@@ -13,12 +23,6 @@ import type { World } from "./world.ts";
 
 const retryFirstMs = 200;
 const retryMostMs = 5_000;
-
-/** Beyond its tool's own time a task has so long to be fetched and reported. */
-const handoverMs = 15_000;
-
-/** A grant outlives its task's deadline by so much, in case nobody is left to revoke it. */
-const grantGraceMs = 60_000;
 
 /**
  * Runs a task until it is completed or has failed for good; throws the signal's reason when it was stopped.
@@ -42,7 +46,7 @@ async function attempt(goal: Goal, task: Task, world: World, signals: Signals, l
   const place = await findPlace(goal, task, world, signals.waiting);
   if (typeof place === "string") return await failTask(task, place, world);
   try {
-    await assign({ goal, task, tool, ...call, agent: place.agent }, world, signals, later);
+    await assign({ goal, task, tool, ...call, place, agent: place.agent }, world, signals, later);
   } finally {
     place.release();
   }
@@ -51,7 +55,8 @@ async function attempt(goal: Goal, task: Task, world: World, signals: Signals, l
 /** What the tool is called with and what that needs, or why it cannot be said. */
 function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "input" | "capabilities"> | string {
   try {
-    const input = fillObject(task.template, valuesFor(goal));
+    // What waits for a person is what was shown.
+    const input = task.waitsFor !== "" && task.input ? task.input : fillObject(task.template, valuesFor(goal));
     const size = sizeOf(input);
     if (size > jsonSizeMaxBytes) return `its input would be ${size} bytes, a task may take ${jsonSizeMaxBytes}`;
     const needed = [...tool.capabilities, ...task.also];
@@ -63,7 +68,11 @@ function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "in
 
 /** A place at an agent, or why there is none. */
 async function findPlace(goal: Goal, task: Task, { agents }: World, waiting: AbortSignal): Promise<Place | string> {
-  const need = { namespace: namespaceOf(task.tool), agent: task.wantedAgent, priority: goal.priority };
+  const need = {
+    namespace: namespaceOf(task.tool),
+    agent: task.waitsFor === "" ? task.wantedAgent : task.agent,
+    priority: goal.priority,
+  };
   if (!agents.covers(need)) return `no agent of this machine covers ${task.tool}; see /etc/aios/agents`;
   try {
     return await agents.place(need, waiting);
@@ -79,61 +88,55 @@ interface Attempt {
   readonly tool: ToolFacts;
   readonly input: JsonObject;
   readonly capabilities: readonly string[];
+  readonly place: Place;
   readonly agent: string;
 }
 
 /** One try at one agent, from its grant to the end of the grant. */
 async function assign(attempt: Attempt, world: World, { waiting, running }: Signals, later: Later): Promise<void> {
-  const { task, tool, input, agent } = attempt;
+  const { goal, task, tool, input, agent } = attempt;
   const { store, clock } = world;
-  // Before the agent hears of it: after a crash the store says which tasks may have run.
-  await changeTask(task, { state: "assigned", agent, input, startedAt: clock.now(), progress: undefined }, (whole) =>
-    patiently(clock, waiting, () => store.putTask(whole)),
-  );
+  // What was asked of a person is the same try still.
+  const tries = task.waitsFor === "" ? task.tries + 1 : task.tries;
+  const begun = { state: "assigned", agent, input, tries, startedAt: clock.now(), progress: undefined } as const;
+  // Before the agent hears of it: after a crash the store says which tasks may have run, and under which id.
+  await changeTask(task, begun, (whole) => patiently(clock, waiting, () => store.putTask(whole)));
+  const lent = openLoan(loanOf(attempt, world), world);
   let ending: Ending;
   try {
-    ending = await handOver(attempt, world, running);
+    ending = await lent.carryOut(running);
   } catch (error) {
     if (running.aborted) throw error;
     return await failTask(task, `it cannot be given to agent ${agent}: ${messageOf(error)}`, world);
   } finally {
-    const ended = takeBackGrants(attempt, world);
+    const ended = lent.takeBack();
     // One that is not over may be tried again, and must not begin until its grants are gone.
     if (isOver(task.state)) later(ended);
     else await ended;
   }
-  if (ending.kind === "lost") await retryLost(task, tool, ending.reason, world);
+  if (ending.kind === "lost") await retryLost(goal, task, tool, ending.reason, world);
 }
 
-async function handOver({ goal, task, tool, input, capabilities, agent }: Attempt, world: World, running: AbortSignal) {
-  const { tools, clock, assignments, changes } = world;
-  const timeoutMs = tool.timeoutMs + handoverMs;
-  await patiently(clock, running, () => tools.grant(agent, capabilities, task.id, timeoutMs + grantGraceMs));
-  const { id, goalId, description, dependsOn, createdAt } = task;
-  const assignment = {
-    agent,
-    handout: { taskId: id, goalId, description, tool: tool.name, input, dependsOn, createdAt },
-    taken: () => {
+function loanOf({ goal, task, tool, input, capabilities, agent, place }: Attempt, world: World): Loan {
+  const { id: taskId, goalId, description, dependsOn, createdAt } = task;
+  const executionId = executionIds(task).at(-1) ?? "";
+  // What is stored of a task is stored in the order in which it came to be.
+  let noted = Promise.resolve();
+  return {
+    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: false },
+    handout: { taskId, goalId, description, tool: tool.name, input, executionId, dependsOn, createdAt },
+    taken() {
       task.state = "in_progress";
-      changes.tell(goal);
+      world.changes.tell(goal);
     },
-    record: (report: Parameters<typeof recordReport>[3]) => recordReport(goal, task, tool, report, world),
-    // A person takes longer than a tool, and what is let through needs its grants still.
-    waits: (waitsFor: string) => {
-      task.progress = { share: 0, message: "", waitsFor };
-      changes.tell(goal);
-      tools
-        .grant(agent, capabilities, task.id, personMs + grantGraceMs)
-        .catch((error) => world.log.warn("a grant was not prolonged", { task: task.id, reason: messageOf(error) }));
+    async record(report) {
+      await noted;
+      return await recordReport(goal, task, tool, report, world);
+    },
+    // A person takes longer than a tool: meanwhile its place is for others.
+    waits(waitsFor) {
+      place.release();
+      noted = noteWait(goal, task, waitsFor, world);
     },
   };
-  return await assignments.give(assignment, timeoutMs, running);
-}
-
-/** Ends a task's grants. When that cannot be done for as long as they last, they have ended by themselves. */
-async function takeBackGrants({ task, tool, agent }: Attempt, { tools, clock, log }: World): Promise<void> {
-  const lastMs = tool.timeoutMs + handoverMs + grantGraceMs;
-  await patiently(clock, AbortSignal.timeout(lastMs), () => tools.revoke(agent, task.id)).catch((error) =>
-    log.error("a grant was not taken back; it ends by its time", { agent, task: task.id, error }),
-  );
 }

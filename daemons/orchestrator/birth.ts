@@ -57,6 +57,8 @@ export function tasksOf(goal: Goal, plan: Plan, round: number): Task[] {
     state: "pending",
     agent: "",
     failures: [],
+    tries: 0,
+    waitsFor: "",
     startedAt: 0,
     completedAt: 0,
     error: "",

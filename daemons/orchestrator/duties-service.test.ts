@@ -161,12 +161,12 @@ describe("what is kept in a file", () => {
 });
 
 describe("how a cancelled goal is taken back", () => {
-  const task = (id: string, tool: string, startedAt: number) =>
-    ({ id, tool, startedAt, agent: "system", description: `do ${id}` }) as never;
+  const task = (id: string, tool: string, tries: number) =>
+    ({ id, tool, tries, agent: "system", description: `do ${id}` }) as never;
   const goal = { tasks: [task("a", "fs.write", 1), task("b", "fs.read", 1), task("c", "fs.write", 0)] } as never;
 
   it("is told by what was done and can be, the latest first", async () => {
-    const executions = async (id: string) => [
+    const executions = async (_: unknown, id: string) => [
       { id: `${id}1`, state: "done" as const, error: "", durationMs: 1 },
       { id: `${id}2`, state: "failed" as const, error: "e", durationMs: 1 },
       { id: `${id}3`, state: "done" as const, error: "", durationMs: 1 },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
+import { uuidOf } from "#lib/ids";
 import { silentLog } from "#lib/log";
 import { goalOf, headOf, tasksOf } from "./birth.ts";
 import { type LoggedDecision, noteOf, openDecisionLog } from "./decisions.ts";
@@ -72,9 +73,15 @@ function story(): Goal {
   goal.tasks = [...goal.tasks, ...tasksOf(goal, second, 1)];
   const times = { startedAt: start + 100, completedAt: start + 350 };
   const ends = [
-    { ...times, state: "completed", agent: "package", output: { total: 1 }, failures: ["UNAVAILABLE: busy"] },
-    { ...times, state: "cancelled", agent: "package", error: "another plan is followed; it had failed: NOT_FOUND" },
-    { ...times, completedAt: start + 61_600, state: "completed", agent: "dev", output: { pid: 7 } },
+    { ...times, state: "completed", agent: "package", output: { total: 1 }, failures: ["UNAVAILABLE: busy"], tries: 2 },
+    {
+      ...times,
+      state: "cancelled",
+      agent: "package",
+      tries: 1,
+      error: "another plan is followed; it had failed: NOT_FOUND",
+    },
+    { ...times, completedAt: start + 61_600, state: "completed", agent: "dev", output: { pid: 7 }, tries: 1 },
   ] as const;
   goal.tasks.forEach((task, at) => {
     Object.assign(task, ends[at]);
@@ -151,11 +158,14 @@ It was reached: The proxy runs.`,
 
   it("has the ledger's calls by task, and goes without while the ledger cannot be read", async () => {
     const goal = story();
-    const told = await explainGoal(goal, { executions: async (_, __, tool) => [done(`of ${tool}`, 5)] });
-    expect(told.tasks.map(({ executions, durationMs }) => [executions[0]?.id, durationMs])).toEqual([
-      ["of pkg.search", 250],
-      ["of pkg.install", 250],
-      ["of process.spawn", 61_500],
+    const told = await explainGoal(goal, {
+      executions: async (ids) => ids.map((id) => done(id, 5)),
+    });
+    const [search, install, build] = goal.tasks.map(({ id }) => id);
+    expect(told.tasks.map(({ executions, durationMs }) => [executions.map(({ id }) => id), durationMs])).toEqual([
+      [[uuidOf(search ?? "", 1), uuidOf(search ?? "", 2)], 250],
+      [[uuidOf(install ?? "", 1)], 250],
+      [[uuidOf(build ?? "", 1)], 61_500],
     ]);
     expect(told.decisions.map(({ chosen, level }) => [chosen, level])).toEqual([
       ["ask the person", "reactive"],

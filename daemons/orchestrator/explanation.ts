@@ -1,16 +1,16 @@
 import type { GoalExplanation } from "#proto/aios/goal_control";
 import { explain } from "./explain.ts";
-import type { Goal } from "./goal.ts";
+import { executionIds, type Goal } from "./goal.ts";
 import { taskMessage } from "./messages.ts";
 import type { Execution, Tools } from "./tools.ts";
 
 /** The explanation of a goal with the calls that the ledger has of its tasks; without those while aios-tools is away. */
 export async function explainGoal(goal: Goal, tools: Pick<Tools, "executions">): Promise<GoalExplanation> {
   const executions = new Map<string, readonly Execution[]>();
-  const begun = goal.tasks.filter(({ agent, startedAt }) => agent !== "" && startedAt > 0);
+  const begun = goal.tasks.filter(({ tries }) => tries > 0);
   await Promise.all(
-    begun.map(async ({ id, agent, tool, startedAt }) => {
-      executions.set(id, await tools.executions(id, agent, tool, startedAt).catch(() => []));
+    begun.map(async (task) => {
+      executions.set(task.id, await tools.executions(executionIds(task), task.id).catch(() => []));
     }),
   );
   return {

@@ -19,6 +19,8 @@ export interface Open {
   running: AbortController;
   /** Resolves when nobody works on it; undefined when that is so. */
   work: Promise<void> | undefined;
+  /** Resolves when the last act on it that is waiting has ended. */
+  turn: Promise<unknown>;
 }
 
 /** The goals that are not over, and who works on which. */
@@ -26,8 +28,10 @@ export interface Floor {
   readonly open: Map<string, Open>;
   /** Takes a goal in, without beginning it. */
   admit(goal: Goal): Open;
-  /** Works on a goal from where it is, unless all are held. */
+  /** Works on a goal from where it is, unless somebody does or all are held. */
   start(one: Open): void;
+  /** Acts on a goal after all that was begun before: of two acts at once the second finds what the first has made of it. */
+  inTurn<T>(one: Open, act: () => Promise<T>): Promise<T>;
   /** Stops a goal for good; resolves when it is closed. */
   cancel(one: Open, reason: string): Promise<void>;
   /** While held no goal is worked on. */
@@ -53,6 +57,7 @@ export function openFloor(world: World): Floor {
       waiting: new AbortController(),
       running: new AbortController(),
       work: undefined,
+      turn: Promise.resolve(),
     };
     open.set(goal.id, one);
     return one;
@@ -69,7 +74,7 @@ export function openFloor(world: World): Floor {
   };
 
   const start = (one: Open) => {
-    if (held || stop.signal.aborted) return;
+    if (one.work !== undefined || held || stop.signal.aborted) return;
     const { goal } = one;
     one.waiting = new AbortController();
     one.running = new AbortController();
@@ -84,6 +89,12 @@ export function openFloor(world: World): Floor {
       });
   };
 
+  const inTurn: Floor["inTurn"] = (one, act) => {
+    const done = one.turn.then(act);
+    one.turn = done.catch(() => {});
+    return done;
+  };
+
   const haltAll = (reason: Held) =>
     Promise.all(
       [...open.values()].map((one) => {
@@ -96,13 +107,16 @@ export function openFloor(world: World): Floor {
     open,
     admit,
     start,
-    async cancel(one, reason) {
-      halt(one, new Cancelled(reason));
-      if (one.work === undefined) await closeGoal(one.goal, world, reason);
-      await one.work;
-      open.delete(one.goal.id);
-      one.over.resolve();
-    },
+    inTurn,
+    cancel: (one, reason) =>
+      inTurn(one, async () => {
+        if (isOver(one.goal.state)) return;
+        halt(one, new Cancelled(reason));
+        if (one.work === undefined) await closeGoal(one.goal, world, reason);
+        await one.work;
+        open.delete(one.goal.id);
+        one.over.resolve();
+      }),
     async hold(reason) {
       held = true;
       await haltAll(new Held(reason));
@@ -110,10 +124,13 @@ export function openFloor(world: World): Floor {
     async release() {
       if (!held) return;
       held = false;
-      for (const one of open.values()) {
+      const goOn = async (one: Open) => {
+        // Somebody may have gone on with it since.
+        if (one.work !== undefined || isOver(one.goal.state)) return;
         await settleTasks(one.goal, world, stop.signal);
         if (isAtWork(one.goal)) start(one);
-      }
+      };
+      await Promise.all([...open.values()].map((one) => inTurn(one, () => goOn(one))));
     },
     resumed: () => resumed,
     async resume() {

@@ -348,7 +348,7 @@ describe("sub tasks", () => {
   const task = {
     ...{ id: "t", goalId: "g", index: 0, step: "s", description: "d", tool: "fs.read", wantedAgent: "", template: {} },
     ...{ expect: {}, also: [], dependsOn: [], createdAt: 0, state: "in_progress" as const, agent: "dev", failures: [] },
-    ...{ startedAt: 1, completedAt: 0, error: "" },
+    ...{ tries: 1, waitsFor: "", startedAt: 1, completedAt: 0, error: "" },
   };
   const goal = {
     ...{ id: "g", description: "d", priority: 1, source: "operator:o", tags: [], metadata: {}, dependsOn: [] },

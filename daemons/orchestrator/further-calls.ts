@@ -72,7 +72,7 @@ export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits
         last = now;
         const words = message.slice(0, progressMessageLengthMax);
         if (waitsFor !== "") assignments.waits(agent, taskId, waitsFor.slice(0, idLengthMax));
-        else goals.progress(agent, taskId, { share: clamp(progress), message: words, waitsFor: "" });
+        else goals.progress(agent, taskId, { share: clamp(progress), message: words });
         taken += 1;
       }
       return { success: true, message: `${taken} updates taken` };

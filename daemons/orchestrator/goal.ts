@@ -1,3 +1,4 @@
+import { uuidOf } from "#lib/ids";
 import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";
 
@@ -66,6 +67,10 @@ export interface Task {
   output?: JsonObject | undefined;
   /** Why each attempt so far did not succeed, oldest first. */
   failures: readonly string[];
+  /** Tries that were begun: each has its own execution id. */
+  tries: number;
+  /** The approval that its call waits for, or was let through by; empty = none. */
+  waitsFor: string;
   startedAt: number;
   completedAt: number;
   error: string;
@@ -77,8 +82,6 @@ export interface Progress {
   /** From 0 to 1. */
   readonly share: number;
   readonly message: string;
-  /** The approval that its call waits for; empty = none. */
-  readonly waitsFor: string;
 }
 
 export interface Goal {
@@ -185,8 +188,13 @@ export function phaseOf(goal: Goal): string {
 }
 
 /** The approval that a task's call waits for, or was let through by; empty = none. */
-export function approvalOf({ state, progress }: Task): string {
-  return state === "in_progress" ? (progress?.waitsFor ?? "") : "";
+export function approvalOf({ state, waitsFor }: Task): string {
+  return isOver(state) ? "" : waitsFor;
+}
+
+/** The ids that the calls of a task are known by, the first try's first: whoever looks for one asks for it by this. */
+export function executionIds({ id, tries }: Pick<Task, "id" | "tries">): string[] {
+  return Array.from({ length: tries }, (_, index) => uuidOf(id, index + 1));
 }
 
 function doingOf(task: Task): string {

@@ -125,15 +125,19 @@ function taker(floor: Floor, find: Find, { store, clock, log }: World): Goals["s
 function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" | "pause" | "unpause" | "answer"> {
   const { open } = floor;
 
-  const ofState = async (id: string, act: string, ...states: GoalState[]): Promise<Open> => {
+  const found = async (id: string): Promise<{ one: Open | undefined; goal: Goal }> => {
     const one = open.get(id);
-    const goal = one?.goal ?? (await find(id));
-    if (one !== undefined && states.includes(goal.state)) return one;
-    throw new AiosError("FAILED_PRECONDITION", {
-      act: `${act} goal`,
-      object: id,
-      reason: `it is ${goal.state}`,
-      next: `only a goal that is ${states.join(" or ")} can be`,
+    if (one === undefined && !floor.resumed()) throw notYet();
+    return { one, goal: one?.goal ?? (await find(id)) };
+  };
+  /** Goes on with a goal that is in this state: of two who want that at once the second finds it in another. */
+  const claim = async (id: string, act: string, state: GoalState, next: (goal: Goal) => Partial<Goal>) => {
+    const { one, goal } = await found(id);
+    if (one === undefined) throw mustBe(goal, act, state);
+    await floor.inTurn(one, async () => {
+      if (goal.state !== state) throw mustBe(goal, act, state);
+      await change(goal, next(goal), world);
+      floor.start(one);
     });
   };
 
@@ -151,26 +155,25 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
       });
     },
     async pause(id) {
-      const one = await ofState(id, "pause", "pending", "planning", "in_progress");
+      const { one, goal } = await found(id);
+      const atWork: GoalState[] = ["pending", "planning", "in_progress"];
+      if (one === undefined || !atWork.includes(goal.state)) throw mustBe(goal, "pause", ...atWork);
       one.waiting.abort(new Held("paused"));
       await one.work;
     },
-    async unpause(id) {
-      const one = await ofState(id, "resume", "paused");
-      const { plan, failure } = one.goal;
-      const state = failure !== "" ? "planning" : plan.round < 0 ? "pending" : "in_progress";
-      await change(one.goal, { state }, world);
-      floor.start(one);
-    },
+    unpause: (id) =>
+      claim(id, "resume", "paused", ({ plan, failure }) => ({
+        state: failure !== "" ? "planning" : plan.round < 0 ? "pending" : "in_progress",
+      })),
     async answer(id, text) {
-      const one = await ofState(id, "answer", "awaiting_input");
       const answer = text.trim();
       if (answer === "" || answer.length > answerLengthMax) {
         throw new AiosError("INVALID_ARGUMENT", `answer goal ${id}: answer: 1 to ${answerLengthMax} characters`);
       }
-      const questions = one.goal.questions.map((asked) => (asked.answer === undefined ? { ...asked, answer } : asked));
-      await change(one.goal, { questions, state: "planning" }, world);
-      floor.start(one);
+      await claim(id, "answer", "awaiting_input", ({ questions }) => ({
+        questions: questions.map((asked) => (asked.answer === undefined ? { ...asked, answer } : asked)),
+        state: "planning",
+      }));
     },
   };
 }
@@ -222,6 +225,15 @@ function waitingIn({ id, state, description, questions, tasks }: Goal): string[]
     return approval === ""
       ? []
       : [`${whose} waits for your approval of ${task.tool} (aiosctl approvals show ${approval})`];
+  });
+}
+
+function mustBe(goal: Goal, act: string, ...states: GoalState[]): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: `${act} goal`,
+    object: goal.id,
+    reason: `it is ${goal.state}`,
+    next: `only a goal that is ${states.join(" or ")} can be`,
   });
 }
 

@@ -3,6 +3,7 @@ import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import { type Autonomy as AutonomyLevel, autonomyPath } from "#lib/effective";
 import { replaceFile } from "#lib/files";
+import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
 import type { ApiGatewayService } from "#proto/aios/api_gateway";
@@ -80,7 +81,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     stop: { by: "core", reason: "what was kept is unreadable", at: clock.now() },
   };
   const record = openDurable<AutonomyRecord>(`${folder}/autonomy.json`, { level: "" }, fault, stopped);
-  const sec = secCalls(parts.registry);
+  const sec = secCalls(parts.registry, () => uuidv7(clock.now()));
   const events = memoryEvents(parts.memory, clock, log);
   const notices = openNotices();
   const autonomy = openAutonomy({ record, configured, goals, clock, log });

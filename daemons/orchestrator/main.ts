@@ -56,7 +56,8 @@ const endGraceMs = 500;
 
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
-  const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log));
+  const approvalMs = 900_000;
+  const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log), approvalMs);
   const agents = openAgents(configured.agents, clock, {
     lost: assignments.lose,
     hung: (agent, reason) => supervision.replace(agent, reason),

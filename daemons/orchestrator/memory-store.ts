@@ -119,6 +119,7 @@ function readGoal(record: GoalRecord): Goal {
 /** The fields of a task that are kept as JSON beside those of its record. */
 function writeTask(task: Task): TaskRecord {
   const { index, step, tool, wantedAgent, template, expect, also, dependsOn, createdAt, input, failures } = task;
+  const { tries, waitsFor } = task;
   const more = {
     tool,
     arguments: input,
@@ -136,7 +137,7 @@ function writeTask(task: Task): TaskRecord {
     description: task.description,
     agent: task.agent,
     status: task.state,
-    inputJson: toJson({ ...more, failures, created_at: createdAt }),
+    inputJson: toJson({ ...more, failures, tries, waits_for: waitsFor, created_at: createdAt }),
     outputJson: task.output === undefined ? Buffer.alloc(0) : toJson(task.output),
     startedAt: task.startedAt,
     completedAt: task.completedAt,
@@ -156,6 +157,8 @@ interface TaskJson {
   readonly depends_on?: readonly string[];
   readonly agent?: string;
   readonly failures?: readonly string[];
+  readonly tries?: number;
+  readonly waits_for?: string;
   readonly created_at?: number;
 }
 
@@ -179,6 +182,8 @@ function readTask(record: TaskRecord): Task {
     input: more.arguments,
     output: record.outputJson.length === 0 ? undefined : (fromJson(record.outputJson) as JsonObject),
     failures: more.failures ?? [],
+    tries: more.tries ?? 0,
+    waitsFor: more.waits_for ?? "",
     startedAt: record.startedAt,
     completedAt: record.completedAt,
     error: record.error,

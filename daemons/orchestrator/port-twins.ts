@@ -1,5 +1,6 @@
 /** The orchestrator's ports, kept in this process: for tests of what is on this side of them. */
 import { AiosError } from "#lib/errors";
+import type { Fate } from "./calls.ts";
 import { type Goal, isOver, type Task } from "./goal.ts";
 import type { Store } from "./store.ts";
 import type { ToolFacts, Tools } from "./tools.ts";
@@ -9,6 +10,10 @@ export interface PortTwins {
   readonly goals: Map<string, Goal>;
   /** What agents hold: `agent task` → capabilities. */
   readonly granted: Map<string, readonly string[]>;
+  /** The calls that were withdrawn, by their ids. */
+  readonly withdrawn: string[];
+  /** What becomes of the calls that are withdrawn next; they have never begun when there is no more. */
+  fates: Fate[];
   /** Nothing can be stored at present. */
   away: boolean;
   /** The goal whose tasks cannot be read. */
@@ -26,11 +31,13 @@ const fact = (name: string, capabilities: readonly string[]): ToolFacts => ({
 const facts: Record<string, ToolFacts> = {
   "fs.say": fact("fs.say", ["fs:say:{what}"]),
   "fs.shout": fact("fs.shout", []),
+  "fs.once": { ...fact("fs.once", []), idempotent: false },
 };
 
 export function portTwins(): PortTwins {
   const goals: PortTwins["goals"] = new Map();
   const granted: PortTwins["granted"] = new Map();
+  const withdrawn: string[] = [];
   const refuseWhenAway = () => {
     if (ports.away) throw new AiosError("UNAVAILABLE", "memory is away");
   };
@@ -59,21 +66,24 @@ export function portTwins(): PortTwins {
 
   const tools: Tools = {
     find: async (name) => facts[name],
-    grant: async (agent, capabilities, taskId) => void granted.set(`${agent} ${taskId}`, capabilities),
-    async revoke(agent, taskId) {
+    grant: async ({ agent, capabilities, taskId }) => void granted.set(`${agent} ${taskId}`, capabilities),
+    async revoke(_, agent, taskId) {
       await ports.revokes;
       granted.delete(`${agent} ${taskId}`);
     },
-    revokeAll: async (agent) => {
+    revokeAll: async (_, agent) => {
       for (const key of granted.keys()) if (key.startsWith(`${agent} `)) granted.delete(key);
     },
-    trace: async () => ({ kind: "none" }),
+    async withdraw({ id }) {
+      withdrawn.push(id);
+      return ports.fates.shift() ?? { kind: "never" };
+    },
     list: async () => Object.values(facts),
     executions: async () => [],
   };
 
   const ports: PortTwins = {
-    ...{ goals, granted, away: false, unreadable: "", revokes: Promise.resolve(), store, tools },
+    ...{ goals, granted, withdrawn, fates: [], away: false, unreadable: "", revokes: Promise.resolve(), store, tools },
   };
   return ports;
 }

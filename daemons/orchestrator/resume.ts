@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
 import { type Goal, isOver, type Task } from "./goal.ts";
 import { failTask, resumeLost } from "./outcome.ts";
 import { patiently } from "./patience.ts";
@@ -19,7 +20,9 @@ export async function takeUp(world: World, signal: AbortSignal): Promise<Goal[]>
     goal.tasks = await patiently(clock, signal, () => store.tasks(goal.id));
   });
   const agents = new Set(goals.flatMap(({ tasks }) => tasks.map(({ agent }) => agent)).filter((agent) => agent !== ""));
-  await Promise.all([...agents].map((agent) => patiently(clock, signal, () => tools.revokeAll(agent))));
+  await Promise.all(
+    [...agents].map((agent) => patiently(clock, signal, () => tools.revokeAll(uuidv7(clock.now()), agent))),
+  );
   await eachOf((goal) => settleTasks(goal, world, signal));
   const ready = goals.filter(({ state }) => !isOver(state));
   for (const { id } of ready) log.info("goal taken up again", { goal: id });
@@ -44,16 +47,15 @@ async function orClose(
 
 /** Decides about the tasks that were with an agent when their goal was left. */
 export async function settleTasks(goal: Goal, world: World, signal: AbortSignal): Promise<void> {
-  for (const task of goal.tasks) await settle(task, world, signal);
+  for (const task of goal.tasks) await settle(goal, task, world, signal);
 }
 
 /**
- * Decides about a task that was with an agent when its goal was left. Its grants are revoked and its agent has ended,
- * so it cannot begin any more: it is tried again where that is harmless, else the ledger decides.
+ * Decides about a task that was with an agent when its goal was left: its grants are revoked, and its call is asked for by its id.
  */
-async function settle(task: Task, world: World, signal: AbortSignal): Promise<void> {
+async function settle(goal: Goal, task: Task, world: World, signal: AbortSignal): Promise<void> {
   if (task.state !== "assigned" && task.state !== "in_progress") return;
   const tool = await patiently(world.clock, signal, () => world.tools.find(task.tool));
   if (tool === undefined) await failTask(task, `there is no tool ${task.tool} on this machine any more`, world);
-  else await resumeLost(task, tool, world);
+  else await resumeLost(goal, task, tool, world);
 }

@@ -1,6 +1,8 @@
 import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import type { ToolRegistryService } from "#proto/aios/tools";
+import { callsOver } from "./calls.ts";
+import type { JsonObject } from "./goal.ts";
 
 type Registry = Pick<Client<typeof ToolRegistryService>, "execute" | "getTool">;
 
@@ -11,11 +13,11 @@ export const dutiesOf = (agent: string) => `duties:${agent}`;
 const requestsOf = (agent: string) => `request:${agent}`;
 
 /** The calls of sec that grant agents what is for no task, and what is asked of the catalogue beside. */
-export function secCalls(registry: Registry) {
-  const execute = async (toolName: string, input: object, reason: string): Promise<Record<string, unknown>> => {
-    const inputJson = Buffer.from(JSON.stringify(input));
-    const request = { toolName, agentId: "orchestrator", taskId: "", inputJson, reason };
-    const answer = await registry.execute(request, { timeoutMs: callTimeoutMs });
+export function secCalls(registry: Registry, newId: () => string) {
+  const calls = callsOver(registry, newId);
+  const execute = async (toolName: string, input: JsonObject, reason: string): Promise<Record<string, unknown>> => {
+    const call = { id: newId(), tool: toolName, input, agent: "orchestrator", taskId: "", reason };
+    const answer = await calls.make(call, { timeoutMs: callTimeoutMs });
     if (!answer.success) throw new AiosError("FAILED_PRECONDITION", `${toolName}: ${answer.error}`);
     return JSON.parse(answer.outputJson.toString("utf8") || "{}") as Record<string, unknown>;
   };

@@ -1,4 +1,4 @@
-import type { JsonObject } from "./goal.ts";
+import type { Call, Fate } from "./calls.ts";
 
 export interface FieldSchema {
   readonly type?: unknown;
@@ -28,14 +28,6 @@ export interface ToolFacts {
   readonly timeoutMs: number;
 }
 
-/** What the ledger of tool calls knows of a task. */
-export type Trace =
-  | { readonly kind: "none" }
-  /** `output` is undefined when it was too long to be kept in the ledger. */
-  | { readonly kind: "done"; readonly output: JsonObject | undefined }
-  | { readonly kind: "failed"; readonly error: string }
-  | { readonly kind: "open" };
-
 /** A call of a tool, as the ledger has it. */
 export interface Execution {
   readonly id: string;
@@ -51,20 +43,26 @@ export interface Tools {
   find(name: string): Promise<ToolFacts | undefined>;
   /** All tools there are. */
   list(): Promise<readonly ToolFacts[]>;
-  /** Lets an agent do what these capabilities say, for a task. `ask`: a person is asked about what changes something. */
-  grant(
-    agent: string,
-    capabilities: readonly string[],
-    taskId: string,
-    durationMs: number,
-    ask?: boolean,
-  ): Promise<void>;
-  /** Ends what an agent was granted for a task. */
-  revoke(agent: string, taskId: string): Promise<void>;
+  /** Lets an agent do what a grant says. */
+  grant(grant: Grant): Promise<void>;
+  /** Ends what an agent was granted for a task. `id`: of the call, the same each time that it is asked for. */
+  revoke(id: string, agent: string, taskId: string): Promise<void>;
   /** Ends all that an agent was granted. */
-  revokeAll(agent: string): Promise<void>;
-  /** What became of the tool call of a task, as the ledger has it. */
-  trace(taskId: string, agent: string, tool: string, since: number): Promise<Trace>;
-  /** The calls made for a task, oldest first. */
-  executions(taskId: string, agent: string, tool: string, since: number): Promise<readonly Execution[]>;
+  revokeAll(id: string, agent: string): Promise<void>;
+  /** Sees to it that a call does not begin any more, unless it has. Throws UNAVAILABLE while that cannot be told. */
+  withdraw(call: Call): Promise<Fate>;
+  /** What the ledger has of calls, by their ids, in that order. */
+  executions(ids: readonly string[], taskId: string): Promise<readonly Execution[]>;
+}
+
+/** What an agent is let do, for a task and a time. */
+export interface Grant {
+  /** Of the call that grants it: the same each time that it is asked for. */
+  readonly id: string;
+  readonly agent: string;
+  readonly capabilities: readonly string[];
+  readonly taskId: string;
+  readonly durationMs: number;
+  /** A person is asked about what changes something. */
+  readonly ask: boolean;
 }

@@ -5,7 +5,15 @@ import { systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
-import { coreIdentity, type Identity, type Service, service } from "#lib/service";
+import {
+  coreIdentity,
+  executionHeader,
+  headerOf,
+  type Identity,
+  type Service,
+  service,
+  withdrawHeader,
+} from "#lib/service";
 import { type GoalRecord, MemoryServiceService, type TaskRecord } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { type ExecuteRequest, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
@@ -77,6 +85,8 @@ export async function memoryTwin(
 }
 
 export interface ToolCall {
+  /** The execution's. */
+  readonly id: string;
   readonly caller: string;
   readonly tool: string;
   readonly taskId: string;
@@ -106,6 +116,7 @@ export async function toolsTwin(
   more: Record<string, ToolTwin>,
 ): Promise<ToolsTwin> {
   const grants: ToolsTwin["grants"] = new Map();
+  const ledger = new Map<string, Promise<string>>();
   const calls: ToolCall[] = [];
   const tools: Record<string, ToolTwin> = { ...files, ...more };
 
@@ -119,10 +130,8 @@ export async function toolsTwin(
       else grants.get(agent_id)?.delete(task_id ?? "");
       return { revoked_count: 1 };
     },
-    "sec.audit": ({ agent_id, tool_name }) => ({
-      entries: calls
-        .filter(({ caller, tool }) => caller === agent_id && tool === tool_name)
-        .map(({ taskId, ...call }) => ({ task_id: taskId, ...call })),
+    "sec.audit": ({ execution_id }) => ({
+      entries: calls.filter(({ id }) => id === execution_id).map(({ id, ...call }) => ({ execution_id: id, ...call })),
     }),
   };
   const permits = (agent: string, tool: ToolTwin, input: Record<string, string>): boolean => {
@@ -130,12 +139,30 @@ export async function toolsTwin(
     const needed = tool.capabilities.map((text) => text.replace(/\{(\w+)\}/, (_, field: string) => input[field] ?? ""));
     return needed.every((one) => held.includes(one));
   };
-  const execute = async ({ toolName, taskId, inputJson }: ExecuteRequest, identity: Identity, signal: AbortSignal) => {
+  const running = new Map<string, Promise<string>>();
+
+  /** What is known of an execution is told; what is not is begun, or, withdrawn, never begins. */
+  const once = (id: string, withdraw: boolean, begin: () => Promise<string>): Promise<string> => {
+    const now = running.get(id);
+    if (now !== undefined && withdraw) throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+    if (now !== undefined) return now;
+    const known = ledger.get(id);
+    if (known !== undefined) return known;
+    const work = withdraw
+      ? Promise.reject(new AiosError("ABORTED", `execute ${id}: withdrawn by its caller before it began`))
+      : begin();
+    ledger.set(id, work);
+    if (!withdraw) running.set(id, work);
+    work.catch(() => {}).finally(() => running.delete(id));
+    return work;
+  };
+  const execute = async (request: ExecuteRequest, id: string, identity: Identity, signal: AbortSignal) => {
+    const { toolName, taskId, inputJson } = request;
     const input = JSON.parse(inputJson.toString());
     if (identity.kind === "core") return JSON.stringify(sec[toolName]?.(input));
     const tool = tools[toolName];
     if (tool === undefined) throw new AiosError("NOT_FOUND", `no tool ${toolName}`);
-    const call = { caller: identity.name, tool: toolName, taskId, output: "", error: "" };
+    const call = { id, caller: identity.name, tool: toolName, taskId, output: "", error: "" };
     if (!permits(identity.name, tool, input)) {
       calls.unshift({ ...call, state: "refused" });
       throw new AiosError("PERMISSION_DENIED", `${identity.name} may not ${toolName}`);
@@ -163,10 +190,13 @@ export async function toolsTwin(
         timeoutMs: 5_000,
       });
     },
-    execute: async (request, { identity, signal }) => {
-      const answer = { executionId: "e", durationMs: 0, backupId: "" };
+    execute: async (request, { identity, signal, metadata }) => {
+      const id = headerOf(metadata, executionHeader);
+      if (id === undefined) throw new AiosError("INVALID_ARGUMENT", `execute ${request.toolName}: it has no id`);
+      const withdraw = headerOf(metadata, withdrawHeader) === "yes";
+      const answer = { executionId: id, durationMs: 0, backupId: "" };
       try {
-        const output = await execute(request, identity, signal);
+        const output = await once(id, withdraw, () => execute(request, id, identity, signal));
         return { ...answer, success: true, outputJson: Buffer.from(output), error: "" };
       } catch (error) {
         if (error instanceof AiosError) throw error;
@@ -192,7 +222,7 @@ interface SecInput {
   readonly capabilities?: readonly string[];
   readonly task_id?: string;
   readonly revoke_all?: boolean;
-  readonly tool_name?: string;
+  readonly execution_id?: string;
 }
 
 const files: Record<string, ToolTwin> = {

@@ -1,5 +1,5 @@
 import { messageOf } from "#lib/errors";
-import type { Goal, Task } from "./goal.ts";
+import { executionIds, type Goal, type Task } from "./goal.ts";
 import type { Tools } from "./tools.ts";
 
 /** Executions of a cancelled goal that can be taken back, the latest first. */
@@ -8,11 +8,11 @@ export async function undoable(
   tools: Pick<Tools, "executions">,
   isReversible: (tool: string) => Promise<boolean>,
 ): Promise<{ readonly id: string; readonly task: string }[]> {
-  const begun = goal.tasks.filter(({ startedAt, agent }) => startedAt > 0 && agent !== "");
+  const begun = goal.tasks.filter(({ tries }) => tries > 0);
   const found = await Promise.all(
     begun.map(async (task: Task) => {
       if (!(await isReversible(task.tool))) return [];
-      const executions = await tools.executions(task.id, task.agent, task.tool, task.startedAt);
+      const executions = await tools.executions(executionIds(task), task.id);
       return executions.filter(({ state }) => state === "done").map(({ id }) => ({ id, task: task.description }));
     }),
   );

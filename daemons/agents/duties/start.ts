@@ -1,3 +1,4 @@
+import { uuidv7 } from "#lib/ids";
 import type { Client } from "#lib/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";
@@ -27,7 +28,8 @@ export function startDuties(agent: string, connectTo: ConnectTo, callTool: CallT
 function waysOver(client: Client<typeof DutiesService>, callTool: CallTool, { clock }: Surroundings): Ways {
   return {
     async call(tool, input, reason, signal) {
-      const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason };
+      const executionId = uuidv7(clock.now());
+      const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason, executionId };
       const { success, output, error } = await callTool(call, callTimeoutMs, signal);
       if (!success) throw new Error(`${tool}: ${error}`);
       return JSON.parse(output.toString("utf8") || "{}");

@@ -1,4 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
+import { uuidv7 } from "#lib/ids";
+import { executionHeader } from "#lib/service";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -67,7 +69,7 @@ export const toolCall: Command = {
     const [toolName = "", input = "{}"] = args;
     const reason = text(context, "reason") ?? "called with aiosctl";
     const request = { toolName, agentId: "", taskId: "", inputJson: json(input), reason };
-    const answer = await client(context).execute(request, { timeoutMs: callTimeoutMs, signal: context.signal });
+    const answer = await client(context).execute(request, optionsOf(context, callTimeoutMs));
     const { executionId } = answer;
     const output = fromBytes(answer.outputJson);
     out.line(answer.success ? JSON.stringify(output, null, 2) : `failed: ${answer.error}`);
@@ -108,9 +110,14 @@ export async function callTool(
 ): Promise<unknown> {
   const inputJson = Buffer.from(JSON.stringify(input));
   const request = { toolName, agentId: "", taskId: "", inputJson, reason };
-  const answer = await client(context).execute(request, { timeoutMs, signal: context.signal });
+  const answer = await client(context).execute(request, optionsOf(context, timeoutMs));
   if (!answer.success) throw new AiosError("FAILED_PRECONDITION", answer.error);
   return fromBytes(answer.outputJson);
+}
+
+/** Each call has an id of its own, whichever way it takes to the tools: there it is begun at most once. */
+function optionsOf({ clock, signal }: Context, timeoutMs: number) {
+  return { timeoutMs, signal, headers: { [executionHeader]: uuidv7(clock.now()) } };
 }
 
 /** Longer than any tool's own limit: the tool says what took too long, not the line. */

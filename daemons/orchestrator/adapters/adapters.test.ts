@@ -72,7 +72,7 @@ function kernelWith({ model = nobody, change = (ports: Ports) => ports } = {}) {
   const ports: Ports = {
     journal,
     model,
-    tools: harnessOver(toolsClient, { agent: "orchestrator", task: "t" }),
+    tools: harnessOver(toolsClient, { agent: "orchestrator", task: "t", newId: () => uuidv7(systemClock.now()) }),
     gate: policyGate(),
     approvals: approvalsIn(journal, systemClock, branches),
   };

@@ -1,8 +1,8 @@
-import { hash } from "node:crypto";
 import type { EventRecord } from "#kernel/events";
 import { momentOf } from "#kernel/events";
 import type { ApprovalPort, ApprovalTicket, EventStorePort } from "#kernel/ports";
 import type { Clock } from "#lib/clock";
+import { uuidOf } from "#lib/ids";
 
 /** Events that are read at once. */
 const pageLength = 500;
@@ -21,7 +21,7 @@ export function approvalsIn(
       const { session_id, call_id, capability } = request;
       return {
         ...request,
-        approval_id: approvalId(session_id, call_id, capability),
+        approval_id: uuidOf(session_id, call_id, capability),
         created_at: momentOf(clock.now()),
       };
     },
@@ -39,11 +39,6 @@ export function approvalsIn(
       resolved_at: momentOf(clock.now()),
     }),
   };
-}
-
-function approvalId(session: string, call: string, capability: string): string {
-  const digits = hash("sha256", JSON.stringify([session, call, capability]));
-  return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-8${digits.slice(13, 16)}-8${digits.slice(17, 20)}-${digits.slice(20, 32)}`;
 }
 
 async function events(journal: EventStorePort, session: string, branch: string): Promise<EventRecord[]> {
@@ -75,5 +70,5 @@ function capabilityOf(events: readonly EventRecord[], approval: string, session:
     const note = kind.data as { call_id?: string; decision?: { requires_approval?: readonly string[] } };
     return note.call_id === call ? (note.decision?.requires_approval ?? []) : [];
   });
-  return gated.find((capability) => approvalId(session, call, capability) === approval) ?? "";
+  return gated.find((capability) => uuidOf(session, call, capability) === approval) ?? "";
 }

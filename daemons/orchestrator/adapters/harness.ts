@@ -7,104 +7,63 @@ import type {
   ToolHarness,
 } from "#kernel/ports";
 import { AiosError, messageOf } from "#lib/errors";
-import { type Client, executionHeader, withdrawHeader } from "#lib/service";
+import type { Client } from "#lib/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
-import type { JsonObject } from "../goal.ts";
+import { type AuditedCall, callsOver, interrupted, refusals } from "../calls.ts";
+import type { Json, JsonObject } from "../goal.ts";
 import { capabilityFor } from "../grants.ts";
 
 /** Beyond a tool's own deadline: the way there and back. */
 const graceMs = 5_000;
-/** How the ledger calls an execution that the daemon left between intent and outcome. */
-const interrupted = "interrupted:";
 
 export interface HarnessOptions {
   /** For whom the calls are made, for the ledger. */
   readonly agent: string;
   /** The task they belong to. */
   readonly task: string;
+  /** An id for a call of its own. */
+  newId(): string;
 }
 
 /**
  * aios-tools as the kernel's harness. The kernel's call id is the execution's id, so that the tools' ledger answers for it. Which
  * socket the client is on decides with whose grants the calls are made.
  */
-export function harnessOver(client: Client<typeof ToolRegistryService>, { agent, task }: HarnessOptions): ToolHarness {
-  const execute = async (request: ToolExecutionRequest, withdraw: boolean, signal?: AbortSignal) => {
-    const { call, session_id } = request;
-    const definition = withdraw ? undefined : await client.getTool({ name: call.tool_name });
-    const timeoutMs = (definition?.timeoutMs || 10_000) + graceMs;
-    const asked = {
-      toolName: call.tool_name,
-      agentId: agent,
-      taskId: task,
-      inputJson: Buffer.from(JSON.stringify(call.input)),
-      reason: `session ${session_id}`,
-    };
-    const headers = { [executionHeader]: call.call_id, ...(withdraw ? { [withdrawHeader]: "yes" } : {}) };
-    const options = { timeoutMs, headers, ...(signal === undefined ? {} : { signal }) };
-    return reportOf(call, await client.execute(asked, options));
-  };
-  const audited = async ({ call }: ToolExecutionRequest): Promise<Audited | undefined> => {
-    const input = { execution_id: call.call_id, limit: 1 };
-    const answer = await client.execute({
-      toolName: "sec.audit",
-      agentId: agent,
-      taskId: task,
-      inputJson: Buffer.from(JSON.stringify(input)),
-      reason: `what became of ${call.call_id}`,
-    });
-    if (!answer.success) throw new AiosError("UNAVAILABLE", `sec.audit: ${answer.error}`);
-    const { entries } = JSON.parse(answer.outputJson.toString("utf8")) as { entries: readonly Audited[] };
-    return entries[0];
-  };
+export function harnessOver(
+  client: Client<typeof ToolRegistryService>,
+  { agent, task, newId }: HarnessOptions,
+): ToolHarness {
+  const calls = callsOver(client, newId);
+  const callOf = ({ call, session_id }: ToolExecutionRequest) => ({
+    ...{ id: call.call_id, tool: call.tool_name, input: call.input as Json },
+    ...{ agent, taskId: task, reason: `session ${session_id}` },
+  });
   return {
     requirements: async (call) => requirementsOf(await client.getTool({ name: call.tool_name }), call),
     execute: async (request, signal) => {
+      const { call } = request;
       try {
-        return await execute(request, false, signal);
+        const { timeoutMs } = await client.getTool({ name: call.tool_name });
+        const options = { timeoutMs: (timeoutMs || 10_000) + graceMs, ...(signal === undefined ? {} : { signal }) };
+        return reportOf(call, await calls.make(callOf(request), options));
       } catch (error) {
-        if (error instanceof AiosError && refusals.has(error.code)) return refused(request.call, messageOf(error));
+        if (error instanceof AiosError && refusals.has(error.code)) return refused(call, messageOf(error));
         throw error;
       }
     },
-    fate: async (request) => fateOf(request.call, await audited(request)),
+    fate: async ({ call }) => fateOf(call, await calls.audited(call.call_id, { agent, taskId: task })),
     withdraw: async (request): Promise<ToolFate> => {
-      try {
-        const report = await execute(request, true);
-        return report.outcome.status === "failure" && report.outcome.error.startsWith(interrupted)
-          ? { state: "interrupted" }
-          : { state: "done", report };
-      } catch (error) {
-        if (!(error instanceof AiosError)) throw error;
-        if (error.code === "ABORTED") return { state: "absent" };
-        if (error.code === "FAILED_PRECONDITION") return { state: "running" };
-        if (refusals.has(error.code)) return { state: "done", report: refused(request.call, messageOf(error)) };
-        throw error;
-      }
+      const fate = await calls.withdraw(callOf(request));
+      if (fate.kind === "never") return { state: "absent" };
+      if (fate.kind === "refused") return { state: "done", report: refused(request.call, fate.error) };
+      return fate.kind === "ended"
+        ? { state: "done", report: reportOf(request.call, fate.answer) }
+        : { state: fate.kind };
     },
   };
 }
 
-/** The tools said no before anything was done. */
-export const refusals: ReadonlySet<string> = new Set([
-  "INVALID_ARGUMENT",
-  "NOT_FOUND",
-  "PERMISSION_DENIED",
-  "RESOURCE_EXHAUSTED",
-  "FAILED_PRECONDITION",
-  "ABORTED",
-  "OUT_OF_RANGE",
-  "UNIMPLEMENTED",
-]);
-
-interface Audited {
-  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
-  readonly output: string;
-  readonly error: string;
-  readonly duration_ms: number | null;
-}
-
-function fateOf(call: ToolCall, found: Audited | undefined): ToolFate {
+function fateOf(call: ToolCall, found: AuditedCall | undefined): ToolFate {
   // One that waits for a person has not begun: made again, it waits for the same person.
   if (found === undefined || found.state === "waiting") return { state: "absent" };
   if (found.state === "open") return { state: "running" };

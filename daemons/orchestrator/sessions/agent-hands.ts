@@ -1,12 +1,13 @@
 import type { ToolCall, ToolExecutionReport } from "#kernel/ports";
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Agents } from "../agents.ts";
-import { type Assignments, personMs, type Report } from "../assignments.ts";
+import type { Assignments, Report } from "../assignments.ts";
 import { besides } from "../besides.ts";
 import { type JsonObject, namespaceOf } from "../goal.ts";
 import { capabilityFor } from "../grants.ts";
+import { openLoan } from "../lend.ts";
 import type { Tools } from "../tools.ts";
 import type { Talk } from "./goal-calls.ts";
 
@@ -23,12 +24,6 @@ export interface AgentHandsParts {
 /** An agent that does not become free within this time is not waited for. */
 const placeTimeoutMs = 60_000;
 
-/** Beyond its tool's own time a call has so long to be fetched and reported. */
-const handoverMs = 15_000;
-
-/** Grants of a call last so long at most, should nobody be left to revoke them. */
-const grantMs = personMs + 60_000;
-
 /**
  * Has an agent make a call on its own socket, as a task whose id is the call's: with grants for this call alone, by which a
  * person is asked about what changes something, and which end with it. Throws UNAVAILABLE when nobody says what came of it.
@@ -40,7 +35,7 @@ export async function byAgent(
   signal: AbortSignal,
   parts: AgentHandsParts,
 ): Promise<ToolExecutionReport> {
-  const { agents, tools, clock, log } = parts;
+  const { agents, tools, clock } = parts;
   const { call_id: taskId, tool_name } = call;
   const input = Object(call.input) as JsonObject;
   const tool = await tools.find(tool_name);
@@ -51,45 +46,42 @@ export async function byAgent(
   const need = { namespace: namespaceOf(tool_name), agent, priority: 1 };
   const place = await agents.place(need, AbortSignal.any([signal, AbortSignal.timeout(placeTimeoutMs)]));
   const began = clock.monotonic();
-  try {
-    await tools.grant(place.agent, capabilities, taskId, grantMs, true);
-    const report = await handOver(place.agent, call, talk, tool.timeoutMs + handoverMs, signal, parts);
-    return reportOf(call, report, clock.monotonic() - began);
-  } finally {
-    place.release();
-    await tools
-      .revoke(place.agent, taskId)
-      .catch((error) => log.warn("a grant ends by its time", { agent, task: taskId, reason: messageOf(error) }));
-  }
-}
-
-async function handOver(
-  agent: string,
-  { call_id: taskId, tool_name: tool, input }: ToolCall,
-  { session, words }: Talk,
-  timeoutMs: number,
-  signal: AbortSignal,
-  { assignments, clock, waits }: AgentHandsParts,
-): Promise<Report> {
   let reported: Report | undefined;
-  const assignment = {
-    agent,
+  const { session, words } = talk;
+  const loan = {
+    ...{ agent: place.agent, capabilities, timeoutMs: tool.timeoutMs, ask: true },
     handout: {
-      ...{ taskId, goalId: session, tool, executionId: taskId, dependsOn: [] },
+      ...{
+        taskId,
+        goalId: session,
+        tool: tool_name,
+        input,
+        executionId: taskId,
+        dependsOn: [],
+        createdAt: clock.now(),
+      },
       description: `asked for in session ${session}: ${words.slice(0, 200)}`,
-      input: Object(input) as JsonObject,
-      createdAt: clock.now(),
     },
     taken() {},
     async record(report: Report) {
       reported = report;
+      return { kind: "recorded" } as const;
     },
-    waits: (approval: string) => waits(session, taskId, approval),
+    waits(approval: string) {
+      place.release();
+      parts.waits(session, taskId, approval);
+    },
   };
-  const ending = await assignments.give(assignment, timeoutMs, signal);
-  if (ending.kind === "recorded" && reported !== undefined) return reported;
-  const reason = ending.kind === "lost" ? ending.reason : "its report is lost";
-  throw new AiosError("UNAVAILABLE", { act: "make", object: `call ${taskId} of ${tool}`, reason });
+  const lent = openLoan(loan, parts);
+  try {
+    const ending = await lent.carryOut(signal);
+    if (reported !== undefined) return reportOf(call, reported, clock.monotonic() - began);
+    const reason = ending.kind === "lost" ? ending.reason : "its report is lost";
+    throw new AiosError("UNAVAILABLE", { act: "make", object: `call ${taskId} of ${tool_name}`, reason });
+  } finally {
+    place.release();
+    await lent.takeBack();
+  }
 }
 
 const objectiveOf = ({ session, words }: Talk) => ({

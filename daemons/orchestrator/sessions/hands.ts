@@ -1,6 +1,6 @@
 import type { ToolExecutionReport, ToolExecutionRequest, ToolHarness } from "#kernel/ports";
 import { AiosError, messageOf } from "#lib/errors";
-import { refusals } from "../adapters/harness.ts";
+import { refusals } from "../calls.ts";
 import type { Goals } from "../goals.ts";
 import { type AgentHandsParts, byAgent } from "./agent-hands.ts";
 import { goalHands, goalRequirements, isGoalCall, type Talk } from "./goal-calls.ts";

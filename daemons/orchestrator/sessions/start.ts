@@ -96,7 +96,7 @@ export function startSessions(world: SessionWorld): Sessions {
       }),
       tools: handsOf(
         { ...world, waits: waits.tell },
-        harnessOver(registry, { agent: "orchestrator", task: "" }),
+        harnessOver(registry, { agent: "orchestrator", task: "", newId: () => uuidv7(clock.now()) }),
         async (session) => talkIn(session, await kernel.state(session)),
         permit,
       ),
