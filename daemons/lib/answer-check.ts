@@ -1,5 +1,5 @@
-import { createContext, Script } from "node:vm";
 import { AiosError, messageOf } from "#lib/errors";
+import { underWatchdog } from "#lib/watchdog";
 
 /** Says what is wrong with an answer, or undefined when it is JSON that the schema accepts. */
 export type AnswerCheck = (answer: string) => string | undefined;
@@ -17,10 +17,13 @@ export async function answerCheck(schemaText: string): Promise<AnswerCheck> {
     const ajv = new Ajv2020({ strict: false, validateFormats: false });
     const { $schema: _, ...schema } = JSON.parse(schemaText);
     const valid = ajv.compile(schema);
-    const accepts = /"pattern/.test(schemaText) ? timed(valid) : valid;
+    const timed = /"pattern/.test(schemaText);
     return (answer) => {
       try {
-        return accepts(JSON.parse(answer)) ? undefined : `it does not fit the schema: ${ajv.errorsText(valid.errors)}`;
+        const value = JSON.parse(answer);
+        return (timed ? underWatchdog(() => valid(value), patternTimeoutMs) : valid(value))
+          ? undefined
+          : `it does not fit the schema: ${ajv.errorsText(valid.errors)}`;
       } catch (error) {
         if (error instanceof SyntaxError) return `it is not JSON: ${error.message}`;
         return `the schema's patterns cannot be checked: ${messageOf(error)}`;
@@ -34,10 +37,4 @@ export async function answerCheck(schemaText: string): Promise<AnswerCheck> {
       next: "send a JSON Schema (2020-12)",
     });
   }
-}
-
-/** The check with a limit to its time. It runs here all the same: only V8's watchdog is lent from vm. */
-function timed(valid: (value: unknown) => unknown): (value: unknown) => unknown {
-  const script = new Script("check()");
-  return (value) => script.runInContext(createContext({ check: () => valid(value) }), { timeout: patternTimeoutMs });
 }

@@ -72,12 +72,13 @@ export function openGate({ registry, validation, grants, protection }: GateParts
     admit: async (request, caller) => {
       identify(request, caller);
       const tool = registry.find(request.tool);
+      permitKind(tool, caller);
+      permitForeign(tool, caller, grants, request.taskId);
       const input = await validation.input(tool, request.inputJson);
       const resources = await resolve(tool, input);
       const needs = tool.capabilities.map((template) =>
         fillTemplate(template, (field) => named(field, input, resources)),
       );
-      permitKind(tool, caller);
       const permitted = (needed: Capability) =>
         caller.kind !== "agent" || grants.permits(caller.name, needed, request.taskId);
       permitNeeds(
@@ -168,6 +169,13 @@ function locksOf({ effect, exclusive }: Tool, resources: Admitted["resources"]):
 function permitKind(tool: Tool, caller: Identity): void {
   if (tool.callers.includes(caller.kind)) return;
   throw denied(tool, `${caller.kind}s may not call it`, `it is for ${tool.callers.join(" and ")}`);
+}
+
+/** A custom tool's schema is not looked at for who holds no grant for the tool at all: checking by it may take long. */
+function permitForeign(tool: Tool, caller: Identity, grants: Grants, taskId: string): void {
+  if (tool.version === undefined || caller.kind !== "agent") return;
+  const lacking = tool.capabilities.map(parseCapability).filter((needed) => !grants.knows(caller.name, needed, taskId));
+  permitNeeds(tool, caller, lacking, {});
 }
 
 /** Of the people who call, each has a role; core daemons and agents have none, and are held by other means. */

@@ -44,6 +44,8 @@ export interface Revocation {
 export interface Grants {
   /** Whether grants of `agent` that are in force cover `needed`. Those that ask a person are for calls of their own task. */
   permits(agent: string, needed: Capability, taskId: string): boolean;
+  /** Whether any grant in force is for this namespace and action, whatever its resource. */
+  knows(agent: string, needed: Capability, taskId: string): boolean;
   /** Whether a person is asked about what `agent` does for this task. */
   asks(agent: string, taskId: string): boolean;
   held(agent: string): Grant[];
@@ -108,6 +110,11 @@ export function openGrants({ database, commits }: State, clock: Clock): Grants {
   return {
     permits: (agent, needed, taskId) =>
       current(agent).some((grant) => (grant.asks === 0 || grant.taskId === taskId) && covers(grant.parsed, needed)),
+    knows: (agent, { namespace, action }, taskId) =>
+      current(agent).some(
+        ({ asks, taskId: own, parsed }) =>
+          (asks === 0 || own === taskId) && parsed.namespace === namespace && parsed.action === action,
+      ),
     asks: (agent, taskId) => current(agent).some((grant) => grant.asks === 1 && grant.taskId === taskId),
     held: (agent) =>
       current(agent).map(({ capability, reason, taskId, asks, grantedAt, expiresAt }) => ({

@@ -1,11 +1,15 @@
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv";
 import type { TSchema } from "typebox";
-import { AiosError } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
+import { underWatchdog } from "#lib/watchdog";
 import type { Tool } from "./tool.ts";
 
 /** The largest input and output of a tool, bytes of JSON. */
 const inputSizeMaxBytes = 2 * 1024 * 1024;
 const outputSizeMaxBytes = 3 * 1024 * 1024;
+
+/** A custom tool's schema is somebody else's: what its patterns take for ever on is given this long. */
+const foreignCheckMs = 250;
 
 /** How deep objects and arrays are nested at most. */
 const depthMax = 32;
@@ -25,6 +29,16 @@ export interface Validation {
 export function openValidation(): Validation {
   const compiled = new Map<TSchema, ValidateFunction>();
   let ajv: Ajv | undefined;
+  /** What is wrong with a value; undefined when it fits. */
+  const flawOf = async (tool: Tool, schema: TSchema, value: unknown): Promise<string | undefined> => {
+    const valid = await check(schema);
+    try {
+      const fits = tool.version === undefined ? valid(value) : underWatchdog(() => valid(value), foreignCheckMs);
+      return fits ? undefined : explain(valid.errors?.[0]);
+    } catch (error) {
+      return `it cannot be checked against the tool's schema: ${messageOf(error)}`;
+    }
+  };
   const check = async (schema: TSchema): Promise<ValidateFunction> => {
     const known = compiled.get(schema);
     if (known !== undefined) return known;
@@ -56,15 +70,13 @@ export function openValidation(): Validation {
         });
       }
       const value = parse(bytes, refuse);
-      const valid = await check(tool.input);
-      if (valid(value)) return value as Json;
-      throw refuse(explain(valid.errors?.[0]));
+      const flaw = await flawOf(tool, tool.input, value);
+      if (flaw === undefined) return value as Json;
+      throw refuse(flaw);
     },
     output: async (tool, value) => {
-      const valid = await check(tool.output);
-      if (!valid(value)) {
-        throw new AiosError("INTERNAL", `check output of ${tool.name}: ${explain(valid.errors?.[0])}`);
-      }
+      const flaw = await flawOf(tool, tool.output, value);
+      if (flaw !== undefined) throw new AiosError("INTERNAL", `check output of ${tool.name}: ${flaw}`);
       const text = JSON.stringify(value);
       const size = Buffer.byteLength(text);
       if (size <= outputSizeMaxBytes) return text;

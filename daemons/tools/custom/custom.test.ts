@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ToolDefinition } from "#proto/aios/tools";
@@ -100,6 +101,42 @@ describe("a custom tool", () => {
     expect(await error("Ada")).toContain("its handler is not there");
     await startHandler();
     expect(await error("Ada")).toBe("");
+  });
+
+  it("has its pattern checked after the grants, and for a moment only", async () => {
+    const properties = { name: { type: "string", pattern: "^(a+)+$" } };
+    const inputSchema = json({ type: "object", properties, required: ["name"] });
+    expect(await register({ inputSchema })).toEqual({ accepted: true, error: "" });
+    const name = `${"a".repeat(60)}b`;
+    await expect(machine.agent("task").call("greet.hello", { name })).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("holds no grant of greet:say"),
+    });
+    await expect(machine.core.call("greet.hello", { name })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/cannot be checked against the tool's schema: .*timed out/),
+    });
+  });
+
+  it("whose handler says nothing is not taken", async () => {
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => sockets.push(socket)).listen(`${machine.folder}/silent.sock`);
+    await once(silent, "listening");
+    expect(await register({}, `unix:${machine.folder}/silent.sock`)).toEqual({
+      accepted: false,
+      error: expect.stringContaining("did not say within 5 s whether it is ready"),
+    });
+    silent.close();
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it.each([0, 1])("that is refused for names of any characters leaves the ledger whole", async (more) => {
+    const handlerAddress = `unix:/${"x".repeat(more)}${"😀".repeat(3_000)}`;
+    const request = { tool: definition({ name: `greet.${"x".repeat(more)}${"😀".repeat(99)}` }), handlerAddress };
+    await expect(machine.agent("task").raw.register(request)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(await machine.operator.raw.register(request)).toMatchObject({ accepted: false });
+    const { output } = await machine.core.call("sec.verify_ledger", { full: true });
+    expect(output.problems).toEqual([]);
   });
 
   it("is gone when it is deregistered, and stays so", async () => {

@@ -115,8 +115,8 @@ async function recorded(
 ): Promise<void> {
   const { redaction } = await policies.current();
   const executionId = uuidv7(clock.now());
-  const text = JSON.stringify(input).slice(0, 1024);
-  const facts: Facts = { executionId, caller, agentId: "", tool, taskId: "", reason: "", input: text, redaction };
+  const said = JSON.stringify(input);
+  const facts: Facts = { executionId, caller, agentId: "", tool, taskId: "", reason: "", input: said, redaction };
   if (caller.kind === "agent" || (caller.kind === "operator" && !allows(caller.role, "admin"))) {
     const who =
       caller.kind === "agent" ? "agents may not" : `it needs the role admin, and ${caller.name} is ${caller.role}`;

@@ -2,6 +2,7 @@ import { lstat, realpath } from "node:fs/promises";
 import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
+import { cut } from "#lib/text";
 import { ToolHandlerService } from "#proto/aios/tool_handler";
 import { type AnyCall, leastRole, type Tool } from "../tool.ts";
 import { type CustomTool, refuse } from "./definition.ts";
@@ -99,8 +100,13 @@ export function handled(custom: CustomTool): Handled {
   return {
     tool,
     check: async () => {
-      const { ready, message } = await (await handler()).check({ toolName: name }, { timeoutMs: checkTimeoutMs });
-      if (!ready) throw unavailable(name, `its handler is not ready: ${message.slice(0, 500)}`);
+      const asked = (await handler()).check({ toolName: name }, { timeoutMs: checkTimeoutMs });
+      const { ready, message } = await asked.catch((error: AiosError) => {
+        if (error.code !== "DEADLINE_EXCEEDED")
+          throw unavailable(name, `its handler fails: ${cut(error.message, 500)}`);
+        throw unavailable(name, `its handler did not say within ${checkTimeoutMs / 1000} s whether it is ready`);
+      });
+      if (!ready) throw unavailable(name, `its handler is not ready: ${cut(message, 500)}`);
     },
     close: () => client?.close(),
   };

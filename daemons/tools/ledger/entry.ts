@@ -26,6 +26,22 @@ export interface Note {
   readonly durationMs: number | null;
 }
 
+/**
+ * A note as the database keeps it: half a character of one that was cut outside the BMP is no text, and would be stored as
+ * another than the one that was hashed.
+ */
+export const wellFormed = (note: Note): Note => ({
+  ...note,
+  caller: note.caller.toWellFormed(),
+  onBehalfOf: note.onBehalfOf.toWellFormed(),
+  tool: note.tool.toWellFormed(),
+  taskId: note.taskId.toWellFormed(),
+  reason: note.reason.toWellFormed(),
+  input: note.input.toWellFormed(),
+  output: note.output.toWellFormed(),
+  error: note.error.toWellFormed(),
+});
+
 /** A note in its place in the chain. */
 export interface Entry extends Note {
   /** From 1, without gaps. */

@@ -3,7 +3,7 @@ import type { Log } from "#lib/log";
 import { openDatabase } from "#lib/sqlite";
 import { type Commits, openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
-import { type Entry, genesis, hashOf, type Note } from "./entry.ts";
+import { type Entry, genesis, hashOf, type Note, wellFormed } from "./entry.ts";
 import { type Head, openSeal, type Seal } from "./head.ts";
 import { closed, dayOf, type OpenSegment, opened, verifiedMark } from "./segment.ts";
 import { ledgerTable, migrations, type Table } from "./table.ts";
@@ -61,7 +61,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
   });
 
   function add(note: Note): Entry {
-    const unsealed = { ...note, sequence: end.sequence + 1, at: clock.now(), previous: end.hash };
+    const unsealed = { ...wellFormed(note), sequence: end.sequence + 1, at: clock.now(), previous: end.hash };
     const entry = { ...unsealed, hash: hashOf(unsealed) };
     const segment = segmentOf(dayOf(entry.at));
     table.insert(entry);
