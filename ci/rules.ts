@@ -17,17 +17,19 @@ export interface Finding {
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   "proto/gen": ["proto/gen"],
   manifest: [],
+  reach: ["manifest"],
   lib: ["lib", "proto/gen"],
   kernel: ["kernel", "lib"],
-  daemon: ["lib", "kernel", "proto/gen", "manifest"],
-  image: ["image", "manifest", "lib", "proto/gen"],
-  qemu: ["qemu", "image", "manifest", "lib", "proto/gen"],
-  ci: ["ci", "daemon", "manifest", "lib", "proto/gen"],
+  daemon: ["lib", "kernel", "proto/gen", "manifest", "reach"],
+  image: ["image", "manifest", "reach", "lib", "proto/gen"],
+  qemu: ["qemu", "image", "manifest", "reach", "lib", "proto/gen"],
+  ci: ["ci", "daemon", "manifest", "reach", "lib", "proto/gen"],
 };
 
 /** The part of the house a file is in: "lib", "kernel", "image", or a daemon as "daemon:tools". */
 export function partOf(path: string): string | undefined {
   if (path === "daemons/manifest.ts") return "manifest";
+  if (path === "daemons/reach.ts") return "reach";
   const [top, second] = path.split("/");
   if (top === "proto") return "proto/gen";
   if (top === "daemons") return second === "lib" || second === "kernel" ? second : `daemon:${second}`;
@@ -39,6 +41,7 @@ const aliases: readonly (readonly [RegExp, string])[] = [
   [/^#kernel\/(.*)$/, "daemons/kernel/$1.ts"],
   [/^#proto\/(.*)$/, "proto/gen/$1.ts"],
   [/^#manifest$/, "daemons/manifest.ts"],
+  [/^#reach$/, "daemons/reach.ts"],
 ];
 
 /** The path an import of ours leads to, or undefined for packages and node: modules. */

@@ -15,7 +15,7 @@ export interface DaemonSpec {
   readonly restart: Restart;
   /** A name in {@link users}. */
   readonly user: UserName;
-  /** Agents reach it: it listens on one socket per agent beside its own. */
+  /** Agents reach it: it listens on one socket per agent beside those of daemons/reach.ts. */
   readonly servesAgents: boolean;
   /** Folders of its own in /var/lib/aios: init makes them, owned by its user and closed to others (0700). */
   readonly folders: readonly string[];
@@ -33,10 +33,10 @@ export interface DaemonSpec {
 /** Accounts of the image beside Debian's own. Numbers are part of the data on disk: never renumber. */
 export const users = {
   root: { uid: 0, gid: 0 },
-  "aios-runtime": { uid: 901, gid: 900 },
-  "aios-memory": { uid: 902, gid: 900 },
-  "aios-gateway": { uid: 903, gid: 900 },
-  "aios-console": { uid: 904, gid: 900 },
+  "aios-runtime": { uid: 901, gid: 901 },
+  "aios-memory": { uid: 902, gid: 902 },
+  "aios-gateway": { uid: 903, gid: 903 },
+  "aios-console": { uid: 904, gid: 904 },
   "aios-agent-system": { uid: 921, gid: 921 },
   "aios-agent-network": { uid: 922, gid: 922 },
   "aios-agent-security": { uid: 923, gid: 923 },
@@ -48,9 +48,6 @@ export const users = {
 } as const satisfies Record<string, { uid: number; gid: number }>;
 
 export type UserName = keyof typeof users;
-
-/** The group of the core daemons: it may open /run/aios/<daemon>.sock. Agents are not in it. */
-export const coreGroup = { name: "aios", gid: 900 } as const;
 
 const daemon = (spec: Pick<DaemonSpec, "name" | "user"> & Partial<DaemonSpec>): DaemonSpec => ({
   needs: [],

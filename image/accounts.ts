@@ -5,11 +5,6 @@ export interface Account {
   readonly gid: number;
 }
 
-export interface Group {
-  readonly name: string;
-  readonly gid: number;
-}
-
 /** The files of accounts, as Debian made them. */
 export interface AccountFiles {
   readonly passwd: string;
@@ -20,14 +15,12 @@ export interface AccountFiles {
 const shell = "/usr/sbin/nologin";
 
 /**
- * Adds accounts, `groups`, and a group of its own for every account whose gid no group has. Accounts that exist already
- * (root) are left alone. Throws when a number is taken by another name.
+ * Adds accounts, each with a group of its own. Accounts that exist already (root) are left alone. Throws when a number is taken by another name.
  */
-export function addAccounts(files: AccountFiles, accounts: readonly Account[], groups: readonly Group[]): AccountFiles {
+export function addAccounts(files: AccountFiles, accounts: readonly Account[]): AccountFiles {
   const known = new Map(rows(files.passwd).map(([name = "", , uid = ""]) => [name, Number(uid)]));
   const added = accounts.filter(({ name }) => !known.has(name));
-  const wanted = new Map(groups.map(({ name, gid }) => [gid, name]));
-  for (const { name, gid } of added) if (!wanted.has(gid)) wanted.set(gid, name);
+  const wanted = new Map(added.map(({ name, gid }) => [gid, name]));
   requireFree(
     "uid",
     added.map(({ name, uid }) => [uid, name]),

@@ -47,9 +47,9 @@ beforeEach(async () => {
       return { ...answer, success: output !== undefined, error: output === undefined ? "no such tool" : "" };
     },
   });
-  const server = createServer([orchestrator, tools], () => coreIdentity, silentLog);
+  const server = createServer([orchestrator, tools], () => coreIdentity("orchestrator"), silentLog);
   const path = join(folder, "machine.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path, identity: coreIdentity("orchestrator"), mode: 0o600 });
   machine = { client: <S extends ServiceDefinition>(of: S) => connect(of, `unix:${path}`) } as unknown as Machine;
   close = () => server.forceShutdown();
 });

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import { nodeOptions } from "#manifest";
 import { EventJournalService } from "#proto/aios/journal";
 import { MemoryServiceService } from "#proto/aios/memory";
@@ -49,6 +50,7 @@ export async function startMemory(
   vectorUrl = "http://127.0.0.1:9",
 ): Promise<MemoryDaemon> {
   for (const name of ["run", "state"]) mkdirSync(join(folder, name), { recursive: true });
+  const socket = openPeer(join(folder, "run"), "memory", "orchestrator");
   const { working, longterm } = storesIn(folder);
   const memory = {
     operational_max_entries: 10_000,
@@ -67,7 +69,7 @@ export async function startMemory(
   const child = spawn(process.execPath, [...nodeOptions, program], { env, stdio: ["ignore", "ignore", "pipe"] });
   await ready(child);
   const readyMs = performance.now() - from;
-  const target = `unix:${join(folder, "run/memory.sock")}`;
+  const target = `unix:${socket}`;
   const clients = {
     memory: connect(MemoryServiceService, target),
     query: connect(MemoryQueryService, target),

@@ -230,8 +230,8 @@ describe("an agent's service", () => {
       ended = true;
     };
     const agent = agentService(settings, work, systemClock, ownLoad(systemClock), end);
-    const server = createServer([agent], () => coreIdentity, silentLog);
-    await listen(server, { path: `${folder}/agent.sock`, identity: coreIdentity, mode: 0o600 });
+    const server = createServer([agent], () => coreIdentity("orchestrator"), silentLog);
+    await listen(server, { path: `${folder}/agent.sock`, identity: coreIdentity("orchestrator"), mode: 0o600 });
     client = connect(AgentService, `unix:${folder}/agent.sock`);
     close = () => server.forceShutdown();
   });
@@ -316,7 +316,7 @@ describe("the agents' program", () => {
     const servers = await Promise.all(
       Object.entries({ orchestrator, tools: registry }).map(async ([name, one]) => {
         const server = createServer([one], () => ({ kind: "agent", name: "system" }), silentLog);
-        await listen(server, { path: `${own}/${name}.sock`, identity: coreIdentity, mode: 0o600 });
+        await listen(server, { path: `${own}/${name}.sock`, identity: coreIdentity("orchestrator"), mode: 0o600 });
         return server;
       }),
     );

@@ -45,7 +45,7 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
   const end = () => void setImmediate(() => process.kill(process.pid, "SIGTERM"));
   return {
     services: () => [agentService(settings, work, clock, load, end)],
-    endpoint: { path: `${folder}/agent.sock`, identity: coreIdentity, mode: 0o600 },
+    endpoint: { path: `${folder}/agent.sock`, identity: coreIdentity("orchestrator"), mode: 0o600 },
     close: () => stop.abort(),
   };
 });

@@ -11,7 +11,7 @@ import { enrolmentService } from "./service.ts";
 export interface InvitationSettings {
   /** The console's own folder on the data partition. */
   readonly state: string;
-  /** The folder of sockets: gone at the next boot. */
+  /** Its folder that is gone at the next boot. */
   readonly run: string;
   readonly machine: string;
   readonly clock: Clock;
@@ -27,7 +27,7 @@ export async function inviteFirstAdmin(
 ): Promise<Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">>> {
   const { state, run, machine, clock, log } = settings;
   const authority = await ownAuthority(state, machine, clock.now());
-  const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/console-enrolment.json` };
+  const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/enrolment.json` };
   const enrolment = openEnrolment(files, clock);
   const addresses = ownAddresses();
   const secret = enrolment.secret();

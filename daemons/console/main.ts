@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { ownFolder, peerFolder } from "#lib/sockets";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { provisionedIdentity } from "./machine-identity.ts";
@@ -14,14 +15,23 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
     where: { host: "0.0.0.0", port: network.management_port },
     ...(provisioned !== undefined
       ? { identity: provisioned }
-      : await inviteFirstAdmin({ state: `${paths.state}/console`, run: paths.run, machine: hostname(), clock, log })),
+      : await inviteFirstAdmin({
+          state: `${paths.state}/console`,
+          run: ownFolder(paths.run, "console"),
+          machine: hostname(),
+          clock,
+          log,
+        })),
     address,
     descriptors: () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")),
     clock,
     log,
   });
   const over = new AbortController();
-  const heads = { told: `${paths.run}/ledger-head.json`, kept: `${paths.state}/console/ledger-head.json` };
+  const heads = {
+    told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
+    kept: `${paths.state}/console/ledger-head.json`,
+  };
   void rememberHead(heads, clock, log, over.signal);
   log.info("management port is open", { port: console.port, provisioned: provisioned !== undefined });
   return {

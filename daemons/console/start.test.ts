@@ -3,12 +3,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ownFolder } from "#lib/sockets";
 import { provisioned } from "./twins.ts";
 
 let run: string;
 beforeEach(() => {
   run = mkdtempSync("/tmp/aios-console-start-");
-  mkdirSync(join(run, "console"));
+  mkdirSync(ownFolder(run, "console"), { recursive: true });
 });
 afterEach(() => rmSync(run, { recursive: true }));
 

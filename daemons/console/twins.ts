@@ -9,6 +9,8 @@ import type { KeyPair } from "#lib/pki";
 import type { Role } from "#lib/role";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, identify, type Service, type ServiceDefinition } from "#lib/service";
+import { socketPath } from "#lib/sockets";
+import { openPeer } from "#lib/testing/sockets";
 import { type Console, type ConsoleParts, openConsole } from "./console.ts";
 
 /** For tests: a machine's console on a free port of loopback, with twins of its daemons on Unix sockets. */
@@ -41,7 +43,7 @@ export async function openTwin(parts: Partial<ConsoleParts> = {}, log: Log = sil
   const opened = await openConsole({
     where: { host: "127.0.0.1", port: 0 },
     identity: provisioned,
-    address: (name) => `unix:${folder}/${name}.sock`,
+    address: (name) => `unix:${socketPath(folder, name, "console")}`,
     descriptors: () => ({}),
     clock,
     log,
@@ -52,8 +54,8 @@ export async function openTwin(parts: Partial<ConsoleParts> = {}, log: Log = sil
     clock,
     console: opened,
     async daemon(name, ...services) {
-      const server = createServer(services, (call) => identify(coreIdentity, call.metadata), log);
-      await listen(server, { path: `${folder}/${name}.sock`, identity: coreIdentity, mode: 0o600 });
+      const server = createServer(services, (call) => identify(coreIdentity("console"), call.metadata), log);
+      await listen(server, { path: openPeer(folder, name, "console"), identity: coreIdentity("console"), mode: 0o600 });
       closing.push(() => server.forceShutdown());
       return { stop: () => server.forceShutdown() };
     },

@@ -3,6 +3,7 @@ import { isIPv6 } from "node:net";
 import { connect } from "#lib/client";
 import { type Access, accessTo, readMachines, withPort } from "#lib/machines";
 import type { Client, ServiceDefinition } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import { managementPort } from "#manifest";
 import { type Target, UsageError } from "./command.ts";
 
@@ -29,11 +30,12 @@ export function openTarget(places: Places): Connection {
     const { target, credentials, options } = remote.access;
     return opened(remote.name, (definition) => connect(definition, target, credentials, options), remote.access);
   }
-  if (!existsSync(`${places.run}/init.sock`))
+  const address = (daemon: string) => socketPath(places.run, daemon, "ctl");
+  if (!existsSync(address("init")))
     throw new UsageError(
       'no machine is known here: start one with "npm run up", enrol one with "aiosctl enroll HOST CODE", or name it with --machine HOST',
     );
-  return opened("this machine", (definition, daemon) => connect(definition, `unix:${places.run}/${daemon}.sock`));
+  return opened("this machine", (definition, daemon) => connect(definition, `unix:${address(daemon)}`));
 }
 
 function remoteMachine({ folder, wanted }: Places): { name: string; access: Access } | undefined {

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
-import { coreIdentity, identify, type Service, service } from "#lib/service";
+import { identify, identityOf, type Service, service } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { Goal, Task } from "#proto/aios/common";
 import { Boot, InitService, LogLine, Phase, Unit, UnitState } from "#proto/aios/init";
@@ -57,9 +58,16 @@ export function openTwin(): Twin {
     folder,
     run: sockets,
     async daemon(name, ...services) {
-      const server = createServer(services, (call) => identify(coreIdentity, call.metadata), silentLog);
-      await listen(server, { path: `${sockets}/${name}.sock`, identity: coreIdentity, mode: 0o600 });
-      const stop = () => server.forceShutdown();
+      // On the machine itself, and through its console.
+      const servers = ["ctl", "console"].map((peer) => {
+        const identity = identityOf(peer);
+        const server = createServer(services, (call) => identify(identity, call.metadata), silentLog);
+        return { server, endpoint: { path: openPeer(sockets, name, peer), identity, mode: 0o600 } };
+      });
+      await Promise.all(servers.map(({ server, endpoint }) => listen(server, endpoint)));
+      const stop = () => {
+        for (const { server } of servers) server.forceShutdown();
+      };
       closing.push(stop);
       return { stop };
     },

@@ -9,6 +9,7 @@ import { createServer, listen } from "#lib/server";
 import { coreIdentity, service } from "#lib/service";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
+import { openPeer } from "#lib/testing/sockets";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { type Event, MemoryServiceService } from "#proto/aios/memory";
 import { request, theKey } from "./twins.ts";
@@ -27,8 +28,16 @@ beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-gateway-main-");
   mkdirSync(join(folder, "gateway"));
   server = await openClaudeServer({ key: theKey });
-  const memory = createServer([service(MemoryServiceService, { pushEvent })], () => coreIdentity, silentLog);
-  await listen(memory, { path: join(folder, "memory.sock"), identity: coreIdentity, mode: 0o600 });
+  const memory = createServer(
+    [service(MemoryServiceService, { pushEvent })],
+    () => coreIdentity("orchestrator"),
+    silentLog,
+  );
+  await listen(memory, {
+    path: openPeer(folder, "memory", "gateway"),
+    identity: coreIdentity("orchestrator"),
+    mode: 0o600,
+  });
   closing.push(() => memory.forceShutdown());
 });
 afterEach(async () => {
@@ -41,6 +50,7 @@ afterEach(async () => {
 /** Starts the daemon as it ships; resolves when it is ready. Everything it writes is in the result. */
 async function start(): Promise<{ said: string }> {
   const output = { said: "" };
+  openPeer(folder, "gateway", "console");
   const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder, AIOS_LOG_LEVEL: "debug" };
   const main = new URL("./main.ts", import.meta.url).pathname;
   const started = spawn(process.execPath, [main], { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -73,8 +83,8 @@ it("the daemon is ready without a provider, takes a key, asks, alerts the memory
   writeFileSync(join(folder, "config.json"), JSON.stringify(parseToml(configSchema, image, "config.toml")));
   const open = () => {
     const clients = [
-      connect(ApiGatewayService, `unix:${folder}/gateway.sock`),
-      connect(SecretsService, `unix:${folder}/gateway.sock`),
+      connect(ApiGatewayService, `unix:${openPeer(folder, "gateway", "console")}`),
+      connect(SecretsService, `unix:${openPeer(folder, "gateway", "console")}`),
     ] as const;
     closing.push(...clients.map((client) => () => client.close()));
     return clients;

@@ -82,9 +82,9 @@ export async function openTwin(given: GatewaySettings, clock: Clock = new HastyC
   const alert = async (one: BudgetAlert) => void alerts.push(one);
   const lanes = openLanes(given, { usage, secrets, clock, log, random: () => 0.5, alert });
   const services = [gatewayService(openGateway(lanes, given, usage, clock)), secretsService(secrets)];
-  const server = createServer(services, ({ metadata }) => identify(coreIdentity, metadata), log);
+  const server = createServer(services, ({ metadata }) => identify(coreIdentity("console"), metadata), log);
   const path = join(folder, "gateway.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path, identity: coreIdentity("console"), mode: 0o600 });
   const gateway = connect(ApiGatewayService, `unix:${path}`);
   const keys = connect(SecretsService, `unix:${path}`);
   return {

@@ -1,5 +1,7 @@
 import { chmodSync, chownSync, mkdirSync } from "node:fs";
-import { coreGroup, daemons, users } from "#manifest";
+import { ownFolder, peerFolder } from "#lib/sockets";
+import { daemons, users } from "#manifest";
+import { calls } from "#reach";
 
 interface Owner {
   readonly uid: number;
@@ -21,10 +23,9 @@ export const agentNames = Object.keys(users)
 
 /** The folders that daemons find when they start, in the order in which they are made. */
 export function machineFolders(run: string, state: string, log: string): readonly Folder[] {
-  const core = { uid: 0, gid: coreGroup.gid };
   return [
-    // The core daemons make their sockets here, and the setgid bit gives these their group. Others may only pass through.
-    { path: run, mode: 0o2771, owner: core },
+    { path: run, mode: 0o755, owner: users.root },
+    ...socketFolders(run),
     { path: `${run}/agents`, mode: 0o755, owner: users.root },
     ...agentNames.map((agent) => ({
       path: `${run}/agents/${agent}`,
@@ -42,9 +43,32 @@ export function machineFolders(run: string, state: string, log: string): readonl
         owner: users[user],
       })),
     ),
-    { path: log, mode: 0o750, owner: core },
+    { path: log, mode: 0o700, owner: users.root },
     { path: "/home/workspaces", mode: 0o755, owner: users.root },
   ];
+}
+
+/** Where each daemon listens, and what it keeps until the next boot (lib/sockets.ts). */
+function socketFolders(run: string): readonly Folder[] {
+  const servers = ["init", ...daemons.map(({ name }) => name)];
+  return servers.flatMap((daemon) => {
+    const owner = accountOf(daemon);
+    const peers = Object.keys(calls).filter((peer) => calls[peer]?.includes(daemon));
+    return [
+      { path: `${run}/${daemon}`, mode: 0o755, owner: users.root },
+      { path: ownFolder(run, daemon), mode: 0o700, owner },
+      ...peers.map((peer) => ({
+        path: peerFolder(run, daemon, peer),
+        mode: 0o2750,
+        owner: { uid: owner.uid, gid: accountOf(peer).gid },
+      })),
+    ];
+  });
+}
+
+/** A daemon's account; whatever is none runs as root. */
+function accountOf(name: string): Owner {
+  return users[daemons.find((spec) => spec.name === name)?.user ?? "root"];
 }
 
 /** A daemon's folder for compiled JavaScript. One each: who writes a cache decides what its readers run. */

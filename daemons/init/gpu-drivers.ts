@@ -1,7 +1,7 @@
 import { chmodSync, chownSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "#lib/errors";
-import { coreGroup } from "#manifest";
+import { users } from "#manifest";
 import type { Run } from "./commands.ts";
 import type { Faults } from "./faults.ts";
 import type { Gpu } from "./hardware.ts";
@@ -22,7 +22,7 @@ export interface GpuWorld {
 }
 
 /**
- * Loads the drivers of GPUs that have none yet, and lets the core daemons use what these drive: without udev the kernel's
+ * Loads the drivers of GPUs that have none yet, and lets the runtime use what these drive: without udev the kernel's
  * device files are root's alone, and the runtime is not root. A GPU without a driver is a fault, and done without.
  */
 export async function prepareGpus(
@@ -41,7 +41,7 @@ export async function prepareGpus(
   }
   if (known.length === 0) return;
   for (const path of deviceFiles(files.dev)) {
-    own(path, 0, coreGroup.gid);
+    own(path, 0, users["aios-runtime"].gid);
     chmodSync(path, 0o660);
   }
 }

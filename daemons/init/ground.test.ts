@@ -265,7 +265,7 @@ describe("folders", () => {
       const { mode, uid, gid } = statSync(path);
       return { mode: mode & 0o7777, uid, gid };
     };
-    expect(of(run)).toEqual({ mode: 0o2771, uid: 0, gid: 900 });
+    expect(of(run)).toEqual({ mode: 0o755, uid: 0, gid: 0 });
     expect(agentNames).toHaveLength(8);
     for (const agent of agentNames) {
       const { uid, gid } = users[`aios-agent-${agent}` as keyof typeof users];

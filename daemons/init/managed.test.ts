@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import { consoleLines } from "#manifest";
 import { InitService, UnitState } from "#proto/aios/init";
 import { makeTinyRoot, startTinyMachine, type TinyMachine } from "./testing/tiny-root.ts";
@@ -34,7 +35,7 @@ function describeService(name: string, text: string): void {
 async function start(): Promise<void> {
   machine = await startTinyMachine(pathTo("root"), pathTo("data"), pathTo("provision"));
   await machine.says(consoleLines.ready);
-  init = connect(InitService, `unix:${machine.path("/run/aios/init.sock")}`);
+  init = connect(InitService, `unix:${machine.path(socketPath("/run/aios", "init", "ctl"))}`);
 }
 
 async function powerOff(): Promise<void> {

@@ -4,6 +4,7 @@ import { parse } from "smol-toml";
 import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
@@ -18,9 +19,10 @@ const working = ["idle", "active", "busy"];
 
 /** What the boot asks the daemons, over their sockets in `run`. */
 export function askPeers(run: string, etc: string): Questions & { close(): void } {
-  const runtime = connect(AIRuntimeService, `unix:${run}/runtime.sock`);
-  const orchestrator = connect(OrchestratorService, `unix:${run}/orchestrator.sock`);
-  const tools = connect(ToolRegistryService, `unix:${run}/tools.sock`);
+  const address = (daemon: string) => `unix:${socketPath(run, daemon, "init")}`;
+  const runtime = connect(AIRuntimeService, address("runtime"));
+  const orchestrator = connect(OrchestratorService, address("orchestrator"));
+  const tools = connect(ToolRegistryService, address("tools"));
   let expected: readonly string[] | undefined;
   return {
     async runtimeProblem() {

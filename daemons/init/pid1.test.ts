@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import { consoleLines, daemons } from "#manifest";
 import { InitService, type Unit, UnitState } from "#proto/aios/init";
 import { makeTinyRoot, startTinyMachine, type TinyMachine } from "./testing/tiny-root.ts";
@@ -22,7 +23,8 @@ let machine: TinyMachine;
 let init: Client<typeof InitService>;
 
 const pathTo = (name: string) => join(folder, name);
-const socketOf = (booted: TinyMachine) => connect(InitService, `unix:${booted.path("/run/aios/init.sock")}`);
+const socketOf = (booted: TinyMachine) =>
+  connect(InitService, `unix:${booted.path(socketPath("/run/aios", "init", "ctl"))}`);
 const start = (options?: string) => startTinyMachine(pathTo("root"), pathTo("data"), pathTo("provision"), options);
 
 beforeAll(async () => {
@@ -201,7 +203,7 @@ describe("PID 1", () => {
 
   it("ends in order when told to, unmounts, and keeps its data for the next boot", async () => {
     expect(await init.shutdown({ reason: "the test is over" })).toMatchObject({ success: true });
-    await machine.says("power-off, asked by core core: the test is over");
+    await machine.says("power-off, asked by operator root: the test is over");
     await machine.says(consoleLines.powerOff);
     await machine.ended;
     expect(existsSync(`/proc/${machine.pid}`)).toBe(false);

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "no
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { coreGroup, users } from "#manifest";
+import { users } from "#manifest";
 
 /** What whoever runs the machine hands it: provision.toml. */
 export interface Provision {
@@ -28,7 +28,7 @@ const ipv4PrefixPattern = new RegExp(`^${ipv4}/([12]?\\d|3[0-2])$`);
 export function takeProvision(from: string, to: string): Provision {
   const provision = readProvision(join(from, "provision.toml"));
   mkdirSync(to, { recursive: true });
-  chownSync(to, 0, coreGroup.gid);
+  chownSync(to, 0, users["aios-console"].gid);
   chmodSync(to, 0o750);
   for (const name of consoleFiles) {
     const content = readBounded(join(from, name));

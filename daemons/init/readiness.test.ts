@@ -29,9 +29,9 @@ afterEach(() => {
 });
 
 async function serve(answer: Health = health([])): Promise<Health> {
-  const server = createServer([answer.service], () => coreIdentity, silentLog);
+  const server = createServer([answer.service], () => coreIdentity("orchestrator"), silentLog);
   servers.push(server);
-  await listen(server, { path: socket, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path: socket, identity: coreIdentity("orchestrator"), mode: 0o600 });
   return answer;
 }
 

@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
+import { socketPath } from "#lib/sockets";
 import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
@@ -33,7 +34,7 @@ export function machineWorld(needs: WorldNeeds): World {
       if (service !== undefined) return startService(service, needs);
       const [spec, group] = [specs.get(unit), needs.groups.get(unit)];
       if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
-      // One that was killed left its socket: whoever finds it must not take it for the next one's.
+      // One that was killed left its socket: init must not take it for the next one's.
       rmSync(socketOf(unit), { force: true });
       return startProcess(command(spec, group, needs.logLevel), group, needs.children, needs.logs.of(unit));
     },
@@ -48,7 +49,7 @@ export function machineWorld(needs: WorldNeeds): World {
 }
 
 function socketOf(unit: string): string {
-  return `${layout.run}/${unit}.sock`;
+  return socketPath(layout.run, unit, "init");
 }
 
 function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {

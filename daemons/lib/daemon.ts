@@ -1,12 +1,12 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type grpc from "@grpc/grpc-js";
 import { type Clock, systemClock } from "./clock.ts";
-import { messageOf } from "./errors.ts";
 import { health } from "./health.ts";
 import { type Level, type Log, openLog } from "./log.ts";
 import { type Descriptors, reflection } from "./reflection.ts";
 import { closeServer, createServer, type Endpoint, listen } from "./server.ts";
-import { coreIdentity, type Identity, identify, type Service } from "./service.ts";
+import { identify, type Service } from "./service.ts";
+import { agentEndpoints, peerEndpoints, socketPath } from "./sockets.ts";
 
 /** Where things are; the machine's own paths unless the environment (tests) says otherwise. */
 export interface Paths {
@@ -31,17 +31,17 @@ export interface Daemon {
   readonly paths: Paths;
   readonly log: Log;
   readonly clock: Clock;
-  /** Address of another daemon's own socket, for `connect`. */
+  /** Address of another daemon's socket for this one, for `connect`. */
   address(daemon: string): string;
 }
 
 /** What a daemon gives back: what it serves, and how it ends. */
 export interface Wiring {
-  /** The services that `identity` sees; called once per socket. */
-  services(identity: Identity): readonly Service[];
-  /** Listen on one socket per agent beside the daemon's own. */
+  /** What every socket offers; who calls is what the call says. */
+  services(): readonly Service[];
+  /** Listen on one socket per agent beside those of the daemon's peers. */
   readonly servesAgents?: boolean;
-  /** Listen here instead of the daemon's own socket, on behalf of the core daemons. */
+  /** Listen here alone, instead of on the sockets of the daemon's peers. */
   readonly endpoint?: Endpoint;
   /** Ready when this has resolved; at once when absent. The daemon ends when it rejects. */
   readonly ready?: Promise<void>;
@@ -75,13 +75,14 @@ export async function runDaemon(
     paths,
     log,
     clock: systemClock,
-    address: (daemon) => `unix:${paths.run}/${daemon}.sock`,
+    address: (daemon) => `unix:${socketPath(paths.run, daemon, name)}`,
   });
-  const own: Endpoint = wiring.endpoint ?? { path: `${paths.run}/${name}.sock`, identity: coreIdentity, mode: 0o660 };
-  const endpoints = [own, ...(wiring.servesAgents ? agentEndpoints(paths, name) : [])];
-  const opened = await Promise.all(
-    endpoints.map((endpoint) => open(endpoint, wiring.services(endpoint.identity), paths, log)),
-  );
+  const endpoints = wiring.endpoint
+    ? [wiring.endpoint]
+    : [...peerEndpoints(paths.run, name), ...(wiring.servesAgents ? agentEndpoints(paths.run, name) : [])];
+  const services = wiring.services();
+  const descriptors = () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")) as Descriptors;
+  const opened = await Promise.all(endpoints.map((endpoint) => openEndpoint(endpoint, services, descriptors, log)));
   const end = async (signal: string) => {
     for (const { ready } of opened) ready(false);
     log.info("ending", { signal });
@@ -103,15 +104,14 @@ export async function runDaemon(
 }
 
 /** A server of `services` with health and reflection, listening on `endpoint`, not yet ready. */
-async function open(
+export async function openEndpoint(
   endpoint: Endpoint,
   services: readonly Service[],
-  paths: Paths,
+  descriptors: () => Descriptors,
   log: Log,
 ): Promise<{ server: grpc.Server; ready: (ready: boolean) => void }> {
   const names = services.map(serviceName);
   const state = health(names);
-  const descriptors = () => JSON.parse(readFileSync(`${paths.lib}/descriptors.json`, "utf8")) as Descriptors;
   const all = [...services, state.service, reflection([...names, serviceName(state.service)], descriptors)];
   const server = createServer(all, (call) => identify(endpoint.identity, call.metadata), log);
   await listen(server, endpoint);
@@ -121,28 +121,4 @@ async function open(
 /** Full name of a service: "aios.tools.ToolRegistry". */
 export function serviceName({ definition }: Service): string {
   return Object.values(definition)[0]?.path.split("/")[1] ?? "";
-}
-
-/** One endpoint per folder that init made for an agent; the folder's owner is the agent's user, and so the socket's. */
-function agentEndpoints(paths: Paths, daemon: string): Endpoint[] {
-  const folder = `${paths.run}/agents`;
-  return agentNames(folder).map((agent) => {
-    const { uid, gid } = statSync(`${folder}/${agent}`);
-    return {
-      path: `${folder}/${agent}/${daemon}.sock`,
-      identity: { kind: "agent", name: agent },
-      owner: { uid, gid },
-      mode: 0o600,
-    };
-  });
-}
-
-function agentNames(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    throw new Error(
-      `list the agents in ${folder}: ${messageOf(error)}; init makes this folder before it starts daemons`,
-    );
-  }
 }

@@ -14,7 +14,16 @@ import { health } from "./health.ts";
 import { correlationId, type Log, openLog, silentLog, withCorrelation } from "./log.ts";
 import { reflection } from "./reflection.ts";
 import { createServer, listen, metadataOf } from "./server.ts";
-import { type Call, coreIdentity, identify, operatorHeader, roleHeader, type Service, service } from "./service.ts";
+import {
+  type Call,
+  coreIdentity,
+  identify,
+  identityOf,
+  operatorHeader,
+  roleHeader,
+  type Service,
+  service,
+} from "./service.ts";
 
 let folder: string;
 let path: string;
@@ -31,8 +40,8 @@ afterEach(() => {
 });
 
 async function serve(services: Service[], log: Log = silentLog): Promise<grpc.Server> {
-  const server = createServer(services, (call) => identify(coreIdentity, call.metadata), log);
-  await listen(server, { path, identity: coreIdentity, mode: 0o660 });
+  const server = createServer(services, (call) => identify(coreIdentity("console"), call.metadata), log);
+  await listen(server, { path, identity: coreIdentity("console"), mode: 0o660 });
   closing.push(() => server.forceShutdown());
   return server;
 }
@@ -329,15 +338,21 @@ describe("a socket", () => {
 });
 
 describe("identity", () => {
-  it("is an operator's only when a core daemon says so", () => {
+  it("is an operator's only when the console says so", () => {
     const metadata = metadataOf({ [operatorHeader]: "alice", [roleHeader]: "admin" });
-    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice", role: "admin" });
-    expect(identify({ kind: "agent", name: "system" }, metadata)).toEqual({ kind: "agent", name: "system" });
+    expect(identify(coreIdentity("console"), metadata)).toEqual({ kind: "operator", name: "alice", role: "admin" });
+    for (const peer of [coreIdentity("memory"), coreIdentity("runtime"), { kind: "agent", name: "console" } as const])
+      expect(identify(peer, metadata)).toEqual(peer);
+  });
+
+  it("on the machine itself is that of a person at root's shell", () => {
+    expect(identityOf("ctl")).toEqual({ kind: "operator", name: "root", role: "admin" });
+    expect(identityOf("memory")).toEqual({ kind: "core", name: "memory" });
   });
 
   it.each([{}, { [roleHeader]: "root" }, { [roleHeader]: "" }])("has the least role when %j says none", (said) => {
     const metadata = metadataOf({ [operatorHeader]: "alice", ...said });
-    expect(identify(coreIdentity, metadata)).toEqual({ kind: "operator", name: "alice", role: "reader" });
+    expect(identify(coreIdentity("console"), metadata)).toEqual({ kind: "operator", name: "alice", role: "reader" });
   });
 });
 

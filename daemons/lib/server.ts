@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, rmSync } from "node:fs";
+import { chmodSync, lchownSync, rmSync } from "node:fs";
 import type { Readable } from "node:stream";
 import grpc from "@grpc/grpc-js";
 import { AiosError, codes } from "./errors.ts";
@@ -67,7 +67,8 @@ export async function listen(server: grpc.Server, endpoint: Endpoint): Promise<v
       error ? reject(new Error(`listen on ${endpoint.path}: ${error.message}`)) : resolve(),
     );
   });
-  if (endpoint.owner) chownSync(endpoint.path, endpoint.owner.uid, endpoint.owner.gid);
+  // Whose folder it is could put a link in its place.
+  if (endpoint.owner) lchownSync(endpoint.path, endpoint.owner.uid, endpoint.owner.gid);
   chmodSync(endpoint.path, endpoint.mode);
 }
 
@@ -111,7 +112,7 @@ function adapt(
     };
     const trailer = new grpc.Metadata();
     const context: Call = {
-      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata, peer: call.getPeer() },
+      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata },
       tell: (headers) => call.sendMetadata(metadataOf(headers)),
       add: (headers) => trailer.merge(metadataOf(headers)),
     };

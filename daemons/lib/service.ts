@@ -10,19 +10,29 @@ type ResponseOf<M> = M extends { responseDeserialize: (value: Buffer) => infer T
 
 /** Who is calling: bound to the socket or the certificate that the call came through, never to what a message says. */
 export type Identity =
-  | { readonly kind: "core"; readonly name: string }
-  | { readonly kind: "agent"; readonly name: string }
-  | Person;
+  /** The daemon's name: "orchestrator". */
+  { readonly kind: "core"; readonly name: string } | { readonly kind: "agent"; readonly name: string } | Person;
 
-/** Somebody whose call the console has passed on, with what the certificate says that they may do. */
+/** Somebody whose call the console has passed on, with what the certificate says that they may do; or who is at root's shell. */
 export interface Person {
   readonly kind: "operator";
   readonly name: string;
   readonly role: Role;
 }
 
-/** The peers of a daemon's own socket: the core daemons. */
-export const coreIdentity: Identity = { kind: "core", name: "core" };
+/** A daemon, as the one whose socket it came through. */
+export const coreIdentity = (daemon: string): Identity => ({ kind: "core", name: daemon });
+
+/** The command line on the machine itself, and who uses it: a person at root's shell. */
+const shell = { peer: "ctl", operator: { kind: "operator", name: "root", role: "admin" } } as const satisfies {
+  peer: string;
+  operator: Identity;
+};
+
+/** Who `peer` is, whom a socket is for: a daemon, or the machine's own shell. */
+export function identityOf(peer: string): Identity {
+  return peer === shell.peer ? shell.operator : coreIdentity(peer);
+}
 
 /** Set by the console on calls that it passes on: the operator's name, as the client certificate gives it. */
 export const operatorHeader = "x-aios-operator";
@@ -30,10 +40,13 @@ export const operatorHeader = "x-aios-operator";
 /** Set beside {@link operatorHeader}: the operator's role. */
 export const roleHeader = "x-aios-role";
 
-/** Who makes a call that came through the socket of `peer`. Only core daemons may speak for an operator. */
+/** Speaks for operators: it alone has seen their certificates. */
+const doorkeeper = "console";
+
+/** Who makes a call that came through the socket of `peer`. Only the console speaks for others. */
 export function identify(peer: Identity, metadata: Metadata): Identity {
   const name = headerOf(metadata, operatorHeader);
-  if (peer.kind !== "core" || name === undefined) return peer;
+  if (peer.kind !== "core" || peer.name !== doorkeeper || name === undefined) return peer;
   const said = headerOf(metadata, roleHeader);
   // A role that is missing, or that this version does not know, is the least: nobody gets further by leaving it out.
   return { kind: "operator", name, role: roles.find((role) => role === said) ?? "reader" };
@@ -45,8 +58,6 @@ export interface Call {
   /** Aborted when the caller cancels, goes away, or its deadline passes. */
   readonly signal: AbortSignal;
   readonly metadata: Metadata;
-  /** The other end of the connection: "ADDRESS:PORT", or "unknown" at a Unix socket. */
-  readonly peer: string;
   /** Tells the caller something before the answer, once. A call that is streamed has its first message for that. */
   tell(headers: Headers): void;
   /** Tells the caller something with the answer of a unary call, beside its message. */

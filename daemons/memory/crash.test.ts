@@ -6,6 +6,7 @@ import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
+import { openPeer } from "#lib/testing/sockets";
 import { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 
 const rounds = 10;
@@ -37,6 +38,7 @@ afterAll(async () => {
 });
 
 function start(): void {
+  openPeer(join(folder, "run"), "memory", "orchestrator");
   lines = [];
   const env = {
     AIOS_RUN_DIR: join(folder, "run"),
@@ -51,7 +53,7 @@ const exit = (child: ChildProcess) =>
   child.exitCode !== null || child.signalCode !== null
     ? undefined
     : new Promise((resolve) => child.once("exit", resolve));
-const socket = () => `unix:${join(folder, "run/memory.sock")}`;
+const socket = () => `unix:${openPeer(join(folder, "run"), "memory", "orchestrator")}`;
 const goalId = (round: number) => `goal-${round}`;
 
 /** Writes tasks until the daemon is killed; returns the ids of those that were acknowledged. */

@@ -53,9 +53,9 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
     clock,
     log: silentLog,
   });
-  const server = createServer(tiers.services(), () => coreIdentity, silentLog);
+  const server = createServer(tiers.services(), () => coreIdentity("orchestrator"), silentLog);
   const socket = mkdtempSync("/tmp/aios-memory-socket-");
-  await listen(server, { path: `${socket}/memory.sock`, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path: `${socket}/memory.sock`, identity: coreIdentity("orchestrator"), mode: 0o600 });
   const target = `unix:${socket}/memory.sock`;
   const memory = connect(MemoryServiceService, target);
   const query = connect(MemoryQueryService, target);

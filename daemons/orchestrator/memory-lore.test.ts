@@ -52,8 +52,8 @@ beforeEach(async () => {
       },
     }),
   ];
-  const server = createServer(services, () => coreIdentity, silentLog);
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  const server = createServer(services, () => coreIdentity("orchestrator"), silentLog);
+  await listen(server, { path, identity: coreIdentity("orchestrator"), mode: 0o600 });
   [memory, query] = [connect(MemoryServiceService, `unix:${path}`), connect(MemoryQueryService, `unix:${path}`)];
   close = () => server.forceShutdown();
 });

@@ -13,6 +13,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { writeBundles } from "./bundles.ts";
 import { type MemoryTwin, memoryTwin, type ToolsTwin, type ToolTwin, toolsTwin } from "./twins.ts";
@@ -47,10 +48,10 @@ beforeEach(async ({ onTestFailed }) => {
   writeFileSync(`${folder}/run/config.json`, JSON.stringify(config));
   for (const name of ["slow", "once", "flaky", "brief", "counted"])
     writeFileSync(`${folder}/etc/procedures/test-${name}.toml`, procedure(name));
-  memory = await memoryTwin(`${folder}/run/memory.sock`);
+  memory = await memoryTwin(openPeer(`${folder}/run`, "memory", "orchestrator"));
   slow = { begun: 0, release: () => {} };
   tools = await toolsTwin(`${folder}/run`, agentNames, testTools());
-  client = connect(OrchestratorService, `unix:${folder}/run/orchestrator.sock`);
+  client = connect(OrchestratorService, `unix:${openPeer(`${folder}/run`, "orchestrator", "console")}`);
   orchestrator = start();
 });
 
@@ -292,7 +293,7 @@ describe("orchestrator and agents, as processes", () => {
       code: "UNAVAILABLE",
     });
     expect((await client.getGoalStatus({ id })).tasks[0]?.status).toBe("in_progress");
-    memory = await memoryTwin(`${folder}/run/memory.sock`, memory.goals, memory.tasks);
+    memory = await memoryTwin(openPeer(`${folder}/run`, "memory", "orchestrator"), memory.goals, memory.tasks);
     expect(await ended(id)).toMatchObject({ goal: { status: "completed" } });
     expect(slow.begun).toBe(1);
   });
@@ -307,7 +308,7 @@ describe("orchestrator and agents, as processes", () => {
       code: "UNAVAILABLE",
       message: expect.stringContaining("being loaded"),
     });
-    memory = await memoryTwin(`${folder}/run/memory.sock`, memory.goals, memory.tasks);
+    memory = await memoryTwin(openPeer(`${folder}/run`, "memory", "orchestrator"), memory.goals, memory.tasks);
     await submit("check system health");
   });
 

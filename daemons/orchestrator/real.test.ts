@@ -5,6 +5,8 @@ import { connect } from "#lib/client";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, service } from "#lib/service";
+import { socketPath } from "#lib/sockets";
+import { openPeer } from "#lib/testing/sockets";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { InitService, Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -70,9 +72,16 @@ async function initTwin(): Promise<() => void> {
     listUnits: () => ({ units }),
     getUnit: () => units[0] ?? Unit.create(),
   });
-  const server = createServer([init], () => coreIdentity, silentLog);
-  await listen(server, { path: `${folder}/run/init.sock`, identity: coreIdentity, mode: 0o600 });
-  return () => server.forceShutdown();
+  const servers = ["orchestrator", "tools"].map(async (peer) => {
+    const identity = coreIdentity(peer);
+    const server = createServer([init], () => identity, silentLog);
+    await listen(server, { path: openPeer(`${folder}/run`, "init", peer), identity, mode: 0o600 });
+    return server;
+  });
+  const opened = await Promise.all(servers);
+  return () => {
+    for (const server of opened) server.forceShutdown();
+  };
 }
 
 beforeAll(async () => {
@@ -83,11 +92,14 @@ beforeAll(async () => {
   cpSync(here("../../proto/gen/descriptors.json"), `${folder}/lib/descriptors.json`);
   writeFileSync(`${folder}/run/config.json`, JSON.stringify(config));
   closeInit = await initTwin();
+  openPeer(`${folder}/run`, "memory", "orchestrator");
+  openPeer(`${folder}/run`, "tools", "orchestrator");
+  openPeer(`${folder}/run`, "orchestrator", "console");
   start("memory");
   start("tools");
   orchestrator = start("orchestrator");
-  client = connect(OrchestratorService, `unix:${folder}/run/orchestrator.sock`);
-  tools = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  client = connect(OrchestratorService, `unix:${socketPath(`${folder}/run`, "orchestrator", "console")}`);
+  tools = connect(ToolRegistryService, `unix:${socketPath(`${folder}/run`, "tools", "orchestrator")}`);
 });
 
 afterAll(async () => {
@@ -202,7 +214,7 @@ describe("goals on real daemons", () => {
   });
 
   it("are reached in the way that has worked before, also before the restart, and can be explained", async () => {
-    const control = connect(GoalControlService, `unix:${folder}/run/orchestrator.sock`);
+    const control = connect(GoalControlService, `unix:${socketPath(`${folder}/run`, "orchestrator", "console")}`);
     const { goal } = await run("status of the service memory");
     const { text, decisions, tasks } = await until(() => control.explainGoal({ id: goal?.id ?? "" }));
     const again = await run("status of service memory");

@@ -97,7 +97,7 @@ async function open() {
     loadedModels: async () => ["m"],
   };
   closing.push(() => void operated.end(), assignments.end);
-  core = await socket(coreIdentity, orchestrator);
+  core = await socket(coreIdentity("orchestrator"), orchestrator);
   system = await socket({ kind: "agent", name: "system" }, orchestrator);
   dev = await socket({ kind: "agent", name: "dev" }, orchestrator);
 }

@@ -7,9 +7,11 @@ import { configSchema, parseToml } from "#lib/config";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { coreIdentity, service } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
+import { openPeer } from "#lib/testing/sockets";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { planCheck } from "./check-plan.ts";
@@ -52,7 +54,7 @@ const planned = (path: string) => {
 };
 
 const planner = () => {
-  const thinker = gatewayThinker(connect(ApiGatewayService, `unix:${folder}/gateway.sock`));
+  const thinker = gatewayThinker(connect(ApiGatewayService, `unix:${socketPath(folder, "gateway", "orchestrator")}`));
   const check = planCheck({ find: async () => facts, covers: () => true });
   return plannerOver([modelSource(thinker, means, allowances.strategic, systemClock)], check);
 };
@@ -71,11 +73,16 @@ beforeAll(async () => {
   writeFileSync(`${folder}/config.json`, JSON.stringify(parseToml(configSchema, image, "config.toml")));
   const memory = createServer(
     [service(MemoryServiceService, { pushEvent: () => ({}) })],
-    () => coreIdentity,
+    () => coreIdentity("orchestrator"),
     silentLog,
   );
-  await listen(memory, { path: `${folder}/memory.sock`, identity: coreIdentity, mode: 0o600 });
+  await listen(memory, {
+    path: openPeer(folder, "memory", "gateway"),
+    identity: coreIdentity("orchestrator"),
+    mode: 0o600,
+  });
   closeMemory = () => memory.forceShutdown();
+  openPeer(folder, "gateway", "orchestrator");
   const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder };
   gateway = spawn(process.execPath, [here("../gateway/main.ts")], { env, stdio: ["ignore", "inherit", "pipe"] });
   await new Promise<void>((resolve, reject) => {
@@ -102,7 +109,7 @@ describe("a strategic plan", () => {
   });
 
   it("comes from Claude, is asked for again when it is none, and from another when Claude is away", async () => {
-    const secrets = connect(SecretsService, `unix:${folder}/gateway.sock`);
+    const secrets = connect(SecretsService, `unix:${socketPath(folder, "gateway", "orchestrator")}`);
     for (const name of ["claude", "openai"]) await secrets.setSecret({ name, value: key });
     claude.say({ text: planned("/a") });
     expect(await plan("read /a")).toMatchObject({ origin: expect.stringMatching(/^gateway claude \(claude-/) });

@@ -87,8 +87,7 @@ function factsOf(definition: ToolDefinition): ToolFacts {
   const { name, description, requiredCapabilities, idempotent, timeoutMs, inputSchema, outputSchema } = definition;
   const input = schemaIn(inputSchema);
   const outputs = Object.keys(schemaIn(outputSchema).properties ?? {});
-  const grave = !definition.reversible && ["high", "critical"].includes(definition.riskLevel);
-  const told = { summary: description, input, outputs, grave };
+  const told = { summary: description, input, outputs };
   return { name, ...told, capabilities: requiredCapabilities, idempotent, timeoutMs: timeoutMs || 30_000 };
 }
 

@@ -14,6 +14,7 @@ import {
   service,
   withdrawHeader,
 } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import { type GoalRecord, MemoryServiceService, type TaskRecord } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { type ExecuteRequest, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
@@ -80,7 +81,7 @@ export async function memoryTwin(
       return { goals: all.slice(from, next), nextCursor: next < all.length ? String(next) : "", total: all.length };
     },
   });
-  const close = await serve([memory, query], [{ path, identity: coreIdentity }]);
+  const close = await serve([memory, query], [{ path, identity: coreIdentity("orchestrator") }]);
   return { goals, tasks, close };
 }
 
@@ -207,7 +208,7 @@ export async function toolsTwin(
   const close = await serve(
     [registry],
     [
-      { path: `${run}/tools.sock`, identity: coreIdentity },
+      { path: openPeer(run, "tools", "orchestrator"), identity: coreIdentity("orchestrator") },
       ...agents.map((name) => ({
         path: `${run}/agents/${name}/tools.sock`,
         identity: { kind: "agent", name } as const,

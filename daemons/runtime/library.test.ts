@@ -92,8 +92,12 @@ beforeEach(async () => {
     log: silentLog,
   });
   const runtime = openRuntime(pool, systemClock);
-  const server = createServer([runtimeService(runtime, modelsOf(pool, systemClock))], () => coreIdentity, silentLog);
-  await listen(server, { path: join(folder, "runtime.sock"), identity: coreIdentity, mode: 0o600 });
+  const server = createServer(
+    [runtimeService(runtime, modelsOf(pool, systemClock))],
+    () => coreIdentity("orchestrator"),
+    silentLog,
+  );
+  await listen(server, { path: join(folder, "runtime.sock"), identity: coreIdentity("orchestrator"), mode: 0o600 });
   client = connect(AIRuntimeService, `unix:${join(folder, "runtime.sock")}`);
   close = () => {
     client.close();

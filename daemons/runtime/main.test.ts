@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
+import { openPeer } from "#lib/testing/sockets";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
 
@@ -18,6 +19,8 @@ let daemon: ChildProcess;
 let exited: Promise<unknown>;
 
 /** The daemon itself, as the machine runs it, but for its folders. */
+const socket = () => openPeer(join(folder, "run"), "runtime", "orchestrator");
+
 beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-runtime-main-");
   for (const name of ["run", "lib", "models"]) mkdirSync(join(folder, name));
@@ -25,6 +28,7 @@ beforeEach(async () => {
   metricsPort = await freePort();
   const models = { model_dir: join(folder, "models"), metrics_port: metricsPort, operational };
   writeFileSync(join(folder, "run/config.json"), JSON.stringify({ models }));
+  socket();
   writeFileSync(join(folder, "lib/runtime-worker.mjs"), `import ${JSON.stringify(here("worker.ts"))};`);
   symlinkSync(here("../../node_modules"), join(folder, "lib/node_modules"));
   const env = {
@@ -51,7 +55,7 @@ async function freePort(): Promise<number> {
 }
 
 async function health(): Promise<Status | undefined> {
-  const client = connect(HealthService, `unix:${join(folder, "run/runtime.sock")}`);
+  const client = connect(HealthService, `unix:${socket()}`);
   try {
     return (await client.check({ service: "" })).status;
   } catch {
@@ -116,7 +120,7 @@ it("tells Prometheus of its models, on loopback alone", async () => {
 it("fails its callers at once when it is killed while it answers", async () => {
   writeModel();
   await until(async () => (await health()) === Status.SERVING);
-  const client = connect(AIRuntimeService, `unix:${join(folder, "run/runtime.sock")}`);
+  const client = connect(AIRuntimeService, `unix:${socket()}`);
   const jsonSchema = '{"type":"string","minLength":5000}';
   const request = InferRequest.fromPartial({ prompt: "go on", maxTokens: 900, jsonSchema });
   let killedAt = 0;

@@ -76,9 +76,13 @@ async function open(): Promise<void> {
     log: silentLog,
   });
   runtime = openRuntime(pool, systemClock);
-  const server = createServer([runtimeService(runtime, modelsOf(pool, systemClock))], () => coreIdentity, silentLog);
+  const server = createServer(
+    [runtimeService(runtime, modelsOf(pool, systemClock))],
+    () => coreIdentity("orchestrator"),
+    silentLog,
+  );
   const path = join(folder, "runtime.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path, identity: coreIdentity("orchestrator"), mode: 0o600 });
   client = connect(AIRuntimeService, `unix:${path}`);
   close = () => {
     client.close();

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
+import { socketPath } from "#lib/sockets";
 import { type Answer, type Machine, startMachine } from "./harness.ts";
 import { sampleOf } from "./sample.ts";
 
@@ -226,9 +227,9 @@ describe("paths", () => {
       await expect(core.call("fs.read", { path })).rejects.toMatchObject(denied);
       await expect(core.call("fs.write", { path, content: "" })).rejects.toMatchObject(denied);
     }
-    await expect(core.call("fs.write", { path: `${folder}/run/tools.sock`, content: "" })).rejects.toMatchObject(
-      denied,
-    );
+    await expect(
+      core.call("fs.write", { path: socketPath(`${folder}/run`, "tools", "orchestrator"), content: "" }),
+    ).rejects.toMatchObject(denied);
     await expect(core.call("fs.write", { path: `${folder}/run`, content: "" })).rejects.toMatchObject(denied);
   });
 

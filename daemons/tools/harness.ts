@@ -6,6 +6,7 @@ import { silentLog } from "#lib/log";
 import { type Role, roles } from "#lib/role";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import { noteCarried } from "./carried.ts";
@@ -85,6 +86,9 @@ export async function startMachine({
   for (const path of [paths.state, paths.etc, ...agents.map((agent) => `${paths.run}/agents/${agent}`)]) {
     mkdirSync(path, { recursive: true });
   }
+  const core = openPeer(paths.run, "tools", "orchestrator");
+  // The head of the ledger is told there.
+  openPeer(paths.run, "tools", "console");
   mkdirSync(`${paths.etc}/security`);
   writeFileSync(`${paths.etc}/security/policy.toml`, policy);
   writeFileSync(
@@ -96,7 +100,7 @@ export async function startMachine({
     const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
     const service = toolsService(tools);
     const servers = await Promise.all([
-      serve(service, `${paths.run}/tools.sock`, coreIdentity),
+      serve(service, core, coreIdentity("orchestrator")),
       ...roles.map((role) => serve(service, personSocket(role), { kind: "operator", name: names[role], role })),
       ...agents.map((name) => serve(service, `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
     ]);
@@ -115,7 +119,7 @@ export async function startMachine({
   return {
     folder,
     get core() {
-      return at(`${paths.run}/tools.sock`);
+      return at(core);
     },
     get operator() {
       return at(personSocket("admin"));

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connect } from "#lib/client";
+import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
 import { noteCarried } from "./carried.ts";
@@ -42,7 +43,7 @@ export async function startNetworkMachine(): Promise<NetworkMachine> {
     await close();
     throw error;
   });
-  const client = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  const client = connect(ToolRegistryService, `unix:${openPeer(`${folder}/run`, "tools", "orchestrator")}`);
   return {
     folder,
     inside,
@@ -92,9 +93,11 @@ async function startDaemon(folder: string, inside: readonly string[]): Promise<C
     AIOS_ETC_DIR: `${folder}/etc`,
     AIOS_LOG_LEVEL: "error",
   };
+  openPeer(`${folder}/run`, "tools", "orchestrator");
+  openPeer(`${folder}/run`, "tools", "console");
   const main = join(import.meta.dirname, "main.ts");
   const daemon = spawn("nsenter", [...inside, process.execPath, main], { env, stdio: "ignore" });
-  const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
+  const health = connect(HealthService, `unix:${openPeer(`${folder}/run`, "tools", "orchestrator")}`);
   try {
     for (;;) {
       const state = await health.check({ service: "" }, { timeoutMs: 1_000 }).catch(() => undefined);

@@ -123,7 +123,7 @@ describe("the pipeline", () => {
       },
     });
     const { execute } = await executor(hang);
-    const done = execute(request("a.hang"), coreIdentity, signal);
+    const done = execute(request("a.hang"), coreIdentity("orchestrator"), signal);
     await running;
     await clock.advance(999);
     expect(aborted).toBeUndefined();
@@ -147,7 +147,7 @@ describe("the pipeline", () => {
         }),
     });
     const { execute } = await executor(wait);
-    const done = execute(request("a.wait"), coreIdentity, caller.signal);
+    const done = execute(request("a.wait"), coreIdentity("orchestrator"), caller.signal);
     await running;
     caller.abort(new TypeError("gone"));
     expect(await done).toMatchObject({ success: false });
@@ -165,7 +165,7 @@ describe("the pipeline", () => {
       }),
     );
     for (const name of ["a.bug", "a.odd"]) {
-      const { error } = await execute(request(name), coreIdentity, signal);
+      const { error } = await execute(request(name), coreIdentity("orchestrator"), signal);
       expect(error).toContain("internal error");
       expect(error).not.toMatch(/secret|string/);
     }
@@ -180,7 +180,10 @@ describe("the pipeline", () => {
       run: () => ({ text: 5 }) as unknown as { text: string },
     });
     const { execute } = await executor(lie);
-    expect(await execute(request("a.lie"), coreIdentity, signal)).toMatchObject({ success: false, output: "" });
+    expect(await execute(request("a.lie"), coreIdentity("orchestrator"), signal)).toMatchObject({
+      success: false,
+      output: "",
+    });
     expect(logged[0]).toContain("/text: expected string, found 5");
   });
 
@@ -200,7 +203,7 @@ describe("the pipeline", () => {
       },
     });
     const { execute } = await executor(change);
-    expect(await execute(request("a.change"), coreIdentity, signal)).toMatchObject({
+    expect(await execute(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
       success: false,
       reversible: false,
     });
@@ -221,7 +224,9 @@ describe("the pipeline", () => {
     });
     const { execute } = await executor(change);
     ledger.append = () => Promise.reject(new Error("the disk is full"));
-    await expect(execute(request("a.change"), coreIdentity, signal)).rejects.toThrow("the disk is full");
+    await expect(execute(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
+      "the disk is full",
+    );
     expect(acted).toBe(false);
   });
 
@@ -252,7 +257,7 @@ describe("the pipeline", () => {
         events.push(note.kind);
         return entry;
       };
-      expect(await execute(request("a.change"), coreIdentity, signal)).toMatchObject({
+      expect(await execute(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
         success: true,
         reversible: true,
       });
@@ -260,7 +265,9 @@ describe("the pipeline", () => {
 
       events.length = 0;
       ledger.append = () => Promise.reject(new Error("the disk is full"));
-      await expect(execute(request("a.change"), coreIdentity, signal)).rejects.toThrow("the disk is full");
+      await expect(execute(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
+        "the disk is full",
+      );
       expect(events).toEqual(reads ? ["undo"] : []);
     },
   );
@@ -270,7 +277,7 @@ describe("the pipeline", () => {
     const { execute } = await executor(read);
     const append = ledger.append.bind(ledger);
     ledger.append = (note) => (note.kind === "intent" ? append(note) : Promise.reject(new Error("the disk is full")));
-    await expect(execute(request("a.read"), coreIdentity, signal)).rejects.toMatchObject({
+    await expect(execute(request("a.read"), coreIdentity("orchestrator"), signal)).rejects.toMatchObject({
       code: "RESOURCE_EXHAUSTED",
       message: expect.stringMatching(/a\.read, execution [0-9a-f-]{36}: it was done, but the ledger cannot be written/),
     });

@@ -5,6 +5,8 @@ import { createServer, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { socketPath } from "#lib/sockets";
+import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
 import { answerOf, requestOf } from "./harness.ts";
@@ -19,7 +21,8 @@ beforeEach(() => {
   folder = realpathSync(mkdtempSync("/tmp/aios-tools-process-"));
   work = `${folder}/work`;
   for (const name of ["work", "state", "run/agents/task"]) mkdirSync(`${folder}/${name}`, { recursive: true });
-  core = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  for (const peer of ["orchestrator", "console"]) openPeer(`${folder}/run`, "tools", peer);
+  core = connect(ToolRegistryService, `unix:${socketPath(`${folder}/run`, "tools", "orchestrator")}`);
 });
 
 afterEach(async () => {
@@ -52,7 +55,7 @@ async function start(script = 'exec "$0" "$@"', around: readonly string[] = []):
 
 /** Waits until the daemon at the socket is ready, and `also` holds. */
 async function ready(also: () => boolean): Promise<void> {
-  const health = connect(HealthService, `unix:${folder}/run/tools.sock`);
+  const health = connect(HealthService, `unix:${socketPath(`${folder}/run`, "tools", "orchestrator")}`);
   try {
     for (;;) {
       const state = await health.check({ service: "" }, { timeoutMs: 1_000 }).catch(() => undefined);
@@ -78,7 +81,7 @@ const call = async (tool: string, input: object) => answerOf(await core.execute(
 describe("the daemon", () => {
   it("listens for the core and each agent, and ends in order", async () => {
     await start();
-    expect(statSync(`${folder}/run/tools.sock`).mode & 0o777).toBe(0o660);
+    expect(statSync(socketPath(`${folder}/run`, "tools", "orchestrator")).mode & 0o777).toBe(0o660);
     expect(statSync(`${folder}/run/agents/task/tools.sock`).mode & 0o777).toBe(0o600);
     const agent = connect(ToolRegistryService, `unix:${folder}/run/agents/task/tools.sock`);
     expect((await agent.listTools({ namespace: "" })).tools.length).toBeGreaterThan(10);
@@ -89,7 +92,7 @@ describe("the daemon", () => {
 
   it("killed between intent and outcome closes the execution as interrupted at its next start", async () => {
     // An init that takes calls and never answers.
-    const init: Server = createServer(() => {}).listen(`${folder}/run/init.sock`);
+    const init: Server = createServer(() => {}).listen(openPeer(`${folder}/run`, "init", "tools"));
     await start();
     const hanging = core.execute(requestOf("service.list", {})).catch((error) => error);
     while ((await call("sec.audit", { tool_name: "service.list" })).output.total === 0);

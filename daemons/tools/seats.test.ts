@@ -25,7 +25,8 @@ it("an agent has its own places, and all agents together leave room for people a
   expect(fill(seats, 1)).toBe(64);
   expect(fill(seats, 8)).toBe(128);
   await expect(seats.during(agent("late"), held)).rejects.toMatchObject(full);
-  for (const caller of [operator, coreIdentity]) expect(await seats.during(caller, async () => 1)).toBe(1);
+  for (const caller of [operator, coreIdentity("orchestrator")])
+    expect(await seats.during(caller, async () => 1)).toBe(1);
 });
 
 it("people and daemons have an end too, and a place is free again when its call has ended", async () => {
@@ -34,8 +35,8 @@ it("people and daemons have an end too, and a place is free again when its call 
   const ends: (() => void)[] = [];
   for (let at = 0; at < 64; at += 1)
     seats.during(operator, () => new Promise<void>((resolve) => void ends.push(resolve))).catch(() => {});
-  await expect(seats.during(coreIdentity, held)).rejects.toMatchObject(full);
+  await expect(seats.during(coreIdentity("orchestrator"), held)).rejects.toMatchObject(full);
   for (const end of ends) end();
   await new Promise((resolve) => setImmediate(resolve));
-  expect(await seats.during(coreIdentity, async () => 1)).toBe(1);
+  expect(await seats.during(coreIdentity("orchestrator"), async () => 1)).toBe(1);
 });

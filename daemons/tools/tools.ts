@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
+import { peerFolder } from "#lib/sockets";
 import type { InitService } from "#proto/aios/init";
 import { openApprovals } from "./approvals.ts";
 import { catalogue } from "./catalogue/index.ts";
@@ -44,7 +45,7 @@ export async function openTools({
   const policies = openPolicies(paths, clock, given);
   const log = redactedLog(given, () => policies.last().redaction);
   const ledger = openLedger(folder, clock, log, {
-    told: `${paths.run}/ledger-head.json`,
+    told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
   });
   const state = openState(folder);

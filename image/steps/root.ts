@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { readConfig } from "#lib/config";
-import { coreGroup, type UserName, users } from "#manifest";
+import { type UserName, users } from "#manifest";
 import { addAccounts } from "../accounts.ts";
 import { sourcesFile } from "../apt-sources.ts";
 import { inBuildRoot } from "../build-root.ts";
@@ -123,7 +123,7 @@ function writeAccounts(tree: string): void {
   const read = (name: string) => readFileSync(join(tree, "etc", name), "utf8");
   const accounts = (Object.keys(users) as UserName[]).map((name) => ({ name, ...users[name] }));
   const before = { passwd: read("passwd"), group: read("group") };
-  const after = addAccounts(before, accounts, [coreGroup]);
+  const after = addAccounts(before, accounts);
   for (const [name, text] of Object.entries(after)) writeFileSync(join(tree, "etc", name), text);
 }
 

@@ -39,6 +39,6 @@ const registry = service(ToolRegistryService, {
 });
 
 const state = health([]);
-const server = createServer([registry, state.service], () => coreIdentity, silentLog);
-await listen(server, { path: process.argv[2] ?? "", identity: coreIdentity, mode: 0o600 });
+const server = createServer([registry, state.service], () => coreIdentity("orchestrator"), silentLog);
+await listen(server, { path: process.argv[2] ?? "", identity: coreIdentity("orchestrator"), mode: 0o600 });
 state.set(true);

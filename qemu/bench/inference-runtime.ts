@@ -6,6 +6,7 @@ import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
 import { AIRuntimeService, InferRequest, type InferStatistics, type ModelStatus } from "#proto/aios/runtime";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
+import { daemonSocket } from "./daemon-socket.ts";
 
 /** The runtime daemon as it ships, with one model, over its socket. */
 export interface RunningRuntime {
@@ -42,10 +43,11 @@ export async function startRuntime(repository: string, folder: string, modelPath
     AIOS_LIB_DIR: at("lib"),
     AIOS_LOG_LEVEL: "error",
   };
+  const socket = daemonSocket(repository, at("run"), "runtime");
   const program = join(repository, "daemons/runtime/main.ts");
   const daemon = spawn(process.execPath, [program], { env, stdio: ["ignore", "ignore", "inherit"] });
-  await serving(at("run/runtime.sock"), daemon);
-  const client = connect(AIRuntimeService, `unix:${at("run/runtime.sock")}`);
+  await serving(socket, daemon);
+  const client = connect(AIRuntimeService, `unix:${socket}`);
   return {
     client,
     daemon,

@@ -85,9 +85,9 @@ const round = (value: number) => Math.round(value);
 async function bareCalls(folder: string): ReturnType<typeof repeat> {
   const state = health([]);
   const handlers = service(MemoryServiceService, { pushEvent: () => ({}) });
-  const server = createServer([handlers, state.service], () => coreIdentity, silentLog);
+  const server = createServer([handlers, state.service], () => coreIdentity("orchestrator"), silentLog);
   const path = join(folder, "bare.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path, identity: coreIdentity("orchestrator"), mode: 0o600 });
   const client = connect(MemoryServiceService, `unix:${path}`);
   try {
     await repeat(2_000, inFlight, (at) => client.pushEvent(event(at)));

@@ -8,6 +8,7 @@ import { daemons, nodeArguments } from "#manifest";
 import { GoalRecord, MemoryServiceService } from "#proto/aios/memory";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
+import { daemonSocket } from "./daemon-socket.ts";
 import { quantile, repeat } from "./repeat.ts";
 import type { Measure } from "./row.ts";
 
@@ -36,20 +37,24 @@ export async function listingMeasures(
   writeFileSync(join(run, "config.json"), JSON.stringify({ ...config, memory }));
   const env = { AIOS_RUN_DIR: run, AIOS_STATE_DIR: state, AIOS_ETC_DIR: join(folder, "etc"), AIOS_LOG_LEVEL: "error" };
   const started: ChildProcess[] = [];
-  const start = async (name: string) => {
+  const sockets = {
+    memory: daemonSocket(repository, run, "memory"),
+    orchestrator: daemonSocket(repository, run, "orchestrator"),
+  };
+  const start = async (name: keyof typeof sockets) => {
     const told = daemons.filter((daemon) => daemon.name === name).flatMap(nodeArguments);
     const child = spawn(process.execPath, [...told, join(repository, `daemons/${name}/main.ts`)], {
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...env },
       stdio: ["ignore", "ignore", "ignore"],
     });
     started.push(child);
-    await serving(`unix:${run}/${name}.sock`, child);
+    await serving(`unix:${sockets[name]}`, child);
   };
   try {
     await start("memory");
-    await fill(`unix:${run}/memory.sock`);
+    await fill(`unix:${sockets.memory}`);
     await start("orchestrator");
-    return await pages(`unix:${run}/orchestrator.sock`, say);
+    return await pages(`unix:${sockets.orchestrator}`, say);
   } finally {
     await Promise.all(started.map(end));
   }

@@ -5,9 +5,11 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { connect } from "#lib/client";
+import { openPeer } from "#lib/testing/sockets";
 import { daemons } from "#manifest";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
+import { daemonSocket } from "./daemon-socket.ts";
 
 /** Something that acts when it is called, as a process of its own. */
 export interface Caller {
@@ -37,7 +39,10 @@ export async function startTools(repository: string, folder: string): Promise<Ca
     // As init starts it.
     UV_THREADPOOL_SIZE: `${daemons.find(({ name }) => name === "tools")?.diskThreads ?? 4}`,
   };
-  return overGrpc(join(repository, "daemons/tools/main.ts"), [], env, `${paths.run}/tools.sock`);
+  const socket = daemonSocket(repository, paths.run, "tools");
+  // The head of the ledger is told there.
+  openPeer(paths.run, "tools", "console");
+  return overGrpc(join(repository, "daemons/tools/main.ts"), [], env, socket);
 }
 
 /** The same acts by handlers that do nothing else. */

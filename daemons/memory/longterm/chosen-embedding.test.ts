@@ -43,9 +43,9 @@ beforeEach(async () => {
     },
     countTokens: ({ prompt }) => ({ tokens: 7 + prompt.length, contextTokens: 2_048, modelUsed: "m" }),
   });
-  const server = createServer([calls], () => coreIdentity, silentLog);
+  const server = createServer([calls], () => coreIdentity("orchestrator"), silentLog);
   const path = join(folder, "runtime.sock");
-  await listen(server, { path, identity: coreIdentity, mode: 0o600 });
+  await listen(server, { path, identity: coreIdentity("orchestrator"), mode: 0o600 });
   runtime = runtimeText(`unix:${path}`);
   const record = (id: string, body: string) =>
     ({ collection: "knowledge", id, title: id, body, metadata: {}, storedAt: 0 }) as const;

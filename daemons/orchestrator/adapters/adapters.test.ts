@@ -8,6 +8,7 @@ import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
+import { openPeer } from "#lib/testing/sockets";
 import { EventJournalService } from "#proto/aios/journal";
 import { ToolRegistryService } from "#proto/aios/tools";
 import type { Thinker, Thought } from "../model-source.ts";
@@ -25,6 +26,7 @@ const children = new Map<string, ChildProcess>();
 const closers: (() => void)[] = [];
 
 function start(daemon: string): void {
+  openPeer(`${folder}/run`, daemon, "orchestrator");
   const child = spawn(process.execPath, [here(`../../${daemon}/main.ts`)], {
     stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
     env: {
@@ -61,8 +63,8 @@ const nobody: ModelProvider = { complete: () => Promise.reject(new Error("no mod
 
 /** A kernel with clients of its own, as after a restart; `change` puts something in the place of a port. */
 function kernelWith({ model = nobody, change = (ports: Ports) => ports } = {}) {
-  const journalClient = connect(EventJournalService, `unix:${folder}/run/memory.sock`);
-  const toolsClient = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  const journalClient = connect(EventJournalService, `unix:${openPeer(`${folder}/run`, "memory", "orchestrator")}`);
+  const toolsClient = connect(ToolRegistryService, `unix:${openPeer(`${folder}/run`, "tools", "orchestrator")}`);
   closers.push(
     () => journalClient.close(),
     () => toolsClient.close(),

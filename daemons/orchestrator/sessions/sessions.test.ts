@@ -7,8 +7,10 @@ import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
 import { coreIdentity, operatorHeader, service } from "#lib/service";
+import { socketPath } from "#lib/sockets";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
+import { openPeer } from "#lib/testing/sockets";
 import { SecretsService } from "#proto/aios/api_gateway";
 import { AutonomyService } from "#proto/aios/autonomy";
 import { InitService } from "#proto/aios/init";
@@ -35,7 +37,7 @@ const alice = { headers: { [operatorHeader]: "alice" } };
 let model: ModelServer;
 
 const client = <S extends Parameters<typeof connect>[0]>(definition: S, daemon: string) => {
-  const made = connect(definition, `unix:${run}/${daemon}.sock`);
+  const made = connect(definition, `unix:${socketPath(run, daemon, "console")}`);
   closers.push(() => made.close());
   return made;
 };
@@ -94,14 +96,20 @@ async function twins(): Promise<void> {
   } as never);
   const init = service(InitService, { listUnits: () => ({ units: [] }) });
   for (const [name, twin] of [["runtime", runtime] as const, ["init", init] as const]) {
-    const server = createServer([twin], () => coreIdentity, silentLog);
-    await listen(server, { path: `${run}/${name}.sock`, identity: coreIdentity, mode: 0o600 });
+    const server = createServer([twin], () => coreIdentity("orchestrator"), silentLog);
+    await listen(server, {
+      path: openPeer(run, name, "orchestrator"),
+      identity: coreIdentity("orchestrator"),
+      mode: 0o600,
+    });
     closers.push(() => server.forceShutdown());
   }
 }
 
 beforeAll(async () => {
   for (const name of agentNames) mkdirSync(`${run}/agents/${name}`, { recursive: true });
+  for (const daemon of ["memory", "tools", "gateway", "orchestrator"])
+    for (const peer of ["orchestrator", "console"]) openPeer(run, daemon, peer);
   for (const made of ["lib", "data", "state/gateway"]) mkdirSync(`${folder}/${made}`, { recursive: true });
   cpSync(here("../../../rootfs/etc/aios"), `${folder}/etc`, { recursive: true });
   writeFileSync(`${folder}/etc/procedures/greet.toml`, greeting);

@@ -82,7 +82,7 @@ export async function serveRuntime(): Promise<Served> {
     });
     return { client, path };
   };
-  const core = await serve(coreIdentity);
+  const core = await serve(coreIdentity("orchestrator"));
   await runtime.ready;
   return {
     runtime,

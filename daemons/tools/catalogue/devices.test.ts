@@ -51,7 +51,7 @@ describe("on a machine of files", () => {
     const { signal } = new AbortController();
     return tool?.run({
       executionId: "e",
-      caller: coreIdentity,
+      caller: coreIdentity("orchestrator"),
       input: {},
       resources: {},
       signal,

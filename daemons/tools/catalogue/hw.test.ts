@@ -22,7 +22,7 @@ function write(path: string, text: string): void {
 const info = () => {
   const call = {
     executionId: "e",
-    caller: coreIdentity,
+    caller: coreIdentity("orchestrator"),
     input: {},
     resources: {},
     signal: new AbortController().signal,

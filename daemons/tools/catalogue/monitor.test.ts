@@ -19,7 +19,13 @@ beforeEach(() => {
 afterEach(() => vi.restoreAllMocks());
 
 const { signal } = new AbortController();
-const call = { executionId: "e", caller: coreIdentity, input: {}, resources: {}, signal } as unknown as AnyCall;
+const call = {
+  executionId: "e",
+  caller: coreIdentity("orchestrator"),
+  input: {},
+  resources: {},
+  signal,
+} as unknown as AnyCall;
 
 it("measures over the last second or two, and waits for no more than the first tenth of one", async () => {
   const clock = new ManualClock();

@@ -71,7 +71,7 @@ describe("sec.scan", () => {
     symlinkSync("socket:[99]", `${root}/proc/12/fd/3`);
     const { signal } = new AbortController();
     const scan = scanTool({ proc: `${root}/proc`, sys: `${root}/sys` }, root);
-    const given = { executionId: "e", caller: coreIdentity, input: {}, resources: {}, signal };
+    const given = { executionId: "e", caller: coreIdentity("orchestrator"), input: {}, resources: {}, signal };
     const { findings, risk_level } = (await scan.run(given as unknown as AnyCall)) as {
       findings: { check: string; severity: string; details: string }[];
       risk_level: string;

@@ -112,7 +112,13 @@ describe("config", () => {
     await machine.restart();
     expect((await call("config.history")).output.changes).toMatchObject([
       { key: "memory.vector_url", before: null, after: "http://10.0.0.1:8000", undone: false },
-      { key: "system.log_level", before: "info", after: "debug", by: "core core", execution_id: level.executionId },
+      {
+        key: "system.log_level",
+        before: "info",
+        after: "debug",
+        by: "core orchestrator",
+        execution_id: level.executionId,
+      },
     ]);
     expect(await back(url)).toEqual(done);
     expect(await back(level)).toEqual(done);

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import type { Client } from "#lib/service";
+import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { noteCarried } from "../carried.ts";
 import { type Answer, answerOf, requestOf } from "../harness.ts";
@@ -20,6 +21,7 @@ const loops: string[] = [];
 beforeAll(async () => {
   folder = realpathSync(mkdtempSync("/tmp/aios-storage-"));
   for (const name of ["run/agents/task", "state", "etc"]) mkdirSync(`${folder}/${name}`, { recursive: true });
+  for (const peer of ["orchestrator", "console"]) openPeer(`${folder}/run`, "tools", peer);
   const env = {
     PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     AIOS_RUN_DIR: `${folder}/run`,
@@ -30,7 +32,7 @@ beforeAll(async () => {
   const main = join(import.meta.dirname, "../main.ts");
   const argv = ["--mount", "--propagation", "private", process.execPath, main];
   daemon = spawn("unshare", argv, { env, stdio: ["ignore", "ignore", "inherit"] });
-  core = connect(ToolRegistryService, `unix:${folder}/run/tools.sock`);
+  core = connect(ToolRegistryService, `unix:${openPeer(`${folder}/run`, "tools", "orchestrator")}`);
   for (;;) {
     if ((await core.listTools({ namespace: "storage" }, { timeoutMs: 1_000 }).catch(() => undefined)) !== undefined)
       return;

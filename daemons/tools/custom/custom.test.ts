@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:
 import { createServer, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { socketPath } from "#lib/sockets";
 import { ToolDefinition } from "#proto/aios/tools";
 import { type Machine, startMachine } from "../harness.ts";
 
@@ -203,7 +204,7 @@ describe("a custom tool", () => {
     await refused(`unix:${machine.folder}/none`, "ENOENT");
     writeFileSync(`${machine.folder}/file`, "");
     await refused(`unix:${machine.folder}/file`, "it is not a socket");
-    await refused(`unix:${machine.folder}/run/tools.sock`, "one of the machine's own");
+    await refused(`unix:${socketPath(`${machine.folder}/run`, "tools", "orchestrator")}`, "one of the machine's own");
     renameSync(socket, `${socket}.moved`);
     await refused(`unix:${socket}`, "ENOENT");
   });
