@@ -101,7 +101,8 @@ describe("an agent, whatever it was granted,", () => {
   });
 
   it("changes what lies beside it", async () => {
-    for (const path of [`${work}/usr/lib/aios/x`, `${work}/etc/passwd`, `${work}/.ssh/x`]) {
+    const report = `${machine.folder}/state/reports/disk.txt`;
+    for (const path of [report, `${work}/usr/lib/aios/x`, `${work}/etc/passwd`, `${work}/.ssh/x`]) {
       expect(await call("fs.write", { path, content: "" })).toMatchObject({ success: true });
     }
   });

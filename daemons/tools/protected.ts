@@ -93,6 +93,8 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
   return [
     {
       paths: [state],
+      // What goals write for people.
+      open: [`${state}/reports`],
       ...{ change: "admin", holds: "the daemons' state and the code that they have compiled" },
       ...{ breaks: "what daemons know and run", way: "aiosctl models, or the tools of the state" },
     },
