@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { isSchema, readSchema, type Schema } from "#lib/json-schema";
 import type { Message, Question, ToolCall, ToolSpec } from "./question.ts";
 
 /** A question as it comes over the wire; the service translates it into this. */
@@ -38,7 +39,7 @@ export async function readQuestion(raw: RawQuestion): Promise<Question> {
   const schema = raw.jsonSchema;
   return {
     ...{ system, messages, tools, maxTokens, temperature, toolChoice: choiceOf(raw.toolChoice, tools) },
-    jsonSchema: schema === "" ? undefined : objectOf(schema, "json_schema"),
+    jsonSchema: schema === "" ? undefined : schemaOf(schema),
     check: schema === "" ? undefined : await (await import("./sdk/answers.ts")).answerCheck(schema),
   };
 }
@@ -86,6 +87,13 @@ function objectOf(text: string, what: string): Record<string, unknown> {
     // Said below.
   }
   throw wrong(what, "not a JSON object", "send one");
+}
+
+function schemaOf(text: string): Schema {
+  objectOf(text, "json_schema");
+  const schema = readSchema(text);
+  if (isSchema(schema)) return schema;
+  throw wrong("json_schema", "no schema of an answer", "send one");
 }
 
 function wrong(object: string, reason: string, next: string): AiosError {

@@ -175,3 +175,15 @@ describe.each(["claude", "openai"] as const)("%s, whose server refuses what it d
     expect(server.requests).toHaveLength(0);
   });
 });
+
+it("OpenAI's wrapper is taken off before a schema goes to another", async () => {
+  const server = await openClaudeServer({ key: theKey });
+  const twin = await openTwin(settings([provider("claude", server.url)]));
+  const schema = closed({ a: text });
+  server.say({ text: '{"a":"b"}' });
+  const wrapped = { type: "json_schema", json_schema: { name: "answer", strict: true, schema } };
+  expect((await twin.gateway.infer(request({ jsonSchema: JSON.stringify(wrapped) }))).text).toBe('{"a":"b"}');
+  expect(server.requests[0]?.body.output_config.format.schema).toEqual(schema);
+  twin.close();
+  await server.close();
+});
