@@ -83,4 +83,6 @@ export interface PlanSource {
    * `faults` in the answer: what it has made is no plan, for these reasons. Throws only what another try later can change.
    */
   draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft | Unusable>;
+  /** What a person can do where it has no plan; empty when its reason says that, undefined when it knows nothing that helps. */
+  next?(description: string): string | undefined;
 }

@@ -37,9 +37,9 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
           return { draft, options };
         }
         options.push({ source: name, level, verdict: draft.reason });
-        reasons.push({ text: draft.reason, level, lacking });
+        reasons.push({ text: draft.reason, level, lacking, next: source.next?.(objective.description) });
       }
-      return { draft: { reason: whole(reasons, objective) }, options };
+      return { draft: { reason: whole(reasons) }, options };
     },
   };
 }
@@ -49,17 +49,20 @@ interface Reason {
   readonly level: Level;
   /** There was no model to ask. */
   readonly lacking: boolean;
+  readonly next: string | undefined;
 }
 
-/** Why there is no plan, and what a person can do. That nothing was learned, and which level lacks what, is for the explanation. */
-function whole(reasons: readonly Reason[], { goalId }: Objective): string {
+/** Why there is no plan, and the one thing that a person can do. That nothing was learned, and which level lacks what, is for the explanation. */
+function whole(reasons: readonly Reason[]): string {
   const told = reasons.filter(({ text, lacking }) => text !== nothingLearned && !lacking).map(({ text }) => text);
   const models = reasons.filter(({ level }) => level !== "reactive");
-  if (models.length === 0 || models.some(({ lacking }) => !lacking)) return told.join("; ");
-  const next = `give a provider a key ("aiosctl secrets set claude") or this machine a model ("aiosctl models add")`;
-  const more = `"aiosctl goal explain ${goalId}" says what each level lacks`;
-  return [...told, `no model is there to plan it: ${next}; ${more}`].join("; ");
+  if (models.some(({ lacking }) => !lacking)) return told.join("; ");
+  const known = reasons.find(({ next }) => next !== undefined)?.next;
+  const next = known ?? (models.length === 0 ? "" : lackingModel);
+  return [...told, next].filter((text) => text !== "").join("; ");
 }
+
+const lackingModel = `no model is there to plan it: give a provider a key ("aiosctl secrets set claude")`;
 
 /** What a source has, and what was wrong with its first plan when it was asked for another. */
 interface Drafted {

@@ -3,11 +3,11 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import { compilePhrase, type Phrase, parameterTypes, readParameter } from "./phrase.ts";
+import { nextStep, uncovered } from "./not-understood.ts";
+import { compilePhrase, type Phrase, parameterTypes, type Reading, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Declaration, parametersFrom } from "./said.ts";
 import { type Part, parseTemplate, textsIn } from "./template.ts";
-import { wordsOf } from "./tool-choice.ts";
 
 const strict = { additionalProperties: false } as const;
 const name = Type.String({
@@ -184,6 +184,10 @@ export function procedureSource(declared: () => Declared): PlanSource {
       const { procedures, faults } = declared();
       return planByProcedure(description, procedures, faults, answers);
     },
+    next(description) {
+      const { procedures } = declared();
+      return bestFit(description, procedures) === undefined ? nextStep(description, procedures) : "";
+    },
   };
 }
 
@@ -192,11 +196,15 @@ function fitsOf(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
       const reading = phrase.match(description);
-      return reading === undefined ? [] : [{ procedure, phrase, reading }];
+      return reading === undefined || isOther(procedure, phrase, reading) ? [] : [{ procedure, phrase, reading }];
     }),
   );
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
 }
+
+/** "list users" is no "list {path}": a verb alone does not make a plain word a path. */
+const isOther = ({ parameters }: Procedure, { text, parameters: [only = ""] }: Phrase, { said }: Reading): boolean =>
+  /^\S+ \{\w+\}$/.test(text) && parameters[only] === "path" && !/[/.]/.test(said[only] ?? "");
 
 /** The procedure and the phrase of it that say most exactly what a goal says. */
 export const bestFit = (description: string, procedures: readonly Procedure[]) => fitsOf(description, procedures)[0];
@@ -209,7 +217,7 @@ export function planByProcedure(
   answers: Objective["answers"] = [],
 ): Draft {
   const [best, ...others] = fitsOf(description, procedures);
-  if (best === undefined) return { reason: uncovered(description, procedures, faults) };
+  if (best === undefined) return { reason: uncovered(description, faults) };
   const { procedure, phrase, reading } = best;
   const meant = ({ procedure: { name }, reading: { said } }: typeof best) => JSON.stringify([name, said]);
   const other = others.find((one) => one.phrase.weight === phrase.weight && meant(one) !== meant(best));
@@ -234,30 +242,4 @@ export function planByProcedure(
     result: procedure.result,
     steps: procedure.steps,
   };
-}
-
-/** Procedures that are named where none fits. */
-const namedMax = 5;
-
-/** The first phrases of the procedures that share most words with a goal. */
-function nearest(description: string, procedures: readonly Procedure[]): string {
-  const said = new Set(wordsOf(description));
-  const shared = (text: string) => wordsOf(text).filter((word) => said.has(word)).length;
-  const scored = procedures.map(({ phrases }) => ({
-    text: phrases[0]?.text ?? "",
-    score: Math.max(...phrases.map(({ text }) => shared(text))),
-  }));
-  const named = scored.toSorted((a, b) => b.score - a.score).slice(0, namedMax);
-  const more = procedures.length > namedMax ? ` and ${procedures.length - namedMax} more` : "";
-  return named.length === 0 ? "" : named.map(({ text }) => `"${text}"`).join(", ") + more;
-}
-
-/** Characters of a goal that its reason repeats. */
-const quotedLengthMax = 200;
-
-function uncovered(description: string, procedures: readonly Procedure[], faults: readonly string[]): string {
-  const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
-  const known = nearest(description, procedures);
-  const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
-  return `no procedure covers this goal: "${goal}"; near it are ${known || "none"} (see "aiosctl goal known")${broken}`;
 }

@@ -101,7 +101,9 @@ async function askedBy(
   for (const source of sources) {
     const draft = await source.draft(asked, [], signal);
     if ("steps" in draft || "question" in draft) return calls("goal.give", { description: objective });
-    if ("reason" in draft && draft.reason !== nothingLearned) reasons.push(draft.reason);
+    if ("reason" in draft && draft.reason !== nothingLearned) {
+      reasons.push([draft.reason, source.next?.(objective) ?? ""].filter((text) => text !== "").join("; "));
+    }
   }
   const open = turns.map(goalTurnIn).findLast((turn) => turn?.result !== undefined);
   if (open?.result?.status !== "awaiting_input") return { reasons };
@@ -116,6 +118,7 @@ function nobodyThinks(reasons: readonly string[]): string {
   return [
     "There is no model here that could think about that, and it is no goal that I know how to reach.",
     ...reasons,
+    'Goals near it are listed by "aiosctl goal known".',
     'What helps: give a provider a key ("aiosctl secrets set claude") or this machine a model ("aiosctl models add").',
   ].join("\n");
 }
