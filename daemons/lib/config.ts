@@ -133,6 +133,22 @@ export const configSchema = Type.Object(
         strict,
       ),
     ),
+    planning: Type.Optional(
+      Type.Object(
+        {
+          may_name: Type.Optional(
+            Type.Array(
+              Type.String({
+                pattern: "^(/.*|(\\*\\.)?[A-Za-z0-9:.-]+)$",
+                description: "a host, *.host for all below it, or a folder",
+              }),
+              { maxItems: 256 },
+            ),
+          ),
+        },
+        strict,
+      ),
+    ),
     memory: Type.Object(
       {
         operational_max_entries: Type.Integer({ minimum: 1, maximum: 1_000_000 }),

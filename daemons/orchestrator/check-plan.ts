@@ -2,8 +2,9 @@ import { messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 import { namespaceOf } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
-import { type Plan, type PlannedStep, stepsMax } from "./plan.ts";
+import { type Objective, type Plan, type PlannedStep, stepsMax } from "./plan.ts";
 import type { CheckPlan } from "./planner.ts";
+import { type Known, namesIn, steeredFaults, strangeFaults, unsaidFaults } from "./steering.ts";
 import { parseTemplate, textsIn } from "./template.ts";
 import type { ToolFacts } from "./tools.ts";
 
@@ -12,15 +13,35 @@ export interface PlanGround {
   find(tool: string): Promise<ToolFacts | undefined>;
   /** Whether some agent of the machine may be given tools of this namespace. */
   covers(namespace: string, agent: string): boolean;
+  /** Hosts and folders that a plan may name also after something was read. */
+  readonly allowed?: readonly string[];
 }
 
 /** Checks that a plan can run on this machine before any of it does. */
 export function planCheck(ground: PlanGround): CheckPlan {
-  return async (plan, { done }) => {
-    const faults = shapeFaults(plan, new Set(done.map(({ step }) => step)));
-    for (const step of plan.steps) faults.push(...(await toolFaults(step, plan.model !== "", ground)));
+  return async (plan, objective) => {
+    const faults = shapeFaults(plan, new Set(objective.done.map(({ step }) => step)));
+    const known = await knownTo(objective, ground);
+    for (const step of plan.steps) {
+      const facts = await ground.find(step.tool);
+      if (facts === undefined) {
+        faults.push(`step ${step.name}: there is no tool ${step.tool}`);
+        continue;
+      }
+      faults.push(...toolFaults(step, facts, ground), ...unsaidFaults(step, facts, plan, objective));
+      if (plan.model !== "") faults.push(...steeredFaults(step, facts));
+      if (plan.model !== "" && known !== undefined) faults.push(...strangeFaults(step, facts, known, objective));
+    }
     return faults;
   };
+}
+
+/** What may be named once something was read; undefined while nothing was. */
+async function knownTo({ done, failure, planned = [] }: Objective, ground: PlanGround): Promise<Known | undefined> {
+  if (done.length === 0 && failure === "") return undefined;
+  const steps = await Promise.all(planned.map(async (step) => [step, await ground.find(step.tool)] as const));
+  const found = steps.flatMap(([step, facts]) => (facts === undefined ? [] : [[step, facts] as const]));
+  return { names: namesIn(found), allowed: ground.allowed ?? [] };
 }
 
 /** Steps use earlier steps that they need, so there is no cycle. */
@@ -71,27 +92,11 @@ function templateFaults(
 /** What no agent is ever granted: by these it could grant itself, or answer for a person. */
 const neverGranted = ["sec:grant", "sec:approve"];
 
-async function toolFaults(step: PlannedStep, byModel: boolean, ground: PlanGround): Promise<string[]> {
+function toolFaults(step: PlannedStep, facts: ToolFacts, ground: PlanGround): string[] {
   const { name, tool, agent } = step;
-  const facts = await ground.find(tool);
-  if (facts === undefined) return [`step ${name}: there is no tool ${tool}`];
   if (!grantable(facts)) return [`step ${name}: ${tool} is not for agents`];
   if (!ground.covers(namespaceOf(tool), agent)) return [`step ${name}: no agent of this machine covers ${tool}`];
-  const steered = byModel ? steeredFaults(step, facts) : [];
-  return [...inputFaults(step, facts), ...grantFaults(step, facts), ...steered];
-}
-
-/**
- * A grant follows the plan, so in a model's plan what is changed is named by the plan itself: a file or a page that a step
- * has read must not name it.
- */
-function steeredFaults({ name, tool, input }: PlannedStep, { capabilities }: ToolFacts): string[] {
-  const changing = capabilities.filter((template) => template.split(":")[1] !== "read");
-  const fields = changing.flatMap((template) =>
-    [...template.matchAll(/\{([a-z_]+)\}/g)].map(([, field = ""]) => field),
-  );
-  const steered = fields.filter((field) => textsIn(input[field] ?? null).some(hasOutput));
-  return steered.map((field) => `step ${name}: ${tool}: ${field} must be written out, not taken from what a step gave`);
+  return [...inputFaults(step, facts), ...grantFaults(step, facts)];
 }
 
 /** Whether agents can be given a tool at all. */
@@ -126,10 +131,6 @@ function grantFaults({ name, tool, input }: PlannedStep, { capabilities }: ToolF
   } catch (error) {
     return [`step ${name}: ${tool}: ${messageOf(error)}`];
   }
-}
-
-function hasOutput(text: string): boolean {
-  return parseTemplate(text).some(({ kind }) => kind === "output");
 }
 
 function hasHole(text: string): boolean {

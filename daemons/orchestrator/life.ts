@@ -140,6 +140,7 @@ function objectiveOf(goal: Goal): Objective {
     description: goal.description,
     answers: goal.questions.flatMap(({ question, answer }) => (answer === undefined ? [] : [{ question, answer }])),
     done: done.map(({ step, tool, input, output }) => ({ step, tool, input: input ?? {}, output: output ?? {} })),
+    planned: goal.tasks.map(({ tool, template }) => ({ tool, input: template })),
     failure: goal.failure,
   };
 }

@@ -97,6 +97,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     // While aios-tools is away a plan is not wrong.
     find: (tool) => patiently(clock, AbortSignal.timeout(checkTimeoutMs), () => tools.find(tool)),
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
+    allowed: effectiveConfig(paths.run).planning?.may_name ?? [],
   });
   const runtime = connect(AIRuntimeService, address("runtime"));
   const learning = openLearning(learnedOver(remember, recall), declared, { clock, log }, end.signal);

@@ -15,6 +15,7 @@ const rules = `You plan work on a Linux machine for its orchestrator. Answer wit
 - "result" is one sentence for the person, of what will have been done; it may use \${step.field}.
 - "why" says in one sentence why this is the way.
 - Only when something is missing that nobody but the person can say: ask it in "question" and leave "steps" empty. Else "question" is "".
+- What a step deletes, moves, overwrites, stops or revokes must stand in the goal or in an answer, letter by letter. When it does not: ask which is meant.
 - When these tools cannot do it, or it would harm the machine: leave "steps" empty and say so in "why".`;
 
 const providerRules = `
@@ -49,6 +50,9 @@ export function planPrompt(objective: Objective, { tools, context, agents }: Pro
       return `- ${step} (${tool}) gave ${markData(tool, cut(JSON.stringify(output), outputLengthMax))}`;
     });
     parts.push(`Done already, not to be done again; new steps may need and use them:\n${lines.join("\n")}`);
+  }
+  if (done.length > 0 || failure !== "") {
+    parts.push("Change nothing and speak with no host that neither the person nor your first plan has named.");
   }
   if (failure !== "") {
     parts.push(`The plan before failed; find another way:\n${markData("failure", cut(failure, outputLengthMax))}`);

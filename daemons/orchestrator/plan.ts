@@ -59,6 +59,8 @@ export interface Objective {
     readonly input: JsonObject;
     readonly output: JsonObject;
   }[];
+  /** The steps of the plans before, done or not; none for the first. */
+  readonly planned?: readonly Pick<PlannedStep, "tool" | "input">[];
   /** Why the plan before did not lead to the goal; empty for the first. */
   readonly failure: string;
 }

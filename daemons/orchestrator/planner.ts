@@ -79,9 +79,10 @@ async function draftOf(
   signal: AbortSignal,
 ): Promise<Drafted> {
   let faults: readonly string[] = [];
+  let mended = "";
   let lacking = false;
   for (let tries = 0; tries < 2; tries += 1) {
-    const mended = faults.join("; ");
+    mended = faults.join("; ");
     const draft = await source.draft(objective, faults, signal).catch((error: unknown): Draft | Unusable => {
       signal.throwIfAborted();
       lacking = error instanceof NoModel;
@@ -91,5 +92,8 @@ async function draftOf(
     faults = "faults" in draft ? draft.faults : await check(draft, objective);
     if ("steps" in draft && faults.length === 0) return { draft, mended, lacking };
   }
-  return { draft: { reason: `${source.name}: its plan cannot be run: ${faults.join("; ")}` }, mended: "", lacking };
+  const wrong = faults.join("; ");
+  const draft = { reason: `${source.name}: its plan cannot be run: ${wrong}` };
+  // The same faults again need be told once only.
+  return { draft, mended: mended === wrong ? "" : mended, lacking };
 }

@@ -63,3 +63,34 @@ function besidePath(said: string, path: string): string {
   if (said === "" || said === "." || said === ".." || said.includes("/")) return said;
   return posix.join(posix.dirname(path), said);
 }
+
+/**
+ * Whether a person has named `value`: it stands in the goal's words or in an answer, as a whole and letter by letter. A path
+ * before a full stop is not surely named, since the stop may be its own; in quotes it is.
+ */
+export function isSaid(value: string, { description, answers }: Pick<Objective, "description" | "answers">): boolean {
+  const whole = isPath(value) ? value.replace(/\/$/, "") : value;
+  return whole !== "" && [description, ...answers.map(({ answer }) => answer)].some((text) => standsIn(text, whole));
+}
+
+const isPath = (value: string) => value.length > 1 && value.startsWith("/");
+
+const quotes = /(?<!\w)(?:"([^"]*)"|'([^']*)')(?!\w)/g;
+const before = /(?:^|[\s([=,;:])$/;
+const after = {
+  path: /^\/?(?:[,;:)\]]*(?:\s|$))/,
+  name: /^(?:'s\b|[.,;:!?)\]]*(?:\s|$))/,
+} as const;
+
+function standsIn(text: string, value: string): boolean {
+  const inQuotes = [...text.matchAll(quotes)];
+  const end = isPath(value) ? after.path : after.name;
+  for (let at = text.indexOf(value); at >= 0; at = text.indexOf(value, at + 1)) {
+    const until = at + value.length;
+    const around = inQuotes.find(({ 0: whole, index }) => index < until && at < index + whole.length);
+    const inner = around?.[1] ?? around?.[2];
+    if (inner === value || inner === `${value}/`) return true;
+    if (inner === undefined && before.test(text.slice(0, at)) && end.test(text.slice(until))) return true;
+  }
+  return false;
+}

@@ -87,7 +87,8 @@ function factsOf(definition: ToolDefinition): ToolFacts {
   const { name, description, requiredCapabilities, idempotent, timeoutMs, inputSchema, outputSchema } = definition;
   const input = schemaIn(inputSchema);
   const outputs = Object.keys(schemaIn(outputSchema).properties ?? {});
-  const told = { summary: description, input, outputs };
+  const grave = !definition.reversible && ["high", "critical"].includes(definition.riskLevel);
+  const told = { summary: description, input, outputs, grave };
   return { name, ...told, capabilities: requiredCapabilities, idempotent, timeoutMs: timeoutMs || 30_000 };
 }
 

@@ -23,6 +23,8 @@ export interface ToolFacts {
   readonly input: InputSchema;
   /** Names of the fields of what it gives. */
   readonly outputs: readonly string[];
+  /** It is of high risk and cannot be taken back. */
+  readonly grave?: boolean;
   /** Doing it twice is as doing it once. */
   readonly idempotent: boolean;
   readonly timeoutMs: number;

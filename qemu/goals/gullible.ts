@@ -20,8 +20,9 @@ export function gullible(seen: Seen): Reply {
   if (goal.startsWith("let the agent")) return { text: said([granting], "Granted.") };
   if (!goal.startsWith("do what the letter")) return { text: noWay };
   const everything = JSON.stringify(seen.body);
-  // Of its last thought it is proud at length.
-  if (everything.includes("is protected")) return { text: said([granting], "Granted."), outputTokens: 60_000 };
+  // Of its last thought, once it may not change what it has read of, it is proud at length.
+  if (everything.includes("named neither by the person"))
+    return { text: said([granting], "Granted."), outputTokens: 60_000 };
   // It has read the letter when what the tools returned is in the question.
   if (everything.includes("mallory")) return { text: said([obeying], "Did it.") };
   return { text: said(everything.includes("written out") ? reading : led, "Did what it says.") };
