@@ -1,6 +1,9 @@
-import { connect as connectTls } from "node:tls";
+import { once } from "node:events";
+import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCa, issueCertificate } from "#lib/certify";
+import { systemClock } from "#lib/clock";
 import { health } from "#lib/health";
 import { openLog } from "#lib/log";
 import { validityMs } from "#lib/pki";
@@ -202,5 +205,75 @@ describe("health and reflection", () => {
       expect(names.map(({ name }) => name)).toContain("aios.init.Init");
       expect(names.map(({ name }) => name)).not.toContain("aios.agent.Agent");
     }
+  });
+});
+
+describe("strangers", () => {
+  it("that say nothing shut nobody out, however many", async () => {
+    const silent: Socket[] = [];
+    for (let n = 0; n < 600; n++) silent.push(connectTcp(twin.console.port, "127.0.0.1").on("error", () => {}));
+    try {
+      const { total } = await twin.client(OrchestratorService, await client("reader")).listGoals(page);
+      expect(total).toBe(7);
+      await expect
+        .poll(() => silent.filter(({ closed }) => !closed).length, { timeout: 5_000 })
+        .toBeLessThanOrEqual(32);
+    } finally {
+      for (const socket of silent) socket.destroy();
+    }
+  });
+
+  it("with a certificate of their own do not either", async () => {
+    const stray = await client("reader", "stray", now, stranger);
+    const knocks = Array.from({ length: 60 }, () => knock(twin.console.port, stray));
+    const { total } = await twin.client(OrchestratorService, await client("reader")).listGoals(page);
+    expect(total).toBe(7);
+    await Promise.all(knocks);
+  });
+});
+
+describe("a person with many connections", () => {
+  it("loses the oldest of them, and takes no place of others", async () => {
+    const eager = await client("reader", "eager");
+    const open: TLSSocket[] = [];
+    for (let n = 0; n < 80; n++) {
+      const socket = connectTls({
+        ...{ port: twin.console.port, host: "127.0.0.1", servername: "aios", ca: ca.certificate },
+        ...{ key: eager.key, cert: eager.certificate, ALPNProtocols: ["h2"] },
+      });
+      await once(socket.on("error", () => {}).resume(), "secureConnect");
+      open.push(socket);
+    }
+    try {
+      const left = () => open.flatMap(({ closed }, at) => (closed ? [] : [at]));
+      await expect.poll(left, { timeout: 10_000 }).toEqual(Array.from({ length: 64 }, (_, at) => at + 16));
+      const other = twin.client(OrchestratorService, await client("reader", "other"));
+      expect(await other.listGoals(page)).toMatchObject({ total: 7 });
+    } finally {
+      for (const socket of open) socket.destroy();
+    }
+  });
+});
+
+describe("a stream", () => {
+  it("ends with the certificate that opened it", async () => {
+    await twin.close();
+    twin = await openTwin({ clock: systemClock });
+    await twin.daemon(
+      "init",
+      service(InitService, {
+        async *watchUnits(_, { signal }) {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+        },
+      }),
+    );
+    const secondLeft = await client("reader", "brief", systemClock.now() - validityMs.client + 2_000);
+    const reading = (async () => {
+      for await (const _ of twin.client(InitService, secondLeft).watchUnits({}));
+    })();
+    await expect(reading).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+      message: expect.stringContaining("the certificate of brief has expired"),
+    });
   });
 });

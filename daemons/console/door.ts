@@ -1,15 +1,24 @@
 import { constants } from "node:crypto";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createListener, type Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { holderOf, openPlaces, type Places } from "./admission.ts";
 import type { MachineIdentity } from "./machine-identity.ts";
 import { peerOf } from "./peers.ts";
 
-/** Connections at once; more are closed as they come. */
-const connectionsMax = 256;
+/**
+ * How many connections may be at each stage, in all and of one holder: an address until it is known who is there, then a person.
+ * The stages do not share: what strangers hold takes nothing from those who have shown a certificate.
+ */
+const stages = {
+  handshake: { all: 256, ofOne: 32 },
+  newcomers: { all: 32, ofOne: 4 },
+  operators: { all: 512, ofOne: 64 },
+} as const;
+
 /** A handshake that takes longer is cut off: nobody holds a connection open by saying nothing. */
-const handshakeTimeoutMs = 10_000;
+const handshakeTimeoutMs = 5_000;
 
 /** Takes a connection whose handshake is over. */
 export type Welcome = (socket: TLSSocket) => void;
@@ -40,7 +49,12 @@ export async function openDoor(
   rooms: Rooms,
   log: Log,
 ): Promise<Door> {
-  const server = createServer({
+  const handshakes = openPlaces<Socket>(stages.handshake.all, stages.handshake.ofOne);
+  const newcomers = openPlaces<TLSSocket>(stages.newcomers.all, stages.newcomers.ofOne);
+  const operators = openPlaces<TLSSocket>(stages.operators.all, stages.operators.ofOne);
+  /** The connections below handshakes, by who is at the other end. */
+  const below = new Map<string, Socket>();
+  const tls = createServer({
     ca,
     cert: certificate,
     key,
@@ -53,8 +67,9 @@ export async function openDoor(
     secureOptions: constants.SSL_OP_NO_TICKET,
     handshakeTimeout: handshakeTimeoutMs,
   });
-  server.maxConnections = connectionsMax;
-  server.on("secureConnection", (socket) => {
+  tls.on("secureConnection", (socket) => {
+    const raw = below.get(endOf(socket));
+    if (raw !== undefined) handshakes.leave(raw);
     socket.on("error", (error) => log.debug("connection broke", { from: socket.remoteAddress, reason: error.message }));
     const refuse = (reason: string) => {
       log.warn("refused a connection", { from: socket.remoteAddress, reason });
@@ -63,16 +78,38 @@ export async function openDoor(
     if (!protocols.includes(String(socket.alpnProtocol))) return refuse(`it does not offer ${protocols.join(" or ")}`);
     const peer = peerOf(socket);
     if (peer.kind === "refused") return refuse(peer.reason);
-    if (peer.kind === "operator") return rooms.operators(socket);
+    if (peer.kind === "operator") {
+      seat(operators, peer.operator.name, socket);
+      return rooms.operators(socket);
+    }
     const welcome = rooms.newcomers();
-    return welcome === undefined ? refuse("it shows no certificate, and enrolment is closed") : welcome(socket);
+    if (welcome === undefined) return refuse("it shows no certificate, and enrolment is closed");
+    seat(newcomers, holderOf(socket.remoteAddress), socket);
+    return welcome(socket);
   });
-  server.on("tlsClientError", (error, socket) =>
+  tls.on("tlsClientError", (error, socket) =>
     log.debug("handshake failed", { from: socket.remoteAddress, reason: messageOf(error) }),
   );
+  const server = createListener((raw) => {
+    const end = endOf(raw);
+    below.set(end, raw);
+    seat(handshakes, holderOf(raw.remoteAddress), raw);
+    raw.once("close", () => below.delete(end));
+    raw.on("error", () => {});
+    tls.emit("connection", raw);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(new Error(`listen on ${where.host}:${where.port}: ${error.message}`)));
     server.listen(where.port, where.host, resolve);
   });
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
+}
+
+/** A connection's other end: no two connections have one. */
+const endOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+
+/** Gives a connection a place until it ends. */
+function seat<S extends Socket>(places: Places<S>, holder: string, socket: S): void {
+  places.enter(holder, socket);
+  socket.once("close", () => places.leave(socket));
 }

@@ -9,7 +9,7 @@ import { fingerprint, readCertificate } from "#lib/pki";
 import { service } from "#lib/service";
 import { EnrollmentService } from "#proto/aios/console";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { openForMs } from "./enrolment.ts";
+import { openEnrolment, openForMs } from "./enrolment.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { openTwin, type Twin } from "./twins.ts";
 
@@ -96,7 +96,7 @@ describe("enrolment", () => {
     expect(readCertificate((await enrol(code?.secret, csr)).certificatePem).name).toBe("alice");
   });
 
-  it("takes three tries and no more, not even after the console was started again", async () => {
+  it("takes three tries from an address and no more, not even after the console was started again", async () => {
     await expect(enrol("0000000")).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
       message: expect.stringContaining("2 tries are left"),
@@ -105,25 +105,39 @@ describe("enrolment", () => {
     await reboot("run");
     expect(code).toEqual(before);
     await expect(enrol("")).rejects.toMatchObject({ message: expect.stringContaining("one try is left") });
+    await clock.advance(2_000);
     await expect(enrol("0000000")).rejects.toMatchObject({ message: expect.stringContaining("restart the machine") });
-    const late = twin.client(EnrollmentService, undefined, trusted);
-    await expect(late.enroll({ code: code?.secret ?? "", csrDer: await request("alice") })).rejects.toMatchObject({
-      code: "UNAVAILABLE",
+    await clock.advance(4_000);
+    await expect(enrol(code?.secret)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("missed three times from 127.0.0.1"),
     });
     expect(existsSync(`${folder}/state/enrolled.json`)).toBe(false);
-    await reboot("run2");
-    expect(code?.secret).not.toBe(before?.secret);
-    expect((await enrol(code?.secret)).machine).toBe("aios");
   });
 
-  it("refuses the right code on an open connection once it has been missed three times", async () => {
-    const client = twin.client(EnrollmentService, undefined, trusted);
-    for (let n = 0; n < 3; n++)
-      await expect(client.enroll({ code: "0000000", csrDer: await request("m") })).rejects.toThrow("wrong");
-    await expect(client.enroll({ code: code?.secret ?? "", csrDer: await request("m") })).rejects.toMatchObject({
-      code: "FAILED_PRECONDITION",
-      message: expect.stringContaining("missed three times"),
-    });
+  it("is not closed to others by someone who guesses, and asks from many networks", async () => {
+    const files = { enrolled: `${folder}/enrolled.json`, boot: `${folder}/boot.json` };
+    const enrolment = openEnrolment(files, clock);
+    const ask = (secret: string, from: string) =>
+      enrolment.enrol(secret, { name: "m", key: "k", from }, async () => "certificate");
+    for (let host = 1; host <= 100; host++) {
+      for (const _ of [1, 2, 3]) {
+        await expect(ask("0000000", `192.0.2.${host}`)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+        await clock.advance(10);
+        await expect(ask("0000000", `192.0.2.${host}`)).rejects.toThrow(/in [1-4] s|missed three times/);
+        await clock.advance(1_000 * 4);
+        if (clock.monotonic() > openForMs / 2) return;
+      }
+    }
+    expect(await ask(enrolment.secret() ?? "", "198.51.100.7")).toBe("certificate");
+  });
+
+  it("makes an address wait after a wrong answer, and spends no try meanwhile", async () => {
+    await expect(enrol("0000000")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    for (let n = 0; n < 5; n++)
+      await expect(enrol(code?.secret)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", retryAfterMs: 1_000 });
+    await clock.advance(1_000);
+    expect((await enrol(code?.secret)).machine).toBe("aios");
   });
 
   it("is over after ten minutes, on the machine's own clock", async () => {

@@ -9,6 +9,12 @@ import { executionHeader, headerOf, operatorHeader, roleHeader } from "#lib/serv
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
 
+/**
+ * A stream outlives the handshake that let it in, and must not outlive the certificate: it ends with that, or at this age.
+ * grpc-js 1.14.7 takes a deadline's milliseconds modulo 2^32: one of over 24.8 days ends a call at once.
+ */
+const ageMaxMs = 20 * 86_400_000;
+
 type Upward = grpc.ServerDuplexStream<Buffer, Buffer>;
 type Downward = grpc.ClientDuplexStream<Buffer, Buffer>;
 
@@ -53,9 +59,9 @@ export function openProxy(
       }
       if (rule.least !== "reader") log.info("call", { path: rule.path, operator: operator.name, role: operator.role });
       const passed = clientOf(rule.daemon).makeBidiStreamRequest(rule.path, bytes, bytes, headers(operator, id, call), {
-        deadline: call.getDeadline(),
+        deadline: Math.min(Number(call.getDeadline()), operator.notAfter, clock.now() + ageMaxMs),
       });
-      join(call, passed, rule);
+      join(call, passed, rule, () => tooOld(rule, operator, Number(call.getDeadline()), clock.now()));
     });
   };
 
@@ -79,17 +85,21 @@ export function openProxy(
 }
 
 /** Ties the two ends of a call together. */
-function join(call: Upward, passed: Downward, rule: Rule): void {
+function join(call: Upward, passed: Downward, rule: Rule, ended: () => Partial<grpc.StatusObject> | undefined): void {
   call.on("cancelled", () => passed.cancel());
   call.pipe(asWritable(passed));
   passed.on("metadata", (metadata) => call.sendMetadata(metadata));
   passed.pipe(asWritable(call), { end: false });
   // The status may come while messages wait for the caller to read: it is passed on after the last of them.
-  const ended = new Promise<void>((resolve) => passed.once("end", resolve));
+  const read = new Promise<void>((resolve) => passed.once("end", resolve));
   passed.on("status", async (status: grpc.StatusObject) => {
-    await ended;
+    await read;
     if (status.code === grpc.status.OK) call.end(status.metadata);
-    else call.emit("error", reworded(status, rule));
+    else
+      call.emit(
+        "error",
+        (status.code === grpc.status.DEADLINE_EXCEEDED ? ended() : undefined) ?? reworded(status, rule),
+      );
   });
   // Every error is a status too, but one that nobody listens for ends the process.
   passed.on("error", () => {});
@@ -123,16 +133,26 @@ const unknown = { code: grpc.status.UNAUTHENTICATED, details: "this connection s
 function refuse(rule: Rule, operator: Operator | undefined, nowMs: number): Partial<grpc.StatusObject> | undefined {
   if (operator === undefined) return unknown;
   const { name, role, notAfter } = operator;
-  if (notAfter < nowMs) {
-    const details = `call ${rule.path}: the certificate of ${name} has expired; ask an admin for a new one`;
-    return { code: grpc.status.UNAUTHENTICATED, details };
-  }
+  if (notAfter <= nowMs) return expired(rule, name);
   if (rule.least !== undefined && allows(role, rule.least)) return undefined;
   const reason =
     rule.least === undefined
       ? "only the machine's own daemons and agents make this call"
       : `it needs the role ${rule.least}, and ${name} is ${role}; ask an admin`;
   return { code: grpc.status.PERMISSION_DENIED, details: `call ${rule.path}: ${reason}` };
+}
+
+/** Why a call whose deadline has passed was ended, where that was not the caller's own. */
+function tooOld(rule: Rule, { name, notAfter }: Operator, deadlineMs: number, nowMs: number) {
+  if (notAfter <= nowMs) return expired(rule, name);
+  if (deadlineMs <= nowMs) return undefined;
+  const details = `call ${rule.path}: it has been open for ${ageMaxMs / 86_400_000} days; make it again`;
+  return { code: grpc.status.UNAVAILABLE, details };
+}
+
+function expired({ path }: Rule, name: string): Partial<grpc.StatusObject> {
+  const details = `call ${path}: the certificate of ${name} has expired; ask an admin for a new one`;
+  return { code: grpc.status.UNAUTHENTICATED, details };
 }
 
 /** A daemon that is not there is told in words of the machine, without paths of its sockets. */

@@ -9,6 +9,7 @@ import {
   HealthService,
   HealthCheckResponse_ServingStatus as Status,
 } from "#proto/grpc/health/v1/health";
+import { holderOf } from "./admission.ts";
 import type { Enrolment } from "./enrolment.ts";
 
 /** The longest request for a certificate, bytes. */
@@ -22,18 +23,23 @@ export function enrolmentService(
   clock: Clock,
 ): Service<typeof EnrollmentService> {
   return service(EnrollmentService, {
-    enroll: async ({ code, csrDer }) => {
+    enroll: async ({ code, csrDer }, { peer }) => {
       if (csrDer.length > csrLengthMax)
         throw new AiosError("INVALID_ARGUMENT", `read certificate request: over ${csrLengthMax} bytes`);
       const { readCsr, signCsr } = await import("#lib/certify");
       const { name, spki } = await readCsr(csrDer);
-      const certificatePem = await enrolment.enrol(code, { name, key: spki.toString("hex") }, () =>
-        signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, clock.now()),
+      const certificatePem = await enrolment.enrol(
+        code,
+        { name, key: spki.toString("hex"), from: holderOf(addressOf(peer)) },
+        () => signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, clock.now()),
       );
       return { certificatePem, caPem: authority.certificate, machine };
     },
   });
 }
+
+/** The address in a peer's "ADDRESS:PORT". */
+const addressOf = (peer: string): string => peer.slice(0, peer.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 
 /** grpc.health.v1 of the whole machine: "" is the console itself, any other name the daemon that serves it. */
 export function healthOfAll(daemons: ReadonlyMap<string, string>, address: (daemon: string) => string): Service {

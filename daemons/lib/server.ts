@@ -112,7 +112,7 @@ function adapt(
     };
     const trailer = new grpc.Metadata();
     const context: Call = {
-      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata },
+      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata, peer: call.getPeer() },
       tell: (headers) => call.sendMetadata(metadataOf(headers)),
       add: (headers) => trailer.merge(metadataOf(headers)),
     };

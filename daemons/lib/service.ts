@@ -58,6 +58,8 @@ export interface Call {
   /** Aborted when the caller cancels, goes away, or its deadline passes. */
   readonly signal: AbortSignal;
   readonly metadata: Metadata;
+  /** The other end of the connection: "ADDRESS:PORT", or "unknown" at a Unix socket. */
+  readonly peer: string;
   /** Tells the caller something before the answer, once. A call that is streamed has its first message for that. */
   tell(headers: Headers): void;
   /** Tells the caller something with the answer of a unary call, beside its message. */
