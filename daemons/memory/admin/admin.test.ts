@@ -16,6 +16,7 @@ import {
   TaskRecord,
 } from "#proto/aios/memory";
 import { json, type OpenMemory, openMemory, start } from "../harness.ts";
+import { workingMigrations } from "../store/migrations/migrations.ts";
 import { openStore } from "../store/store.ts";
 
 let folder: string;
@@ -60,7 +61,13 @@ it("counts what there is", async () => {
   expect(stats).toMatchObject({ operationalEvents: 1, metrics: 0, journalSubscribers: 0 });
   expect(stats.residentBytes).toBeGreaterThan(10_000_000);
   const [working, journal, longterm] = stats.stores;
-  expect(working).toMatchObject({ name: "working", state: "new", writes: 5, lastBackupAt: 0, schemaVersion: 2 });
+  expect(working).toMatchObject({
+    name: "working",
+    state: "new",
+    writes: 5,
+    lastBackupAt: 0,
+    schemaVersion: workingMigrations.length,
+  });
   expect(working?.tables).toContainEqual({ name: "goals", rows: 1, more: false });
   expect(journal?.tables).toContainEqual({ name: "journal", rows: 1, more: false });
   expect(longterm?.tables).toContainEqual({ name: "procedures", rows: 1, more: false });
@@ -134,7 +141,7 @@ describe("a backup", () => {
       name: "working",
       path: join(folder, made.name, "working.db"),
       ...outside,
-      migrations: Array(2).fill(""),
+      migrations: workingMigrations,
     });
     expect(copy.database.prepare("SELECT id FROM goals").pluck().all()).toEqual(["g"]);
     copy.close();
