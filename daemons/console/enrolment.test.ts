@@ -175,6 +175,6 @@ describe("enrolment", () => {
     });
     expect(shortFingerprint(fingerprint(chain.issuerCertificate.raw))).toBe(code?.fingerprint);
     expect(statSync(`${folder}/state/ca.key`).mode & 0o777).toBe(0o600);
-    expect(statSync(`${folder}/run/console-enrolment.json`).mode & 0o777).toBe(0o600);
+    expect(statSync(`${folder}/run/enrolment.json`).mode & 0o777).toBe(0o600);
   });
 });
