@@ -155,7 +155,7 @@ async function placesOf(
     if (!("path" in resource)) continue;
     const access = effect === "read" ? "read" : (uses[field] ?? "change");
     for (const place of protection.check(resource.path, access, caller)) places.add(place);
-    for (const place of await protection.checkLinks(resource.path, access, caller)) places.add(place);
+    for (const place of await protection.checkFile(resource.path, access, caller)) places.add(place);
   }
   return [...places];
 }

@@ -19,6 +19,7 @@ import {
 import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
+import { kernelsOwn, notContent } from "./kernels.ts";
 
 /** A descriptor: a number, or a file handle of Node's. */
 export interface Descriptor {
@@ -68,6 +69,15 @@ export async function hold(path: string): Promise<Held> {
   }
 }
 
+/** As {@link hold}, for what is changed. Throws FAILED_PRECONDITION when it is the kernel's and no content. */
+export async function holdForChange(path: string): Promise<Held> {
+  const held = await hold(path);
+  const type = kernelsOwn(viaDescriptor(held.handle));
+  if (type === undefined) return held;
+  await held.close();
+  throw notContent("change", path, type);
+}
+
 /** Holds the folder `name` in a folder that is held. */
 function holdIn(folder: Descriptor, name: string): Folder {
   const flags = oPath | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -92,10 +102,11 @@ export async function readHeld(held: Held, bytesMax: number): Promise<Buffer> {
   if (found.size > bytesMax) throw tooLarge(path, `${found.size} bytes`, bytesMax);
   const fd = openFile(held);
   try {
-    // Files of /proc say 0 and hold more: read until the end or one byte too many.
+    // Files of /proc say 0 and hold more: read until the end or one byte too many. The first read is a large one, since a
+    // number of /proc/sys is told once: what is read after its first digit is the end.
     const chunks: Buffer[] = [];
     let total = 0;
-    for (let next = found.size + 1; total <= bytesMax; next = 65_536) {
+    for (let next = found.size === 0 ? 65_536 : found.size + 1; total <= bytesMax; next = 65_536) {
       const chunk = Buffer.allocUnsafe(Math.min(next, bytesMax + 1 - total));
       const { bytesRead } = await readLater(fd, chunk, 0, chunk.length, null);
       chunks.push(chunk.subarray(0, bytesRead));
@@ -132,7 +143,7 @@ function checkFile({ path, found }: Held): void {
  * When one cannot be made, those made before it are removed again.
  */
 export async function makeFolders(from: string, names: readonly string[]): Promise<Folder> {
-  let folder = folderOf((await hold(from)).handle.fd);
+  let folder = folderOf((await holdForChange(from)).handle.fd);
   const made: string[] = [];
   for (const name of names) {
     const outer = folder;

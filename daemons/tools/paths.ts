@@ -1,5 +1,5 @@
 import { lstat, readlink, realpath } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, normalize } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 
 /** The longest path, bytes, as the kernel has it. */
@@ -50,10 +50,11 @@ function check(given: string): void {
   if (Buffer.byteLength(given) > pathLengthMax) throw bad(given, `longer than ${pathLengthMax} bytes`);
 }
 
-/** The common case, in one call of the kernel's: the path stands. */
+/** The common case, in one call of the kernel's: the path stands, and no link leads to it. */
 async function resolveStanding(given: string): Promise<ResolvedPath | undefined> {
   try {
-    return resolved(given, await realpath(given), []);
+    const real = await realpath(given);
+    return real === normalize(given).replace(/(.)\/$/, "$1") ? resolved(given, real, []) : undefined;
   } catch {
     // It does not, or not as it was written: the walk finds out how far it goes.
     return undefined;
@@ -79,6 +80,7 @@ async function walk(given: string): Promise<ResolvedPath> {
       real = `${real}/${name}`;
     } else {
       links += 1;
+      if (ofProcess.test(real)) throw throughProcess(given);
       if (links > linksMax) throw bad(given, `more than ${linksMax} symbolic links`);
       if (found.target.startsWith("/")) real = "";
       todo.push(...parts(found.target).reverse());
@@ -92,6 +94,18 @@ function resolved(given: string, real: string, missing: readonly string[]): Reso
   const names = missing.length > 0 ? missing : parts(real).slice(-1);
   const path = real + missing.map((name) => `/${name}`).join("") || "/";
   return { given, path, folder, names, exists: missing.length === 0 };
+}
+
+/** Where a process's own links are, such as fd/0, cwd and root: they lead to what it holds, not to what stands at a path. */
+const ofProcess = /^\/proc\/\d+(\/|$)/;
+
+function throughProcess(given: string): AiosError {
+  return new AiosError("PERMISSION_DENIED", {
+    act: "resolve",
+    object: JSON.stringify(given),
+    reason: "it leads through what a process holds open",
+    next: "name the file by its own path",
+  });
 }
 
 const parts = (path: string) => path.split("/").filter((name) => name !== "" && name !== ".");

@@ -87,7 +87,7 @@ describe("the pipeline", () => {
     rmSync(folder, { recursive: true });
   });
 
-  const open = { places: [], check: () => [], checkLinks: async () => [] };
+  const open = { places: [], check: () => [], checkFile: async () => [] };
 
   async function executor(...tools: Tool[]): Promise<Executor> {
     const state = openState(folder);

@@ -1,10 +1,10 @@
-import { globSync, lstatSync, type Stats } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { globSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
 import { globMatches } from "./capability.ts";
+import { holdsFile, linkedFile } from "./hard-links.ts";
+import { checkContent, checkProcess } from "./kernels.ts";
 import { isWithin, mounts, namesOf } from "./mounts.ts";
 import { resolvePath } from "./paths.ts";
 import { type Folders, type Place, protectedPlaces } from "./protected.ts";
@@ -19,8 +19,11 @@ export interface Protection {
    * `path` is resolved.
    */
   check(path: string, access: Access, caller: Identity): readonly Place[];
-  /** As `check`, for a file that has further names: a hard link in a protected place is that place's file. */
-  checkLinks(path: string, access: Access, caller: Identity): Promise<readonly Place[]>;
+  /**
+   * As `check`, for what stands there: a file of a protected place may have a hard link elsewhere. Throws FAILED_PRECONDITION
+   * for a change to what is no content but the kernel's.
+   */
+  checkFile(path: string, access: Access, caller: Identity): Promise<readonly Place[]>;
 }
 
 /** A place by one of the names that lead to it. */
@@ -48,20 +51,18 @@ export async function openProtection(folders: Folders, clock: Clock): Promise<Pr
     }
     return named;
   };
-  const check: Protection["check"] = (path, access, caller) =>
-    permitted(
-      all().filter((one) => hits(one, path, access)),
-      path,
-      access,
-      caller,
-    );
+  const check: Protection["check"] = (path, access, caller) => {
+    checkProcess(path, access);
+    const hit = all().filter((one) => hits(one, path, access));
+    return permitted(hit, path, access, caller);
+  };
   return {
     places,
     check,
-    checkLinks: async (path, access, caller) => {
-      const found = standing(path);
-      if (found === undefined || !found.isFile() || found.nlink === 1) return [];
-      const file = { found, device: deviceOf(dirname(path)), entries: 0 };
+    checkFile: async (path, access, caller) => {
+      checkContent(path, access);
+      const file = linkedFile(path);
+      if (file === undefined) return [];
       const hit: Named[] = [];
       for (const one of all()) {
         if (!concerns(one.place, access) || one.place.byName || !(await holdsFile(one.path, file))) continue;
@@ -134,54 +135,4 @@ function denied({ of, place }: Named, path: string, access: Access): AiosError {
     reason: `${of} is protected: it holds ${holds}${changes ? `; a change breaks ${breaks}` : ""}`,
     next: [...other, ...admin].join(", or ") || "no grant opens it",
   });
-}
-
-/** Entries that are looked through for a file's other names, at most. */
-const entriesMax = 200_000;
-
-/** A file with further names that is looked for. */
-interface Linked {
-  readonly found: Stats;
-  /** Of the folder it lies in: over an overlay files bear the number of the layer that they come from. */
-  readonly device: number | undefined;
-  entries: number;
-}
-
-const deviceOf = (path: string) => standing(path)?.dev;
-
-/** Whether a place, by a name that may have stars, holds a file. A hard link never leaves its file system. */
-async function holdsFile(name: string, file: Linked): Promise<boolean> {
-  for (const top of name.includes("*") ? globSync(name) : [name]) if (await isOrHolds(top, file)) return true;
-  return false;
-}
-
-async function isOrHolds(path: string, file: Linked): Promise<boolean> {
-  const here = standing(path);
-  if (here?.isFile()) return here.ino === file.found.ino && here.dev === file.found.dev;
-  if (!here?.isDirectory() || here.dev !== file.device) return false;
-  const names = await namesIn(path);
-  file.entries += names.length;
-  if (file.entries > entriesMax) return true;
-  for (const name of names) if (await isOrHolds(`${path}/${name}`, file)) return true;
-  return false;
-}
-
-function standing(path: string): Stats | undefined {
-  try {
-    return lstatSync(path);
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-}
-
-const isAbsent = (error: unknown) => ["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "");
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (isAbsent(error)) return [];
-    throw error;
-  }
 }

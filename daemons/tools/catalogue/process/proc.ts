@@ -105,6 +105,12 @@ export function signallable(act: string, pid: number): ProcessFacts {
   });
 }
 
+/** Why the machine stands on a process; undefined when it does not, or there is none. */
+export function machineProcess(pid: number): string | undefined {
+  const facts = factsOf(pid);
+  return facts === undefined ? undefined : protectedBecause(facts);
+}
+
 function protectedBecause({ pid, parent }: ProcessFacts): string | undefined {
   if (pid === 1) return "it is the machine's first process";
   if (pid === 2 || parent === 2) return "it is a thread of the kernel";

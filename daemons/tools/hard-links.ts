@@ -1,0 +1,59 @@
+import { globSync, lstatSync, type Stats } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { errnoOf } from "#lib/errors";
+
+/** Entries that are looked through for a file's other names, at most. */
+const entriesMax = 200_000;
+
+/** A file with further names that is looked for. */
+export interface Linked {
+  readonly found: Stats;
+  /** Of the folder it lies in: over an overlay files bear the number of the layer that they come from. */
+  readonly device: number | undefined;
+  entries: number;
+}
+
+/** The file at a path; undefined when no file stands there, or it has no other name. */
+export function linkedFile(path: string): Linked | undefined {
+  const found = standing(path);
+  if (found === undefined || !found.isFile() || found.nlink === 1) return undefined;
+  return { found, device: standing(dirname(path))?.dev, entries: 0 };
+}
+
+/** Whether a place, by a name that may have stars, holds a file. A hard link never leaves its file system. */
+export async function holdsFile(name: string, file: Linked): Promise<boolean> {
+  for (const top of name.includes("*") ? globSync(name) : [name]) if (await isOrHolds(top, file)) return true;
+  return false;
+}
+
+async function isOrHolds(path: string, file: Linked): Promise<boolean> {
+  const here = standing(path);
+  if (here?.isFile()) return here.ino === file.found.ino && here.dev === file.found.dev;
+  if (!here?.isDirectory() || here.dev !== file.device) return false;
+  const names = await namesIn(path);
+  file.entries += names.length;
+  if (file.entries > entriesMax) return true;
+  for (const name of names) if (await isOrHolds(`${path}/${name}`, file)) return true;
+  return false;
+}
+
+function standing(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+const isAbsent = (error: unknown) => ["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "");
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw error;
+  }
+}
