@@ -5,6 +5,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "typebox";
+import { layout } from "#manifest";
+import { type Place, protectedPlaces } from "../daemons/tools/protected.ts";
 import type { Tool } from "../daemons/tools/tool.ts";
 import { catalogueTools } from "./catalogue.ts";
 
@@ -24,9 +26,23 @@ export function referenceOf(tools: readonly Tool[]): string {
     "| namespace | tools |",
     "|---|---|",
     ...namespaces.map((name) => `| [${name}](#${name}) | ${of(name).map(verbOf).join(", ")} |`),
+    "",
+    "## Protected places",
+    "What the machine stands on, with all that lies in it. Agents never change it by naming a path, whatever they were granted; an admin is asked first and shown what it breaks. Paths are compared after links, by every name that mounts give a place, and files also by their hard links. `aiosctl tools protected` tells the same of a machine.",
+    "",
+    "| places | hold | a change breaks | who may change them | who may read them |",
+    "|---|---|---|---|---|",
+    ...protectedPlaces(layout).map(rowOf),
     ...namespaces.flatMap((name) => ["", `## ${name}`, ...of(name).flatMap(sectionOf)]),
     "",
   ].join("\n");
+}
+
+function rowOf({ paths, holds, breaks, change, read, way, open = [], itself }: Place): string {
+  const named = paths.map((path) => `\`${path}\``).join(", ");
+  const but = open.length > 0 ? `, but not \`${open.join("`, `")}\`` : itself ? " (only the folder itself)" : "";
+  const by = [change === "admin" ? "an admin" : "nobody", ...(way === undefined ? [] : [way])].join("; else ");
+  return `| ${named}${but} | ${holds} | ${breaks} | ${by} | ${read ?? "whoever was granted it"} |`;
 }
 
 const verbOf = ({ name, namespace }: Tool) => name.slice(namespace.length + 1);

@@ -28,7 +28,7 @@ import { providers } from "./commands/providers.ts";
 import { scheduleAdd, scheduleList, scheduleRemove } from "./commands/schedule.ts";
 import { secretsList, secretsRemove, secretsSet } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
-import { toolCall, toolShow, toolsList } from "./commands/tools.ts";
+import { toolCall, toolShow, toolsList, toolsProtected } from "./commands/tools.ts";
 import { unitsList, unitsRestart, unitsStart, unitsStop } from "./commands/units.ts";
 
 /** Every command, in the order of the help. */
@@ -57,6 +57,7 @@ export const commands: readonly Command[] = [
   emergencyStop,
   emergencyResume,
   agents,
+  toolsProtected,
   toolsList,
   toolShow,
   toolCall,

@@ -112,6 +112,9 @@ export const approvalHeader = "x-aios-waits-for-approval";
 /** Told by the tools with their answer: the code of a failure, which the message has no field for. */
 export const errorCodeHeader = "x-aios-error-code";
 
+/** Told by the tools with their answer: why what was done cannot be taken back. */
+export const irreversibleHeader = "x-aios-irreversible";
+
 /** A header of a call; undefined when it has none. */
 export function headerOf(metadata: Metadata, name: string): string | undefined {
   const value = metadata.get(name)[0];

@@ -66,10 +66,11 @@ interface Waiting {
 }
 
 /**
- * Whether a person is asked first: calls of agents whose tool wants it, changes whose risk the policy names, and where the
- * grant asks for it all that changes something or leaves the machine.
+ * Whether a person is asked first: whoever changes a protected place; calls of agents whose tool wants it, changes whose risk
+ * the policy names, and where the grant asks for it all that changes something or leaves the machine.
  */
-export function needsApproval({ tool, caller, asks, risk }: Admitted, policy: Policy): boolean {
+export function needsApproval({ tool, caller, asks, places, risk }: Admitted, policy: Policy): boolean {
+  if (places.length > 0) return true;
   if (caller.kind !== "agent") return false;
   if (asks && kindsOf(tool).some((kind) => kind !== "calls")) return true;
   return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(risk));
@@ -134,7 +135,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
         await ledger.append(asked(factsOf(ticket, policy), { same_as: same.ticket.id }));
         return join(same, signal, waits);
       }
-      const own = [...waiting.values()].filter((other) => other.ticket.agent === ticket.agent);
+      const own = [...waiting.values()].filter((other) => samePeer(other.ticket.caller, ticket.caller));
       if (own.length >= policy.approval.pendingPerAgentMax || waiting.size >= ticketsMax) throw full(ticket, own);
       const one = wait(ticket, "being written");
       try {
@@ -146,7 +147,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
         throw error;
       }
       show(one);
-      log.info("a call waits for a person", { id: ticket.id, agent: ticket.agent, tool: ticket.tool });
+      log.info("a call waits for a person", { id: ticket.id, caller: ticket.caller.name, tool: ticket.tool });
       return join(one, signal, waits);
     },
     find: (id) => waiting.get(id)?.ticket,
@@ -235,6 +236,8 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
+const samePeer = (one: Identity, other: Identity) => one.kind === other.kind && one.name === other.name;
+
 function refused({ tool }: Ticket, reason: string): AiosError {
   return new AiosError("PERMISSION_DENIED", { act: "execute", object: tool, reason });
 }
@@ -266,11 +269,11 @@ function notShown(id: string): AiosError {
   });
 }
 
-function full({ tool, agent }: Ticket, own: readonly Waiting[]): AiosError {
+function full({ tool, caller }: Ticket, own: readonly Waiting[]): AiosError {
   return new AiosError("RESOURCE_EXHAUSTED", {
     act: "execute",
     object: tool,
-    reason: `${own.length} calls of ${agent} wait for a person already`,
+    reason: `${own.length} calls of ${caller.name} wait for a person already`,
     next: "wait until they are decided",
   });
 }

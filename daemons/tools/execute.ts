@@ -23,6 +23,8 @@ export interface Executed extends Result {
   readonly executionId: string;
   /** An undo is prepared. */
   readonly reversible: boolean;
+  /** Why what was done cannot be taken back; undefined when it can, or nothing was changed. */
+  readonly irreversible?: string | undefined;
 }
 
 export interface Executor {
@@ -131,7 +133,7 @@ export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signa
   });
   await conclude(parts.ledger, facts, result);
   const reversible = call.tool.undo !== undefined && parts.undos.find(executionId) !== undefined;
-  return { ...result, executionId, reversible };
+  return { ...result, executionId, reversible, irreversible: call.tool.irreversible };
 }
 
 /** Passes the gate; a denial is written down before it is told, the same one once and then counted. */

@@ -8,7 +8,7 @@ import { resolveEntry, resolvePath } from "./paths.ts";
 import type { Place } from "./protected.ts";
 import type { Protection } from "./protection.ts";
 import type { Registry } from "./registry.ts";
-import type { AnyCall, ResourceKind, ResourceKinds, Risk, Tool } from "./tool.ts";
+import { type AnyCall, asCalled, type ResourceKind, type ResourceKinds, type Risk, type Tool } from "./tool.ts";
 import type { Json, Validation } from "./validation.ts";
 
 /** What a caller asks for, as it came in. */
@@ -29,6 +29,7 @@ export interface Request {
 
 /** A call that passed the gate. */
 export interface Admitted {
+  /** As this call is: {@link asCalled}. */
   readonly tool: Tool;
   readonly caller: Identity;
   readonly input: Json;
@@ -71,10 +72,11 @@ export function openGate({ registry, validation, grants, protection }: GateParts
   return {
     admit: async (request, caller) => {
       identify(request, caller);
-      const tool = registry.find(request.tool);
-      permitKind(tool, caller);
-      permitForeign(tool, caller, grants, request.taskId);
-      const input = await validation.input(tool, request.inputJson);
+      const known = registry.find(request.tool);
+      permitKind(known, caller);
+      permitForeign(known, caller, grants, request.taskId);
+      const input = await validation.input(known, request.inputJson);
+      const tool = asCalled(known, input);
       const resources = await resolve(tool, input);
       const needs = tool.capabilities.map((template) =>
         fillTemplate(template, (field) => named(field, input, resources)),

@@ -167,6 +167,8 @@ export function answerOf({ outputJson, ...answer }: ExecuteResponse): Answer {
 interface Shown {
   readonly id: string;
   readonly digest: string;
+  readonly risk: string;
+  readonly agent_id: string;
   readonly preview: string;
   readonly undo: string;
 }

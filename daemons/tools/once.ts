@@ -47,7 +47,7 @@ export class Once {
     const entries = ledger.ofExecution(id);
     const ticket = approvals.find(id) ?? (withdraw ? undefined : approvals.find(sameAs(entries)));
     if (ticket !== undefined) {
-      own(id, caller, "agent", ticket.agent);
+      own(id, caller, ticket.caller.kind, ticket.caller.name);
       if (withdraw) return this.#takeBack(id);
       checkSame(ticket, request);
       return approvals.join(ticket.id, signal, request.waits);

@@ -46,7 +46,7 @@ describe("what a person is shown", () => {
       "- /folder/ (4 entries, 3 bytes)\n- /folder/inner/\n- /folder/inner/two (2 bytes)\n- /folder/one (1 bytes)",
     );
     const gone = await shown("fs.delete", { path: `${work}/binary`, permanent: true });
-    expect(gone).toBe("for good, no copy is kept:\n- /binary, a file that is no text, 3 bytes");
+    expect(gone).toBe("for good, it cannot be taken back:\n- /binary, a file that is no text, 3 bytes");
   });
 
   it("of a move and a copy, both ends, and what is replaced as a diff", async () => {
@@ -98,4 +98,34 @@ it("every tool that agents change much with says what it would change", async ()
   tools.close();
   // Of the archive's lists and of locks the summary says all there is.
   expect(silent.map(({ name }) => name)).toEqual(["pkg.update", "pkg.lock", "pkg.unlock"]);
+});
+
+describe("what a person is shown of a call", () => {
+  it("with what cannot be seen, or turns the direction of writing, written out", async () => {
+    const content = "safe \u202etxt.exe\u2066 \u200b\ufeff\u001b[2J\r\n\ttab \u00e9 \ud83d\ude00\n";
+    const preview = await shown("fs.append", { path: `${work}/f`, content });
+    expect(preview).toBe(
+      "at the end of /f\n+safe \\u{202e}txt.exe\\u{2066} \\u{200b}\\u{feff}\\u{1b}[2J\\u{d}\n+\ttab \u00e9 \ud83d\ude00",
+    );
+    expect(readFileSync(`${work}/f`, "utf8")).toContain(content);
+  });
+
+  it("of what cannot be taken back, that it cannot; it is critical and asked at every level, and nothing takes it back", async () => {
+    machine.close();
+    machine = await startMachine({ autonomy: "full" });
+    work = `${machine.folder}/work`;
+    mkdirSync(work);
+    writeFileSync(`${work}/f`, "text");
+    const capabilities = [`fs:delete:${work}/**`];
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+    const remove = () => machine.agent("task").call("fs.delete", { path: `${work}/f`, permanent: true });
+    const { ticket, answer } = await whenAsked(machine.operator, remove);
+    expect(ticket).toMatchObject({
+      risk: "critical",
+      preview: expect.stringMatching(/^for good, it cannot be taken back:/),
+      undo: "it cannot be taken back: no copy is kept of what is deleted for good",
+    });
+    await machine.operator.call("sec.approve", { id: ticket.id, digest: ticket.digest });
+    expect(await answer).toMatchObject({ success: true, output: { permanent: true }, backupId: "" });
+  });
 });

@@ -1,6 +1,7 @@
 import { AiosError, messageOf } from "#lib/errors";
 import type { Admitted } from "./gate.ts";
 import type { AnyCall } from "./tool.ts";
+import { visible } from "./visible.ts";
 
 /** The longest preview, characters: a person reads it. */
 const previewLengthMax = 20_000;
@@ -33,7 +34,7 @@ export async function previewOf(call: Admitted, executionId: string): Promise<Pr
   const broken = call.places.map(
     ({ paths, holds, breaks }) => `PROTECTED ${paths.join(", ")}: ${holds}; this can break ${breaks}`,
   );
-  return { change: shortened([...broken, change].join("\n")), undo };
+  return { change: shortened(visible([...broken, change].join("\n"))), undo: visible(undo) };
 }
 
 function shortened(text: string): string {

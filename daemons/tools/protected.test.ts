@@ -1,7 +1,7 @@
-import { linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
-import { type Machine, startMachine } from "./harness.ts";
+import { type Machine, startMachine, whenAsked } from "./harness.ts";
 import { type Mount, namesOf } from "./mounts.ts";
 import { protectedPlaces } from "./protected.ts";
 import { openProtection } from "./protection.ts";
@@ -108,12 +108,48 @@ describe("an agent, whatever it was granted,", () => {
   });
 });
 
+describe("a person", () => {
+  let machine: Machine;
+  beforeEach(async () => {
+    machine = await startMachine();
+  });
+  afterEach(() => machine.close());
+
+  it("who is an admin is asked before a protected place is changed, and shown what it breaks", async () => {
+    const path = `${machine.folder}/etc/triggers/mine.toml`;
+    const write = () => machine.operator.call("fs.write", { path, content: "x" });
+    const { ticket, answer } = await whenAsked(machine.operator, write);
+    expect(ticket).toMatchObject({ risk: "critical", agent_id: "alice" });
+    expect(ticket.preview).toMatch(/^PROTECTED .*\/etc: .*; this can break how it boots/);
+    expect(existsSync(path)).toBe(false);
+    await machine.operator.call("sec.approve", { id: ticket.id, digest: ticket.digest });
+    const done = await answer;
+    expect(done).toMatchObject({ success: true, executionId: ticket.id });
+    expect(readFileSync(path, "utf8")).toBe("x");
+    const { output } = await machine.operator.call("sec.audit", { execution_id: ticket.id });
+    expect(output.entries[0]).toMatchObject({ caller_kind: "operator", caller: "alice" });
+    expect(await machine.operator.raw.rollback({ executionId: done.executionId, reason: "" })).toMatchObject({
+      success: true,
+    });
+  });
+
+  it("may look at the table", async () => {
+    const { output } = await machine.operator.call("sec.protected");
+    expect(output.places).toContainEqual(
+      expect.objectContaining({ paths: expect.arrayContaining(["/usr"]), change: "admin", read: "granted" }),
+    );
+  });
+});
+
 describe("protected places", () => {
   it("are an admin's to change as far as the table says, and each says what a change breaks", async () => {
     const protection = await openProtection(folders, systemClock);
     expect(protection.check("/usr/bin/node", "change", admin)).toMatchObject([
       { paths: expect.arrayContaining(["/usr"]), breaks: "the boot, the daemons and every program that is started" },
     ]);
+    for (const caller of [agent, { ...admin, role: "operator" } as const, { kind: "core", name: "core" } as const]) {
+      expect(() => protection.check("/usr/bin/node", "change", caller)).toThrow(/an admin may change it/);
+    }
     expect(protection.check("/srv/x", "change", agent)).toEqual([]);
     for (const path of ["/var/lib/aios/ledger/ledger.db", "/proc/sys/kernel/pid_max", "/dev/sda", "/", "/var/lib"]) {
       expect(() => protection.check(path, "change", admin), path).toThrow(/is protected/);

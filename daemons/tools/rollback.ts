@@ -9,7 +9,7 @@ import type { Grants } from "./grants.ts";
 import type { Entry } from "./ledger/entry.ts";
 import { type Facts, intent, type Result, refusal } from "./record.ts";
 import type { Registry } from "./registry.ts";
-import type { Tool } from "./tool.ts";
+import { asCalled, type Tool } from "./tool.ts";
 import type { Prepared } from "./undo-table.ts";
 
 /** A rollback that takes longer is given up; it can be asked for again. */
@@ -46,7 +46,7 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
     if (execution === undefined)
       throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
     await permit(parts, execution, facts);
-    const tool = registry.find(execution.tool);
+    const tool = asCalled(registry.find(execution.tool), inputOf(execution));
     preparedFor(parts, tool, executionId);
     await ledger.append(intent(facts));
     const result = await undo(parts, tool, executionId, signal);
@@ -111,6 +111,15 @@ async function inReverse(
 function factsOf(executionId: string, of: string, reason: string, caller: Identity): Omit<Facts, "redaction"> {
   const input = JSON.stringify({ execution_id: of });
   return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
+}
+
+/** As the ledger has it: of a long one nothing but its beginning, in which no flag is looked for. */
+function inputOf({ input }: Entry): unknown {
+  try {
+    return JSON.parse(input);
+  } catch {
+    return {};
+  }
 }
 
 /** Core daemons and people may take back what they may do; an agent what it did itself and still may. */

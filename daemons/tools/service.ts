@@ -4,6 +4,7 @@ import {
   errorCodeHeader,
   executionHeader,
   headerOf,
+  irreversibleHeader,
   type Service,
   service,
   withdrawHeader,
@@ -38,6 +39,7 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
         waits: (approval: string) => tell({ [approvalHeader]: approval }),
       };
       const done = await executor.execute(request, identity, signal);
+      if (done.success && done.irreversible !== undefined) add({ [irreversibleHeader]: done.irreversible });
       if (done.errorCode !== undefined) add({ [errorCodeHeader]: done.errorCode });
       return {
         success: done.success,

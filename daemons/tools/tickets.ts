@@ -1,6 +1,7 @@
 import { createHmac, hash, randomBytes } from "node:crypto";
 import { AiosError } from "#lib/errors";
 import type { Role } from "#lib/role";
+import type { Identity } from "#lib/service";
 import type { Admitted, Request } from "./gate.ts";
 import type { Policy } from "./policy/policy.ts";
 import { type Preview, previewOf } from "./preview.ts";
@@ -9,7 +10,7 @@ import type { Facts } from "./record.ts";
 /** A call that waits for a person. Its id is that of the execution it may become. */
 export interface Ticket {
   readonly id: string;
-  readonly agent: string;
+  readonly caller: Identity;
   readonly tool: string;
   readonly taskId: string;
   readonly reason: string;
@@ -37,7 +38,7 @@ export async function ticketOf(call: Admitted, facts: Facts, policy: Policy, now
   const preview = await previewOf(call, facts.executionId);
   return {
     id: facts.executionId,
-    agent: call.caller.name,
+    caller: call.caller,
     tool: call.tool.name,
     taskId: facts.taskId,
     reason: facts.reason,
@@ -65,14 +66,13 @@ export function digestOf(
 }
 
 /** What is known of the call once it is carried out. */
-export function factsOf({ id, agent, tool, taskId, reason, input }: Ticket, { redaction }: Policy): Facts {
-  const caller = { kind: "agent", name: agent } as const;
+export function factsOf({ id, caller, tool, taskId, reason, input }: Ticket, { redaction }: Policy): Facts {
   return { executionId: id, caller, agentId: "", tool, taskId, reason, input, redaction };
 }
 
 /** What makes two calls the same one. */
-export const sameCall = ({ agent, tool, taskId, input }: Ticket): string =>
-  hash("sha256", JSON.stringify([agent, tool, taskId, input]));
+export const sameCall = ({ caller, tool, taskId, input }: Ticket): string =>
+  hash("sha256", JSON.stringify([caller.kind, caller.name, tool, taskId, input]));
 
 /** Refuses a request that has a ticket's id and is another call. */
 export function checkSame({ id, tool, taskId, input }: Ticket, request: Request): void {

@@ -114,6 +114,8 @@ interface Reversible<Input, Fields, Plan> {
   readonly effect: "change";
   readonly undo: Undo<Input, Fields, Plan>;
   readonly irreversible?: never;
+  /** Why a call with this input, unlike others, cannot be taken back; undefined when it can. A person is asked about such a call. */
+  final?(input: Input): string | undefined;
 }
 
 interface Irreversible {
@@ -143,6 +145,7 @@ export interface Tool
   readonly effect: "read" | "change";
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
+  final?(input: unknown): string | undefined;
   run(call: AnyCall): Promise<unknown> | unknown;
   preview?(call: AnyCall): Promise<string>;
 }
@@ -166,4 +169,12 @@ export function leastRole({ effect, risk, capabilities }: Pick<Tool, "effect" | 
   if (risk === "critical") return "admin";
   const names = capabilities.some((template) => parseCapability(template).resource !== undefined);
   return effect === "change" || names ? "operator" : "reader";
+}
+
+/** A tool as a call with this input is: one that cannot be taken back is critical, an admin's, asked first, and has no undo. */
+export function asCalled(tool: Tool, input: unknown): Tool {
+  const irreversible = tool.final?.(input);
+  if (irreversible === undefined) return tool;
+  const { undo: _, ...rest } = tool;
+  return { ...rest, irreversible, risk: "critical", role: "admin", confirmation: true };
 }

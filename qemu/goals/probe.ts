@@ -1,4 +1,5 @@
 import { ToolRegistryService } from "#proto/aios/tools";
+import { executeApproved } from "../approved.ts";
 import type { Machine } from "../machine.ts";
 
 /** Looks at a machine, and prepares it, by its own tools, as the operator. */
@@ -20,7 +21,7 @@ export function probe(machine: Machine): Probe {
   const ask = (toolName: string, input: object) => {
     const inputJson = Buffer.from(JSON.stringify(input));
     const request = { toolName, agentId: "", taskId: "", inputJson, reason: "the host looks at the machine" };
-    return tools.execute(request, { timeoutMs: callTimeoutMs });
+    return executeApproved(tools, request, { timeoutMs: callTimeoutMs });
   };
   const call: Probe["call"] = async (tool, input) => {
     const { success, error, outputJson } = await ask(tool, input);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { imageSettings } from "../../image/image.ts";
+import { executeApproved } from "../approved.ts";
 import type { Machine } from "../machine.ts";
 import { makeArchive } from "./archive.ts";
 import { laneRuns, useFleet } from "./fleet.ts";
@@ -20,7 +21,7 @@ describe.runIf(laneRuns("native"))("containers", () => {
     try {
       const inputJson = Buffer.from(JSON.stringify(input));
       const request = { toolName: tool, agentId: "", taskId: "", inputJson, reason: "the test of containers" };
-      return await tools.execute(request, { timeoutMs: 300_000 });
+      return await executeApproved(tools, request, { timeoutMs: 300_000 });
     } finally {
       tools.close();
     }

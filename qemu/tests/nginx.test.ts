@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { InitService, UnitState } from "#proto/aios/init";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { executeApproved } from "../approved.ts";
 import { verifyLedger } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { archive, withArchive } from "./archive.ts";
@@ -30,7 +31,7 @@ describe.each(["native", "qemu"] as const)("nginx on a machine of the %s lane", 
       try {
         const inputJson = Buffer.from(JSON.stringify(input));
         const request = { toolName: tool, agentId: "", taskId: "", inputJson, reason: "the test sets nginx up" };
-        return await tools.execute(request, { timeoutMs: callTimeoutMs });
+        return await executeApproved(tools, request, { timeoutMs: callTimeoutMs });
       } finally {
         tools.close();
       }

@@ -1,6 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import { executionHeader } from "#lib/service";
+import { approvalHeader, executionHeader, irreversibleHeader } from "#lib/service";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -26,6 +26,39 @@ export const toolsList: Command = {
     ]);
     out.table(["tool", "risk", "undo", "needs", "what it does"], rows);
     out.document({ tools });
+    return exit.ok;
+  },
+};
+
+/** A protected place, as sec.protected tells of it. */
+interface Place {
+  readonly paths: readonly string[];
+  readonly change: string;
+  readonly read: string;
+  readonly holds: string;
+  readonly breaks: string;
+  readonly way: string;
+}
+
+export const toolsProtected: Command = {
+  name: "tools protected",
+  summary: "the places that the machine stands on: who may change each, what that breaks, what changes it instead",
+  usage: "",
+  args: [0, 0],
+  examples: ["aiosctl tools protected", "aiosctl tools protected --json | jq -r .places[].paths[]"],
+  async run(context) {
+    const { out } = context;
+    const { places } = (await callTool(context, "sec.protected", {})) as { places: readonly Place[] };
+    for (const { paths, change, read, holds, breaks, way } of places) {
+      out.line(paths.join(" "));
+      out.line(`  holds ${holds}; read by ${read === "granted" ? "whoever was granted it" : read}`);
+      out.line(
+        `  changed by path by ${change === "admin" ? "an admin, who is asked" : "nobody"}${way && `; or by ${way}`}`,
+      );
+      out.line(`  a change breaks ${breaks}`);
+    }
+    out.note("agents never change these by naming a path, whatever they were granted");
+    out.document({ places });
     return exit.ok;
   },
 };
@@ -69,11 +102,21 @@ export const toolCall: Command = {
     const [toolName = "", input = "{}"] = args;
     const reason = text(context, "reason") ?? "called with aiosctl";
     const request = { toolName, agentId: "", taskId: "", inputJson: json(input), reason };
-    const answer = await client(context).execute(request, optionsOf(context, callTimeoutMs));
+    let final = "";
+    const onTold = (header: (name: string) => string | undefined) => {
+      const approval = header(approvalHeader);
+      if (approval !== undefined) out.note(`it waits for an approval: aiosctl approvals show ${approval}`);
+      final = header(irreversibleHeader) ?? final;
+    };
+    const options = { ...optionsOf(context, callTimeoutMs), onTold };
+    const answer = await client(context).execute(request, options);
     const { executionId } = answer;
     const output = fromBytes(answer.outputJson);
     out.line(answer.success ? JSON.stringify(output, null, 2) : `failed: ${answer.error}`);
-    const undo = answer.backupId === "" ? "" : `; aiosctl rollback ${executionId} takes it back`;
+    const undo =
+      answer.backupId === ""
+        ? final && `; it cannot be taken back: ${final}`
+        : `; aiosctl rollback ${executionId} takes it back`;
     out.note(`execution ${executionId}, ${duration(answer.durationMs)}${undo}`);
     const ledger = await ledgerEntry(context, executionId);
     out.note(typeof ledger === "string" ? ledger : `ledger entry ${ledger.sequence}, ${ledger.state}, ${ledger.hash}`);

@@ -5,6 +5,7 @@ import type { Approvals } from "../approvals.ts";
 import type { Policies, Policy } from "../policy/policy.ts";
 import type { Ticket } from "../tickets.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import { visible } from "../visible.ts";
 import { object, timestamp } from "./words.ts";
 
 /** A call that was let through may take as long as the slowest tool. */
@@ -14,7 +15,7 @@ const ticketId = Type.String({ pattern: "^[0-9a-f-]{36}$", description: "the id 
 
 const ticket = object({
   id: Type.String({ description: "also the execution's id, once it is approved" }),
-  agent_id: Type.String(),
+  agent_id: Type.String({ description: "who asks: an agent, or a person" }),
   tool: Type.String(),
   task_id: Type.String(),
   reason: Type.String(),
@@ -120,14 +121,14 @@ function personOf(caller: Identity): Person {
 function shown(one: Ticket, { redaction }: Policy) {
   return {
     id: one.id,
-    agent_id: one.agent,
+    agent_id: one.caller.name,
     tool: one.tool,
-    task_id: one.taskId,
-    reason: redaction.text(one.reason),
+    task_id: visible(one.taskId),
+    reason: visible(redaction.text(one.reason)),
     risk: one.risk,
     role: one.role,
-    input: redaction.json(one.input),
-    capabilities: [...one.needs],
+    input: visible(redaction.json(one.input)),
+    capabilities: one.needs.map(visible),
     preview: redaction.text(one.preview.change),
     undo: one.preview.undo,
     digest: one.digest,

@@ -199,7 +199,7 @@ const removeTool = (store: Store) =>
     callers: ["core", "operator", "agent"],
     effect: "change",
     irreversible: "a backup is removed to make room, so no copy of it is kept",
-    risk: "high",
+    risk: "critical",
     timeoutMs: 30_000,
     idempotent: false,
     confirmation: true,

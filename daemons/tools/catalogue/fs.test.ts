@@ -80,7 +80,7 @@ describe("fs.delete", () => {
     const before = picture(work);
     const file = await call("fs.delete", { path: `${work}/a/one.conf` });
     const link = await call("fs.delete", { path: `${work}/a/link` });
-    expect(file.output).toEqual({ deleted: true });
+    expect(file.output).toEqual({ deleted: true, permanent: false });
     expect(readFileSync(`${work}/a/b/two.txt`, "utf8")).toContain("first");
     expect(await call("fs.delete", { path: `${work}/a` })).toMatchObject({
       success: false,
@@ -103,7 +103,11 @@ describe("fs.delete", () => {
     });
     const gone = await call("fs.delete", { path: `${work}/large`, permanent: true });
     expect(existsSync(`${work}/large`)).toBe(false);
-    expect(await back(gone)).toMatchObject({ success: false, error: expect.stringContaining("for good") });
+    expect(gone).toMatchObject({ output: { deleted: true, permanent: true }, backupId: "" });
+    await expect(back(gone)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("no copy is kept of what is deleted for good"),
+    });
     expect(await call("fs.delete", { path: `${work}/none` })).toMatchObject({
       error: expect.stringMatching(/^delete .*none: it does not exist/),
     });

@@ -25,6 +25,7 @@ import { netProbes } from "./netprobe.ts";
 import { observeTools } from "./observe.ts";
 import { openOutbound } from "./outbound.ts";
 import { type PackageWorld, packageTools } from "./pkg.ts";
+import { placesTool } from "./places.ts";
 import { processTools } from "./process.ts";
 import { secTools } from "./sec.ts";
 import { securityTools } from "./security.ts";
@@ -79,6 +80,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...watchlistTools(world),
     ...securityTools(world),
     ...secTools({ grants, ledger, table: world.table }),
+    placesTool(world.protection.places),
     ...approvalTools(world),
   ];
   return tools;

@@ -67,7 +67,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     summary: "Removes a container that is stopped, with what it wrote to its own file system.",
     input,
     output: object({ removed: Type.Boolean({ description: "there was one" }) }),
-    risk: "high",
+    risk: "critical",
     confirmation: true,
     irreversible: "what it wrote to its own file system is gone with it",
     preview: async ({ input: { name }, signal }) => {

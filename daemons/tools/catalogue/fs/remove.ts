@@ -10,8 +10,8 @@ import { measure } from "./tree.ts";
 
 interface DeletePlan {
   readonly path: string;
-  /** What stood there; undefined when it was not kept. */
-  readonly fingerprint?: string;
+  /** What stood there. */
+  readonly fingerprint: string;
 }
 
 type Input = { path: string; recursive?: boolean; permanent?: boolean };
@@ -23,21 +23,18 @@ const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
     named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {
         checkDeletable(entry, input);
-        if (input.permanent) return { path: entry.path };
         return { path: entry.path, fingerprint: (await keepEntry(entry, backupName, backups, signal)).fingerprint };
       }),
     ),
   restore: ({ path, fingerprint }, { backups }) =>
     named("restore", path, () =>
       withEntry(path, async (entry) => {
-        if (fingerprint === undefined) throw refused("restore", path, "it was deleted for good, as was asked");
         const signal = undoSignal();
         if (entry.found === undefined) return putBackEntry(entry, backupName, backups, signal);
         if ((await measure(entry, signal)).fingerprint !== fingerprint) throw changedSince("restore", path);
       }),
     ),
-  settle: async ({ path, fingerprint }, { backups }) => {
-    if (fingerprint === undefined) return;
+  settle: async ({ path }, { backups }) => {
     try {
       await withEntry(path, async (entry) => {
         // A part of it is gone: the rest is worth nothing without it.
@@ -56,14 +53,20 @@ export const remove = defineTool({
   input: object({
     path: absolutePath,
     recursive: Type.Optional(Type.Boolean({ description: "also a folder that is not empty" })),
-    permanent: Type.Optional(Type.Boolean({ description: "keep no backup: it cannot be rolled back" })),
+    permanent: Type.Optional(
+      Type.Boolean({ description: "keep no copy: it cannot be taken back, and a person is asked first" }),
+    ),
   }),
-  output: object({ deleted: Type.Boolean() }),
+  output: object({
+    deleted: Type.Boolean(),
+    permanent: Type.Boolean({ description: "no copy was kept: it cannot be taken back" }),
+  }),
   resources: { path: "entry" },
   capabilities: ["fs:delete:{path}"],
   callers: ["core", "operator", "agent"],
   effect: "change",
   undo,
+  final: ({ permanent }) => (permanent ? "no copy is kept of what is deleted for good" : undefined),
   risk: "high",
   timeoutMs: 60_000,
   idempotent: false,
@@ -71,14 +74,14 @@ export const remove = defineTool({
   preview: ({ input, resources, signal }) =>
     withEntry(resources.path.path, async (entry) => {
       checkDeletable(entry, input);
-      return `${input.permanent ? "for good, no copy is kept:\n" : ""}${await showRemoval(entry, signal)}`;
+      return `${input.permanent ? "for good, it cannot be taken back:\n" : ""}${await showRemoval(entry, signal)}`;
     }),
   run: ({ input, resources, signal }) =>
     named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {
         checkDeletable(entry, input);
         await removeEntry(entry, signal);
-        return { deleted: true };
+        return { deleted: true, permanent: input.permanent ?? false };
       }),
     ),
 });
