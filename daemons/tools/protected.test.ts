@@ -148,7 +148,7 @@ describe("protected places", () => {
       { paths: expect.arrayContaining(["/usr"]), breaks: "the boot, the daemons and every program that is started" },
     ]);
     for (const caller of [agent, { ...admin, role: "operator" } as const, { kind: "core", name: "core" } as const]) {
-      expect(() => protection.check("/usr/bin/node", "change", caller)).toThrow(/an admin may change it/);
+      expect(() => protection.check("/usr/bin/node", "change", caller)).toThrow(/it needs the role admin/);
     }
     expect(protection.check("/srv/x", "change", agent)).toEqual([]);
     for (const path of ["/var/lib/aios/ledger/ledger.db", "/proc/sys/kernel/pid_max", "/dev/sda", "/", "/var/lib"]) {
