@@ -112,8 +112,10 @@ export async function live(
         return undefined;
       });
       if (task !== undefined) {
-        const done: Promise<void> = doTask(task).finally(() => busy.delete(done));
-        busy.add(done);
+        const done = doTask(task);
+        // One that waits for a person may do so for hours, and leaves its place to others.
+        const place: Promise<void> = Promise.race([done, work.placeFree(task.id)]).finally(() => busy.delete(place));
+        busy.add(place);
       } else if (clock.monotonic() - asked < quickAnswerMs) {
         await clock.sleep(quickAnswerMs, signal).catch(() => {});
       }

@@ -23,7 +23,6 @@ const settings = {
   type: "system",
   namespaces: ["fs"],
   concurrentTasksMax: 2,
-  taskTimeoutMs: 200,
   heartbeatIntervalMs: 20,
 };
 
@@ -49,7 +48,7 @@ const callTool: CallTool = ({ tool, input, executionId, waits }, _, signal) =>
 beforeEach(() => {
   stop = new AbortController();
   calls = [];
-  work = openWork(settings, callTool, systemClock);
+  work = openWork(callTool, systemClock);
 });
 
 afterEach(() => stop.abort());
@@ -70,7 +69,7 @@ describe("an agent's work", () => {
 
   it("has the execution id that it was given, and tells which approval it waits for", async () => {
     const waiting: string[] = [];
-    const asked = openWork(settings, callTool, systemClock, (task, approval) => waiting.push(`${task}: ${approval}`));
+    const asked = openWork(callTool, systemClock, (task, approval) => waiting.push(`${task}: ${approval}`));
     asked.run({ ...taskOf("a"), input: '{"tool":"fs.read","arguments":{},"execution_id":"e"}' });
     expect(waiting).toEqual(["a: approval of e"]);
   });
@@ -93,7 +92,7 @@ describe("an agent's work", () => {
   });
 
   it("tells a refusal by its code", async () => {
-    const refused = openWork(settings, () => Promise.reject(new AiosError("PERMISSION_DENIED", "no")), systemClock);
+    const refused = openWork(() => Promise.reject(new AiosError("PERMISSION_DENIED", "no")), systemClock);
     expect(await refused.run(taskOf("a"))).toMatchObject({ success: false, error: "PERMISSION_DENIED: no" });
   });
 
@@ -138,6 +137,19 @@ function twin() {
 describe("an agent's life", () => {
   const begin = (orchestrator: Orchestrator) =>
     live(settings, orchestrator, work, { clock: systemClock, log: silentLog, signal: stop.signal });
+
+  it("takes further tasks while the calls of others wait for a person", async () => {
+    const { orchestrator, tasks, state } = twin();
+    const life = begin(orchestrator);
+    const waits = (id: string) => ({ ...taskOf(id), input: '{"tool":"fs.read","arguments":{},"execution_id":"e"}' });
+    tasks.push(waits("a"), waits("b"), waits("c"), taskOf("d"));
+    await until(() => calls.length === 4);
+    calls[3]?.finish("{}");
+    await until(() => state.reports.length === 1);
+    expect(state.reports[0]).toMatchObject({ taskId: "d" });
+    stop.abort();
+    await life;
+  });
 
   it("registers until it may, beats, and registers again when asked to", async () => {
     const { orchestrator, state, failures } = twin();
@@ -325,7 +337,7 @@ describe("the agents' program", () => {
       env: {
         AIOS_RUN_DIR: folder,
         AIOS_AGENT: "system",
-        AIOS_AGENT_SETTINGS: JSON.stringify({ ...settings, taskTimeoutMs: 20_000 }),
+        AIOS_AGENT_SETTINGS: JSON.stringify(settings),
       },
     });
     const exit = new Promise((resolve) => child.once("exit", (code) => resolve(code)));

@@ -21,7 +21,7 @@ await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) =
   const load = ownLoad(clock);
   const callTool = toolsOver(tools, settings);
   const told = orchestratorOver(orchestrator, settings, load);
-  const work = openWork(settings, callTool, clock, (task, approval) => {
+  const work = openWork(callTool, clock, (task, approval) => {
     told.waits(task, approval).catch((error) => log.debug("it was not told", { reason: messageOf(error) }));
   });
   const stop = new AbortController();

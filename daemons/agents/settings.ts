@@ -6,7 +6,6 @@ export interface Settings {
   readonly type: string;
   readonly namespaces: readonly string[];
   readonly concurrentTasksMax: number;
-  readonly taskTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
 }
 

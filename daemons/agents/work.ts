@@ -1,6 +1,5 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Settings } from "./settings.ts";
 
 /** A task as an agent sees it: one tool call. */
 export interface Task {
@@ -30,7 +29,7 @@ export interface ToolCall {
   readonly waits?: (approval: string) => void;
 }
 
-/** A call of a tool, as the registry answers it. Throws when it is refused or the registry is away. */
+/** A call of a tool, as the registry answers it, within a time or (infinite) until it is stopped. Throws when it is refused or the registry is away. */
 export type CallTool = (
   call: ToolCall,
   timeoutMs: number,
@@ -44,51 +43,61 @@ export interface Work {
   /** Stops a task. False when it is not running. */
   cancel(taskId: string, reason: string): boolean;
   running(): readonly string[];
+  /** Resolves when a task's call waits for a person, or has ended: until then it takes a place of the agent's. */
+  placeFree(taskId: string): Promise<void>;
   readonly completed: number;
   readonly failed: number;
 }
 
 /**
- * The work of one agent: tool calls, each with a deadline and a way to stop it. `waits` is told of a task whose call waits for
+ * The work of one agent: tool calls, each with a way to stop it. How long one may take is its tool's to say and the orchestrator's
+ * to keep. `waits` is told of a task whose call waits for
  * a person, with the approval's id.
  */
 export function openWork(
-  settings: Settings,
   callTool: CallTool,
   clock: Clock,
   waits: (taskId: string, approval: string) => void = () => {},
 ): Work {
-  const running = new Map<string, AbortController>();
+  const running = new Map<string, { readonly stop: AbortController; readonly free: PromiseWithResolvers<void> }>();
   const counts = { completed: 0, failed: 0 };
 
   const attempt = async (task: Task, stop: AbortSignal): Promise<Omit<Result, "taskId" | "durationMs">> => {
     try {
       const { id: taskId, description: reason } = task;
-      const call = { ...readInput(task.input), taskId, reason, waits: (approval: string) => waits(taskId, approval) };
-      return await callTool(call, settings.taskTimeoutMs, stop);
+      const call = { ...readInput(task.input), taskId, reason, waits: (approval: string) => waiting(taskId, approval) };
+      return await callTool(call, Number.POSITIVE_INFINITY, stop);
     } catch (error) {
       const reason = stop.aborted ? messageOf(stop.reason) : explain(error);
       return { success: false, output: Buffer.alloc(0), error: reason };
     }
   };
 
+  const waiting = (taskId: string, approval: string) => {
+    running.get(taskId)?.free.resolve();
+    waits(taskId, approval);
+  };
+
   return {
     async run(task) {
       if (running.has(task.id)) return failure(task, "ABORTED: this agent is at it already");
       const stop = new AbortController();
-      running.set(task.id, stop);
+      const free = Promise.withResolvers<void>();
+      running.set(task.id, { stop, free });
       const started = clock.monotonic();
       const result = await attempt(task, stop.signal);
       running.delete(task.id);
+      free.resolve();
       counts[result.success ? "completed" : "failed"] += 1;
       return { ...result, taskId: task.id, durationMs: Math.round(clock.monotonic() - started) };
     },
     cancel(taskId, reason) {
-      const stop = running.get(taskId);
+      const stop = running.get(taskId)?.stop;
       stop?.abort(new Error(`CANCELLED: ${reason}`));
       return stop !== undefined;
     },
     running: () => [...running.keys()],
+    placeFree: async (taskId) => running.get(taskId)?.free.promise,
     get completed() {
       return counts.completed;
     },

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { callAfter } from "#lib/clock";
 import { ProviderFault } from "./fault.ts";
 
 /** The longest answer that is read, bytes. A stream takes some two hundred for each token. */
@@ -41,13 +42,13 @@ export interface Patience {
 export function patience(ms: number, caller: AbortSignal): Patience {
   const silence = new AbortController();
   const give = () => silence.abort(new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`));
-  let timer = setTimeout(give, ms);
+  let callOff = callAfter(ms, give);
   return {
     signal: AbortSignal.any([caller, silence.signal]),
     renew() {
-      clearTimeout(timer);
-      timer = setTimeout(give, ms);
+      callOff();
+      callOff = callAfter(ms, give);
     },
-    end: () => clearTimeout(timer),
+    end: () => callOff(),
   };
 }

@@ -12,7 +12,7 @@ export interface Clock {
 const timerMaxMs = 2 ** 31 - 1;
 
 /** Calls `act` once, after `ms`, however long that is; infinite = never. Returns what calls it off. */
-export function after(ms: number, act: () => void): () => void {
+export function callAfter(ms: number, act: () => void): () => void {
   if (ms === Number.POSITIVE_INFINITY) return () => {};
   let timer: NodeJS.Timeout;
   const wait = (leftMs: number) => {
@@ -31,7 +31,7 @@ export const systemClock: Clock = {
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const end = after(ms, () => {
+      const end = callAfter(ms, () => {
         signal?.removeEventListener("abort", cancel);
         resolve();
       });
@@ -46,6 +46,7 @@ export const systemClock: Clock = {
 /** A clock for tests: time passes only when `advance` is called. */
 export class ManualClock implements Clock {
   #ms: number;
+  #setByMs = 0;
   #sleepers: { at: number; wake: () => void }[] = [];
 
   constructor(startMs = 1_700_000_000_000) {
@@ -53,7 +54,12 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#ms;
+    return this.#ms + this.#setByMs;
+  }
+
+  /** Sets the wall clock, as somebody who sets the time does. */
+  setTo(nowMs: number): void {
+    this.#setByMs = nowMs - this.#ms;
   }
 
   monotonic(): number {

@@ -1,6 +1,7 @@
 import { Type } from "typebox";
 import { describe, expect, it } from "vitest";
 import { durationMs, parseToml } from "./config.ts";
+import { durationType } from "./duration-type.ts";
 
 const schema = Type.Object(
   {
@@ -31,6 +32,20 @@ describe("parseToml", () => {
     ["[system]\nlevel = \n", "c.toml:2"],
   ])("names file, line, key and what was expected in %j", (text, message) => {
     expect(() => parseToml(schema, text, "c.toml")).toThrow(message);
+  });
+});
+
+describe("a duration of a file", () => {
+  const durations = Type.Object({ wait: Type.Record(Type.String(), durationType("30d")) });
+
+  it("is kept as written, also when it is longer than a timer can wait", () => {
+    expect(parseToml(durations, '[wait]\na = "720h"\n', "c.toml")).toEqual({ wait: { a: "720h" } });
+  });
+
+  it.each(["721h", "31d", "99999999999999999999s"])("is refused with its key and the most allowed: %s", (text) => {
+    expect(() => parseToml(durations, `[wait]\na = "1s"\nb = "${text}"\n`, "c.toml")).toThrow(
+      `c.toml:3: wait.b: "${text}" is not what is expected: a duration such as 30s, 5m or 1h, at most 30d`,
+    );
   });
 });
 

@@ -3,10 +3,12 @@ import { parse, TomlError } from "smol-toml";
 import type { Static, TSchema } from "typebox";
 import * as Type from "typebox";
 import { Check, Errors } from "typebox/schema";
+import { durationMs } from "./duration.ts";
+import { durationType } from "./duration-type.ts";
 import { AiosError, messageOf } from "./errors.ts";
 
 const strict = { additionalProperties: false } as const;
-const duration = Type.String({ pattern: "^[0-9]+(ms|s|m|h|d)$", description: "a duration such as 30s, 5m or 1h" });
+const duration = durationType();
 const fileName = Type.String({ pattern: "^[^/]+$", description: "a file name without a folder" });
 const baseUrl = Type.String({
   pattern: "^https?://[^/?#@]+(/[^?#]*)?$",
@@ -194,8 +196,8 @@ export const configSchema = Type.Object(
 
 export type Config = Static<typeof configSchema>;
 
-export { durationMs } from "./duration.ts";
 export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
+export { durationMs };
 
 /**
  * Reads TOML that must fit `schema`.
@@ -204,8 +206,10 @@ export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
 export function parseToml<S extends TSchema>(schema: S, text: string, file: string): Static<S> {
   const value = parseOnly(text, file);
   // A file is checked once: a validator that compiles its schemas takes ten times as long for that.
-  if (Check(schema, value)) return value as Static<S>;
-  throw explain(schema, value, text, file);
+  if (!Check(schema, value)) throw explain(schema, value, text, file);
+  const long = tooLong(schema, value);
+  if (long !== undefined) throw faultIn(text, file, long, foundAt(value, long), expected(placeOf(schema, long).wanted));
+  return value as Static<S>;
 }
 
 function parseOnly(text: string, file: string): unknown {
@@ -228,20 +232,38 @@ function explain(schema: TSchema, value: unknown, text: string, file: string): A
   const { path, wanted } = placeOf(schema, namesIn(error?.instancePath ?? ""));
   const missing = error?.keyword === "required" ? error.params.requiredProperties.slice(0, 1) : [];
   const key = [...path, ...missing];
-  const found = path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
-  const reason =
-    // The schema of what a table does not have is false.
-    error?.keyword === "boolean"
-      ? "no such key"
-      : missing.length > 0
-        ? "the key is missing"
-        : `${JSON.stringify(found)} is not what is expected: ${expected(wanted) ?? error?.message ?? "another value"}`;
+  // The schema of what a table does not have is false.
+  if (error?.keyword === "boolean") return fault(text, file, key, "no such key");
+  if (missing.length > 0) return fault(text, file, key, "the key is missing");
+  return faultIn(text, file, key, foundAt(value, path), expected(wanted) ?? error?.message);
+}
+
+const foundAt = (value: unknown, path: readonly string[]) =>
+  path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
+
+function faultIn(text: string, file: string, key: readonly string[], found: unknown, wanted = "another value") {
+  return fault(text, file, key, `${JSON.stringify(found)} is not what is expected: ${wanted}`);
+}
+
+function fault(text: string, file: string, key: readonly string[], reason: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", {
     act: "read",
     object: `${file}:${lineOf(text, key)}`,
     reason: `${key.join(".")}: ${reason}`,
     next: "correct the key",
   });
+}
+
+/** The path of a duration that is longer than its schema allows; undefined = there is none. */
+function tooLong(wanted: Wanted | undefined, value: unknown): string[] | undefined {
+  if (typeof value === "string" && wanted?.most !== undefined)
+    return durationMs(value) > durationMs(wanted.most) ? [] : undefined;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, inner] of Object.entries(value)) {
+    const path = tooLong(partOf(wanted, name), inner);
+    if (path !== undefined) return [name, ...path];
+  }
+  return undefined;
 }
 
 /** The names in a JSON pointer (RFC 6901). */
@@ -254,6 +276,8 @@ function namesIn(pointer: string): string[] {
 
 /** What of a JSON Schema says what a value may be, and where the schemas of its parts are. */
 interface Wanted {
+  /** The longest that a duration may be. */
+  readonly most?: string;
   readonly description?: string;
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
@@ -268,10 +292,13 @@ function placeOf(schema: TSchema, path: readonly string[]): { path: readonly str
   let wanted: Wanted | undefined = schema;
   for (const [depth, name] of path.entries()) {
     if (wanted?.anyOf !== undefined) return { path: path.slice(0, depth), wanted };
-    wanted = wanted?.properties?.[name] ?? wanted?.items ?? Object.values(wanted?.patternProperties ?? {})[0];
+    wanted = partOf(wanted, name);
   }
   return { path, wanted };
 }
+
+const partOf = (wanted: Wanted | undefined, name: string): Wanted | undefined =>
+  wanted?.properties?.[name] ?? wanted?.items ?? Object.values(wanted?.patternProperties ?? {})[0];
 
 /** In words; undefined when the schema has none of its own. */
 function expected({ description, const: only, enum: some, anyOf }: Wanted = {}): string | undefined {

@@ -1,5 +1,8 @@
 import { AiosError } from "./errors.ts";
 
+/** How long a person may be given at most to decide about a call: what is lent for the call lasts as long. */
+export const approvalMostMs = 7 * 86_400_000;
+
 /** Milliseconds of a duration such as "5m". */
 export function durationMs(text: string): number {
   const [, count, unit] = /^([0-9]+)(ms|s|m|h|d)$/.exec(text) ?? [];

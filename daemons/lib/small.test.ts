@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "./clock.ts";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { callAfter, ManualClock, systemClock } from "./clock.ts";
 import { replaceFile } from "./files.ts";
 import { uuidv7 } from "./ids.ts";
 import { openLog } from "./log.ts";
@@ -83,6 +83,27 @@ describe("log", () => {
 });
 
 describe("ManualClock", () => {
+  it("of the system waits longer than a timer of Node's can", async () => {
+    vi.useFakeTimers();
+    try {
+      const days = 40 * 86_400_000;
+      let woke = false;
+      systemClock.sleep(days).then(() => {
+        woke = true;
+      });
+      const acts: string[] = [];
+      const callOff = callAfter(days, () => acts.push("called off"));
+      callAfter(Number.POSITIVE_INFINITY, () => acts.push("never"));
+      await vi.advanceTimersByTimeAsync(days - 1);
+      expect(woke).toBe(false);
+      callOff();
+      await vi.advanceTimersByTimeAsync(1);
+      expect([woke, acts]).toEqual([true, []]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("wakes sleepers in order and rejects an aborted one", async () => {
     const clock = new ManualClock(0);
     const woke: string[] = [];

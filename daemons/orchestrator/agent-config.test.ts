@@ -4,7 +4,7 @@ import { parseAgent } from "./agent-config.ts";
 describe("an agent's file", () => {
   const text = (name: string, more = "") =>
     `[agent]\nname = "${name}"\ntype = "t"\nenabled = true\n${more}[agent.description]\nrole = "r"\nbrief = "b"\n[capabilities]\ntool_namespaces = ["fs"]\n` +
-    "[behavior]\nmax_concurrent_tasks = 1\ntask_timeout_seconds = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
+    "[behavior]\nmax_concurrent_tasks = 1\nheartbeat_interval_seconds = 1\n[resources]\nmemory_mb = 64\n" +
     "[restart]\nmax_restarts = 1\nrestart_window_seconds = 1\nrestart_delay_seconds = 1\n";
 
   it("is read", () => {
@@ -38,7 +38,7 @@ describe("an agent's file", () => {
     [
       "with too few threads for Node",
       text("x").replace("memory_mb = 64", "max_pids = 4"),
-      /x\.toml:15: resources\.max_pids: .*16 to 4096/,
+      /x\.toml:14: resources\.max_pids: .*16 to 4096/,
     ],
     ["with no processor", text("x").replace("memory_mb = 64", "cpu_cores = 0"), /resources\.cpu_cores: .*0\.1 to 1024/],
   ])("%s is refused", (_, content, reason) => {

@@ -52,7 +52,6 @@ const agentSchema = Type.Object(
     behavior: Type.Object(
       {
         max_concurrent_tasks: Type.Integer({ minimum: 1, maximum: 64, description: "1 to 64 tasks" }),
-        task_timeout_seconds: seconds(86_400),
         heartbeat_interval_seconds: seconds(10),
       },
       strict,
@@ -97,7 +96,6 @@ export interface AgentConfig {
   /** What it is granted when it asks. */
   readonly requestable: readonly string[];
   readonly concurrentTasksMax: number;
-  readonly taskTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   /** What its processes may use together. */
   readonly limits: Required<Limits>;
@@ -125,7 +123,6 @@ export function parseAgent(text: string, file: string): AgentConfig | undefined 
     standing: capabilities.standing ?? [],
     requestable: capabilities.requestable ?? [],
     concurrentTasksMax: behavior.max_concurrent_tasks,
-    taskTimeoutMs: behavior.task_timeout_seconds * 1_000,
     heartbeatIntervalMs: behavior.heartbeat_interval_seconds * 1_000,
     limits: { memoryMiB: resources.memory_mb, pids: resources.max_pids, cpuCores: resources.cpu_cores },
     restart: {

@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const configOf = (name: string, namespaces: string[] = []): AgentConfig => ({
   ...{ name, type: name, role: "r", brief: "b", namespaces, standing: [], requestable: [] },
-  ...{ concurrentTasksMax: 1, taskTimeoutMs: 1_000, heartbeatIntervalMs: 1_000 },
+  ...{ concurrentTasksMax: 1, heartbeatIntervalMs: 1_000 },
   limits: { memoryMiB: 64, pids: 32, cpuCores: 0.5 },
   restart: { max: 3, windowMs: 60_000, delayMs: 1_000 },
 });

@@ -99,8 +99,8 @@ async function endOf(child: ChildProcess, group: Group, killedBy: (signal: strin
 
 /** What the agents' program reads of its configuration (daemons/agents/settings.ts): so it needs no TOML and no schema. */
 function settingsOf(config: AgentConfig): string {
-  const { type, namespaces, concurrentTasksMax, taskTimeoutMs, heartbeatIntervalMs } = config;
-  return JSON.stringify({ type, namespaces, concurrentTasksMax, taskTimeoutMs, heartbeatIntervalMs });
+  const { type, namespaces, concurrentTasksMax, heartbeatIntervalMs } = config;
+  return JSON.stringify({ type, namespaces, concurrentTasksMax, heartbeatIntervalMs });
 }
 
 /** An agent that cannot even be spawned ended at once. */

@@ -14,7 +14,6 @@ const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): A
   standing: [],
   requestable: [],
   concurrentTasksMax,
-  taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
   limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 3, windowMs: 60_000, delayMs: 1_000 },

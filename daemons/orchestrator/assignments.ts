@@ -1,4 +1,4 @@
-import { after } from "#lib/clock";
+import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
 
@@ -118,7 +118,7 @@ export function openAssignments(
         let callOff = () => {};
         const within = (ms: number) => {
           callOff();
-          callOff = after(ms, () => {
+          callOff = callAfter(ms, () => {
             const reason = `no result from agent ${assignment.agent} within ${Math.round(ms / 1_000)} s`;
             stop(reason);
             lose(one, reason);
@@ -203,7 +203,7 @@ async function wakened(
       mine.delete(wake);
       resolve();
     };
-    const callOff = after(waitMs, wake);
+    const callOff = callAfter(waitMs, wake);
     signal.addEventListener("abort", wake, { once: true });
     mine.add(wake);
   });

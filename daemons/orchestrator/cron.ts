@@ -8,8 +8,9 @@ export async function loadCron(): Promise<NextRun> {
   const { Cron } = await import("croner");
   return (expression, timeZone, afterMs) => {
     try {
-      // Never started: it only tells times.
-      const cron = new Cron(expression, { timezone: timeZone, paused: true, mode: "5-part" });
+      // Never started: it only tells times. What names its hours runs once for each, also where a summer time repeats or leaves out one.
+      const rules = { paused: true, mode: "5-part", fixedTimeRule: "no-wildcard" } as const;
+      const cron = new Cron(expression, { timezone: timeZone, ...rules });
       return cron.nextRun(new Date(afterMs))?.getTime();
     } catch (error) {
       throw new AiosError("INVALID_ARGUMENT", {

@@ -5,13 +5,11 @@ import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
 import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { isWithin, openCapabilityRequests } from "./capability-requests.ts";
-import { loadCron } from "./cron.ts";
 import { kept } from "./further-twin.ts";
 import { noPlan } from "./goal.ts";
 import { callsPerMinuteMax, openGreed, refusalsMax } from "./greed.ts";
 import { nodeSilentMs, openNodes } from "./nodes.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "./registry.ts";
-import { openSchedules, type Schedule } from "./schedules.ts";
 import { heldMs, openStanding, restCores, standingMs } from "./standing.ts";
 import { subTaskGoal } from "./subtasks.ts";
 
@@ -24,7 +22,6 @@ const agent: AgentConfig = {
   standing: ["service:read"],
   requestable: ["fs:read:/var/log/**", "service:read"],
   concurrentTasksMax: 1,
-  taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
   limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
@@ -41,8 +38,6 @@ const codeOf = (act: () => unknown): string => {
 
 /** Lets promises that are settled go on. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
-
-const noon = Date.UTC(2026, 2, 28, 12);
 
 describe("autonomy", () => {
   const open = (record = kept<AutonomyRecord>({ level: "" })) => {
@@ -77,67 +72,6 @@ describe("autonomy", () => {
     expect(open(record).autonomy.level).toBe("manual");
     autonomy.setLevel("", "operator:o");
     expect(autonomy.level).toBe("full");
-  });
-});
-
-describe("schedules", () => {
-  const open = (clock: ManualClock, record = kept<readonly Schedule[]>([])) => {
-    const given: number[] = [];
-    const submit = async () => {
-      given.push(clock.now());
-      return `goal-${given.length}`;
-    };
-    return { given, record, schedules: openSchedules({ record, clock, log: silentLog, loadCron, submit }) };
-  };
-  const daily = { cron: "30 3 * * *", timeZone: "Europe/Berlin", goal: "check system health", priority: 2, by: "core" };
-
-  it("fire at the time of their zone, also over a change to summer time", async () => {
-    const clock = new ManualClock(noon);
-    const { given, schedules } = open(clock);
-    await schedules.create({ ...daily, cron: "30 3 * * *" });
-    const stop = new AbortController();
-    const run = schedules.run(stop.signal);
-    await clock.advance(2 * 86_400_000);
-    stop.abort();
-    await run;
-    // In the night to the 29th the clocks go from 2 to 3.
-    expect(given.map((at) => new Date(Math.floor(at / 60_000) * 60_000).toISOString())).toEqual([
-      "2026-03-29T01:30:00.000Z",
-      "2026-03-30T01:30:00.000Z",
-    ]);
-    expect(schedules.list()).toMatchObject([{ lastGoal: "goal-2" }]);
-  });
-
-  it("that were missed several times while the machine was off are run once", async () => {
-    const before = open(new ManualClock(noon));
-    await before.schedules.create(daily);
-    const clock = new ManualClock(noon + 5 * 86_400_000);
-    const after = open(clock, before.record);
-    const stop = new AbortController();
-    const run = after.schedules.run(stop.signal);
-    await clock.advance(60_000);
-    stop.abort();
-    await run;
-    expect(after.given).toHaveLength(1);
-  });
-
-  it.each([
-    ["a field too many", { cron: "0 0 0 0 0 0 0" }],
-    ["a wrong hour", { cron: "0 25 * * *" }],
-    ["no zone", { timeZone: "Mars/Olympus" }],
-    ["no goal", { goal: " " }],
-    ["a wrong priority", { priority: 4 }],
-  ])("with %s are refused", async (_, more) => {
-    const { schedules } = open(new ManualClock(noon));
-    await expect(schedules.create({ ...daily, ...more })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    expect(schedules.list()).toEqual([]);
-  });
-
-  it("are removed once", async () => {
-    const { schedules } = open(new ManualClock(noon));
-    const { id } = await schedules.create(daily);
-    schedules.remove(id);
-    expect(codeOf(() => schedules.remove(id))).toBe("NOT_FOUND");
   });
 });
 

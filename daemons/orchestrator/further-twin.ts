@@ -31,7 +31,14 @@ export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock:
   return {
     autonomy,
     greed: openGreed({ clock, greedy: () => {} }),
-    schedules: openSchedules({ record: kept([]), clock, log: silentLog, loadCron, submit: async () => "goal" }),
+    schedules: openSchedules({
+      record: kept([]),
+      clock,
+      log: silentLog,
+      loadCron,
+      submit: async () => "goal",
+      missed: () => {},
+    }),
     nodes: openNodes(clock),
     registry: openRegistry(kept([]), clock),
     capabilities: openCapabilityRequests({

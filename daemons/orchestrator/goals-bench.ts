@@ -23,7 +23,6 @@ const agent: AgentConfig = {
   standing: [],
   requestable: [],
   concurrentTasksMax: 5,
-  taskTimeoutMs: 1_000,
   heartbeatIntervalMs: 1_000,
   limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },

@@ -96,26 +96,23 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   });
 
   const submit = async (
-    goal: { words: string; priority: number; source: string; tag: string; dedupeKey: string },
+    goal: { id?: string; words: string; priority: number; source: string; tag: string; dedupeKey: string },
     metadata = "",
   ) =>
     await goals.submit({
+      ...(goal.id !== undefined && { id: goal.id }),
       ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
       ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({
     record: openDurable<readonly Schedule[]>(`${folder}/schedules.json`, [], fault),
     ...{ clock, log, loadCron },
-    submit: async ({ id, goal, priority }) => {
+    submit: async ({ id, goal, priority }, goalId) => {
       autonomy.permit("person");
-      return await submit({
-        words: goal,
-        priority,
-        source: `schedule:${id}`,
-        tag: "schedule",
-        dedupeKey: `schedule:${id}`,
-      });
+      const source = `schedule:${id}`;
+      return await submit({ id: goalId, words: goal, priority, source, tag: "schedule", dedupeKey: source });
     },
+    missed: ({ id, goal }, what) => warn("schedule.missed", id, `"${goal.slice(0, 200)}": ${what}`),
   });
   const declared = whenAsked(
     () => readTriggers(`${paths.etc}/triggers`),

@@ -1,4 +1,4 @@
-import { after, type Clock } from "#lib/clock";
+import { type Clock, callAfter } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
@@ -79,7 +79,7 @@ export function openLoan(loan: Loan, { tools, assignments, clock, log }: Lender)
     async takeBack() {
       const id = uuidv7(clock.now());
       const over = new AbortController();
-      const callOff = after(lentMs, () => over.abort());
+      const callOff = callAfter(lentMs, () => over.abort());
       await patiently(clock, over.signal, () => tools.revoke(id, agent, taskId)).catch((error) =>
         log.error("a grant was not taken back; it ends by its time", { agent, task: taskId, reason: messageOf(error) }),
       );

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { connect, outlivesRestart } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
+import { approvalMostMs } from "#lib/duration";
 import { effectiveConfig, effectiveConfigPath } from "#lib/effective";
 import { AiosError } from "#lib/errors";
 import { seccompFilter } from "#lib/seccomp";
@@ -56,8 +57,7 @@ const endGraceMs = 500;
 
 await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) => {
   const configured = readAgents(`${paths.etc}/agents`);
-  const approvalMs = 900_000;
-  const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log), approvalMs);
+  const assignments = openAssignments(taskCanceller(`${paths.run}/agents`, log), approvalMostMs);
   const agents = openAgents(configured.agents, clock, {
     lost: assignments.lose,
     hung: (agent, reason) => supervision.replace(agent, reason),

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import { uuidv7 } from "#lib/ids";
+import { uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import type { NextRun } from "./cron.ts";
 import type { Durable } from "./durable.ts";
@@ -18,7 +18,7 @@ export interface Schedule {
   readonly lastRun: number;
   /** When it is due next; 0 when no time is left that it names. */
   readonly nextRun: number;
-  /** The goal of the last run, or why there is none. */
+  /** The goal of the last run, or why the one that is due has none yet. */
   readonly lastGoal: string;
 }
 
@@ -28,7 +28,10 @@ export interface Schedules {
   create(wanted: Pick<Schedule, "cron" | "timeZone" | "goal" | "priority" | "by">): Promise<Schedule>;
   /** Throws NOT_FOUND. */
   remove(id: string): void;
-  /** Runs until `signal` is aborted. One that was due while the machine was off is run once. */
+  /**
+   * Runs until `signal` is aborted. One that was due while the machine was off is run once; one whose goal cannot be given is tried
+   * again until its next time.
+   */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -38,33 +41,69 @@ const goalLengthMax = 4_096;
 /** How long it sleeps at most: the wall clock may be set meanwhile. */
 const lookEveryMs = 30_000;
 
+/** A run that comes so much later than it was due is told of. */
+const lateMs = 300_000;
+
+/** A clock that is set back by less repeats no run; after more, times are told anew from what it says now. */
+const stepMs = 3_600_000;
+
+/** The wall clock is taken to be set when it goes unlike the monotonic one by more. */
+const driftMs = 2_000;
+
 export interface SchedulesParts {
   readonly record: Durable<readonly Schedule[]>;
   readonly clock: Clock;
   readonly log: Log;
   loadCron(): Promise<NextRun>;
-  /** Gives a goal, and resolves with its id. Throws when it cannot be given now. */
-  submit(schedule: Schedule): Promise<string>;
+  /** Gives the goal of this id, and resolves with its id, or with that of one that is not over yet. Throws when it cannot be given now. */
+  submit(schedule: Schedule, id: string): Promise<string>;
+  /** Tells what a schedule has missed, in words. */
+  missed(schedule: Schedule, what: string): void;
 }
 
-export function openSchedules({ record, clock, log, loadCron, submit }: SchedulesParts): Schedules {
+export function openSchedules({ record, clock, log, loadCron, submit, missed }: SchedulesParts): Schedules {
   let wake = () => {};
 
   const runDue = async (schedule: Schedule, nextRun: NextRun) => {
+    const { id, cron, timeZone, nextRun: due } = schedule;
     const now = clock.now();
-    // Counted from now on: of several missed times one run is made.
-    const next = nextRun(schedule.cron, schedule.timeZone, now) ?? 0;
-    // Before the goal is given: a crash here loses a run, the other order would repeat one.
-    replace({ ...schedule, lastRun: now, nextRun: next });
-    const lastGoal = await submit(schedule).catch((error) => messageOf(error));
-    log.info("schedule ran", { schedule: schedule.id, goal: lastGoal });
-    replace({ ...schedule, lastRun: now, nextRun: next, lastGoal });
+    try {
+      // One goal for each time that is due, whatever is killed in between.
+      const lastGoal = await submit(schedule, uuidOf(id, due));
+      if (now - due > lateMs) missed(schedule, `it was due at ${moment(due)}, and is run once now`);
+      log.info("schedule ran", { schedule: id, goal: lastGoal });
+      // Counted from now on: of several missed times one run is made.
+      replace({ ...schedule, lastRun: now, nextRun: nextRun(cron, timeZone, Math.max(now, due)) ?? 0, lastGoal });
+    } catch (error) {
+      const reason = messageOf(error);
+      const next = nextRun(cron, timeZone, due) ?? 0;
+      if (next === 0 || next > now) {
+        if (schedule.lastGoal !== reason) replace({ ...schedule, lastGoal: reason });
+        return;
+      }
+      missed(schedule, `it was due at ${moment(due)}, and its goal could not be given: ${reason}`);
+      replace({ ...schedule, nextRun: next, lastGoal: reason });
+    }
+  };
+  /** What was told while the clock was ahead is told anew from now on. */
+  const tellAnew = (nextRun: NextRun) => {
+    const now = clock.now();
+    for (const schedule of record.value) {
+      const { id, cron, timeZone, lastRun, nextRun: told, createdAt } = schedule;
+      if (told <= now) continue;
+      const last = Math.max(lastRun, createdAt);
+      const next = nextRun(cron, timeZone, last - now > stepMs ? now : Math.max(now, lastRun)) ?? 0;
+      if (next === told) continue;
+      log.warn("the clock was set: a schedule's next time is told anew", { schedule: id, was: told, is: next });
+      replace({ ...schedule, nextRun: next });
+    }
   };
   const replace = (schedule: Schedule) => {
     if (!record.value.some(({ id }) => id === schedule.id)) return;
     record.set(record.value.map((one) => (one.id === schedule.id ? schedule : one)));
   };
-  const nextDue = () => Math.min(...record.value.filter(({ nextRun }) => nextRun > 0).map(({ nextRun }) => nextRun));
+  /** The next time that is to come: what is due and could not be given is looked at with each look. */
+  const nextDue = (now: number) => Math.min(...record.value.map(({ nextRun }) => nextRun).filter((at) => at > now));
 
   return {
     list: () => record.value,
@@ -94,7 +133,12 @@ export function openSchedules({ record, clock, log, loadCron, submit }: Schedule
       record.set(record.value.filter((one) => one.id !== id));
     },
     async run(signal) {
+      // The clock may have been ahead when the record was written.
+      let skewMs = Number.NaN;
       while (!signal.aborted) {
+        const skewNowMs = clock.now() - clock.monotonic();
+        if (!(Math.abs(skewNowMs - skewMs) <= driftMs) && record.value.length > 0) tellAnew(await loadCron());
+        skewMs = skewNowMs;
         const due = record.value.filter(({ nextRun }) => nextRun > 0 && nextRun <= clock.now());
         if (due.length > 0) {
           const nextRun = await loadCron();
@@ -106,12 +150,14 @@ export function openSchedules({ record, clock, log, loadCron, submit }: Schedule
         }
         const woken = new AbortController();
         wake = () => woken.abort();
-        const waitMs = Math.max(1_000, Math.min(lookEveryMs, nextDue() - clock.now()));
+        const waitMs = Math.max(1_000, Math.min(lookEveryMs, nextDue(clock.now()) - clock.now()));
         await clock.sleep(waitMs, AbortSignal.any([signal, woken.signal])).catch(() => {});
       }
     },
   };
 }
+
+const moment = (at: number) => new Date(at).toISOString().slice(0, 16).replace("T", " ").concat(" UTC");
 
 function tooMany(): AiosError {
   return new AiosError("RESOURCE_EXHAUSTED", `create schedule: there are ${schedulesMax}; remove some first`);

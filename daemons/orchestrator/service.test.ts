@@ -59,7 +59,7 @@ const closing: (() => void)[] = [];
 
 const configOf = (name: string): AgentConfig => ({
   ...{ name, type: name, role: "r", brief: "b", namespaces: ["fs"], standing: [], requestable: [] },
-  ...{ concurrentTasksMax: 5, taskTimeoutMs: 1_000, heartbeatIntervalMs: 1_000 },
+  ...{ concurrentTasksMax: 5, heartbeatIntervalMs: 1_000 },
   limits: { memoryMiB: 64, pids: 32, cpuCores: 1 },
   restart: { max: 1, windowMs: 1_000, delayMs: 1_000 },
 });

@@ -1,6 +1,7 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { durationMs, parseToml } from "#lib/config";
+import { durationType } from "#lib/duration-type";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { readDeclarations } from "./declared.ts";
@@ -9,7 +10,7 @@ import { fits, type Notice, type Severity, severities } from "./notices.ts";
 
 const strict = { additionalProperties: false } as const;
 
-const duration = Type.String({ pattern: "^[0-9]+(ms|s|m|h|d)$", description: "a duration such as 5m" });
+const duration = durationType("30d");
 
 /** `/etc/aios/triggers/<name>.toml`: what is noticed, and the goal that it is a reason for. */
 const triggerSchema = Type.Object(

@@ -2,6 +2,7 @@ import { type Kernel, openKernel } from "#kernel/kernel";
 import { defaultLimits } from "#kernel/limits";
 import type { SessionConfig } from "#kernel/state";
 import type { Clock } from "#lib/clock";
+import { approvalMostMs } from "#lib/duration";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
@@ -56,7 +57,7 @@ const budget = {
 };
 
 /** A goal, and a person who is asked, take longer than a tool. */
-const callSecondsMax = 3_600;
+const callSecondsMax = approvalMostMs / 1_000 + 3_600;
 const eventsPerTurnMax = 1_000;
 
 /** What a model is shown of a conversation must fit small ones too. */

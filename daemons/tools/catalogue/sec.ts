@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { approvalMostMs } from "#lib/duration";
 import { AiosError } from "#lib/errors";
 import { capabilityText, parseCapability } from "../capability.ts";
 import type { Grants } from "../grants.ts";
@@ -10,7 +11,8 @@ import { agentName, object, timestamp } from "./words.ts";
 
 /** How long a grant lasts unless it says otherwise, and at most, seconds. */
 const durationDefaultSeconds = 600;
-const durationMaxSeconds = 86_400;
+/** As long as a person may be given to decide about a call, and a day for the call. */
+const durationMaxSeconds = approvalMostMs / 1_000 + 86_400;
 
 /** Stars in a granted resource at most: each costs time at every check. */
 const starsMax = 16;

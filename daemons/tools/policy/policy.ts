@@ -2,6 +2,8 @@ import { readFileSync, statSync } from "node:fs";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config";
+import { approvalMostMs } from "#lib/duration";
+import { durationType } from "#lib/duration-type";
 import { autonomyLevel, autonomyPath, effectiveConfigPath } from "#lib/effective";
 import { errnoOf } from "#lib/errors";
 import type { Log } from "#lib/log";
@@ -35,7 +37,7 @@ export interface Policy {
 }
 
 const strict = { additionalProperties: false } as const;
-const duration = Type.String({ pattern: "^[0-9]+(ms|s|m|h)$", description: "a duration such as 30s or 2m" });
+const duration = durationType("1d");
 const count = Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 }));
 const rates = Type.Object({ calls: count, writes: count, destructive: count, network: count }, strict);
 const risks = Type.Array(Type.Enum(["low", "medium", "high", "critical"]), { description: "a list of risk levels" });
@@ -48,7 +50,7 @@ export const policySchema = Type.Object(
         full: risks,
         supervised: risks,
         manual: risks,
-        timeout: duration,
+        timeout: durationType(`${approvalMostMs / 86_400_000}d`),
         pending_per_agent_max: Type.Integer({ minimum: 1, maximum: 100 }),
       },
       strict,
@@ -88,7 +90,7 @@ const secretWords = [
 /** What holds while the policy cannot be read: every change by an agent waits for a person. */
 export const strictest: Policy = {
   autonomy: "manual",
-  approval: { risks: ["low", "medium", "high", "critical"], timeoutMs: 120_000, pendingPerAgentMax: 5 },
+  approval: { risks: ["low", "medium", "high", "critical"], timeoutMs: 86_400_000, pendingPerAgentMax: 50 },
   limits: { global: { calls: 300, writes: 60 }, agent: { calls: 60, writes: 20 }, tools: {} },
   redaction: openRedaction(secretWords),
 };
