@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { AiosError } from "#lib/errors";
+import { epochSeconds } from "./build-root.ts";
 import { holdLock } from "./cache-lock.ts";
 import { command } from "./command.ts";
 import { type BuildInputs, planImage, stepOf, stepsFor, type Target } from "./plan.ts";
@@ -89,7 +90,7 @@ async function prepare(request: ImageRequest, settings: ImageSettings): Promise<
     profile: request.profile,
     archive: await hostArchive(settings.mirror),
     allowDrift: request.allowDrift ?? false,
-    commit: await commitOf(),
+    ...(await commitOf()),
     version: (JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as { version: string }).version,
     diskSizeMiB: request.diskSizeMiB ?? defaultDiskSizeMiB,
     models: request.models === undefined ? [] : readBuilderModels(resolve(request.models)),
@@ -100,16 +101,16 @@ async function prepare(request: ImageRequest, settings: ImageSettings): Promise<
   return { plan, cache: new StepCache(settings.cache), inputs };
 }
 
-/** The commit, with "+changes" when the working tree differs from it. */
-async function commitOf(): Promise<string> {
+/** The commit, with "+changes" when the working tree differs from it, and its time: that of all files where there is none. */
+async function commitOf(): Promise<Pick<BuildInputs, "commit" | "committedAt">> {
   const git = (...argv: string[]) => command(["git", "-c", "safe.directory=*", "-C", repository, ...argv]);
   try {
     const commit = (await git("rev-parse", "HEAD")).trim();
-    return (await git("status", "--porcelain", "--", "daemons", "image", "proto", "rootfs", "kernel-config")) === ""
-      ? commit
-      : `${commit}+changes`;
+    const committedAt = Number((await git("show", "-s", "--format=%ct", "HEAD")).trim()) * 1000;
+    const changes = await git("status", "--porcelain", "--", "daemons", "image", "proto", "rootfs", "kernel-config");
+    return { commit: changes === "" ? commit : `${commit}+changes`, committedAt };
   } catch {
-    return "unknown";
+    return { commit: "unknown", committedAt: epochSeconds * 1000 };
   }
 }
 

@@ -10,6 +10,7 @@ const inputs: BuildInputs = {
   archive: { mirror: { debian: "http://mirror.example/debian" }, aptOptions: [] },
   allowDrift: false,
   commit: "c0ffee",
+  committedAt: 1_790_000_000_000,
   version: "0.0.0",
   diskSizeMiB: 4096,
   models: [],

@@ -23,6 +23,8 @@ export interface BuildInputs {
   readonly allowDrift: boolean;
   /** The commit that is built, "unknown" outside a git checkout. */
   readonly commit: string;
+  /** When it was committed, milliseconds since the epoch: the machine's clock is never behind it. */
+  readonly committedAt: number;
   readonly version: string;
   readonly diskSizeMiB: number;
   /** Models that the builder adds to the image's own. */

@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { formatCode, shortFingerprint } from "#lib/enrolment-code";
 import type { Log } from "#lib/log";
-import { fingerprint } from "#lib/pki";
+import { fingerprint, type Moment } from "#lib/pki";
 import type { ConsoleParts } from "./console.ts";
 import { openEnrolment, openForMs } from "./enrolment.ts";
 import { identityFrom, ownAddresses, ownAuthority } from "./machine-identity.ts";
@@ -15,6 +15,8 @@ export interface InvitationSettings {
   readonly run: string;
   readonly machine: string;
   readonly clock: Clock;
+  /** The time, as far as the machine knows it, where that is less than what the clock says. */
+  readonly now?: () => Moment;
   readonly log: Log;
 }
 
@@ -25,8 +27,8 @@ export interface InvitationSettings {
 export async function inviteFirstAdmin(
   settings: InvitationSettings,
 ): Promise<Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">>> {
-  const { state, run, machine, clock, log } = settings;
-  const authority = await ownAuthority(state, machine, clock.now());
+  const { state, run, machine, clock, now = () => clock.now(), log } = settings;
+  const authority = await ownAuthority(state, machine, now());
   const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/enrolment.json` };
   const enrolment = openEnrolment(files, clock);
   const addresses = ownAddresses();
@@ -40,9 +42,9 @@ export async function inviteFirstAdmin(
     });
   }
   return {
-    identity: await identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], clock.now()),
+    identity: await identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], now()),
     enrolment: {
-      service: enrolmentService(enrolment, authority, machine, clock),
+      service: enrolmentService(enrolment, authority, machine, now),
       open: () => enrolment.secret() !== undefined,
     },
   };

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { readPair, readPem, writePair } from "#lib/key-files";
-import type { KeyPair } from "#lib/pki";
+import type { KeyPair, Moment } from "#lib/pki";
 
 /** What the machine proves itself with, and whose certificates it takes. All PEM. */
 export interface MachineIdentity {
@@ -13,9 +13,6 @@ export interface MachineIdentity {
   readonly key: string;
 }
 
-/** A machine without a clock that runs starts in 1970: what it signs must be valid today all the same. */
-const earliestMs = Date.UTC(2026, 0, 1);
-
 /** What a provisioning volume brought (init has copied it to `folder`), or undefined. Throws when it is incomplete. */
 export function provisionedIdentity(folder: string): MachineIdentity | undefined {
   if (!existsSync(join(folder, "ca.pem"))) return undefined;
@@ -23,10 +20,10 @@ export function provisionedIdentity(folder: string): MachineIdentity | undefined
 }
 
 /** The machine's own authority in `folder`, made at its first boot. */
-export async function ownAuthority(folder: string, name: string, nowMs: number): Promise<KeyPair> {
+export async function ownAuthority(folder: string, name: string, now: Moment): Promise<KeyPair> {
   if (!existsSync(join(folder, "ca.pem"))) {
     const { createCa } = await import("#lib/certify");
-    writePair(folder, "ca", await createCa(`${name}-ca`, Math.max(nowMs, earliestMs)));
+    writePair(folder, "ca", await createCa(`${name}-ca`, now));
   }
   return readPair(folder, "ca");
 }
@@ -39,10 +36,10 @@ export async function identityFrom(
   authority: KeyPair,
   name: string,
   addresses: readonly string[],
-  nowMs: number,
+  now: Moment,
 ): Promise<MachineIdentity> {
   const { issueCertificate } = await import("#lib/certify");
-  const pair = await issueCertificate(authority, { kind: "server", name, addresses }, Math.max(nowMs, earliestMs));
+  const pair = await issueCertificate(authority, { kind: "server", name, addresses }, now);
   return { ca: authority.certificate, certificate: pair.certificate + authority.certificate, key: pair.key };
 }
 

@@ -1,7 +1,6 @@
 import { connect } from "#lib/client";
-import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { KeyPair } from "#lib/pki";
+import type { KeyPair, Moment } from "#lib/pki";
 import { type Service, service } from "#lib/service";
 import { EnrollmentService } from "#proto/aios/console";
 import {
@@ -20,7 +19,7 @@ export function enrolmentService(
   enrolment: Enrolment,
   authority: KeyPair,
   machine: string,
-  clock: Clock,
+  now: () => Moment,
 ): Service<typeof EnrollmentService> {
   return service(EnrollmentService, {
     enroll: async ({ code, csrDer }, { peer }) => {
@@ -31,7 +30,7 @@ export function enrolmentService(
       const certificatePem = await enrolment.enrol(
         code,
         { name, key: spki.toString("hex"), from: holderOf(addressOf(peer)) },
-        () => signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, clock.now()),
+        () => signCsr(authority, csrDer, { kind: "client", name, role: "admin" }, now()),
       );
       return { certificatePem, caPem: authority.certificate, machine };
     },

@@ -1,18 +1,15 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import type { Children } from "./children.ts";
-import type { Nic } from "./hardware.ts";
+import type { Lease, Route } from "./lease.ts";
 import { ipv4Pattern } from "./provision.ts";
 
-export interface Lease {
-  /** "10.0.2.15/24" */
-  readonly address: string;
-  readonly router?: string;
-  readonly nameServers: readonly string[];
-}
+/** What is asked of a server beside the client's own list (BusyBox's names): routes (RFC 3442) and time servers. */
+const options = ["staticroutes", "ntpsrv"] as const;
 
 /** What the DHCP client calls with each event: it tells init, which alone configures interfaces. */
 const script = `#!/bin/sh
-printf 'aios-dhcp %s ip=%s mask=%s router=%s dns=%s\\n' "$1" "$ip" "$mask" "\${router%% *}" "$dns"
+printf 'aios-dhcp %s ip=%s mask=%s router=%s dns=%s routes=%s ntp=%s\\n' \\
+  "$1" "$ip" "$mask" "\${router%% *}" "$dns" "$staticroutes" "$ntpsrv"
 `;
 
 /** A client that has ended is started again after this long. */
@@ -21,56 +18,42 @@ const restartAfterMs = 5_000;
 /** The longest line heard, characters. */
 const lineLengthMax = 4_096;
 
-/** Runs a DHCP client on each interface. `notice` hears of each lease, and undefined when there is none. */
+export interface DhcpNeeds {
+  /** Folder for the client's script. */
+  readonly run: string;
+  readonly hostname: string;
+  readonly children: Children;
+}
+
+/** Runs a DHCP client on an interface for as long as that `exists`. `notice` hears of each lease, and undefined when there is none. */
 export function runDhcp(
-  needs: {
-    readonly nics: readonly Nic[];
-    readonly run: string;
-    readonly hostname: string;
-    readonly children: Children;
-  },
-  notice: (nic: string, lease: Lease | undefined) => void,
+  nic: string,
+  needs: DhcpNeeds,
+  exists: () => boolean,
+  notice: (lease: Lease | undefined) => void,
 ): void {
   const path = `${needs.run}/dhcp-event`;
   writeFileSync(path, script);
   chmodSync(path, 0o755);
-  for (const { name } of needs.nics) runClient(name, path, needs, (lease) => notice(name, lease));
-}
-
-function runClient(
-  nic: string,
-  scriptPath: string,
-  { hostname, children }: { readonly hostname: string; readonly children: Children },
-  notice: (lease: Lease | undefined) => void,
-): void {
   // In the foreground; 4 requests 2 s apart, then again every 10 s for as long as it takes.
   const args = [
-    "udhcpc",
-    "-f",
-    "-i",
-    nic,
-    "-s",
-    scriptPath,
-    "-t",
-    "4",
-    "-T",
-    "2",
-    "-A",
-    "10",
-    "-x",
-    `hostname:${hostname}`,
+    ...["udhcpc", "-f", "-i", nic, "-s", path, "-t", "4", "-T", "2", "-A", "10"],
+    ...["-x", `hostname:${needs.hostname}`],
+    ...options.flatMap((option) => ["-O", option]),
   ];
-  const client = children.spawn("busybox", args, {
+  const client = needs.children.spawn("busybox", args, {
     stdio: ["ignore", "pipe", "ignore"],
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
   });
   client.on("error", () => notice(undefined));
   client.once("close", () => {
-    setTimeout(() => runClient(nic, scriptPath, { hostname, children }, notice), restartAfterMs).unref();
+    if (!exists()) return;
+    setTimeout(() => runDhcp(nic, needs, exists, notice), restartAfterMs).unref();
   });
   let rest = "";
-  client.stdout?.on("data", (chunk: Buffer) => {
-    const lines = (rest + chunk.toString()).split("\n");
+  client.stdout?.setEncoding("utf8");
+  client.stdout?.on("data", (text: string) => {
+    const lines = (rest + text).split("\n");
     rest = (lines.pop() ?? "").slice(0, lineLengthMax);
     for (const line of lines) {
       const event = parseEvent(line);
@@ -84,17 +67,38 @@ function runClient(
  * only addresses pass.
  */
 export function parseEvent(line: string): { lease: Lease | undefined } | undefined {
-  const [, event, ip = "", mask = "", router = "", dns = ""] =
-    /^aios-dhcp (\w+) ip=(\S*) mask=(\S*) router=(\S*) dns=(.*)$/.exec(line) ?? [];
+  const [, event, rest = ""] = /^aios-dhcp (\w+) (.*)$/.exec(line) ?? [];
   if (event === "leasefail" || event === "nak") return { lease: undefined };
   if (event !== "bound" && event !== "renew") return undefined;
+  const [, ip = "", mask = "", router = "", dns = "", routes = "", ntp = ""] =
+    /^ip=(\S*) mask=(\S*) router=(\S*) dns=(.*?)(?: routes=(.*?) ntp=(.*))?$/.exec(rest) ?? [];
   const prefix = Number(mask);
   if (!ipv4Pattern.test(ip) || !Number.isInteger(prefix) || prefix < 1 || prefix > 32) return { lease: undefined };
+  // A server that gives routes gives them all: the router counts no more (RFC 3442).
+  const given = parseRoutes(routes);
+  const ownRouter = ipv4Pattern.test(router) ? [{ to: "default", via: router }] : [];
   return {
     lease: {
       address: `${ip}/${prefix}`,
-      ...(ipv4Pattern.test(router) && { router }),
-      nameServers: dns.split(" ").filter((server) => ipv4Pattern.test(server)),
+      routes: given.length > 0 ? given : ownRouter,
+      nameServers: addressesIn(dns),
+      timeServers: addressesIn(ntp),
     },
   };
+}
+
+const addressesIn = (text: string) => text.split(" ").filter((one) => ipv4Pattern.test(one));
+
+/** "10.0.0.0/8 10.1.2.1 0.0.0.0/0 10.1.2.1": networks and their routers; the router 0.0.0.0 says that they are on the link. */
+function parseRoutes(text: string): Route[] {
+  const words = text.split(" ").filter((word) => word !== "");
+  const routes: Route[] = [];
+  for (let at = 0; at + 1 < words.length; at += 2) {
+    const [network = "", length = ""] = (words[at] ?? "").split("/");
+    const via = words[at + 1] ?? "";
+    if (!ipv4Pattern.test(network) || !ipv4Pattern.test(via) || !/^([12]?\d|3[0-2])$/.test(length)) continue;
+    const to = length === "0" ? "default" : `${network}/${length}`;
+    routes.push(via === "0.0.0.0" ? { to } : { to, via });
+  }
+  return routes;
 }

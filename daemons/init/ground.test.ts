@@ -1,32 +1,19 @@
-/** Phase 1's parts: provisioning, network, clock, watchdog, mounts; and the order of an end. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+/** Phase 1's parts: provisioning, clock, watchdog, mounts; and the order of an end. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { consoleLines, daemons, users } from "#manifest";
-import { openChildren } from "./children.ts";
-import { parseEvent } from "./dhcp.ts";
 import { openFaults } from "./faults.ts";
 import { agentNames, machineFolders, makeFolders } from "./folders.ts";
 import { kernelMounts, mountKernelFiles } from "./mounts.ts";
-import { linkResolvConf, type NetworkNeeds, startNetwork } from "./network.ts";
 import { listenForPowerButton, wasPressed } from "./power-button.ts";
 import { takeProvision } from "./provision.ts";
 import { mountsOf } from "./root.ts";
 import type { Screen } from "./screen.ts";
 import { endMachine } from "./shutdown.ts";
 import type { Syscalls } from "./syscalls.ts";
-import { bootClock, catchUp, markTime } from "./timekeeping.ts";
+import { bootClock, markTime, setClock } from "./timekeeping.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 let folder: string;
@@ -84,94 +71,43 @@ describe("provisioning", () => {
   });
 });
 
-describe("the network", () => {
-  let lines: string[];
-  let needs: NetworkNeeds;
-
-  beforeEach(() => {
-    lines = [];
-    needs = {
-      nics: [{ name: "eth0", mac: "" }],
-      provision: {},
-      hostname: "box",
-      dnsServers: ["1.1.1.1", "not an address"],
-      run: folder,
-      command: async (_, __, options) => {
-        lines.push(...(options?.input ?? "").trim().split("\n"));
-        return { code: 0, output: "" };
-      },
-      children: openChildren(),
-      faults: openFaults(),
-      screen,
-    };
-  });
-
-  it("is what provisioning says, on the first interface", async () => {
-    const network = { address: "10.1.2.3/30", gateway: "10.1.2.1" };
-    await startNetwork({ ...needs, provision: { network } });
-    expect(lines).toEqual([
-      "link set lo up",
-      "link set eth0 up",
-      "address replace 10.1.2.3/30 dev eth0",
-      "route replace default via 10.1.2.1 dev eth0",
-    ]);
-    expect(readFileSync(inFolder("resolv.conf"), "utf8")).toBe("nameserver 1.1.1.1\n");
-    expect(needs.faults.list()).toEqual([]);
-  });
-
-  it("that cannot be is a fault with its next step, and loopback is up all the same", async () => {
-    await startNetwork({ ...needs, nics: [] });
-    expect(lines).toEqual(["link set lo up"]);
-    expect(needs.faults.list()[0]).toMatch(/no interface found; give the machine a network card/);
-    const broken = async () => {
-      throw new Error("run ip: exit code 2");
-    };
-    await startNetwork({ ...needs, command: broken, provision: { network: { address: "10.1.2.3/30" } } });
-    expect(needs.faults.list()[0]).toMatch(/network eth0: run ip: exit code 2; correct \[network\]/);
-  });
-
-  it("is asked for by DHCP otherwise, and believed only as far as addresses go", () => {
-    expect(parseEvent("aios-dhcp bound ip=10.0.2.15 mask=24 router=10.0.2.2 dns=10.0.2.3 8.8.8.8")).toEqual({
-      lease: { address: "10.0.2.15/24", router: "10.0.2.2", nameServers: ["10.0.2.3", "8.8.8.8"] },
-    });
-    expect(parseEvent("aios-dhcp renew ip=10.0.2.15 mask=24 router= dns=")).toEqual({
-      lease: { address: "10.0.2.15/24", nameServers: [] },
-    });
-    expect(parseEvent("aios-dhcp bound ip=10.0.2.15 mask=24 router=$(reboot) dns=a;b 1.2.3.4")).toEqual({
-      lease: { address: "10.0.2.15/24", nameServers: ["1.2.3.4"] },
-    });
-    expect(parseEvent("aios-dhcp bound ip=$(id) mask=24 router= dns=")).toEqual({ lease: undefined });
-    expect(parseEvent("aios-dhcp bound ip=1.2.3.4 mask=99 router= dns=")).toEqual({ lease: undefined });
-    expect(parseEvent("aios-dhcp leasefail ip= mask= router= dns=")).toEqual({ lease: undefined });
-    expect(parseEvent("aios-dhcp deconfig ip= mask= router= dns=")).toBeUndefined();
-    expect(parseEvent("udhcpc: started")).toBeUndefined();
-  });
-
-  it("has its name servers where the C library looks", () => {
-    const path = inFolder("etc-resolv.conf");
-    writeFileSync(path, "nameserver 9.9.9.9\n");
-    linkResolvConf(folder, path);
-    writeFileSync(inFolder("resolv.conf"), "mine");
-    expect(readFileSync(path, "utf8")).toBe("mine");
-    rmSync(path);
-    symlinkSync("/elsewhere", path);
-    linkResolvConf(folder, path);
-    expect(existsSync(path)).toBe(false);
-  });
-});
-
 describe("time", () => {
-  it("does not run backwards over a boot", () => {
-    const clock = new ManualClock(2_000_000_000_000);
-    const mark = inFolder("clock");
+  const hardwareMs = Date.UTC(2027, 0, 1);
+  const floorMs = Date.UTC(2026, 10, 1);
+  const start = async (nowMs: number, passed?: number) => {
+    const clock = new ManualClock(nowMs);
     const set: number[] = [];
-    expect(catchUp(mark, clock, (ms) => set.push(ms))).toBeUndefined();
-    markTime(mark, clock);
-    expect(catchUp(mark, clock, (ms) => set.push(ms))).toBeUndefined();
-    expect(catchUp(mark, new ManualClock(1_000), (ms) => set.push(ms))).toBe(2_000_000_000_000);
-    expect(set).toEqual([2_000_000_000_000]);
-    utimesSync(mark, 5, 5);
-    expect(catchUp(mark, clock, (ms) => set.push(ms))).toBeUndefined();
+    const faults = openFaults();
+    const syscalls = { setTime: (ms: number) => set.push(ms) };
+    const needs = { clock, syscalls, faults, screen, floorMs, mark: inFolder("clock"), passed: async () => passed };
+    return { ...(await setClock(needs)), set, faults: faults.list() };
+  };
+
+  it("does not run backwards over a boot", async () => {
+    expect(await start(hardwareMs)).toMatchObject({ set: [], faults: [], detail: "by the hardware clock" });
+    markTime(inFolder("clock"), new ManualClock(hardwareMs));
+    expect(await start(hardwareMs + 5)).toMatchObject({ set: [], faults: [] });
+    expect(await start(hardwareMs - 5_000)).toMatchObject({ set: [hardwareMs], faults: [] });
+    expect(said.at(-1)).toBe("aios-init: clock set to 2027-01-01T00:00:00.000Z, by the last shutdown");
+  });
+
+  it("begins when the image was made, or the machine was provisioned, where its clock has stopped", async () => {
+    const bare = await start(0);
+    expect(bare.set).toEqual([floorMs]);
+    expect(bare.faults).toEqual([
+      expect.stringMatching(/^clock: .*1970-01-01.*; going on with 2026-11-01T.*ntp_servers/),
+    ]);
+    const later = await start(0, hardwareMs);
+    expect(later.set).toEqual([hardwareMs]);
+    expect(later.state).toMatchObject({ sure: false, earliestMs: hardwareMs });
+    expect((await start(hardwareMs, floorMs + 9e12)).set).toEqual([]);
+  });
+
+  it("is not set ahead by a mark of a clock that was ahead once", async () => {
+    markTime(inFolder("clock"), new ManualClock(Date.UTC(2040, 0, 1)));
+    const started = await start(hardwareMs);
+    expect(started).toMatchObject({ set: [], detail: "by the hardware clock" });
+    expect(started.faults[0]).toMatch(/mark of the last shutdown says 2040-01-01/);
   });
 
   it("counts from kernel start", () => {

@@ -75,7 +75,7 @@ export function readHardware({ proc, sys, dev }: KernelFiles): Hardware {
     ramBytes: Number(/^MemTotal:\s+(\d+) kB/m.exec(readText(proc, "meminfo"))?.[1] ?? 0) * 1024,
     gpus: namesIn(sys, "bus/pci/devices").flatMap((pci) => gpuAt(sys, pci) ?? []),
     disks: namesIn(sys, "block").flatMap((name) => diskAt(sys, name) ?? []),
-    nics: namesIn(sys, "class/net").flatMap((name) => nicAt(sys, name) ?? []),
+    nics: listNics(sys),
     watchdog: existsSync(join(dev, "watchdog")),
     firmware: existsSync(join(sys, "firmware/efi")) ? "uefi" : "bios",
     kernel: readText(proc, "sys/kernel/osrelease"),
@@ -135,11 +135,17 @@ function diskAt(sys: string, name: string): Disk | undefined {
 }
 
 /** Network interfaces that speak Ethernet: hardware ones, and the one end of a pair that a name space has. */
+export function listNics(sys: string): readonly Nic[] {
+  return namesIn(sys, "class/net").flatMap((name) => nicAt(sys, name) ?? []);
+}
+
+/** Not what programs make of interfaces: bridges, which containers have, VLANs and the like, tunnels. */
 function nicAt(sys: string, name: string): Nic | undefined {
   const folder = join(sys, "class/net", name);
   const ethernet = readText(folder, "type") === "1";
   const virtual = /^(dummy|tunl|sit|gre|ip6|br|bond|tap|tun|docker|veth)/.test(name);
-  if (!ethernet || virtual) return undefined;
+  if (!ethernet || virtual || /^DEVTYPE=/m.test(readText(folder, "uevent"))) return undefined;
+  if (existsSync(join(folder, "bridge")) || existsSync(join(folder, "tun_flags"))) return undefined;
   return { name, mac: readText(folder, "address"), ...driverOf(join(folder, "device")) };
 }
 

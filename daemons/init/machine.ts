@@ -4,14 +4,17 @@ import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
 import { type Children, openChildren } from "./children.ts";
 import { armWatchdog, keepHouse, keepReaping } from "./chores.ts";
+import { keepClock } from "./clock-keeping.ts";
 import { parseCmdline } from "./cmdline.ts";
 import { commandRunner } from "./commands.ts";
 import { narrate } from "./console-story.ts";
 import { openFaults } from "./faults.ts";
+import { listNics } from "./hardware.ts";
 import { readText } from "./kernel-files.ts";
 import { type Logs, openLogs } from "./logs.ts";
 import { type Managed, openManaged } from "./managed.ts";
 import { mountKernelFiles } from "./mounts.ts";
+import type { Network } from "./network.ts";
 import { listenForPower, type Power } from "./power.ts";
 import { listenForPowerButton } from "./power-button.ts";
 import { type Ground, prepare, type Tools } from "./prepare.ts";
@@ -52,7 +55,13 @@ export function startMachine(start: Start): void {
   Promise.all([running, booted])
     .then(([{ managed }]) => managed.startEnabled())
     .catch((error: unknown) => parts.screen.fault("start services", error));
+  Promise.all([ground, running.then(({ network }) => network), Promise.race([booted, parts.clock.sleep(clockAfterMs)])])
+    .then(([made, network]) => keepClock({ ...parts, ...made, network }))
+    .catch((error: unknown) => parts.screen.fault("keep the clock", error));
 }
+
+/** Time servers are asked when the boot has run, or this long after it began. */
+const clockAfterMs = 30_000;
 
 function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   const syscalls = openSyscalls();
@@ -63,9 +72,10 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   screen.onLine((line) => logs.write("init", `${line}\n`));
   const children = openChildren();
   const faults = openFaults();
-  const id = bootId(clock.now(), readText("/proc/sys/kernel/random/uuid"));
-  const { version } = JSON.parse(readText(layout.lib, "release.json") || "{}") as { version?: string };
-  const facts = { id, version: version ?? "unknown", firstJavascriptMs, names: phaseNames };
+  const release = JSON.parse(readText(layout.lib, "release.json") || "{}") as Partial<Release>;
+  const madeMs = release.committedAt ?? 0;
+  const id = bootId(Math.max(clock.now(), madeMs), readText("/proc/sys/kernel/random/uuid"));
+  const facts = { id, version: release.version ?? "unknown", firstJavascriptMs, names: phaseNames };
   const groups = new Map<string, Group>();
   const boot: Boot = openBoot(facts, faults, screen, clock, () => markGood(boot, groups, clock.now()));
   const power = listenForPower({ screen, clock, syscalls, logs, machine: cmdline.lane === "machine" });
@@ -76,13 +86,24 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   };
   const command = commandRunner(children);
   done("kernel file systems");
-  return { cmdline, syscalls, command, faults, screen, clock, logs, children, boot, power, groups, done };
+  return { cmdline, syscalls, command, faults, screen, clock, madeMs, logs, children, boot, power, groups, done };
+}
+
+/** What the image says of itself. */
+interface Release {
+  readonly version: string;
+  readonly committedAt: number;
 }
 
 const phaseNames = ["hardware", "runtime", "core", "agents", "recovery"] as const;
 
+interface Units extends BootNeeds {
+  readonly managed: Managed;
+  readonly network: Promise<Network>;
+}
+
 /** Starts the units on the ground, and everything that need not be waited for. */
-function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed: Managed } {
+function runUnits(ground: Ground, parts: Parts): Units {
   const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot, groups } = parts;
   power.onEnd({ root: ground.root });
   const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
@@ -115,7 +136,8 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed:
   };
   tryTo("keep logs", () => logs.keepIn(layout.log));
   tryTo("watch the data volume's space", () => keepHouse(ground.root.data, faults, clock));
-  bringUpNetwork(ground, parts).catch((error: unknown) => screen.fault("start the network", error));
+  const network = bringUpNetwork(ground, parts);
+  network.catch((error: unknown) => screen.fault("start the network", error));
   if (cmdline.lane === "machine") {
     tryTo("arm the watchdog", () => armWatchdog(syscalls, screen, power));
     const pressed = () => power.end("power-off", "the power button was pressed");
@@ -135,6 +157,7 @@ function runUnits(ground: Ground, parts: Parts): BootNeeds & { readonly managed:
   return {
     supervisor,
     managed,
+    network,
     clock,
     unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") },
     ...lazyPeers(),
@@ -159,14 +182,17 @@ function lazyPeers(): Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledg
   };
 }
 
-async function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): Promise<void> {
+async function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): Promise<Network> {
   const { linkResolvConf, startNetwork } = await import("./network.ts");
   const { command, children, faults, screen } = parts;
   const { nics } = hardware;
   const dnsServers = config.network.dns_servers;
-  const needs = { nics, provision, hostname, dnsServers, run: layout.run, command, children, faults, screen };
-  await startNetwork(needs);
+  const firewallFile = `${layout.state}/ledger/firewall.json`;
+  const nicsNow = () => listNics("/sys");
+  const fixed = { nics, nicsNow, provision, hostname, dnsServers, firewallFile, run: layout.run };
+  const network = await startNetwork({ ...fixed, command, children, faults, screen });
   linkResolvConf(layout.run);
+  return network;
 }
 
 /** Leaves word of the last good boot: which version it was, how long it took, and where the processors' time went. */

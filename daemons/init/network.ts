@@ -1,48 +1,85 @@
 import { lstatSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { messageOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import type { Run } from "./commands.ts";
-import { type Lease, runDhcp } from "./dhcp.ts";
+import { runDhcp } from "./dhcp.ts";
 import type { Faults } from "./faults.ts";
+import { loadFirewall } from "./firewall.ts";
 import type { Nic } from "./hardware.ts";
-import { ipv4Pattern, type Provision } from "./provision.ts";
+import { type Lease, leaseLines } from "./lease.ts";
+import type { Provision } from "./provision.ts";
 import type { Screen } from "./screen.ts";
 
 export interface NetworkNeeds {
+  /** The interfaces there are at the start. */
   readonly nics: readonly Nic[];
+  /** Those there are now: one may be plugged in later, or be gone. */
+  readonly nicsNow: () => readonly Nic[];
   readonly provision: Provision;
   readonly hostname: string;
-  /** Asked before those that DHCP names. */
+  /** Those of the configuration: public ones are asked after those that DHCP names. */
   readonly dnsServers: readonly string[];
+  /** The firewall's rules, as the tools left them. */
+  readonly firewallFile: string;
   /** Folder for resolv.conf and the DHCP client's script. */
   readonly run: string;
+  /** How often it is looked for interfaces that came late; tests do not wait so long. */
+  readonly lookEveryMs?: number;
   readonly command: Run;
   readonly children: Children;
   readonly faults: Faults;
   readonly screen: Screen;
 }
 
+/** What others learn from the network. */
+export interface Network {
+  /** Time servers that the leases name. */
+  timeServers(): readonly string[];
+  /** Hears when there may be other servers, or another way to them. */
+  onChange(notice: () => void): void;
+}
+
 /** The C library reads no more. */
 const nameServersMax = 3;
+/** An interface that comes late is found this long after it came. */
+const lookDefaultMs = 5_000;
 const fault = "network";
+const loopback = "link set lo up";
 
 /**
- * Loopback, and the first interface as provisioned, or else every interface by DHCP. Returns when loopback is up; the rest
- * goes on by itself: a boot does not wait for a network, and a fault stands until there is one.
+ * The firewall, loopback, and the first interface as provisioned, or else every interface by DHCP. Returns when loopback
+ * is up; the rest goes on by itself: a boot does not wait for a network, and a fault stands until there is one.
  */
-export async function startNetwork(needs: NetworkNeeds): Promise<void> {
-  const { nics, provision, command, faults } = needs;
+export async function startNetwork(needs: NetworkNeeds): Promise<Network> {
+  const { nics, provision } = needs;
+  await loadFirewall(needs);
   writeResolvConf(needs, []);
-  const first = nics[0];
-  if (first === undefined) {
-    faults.raise(fault, "network: no interface found; give the machine a network card that its kernel knows");
-    await configure(command, ["link set lo up"]);
-  } else if (provision.network !== undefined) {
-    await startStatic(first, provision.network, needs);
-  } else {
-    await configure(command, ["link set lo up", ...nics.map(({ name }) => `link set ${name} up`)]);
-    startDhcp(needs);
+  if (provision.network === undefined) return byDhcp(needs);
+  return asProvisioned(nics, provision.network, needs);
+}
+
+async function asProvisioned(
+  nics: readonly Nic[],
+  network: NonNullable<Provision["network"]>,
+  needs: NetworkNeeds,
+): Promise<Network> {
+  const [first] = nics;
+  if (first !== undefined) await startStatic(first, network, needs);
+  else {
+    raiseNone(needs);
+    await configure(needs.command, [loopback]);
+    eachNew([], needs, (nic, stop) => {
+      stop();
+      needs.faults.clear(fault);
+      void startStatic(nic, network, needs);
+    });
   }
+  return { timeServers: () => [], onChange() {} };
+}
+
+function raiseNone({ faults }: NetworkNeeds): void {
+  faults.raise(fault, "network: no interface found; give the machine a network card that its kernel knows");
 }
 
 async function startStatic(
@@ -50,53 +87,89 @@ async function startStatic(
   { address, gateway }: NonNullable<Provision["network"]>,
   { command, faults, screen }: NetworkNeeds,
 ): Promise<void> {
-  const route = gateway === undefined ? [] : [`route replace default via ${gateway} dev ${name}`];
+  const route = gateway === undefined ? [] : [`route replace default via ${gateway} dev ${name} onlink`];
   try {
-    await configure(command, [
-      "link set lo up",
-      `link set ${name} up`,
-      `address replace ${address} dev ${name}`,
-      ...route,
-    ]);
+    await configure(command, [loopback, `link set ${name} up`, `address replace ${address} dev ${name}`, ...route]);
     screen.say(`aios-init: network ${name}: ${address}`);
   } catch (error) {
     faults.raise(fault, `network ${name}: ${messageOf(error)}; correct [network] in provision.toml`);
   }
 }
 
-function startDhcp(needs: NetworkNeeds): void {
-  const { nics, faults, screen, command } = needs;
+/** A DHCP client on each interface, those that come late too. */
+async function byDhcp(needs: NetworkNeeds): Promise<Network> {
+  const { faults, screen, command, nicsNow } = needs;
   const leases = new Map<string, Lease>();
+  /** Interfaces in the order in which they were first seen. */
+  const places: string[] = [];
+  const notices: (() => void)[] = [];
   // One after the other: a lease that is lost and found again must not be applied in the wrong order.
   let applying = Promise.resolve();
   const apply = (lines: readonly string[]) => {
+    if (lines.length === 0) return;
     applying = applying
       .then(() => configure(command, lines))
       .catch((error: unknown) => screen.fault("configure the network", error));
   };
-  runDhcp(needs, (nic, lease) => {
-    if (lease === undefined) {
-      if (leases.delete(nic)) apply([`address flush dev ${nic}`]);
-    } else {
-      if (leases.get(nic)?.address !== lease.address) screen.say(`aios-init: network ${nic}: ${lease.address} by DHCP`);
-      leases.set(nic, lease);
-      apply(leaseLines(nic, lease));
+  const take = (nic: string, lease: Lease | undefined) => {
+    const before = leases.get(nic);
+    if (lease === undefined) leases.delete(nic);
+    else leases.set(nic, lease);
+    if (lease !== undefined && lease.address !== before?.address) {
+      screen.say(`aios-init: network ${nic}: ${lease.address} by DHCP`);
     }
+    if (exists(nic)) apply(leaseLines(nic, places.indexOf(nic), before, lease));
     writeResolvConf(
       needs,
       [...leases.values()].flatMap(({ nameServers }) => nameServers),
     );
-    if (leases.size > 0) faults.clear(fault);
-    else {
-      const names = nics.map(({ name }) => name).join(", ");
-      faults.raise(fault, `network: no address by DHCP on ${names}; check the cable and the DHCP server`);
-    }
+    tellFault();
+    if (JSON.stringify(before) === JSON.stringify(lease)) return;
+    for (const notice of notices) applying.then(notice);
+  };
+  const tellFault = () => {
+    if (leases.size > 0) return faults.clear(fault);
+    if (places.length === 0) return raiseNone(needs);
+    faults.raise(fault, `network: no address by DHCP on ${places.join(", ")}; check the cable and the DHCP server`);
+  };
+  const exists = (nic: string) => nicsNow().some(({ name }) => name === nic);
+  const start = ({ name }: Nic) => {
+    if (!places.includes(name)) places.push(name);
+    const gone = () => {
+      if (exists(name)) return true;
+      take(name, undefined);
+      return false;
+    };
+    runDhcp(name, needs, gone, (lease) => take(name, lease));
+  };
+
+  if (needs.nics.length === 0) raiseNone(needs);
+  await configure(command, [loopback, ...needs.nics.map(({ name }) => `link set ${name} up`)]);
+  for (const nic of needs.nics) start(nic);
+  eachNew(needs.nics, needs, (nic) => {
+    apply([`link set ${nic.name} up`]);
+    start(nic);
   });
+  return {
+    timeServers: () => [...leases.values()].flatMap(({ timeServers }) => timeServers),
+    onChange: (notice) => notices.push(notice),
+  };
 }
 
-function leaseLines(nic: string, { address, router }: Lease): string[] {
-  const route = router === undefined ? [] : [`route replace default via ${router} dev ${nic}`];
-  return [`address replace ${address} dev ${nic}`, ...route];
+/** Hears of each interface that is not among those before, and again of one that went and came back, until stopped. */
+function eachNew(
+  before: readonly Nic[],
+  { nicsNow, lookEveryMs = lookDefaultMs }: NetworkNeeds,
+  notice: (nic: Nic, stop: () => void) => void,
+): void {
+  let known = new Set(before.map(({ name }) => name));
+  const timer = setInterval(() => {
+    const now = nicsNow();
+    const added = now.filter(({ name }) => !known.has(name));
+    known = new Set(now.map(({ name }) => name));
+    for (const nic of added) notice(nic, () => clearInterval(timer));
+  }, lookEveryMs);
+  timer.unref();
 }
 
 /** Runs `ip` commands, one a line, in one process. */
@@ -104,8 +177,12 @@ async function configure(command: Run, lines: readonly string[]): Promise<void> 
   await command("ip", ["-force", "-batch", "-"], { input: `${lines.join("\n")}\n`, timeoutMs: 10_000 });
 }
 
+/** Names of the house do not leave it: its own name servers are asked before public ones. */
 function writeResolvConf({ run, dnsServers }: NetworkNeeds, found: readonly string[]): void {
-  const servers = [...new Set([...dnsServers, ...found])].filter((server) => ipv4Pattern.test(server));
+  const isPrivate = (server: string) =>
+    /^(10\.|127\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|f[cd]|fe80:|::1$)/i.test(server);
+  const ordered = [...dnsServers.filter(isPrivate), ...found, ...dnsServers.filter((server) => !isPrivate(server))];
+  const servers = [...new Set(ordered)].filter((server) => isIP(server) !== 0);
   const lines = servers.slice(0, nameServersMax).map((server) => `nameserver ${server}\n`);
   writeFileSync(`${run}/resolv.conf`, lines.join(""), { mode: 0o644 });
 }

@@ -3,30 +3,24 @@ import { join } from "node:path";
 import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config";
 import { messageOf } from "#lib/errors";
+import { type MachineState, writeMachineState } from "#lib/machine-state";
 import { layout } from "#manifest";
 import type { Cmdline } from "./cmdline.ts";
 import type { Run } from "./commands.ts";
 import { effectiveConfig } from "./config.ts";
-import { awaitDataVolume, findVolume, listBlockDevices, prepareDataVolume } from "./disks.ts";
+import { openData } from "./data-volume.ts";
+import { findVolume, listBlockDevices } from "./disks.ts";
 import type { Faults } from "./faults.ts";
 import { machineFolders, makeFolders } from "./folders.ts";
 import { prepareGpus } from "./gpu-drivers.ts";
 import { type Hardware, readHardware, shortfalls } from "./hardware.ts";
+import { readText } from "./kernel-files.ts";
 import type { Provision } from "./provision.ts";
 import { takeProvision } from "./provision.ts";
-import {
-  bindData,
-  type DataSource,
-  enterOverlay,
-  mountData,
-  mountOverlay,
-  plainRoot,
-  type Root,
-  unmountData,
-} from "./root.ts";
+import { bindData, enterOverlay, mountOverlay, plainRoot, type Root } from "./root.ts";
 import type { Screen } from "./screen.ts";
 import { mountFlags, type Syscalls } from "./syscalls.ts";
-import { catchUp, markTime } from "./timekeeping.ts";
+import { markTime, type StartTime, setClock } from "./timekeeping.ts";
 
 /** What phase 1 works with. */
 export interface Tools {
@@ -36,6 +30,8 @@ export interface Tools {
   readonly faults: Faults;
   readonly screen: Screen;
   readonly clock: Clock;
+  /** When the image was made, milliseconds since the epoch. */
+  readonly madeMs: number;
   /** Says in init's log, not on the screen, that a step of phase 1 is done: where a slow boot spends its time. */
   readonly done: (step: string) => void;
 }
@@ -47,11 +43,15 @@ export interface Ground {
   readonly provision: Provision;
   readonly config: Config;
   readonly hostname: string;
+  /** Where the data are: see MachineState. */
+  readonly data: MachineState["data"];
+  readonly time: StartTime;
 }
 
 const kernel = { proc: "/proc", sys: "/sys", dev: "/dev" } as const;
 const timeMark = `${layout.state}/clock`;
 const provisionMount = "/run/aios-provision";
+const provisionFolder = join(layout.run, "provision");
 
 /**
  * Phase 1, hardware: what the machine is, its data, its root, its configuration. What is missing or broken becomes a fault
@@ -65,13 +65,12 @@ export async function prepare(tools: Tools): Promise<Ground> {
   if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command: tools.command, faults });
   const hardware = found.gpus.length > 0 ? readHardware(kernel) : found;
   done("hardware");
-  const source = await dataSource(tools);
-  const data = mountDataOrMemory(source, tools);
+  const data = await openData(kernel, tools);
   done("data volume");
   mkdirSync(layout.run, { recursive: true });
   const provision = provisioned(tools);
   done("provisioning");
-  const root = data.overlay ? overlaidRoot(tools) : plainRoot();
+  const root = cmdline.overlay ? overlaidRoot(tools) : plainRoot();
   bindData(root, syscalls);
   makeFolders(machineFolders(layout.run, layout.state, layout.log));
   done("root and folders");
@@ -80,40 +79,9 @@ export async function prepare(tools: Tools): Promise<Ground> {
   writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
   const hostname = provision.hostname ?? config.system.hostname;
   attempt(tools, "hostname", () => syscalls.setHostname(hostname));
-  if (cmdline.lane === "machine") attempt(tools, "clock", () => setClock(tools));
-  return { root, hardware, provision, config, hostname };
-}
-
-/** The data volume, fit to be mounted, or memory when there is none that can be used. */
-async function dataSource({ cmdline, faults, clock, command, screen }: Tools): Promise<DataSource> {
-  if (cmdline.dataFolder !== undefined) return { kind: "folder", path: cmdline.dataFolder };
-  const device = await awaitDataVolume(kernel, clock);
-  if (device === undefined) {
-    const next = 'attach a disk with a partition named "aios-data", or one with that serial number, and restart';
-    faults.raise("data", `data volume: none found, nothing is kept after power-off; ${next}`);
-    return { kind: "memory" };
-  }
-  try {
-    const done = await prepareDataVolume(device, command);
-    screen.say(`aios-init: data volume ${device.path}: ${done}`);
-    return { kind: "device", path: device.path };
-  } catch (error) {
-    faults.raise("data", `${messageOf(error)}; until then nothing is kept after power-off`);
-    return { kind: "memory" };
-  }
-}
-
-function mountDataOrMemory(source: DataSource, { cmdline, syscalls, faults }: Tools): { overlay: boolean } {
-  try {
-    mountData(source, syscalls);
-  } catch (error) {
-    if (source.kind === "memory") throw error;
-    const next = "nothing was written to it; nothing is kept after power-off";
-    faults.raise("data", `data volume: ${messageOf(error)}; ${next}`);
-    unmountData(syscalls);
-    mountData({ kind: "memory" }, syscalls);
-  }
-  return { overlay: cmdline.overlay };
+  const time = await startTime(tools);
+  writeMachineState(layout.run, { data, clock: time.state });
+  return { root, hardware, provision, config, hostname, data, time };
 }
 
 /** The image's root under what was changed on this machine, or alone when the two cannot be joined. */
@@ -132,10 +100,9 @@ function overlaidRoot({ syscalls, faults }: Tools): Root {
 /** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
 function provisioned(tools: Tools): Provision {
   const { cmdline, syscalls, faults } = tools;
-  const keep = join(layout.run, "provision");
   const take = (folder: string) => {
     try {
-      return takeProvision(folder, keep);
+      return takeProvision(folder, provisionFolder);
     } catch (error) {
       faults.raise("provision", messageOf(error));
       return {};
@@ -171,11 +138,20 @@ async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config
   return config;
 }
 
-function setClock({ clock, syscalls, screen }: Tools): void {
-  const set = catchUp(timeMark, clock, (nowMs) => syscalls.setTime(nowMs));
-  if (set !== undefined)
-    screen.say(`aios-init: the clock was behind the last shutdown, set to ${new Date(set).toISOString()}`);
-  rememberTime(clock);
+/** A host's clock is the host's: a machine that shares it leaves it alone. */
+async function startTime(tools: Tools): Promise<StartTime> {
+  if (tools.cmdline.lane !== "machine") return { state: { sure: true }, detail: "by the host's clock" };
+  const time = await setClock({ ...tools, floorMs: tools.madeMs, mark: timeMark, passed: provisionedAt });
+  attempt(tools, "clock", () => rememberTime(tools.clock));
+  return time;
+}
+
+/** Whoever provisioned the machine made its certificate at this time. */
+async function provisionedAt(): Promise<number | undefined> {
+  const certificate = readText(provisionFolder, "machine.pem");
+  if (certificate === "") return undefined;
+  const { readCertificate } = await import("#lib/pki");
+  return readCertificate(certificate).notBefore;
 }
 
 /** Marks how late it is, for a boot whose clock has forgotten. */

@@ -104,6 +104,7 @@ export function initService(machine: Machine): Service<typeof InitService> {
       phases: boot.phases.map((phase, index) => ({ ...phase, number: index + 1 })),
       faults: [...boot.faults()],
       version: boot.version,
+      clock: boot.time(),
     }),
     getHardware: () => ({ hardwareJson: machine.hardwareJson }),
     readLogs: async function* ({ unit, lines, follow }, { signal }) {

@@ -12,6 +12,8 @@ export interface Syscalls {
   setHostname(name: string): void;
   /** Sets the wall clock, milliseconds since the epoch. */
   setTime(nowMs: number): void;
+  /** Has the wall clock run a little faster or slower until it has made up `offsetMs`, under a second; from now on it counts as set. */
+  slewTime(offsetMs: number): void;
   /** Takes the exit status of the zombie `pid`; false when it is none of ours or still lives. */
   reap(pid: number): boolean;
   /** Time after which the watchdog on `file` fires unless it is written to. */
@@ -53,6 +55,7 @@ const signatures = {
   mknod: { arguments: ["string", "uint32", "uint64"], return: "int32" },
   sethostname: { arguments: ["string", "uint64"], return: "int32" },
   clock_settime: { arguments: ["int32", "buffer"], return: "int32" },
+  adjtimex: { arguments: ["buffer"], return: "int32" },
   waitpid: { arguments: ["int32", "buffer", "int32"], return: "int32" },
   ioctl: { arguments: ["int32", "uint64", "buffer"], return: "int32" },
   reboot: { arguments: ["int32"], return: "int32" },
@@ -82,6 +85,11 @@ export function openSyscalls(): Syscalls {
     },
     setTime(nowMs) {
       check(libc.clock_settime(clockRealtime, timespec(nowMs)), "set the clock");
+      check(libc.adjtimex(timexOf(inStep)), "say that the clock is set");
+    },
+    slewTime(offsetMs) {
+      check(libc.adjtimex(timexOf(slewOnce, offsetMs)), "slew the clock");
+      check(libc.adjtimex(timexOf(inStep)), "say that the clock is set");
     },
     reap: (pid) => libc.waitpid(pid, Buffer.alloc(4), waitNoHang) === pid,
     setWatchdogTimeout(file, seconds) {
@@ -99,6 +107,20 @@ export function openSyscalls(): Syscalls {
       check(libc.reboot(rebootActs[act]), act);
     },
   };
+}
+
+/** adjtimex(2)'s struct: where its fields are, and which of them a call changes. */
+const timex = { bytes: 208, modes: 0, offset: 8 } as const;
+const slewOnce = 0x8001;
+/** Errors and status become 0: the clock counts as set, and the kernel keeps the hardware clock by it, every 11 minutes. */
+const inStep = 4 | 8 | 16;
+
+/** Changes to the clock's running, in a buffer that the call writes its answer to: each is for one call. */
+function timexOf(modes: number, offsetMs = 0): Buffer {
+  const change = Buffer.alloc(timex.bytes);
+  change.writeUInt32LE(modes, timex.modes);
+  change.writeBigInt64LE(BigInt(Math.round(offsetMs * 1000)), timex.offset);
+  return change;
 }
 
 function timespec(ms: number): Buffer {

@@ -1,5 +1,11 @@
 import { closeSync, openSync, statSync, utimesSync } from "node:fs";
 import { type Clock, systemClock } from "#lib/clock";
+import { messageOf } from "#lib/errors";
+import type { ClockState } from "#lib/machine-state";
+import type { Faults } from "./faults.ts";
+import type { Screen } from "./screen.ts";
+import type { Syscalls } from "./syscalls.ts";
+import { type Beginning, beginTime, clockFault } from "./time/start.ts";
 
 /** The mark is set this often, and at shutdown. */
 export const markEveryMs = 600_000;
@@ -16,13 +22,48 @@ export function markTime(path: string, clock: Clock): void {
   utimesSync(path, seconds, seconds);
 }
 
-/**
- * Certificates and ledgers need time that does not run backwards: a clock that is behind the mark is set to the mark.
- * Gives back the time that was set, milliseconds since the epoch, or undefined when the clock was right enough.
- */
-export function catchUp(path: string, clock: Clock, setTime: (nowMs: number) => void): number | undefined {
-  const marked = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  if (marked === undefined || clock.now() >= marked) return undefined;
-  setTime(marked);
-  return marked;
+export interface ClockNeeds {
+  readonly clock: Clock;
+  readonly syscalls: Pick<Syscalls, "setTime">;
+  readonly faults: Faults;
+  readonly screen: Pick<Screen, "say">;
+  /** When the image was made, milliseconds since the epoch. */
+  readonly floorMs: number;
+  /** The file that {@link markTime} marks. */
+  readonly mark: string;
+  /** A time that has passed, by what the machine was handed; asked for only where its own clock cannot be believed. */
+  passed(): Promise<number | undefined>;
+}
+
+/** What the machine knows of the time when it starts. */
+export interface StartTime {
+  readonly state: ClockState;
+  /** In words, with what it rests on. */
+  readonly detail: string;
+}
+
+/** Sets the clock to a time that can be believed. What cannot is a fault until a time server has told. */
+export async function setClock(needs: ClockNeeds): Promise<StartTime> {
+  const { clock, syscalls, faults, screen, mark } = needs;
+  const markMs = statSync(mark, { throwIfNoEntry: false })?.mtimeMs;
+  const begin = (floorMs: number) => ({ floorMs, ...beginTime({ hardwareMs: clock.now(), floorMs, markMs }) });
+  let begun = begin(needs.floorMs);
+  if (begun.aheadMs > 0) begun = begin(Math.max(needs.floorMs, (await needs.passed()) ?? 0));
+  const { floorMs, nowMs, from, aheadMs } = begun;
+  const problems = [...begun.problems];
+  if (from !== "the hardware clock" || nowMs > clock.now()) {
+    try {
+      syscalls.setTime(nowMs);
+      screen.say(`aios-init: clock set to ${new Date(nowMs).toISOString()}, by ${from}`);
+    } catch (error) {
+      problems.push(messageOf(error));
+    }
+  }
+  if (problems.length > 0) faults.raise(clockFault, `clock: ${problems.join("; ")}; ${goesOn(begun)}`);
+  return { state: { sure: false, earliestMs: floorMs, aheadMs }, detail: `by ${from}` };
+}
+
+function goesOn({ nowMs, from }: Beginning): string {
+  const next = "name time servers in [network] ntp_servers, or set the hardware clock in the firmware";
+  return `going on with ${new Date(nowMs).toISOString()}, by ${from}; ${next}`;
 }

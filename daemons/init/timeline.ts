@@ -18,8 +18,21 @@ export interface Boot {
   autonomyMs(): number;
   /** What is degraded, each with its next step. */
   faults(): readonly string[];
+  /** How far the wall clock can be believed. */
+  time(): TimeStatus;
+  /** Takes what is known of that from now on. */
+  keepTime(status: Omit<TimeStatus, "checkedAt">): void;
   /** Runs and reports the phases, then tells whether the machine is autonomous, now and whenever that changes. */
   run(phases: readonly Phase[]): Promise<void>;
+}
+
+export interface TimeStatus {
+  /** A time server has told it, or it is a host's. */
+  readonly sure: boolean;
+  /** What it rests on, and what keeps it from being sure. */
+  readonly detail: string;
+  /** When that was found out, milliseconds since the epoch. */
+  readonly checkedAt: number;
 }
 
 export interface BootFacts {
@@ -36,6 +49,7 @@ export function openBoot(facts: BootFacts, faults: Faults, screen: Screen, clock
   const phases: PhaseRecord[] = [...facts.names.map(newRecord), autonomy];
   let autonomyMs = 0;
   let settled = false;
+  let time: TimeStatus = { sure: false, detail: "not looked at yet", checkedAt: 0 };
   const degraded = () => [
     ...phases.flatMap(({ name, state, detail }) => (state === "degraded" ? [`${name}: ${detail}`] : [])),
     ...faults.list(),
@@ -62,11 +76,18 @@ export function openBoot(facts: BootFacts, faults: Faults, screen: Screen, clock
 
   return {
     ...facts,
-    kernelStartAt: Math.round(clock.now() - clock.monotonic()),
+    // Reckoned back when asked: the wall clock may have been set since.
+    get kernelStartAt() {
+      return Math.round(clock.now() - clock.monotonic());
+    },
     phases,
     state: () => (!settled ? "booting" : degraded().length > 0 ? "degraded" : "autonomous"),
     autonomyMs: () => autonomyMs,
     faults: degraded,
+    time: () => time,
+    keepTime(status) {
+      time = { ...status, checkedAt: clock.now() };
+    },
     async run(todo) {
       await runPhases(todo, phases, clock, report);
       settled = true;

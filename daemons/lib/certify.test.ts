@@ -71,6 +71,18 @@ describe("certify", () => {
     expect(openssl(certificate, "sslclient", notBefore - 1000)).toMatch("certificate is not yet valid");
   });
 
+  it("issues what is accepted at whichever time it turns out to have been, where the clock is not sure", async () => {
+    const year = 365 * 86_400_000;
+    const span = { earliestMs: now, latestMs: now + 5 * year };
+    const own = await createCa("own", span);
+    const client = await issueCertificate(own, { kind: "client", name: "a", role: "admin" }, span);
+    const server = await issueCertificate(own, { kind: "server", name: "box", addresses: [] }, span);
+    for (const at of [span.earliestMs, now + 2 * year, span.latestMs, span.latestMs + year]) {
+      expect(openssl(client.certificate, "sslclient", at, own)).toMatch(/OK$/);
+      expect(openssl(server.certificate, "sslserver", at, own)).toMatch(/OK$/);
+    }
+  });
+
   it("issues nothing that outlives the authority, and writes years after 2049", async () => {
     const late = readCertificate(ca.certificate).notAfter - 1000;
     const { certificate } = await issueCertificate(ca, { kind: "client", name: "a", role: "reader" }, late);

@@ -18,29 +18,27 @@ import {
   X509CertificateGenerator,
 } from "@peculiar/x509";
 import { AiosError, messageOf } from "./errors.ts";
-import { type KeyPair, namePattern, roleScheme, type Subject, validityMs } from "./pki.ts";
+import { type KeyPair, type Moment, namePattern, roleScheme, type Subject, validity } from "./pki.ts";
 
 /*
  * Certificates and requests are made, and strangers' requests read, by a library that takes its time to load: what is on
  * the way to a daemon's start imports this file when it first needs it. `pki.ts` reads certificates without it.
  */
 
-/** Certificates begin this much in the past: clocks of two machines differ. */
-const clockSkewMs = 86_400_000;
-
 const p256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const ecdsaWithSha256 = "1.2.840.10045.4.3.2";
 
 /** A new certificate authority (P-256, ten years, issues no further authorities). */
-export async function createCa(name: string, nowMs: number): Promise<KeyPair> {
+export async function createCa(name: string, now: Moment): Promise<KeyPair> {
   const subject = named(name);
   const keys = await newKeys();
+  const { from, to } = validity("ca", now);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     name: subject,
     keys,
     signingAlgorithm: p256,
-    notBefore: new Date(nowMs - clockSkewMs),
-    notAfter: new Date(nowMs + validityMs.ca),
+    notBefore: new Date(from),
+    notAfter: new Date(to),
     extensions: [
       new BasicConstraintsExtension(true, 0, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
@@ -51,10 +49,10 @@ export async function createCa(name: string, nowMs: number): Promise<KeyPair> {
 }
 
 /** A new key and its certificate. Throws INVALID_ARGUMENT for a name or an address that no certificate can carry. */
-export async function issueCertificate(ca: KeyPair, subject: Subject, nowMs: number): Promise<KeyPair> {
+export async function issueCertificate(ca: KeyPair, subject: Subject, now: Moment): Promise<KeyPair> {
   const { publicKey, privateKey } = await newKeys();
   const spki = KeyObject.from(publicKey).export({ type: "spki", format: "der" });
-  return { certificate: await issue(ca, subject, spki, nowMs), key: exported(privateKey) };
+  return { certificate: await issue(ca, subject, spki, now), key: exported(privateKey) };
 }
 
 /** A new key and the request (PKCS#10, DER) to have it certified under `name`. */
@@ -69,8 +67,8 @@ export async function createCsr(name: string): Promise<{ csr: Buffer; key: strin
  * The certificate (PEM) for a request's key. Nothing but the key is taken from the request: who it is for is the issuer's word.
  * Throws INVALID_ARGUMENT when it is no request for a P-256 key, or not signed with that key.
  */
-export async function signCsr(ca: KeyPair, csr: Buffer, subject: Subject, nowMs: number): Promise<string> {
-  return issue(ca, subject, (await readCsr(csr)).spki, nowMs);
+export async function signCsr(ca: KeyPair, csr: Buffer, subject: Subject, now: Moment): Promise<string> {
+  return issue(ca, subject, (await readCsr(csr)).spki, now);
 }
 
 /** The name that a request asks for and its public key (SPKI, DER), once its signature has been verified. Throws INVALID_ARGUMENT. */
@@ -119,17 +117,17 @@ function p256Key(spki: Buffer): KeyObject {
   return key;
 }
 
-async function issue(ca: KeyPair, subject: Subject, spki: Buffer, nowMs: number): Promise<string> {
+async function issue(ca: KeyPair, subject: Subject, spki: Buffer, now: Moment): Promise<string> {
   const authority = new X509Certificate(ca.certificate);
-  const endMs = Math.min(nowMs + validityMs[subject.kind], authority.notAfter.getTime());
+  const { from, to } = validity(subject.kind, now);
   const certificate = await X509CertificateGenerator.create({
     issuer: authority.subjectName,
     subject: named(subject.name),
     publicKey: spki,
     signingKey: createPrivateKey(ca.key).toCryptoKey(p256, false, ["sign"]),
     signingAlgorithm: p256,
-    notBefore: new Date(nowMs - clockSkewMs),
-    notAfter: new Date(endMs),
+    notBefore: new Date(from),
+    notAfter: new Date(Math.min(to, authority.notAfter.getTime())),
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),

@@ -19,6 +19,16 @@ const providerName = Type.String({
   description: "a provider's name of lower-case letters, digits and dashes",
 });
 const usd = Type.Number({ minimum: 0, maximum: 1_000_000 });
+const octet = "(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)";
+const nameServer = Type.String({
+  pattern: `^(?:${octet}(?:\\.${octet}){3}|(?=.*:.*:)[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?)$`,
+  description: "an address such as 10.0.0.1 or 2001:db8::1; it cannot have a port, which is always 53",
+});
+const timeServer = Type.String({
+  pattern:
+    "^(?:\\[[0-9A-Fa-f:.]{2,45}\\](?::\\d{1,5})?|[0-9A-Fa-f:.]{2,45}|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::\\d{1,5})?)$",
+  description: "a name or an address, with or without a port: ntp.example.org, 10.0.0.1:123, [2001:db8::1]:123",
+});
 const absolutePath = Type.String({ pattern: "^/", description: "an absolute path" });
 
 /** `/etc/aios/config.toml`. */
@@ -186,7 +196,8 @@ export const configSchema = Type.Object(
           ),
         ),
         allow_outbound: Type.Boolean(),
-        dns_servers: Type.Array(Type.String()),
+        dns_servers: Type.Array(nameServer, { maxItems: 16 }),
+        ntp_servers: Type.Optional(Type.Array(timeServer, { maxItems: 8 })),
       },
       strict,
     ),

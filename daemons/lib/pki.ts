@@ -28,6 +28,23 @@ const dayMs = 86_400_000;
 /** How long certificates are valid. Clients of browsers' makers take no server certificate longer than 825 days. */
 export const validityMs = { ca: 3650 * dayMs, server: 825 * dayMs, client: 730 * dayMs } as const;
 
+/** Certificates begin this much in the past: clocks of two machines differ. */
+const clockSkewMs = dayMs;
+
+/** A time, milliseconds since the epoch; where it is not known, the two between which it lies. */
+export type Moment = number | { readonly earliestMs: number; readonly latestMs: number };
+
+/**
+ * When a certificate made now is valid, milliseconds since the epoch: at whichever time of the moment it turns out to have
+ * been made. A server's uses up its time with what is not known, and keeps half.
+ */
+export function validity(kind: keyof typeof validityMs, now: Moment): { from: number; to: number } {
+  const { earliestMs, latestMs } = typeof now === "number" ? { earliestMs: now, latestMs: now } : now;
+  const from = earliestMs - clockSkewMs;
+  const lengthMs = validityMs[kind];
+  return { from, to: kind === "server" ? Math.max(from + lengthMs, latestMs + lengthMs / 2) : latestMs + lengthMs };
+}
+
 /** Names of people and machines, as certificates and logs carry them. */
 export const namePattern = /^[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?$/;
 /** A client certificate has its role as an alternative name, a URI that begins like this. */

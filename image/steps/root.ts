@@ -26,7 +26,7 @@ import { packagesOf } from "./packages.ts";
 const configFile = "rootfs/etc/aios/config.toml";
 
 /** The root file system as a folder (`tree/`): the native lane runs it as it is, the erofs step packs it. */
-export function rootStep({ profile, commit, version, archive }: BuildInputs): Step {
+export function rootStep({ profile, commit, committedAt, version, archive }: BuildInputs): Step {
   const { step: packages } = packagesOf(profile);
   const hasModules = profileSpecs[profile].fragments.includes("modules");
   return {
@@ -39,7 +39,7 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       "daemons/manifest.ts",
       "proto/gen/descriptors.json",
     ],
-    params: { profile, commit, version, mirror: { ...archive.mirror } },
+    params: { profile, commit, committedAt, version, mirror: { ...archive.mirror } },
     needs: [
       ...["buildroot", packages, "modules", "bundles", "model", "gpu", "knowledge"],
       ...(hasModules ? [`kernel-${profile}`] : []),
@@ -66,7 +66,7 @@ export function rootStep({ profile, commit, version, archive }: BuildInputs): St
       place(join(work.repository, "proto/gen/descriptors.json"), join(tree, "usr/lib/aios/descriptors.json"));
       // What the machine must not lose: its package tools ask this list.
       place(join(work.need(packages), "packages.lock"), join(tree, "usr/share/aios/packages.lock"));
-      write(tree, "usr/lib/aios/release.json", `${JSON.stringify({ version, commit, profile })}\n`);
+      write(tree, "usr/lib/aios/release.json", `${JSON.stringify({ version, commit, committedAt, profile })}\n`);
       write(tree, "etc/apt/sources.list.d/debian.sources", sourcesFile(archive.mirror));
       writeAccounts(tree);
       await linkApplets(work, tree);

@@ -46,12 +46,14 @@ export const status: Command = {
       for (const one of work.heldBack) out.line(`  held     ${one}`);
       for (const one of work.waiting) out.line(`  waits    ${one}`);
     }
+    if (boot.clock?.sure === false) out.line(`  clock    not sure: ${boot.clock.detail}`);
     for (const fault of boot.faults) out.line(`  fault    ${fault}`);
     out.document({
       machine: machine.name,
       state: boot.state,
       version: boot.version,
       autonomyMs: boot.autonomyMs,
+      clock: boot.clock,
       faults: boot.faults,
       units: units.map((unit) => ({ name: unit.name, state: stateOf(unit), reason: unit.reason })),
       ...("away" in work ? { orchestrator: work.away } : work),

@@ -1,10 +1,9 @@
 import { hash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
-import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { readPair, writePair } from "#lib/key-files";
-import { type KeyPair, namePattern } from "#lib/pki";
+import { type KeyPair, type Moment, namePattern } from "#lib/pki";
 import { hold, readHeld } from "../handles.ts";
 import type { ResolvedPath } from "../paths.ts";
 import { defineTool, type Tool } from "../tool.ts";
@@ -49,8 +48,8 @@ interface Issued extends KeyPair {
  * Certificates for services of this machine, by an authority of the tools' own in `folder`: not the one that operators and
  * the console are certified by. Key, certificate and authority go into one PEM file, which nginx and others take for both.
  */
-export function certificateTools(folder: string, clock: Clock): readonly Tool[] {
-  const authority = openAuthority(folder, clock);
+export function certificateTools(folder: string, now: () => Moment): readonly Tool[] {
+  const authority = openAuthority(folder, now);
   // Made before the act, because the plan says what will be written; waiting here for it.
   const waiting = new Map<string, Issued>();
 
@@ -74,7 +73,7 @@ export function certificateTools(folder: string, clock: Clock): readonly Tool[] 
   const issue = async (name: string, addresses: readonly string[]): Promise<Issued> => {
     // Loaded when first needed: it takes its time.
     const { issueCertificate } = await import("#lib/certify");
-    const pair = await issueCertificate(await authority(), { kind: "server", name, addresses }, clock.now());
+    const pair = await issueCertificate(await authority(), { kind: "server", name, addresses }, now());
     return { ...pair, name, addresses };
   };
 
@@ -126,12 +125,12 @@ export function certificateTools(folder: string, clock: Clock): readonly Tool[] 
 }
 
 /** The authority in `folder`, made when it is first needed. */
-function openAuthority(folder: string, clock: Clock): () => Promise<KeyPair> {
+function openAuthority(folder: string, now: () => Moment): () => Promise<KeyPair> {
   const name = "services-ca";
   let authority: Promise<KeyPair> | undefined;
   const make = async () => {
     const { createCa } = await import("#lib/certify");
-    const pair = await createCa("aios-services", clock.now());
+    const pair = await createCa("aios-services", now());
     writePair(folder, name, pair);
     return pair;
   };

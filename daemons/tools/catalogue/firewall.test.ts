@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
@@ -12,6 +13,8 @@ let machine: NetworkMachine;
 /** Another machine at the other end of the cable. */
 let outside: Awaited<ReturnType<typeof openNetwork>>;
 let listener: ChildProcess | undefined;
+/** The same on the other machine. */
+let peer: ChildProcess | undefined;
 
 const run = promisify(execFile);
 const there = (...argv: string[]) => run("nsenter", [...outside.inside, ...argv]);
@@ -32,6 +35,10 @@ beforeAll(async () => {
     stdio: ["ignore", "pipe", "inherit"],
   });
   await once(listener.stdout as NonNullable<typeof listener.stdout>, "data");
+  peer = spawn("nsenter", [...outside.inside, process.execPath, "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(peer.stdout as NonNullable<typeof peer.stdout>, "data");
 }, 30_000);
 
 afterEach(async () => {
@@ -41,18 +48,30 @@ afterEach(async () => {
 
 afterAll(async () => {
   listener?.kill();
+  peer?.kill();
   await outside?.close();
   await machine?.close();
 });
 
-/** Whether the other machine gets an answer from a port of this one. */
-async function reaches(port: number, address = "203.0.113.1"): Promise<boolean> {
-  const script = `exec 3<>/dev/tcp/${address}/${port} && read -r -t 1 -N 2 said <&3 && [ "$said" = hi ]`;
-  return there("timeout", "1", "bash", "-c", script).then(
+/** Asks a port for its greeting, and fails without. */
+const greeting = (address: string, port: number) =>
+  [
+    "timeout",
+    "1",
+    "bash",
+    "-c",
+    `exec 3<>/dev/tcp/${address}/${port} && read -r -t 1 -N 2 said <&3 && [ "$said" = hi ]`,
+  ] as const;
+const succeeds = (running: Promise<unknown>) =>
+  running.then(
     () => true,
     () => false,
   );
-}
+
+/** Whether the other machine gets an answer from a port of this one. */
+const reaches = (port: number, address = "203.0.113.1") => succeeds(there(...greeting(address, port)));
+/** Whether this machine gets an answer from the other one. */
+const isAnswered = (port: number) => succeeds(machine.run(...greeting("203.0.113.2", port)));
 
 const tools = { allow: "firewall.allow", deny: "firewall.deny" } as const;
 
@@ -82,6 +101,26 @@ describe("the firewall", () => {
     expect(output.rules[0].packets).toBeGreaterThan(0);
     expect(await machine.rollback(denied.executionId)).toEqual({ success: true, error: "" });
     expect(await reaches(8080)).toBe(true);
+  });
+
+  it("lets the answers to the machine's own questions in, whatever is denied, and out what was let in", async () => {
+    await add("deny", {});
+    expect([await reaches(8080), await isAnswered(8080)]).toEqual([false, true]);
+    await add("deny", { direction: "out" });
+    await add("allow", { protocol: "tcp", port: 8080 });
+    expect([await reaches(8080), await isAnswered(8080)]).toEqual([true, false]);
+  });
+
+  it("leaves its table for the next boot, as nft takes it, as long as there are rules", async () => {
+    const file = join(machine.folder, "state/ledger/firewall.json");
+    await add("deny", { protocol: "tcp", port: 8080 });
+    await machine.run("nft", "flush", "ruleset");
+    expect(await reaches(8080)).toBe(true);
+    await machine.run("nft", "--json", "--file", file);
+    expect(await reaches(8080)).toBe(false);
+    const [{ id }] = (await machine.call("firewall.rules")).output.rules;
+    await machine.call("firewall.remove", { id });
+    expect(existsSync(file)).toBe(false);
   });
 
   it("cannot lock out the management port, whatever is denied in whatever direction", async () => {

@@ -1,12 +1,14 @@
+import { rmSync } from "node:fs";
 import type { Static } from "typebox";
 import * as Type from "typebox";
 import { AiosError, messageOf } from "#lib/errors";
+import { replaceFile } from "#lib/files";
 import { managementPort } from "#manifest";
 import { type Documents, openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { cidr, interfaceName } from "./links.ts";
-import { applyRules, managementNetworks, type Rule, readRules, ruleText } from "./nft.ts";
+import { applyTable, managementNetworks, type Rule, readRules, ruleText, tableOf } from "./nft.ts";
 import { networkSettings } from "./outbound.ts";
 import { object } from "./words.ts";
 
@@ -60,7 +62,7 @@ const changer = {
 
 interface FirewallWorld {
   readonly state: State;
-  readonly paths: { readonly run: string };
+  readonly paths: { readonly run: string; readonly state: string };
 }
 
 /** What no rule closes: a port, to these networks. */
@@ -78,7 +80,8 @@ function managementOf(run: string): Management {
 
 /** The rules of this machine: kept by us, and in the kernel as long as it runs. */
 export function firewallTools({ state, paths }: FirewallWorld): readonly Tool[] {
-  const firewall = new Firewall(openDocuments<readonly Rule[]>(state, "firewall"), () => managementOf(paths.run));
+  const documents = openDocuments<readonly Rule[]>(state, "firewall");
+  const firewall = new Firewall(documents, () => managementOf(paths.run), `${paths.state}/ledger/firewall.json`);
   return [
     rulesTool(firewall),
     addTool(firewall, "allow", "Lets traffic through that a denial would stop."),
@@ -96,8 +99,12 @@ class Firewall {
   #watch: NodeJS.Timeout | undefined;
   readonly #started: Promise<void>;
 
-  constructor(documents: Documents<readonly Rule[]>, management: () => Management) {
+  /** The table as init loads it at the next boot, before there is a network. */
+  readonly #bootFile: string;
+
+  constructor(documents: Documents<readonly Rule[]>, management: () => Management, bootFile: string) {
     this.#documents = documents;
+    this.#bootFile = bootFile;
     this.#management = management;
     // The kernel forgot them with the last boot. A start does not wait for it, the tools do.
     this.#started = this.rules().length === 0 ? Promise.resolve() : this.#refresh();
@@ -124,7 +131,10 @@ class Firewall {
 
   async #apply(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
     const management = this.#management();
-    await applyRules(rules, management.networks, management.port, signal);
+    const table = tableOf(rules, management.networks, management.port);
+    await applyTable(table, signal);
+    if (rules.length > 0) replaceFile(this.#bootFile, table, 0o600);
+    else rmSync(this.#bootFile, { force: true });
     this.#applied = JSON.stringify(management);
     this.problem = "";
     clearInterval(this.#watch);

@@ -42,20 +42,22 @@ export function managementNetworks(): string[] {
   return [...privateNetworks, ...new Set(attached.map(({ subnet }) => subnet))].sort();
 }
 
-/** Replaces the table. `management` is what {@link managementNetworks} says. No rules: no table. */
-export async function applyRules(
-  rules: readonly Rule[],
-  management: readonly string[],
-  port: number,
-  signal: AbortSignal,
-): Promise<void> {
+/**
+ * What replaces the table, in nft's own JSON. `management` is what {@link managementNetworks} says. No rules: no table.
+ * The next boot's init gives nft the same, before there is a network.
+ */
+export function tableOf(rules: readonly Rule[], management: readonly string[], port: number): string {
   const own = { table: { family: table.family, name: table.table } };
   // Added first, so that there is one to delete.
   const cleared = [{ add: own }, { delete: own }];
   const made =
     rules.length === 0 ? [] : [{ add: own }, ...hooks.flatMap((hook) => chainOf(hook, rules, management, port))];
-  const commands = JSON.stringify({ nftables: [...cleared, ...made] });
-  // As an argument: nft opens /dev/stdin by its name, which the socket that Node gives a child does not allow.
+  return JSON.stringify({ nftables: [...cleared, ...made] });
+}
+
+/** Puts a table into the kernel. */
+export async function applyTable(commands: string, signal: AbortSignal): Promise<void> {
+  // As an argument: nft opens /dev/stdin by its name, which the socket that Node gives a child's input does not allow.
   await runSilently(["nft", "--json", commands], signal);
 }
 
@@ -86,9 +88,14 @@ function chainOf(hook: Hook, rules: readonly Rule[], management: readonly string
   ];
 }
 
-/** What no rule can take away: the machine talking to itself, its address, its neighbours, and its management. */
+/**
+ * What no rule can take away: what belongs to a connection that was let in or out (first: a denial of what comes in must not
+ * drop the answers to the machine's own questions), the machine talking to itself, its address, its neighbours, and its
+ * management.
+ */
 function guards(hook: Hook, management: readonly string[], port: number): object[][] {
   return [
+    [{ match: { op: "in", left: { ct: { key: "state" } }, right: ["established", "related"] } }],
     [equals({ meta: { key: hook.link } }, "lo")],
     [
       equals(

@@ -1,5 +1,6 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
+import { momentOf } from "#lib/machine-state";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { certificateTools } from "./certificates.ts";
@@ -15,13 +16,17 @@ export interface SecurityWorld {
   readonly state: State;
   readonly clock: Clock;
   readonly kernel: KernelFolders;
-  /** The machine's folders: the tools' own is below `state`. */
-  readonly paths: { readonly state: string };
+  /** The machine's folders: the tools' own is below `state`, init's word of the machine in `run`. */
+  readonly paths: { readonly run: string; readonly state: string };
 }
 
 /** The tools of sec that look after the machine. Those that look after grants and the ledger are in sec.ts. */
 export function securityTools({ state, clock, kernel, paths }: SecurityWorld): readonly Tool[] {
-  return [scanTool(kernel), integrityTool(state, clock), ...certificateTools(`${paths.state}/ledger`, clock)];
+  return [
+    scanTool(kernel),
+    integrityTool(state, clock),
+    ...certificateTools(`${paths.state}/ledger`, () => momentOf(paths.run, clock)),
+  ];
 }
 
 /** `root` is the file system that is scanned. */

@@ -98,6 +98,17 @@ export interface Boot {
   /** What is degraded, each with its next step */
   faults: string[];
   version: string;
+  clock: Clock | undefined;
+}
+
+/** How far the machine's wall clock can be believed. */
+export interface Clock {
+  /** A time server has told it, or it is a host's */
+  sure: boolean;
+  /** What it rests on, and what keeps it from being sure */
+  detail: string;
+  /** When that was found out */
+  checkedAt: number;
 }
 
 export interface Hardware {
@@ -584,6 +595,7 @@ function createBaseBoot(): Boot {
     phases: [],
     faults: [],
     version: "",
+    clock: undefined,
   };
 }
 
@@ -612,6 +624,9 @@ export const Boot: MessageFns<Boot> = {
     }
     if (message.version !== "") {
       writer.uint32(66).string(message.version);
+    }
+    if (message.clock !== undefined) {
+      Clock.encode(message.clock, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -693,6 +708,14 @@ export const Boot: MessageFns<Boot> = {
             message.version = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.clock = Clock.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -718,6 +741,86 @@ export const Boot: MessageFns<Boot> = {
     message.phases = object.phases?.map((e) => Phase.fromPartial(e)) || [];
     message.faults = object.faults?.map((e) => e) || [];
     message.version = object.version ?? "";
+    message.clock = (object.clock !== undefined && object.clock !== null) ? Clock.fromPartial(object.clock) : undefined;
+    return message;
+  },
+};
+
+function createBaseClock(): Clock {
+  return { sure: false, detail: "", checkedAt: 0 };
+}
+
+export const Clock: MessageFns<Clock> = {
+  encode(message: Clock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sure !== false) {
+      writer.uint32(8).bool(message.sure);
+    }
+    if (message.detail !== "") {
+      writer.uint32(18).string(message.detail);
+    }
+    if (message.checkedAt !== 0) {
+      writer.uint32(24).int64(message.checkedAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Clock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sure = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.checkedAt = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Clock>, I>>(base?: I): Clock {
+    return Clock.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Clock>, I>>(object: I): Clock {
+    const message = createBaseClock();
+    message.sure = object.sure ?? false;
+    message.detail = object.detail ?? "";
+    message.checkedAt = object.checkedAt ?? 0;
     return message;
   },
 };
