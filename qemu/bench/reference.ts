@@ -39,7 +39,12 @@ export function checkOut(repository: string, commit: string, cache: string, say:
   git(tree, "checkout", "--quiet", "--force", "--detach", commit);
   const lock = (of: string) => readFileSync(join(of, "package-lock.json"), "utf8");
   if (!existsSync(join(tree, "node_modules")) && lock(tree) === lock(repository))
-    run(tree, "cp", ["-a", "--link", join(repository, "node_modules"), "node_modules"]);
+    run(tree, "sh", [
+      "-c",
+      'cp -a --link "$1" . && touch node_modules/.package-lock.json',
+      "sh",
+      join(repository, "node_modules"),
+    ]);
   run(tree, "sh", ["ci/setup"]);
   return tree;
 }
