@@ -8,6 +8,7 @@ import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
 import { compareBench } from "./compare.ts";
+import { faultsBench } from "./faults.ts";
 import { goalsBench } from "./goals.ts";
 import { idleBench } from "./idle.ts";
 import { inferenceBench } from "./inference.ts";
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   soak: soakBench,
   idle: idleBench,
   compare: compareBench,
+  faults: faultsBench,
 };
 
 const help = `Measures. One JSON row a line on standard output, a table on standard error; status 1 when a budget is exceeded.
@@ -45,6 +47,7 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
              the names of parts choose some of them
   idle       what a machine that nobody asks anything writes and burns; --minutes N (5)
   compare    REF NAME: another commit's measures and this tree's by turns, and their ratios; --rounds N (3)
+  faults     campaigns of faults on machines of their own: kills, floods, malformed requests; --seed N, --count N
 
 Examples:
   npm run bench -- boot

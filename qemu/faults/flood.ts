@@ -1,0 +1,130 @@
+import { connect as connectTcp, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import { OrchestratorService } from "#proto/aios/orchestrator";
+import { ToolRegistryService } from "#proto/aios/tools";
+import { submitGoal } from "../goal.ts";
+import type { Machine } from "../machine.ts";
+import { atMost, type Campaign, counted } from "./campaign.ts";
+
+/** The operator's next call, whatever else goes on. */
+const nextCallMs = 1_000;
+const goalsASecond = 60;
+const floodMs = 20_000;
+const settleMs = 60_000;
+const megabyte = 1_000_000;
+/** What the machine's processes may hold more after a minute than before. */
+const growthMb = 100;
+
+/** Connections with and without certificates, slow ones, large messages, many goals: an operator is answered all the same. */
+export const flood: Campaign = {
+  summary: "connections with and without certificates, slow ones, 100 MB messages, 60 goals a second, natively",
+  countDefault: 2_000,
+  async run(ground) {
+    const { boot, count = flood.countDefault, say } = ground;
+    const machine = await boot({ lane: "native", name: "flood" });
+    const before = memoryMb(machine);
+    const waits: number[] = [];
+    const rows = [];
+    for (const [name, act] of Object.entries(floods)) {
+      const stop = new AbortController();
+      const flooding = act(machine, count, stop.signal);
+      const seen = await callsBeside(machine);
+      stop.abort();
+      const made = await flooding;
+      waits.push(...seen);
+      say(`faults: flood: ${name}: ${made} made; the operator's slowest call ${Math.max(...seen).toFixed(0)} ms`);
+      rows.push(
+        counted(`flood.${name}`, made, 1),
+        atMost(`flood.${name}.next_call`, Math.max(...seen), nextCallMs, "ms"),
+      );
+    }
+    await delay(settleMs);
+    return [...rows, { name: "flood.memory_growth", value: memoryMb(machine) - before, unit: "MB", budget: growthMb }];
+  },
+};
+
+type Flood = (machine: Machine, count: number, stop: AbortSignal) => Promise<number>;
+
+const where = (machine: Machine) => {
+  const [host = "", port = ""] = machine.target.split(":");
+  return { host, port: Number(port) };
+};
+
+/** Holds connections open until it is told to stop, and makes new ones for those that were closed. */
+async function hold(open: () => Socket, count: number, stop: AbortSignal): Promise<number> {
+  const held = new Set<Socket>();
+  let made = 0;
+  while (!stop.aborted) {
+    while (held.size < count / 4 && made < count) {
+      const socket = open();
+      made++;
+      held.add(socket);
+      socket.on("error", () => {}).once("close", () => held.delete(socket));
+      if (made % 50 === 0) await delay(1);
+    }
+    await delay(10);
+  }
+  for (const socket of held) socket.destroy();
+  return made;
+}
+
+const floods: Readonly<Record<string, Flood>> = {
+  silent: (machine, count, stop) => hold(() => connectTcp(where(machine)), count, stop),
+  without_certificate: (machine, count, stop) =>
+    hold(() => connectTls({ ...where(machine), rejectUnauthorized: false, ALPNProtocols: ["h2"] }), count, stop),
+  slow: (machine, count, stop) =>
+    hold(
+      () => {
+        const socket = connectTcp(where(machine));
+        // The head of a TLS record that says there are 512 bytes to come, a byte at a time.
+        const bytes = [0x16, 0x03, 0x01, 0x02, 0x00];
+        const drip = setInterval(() => socket.write(Buffer.from([bytes.shift() ?? 1])), 500);
+        return socket.once("close", () => clearInterval(drip));
+      },
+      count,
+      stop,
+    ),
+  large_messages: async (machine, _count, stop) => {
+    const tools = machine.client(ToolRegistryService);
+    const inputJson = Buffer.alloc(100 * megabyte, "x");
+    const request = { toolName: "fs.read", agentId: "", taskId: "", inputJson, reason: "flood" };
+    let made = 0;
+    while (!stop.aborted) {
+      await tools.execute(request, { timeoutMs: 30_000, signal: stop }).catch(() => {});
+      made++;
+    }
+    tools.close();
+    return made;
+  },
+  goals: async (machine, _count, stop) => {
+    let made = 0;
+    const given: Promise<unknown>[] = [];
+    while (!stop.aborted) {
+      given.push(
+        submitGoal(machine, `write flood ${made++} to /srv/flood.txt`).catch(() => {}),
+        delay(1_000 / goalsASecond),
+      );
+      await given.at(-1);
+    }
+    await Promise.all(given);
+    return made;
+  },
+};
+
+/** The milliseconds of an operator's calls, each on a connection of its own, while something else goes on. */
+async function callsBeside(machine: Machine): Promise<number[]> {
+  const times: number[] = [];
+  const until = performance.now() + floodMs;
+  while (performance.now() < until) {
+    const orchestrator = machine.client(OrchestratorService);
+    const at = performance.now();
+    await orchestrator.listAgents({}, { timeoutMs: 20_000 }).catch(() => times.push(20_000));
+    times.push(performance.now() - at);
+    orchestrator.close();
+    await delay(200);
+  }
+  return times;
+}
+
+const memoryMb = (machine: Machine) => machine.processes().reduce((sum, { pssBytes }) => sum + pssBytes, 0) / megabyte;
