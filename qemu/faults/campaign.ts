@@ -73,6 +73,9 @@ export async function onGround<T>(
         return machine;
       },
     });
+  } catch (error) {
+    for (const machine of started) host.say(`faults: ${machine.name} said last:\n${machine.console.tail()}`);
+    throw error;
   } finally {
     await Promise.all(started.map((machine) => machine.cut()));
   }

@@ -2,6 +2,7 @@ import { connect as connectSocket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import grpc from "@grpc/grpc-js";
 import { InitService } from "#proto/aios/init";
+import { ToolRegistryService } from "#proto/aios/tools";
 import { executeTool } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { atMost, type Campaign, counted } from "./campaign.ts";
@@ -92,11 +93,17 @@ async function look(machine: Machine) {
   const init = machine.client(InitService);
   const { units } = await init.listUnits({});
   init.close();
-  const { entries } = (await executeTool(machine, "sec.audit", { limit: 1_000 }, "what was done")) as {
+  const { entries } = (await executeTool(machine, "sec.audit", { limit: 500 }, "what was done")) as {
     entries: { caller_kind: string; task_id: string; state: string; tool: string }[];
   };
+  const tools = machine.client(ToolRegistryService);
+  const { tools: all } = await tools.listTools({ namespace: "" });
+  tools.close();
+  // What agents look at on duty is no task either.
+  const changing = new Set(all.filter(({ riskLevel }) => riskLevel !== "low").map(({ name }) => name));
   const passed = entries.filter(
-    ({ caller_kind, task_id, state }) => caller_kind === "agent" && task_id === "" && state === "done",
+    ({ caller_kind, task_id, state, tool }) =>
+      caller_kind === "agent" && task_id === "" && state === "done" && changing.has(tool),
   );
   return {
     restarts: units.reduce((sum, unit) => sum + unit.restarts, 0),

@@ -8,7 +8,7 @@ export interface MachineSocket {
   /** Below /run/aios: "tools/orchestrator/socket", "agents/task/tools.sock". */
   readonly name: string;
   readonly path: string;
-  /** An agent's: what comes through it may do what that agent may. */
+  /** A daemon's for an agent: what comes through it may do what that agent may, and no more. */
   readonly agents: boolean;
 }
 
@@ -22,6 +22,6 @@ export function socketsOf(machine: Machine): MachineSocket[] {
     .map((entry) => {
       const path = join(entry.parentPath, entry.name);
       const name = relative(run, path);
-      return { name, path, agents: name.startsWith("agents/") };
+      return { name, path, agents: name.startsWith("agents/") && !name.endsWith("/agent.sock") };
     });
 }
