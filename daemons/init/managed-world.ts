@@ -6,6 +6,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import { readText } from "./kernel-files.ts";
 import type { Logs } from "./logs.ts";
+import { becomeOwn, ownAccount, ownUser } from "./own-user.ts";
 import { type Command, neverStarted, startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Readiness, UnitProcess } from "./supervisor.ts";
@@ -31,7 +32,7 @@ export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProces
     return neverStarted(`port ${spec.readyPort} is taken by another program`);
   }
   try {
-    const account = accountOf(spec.user, readText("/etc/passwd"));
+    const account = spec.user === ownUser ? ownAccount(spec.name) : accountOf(spec.user, readText("/etc/passwd"));
     const group = needs.groupOf(spec);
     return startProcess(commandOf(spec, account, group.folder), group, needs.children, needs.logs.of(spec.name));
   } catch (error) {
@@ -45,9 +46,11 @@ export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProces
  */
 const joinGroup = 'if [ -n "$1" ]; then echo 0 > "$1/cgroup.procs"; fi; shift; exec "$@"';
 
-function commandOf({ argv, user }: ServiceSpec, { uid, gid, home }: Account, groupFolder: string | undefined): Command {
+function commandOf({ argv, user, network }: ServiceSpec, account: Account, groupFolder: string | undefined): Command {
+  const { uid, gid, home } = account;
   // The account's further groups count too, which libuv's own change of user would drop.
-  const become = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--init-groups", "--"];
+  const named = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--init-groups", "--"];
+  const become = user === ownUser ? becomeOwn(account, network) : named;
   return {
     program: "/bin/sh",
     args: ["-c", joinGroup, "sh", groupFolder ?? "", ...become, ...argv],

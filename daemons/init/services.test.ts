@@ -1,5 +1,7 @@
+import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { accountOf } from "./managed-world.ts";
+import { becomeOwn, ownAccount } from "./own-user.ts";
 import { parseService, serviceFileLengthMax, withEnabled } from "./services.ts";
 
 const file = "/etc/aios/services/web.toml";
@@ -13,6 +15,7 @@ describe("a service's file", () => {
       restart: "always",
       argv: ["/usr/sbin/web", "-f"],
       user: "root",
+      network: true,
       enabled: false,
       limits: { memoryMiB: 2048, pids: 512 },
     });
@@ -48,6 +51,29 @@ describe("a service's file", () => {
     expect(withEnabled(minimal, true, file)).toBe(`enabled = true\n${minimal}`);
     const odd = `name = "web"\nargv = ["/bin/web", """\nenabled = true\n"""]\n`;
     expect(() => withEnabled(odd, true, file)).toThrow("without rewriting");
+  });
+});
+
+describe("a user of its own", () => {
+  const become = (network: boolean, ...argv: string[]) => {
+    const [program = "", ...args] = [...becomeOwn(ownAccount("web"), network), ...argv];
+    return execFileSync(program, args, { encoding: "utf8" });
+  };
+
+  it("is nobody's else, by a service's name", () => {
+    const { uid, gid } = ownAccount("web");
+    expect([uid, gid]).toEqual([ownAccount("web").uid, uid]);
+    expect(uid).toBeGreaterThanOrEqual(61_184);
+    expect(uid).toBeLessThanOrEqual(65_519);
+    expect(ownAccount("other").uid).not.toBe(uid);
+    expect(become(true, "/usr/bin/id").trim()).toBe(`uid=${uid} gid=${gid} groups=${gid}`);
+  });
+
+  it("has no right but that of low ports, and without a network not that, nor any network", () => {
+    const effective = (network: boolean) =>
+      become(network, "/bin/grep", "-h", "CapEff", "/proc/self/status").slice(8).trim();
+    expect([effective(true), effective(false)]).toEqual(["0000000000000400", "0000000000000000"]);
+    expect(become(false, "/bin/cat", "/proc/net/dev").match(/^ *\w+:/gm)).toEqual(["    lo:"]);
   });
 });
 

@@ -16,7 +16,10 @@ const serviceSchema = Type.Object(
       maxItems: 64,
       description: "the program's absolute path and its arguments; it stays in the foreground",
     }),
-    user: Type.Optional(Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: "an account's name" })),
+    user: Type.Optional(
+      Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: 'an account\'s name, or "own"' }),
+    ),
+    network: Type.Optional(Type.Boolean({ description: "whether a user of its own has the machine's network" })),
     restart: Type.Optional(
       Type.Enum(["always", "on-failure", "never"], { description: '"always", "on-failure" or "never"' }),
     ),
@@ -37,7 +40,10 @@ const serviceSchema = Type.Object(
 /** A managed unit. */
 export interface ServiceSpec extends UnitSpec {
   readonly argv: readonly [string, ...string[]];
+  /** An account, or {@link ownUser}. */
   readonly user: string;
+  /** Without it a service with a user of its own reaches nothing. */
+  readonly network: boolean;
   readonly enabled: boolean;
   /** Ready when this TCP port on loopback answers; without one, when it has run for a moment. */
   readonly readyPort?: number;
@@ -54,13 +60,13 @@ export function parseService(text: string, file: string): ServiceSpec {
   if (text.length > serviceFileLengthMax) throw flaw(file, "file", `longer than ${serviceFileLengthMax} characters`);
   const service = parseToml(serviceSchema, text, file);
   check(service, file);
-  const { name, argv, user = "root", restart = "always", enabled = false, ready_port } = service;
+  const { name, argv, user = "root", restart = "always", enabled = false, network = true, ready_port } = service;
   const limits = {
     memoryMiB: service.memory_mib ?? limitsDefault.memoryMiB,
     pids: service.pids_max ?? limitsDefault.pids,
   };
   const [program = "", ...args] = argv;
-  const fixed = { name, needs: [], restart, argv: [program, ...args] as const, user, enabled, limits };
+  const fixed = { name, needs: [], restart, argv: [program, ...args] as const, user, network, enabled, limits };
   return ready_port === undefined ? fixed : { ...fixed, readyPort: ready_port };
 }
 

@@ -1,10 +1,12 @@
 import { stringify } from "smol-toml";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
+import type { Identity } from "#lib/service";
 import { type Unit, UnitState } from "#proto/aios/init";
 import { resolvePath } from "../paths.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../tool.ts";
 import { diffOfWrite } from "./diff.ts";
+import { isPackaged, packagedService } from "./service/packaged.ts";
 import type { Units } from "./service.ts";
 import { object, serviceName } from "./words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "./write.ts";
@@ -25,7 +27,7 @@ const facts = {
 } as const;
 
 /** The tools that change what runs. The daemons of aiOS are not theirs to stop: only to restart. */
-export function serviceChanges(init: Units, etc: string): readonly Tool[] {
+export function serviceChanges(init: Units, etc: string, packaged: readonly string[]): readonly Tool[] {
   const input = object({ name: serviceName });
   const output = object({
     name: Type.String(),
@@ -101,7 +103,7 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
     });
 
   return [
-    define(init, etc),
+    define(init, etc, packaged),
     start,
     stop,
     restart,
@@ -110,15 +112,31 @@ export function serviceChanges(init: Units, etc: string): readonly Tool[] {
   ];
 }
 
+/** A user that is this service's alone: PID 1 gives it a number, and no other right. */
+const ownUser = "own";
+
 const definition = {
   name: serviceName,
-  argv: Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
-    minItems: 1,
-    maxItems: 64,
-    description: "the program's absolute path and its arguments; it stays in the foreground",
-  }),
+  argv: Type.Optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
+      minItems: 1,
+      maxItems: 64,
+      description: "the program's absolute path and its arguments; it stays in the foreground",
+    }),
+  ),
+  packaged: Type.Optional(
+    Type.Boolean({ description: "instead of argv and user: as the package that brought it describes it" }),
+  ),
   user: Type.Optional(
-    Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,31}$", description: 'an account of the machine; "root" if not given' }),
+    Type.String({
+      pattern: "^[a-z_][a-z0-9_-]{0,31}$",
+      description: `an account of the machine, or "${ownUser}" for one of its own, which an agent's has if not given; others' is root`,
+    }),
+  ),
+  network: Type.Optional(
+    Type.Boolean({
+      description: `whether it has the machine's network under a user of its own; if not given, when it has a ready_port`,
+    }),
   ),
   restart: Type.Optional(
     Type.Enum(["always", "on-failure", "never"], {
@@ -137,15 +155,61 @@ const definition = {
   ),
 };
 
+interface Definition {
+  readonly name: string;
+  readonly argv?: readonly string[];
+  readonly packaged?: boolean;
+  readonly user?: string;
+  readonly network?: boolean;
+  readonly ready_port?: number;
+  readonly enabled?: boolean;
+  readonly start?: boolean;
+}
+
+/** What is to run, and as whom: as the package says, or as the call says. Throws INVALID_ARGUMENT and FAILED_PRECONDITION. */
+function programOf({ name, argv, packaged = false, user }: Definition, caller: Identity, folders: readonly string[]) {
+  if ((argv !== undefined || user !== undefined) === packaged || (argv === undefined && !packaged))
+    throw new AiosError(
+      "INVALID_ARGUMENT",
+      `define service ${name}: give argv, or "packaged" and neither argv nor user`,
+    );
+  if (argv !== undefined) return { argv, user: user ?? (caller.kind === "agent" ? ownUser : "root") };
+  const found = packagedService(name, folders);
+  if (found === undefined)
+    throw refused("define", name, "no package that is installed describes a service of this name");
+  if (typeof found === "string") throw refused("define", name, `as its package describes it ${found}`);
+  return found;
+}
+
+/** A port to answer at means the machine's network, unless told. */
+const hasNetwork = ({ network, ready_port }: Definition) => network ?? ready_port !== undefined;
+
+/**
+ * Whether a definition is more than a program under a user of its own: another user, the network or a program that was not
+ * granted. What a package runs is the package's.
+ */
+function isMoreThanConfined(
+  { input, caller, permits }: ToolCall<Definition, object>,
+  folders: readonly string[],
+): boolean {
+  const { argv, user } = programOf(input, caller, folders);
+  const packaged = packagedService(input.name, folders);
+  if (typeof packaged === "object" && isPackaged(argv, user, packaged)) return false;
+  if (user !== ownUser) return true;
+  const network = hasNetwork(input);
+  if (caller.kind !== "agent") return network;
+  return !permits(`service:run:${argv[0]}`) || (network && !permits(`service:network:${input.name}`));
+}
+
 /** Describes a service for PID 1, in a file that people can read and change too. */
-function define(init: Units, etc: string): Tool {
+function define(init: Units, etc: string, folders: readonly string[]): Tool {
   const fileOf = (name: string) => resolvePath(`${etc}/services/${name}.toml`);
   // As the file tool's call: what that can take back, this can.
-  const writing = async ({
-    input,
-    ...call
-  }: ToolCall<{ name: string; enabled?: boolean; start?: boolean }, object>) => {
-    const { start: _, ...described } = input;
+  const writing = async ({ input, ...call }: ToolCall<Definition, object>) => {
+    const { start: _, packaged: __, ...given } = input;
+    const program = programOf(input, call.caller, folders);
+    const own = program.user === ownUser ? { network: hasNetwork(input) } : {};
+    const described = { ...given, ...program, ...own };
     const path = await fileOf(input.name);
     // Written out, so that enabling and disabling it leave the text that it was defined with.
     const enabled = input.enabled ?? (await found(init, input.name))?.enabled ?? false;
@@ -161,7 +225,12 @@ function define(init: Units, etc: string): Tool {
       ready: Type.Optional(Type.Boolean({ description: "it was started, and answers" })),
     }),
     capabilities: ["service:define:{name}"],
+    alsoNeeds: ["service:run:{argv}", "service:network:{name}"],
     risk: "high",
+    rootWhen: {
+      what: "as root or another account, or with a program or the network that was not granted, unless a package runs it so",
+      holds: (call) => isMoreThanConfined(call, folders),
+    },
     preview: async (call) => {
       const { input, resources } = await writing(call);
       return diffOfWrite(resources.path, input.content, contentMaxBytes);

@@ -1,9 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { UnitState as State, type Unit, Unit as UnitMessage } from "#proto/aios/init";
-import { type Machine, startMachine } from "../harness.ts";
+import { type Machine, startMachine, whenAsked } from "../harness.ts";
+import { isPackaged, packagedService } from "./service/packaged.ts";
+import { serviceTools } from "./service.ts";
 
 let machine: Machine;
 let services: string;
@@ -68,6 +71,8 @@ beforeEach(async () => {
 
 afterEach(() => machine.close());
 
+const grant = (...capabilities: string[]) =>
+  machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
 const call = (tool: string, input: object) => machine.operator.call(tool, input);
 const back = (executionId: string) => machine.operator.raw.rollback({ executionId, reason: "r" });
 const define = (name = "web", more: object = {}) =>
@@ -139,8 +144,96 @@ describe("service.define", () => {
     await expect(agent.call("service.define", { name: "web", argv: ["/x"] })).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
     });
-    await machine.core.call("sec.grant", { agent_id: "task", capabilities: ["service:define:web"], reason: "r" });
+    await grant("service:define:web", "service:run:/x");
     expect(await agent.call("service.define", { name: "web", argv: ["/x"] })).toMatchObject({ success: true });
+    expect(parse(readFileSync(`${services}/web.toml`, "utf8"))).toMatchObject({ user: "own", network: false });
+  });
+
+  it.each([
+    ["a program that was not granted", { argv: ["/bin/sh", "-c", "id"] }, []],
+    ["the network", { ready_port: 80 }, []],
+    ["the network, told", { network: true }, []],
+    ["root", { user: "root" }, ["service:network:web"]],
+    ["another account", { user: "www-data" }, ["service:network:web"]],
+  ])("with %s is critical for an agent, and waits for an admin", async (_, more, also) => {
+    await grant("service:define:web", "service:run:/x", ...also);
+    const input = { name: "web", argv: ["/x"], ...more };
+    const { ticket, answer } = await whenAsked(machine.operator, () =>
+      machine.agent("task").call("service.define", input),
+    );
+    answer.catch(() => {});
+    expect(ticket).toMatchObject({ risk: "critical", role: "admin" });
+    expect(existsSync(`${services}/web.toml`)).toBe(false);
+  });
+
+  it("by an operator is of a program under a user of its own, without a network", async () => {
+    const operator = machine.person("operator");
+    const input = { name: "web", argv: ["/x"] };
+    for (const more of [{}, { user: "root" }, { user: "own", ready_port: 80 }, { user: "own", network: true }])
+      await expect(operator.call("service.define", { ...input, ...more })).rejects.toThrow("needs the role admin");
+    expect(await operator.call("service.define", { ...input, user: "own" })).toMatchObject({ success: true });
+  });
+});
+
+describe("a service that a package brought", () => {
+  const brought = (name: string, text: string) => {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/${name}.service`, text);
+  };
+  const nginx =
+    "[Unit]\nDescription=x\n[Service]\nType=forking\nExecStartPre=/usr/sbin/nginx -t\nExecStart=/usr/sbin/nginx -g 'daemon on; master_process on;'\n";
+  let folder: string;
+
+  beforeEach(() => {
+    folder = `${machine.folder}/packaged`;
+  });
+
+  it("is read as systemd reads it, and what cannot be kept is told why", () => {
+    brought("nginx", nginx);
+    brought("plain", "[Service]\nUser=www-data\nExecStart=-/usr/bin/x \\\n  \"a b\" 'c'd\n[Install]\nUser=no\n");
+    brought("forks", "[Service]\nType=forking\nExecStart=/usr/bin/x\n");
+    brought("varies", "[Service]\nExecStart=/usr/bin/x $OPTIONS\n");
+    brought("two", "[Service]\nExecStart=/usr/bin/x\nExecStart=/usr/bin/y\n");
+    brought("bare", "[Service]\nType=oneshot\n");
+    const read = (name: string) => packagedService(name, [folder]);
+    const nginxProgram = { argv: ["/usr/sbin/nginx", "-g", "daemon off; master_process on;"], user: "root" };
+    expect(read("nginx")).toEqual(nginxProgram);
+    expect(isPackaged(["/usr/sbin/nginx", "-g", "daemon off;"], "root", nginxProgram as never)).toBe(true);
+    for (const argv of [
+      ["/usr/sbin/nginx", "-c", "/srv/x"],
+      ["/usr/sbin/nginx", "-g", "daemon off; load_module /x;"],
+    ])
+      expect(isPackaged(argv, "root", nginxProgram as never)).toBe(false);
+    expect(read("plain")).toEqual({ argv: ["/usr/bin/x", "a b", "cd"], user: "www-data" });
+    expect(read("forks")).toContain("to the background");
+    expect(read("varies")).toContain("variables");
+    expect(read("two")).toContain("several programs");
+    expect(read("bare")).toContain("not told by a path");
+    expect(read("none")).toBeUndefined();
+  });
+
+  it("is set up as the package says, unasked, and told of before anybody is asked", async () => {
+    const tools = serviceTools(init as never, systemClock, `${machine.folder}/etc`, [folder]);
+    const tool = (name: string) => tools.find((one) => one.name === name);
+    brought("web", nginx.replaceAll("nginx", "web"));
+    const signal = AbortSignal.timeout(5_000);
+    const given = (input: object) =>
+      ({ input, caller: { kind: "agent", name: "task" }, permits: () => false, resources: {}, signal }) as never;
+    for (const name of ["service.start", "service.stop", "service.enable"]) {
+      const preview = tool(name)?.preview?.(given({ name: "web" }));
+      await expect(preview).rejects.toMatchObject({
+        code: "NOT_FOUND",
+        message: expect.stringContaining('"packaged":true'),
+      });
+    }
+    const define = tool("service.define");
+    expect(await define?.rootWhen?.holds(given({ name: "web", packaged: true }))).toBe(false);
+    expect(await define?.preview?.(given({ name: "web", packaged: true }))).toContain("/usr/sbin/web");
+    expect(
+      await define?.rootWhen?.holds(given({ name: "web", argv: ["/usr/sbin/web", "-c", "/x"], user: "root" })),
+    ).toBe(true);
+    expect(() => define?.rootWhen?.holds(given({ name: "none", packaged: true }))).toThrow("no package");
+    expect(() => define?.rootWhen?.holds(given({ name: "web" }))).toThrow("give argv");
   });
 });
 

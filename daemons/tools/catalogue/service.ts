@@ -3,6 +3,8 @@ import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
 import { type InitService, type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { defineTool, type Tool } from "../tool.ts";
+import { packagedFolders } from "./service/packaged.ts";
+import { tellingOfPackaged } from "./service/units.ts";
 import { serviceChanges } from "./service-changes.ts";
 import { object, serviceName, timestamp } from "./words.ts";
 
@@ -36,8 +38,14 @@ const lineLengthMax = 2_000;
 /** PID 1, as far as these tools need it. */
 export type Units = Client<typeof InitService>;
 
-/** `etc` is the folder that services are described in. */
-export function serviceTools(init: Units, clock: Clock, etc: string): readonly Tool[] {
+/** `etc` is the folder that services are described in, `packaged` where packages describe theirs. */
+export function serviceTools(
+  pid1: Units,
+  clock: Clock,
+  etc: string,
+  packaged: readonly string[] = packagedFolders,
+): readonly Tool[] {
+  const init = tellingOfPackaged(pid1, packaged);
   const describe = (unit: Unit) => ({
     name: unit.name,
     status: status[unit.state],
@@ -95,7 +103,7 @@ export function serviceTools(init: Units, clock: Clock, etc: string): readonly T
     },
   });
 
-  return [list, one, logs, ...serviceChanges(init, etc)];
+  return [list, one, logs, ...serviceChanges(init, etc, packaged)];
 }
 
 const entry = ({ timestamp: at, text }: LogLine) => ({

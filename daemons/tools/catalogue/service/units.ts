@@ -1,0 +1,34 @@
+import { AiosError } from "#lib/errors";
+import type { CallOptions } from "#lib/service";
+import type { Units } from "../service.ts";
+import { packagedService } from "./packaged.ts";
+
+/** PID 1's units, where one that it does not know is told of as what it may be: a service that a package brought. */
+export function tellingOfPackaged(init: Units, folders: readonly string[]): Units {
+  const getUnit: Units["getUnit"] = async (request: { name: string }, options?: CallOptions) => {
+    try {
+      return await init.getUnit(request, options);
+    } catch (error) {
+      if (error instanceof AiosError && error.code === "NOT_FOUND") throw broughtBy(request.name, folders) ?? error;
+      throw error;
+    }
+  };
+  return Object.create(init, { getUnit: { value: getUnit } });
+}
+
+function broughtBy(name: string, folders: readonly string[]): AiosError | undefined {
+  const packaged = packagedService(name, folders);
+  if (packaged === undefined) return undefined;
+  const found = { act: "find", object: `service ${name}` };
+  if (typeof packaged === "string")
+    return new AiosError("NOT_FOUND", {
+      ...found,
+      reason: `a package brought it, nobody has set it up, and ${packaged}`,
+      next: "describe with service.define how it stays in the foreground",
+    });
+  return new AiosError("NOT_FOUND", {
+    ...found,
+    reason: "a package brought it, and nobody has set it up",
+    next: `set it up as the package describes it: service.define {"name":"${name}","packaged":true}`,
+  });
+}
