@@ -1,6 +1,7 @@
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
+import { moveAside } from "#lib/damaged";
 import { errnoOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import type { Log } from "#lib/log";
@@ -17,13 +18,22 @@ interface Head {
   /** Hexadecimal. */
   readonly hash: string;
   readonly signature: string;
-  /** PEM; that of the first head that was seen holds for good. */
+  /** PEM; that of the first head that was seen holds until a person has acknowledged that there is another. */
   readonly publicKey: string;
+}
+
+/** A head as the ledger tells it. */
+interface Told extends Head {
+  /** The entry that the ledger has now where the kept head stands: another hash means another ledger. */
+  readonly after?: { readonly sequence: number; readonly hash: string };
+  /** The last entry by which a person has acknowledged what is wrong. */
+  readonly acknowledged?: number;
 }
 
 /**
  * Remembers the end of the tools' ledger, apart from the ledger: keeps in `kept` the furthest head seen in `told`, until `signal`
- * is aborted. When an older ledger is put back, with the head that fits it, the tools' verification finds what is remembered here.
+ * is aborted. When an older ledger is put back, with the head that fits it, the tools' verification finds what is remembered here:
+ * a head is followed only by one of a ledger that still has it, however far that has come.
  */
 export async function rememberHead(
   { told, kept }: { readonly told: string; readonly kept: string },
@@ -34,7 +44,7 @@ export async function rememberHead(
   let complained = false;
   while (!signal.aborted) {
     try {
-      const problem = look(told, kept);
+      const problem = look(told, kept, clock, log);
       if (problem !== undefined && !complained) log.error(problem, { told });
       complained = problem !== undefined;
     } catch (error) {
@@ -45,30 +55,60 @@ export async function rememberHead(
   }
 }
 
-/** Keeps the head that is told when it is further than the one that is kept. Returns what is wrong with it. */
-function look(told: string, kept: string): string | undefined {
-  const now = readHead(told);
+/** Keeps the head that is told when it follows the one that is kept. Returns what is wrong with it. */
+function look(told: string, kept: string, clock: Clock, log: Log): string | undefined {
+  const now: Told | undefined = readHead(told);
   if (now === undefined) return undefined;
-  const before = readHead(kept);
-  if (!isSigned(now, before?.publicKey ?? now.publicKey)) return "the ledger's head is not signed with its key";
-  if (before !== undefined && now.sequence < before.sequence)
-    return `the ledger ended at entry ${before.sequence} and now ends at entry ${now.sequence}: an older one was put back`;
-  if (before === undefined || now.sequence > before.sequence) replaceFile(kept, JSON.stringify(now), 0o600);
+  if (!isSigned(now)) return "the ledger's head is not signed with its key";
+  const before = keptHead(kept, clock, log);
+  if (before?.sequence === now.sequence && before.hash === now.hash) return undefined;
+  const acknowledged = (now.acknowledged ?? 0) > (before?.sequence ?? 0);
+  if (before !== undefined && !acknowledged) {
+    const problem = problemBetween(before, now);
+    if (problem !== undefined) return problem;
+    // Told before this head was kept: the next one says what the ledger has there.
+    if (now.after?.sequence !== before.sequence) return undefined;
+  }
+  const { sequence, hash, signature, publicKey } = now;
+  replaceFile(kept, JSON.stringify({ sequence, hash, signature, publicKey }), 0o600);
   return undefined;
 }
 
+function problemBetween(before: Head, { sequence, publicKey, after }: Told): string | undefined {
+  if (publicKey !== before.publicKey) return "the ledger's head is signed with another key";
+  if (sequence < before.sequence)
+    return `the ledger ended at entry ${before.sequence} and now ends at entry ${sequence}: an older one was put back`;
+  if (after?.sequence === before.sequence && after.hash !== before.hash)
+    return `entry ${before.sequence} of the ledger is not the one that was seen: an older one was put back and went on`;
+  return undefined;
+}
+
+/** What was seen before. A file that holds no head is moved aside: the ledger is watched from here on. */
+function keptHead(kept: string, clock: Clock, log: Log): Head | undefined {
+  try {
+    return readHead(kept);
+  } catch (error) {
+    const aside = moveAside(kept, clock);
+    log.error("what was seen of the ledger cannot be read: it is watched from its present head on", { error, aside });
+    return undefined;
+  }
+}
+
+/** A head in a file; undefined when there is none. Throws when what is there is none. */
 function readHead(file: string): Head | undefined {
   try {
     const text = readFileSync(file, "utf8");
     if (text.length > headLengthMax) throw new Error(`${file}: over ${headLengthMax} bytes`);
-    return JSON.parse(text) as Head;
+    const head = JSON.parse(text) as Head;
+    if (!Number.isInteger(head?.sequence) || typeof head.publicKey !== "string") throw new Error(`${file}: no head`);
+    return head;
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }
 
-function isSigned({ sequence, hash, signature }: Head, publicKey: string): boolean {
+function isSigned({ sequence, hash, signature, publicKey }: Head): boolean {
   const text = Buffer.from(`aios-ledger-head-1 ${sequence} ${hash}`);
   return verify(null, text, createPublicKey(publicKey), Buffer.from(signature, "hex"));
 }

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { service } from "#lib/service";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
@@ -75,7 +78,7 @@ describe("audit", () => {
   });
 
   it("verifies the whole ledger, and its exit status tells", async () => {
-    const right = { valid: true, entries: 7, head: "ab", problems: [] };
+    const right = { valid: true, entries: 7, head: "ab", problems: [], acknowledged: [] };
     const asked = await tools({
       "sec.verify_ledger": [right, { ...right, valid: false, problems: ["entry 4 was edited"] }],
     });
@@ -83,6 +86,49 @@ describe("audit", () => {
     const { code, out } = await twin.aiosctl("audit", "verify");
     expect([code, out]).toEqual([1, "NOT RIGHT: 7 entries, head ab\n  entry 4 was edited\n"]);
     expect(asked[0]).toEqual(["sec.verify_ledger", { full: true }]);
+  });
+
+  it("acknowledges what is wrong, with a reason and not without", async () => {
+    const asked = await tools({ "sec.acknowledge_ledger": [{ problems: ["entry 4 was edited"] }] });
+    expect(await twin.aiosctl("audit", "acknowledge")).toMatchObject({ code: 2, error: /--reason is missing/ });
+    const { code, out } = await twin.aiosctl("audit", "acknowledge", "--reason", "a new disk");
+    expect([code, out]).toEqual([0, "acknowledged 1:\n  entry 4 was edited\n"]);
+    expect(asked).toEqual([["sec.acknowledge_ledger", { reason: "a new disk" }]]);
+  });
+
+  it("exports the ledger in pieces, as far as it went when it began, to a file that was not there", async () => {
+    const piece = (sequences: readonly number[], next: number) => ({
+      ...{
+        public_key: "PEM",
+        base: { sequence: 0, hash: "" },
+        head: { sequence: 3, hash: "ab", signature: "cd" },
+        next,
+      },
+      entries: sequences.map((sequence) => ({ sequence })),
+    });
+    const asked = await tools({ "sec.export_ledger": [piece([1, 2], 2), piece([3], 0)] });
+    const folder = mkdtempSync(join(tmpdir(), "aios-export-"));
+    const file = join(folder, "ledger.jsonl");
+    try {
+      expect(await twin.aiosctl("audit", "export", "--to", file)).toMatchObject({
+        code: 0,
+        out: `3 entries in ${file}\n`,
+      });
+      const [head, ...entries] = readFileSync(file, "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+      expect(head).toEqual({
+        public_key: "PEM",
+        base: { sequence: 0, hash: "" },
+        head: { sequence: 3, hash: "ab", signature: "cd" },
+      });
+      expect(entries).toEqual([{ sequence: 1 }, { sequence: 2 }, { sequence: 3 }]);
+      expect(asked[1]).toEqual(["sec.export_ledger", { after: 2, until: 3 }]);
+      expect(await twin.aiosctl("audit", "export", "--to", file)).toMatchObject({ code: 1 });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

@@ -1,7 +1,8 @@
 import type { Command } from "./command.ts";
 import { agents } from "./commands/agents.ts";
 import { approvalsApprove, approvalsDeny, approvalsList, approvalsShow } from "./commands/approvals.ts";
-import { audit, auditVerify, rollback } from "./commands/audit.ts";
+import { audit, rollback } from "./commands/audit.ts";
+import { auditAcknowledge, auditExport, auditVerify } from "./commands/audit-ledger.ts";
 import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts";
 import { boot } from "./commands/boot.ts";
 import { chat, chatClose, chatList, chatShow } from "./commands/chat.ts";
@@ -67,6 +68,8 @@ export const commands: readonly Command[] = [
   approvalsApprove,
   approvalsDeny,
   auditVerify,
+  auditAcknowledge,
+  auditExport,
   audit,
   modelsList,
   modelsPull,

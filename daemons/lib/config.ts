@@ -179,6 +179,7 @@ export const configSchema = Type.Object(
         audit_all_tool_calls: Type.Literal(true),
         sandbox_untrusted: Type.Boolean(),
         auto_patch: Type.Boolean(),
+        ledger_keep: Type.Optional(duration),
       },
       strict,
     ),

@@ -1,9 +1,9 @@
 import { dirname, join } from "node:path";
+import { isCorrupt } from "#lib/damaged";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Service, ServiceDefinition } from "#lib/service";
 import type { Event } from "./records.ts";
-import { isCorrupt } from "./store/commits.ts";
 import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
 import { openStore, type Store, type StoreOptions } from "./store/store.ts";
 

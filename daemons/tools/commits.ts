@@ -29,6 +29,10 @@ export interface Around {
   readonly end?: () => void;
   readonly made?: () => void;
   readonly failed?: () => void;
+  /** The commits that were made are on disk. */
+  readonly synced?: () => void;
+  /** The last commit is on disk, and the database still open. */
+  readonly closing?: () => void;
 }
 
 interface Waiting {
@@ -70,6 +74,7 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
         await syncLater(log).catch((error) => {
           throw unwritable(error);
         });
+        around.synced?.();
         for (const [at, { resolve }] of batch.entries()) resolve(values[at] as never);
       } catch (error) {
         for (const { reject } of batch) reject(error);
@@ -91,6 +96,7 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
     now: (act) => {
       const [value] = write([act]);
       fdatasyncSync(log);
+      around.synced?.();
       return value as never;
     },
     close: () => {
@@ -98,7 +104,9 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       waiting = [];
       const values = last.length > 0 ? write(last.map((one) => one.write)) : [];
       fdatasyncSync(log);
+      if (last.length > 0) around.synced?.();
       for (const [at, { resolve }] of last.entries()) resolve(values[at] as never);
+      around.closing?.();
       closeSync(log);
       database.close();
     },

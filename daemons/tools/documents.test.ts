@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { systemClock } from "#lib/clock";
 import { openDocuments } from "./documents.ts";
 import { openState, type State } from "./state.ts";
 
@@ -8,7 +9,7 @@ let state: State;
 
 beforeEach(() => {
   folder = mkdtempSync("/tmp/aios-documents-");
-  state = openState(folder);
+  state = openState(folder, systemClock);
 });
 
 afterEach(() => {
@@ -22,7 +23,7 @@ it("documents are kept by kind and id over a restart, the newest first, and the 
   await openDocuments(state, "backup").put("a", { other: true });
   await alerts.put("a", { text: "again" });
   state.commits.close();
-  state = openState(folder);
+  state = openState(folder, systemClock);
   const again = openDocuments<{ text: string }>(state, "alert");
   expect(again.list(10)).toEqual([{ text: "c" }, { text: "b" }, { text: "again" }]);
   expect(again.list(1)).toEqual([{ text: "c" }]);

@@ -26,8 +26,8 @@ export interface Machine {
   readonly operator: Caller;
   /** The same, of a person with another role. */
   person(role: Role): Caller;
-  /** Ends the daemon in order and starts it again. */
-  restart(): Promise<void>;
+  /** Ends the daemon in order and starts it again; `meanwhile` happens in between. */
+  restart(meanwhile?: () => void): Promise<void>;
   close(): void;
 }
 
@@ -126,8 +126,9 @@ export async function startMachine({
     },
     person: (role) => at(personSocket(role)),
     agent: (name) => at(`${paths.run}/agents/${name}/tools.sock`),
-    restart: async () => {
+    restart: async (meanwhile = () => {}) => {
       stop();
+      meanwhile();
       stop = await start();
     },
     close: () => {

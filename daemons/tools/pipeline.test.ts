@@ -90,7 +90,7 @@ describe("the pipeline", () => {
   const open = { places: [], check: () => [], checkFile: async () => [] };
 
   async function executor(...tools: Tool[]): Promise<Executor> {
-    const state = openState(folder);
+    const state = openState(folder, clock);
     const validation = openValidation();
     const grants = openGrants(state, clock);
     const gate = openGate({ registry: openRegistry(tools), validation, grants, protection: open });

@@ -103,7 +103,7 @@ describe("a call that an agent repeats", () => {
     await machine.restart();
     const [, repeats] = await told();
     expect(JSON.parse(repeats?.output ?? "{}")).toMatchObject({ count: 2 });
-    for (const agent_id of ["core", "alice"])
+    for (const agent_id of ["orchestrator", "alice"])
       expect((await machine.core.call("sec.audit", { agent_id, tool_name: "monitor.memory" })).output.total).toBe(3);
     expect((await machine.core.call("sec.verify_ledger")).output.valid).toBe(true);
   });

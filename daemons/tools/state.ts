@@ -1,4 +1,7 @@
-import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { statSync } from "node:fs";
+import type { Clock } from "#lib/clock";
+import { openOrBegin } from "#lib/damaged";
+import type { Sqlite } from "#lib/sqlite";
 import { type Commits, openCommits } from "./commits.ts";
 import { documentTable } from "./documents.ts";
 
@@ -32,7 +35,21 @@ export interface State {
   readonly commits: Commits;
 }
 
-export function openState(folder: string): State {
-  const database = openDatabase(`${folder}/tools.db`, migrations);
+/** Opens tools.db in `folder`, made when missing. One that cannot be read is moved aside; `lost` is told what that means. */
+export function openState(folder: string, clock: Clock, lost: (what: string) => void = () => {}): State {
+  const path = `${folder}/tools.db`;
+  // The ledger is older than this: where it has entries, there was a file.
+  const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  const {
+    database,
+    problem = "its file was missing or empty",
+    aside,
+  } = openOrBegin(path, migrations, clock, {
+    probe: (opened) => void opened.prepare("SELECT count(*) FROM sqlite_master").get(),
+  });
+  const where = aside === undefined ? "" : `; what was there is in ${aside}`;
+  if (isNew || aside !== undefined) lost(`tools.db could not be read (${problem}): ${content}${where}`);
   return { database, commits: openCommits(database) };
 }
+
+const content = "grants, undo plans, calls that waited for a person, alerts and custom tools are lost";

@@ -1,4 +1,6 @@
 import type { Clock } from "#lib/clock";
+import { durationMs } from "#lib/duration";
+import { effectiveConfig } from "#lib/effective";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
 import { peerFolder } from "#lib/sockets";
@@ -11,6 +13,7 @@ import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { openLedger } from "./ledger/ledger.ts";
+import { keepPruned } from "./ledger/upkeep.ts";
 import { Locks } from "./locks.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
@@ -48,7 +51,7 @@ export async function openTools({
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
   });
-  const state = openState(folder);
+  const state = openState(folder, clock, (what) => ledger.stateLost(what));
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const protection = await openProtection(paths, clock);
@@ -67,6 +70,8 @@ export async function openTools({
   const locks = new Locks();
   const repeats = openRepeats(ledger, clock, log);
   const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
+  const over = new AbortController();
+  keepPruned(ledger, () => keepMs(paths.run), clock, log, over.signal).catch(() => {});
   const rollbacks = openRollbacks({ ...parts, registry, grants });
   await rollbacks.settle(ledger.interrupted);
   await approvals.resume();
@@ -76,6 +81,7 @@ export async function openTools({
     rollbacks,
     custom,
     close: () => {
+      over.abort();
       custom.close();
       approvals.close();
       repeats.close();
@@ -83,4 +89,9 @@ export async function openTools({
       state.commits.close();
     },
   };
+}
+
+/** How long the ledger is kept, as the configuration says. */
+function keepMs(run: string): number {
+  return durationMs(effectiveConfig(run).security?.ledger_keep ?? "180d");
 }

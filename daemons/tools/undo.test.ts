@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "#lib/clock";
+import { ManualClock, systemClock } from "#lib/clock";
 import { openState, type State } from "./state.ts";
 import { backupSizeMaxBytes, openUndos, type Undos } from "./undo.ts";
 
@@ -15,7 +15,7 @@ let undos: Undos;
 beforeEach(async () => {
   clock = new ManualClock();
   folder = mkdtempSync("/tmp/aios-undo-");
-  state = openState(folder);
+  state = openState(folder, systemClock);
   undos = await openUndos(state, `${folder}/undo`, clock);
 });
 

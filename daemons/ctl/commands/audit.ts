@@ -10,7 +10,7 @@ const followEveryMs = 2_000;
 const followReason = "aiosctl audit --follow";
 
 /** A verification reads every entry: a million in some ten seconds. */
-const verifyTimeoutMs = 320_000;
+export const verifyTimeoutMs = 320_000;
 
 /** One call of the ledger, as sec.audit tells it. */
 interface Entry {
@@ -66,34 +66,6 @@ export const audit: Command = {
       show(entries);
     }
     return exit.ok;
-  },
-};
-
-export const auditVerify: Command = {
-  name: "audit verify",
-  summary: "check every entry of the ledger against its hash chain and signed head",
-  usage: "",
-  args: [0, 0],
-  examples: ["aiosctl audit verify", "aiosctl audit verify --json | jq .problems"],
-  async run(context) {
-    const { out } = context;
-    const answer = await callTool(
-      context,
-      "sec.verify_ledger",
-      { full: true },
-      "aiosctl audit verify",
-      verifyTimeoutMs,
-    );
-    const { valid, entries, head, problems } = answer as {
-      valid: boolean;
-      entries: number;
-      head: string;
-      problems: readonly string[];
-    };
-    out.line(`${valid ? "right" : "NOT RIGHT"}: ${entries} entries, head ${head}`);
-    for (const problem of problems) out.line(`  ${problem}`);
-    out.document({ valid, entries, head, problems });
-    return valid ? exit.ok : exit.failed;
   },
 };
 

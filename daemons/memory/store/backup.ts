@@ -1,12 +1,12 @@
 import { mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
+import { filesOf, problemIn } from "#lib/damaged";
 import { AiosError } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
 import { type Backup, backupCalled, backupName, backupsIn, stageBackup } from "./backup-files.ts";
-import { type Check, problemIn } from "./check.ts";
-import { filesOf } from "./place.ts";
+import type { Check } from "./check.ts";
 import type { Store } from "./store.ts";
 
 /** Copies of all stores that are known to be good. */

@@ -1,32 +1,10 @@
 import { spawn } from "node:child_process";
 import { setPriority } from "node:os";
-import Database from "better-sqlite3";
+import { problemIn } from "#lib/damaged";
 import { messageOf } from "#lib/errors";
-import { isCorrupt } from "./commits.ts";
 
 /** Says what is wrong with the database in a file that nobody has open; undefined when nothing is. */
 export type Check = (path: string) => Promise<string | undefined>;
-
-/**
- * Checks every page, index and reference; reads the whole file, some hundred MB a second. The file stays as it is.
- * Throws when it cannot be read for another reason than its content.
- */
-export function problemIn(path: string): string | undefined {
-  let database: Database.Database | undefined;
-  try {
-    database = new Database(path, { fileMustExist: true });
-    database.pragma("locking_mode = EXCLUSIVE");
-    const [first] = database.pragma("integrity_check(1)") as { integrity_check: string }[];
-    if (first?.integrity_check !== "ok") return first?.integrity_check ?? "the check says nothing";
-    const [dangling] = database.pragma("foreign_key_check") as { table: string }[];
-    return dangling === undefined ? undefined : `a row of ${dangling.table} refers to one that is not there`;
-  } catch (error) {
-    if (isCorrupt(error)) return messageOf(error);
-    throw error;
-  } finally {
-    database?.close();
-  }
-}
 
 /** The word after the daemon's program that makes it check a file instead, and what follows it is the file. */
 export const checkCommand = "check-database";

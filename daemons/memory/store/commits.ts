@@ -1,7 +1,7 @@
 import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { AiosError, errnoOf, messageOf } from "#lib/errors";
+import { AiosError, errnoOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 
@@ -185,13 +185,3 @@ function crowded(what: string): AiosError {
     next: "write more slowly, or look at the disk",
   });
 }
-
-/** Whether an error of SQLite says that the file is not what it was. */
-export function isCorrupt(error: unknown): boolean {
-  const code = errnoOf(error) ?? "";
-  return (
-    code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB" || /malformed|not a database/.test(sqlite(error))
-  );
-}
-
-const sqlite = (error: unknown) => ((errnoOf(error) ?? "").startsWith("SQLITE_") ? messageOf(error) : "");

@@ -1,15 +1,14 @@
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";
+import { isCorrupt, knownProblem, moveAside as moveFilesAside, suspicionOf } from "#lib/damaged";
 import { messageOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
 import { openDatabase, type Sqlite } from "#lib/sqlite";
 import { newestWith, stageBackup } from "./backup-files.ts";
-import { problemIn } from "./check.ts";
-import { isCorrupt } from "./commits.ts";
 import { functions } from "./migrations/migrations.ts";
-import { filesOf, type Place, stagedOf, suspicionOf } from "./place.ts";
+import { type Place, stagedOf } from "./place.ts";
 
 /** How a store came to be what it is at its start. */
 export interface Origin {
@@ -23,15 +22,9 @@ export interface Opened {
   readonly origin: Origin;
 }
 
-/** A file up to this size is checked at every start; a larger one when its backups are made. Bytes; a few milliseconds. */
-const checkedAtStartMax = 2_097_152;
-
 /** SQLite's number of auto_vacuum = INCREMENTAL. A file from before that was used is rewritten once, up to this size. */
 const incremental = 2;
 const rewrittenMax = 67_108_864;
-
-/** Files moved aside that are kept, per store. */
-const asideMax = 3;
 
 /**
  * Opens a store's file. One that is no database, or damaged, is moved aside; then, as when it is missing, the last good
@@ -46,7 +39,7 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
     if (existsSync(wal)) moveAside(place, "its database file is missing", clock, log);
     return refill(place, "its file was missing", log);
   }
-  const problem = knownProblem(place);
+  const problem = knownProblem(path);
   if (problem === undefined) {
     try {
       const database = opened(place);
@@ -59,12 +52,6 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
     }
   }
   return afresh(place, problem, clock, log);
-}
-
-/** What is known to be wrong before the file is opened. A small file, and one under suspicion, is checked whole. */
-function knownProblem({ path }: Place): string | undefined {
-  const suspected = existsSync(suspicionOf(path));
-  return suspected || statSync(path).size <= checkedAtStartMax ? problemIn(path) : undefined;
 }
 
 function afresh(place: Place, problem: string, clock: Clock, log: Log): Opened {
@@ -99,25 +86,11 @@ function takeStaged(place: Place, clock: Clock, log: Log): Origin | undefined {
   return { state: "restored", detail: `as asked; what was there is in ${aside}` };
 }
 
-/** Moves the store's files aside, with the log's name of them; returns the new name. */
+/** Moves the store's files aside; returns the new name. */
 function moveAside({ path, name }: Place, reason: string, clock: Clock, log: Log): string {
-  const at = new Date(clock.now()).toISOString().replace(/[:.]/g, "-");
-  const aside = `${path}.aside-${at}`;
-  for (const file of filesOf(path)) if (existsSync(file)) renameSync(file, file.replace(path, aside));
-  rmSync(suspicionOf(path), { force: true });
-  syncFolder(dirname(path));
+  const aside = moveFilesAside(path, clock);
   log.error("a store's file was moved aside", { store: name, file: aside, reason });
-  dropOldAsides(path);
   return aside;
-}
-
-function dropOldAsides(path: string): void {
-  const folder = dirname(path);
-  const prefix = `${basename(path)}.aside-`;
-  const names = readdirSync(folder).filter((file) => file.startsWith(prefix));
-  const moments = [...new Set(names.map((file) => file.replace(/-(wal|shm|journal)$/, "")))].sort();
-  const old = moments.slice(0, -asideMax);
-  for (const file of names) if (old.some((moment) => file.startsWith(moment))) rmSync(join(folder, file));
 }
 
 /** Pages that were freed go back to the file system in small steps, which must be decided before the first page is written. */

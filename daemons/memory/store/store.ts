@@ -1,11 +1,12 @@
-import { statSync, writeFileSync } from "node:fs";
+import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
+import { suspect as markSuspect } from "#lib/damaged";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Sqlite } from "#lib/sqlite";
 import { type Commits, openCommits } from "./commits.ts";
 import { openFile } from "./open.ts";
-import { type Place, suspicionOf } from "./place.ts";
+import type { Place } from "./place.ts";
 
 /** How a store is. */
 export interface StoreState {
@@ -98,7 +99,7 @@ export function openStore(options: StoreOptions): Store {
 /** Best effort: without the mark the next start does not check the file whole. */
 function writeMark(path: string, reason: string, log: Log): void {
   try {
-    writeFileSync(suspicionOf(path), `${reason}\n`);
+    markSuspect(path, reason);
   } catch (error) {
     log.error("the damaged file cannot be marked", { file: path, error });
   }

@@ -7,6 +7,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { resolveHost, resolveUrl } from "../names.ts";
 import type { CapabilityTable } from "../registry.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import { ledgerTools } from "./ledger.ts";
 import { agentName, object, timestamp } from "./words.ts";
 
 /** How long a grant lasts unless it says otherwise, and at most, seconds. */
@@ -39,7 +40,7 @@ export interface SecWorld {
 }
 
 export function secTools(world: SecWorld): readonly Tool[] {
-  return [grantTool(world), revokeTool(world), capabilitiesTool(world), auditTool(world), verifyTool(world)];
+  return [grantTool(world), revokeTool(world), capabilitiesTool(world), auditTool(world), ...ledgerTools(world)];
 }
 
 const grantTool = ({ grants, table }: SecWorld) =>
@@ -206,33 +207,6 @@ const auditTool = ({ ledger }: SecWorld) =>
           return length <= auditLengthMax;
         });
       return { entries, total };
-    },
-  });
-
-const verifyTool = ({ ledger }: SecWorld) =>
-  defineTool({
-    name: "sec.verify_ledger",
-    summary: "Follows the ledger's hash chain to its signed head and says what was edited, deleted, moved or cut off.",
-    input: object({
-      full: Type.Optional(Type.Boolean({ description: "read also the days that were found right before" })),
-    }),
-    output: object({
-      valid: Type.Boolean(),
-      entries: Type.Integer(),
-      remembered: Type.Integer({ description: "of these, not read again" }),
-      head: Type.String({ description: "hash of the signed head, hexadecimal" }),
-      problems: Type.Array(Type.String()),
-    }),
-    capabilities: ["sec:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
-    timeoutMs: 300_000,
-    idempotent: true,
-    confirmation: false,
-    run: async ({ signal, input }) => {
-      const { valid, entries, remembered, head, problems } = await ledger.verify(signal, input.full);
-      return { valid, entries, remembered, head: head.hash, problems: [...problems] };
     },
   });
 

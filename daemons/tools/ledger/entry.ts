@@ -3,10 +3,10 @@ import type { Identity } from "#lib/service";
 
 /**
  * What an entry tells: a call that waits for a person (asked), one let through the gate (intent) and what came of it (outcome),
- * a call that was refused, how often one that changes nothing was repeated (repeats), or damage to the ledger that was found at
- * start (fault).
+ * a call that was refused, how often one that changes nothing was repeated (repeats), damage to the records that was found at
+ * start (fault), that a person has taken note of what is wrong (acknowledged), or that old entries were deleted (pruned).
  */
-export type EntryKind = "asked" | "intent" | "outcome" | "refusal" | "repeats" | "fault";
+export type EntryKind = "asked" | "intent" | "outcome" | "refusal" | "repeats" | "fault" | "acknowledged" | "pruned";
 
 /** What is written down. Empty text and null mean that the kind of entry has no such field. */
 export interface Note {
@@ -41,6 +41,24 @@ export const wellFormed = (note: Note): Note => ({
   output: note.output.toWellFormed(),
   error: note.error.toWellFormed(),
 });
+
+const blank: Omit<Note, "kind"> = {
+  ...{
+    executionId: "",
+    callerKind: "",
+    caller: "",
+    onBehalfOf: "",
+    tool: "",
+    taskId: "",
+    reason: "",
+    input: "",
+    output: "",
+  },
+  ...{ success: null, error: "", durationMs: null },
+};
+
+/** A note that says no more than this. */
+export const noteOf = (said: Pick<Note, "kind"> & Partial<Note>): Note => ({ ...blank, ...said });
 
 /** A note in its place in the chain. */
 export interface Entry extends Note {

@@ -1,14 +1,28 @@
 import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import { openDatabase } from "#lib/sqlite";
+import type { Identity } from "#lib/service";
 import { type Commits, openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
-import { type Entry, genesis, hashOf, type Note, wellFormed } from "./entry.ts";
+import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
+import { type Exported, exportFrom } from "./export.ts";
 import { type Head, openSeal, type Seal } from "./head.ts";
-import { closed, dayOf, type OpenSegment, opened, verifiedMark } from "./segment.ts";
-import { ledgerTable, migrations, type Table } from "./table.ts";
-import { type Verification, verifyChain } from "./verify.ts";
-import { openWitness, type WitnessFiles } from "./witness.ts";
+import { lossOf, openFile } from "./open.ts";
+import { type Keep, pruneLedger } from "./prune.ts";
+import {
+  baseOf,
+  closed,
+  dayOf,
+  type Ended,
+  nothing,
+  type OpenSegment,
+  opened,
+  segmentEntriesMax,
+  verifiedMark,
+} from "./segment.ts";
+import type { Table } from "./table.ts";
+import { problemsMax, type Verification, verifyChain } from "./verify.ts";
+import { openWitness, type Present, readHead, type WitnessFiles } from "./witness.ts";
 
 export interface Ledger {
   /** Adds a note to the chain. Resolves when it is on disk; throws RESOURCE_EXHAUSTED when it cannot be written. */
@@ -21,36 +35,69 @@ export interface Ledger {
    * before are remembered, and not read again unless it is to be `full`.
    */
   verify(signal: AbortSignal, full?: boolean): Promise<Verification>;
+  /**
+   * Writes down that a person has taken note of all that is wrong: later verifications do not count it any more. Throws
+   * FAILED_PRECONDITION when nothing is wrong. Returns what it was.
+   */
+  acknowledge(by: Identity, reason: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** The records beside the ledger are lost; written down, as verification tells it, unless there never were any. */
+  stateLost(what: string): void;
+  /** Deletes the oldest closed segments that are not kept any longer. Returns the entries that were deleted. */
+  prune(keep: Keep, signal: AbortSignal): Promise<number>;
+  /** The entries after one, as they are chained, for a copy elsewhere. */
+  export(after: number, until: number): Exported;
   /** Executions that the last run of the daemon left between intent and outcome; closed as interrupted at start. */
   readonly interrupted: readonly string[];
   /** Commits what waits, and closes the file. */
   close(): void;
 }
 
-/** Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. */
+/**
+ * Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. What cannot be read is moved aside, and the chain goes on
+ * behind the last head that is known, with an entry that says what was lost.
+ */
 export function openLedger(folder: string, clock: Clock, log: Log, files?: WitnessFiles): Ledger {
-  const database = openDatabase(`${folder}/ledger.db`, migrations);
-  const table = ledgerTable(database);
-  const seal = openSeal(folder);
-  const witness = files === undefined ? undefined : openWitness(files, seal, clock, log);
+  const file = openFile(folder, clock);
+  const { database, table } = file;
+  const seen = files === undefined ? [] : [files.kept, files.told].flatMap((head) => readHead(head) ?? []);
+  const seal = openSeal(
+    folder,
+    clock,
+    seen.map(({ publicKey }) => publicKey),
+  );
+  const loss = lossOf(file, seal, seen);
+  const witness = files === undefined ? undefined : openWitness(files, presentOf(table, seal), clock, log);
   const audit = auditQuery(database);
-  const { end: found, fault } = chainEnd(table, seal);
+  const { end: found, fault } =
+    loss === undefined ? chainEnd(table, seal) : { end: endOf(loss.at), fault: loss.reason };
   const interrupted = table.openIntents();
+  const faults = [fault, seal.lost && `the ledger's key could not be read: another one signs from here (${seal.lost})`];
+  for (const reason of faults) if (reason !== undefined) log.error("the ledger is not what it was", { reason });
   /** What this start has to say: it goes before anything else, so that a new head cannot cover up what is wrong with the old one. */
-  let first: readonly Note[] = [...(fault === undefined ? [] : [faultNote(fault)]), ...interrupted.map(interruption)];
+  let first: readonly Note[] = [
+    ...faults.flatMap((one) => (one ? [faultNote(one)] : [])),
+    ...interrupted.map(interruption),
+  ];
   /** The end of the chain as it is committed, and with the notes of the commit in progress. */
-  let committed: End = { ...found, segment: openSegment(table) };
+  let committed: End = { ...found, segment: loss === undefined ? openSegment(table) : opened(loss.at) };
   let end = committed;
   let open = openOf(interrupted);
   let head: Head | undefined;
   const commits = openCommits(database, {
-    begin: () => first.forEach(add),
+    begin: () => {
+      if (first.length > 0 && loss !== undefined && loss.at.last > 0) table.setBase(baseOf(loss.at, seal));
+      first.forEach(add);
+    },
     end: () => {
       head = seal.sign(end.sequence, end.hash);
       table.setHead(head, [...open.values()]);
     },
-    made: () => {
+    synced: () => {
+      // Not before: what the disk does not have, nobody has seen.
       if (head !== undefined) witness?.tell(head);
+    },
+    closing: () => witness?.close(),
+    made: () => {
       first = [];
       committed = end;
     },
@@ -71,12 +118,13 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     return entry;
   }
 
-  /** The segment that takes an entry of this day: the one before is closed when the day is a later one. */
+  /** The segment that takes an entry of this day: the one before is closed when the day is a later one, or when it is full. */
   function segmentOf(day: string): OpenSegment {
     const { segment } = end;
-    // A clock that was set back goes on in the segment that is open.
-    if (segment.day !== undefined && day <= segment.day) return segment;
     if (segment.day === undefined) return { ...segment, day };
+    const isFull = end.sequence - segment.first >= segmentEntriesMax - 1;
+    // A clock that was set back goes on in the segment that is open.
+    if (day <= segment.day && !isFull) return segment;
     const done = closed({ ...segment, day: segment.day }, end.sequence, end.hash, seal);
     table.addSegment(done);
     return { ...opened(done), day };
@@ -84,14 +132,35 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
 
   if (first.length > 0) atStart(commits, log);
 
+  const check = (signal: AbortSignal, full: boolean) =>
+    verifyChain(table, seal, signal, { full, witness: witness?.seen() });
+  const append = (note: Note) => commits.add(() => add(note));
+
   return {
     interrupted: interrupted.map(({ executionId }) => executionId),
-    append: (note) => commits.add(() => add(note)),
+    append,
+    acknowledge: async (by, reason, signal) => {
+      const { problems } = await check(signal, true);
+      if (problems.length === 0)
+        throw new AiosError("FAILED_PRECONDITION", "acknowledge the ledger: nothing in it is wrong");
+      const output = JSON.stringify({ problems, all: problems.length === problemsMax });
+      await append(noteOf({ kind: "acknowledged", callerKind: by.kind, caller: by.name, reason, output }));
+      return problems;
+    },
+    stateLost: (what) => {
+      // The very first start makes both.
+      if (table.last() === undefined && base(table).last === 0) return;
+      log.error("the tools' records are not what they were", { reason: what });
+      append(faultNote(what)).catch((error) => log.error("a fault cannot be written down", { error }));
+    },
+    prune: (keep, signal) =>
+      pruneLedger({ database, table, seal, commits, clock, log, append: add, witness }, keep, signal),
+    export: (after, until) => exportFrom(table, seal, after, until),
     ofExecution: (executionId) => table.ofExecution(executionId),
     audit,
     verify: async (signal, full = false) => {
       const closedBefore = table.segments();
-      const verification = await verifyChain(table, seal, signal, { full, witness: witness?.seen() });
+      const verification = await check(signal, full);
       const fresh = closedBefore.filter(({ verified }) => verified === null);
       if (verification.valid && fresh.length > 0) {
         await commits.add(() => {
@@ -100,10 +169,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
       }
       return verification;
     },
-    close: () => {
-      commits.close();
-      witness?.close();
-    },
+    close: () => commits.close(),
   };
 }
 
@@ -117,10 +183,24 @@ const openOf = (intents: readonly Entry[]) =>
   new Map(intents.map(({ executionId, sequence }) => [executionId, sequence]));
 
 function openSegment(table: Table): OpenSegment {
-  const segment = opened(table.segments().at(-1));
+  const segment = opened(table.segments().at(-1) ?? base(table));
   const begins = table.after(segment.first - 1, 1)[0];
   return begins === undefined ? segment : { ...segment, day: dayOf(begins.at) };
 }
+
+/** What the console is told beside the head. */
+const presentOf = (table: Table, { publicKey }: Seal): Present => ({
+  publicKey,
+  hashAt: (sequence) => {
+    const { last, hash } = base(table);
+    return sequence === last ? hash : table.after(sequence - 1, 1).find((entry) => entry.sequence === sequence)?.hash;
+  },
+  acknowledged: () => table.acknowledged()[0]?.sequence ?? 0,
+});
+
+const base = (table: Table): Ended => table.base() ?? nothing;
+
+const endOf = ({ last, hash }: Ended) => ({ sequence: last, hash });
 
 /** Writes what the start has to say. On a full disk it waits for the first call that can be recorded: until then there is none. */
 function atStart(commits: Commits, log: Log): void {
@@ -136,10 +216,8 @@ function chainEnd(table: Table, seal: Seal): { end: Pick<Head, "sequence" | "has
   const last = table.last();
   const head = table.head();
   if (head === undefined) {
-    const end = last ?? { sequence: 0, hash: genesis };
-    return last === undefined
-      ? { end }
-      : { end, fault: `the signed head of ${last.sequence} entries was missing at start` };
+    if (last === undefined) return { end: endOf(base(table)) };
+    return { end: last, fault: `the signed head of ${last.sequence} entries was missing at start` };
   }
   if (!seal.fits(head)) return { end: later(head, last), fault: "the head's signature did not fit at start" };
   if (last?.sequence === head.sequence && last.hash.equals(head.hash)) return { end: head };
@@ -155,23 +233,10 @@ function later(head: Head, last: Entry | undefined): Pick<Head, "sequence" | "ha
   return last !== undefined && last.sequence > head.sequence ? last : head;
 }
 
-const blank = {
-  callerKind: "",
-  caller: "",
-  onBehalfOf: "",
-  tool: "",
-  taskId: "",
-  reason: "",
-  input: "",
-  output: "",
-} as const;
-
-function faultNote(error: string): Note {
-  return { ...blank, kind: "fault", executionId: "", success: null, error, durationMs: null };
-}
+const faultNote = (error: string) => noteOf({ kind: "fault", error });
 
 function interruption({ executionId, callerKind, caller, onBehalfOf, tool, taskId }: Entry): Note {
   const error = "interrupted: the daemon ended between intent and outcome; it may have taken effect";
   const facts = { executionId, callerKind, caller, onBehalfOf, tool, taskId };
-  return { ...blank, ...facts, kind: "outcome", success: 0, error, durationMs: null };
+  return noteOf({ ...facts, kind: "outcome", success: 0, error });
 }

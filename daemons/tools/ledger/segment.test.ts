@@ -169,6 +169,7 @@ describe("the head that the console has seen", () => {
 
   it("gives away a ledger that was made anew with a new key", async () => {
     await fill(5);
+    const { head } = await ledger.verify(signal);
     ledger.close();
     see();
     rmSync(`${folder}/ledger`, { recursive: true });
@@ -176,8 +177,33 @@ describe("the head that the console has seen", () => {
     ledger = open();
     await fill(9);
     expect((await ledger.verify(signal)).problems).toEqual([
-      "the head that the console has seen is not signed with this ledger's key: the ledger was replaced",
+      expect.stringContaining(
+        `the ledger could not be read (its file was missing or empty): it went up to entry 5, ${head.hash}`,
+      ),
+      expect.stringContaining("the ledger's key could not be read: another one signs from here"),
     ]);
+  });
+
+  it("gives away an older ledger that has outgrown it: the console does not follow", async () => {
+    await fill(5);
+    ledger.close();
+    cpSync(`${folder}/ledger`, `${folder}/older`, { recursive: true });
+    ledger = open();
+    await fill(5);
+    ledger.close();
+    see();
+    cpSync(`${folder}/older`, `${folder}/ledger`, { recursive: true, force: true });
+    ledger = open();
+    for (let round = 0; round < 3; round += 1) {
+      await clock.advance(1_001);
+      await fill(9);
+      await clock.advance(1_001);
+      const { sequence, after } = JSON.parse(readFileSync(files().told, "utf8"));
+      expect(sequence).toBeGreaterThan(10);
+      expect(after).toMatchObject({ sequence: 10 });
+      expect(after.hash).not.toBe(JSON.parse(readFileSync(files().kept, "utf8")).hash);
+    }
+    expect((await ledger.verify(signal)).valid).toBe(false);
   });
 
   it("fits a ledger that only went on", async () => {

@@ -1,7 +1,13 @@
 import { genesis } from "./entry.ts";
 import type { Seal } from "./head.ts";
 
-/** The entries of one day (UTC), closed and signed when the next day's first entry is written. Segments are linked by their signatures. */
+/** Entries of one segment at most: a day's are many on a busy machine, and what is pruned is a segment. */
+export const segmentEntriesMax = 20_000;
+
+/**
+ * The entries of one day (UTC), or of a part of it, closed and signed when the entry behind it is written. Segments are linked by
+ * their signatures.
+ */
 export interface Segment {
   /** From 1, without gaps. */
   readonly number: number;
@@ -18,6 +24,31 @@ export interface Segment {
   /** Signed when every entry of it was checked and found right; null until then. */
   readonly verified: Buffer | null;
 }
+
+/** The end of a segment: all that the next one needs to know of it. */
+export type Ended = Pick<Segment, "number" | "last" | "hash" | "signature">;
+
+/** What the very first segment follows. */
+export const nothing: Ended = { number: 0, last: 0, hash: genesis, signature: genesis };
+
+/**
+ * Where the chain in the file begins: the end of what is not there any more, because it was pruned or lost. Of lost entries only the
+ * last known head is known, and no segment.
+ */
+export interface Base extends Ended {
+  /** Signature of all this. */
+  readonly mark: Buffer;
+}
+
+const baseText = ({ number, last, hash, signature }: Ended) =>
+  `aios-ledger-base-1 ${number} ${last} ${hash.toString("hex")} ${signature.toString("hex")}`;
+
+export function baseOf(ended: Ended, seal: Seal): Base {
+  const { number, last, hash, signature } = ended;
+  return { number, last, hash, signature, mark: seal.signText(baseText(ended)) };
+}
+
+export const baseFits = (base: Base, seal: Seal): boolean => seal.fitsText(baseText(base), base.mark);
 
 /** The segment that is being written. */
 export interface OpenSegment extends Pick<Segment, "number" | "first" | "previous"> {
@@ -47,28 +78,29 @@ export function closed(open: OpenSegment & { day: string }, last: number, hash: 
   return { ...segment, signature: seal.signText(signedText(segment)), verified: null };
 }
 
-/** The segment that follows a closed one, or the first. */
-export function opened(before: Segment | undefined): OpenSegment {
-  if (before === undefined) return { number: 1, first: 1, previous: genesis, day: undefined };
-  return { number: before.number + 1, first: before.last + 1, previous: before.signature, day: undefined };
+/** The segment that follows. */
+export function opened({ number, last, signature }: Ended): OpenSegment {
+  return { number: number + 1, first: last + 1, previous: signature, day: undefined };
 }
 
 /** What says of a segment that all of it was checked. */
 export const verifiedMark = (segment: Segment, seal: Seal): Buffer => seal.signText(verifiedText(segment));
 
 /** The segments from the first on that were checked in full and are linked and signed as they were. */
-export function rememberedOf(segments: readonly Segment[], seal: Seal): readonly Segment[] {
+export function rememberedOf(segments: readonly Segment[], base: Ended, seal: Seal): readonly Segment[] {
   const end = segments.findIndex((segment, at) => {
     const { verified } = segment;
     return (
-      verified === null || !seal.fitsText(verifiedText(segment), verified) || flawOf(segment, segments[at - 1], seal)
+      verified === null ||
+      !seal.fitsText(verifiedText(segment), verified) ||
+      flawOf(segment, segments[at - 1] ?? base, seal)
     );
   });
   return end < 0 ? segments : segments.slice(0, end);
 }
 
 /** What is wrong with a segment's place or signature; undefined when nothing is. */
-export function flawOf(segment: Segment, before: Segment | undefined, seal: Seal): string | undefined {
+export function flawOf(segment: Segment, before: Ended, seal: Seal): string | undefined {
   const expected = opened(before);
   if (segment.number !== expected.number) return `segment ${expected.number} was deleted`;
   if (!seal.fitsText(signedText(segment), segment.signature))

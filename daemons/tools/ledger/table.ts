@@ -1,7 +1,7 @@
 import type { Sqlite } from "#lib/sqlite";
 import { type Entry, hashedFields } from "./entry.ts";
 import type { Head } from "./head.ts";
-import type { Segment } from "./segment.ts";
+import type { Base, Segment } from "./segment.ts";
 
 /** Migrations of ledger.db. */
 export const migrations = [
@@ -31,6 +31,12 @@ export const migrations = [
    DROP INDEX entry_tool;
    CREATE INDEX entry_caller ON entry (caller, at) WHERE kind IN ('asked', 'intent', 'refusal', 'repeats');
    CREATE INDEX entry_tool ON entry (tool, at) WHERE kind IN ('asked', 'intent', 'refusal', 'repeats');`,
+  // Where the chain begins when its oldest entries are not there any more.
+  `CREATE TABLE base (
+     only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, last INTEGER NOT NULL, hash BLOB NOT NULL,
+     signature BLOB NOT NULL, mark BLOB NOT NULL
+   ) STRICT;
+   CREATE INDEX entry_acknowledged ON entry (sequence) WHERE kind = 'acknowledged';`,
 ];
 
 /** The ledger's tables as statements. */
@@ -49,6 +55,13 @@ export interface Table {
   segments(): Segment[];
   addSegment(segment: Segment): void;
   setVerified(number: number, mark: Buffer): void;
+  base(): Base | undefined;
+  /** The chain begins here now: the segments up to it are gone, and their entries are deleted by {@link forget}. */
+  setBase(base: Base): void;
+  /** Deletes at most `count` of the entries that the base has left behind. Returns how many. */
+  forget(count: number): number;
+  /** What people have taken note of, the newest first. */
+  acknowledged(): Entry[];
 }
 
 export function ledgerTable(database: Sqlite): Table {
@@ -76,7 +89,24 @@ export function ledgerTable(database: Sqlite): Table {
     "INSERT INTO segment VALUES (@number, @day, @first, @last, @hash, @previous, @signature, @verified)",
   );
   const setVerified = database.prepare("UPDATE segment SET verified = ? WHERE number = ?");
+  const base = database.prepare<[], Base>("SELECT number, last, hash, signature, mark FROM base");
+  const setBase = database.prepare("INSERT OR REPLACE INTO base VALUES (1, @number, @last, @hash, @signature, @mark)");
+  const dropSegments = database.prepare("DELETE FROM segment WHERE number <= ?");
+  const forget = database.prepare(
+    `DELETE FROM entry WHERE sequence IN (
+       SELECT sequence FROM entry WHERE sequence <= (SELECT last FROM base) ORDER BY sequence LIMIT ?)`,
+  );
+  const acknowledged = database.prepare<[], Entry>(
+    "SELECT * FROM entry WHERE kind = 'acknowledged' ORDER BY sequence DESC",
+  );
   return {
+    base: () => base.get(),
+    setBase: (at) => {
+      setBase.run(at);
+      dropSegments.run(at.number);
+    },
+    forget: (count) => forget.run(count).changes,
+    acknowledged: () => acknowledged.all(),
     segments: () => segments.all(),
     addSegment: (segment) => void addSegment.run(segment),
     setVerified: (number, mark) => void setVerified.run(mark, number),

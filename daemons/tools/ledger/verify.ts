@@ -1,7 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
+import { Acknowledged } from "./acknowledged.ts";
 import { type Entry, genesis, hashOf } from "./entry.ts";
 import type { Head, Seal } from "./head.ts";
-import { flawOf, rememberedOf } from "./segment.ts";
+import { baseFits, type Ended, flawOf, nothing, rememberedOf } from "./segment.ts";
 import type { Table } from "./table.ts";
 import type { Witnessed } from "./witness.ts";
 
@@ -12,7 +13,7 @@ const batchLength = 100;
 const moveMax = 500;
 
 /** Problems that are told at most; a ledger with more is no better described by more. */
-const problemsMax = 100;
+export const problemsMax = 100;
 
 export interface Verification {
   readonly valid: boolean;
@@ -24,6 +25,8 @@ export interface Verification {
   readonly head: { readonly sequence: number; readonly hash: string };
   /** What is wrong and where, one sentence each; at most 100. */
   readonly problems: readonly string[];
+  /** What else is wrong, and a person has taken note of; at most 100. */
+  readonly acknowledged: readonly string[];
 }
 
 export interface Thoroughness {
@@ -43,47 +46,56 @@ export async function verifyChain(
   signal: AbortSignal,
   { full = false, witness }: Thoroughness = {},
 ): Promise<Verification> {
+  const begins = table.base();
+  const base: Ended = begins ?? nothing;
   const segments = table.segments();
-  const remembered = full ? undefined : rememberedOf(segments, seal).at(-1);
+  const remembered = full ? undefined : rememberedOf(segments, base, seal).at(-1);
   const head = table.head();
   const end = table.last();
+  const known = new Acknowledged(table.acknowledged());
   const problems: string[] = [];
-  const tell = (problem: string) => {
-    if (problems.length < problemsMax) problems.push(problem);
+  const acknowledged: string[] = [];
+  /** `at` is the entry that shows it; 0 when none does. */
+  const tell = (problem: string, at = 0) => {
+    const list = known.covers(problem, at) ? acknowledged : problems;
+    if (list.length < problemsMax) list.push(problem);
   };
+  const start = remembered ?? base;
   let entries = 0;
-  let last: Pick<Entry, "sequence" | "hash"> =
-    remembered === undefined ? { sequence: 0, hash: genesis } : { sequence: remembered.last, hash: remembered.hash };
+  let last: Pick<Entry, "sequence" | "hash"> = { sequence: start.last, hash: start.hash };
+  if (begins !== undefined && !baseFits(begins, seal)) tell("the record of where the ledger begins was edited");
   for (const [at, segment] of segments.entries()) {
-    const flaw = flawOf(segment, segments[at - 1], seal);
-    if (flaw !== undefined) tell(flaw);
+    const flaw = flawOf(segment, segments[at - 1] ?? base, seal);
+    if (flaw !== undefined) tell(flaw, segment.last);
     const end = table.after(segment.last - 1, 1)[0];
     // Also of those remembered: a segment whose entries are gone is missed at once.
     if (end?.sequence !== segment.last || !end.hash.equals(segment.hash))
-      tell(`segment ${segment.number} (${segment.day}) does not end with the entry it was closed with`);
+      tell(`segment ${segment.number} (${segment.day}) does not end with the entry it was closed with`, segment.last);
   }
 
   for await (const entry of between(table, last.sequence, end?.sequence ?? 0, signal)) {
     entries += 1;
     const follows = entry.sequence === last.sequence + 1;
-    if (!follows) tell(`${span(last.sequence + 1, entry.sequence - 1)} deleted`);
+    const at = entry.sequence;
+    if (!follows) tell(`${span(last.sequence + 1, at - 1)} deleted`, at);
     if (!hashOf(entry).equals(entry.hash)) {
-      if (problems.length < problemsMax) tell(explain(entry, end?.sequence ?? 0));
+      if (problems.length < problemsMax) tell(explain(entry, end?.sequence ?? 0), at);
     } else if (follows && !entry.previous.equals(last.hash)) {
-      tell(`entry ${entry.sequence} does not follow from entry ${last.sequence}: entry ${last.sequence} was rewritten`);
+      tell(`entry ${at} does not follow from entry ${last.sequence}: entry ${last.sequence} was rewritten`, at);
     }
-    if (entry.kind === "fault") tell(`entry ${entry.sequence} records a fault: ${entry.error}`);
+    if (entry.kind === "fault") tell(`entry ${at} records a fault: ${entry.error}`, at);
     last = entry;
   }
 
   for (const problem of headProblems(head, last, seal)) tell(problem);
-  for (const problem of witnessProblems(witness, table, seal)) tell(problem);
+  for (const problem of witnessProblems(witness, base.last, table, seal)) tell(problem);
   return {
     valid: problems.length === 0,
-    entries: entries + (remembered?.last ?? 0),
-    remembered: remembered?.last ?? 0,
+    entries: entries + start.last - base.last,
+    remembered: start.last - base.last,
     head: { sequence: head?.sequence ?? 0, hash: (head?.hash ?? genesis).toString("hex") },
     problems,
+    acknowledged,
   };
 }
 
@@ -111,10 +123,16 @@ function* headProblems(head: Head | undefined, last: Pick<Entry, "sequence" | "h
 }
 
 /** The console remembers apart from the ledger: an older one put back, with the head that fits it, does not fit what it has seen. */
-function* witnessProblems(witness: Witnessed | undefined, table: Table, seal: Seal): Iterable<string> {
+function* witnessProblems(witness: Witnessed | undefined, base: number, table: Table, seal: Seal): Iterable<string> {
   if (witness === undefined) return;
   if (!seal.fits(witness)) {
     yield "the head that the console has seen is not signed with this ledger's key: the ledger was replaced";
+    return;
+  }
+  if (witness.sequence === base && table.base()?.hash.equals(witness.hash)) return;
+  // Not by pruning: that goes no further than the console has seen.
+  if (witness.sequence <= base) {
+    yield `entry ${witness.sequence}, which the console has seen last, is gone: the ledger begins behind entry ${base}`;
     return;
   }
   const entry = table.after(witness.sequence - 1, 1)[0];
