@@ -6,8 +6,8 @@ export const backoff = {
   longestMs: 30_000,
   /** So many failures in a row are a crash loop: the longest wait each time, and a state of its own. */
   crashLoopAfter: 5,
-  /** Ready for this long, and earlier failures are forgotten. */
-  steadyAfterMs: 60_000,
+  /** Each time it was ready for so long, one earlier failure is forgotten: what was killed now and then is no crash loop. */
+  forgottenAfterMs: 6_000,
 } as const;
 
 /** Delay before the start that follows `failures` failures in a row. */

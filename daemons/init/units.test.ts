@@ -95,11 +95,10 @@ describe("a unit", () => {
     expect([delayAfter(1, 0), delayAfter(1, 1)]).toEqual([150, 250]);
   });
 
-  it("forgets failures after a minute of readiness", () => {
+  it("forgets a failure for every six seconds of readiness", () => {
     const running = { ...apply(stoppedUnit, start, needsReady, ready), failures: 4 };
-    const soon = transition(running, ended, at(running.readyMs + 59_000), "always").unit;
-    const late = transition(running, ended, at(running.readyMs + 60_000), "always").unit;
-    expect([soon.failures, late.failures]).toEqual([5, 1]);
+    const after = (ms: number) => transition(running, ended, at(running.readyMs + ms), "always").unit.failures;
+    expect([5_900, 6_000, 12_000, 24_000, 60_000].map(after)).toEqual([5, 4, 3, 1, 1]);
   });
 
   it("is not ready while it says so itself, and starts over only by its exit", () => {

@@ -184,8 +184,8 @@ function ended(unit: UnitStatus, how: string, at: Moment, restart: Restart): Tra
   const reason = unit.doomed ?? how;
   const done = restart === "on-failure" && reason === endedCleanly;
   if (restart === "never" || done) return same({ ...gone, state: "stopped", reason, wanted: !done });
-  const steady = unit.readyMs > 0 && at.monotonicMs - unit.readyMs >= backoff.steadyAfterMs;
-  const failures = (steady ? 0 : unit.failures) + 1;
+  const readyForMs = unit.readyMs > 0 ? at.monotonicMs - unit.readyMs : 0;
+  const failures = Math.max(0, unit.failures - Math.floor(readyForMs / backoff.forgottenAfterMs)) + 1;
   const delayMs = delayAfter(failures, at.random);
   return {
     unit: {

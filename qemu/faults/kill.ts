@@ -30,7 +30,9 @@ export const kill: Campaign = {
     const load = give(machine, ids, stop.signal);
     const times: number[] = [];
     for (let at = 1; at <= count; at++) {
-      times.push(await killOne(machine, victims, random));
+      const { name, ms } = await killOne(machine, victims, random);
+      if (ms > backWithinMs) say(`faults: kill: ${name}, the ${at}th, was back after ${ms.toFixed(0)} ms`);
+      times.push(ms);
       if (at % 50 === 0) say(`faults: kill: ${at} of ${count}, ${ids.size} goals given`);
       await delay(random() * 400);
     }
@@ -66,8 +68,8 @@ async function give(machine: Machine, ids: Map<string, string>, stop: AbortSigna
   }
 }
 
-/** Kills one and waits until another process runs in its place; returns how long that took, ms. */
-async function killOne(machine: Machine, victims: readonly Victim[], random: () => number): Promise<number> {
+/** Kills one and waits until another process runs in its place; returns whom, and how long that took, ms. */
+async function killOne(machine: Machine, victims: readonly Victim[], random: () => number) {
   for (;;) {
     const victim = oneOf(victims, random);
     const found = victim.pick(machine.processes());
@@ -81,7 +83,7 @@ async function killOne(machine: Machine, victims: readonly Victim[], random: () 
       return now !== undefined && now.pid !== found.pid;
     };
     while (!back() && performance.now() - at < backAtLastMs) await delay(pollMs);
-    return performance.now() - at;
+    return { name: victim.name, ms: performance.now() - at };
   }
 }
 
