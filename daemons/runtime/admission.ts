@@ -77,7 +77,7 @@ export async function checkModel(
   const gpuLayers = wishes.gpuLayers ?? entry.gpuLayers;
   const gpu = gpuLayers === 0 ? undefined : await gpus.look();
   const contextTokens = contextOf(entry, header, wishes);
-  const embedding = entry.role === "embedding";
+  const embedding = entry.role === "embedding" || !header.generates;
   const choices = embedding ? [1] : sequenceChoices;
   const ways = choices.map((sequences): Way => {
     const batch = embedding ? Math.min(contextTokens, embeddingBatchTokens) : batchTokens;
@@ -92,6 +92,7 @@ export async function checkModel(
       backend: onGpu ? gpu.backend : ("cpu" as const),
       gpuLayers: layers,
       chatTemplate: header.chatTemplate,
+      endToken: header.separatorToken,
       ...sizes,
     };
     return { setup, need: memoryNeed(header, { ...sizes, gpuLayers: layers }) };

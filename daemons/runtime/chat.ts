@@ -7,7 +7,13 @@ export interface Piece {
   readonly message: number | undefined;
 }
 
-type Render = (items: Record<string, unknown>) => string;
+export type Render = (items: Record<string, unknown>) => string;
+
+/** The texts of the tokens that begin and end. */
+export interface Tokens {
+  readonly bos: string;
+  readonly eos: string;
+}
 
 /** Messages of one conversation at most: each has a mark of its own in the rendered template. */
 export const messagesMax = 512;
@@ -26,13 +32,17 @@ const marks = new RegExp(
  */
 export function chatPieces(
   render: Render | undefined,
-  tokens: { readonly bos: string; readonly eos: string },
+  tokens: Tokens,
   messages: readonly Message[],
+  contentOf: (text: string) => unknown = (text) => text,
 ): Piece[] {
   if (render === undefined) return plain(messages);
   const marked = messages.map(({ role }, at) => ({ role, content: String.fromCodePoint(markFrom + at) }));
   const rendered = (list: readonly { role: string; content: string }[]) =>
-    render({ messages: list, add_generation_prompt: true, bos_token: tokens.bos, eos_token: tokens.eos });
+    render({
+      messages: list.map(({ role, content }) => ({ role, content: contentOf(content) })),
+      ...{ add_generation_prompt: true, bos_token: tokens.bos, eos_token: tokens.eos },
+    });
   const [system, first, ...rest] = marked;
   if (system?.role !== "system" || first === undefined) return split(rendered(marked), messages);
   try {

@@ -5,17 +5,21 @@ import { Refusal } from "./refusal.ts";
 /** The context's embeddings are read from its first sequence only. */
 const sequence = 0;
 
-/**
- * A vector of unit length for each text. INVALID_ARGUMENT that names the text which is over `textTokensMax` tokens, unless it
- * may be cut.
- */
+interface Limits {
+  /** Tokens of one text at most. */
+  readonly most: number;
+  /** The token that ends a text where the model wants one of its own for that (BERT's [SEP]). */
+  readonly endToken: number | undefined;
+}
+
+/** A vector of unit length for each text. INVALID_ARGUMENT that names the text which has too many tokens, unless it may be cut. */
 export async function embedTexts(
   model: Model,
   context: Context,
   { texts, from, truncate }: Embedding,
-  textTokensMax: number,
+  limits: Limits,
 ): Promise<Embedded> {
-  const all = texts.map((text, at) => tokensOf(model, text, from + at, textTokensMax, truncate));
+  const all = texts.map((text, at) => tokensOf(model, text, from + at, limits, truncate));
   const vectors: number[][] = [];
   for (const tokens of all) {
     context.disposeSequence(sequence);
@@ -28,9 +32,10 @@ export async function embedTexts(
   return { vectors, tokens: all.reduce((sum, { length }) => sum + length, 0) };
 }
 
-function tokensOf(model: Model, text: string, at: number, most: number, truncate: boolean): Uint32Array {
+function tokensOf(model: Model, text: string, at: number, { most, endToken }: Limits, truncate: boolean): Uint32Array {
   const start = model.shouldPrependBosToken() ? [model.tokenBos()] : [];
-  const end = model.shouldAppendEosToken() ? [model.tokenEos()] : [];
+  const eos = model.shouldAppendEosToken() ? [model.tokenEos()] : [];
+  const end = endToken === undefined ? eos : [endToken];
   const room = most - start.length - end.length;
   const tokens = model.tokenize(text, false);
   if (tokens.length > room && !truncate) {

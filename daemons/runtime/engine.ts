@@ -28,8 +28,12 @@ export interface Engine {
   measure(threads: number): Promise<number>;
 }
 
-/** Loads the model. Throws when llama.cpp refuses it. */
-export async function openEngine(binding: Binding, setup: WorkerSetup): Promise<Engine> {
+/** Loads the model. Throws when llama.cpp refuses it; `tell` hears of what it bears. */
+export async function openEngine(
+  binding: Binding,
+  setup: WorkerSetup,
+  tell: (message: string) => void = () => {},
+): Promise<Engine> {
   const started = performance.now();
   const { sequences: sequenceCount, contextTokens: wanted } = setup;
   const model = new binding.AddonModel(setup.modelPath, {
@@ -56,7 +60,9 @@ export async function openEngine(binding: Binding, setup: WorkerSetup): Promise<
   const loop = decodeLoop(context, sequences, batchTokens);
   const loadMs = Math.round(performance.now() - started);
   const loaded = { parameters: model.getTotalParameters(), contextTokens, sequences: sequenceCount, loadMs };
-  const prompter = openPrompter(binding, model, setup.chatTemplate, contextTokens);
+  // One that makes vectors is given no conversations.
+  const template = setup.kind === "embedding" ? "" : setup.chatTemplate;
+  const prompter = openPrompter(binding, model, template, contextTokens, tell);
   let threadsNow = Math.max(1, setup.threads);
 
   const useThreads = async (threads: number) => {
@@ -80,7 +86,7 @@ export async function openEngine(binding: Binding, setup: WorkerSetup): Promise<
     },
     embed(embedding) {
       if (setup.kind !== "embedding") throw notFor("embed", "it generates text");
-      return loop.between(() => embedTexts(model, context, embedding, batchTokens));
+      return loop.between(() => embedTexts(model, context, embedding, { most: batchTokens, endToken: setup.endToken }));
     },
     count: (chat) => ({ tokens: prompter.count(chat), contextTokens }),
     setThreads: (threads) => loop.between(() => useThreads(threads)),

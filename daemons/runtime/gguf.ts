@@ -13,6 +13,10 @@ export interface ModelHeader {
   readonly contextTokens: number;
   /** Jinja template of its chat format, or empty. */
   readonly chatTemplate: string;
+  /** Whether it makes texts; else it reads them, and makes vectors. */
+  readonly generates: boolean;
+  /** The token that ends a text for a model of BERT's kind ([SEP]). */
+  readonly separatorToken: number | undefined;
   readonly sizeBytes: number;
   readonly shape: ModelShape;
 }
@@ -62,6 +66,7 @@ const scalarBytes: Readonly<Record<number, number>> = {
   11: 8,
   12: 8,
 };
+const boolType = 7;
 const stringType = 8;
 const arrayType = 9;
 const uint32Type = 4;
@@ -154,9 +159,26 @@ function parse(cursor: Cursor): ModelHeader {
     parameters: sum(tensors, ({ numbers }) => numbers),
     contextTokens: metadata.number(`${architecture}.context_length`),
     chatTemplate: metadata.text("tokenizer.chat_template"),
+    generates: !readers.includes(architecture) && metadata.flag(`${architecture}.attention.causal`) !== false,
+    separatorToken: separatorOf(metadata),
     sizeBytes,
     shape: shapeOf(metadata, architecture, tensors),
   };
+}
+
+/** Architectures of llama.cpp that only read. */
+const readers: readonly string[] = [
+  ...["bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert"],
+  ...["t5encoder", "gemma-embedding"],
+];
+
+/** [SEP] in BERT's own vocabulary, which files that do not name it have. */
+const bertSeparator = 102;
+
+function separatorOf(metadata: Metadata): number | undefined {
+  if (metadata.text("tokenizer.ggml.model") !== "bert") return undefined;
+  // The key is misspelt in the format.
+  return metadata.number("tokenizer.ggml.seperator_token_id") || bertSeparator;
 }
 
 function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Tensor[]): ModelShape {
@@ -196,11 +218,13 @@ interface Metadata {
   text(key: string): string;
   number(key: string): number;
   length(key: string): number;
+  /** Undefined where the file does not say. */
+  flag(key: string): boolean | undefined;
 }
 
 function readMetadata(cursor: Cursor, count: number): Metadata {
   const [texts, numbers, lengths] = [new Map<string, string>(), new Map<string, number>(), new Map<string, number>()];
-  const keys = new Set<string>();
+  const [keys, flags] = [new Set<string>(), new Map<string, boolean>()];
   let textsLeft = textsMax;
   for (let at = 0; at < count; at++) {
     const key = cursor.text("key", keyLengthMax);
@@ -214,12 +238,14 @@ function readMetadata(cursor: Cursor, count: number): Metadata {
       numbers.set(key, largest);
       if (isText) textsLeft -= length;
     } else if (type === uint32Type || type === int32Type) numbers.set(key, cursor.uint32());
+    else if (type === boolType) flags.set(key, cursor.bytes(1)[0] !== 0);
     else cursor.skip(scalarLength(type, key));
   }
   return {
     text: (key) => texts.get(key) ?? "",
     number: (key) => numbers.get(key) ?? 0,
     length: (key) => lengths.get(key) ?? 0,
+    flag: (key) => flags.get(key),
   };
 }
 
@@ -294,13 +320,20 @@ function readTensor(cursor: Cursor): Tensor {
   return { name, type, offset, numbers, bytes: (numbers / blockNumbers) * blockBytes };
 }
 
-/** Checks that each tensor lies within the file, and that no two lie over each other. */
+/** Where ggml reads a tensor from a mapped file; one that lies elsewhere ends the process. */
+const mappedAlignmentBytes = 32;
+
+/** Checks that each tensor lies within the file, where it can be read, and that no two lie over each other. */
 function checkExtents(cursor: Cursor, tensors: readonly Tensor[], alignmentBytes: number): void {
   const start = Math.ceil(cursor.position / alignmentBytes) * alignmentBytes;
   let reached = 0;
   for (const { name, offset, bytes } of [...tensors].sort((a, b) => a.offset - b.offset)) {
     if (offset % alignmentBytes !== 0)
       throw new Error(`tensor ${quoted(name)} begins at ${offset}, not at a multiple of ${alignmentBytes}`);
+    if ((start + offset) % mappedAlignmentBytes !== 0) {
+      const where = `tensor ${quoted(name)} begins at byte ${start + offset}, not at a multiple of ${mappedAlignmentBytes}`;
+      throw new Error(`${where} (general.alignment is ${alignmentBytes}): llama.cpp cannot read it there`);
+    }
     const end = start + offset + bytes;
     if (end > cursor.sizeBytes) {
       throw new Error(`the file is truncated: tensor ${quoted(name)} ends at byte ${end} of ${cursor.sizeBytes}`);

@@ -14,6 +14,7 @@ function header(
   const heads = embedding / 64;
   return {
     ...{ architecture: "llama", name: "x", parameters: 1e8, contextTokens: 4096, chatTemplate: "" },
+    ...{ generates: true, separatorToken: undefined },
     sizeBytes: bytes.tensorBytes,
     shape: { ...shape, ...bytes, heads, keyLength: 64, valueLength: 64 },
   };

@@ -78,7 +78,7 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
     load: async () => {
       const known = catalogue.find(levels.operational.file);
       if (known === undefined) throw missing(levels.operational.file, catalogue.folders);
-      return loadNow(known.path === undefined ? known : { ...known, entry: { ...known.entry, name: operational } });
+      return answering(await loadNow({ ...known, entry: { ...known.entry, name: operational } }));
     },
     fingerprint: () => catalogue.fingerprint(levels.operational.file),
     clock,
@@ -212,5 +212,18 @@ function kept(model: string): AiosError {
     object: model,
     reason: "it is the operational model, which is kept loaded",
     next: "name another one in [models.operational] of /etc/aios/config.toml first",
+  });
+}
+
+/** Unloads one that can answer nobody. */
+async function answering<W>(resident: Resident<W>): Promise<Resident<W>> {
+  const { kind, model } = resident.plan.setup;
+  if (kind === "generation") return resident;
+  await resident.unload();
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "load model",
+    object: model,
+    reason: "it makes vectors of texts and answers nothing",
+    next: "name another in [models.operational] of /etc/aios/config.toml, and add this one with the role embedding",
   });
 }

@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly gpuLayers: number;
   /** Jinja template of the model's chat format; empty = plain text. */
   readonly chatTemplate: string;
+  /** The token that ends a text which is made a vector, where that is not the model's end of text. */
+  readonly endToken?: number | undefined;
   /** Tokens of context for each sequence. The keys' and values' memory is this × `sequences`. */
   readonly contextTokens: number;
   /** Sequences that are decoded together. */

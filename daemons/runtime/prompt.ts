@@ -1,6 +1,7 @@
 import { messageOf } from "#lib/errors";
 import type { Binding, Model } from "./binding.ts";
 import { chatPieces } from "./chat.ts";
+import { chatForm } from "./chat-form.ts";
 import type { Chat, Message } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -29,11 +30,22 @@ interface Part {
   readonly message: number | undefined;
 }
 
-export function openPrompter(binding: Binding, model: Model, template: string, contextTokens: number): Prompter {
-  const renderer = template === "" ? undefined : new binding.AddonJinjaRenderer(template);
-  const render = renderer && ((items: Record<string, unknown>) => renderer.render(items));
+/** `tell` hears of a chat template that is not used as it is. */
+export function openPrompter(
+  binding: Binding,
+  model: Model,
+  template: string,
+  contextTokens: number,
+  tell: (message: string) => void,
+): Prompter {
+  const compile = (text: string) => {
+    const renderer = new binding.AddonJinjaRenderer(text);
+    return (items: Record<string, unknown>) => renderer.render(items);
+  };
   const name = (token: number) => (token >= 0 ? model.getTokenString(token) : "");
   const marks = { bos: name(model.tokenBos()), eos: name(model.tokenEos()) };
+  const isToken = (text: string) => model.tokenize(text, true).length === 1;
+  const { render, content } = chatForm(template, compile, marks, isToken, tell);
   const bytesMax = contextTokens * tokenBytesMax;
 
   const read = (messages: readonly Message[]): Part[] => {
@@ -47,7 +59,7 @@ export function openPrompter(binding: Binding, model: Model, template: string, c
   };
   const pieces = (messages: readonly Message[]) => {
     try {
-      return chatPieces(render, marks, messages);
+      return chatPieces(render, marks, messages, content);
     } catch (error) {
       throw new Refusal("INVALID_ARGUMENT", `messages: the model's chat template refuses them: ${messageOf(error)}`);
     }

@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { type Catalogue, type KnownModel, modelName } from "./catalogue.ts";
+import { readModelHeader } from "./gguf.ts";
 import type { Routed, Wanted } from "./pool.ts";
 
 /** What the configuration says of a level. */
@@ -78,9 +79,15 @@ function routed({ maxTokens, temperature }: Level, model: string): Routed {
   return { model, maxTokens, temperature };
 }
 
-/** The first model with the role embedding that has a file. Throws FAILED_PRECONDITION when there is none. */
+/**
+ * The first model with the role embedding that has a file, else one without a role that can do nothing else. Throws
+ * FAILED_PRECONDITION when there is none.
+ */
 export function embedderIn(catalogue: Catalogue): string {
-  const known = catalogue.all().find(({ entry, path }) => entry.role === "embedding" && path !== undefined);
+  const there = catalogue.all().filter(({ path }) => path !== undefined);
+  const known =
+    there.find(({ entry }) => entry.role === "embedding") ??
+    there.find(({ entry, path = "" }) => entry.role === "" && onlyReads(path));
   if (known !== undefined) return known.entry.name;
   throw new AiosError("FAILED_PRECONDITION", {
     act: "make vectors of",
@@ -88,4 +95,12 @@ export function embedderIn(catalogue: Catalogue): string {
     reason: "this machine has no model with the role embedding",
     next: "aiosctl models add NAME --role embedding --url ADDRESS --sha256 HASH, then aiosctl models pull NAME",
   });
+}
+
+function onlyReads(path: string): boolean {
+  try {
+    return !readModelHeader(path).generates;
+  } catch {
+    return false;
+  }
 }

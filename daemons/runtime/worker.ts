@@ -21,7 +21,7 @@ async function load(setup: WorkerSetup): Promise<Engine> {
     firstError ||= message;
     say({ type: "log", message });
   });
-  return openEngine(binding, setup).catch(async (error) => {
+  return openEngine(binding, setup, (message) => say({ type: "log", message })).catch(async (error) => {
     // llama.cpp's reason comes over libuv's queue, after the promise that it explains.
     await new Promise((resolve) => setTimeout(resolve, 20));
     throw new Error([messageOf(error), firstError].filter((part) => part !== "").join(": "));
