@@ -2,8 +2,11 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "#lib/clock";
 import { type Answer, type Machine, startMachine } from "../harness.ts";
+import { openCgroups } from "./process/cgroups.ts";
 import { commandLine, factsOf } from "./process/proc.ts";
+import { openSpawned } from "./process/spawned.ts";
 
 let machine: Machine;
 
@@ -214,5 +217,48 @@ describe("process.cgroup", () => {
     const gone = await call("process.cgroup", { group_name, remove: true });
     expect(gone.output).toMatchObject({ exists: false, pids: [] });
     child.kill();
+  });
+});
+
+describe("an agent", () => {
+  const grant = (...capabilities: string[]) => call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+
+  it("ends what it started, and of others what it was granted by name", async () => {
+    const own = ["process:spawn:/usr/bin/sleep", "process:kill", "process:signal", "process:cgroup"];
+    await grant(...own);
+    const task = machine.agent("task");
+    const others = spawn("/usr/bin/sleep", ["60"]);
+    await once(others, "spawn");
+    const pid = others.pid ?? 0;
+    for (const [tool, input] of [
+      ["process.kill", { pid, grace_seconds: 0 }],
+      ["process.signal", { pid, signal: "TERM" }],
+      ["process.cgroup", { pid, group_name: "x" }],
+    ] as const) {
+      const { error } = await task.call(tool, input);
+      expect(error, tool).toContain("needs a grant of process:end:/usr/bin/");
+    }
+    const { output } = await task.call("process.spawn", { command: "/usr/bin/sleep", args: ["60"] });
+    expect(await task.call("process.kill", { pid: output.pid })).toMatchObject({ success: true });
+    expect(alive(pid)).toBe(true);
+    await grant("process:end:/usr/bin/*");
+    expect(await task.call("process.kill", { pid })).toMatchObject({ success: true });
+    expect(alive(pid)).toBe(false);
+    const daemon = await task.call("process.kill", { pid: process.pid });
+    expect(daemon.error).toContain("the tools themselves run in it");
+  });
+});
+
+describe("the time of a program", () => {
+  it("is over when it was told, though another run of the daemon started it", async () => {
+    const left = spawn("/usr/bin/sleep", ["60"], { detached: true });
+    await once(left, "spawn");
+    const pid = left.pid ?? 0;
+    const startTicks = factsOf(pid)?.startTicks ?? 0;
+    const kept = { executionId: "e", pid, startTicks, owner: "agent task", state: "running", group: "" };
+    const twin = { list: () => [{ ...kept, startedAt: systemClock.now() - 9_000, timeoutMs: 10_000 }] };
+    openSpawned(twin as never, openCgroups(), systemClock);
+    expect(alive(pid)).toBe(true);
+    await expect.poll(() => alive(pid), { timeout: 15_000 }).toBe(false);
   });
 });

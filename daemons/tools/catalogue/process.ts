@@ -3,6 +3,8 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
 import { openDocuments } from "../documents.ts";
+import type { Grants } from "../grants.ts";
+import type { Protection } from "../protection.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import type { Outbound } from "./outbound.ts";
@@ -11,7 +13,8 @@ import { openCgroups } from "./process/cgroups.ts";
 import { controlTools } from "./process/control.ts";
 import { allProcesses, commandLine, groupOf, processOf, startedAt } from "./process/proc.ts";
 import { sandboxLimits } from "./process/sandbox.ts";
-import { mayRead, openSpawned, type Spawned, type SpawnedProcesses } from "./process/spawned.ts";
+import { mayRead, openSpawned, type Spawned, type SpawnedProcesses, type Start } from "./process/spawned.ts";
+import { visibleBy } from "./process/visible.ts";
 import { absolutePath, named, object, timestamp } from "./words.ts";
 
 /** Processes that are listed at most. */
@@ -43,19 +46,22 @@ interface ProcessWorld {
   readonly state: State;
   readonly clock: Clock;
   readonly outbound: Outbound;
+  readonly grants: Grants;
+  readonly protection: Protection;
 }
 
 /** Processes: those that these tools start are remembered, with what they wrote. */
-export function processTools({ state, clock, outbound }: ProcessWorld): readonly Tool[] {
+export function processTools(world: ProcessWorld): readonly Tool[] {
+  const { state, clock } = world;
   const cgroups = openCgroups();
   const spawned = openSpawned(openDocuments<Spawned>(state, "process"), cgroups, clock);
   return [
-    spawnTool(spawned, outbound),
+    spawnTool(spawned, world),
     list,
     infoTool(spawned),
     outputTool(spawned),
     waitTool(spawned),
-    ...controlTools(cgroups),
+    ...controlTools(cgroups, spawned),
   ];
 }
 
@@ -67,11 +73,11 @@ const limits = object({
   pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536 })),
 });
 
-const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
+const spawnTool = (spawned: SpawnedProcesses, world: ProcessWorld) =>
   defineTool({
     name: "process.spawn",
     summary:
-      "Starts a program with arguments, without a shell, and answers at once; process.wait and process.output tell of it. What an agent starts runs as the agent's own user, in a sandbox: the machine's files to read only, no network unless granted.",
+      "Starts a program with arguments, without a shell, and answers at once; process.wait and process.output tell of it. What an agent starts runs as the agent's own user, in a sandbox: the system's files and those that its grants of fs:read name, to read only, no network unless granted.",
     input: object({
       command: absolutePath,
       args: Type.Optional(Type.Array(Type.String({ maxLength: 65_536, pattern: "^[^\\u0000]*$" }), { maxItems: 256 })),
@@ -107,9 +113,9 @@ const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
     callers: ["core", "operator", "agent"],
     effect: "change",
     undo: {
-      prepare: async ({ caller, input: { env = {}, user } }) => {
+      prepare: async ({ caller, input: { env = {}, user, sandbox = false } }) => {
         checkEnvironment(caller, env);
-        accountFor(caller, user);
+        accountFor(caller, user, sandbox);
         return {};
       },
       // Ends the process. What it did until then is its own.
@@ -128,7 +134,7 @@ const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
     idempotent: false,
     confirmation: false,
     preview: async ({ caller, input, resources: { command, cwd }, permits }) => {
-      const sandbox = sandboxFor(caller, input, permits, outbound);
+      const sandbox = sandboxFor(caller, input, permits, world, cwd?.path);
       const where = sandbox === undefined ? "no sandbox" : `sandbox, ${sandbox.network ? "with" : "without"} network`;
       const { args = [], env = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
       const limits = { ...(sandbox && sandboxLimits), ...input.limits };
@@ -142,8 +148,8 @@ const spawnTool = (spawned: SpawnedProcesses, outbound: Outbound) =>
       named("start", command.path, async () => {
         const { args = [], env = {}, limits = {}, timeout_seconds = lifetimeDefaultSeconds } = input;
         checkEnvironment(caller, env);
-        const user = accountFor(caller, input.user);
-        const sandbox = sandboxFor(caller, input, permits, outbound);
+        const user = accountFor(caller, input.user, input.sandbox ?? false);
+        const sandbox = sandboxFor(caller, input, permits, world, cwd?.path);
         const started = await spawned.start({
           executionId,
           caller,
@@ -166,17 +172,30 @@ function sandboxFor(
   caller: Identity,
   { sandbox = false, network = false }: { readonly sandbox?: boolean; readonly network?: boolean },
   permits: (capability: string) => boolean,
-  outbound: Outbound,
-): { network: boolean } | undefined {
+  { outbound, grants, protection }: ProcessWorld,
+  cwd: string | undefined,
+): Start["sandbox"] {
   if (caller.kind !== "agent" && !sandbox) return undefined;
   if (network) outbound.check("start process with", "network");
-  if (!network || permits("process:network")) return { network };
+  // Of a person nothing is granted: they name the folder that the program works on.
+  const named = caller.kind === "agent" ? visibleBy(grants.held(caller.name)) : cwd === undefined ? [] : [cwd];
+  const visible = named.filter((path) => isOpen(protection, path, caller));
+  if (!network || permits("process:network")) return { network, visible };
   throw new AiosError("PERMISSION_DENIED", {
     act: "start process with",
     object: "network",
     reason: `${caller.name} holds no grant of process:network`,
     next: "leave network out, or ask the orchestrator for the grant",
   });
+}
+
+function isOpen(protection: Protection, path: string, caller: Identity): boolean {
+  try {
+    protection.check(path, "copy", caller);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const described = {

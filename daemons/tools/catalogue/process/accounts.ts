@@ -10,9 +10,12 @@ export interface Account {
 /** Debian's "nobody": for agents that have no account of their own. */
 const nobody: Account = { uid: 65_534, gid: 65_534 };
 
-/** Whose rights a spawned program has: an agent's own, whatever it asks for; of others root's unless they name a user. */
-export function accountFor(caller: Identity, user: string | undefined): Account | undefined {
-  if (caller.kind !== "agent") return user === undefined ? undefined : (accountOf(user) ?? unknown(user));
+/** Whose rights a spawned program has: an agent's own, whatever it asks for; of others nobody's in a sandbox, else root's, unless they name a user. */
+export function accountFor(caller: Identity, user: string | undefined, sandbox: boolean): Account | undefined {
+  if (caller.kind !== "agent") {
+    if (user === undefined) return sandbox ? nobody : undefined;
+    return accountOf(user) ?? unknown(user);
+  }
   const own = `aios-agent-${caller.name}`;
   if (user !== undefined && user !== own) {
     throw new AiosError("PERMISSION_DENIED", {

@@ -1,9 +1,10 @@
 import * as Type from "typebox";
-import { errnoOf } from "#lib/errors";
-import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import { AiosError, errnoOf } from "#lib/errors";
+import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { object } from "../words.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
-import { commandLine, groupOf, lives, processOf, signallable } from "./proc.ts";
+import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "./proc.ts";
+import type { SpawnedProcesses } from "./spawned.ts";
 
 const pid = Type.Integer({ minimum: 1, maximum: 2 ** 22, description: "a process's number" });
 
@@ -14,58 +15,93 @@ const graceDefaultSeconds = 5;
 const graceMaxSeconds = 60;
 const lookAgainMs = 20;
 
-export const controlTools = (cgroups: Cgroups): readonly Tool[] => [signalTool, kill, cgroupTool(cgroups)];
+export const controlTools = (cgroups: Cgroups, spawned: Started): readonly Tool[] => [
+  signalTool(spawned),
+  killTool(spawned),
+  cgroupTool(cgroups, spawned),
+];
 
-const signalTool = defineTool({
-  name: "process.signal",
-  summary:
-    "Sends a signal to a process. The first process, threads of the kernel and the machine's daemons are left alone.",
-  input: object({ pid, signal: Type.Enum([...signals]) }),
-  output: object({ sent: Type.Boolean() }),
-  capabilities: ["process:signal"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
-  irreversible: "what a process does on a signal is its own",
-  risk: "medium",
-  timeoutMs: 5_000,
-  idempotent: false,
-  confirmation: false,
-  preview: async ({ input }) => `sends SIG${input.signal} to ${show(input.pid)}`,
-  run: ({ input }) => {
-    signallable("signal", input.pid);
-    return { sent: send(input.pid, `SIG${input.signal}`) };
-  },
-});
+type Started = Pick<SpawnedProcesses, "startedFor">;
+type Given = Pick<ToolCall<unknown, object>, "caller" | "permits">;
 
-const kill = defineTool({
-  name: "process.kill",
-  summary: "Ends a process: asks it (TERM), and kills it when it has not ended after grace_seconds (5 unless given).",
-  input: object({
-    pid,
-    grace_seconds: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: graceMaxSeconds, description: "0 kills at once" }),
-    ),
-  }),
-  output: object({ ended: Type.Boolean(), signal: Type.Enum(["TERM", "KILL"]) }),
-  capabilities: ["process:kill"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
-  irreversible: "a process that ended cannot be brought back",
-  risk: "high",
-  timeoutMs: (graceMaxSeconds + 10) * 1000,
-  idempotent: false,
-  confirmation: false,
-  preview: async ({ input: { pid } }) => `ends ${show(pid)}`,
-  run: async ({ input: { pid, grace_seconds = graceDefaultSeconds }, signal }) => {
-    const { startTicks } = signallable("kill", pid);
-    if (grace_seconds > 0) {
-      send(pid, "SIGTERM");
-      if (await ends(pid, startTicks, grace_seconds * 1000, signal)) return { ended: true, signal: "TERM" as const };
-    }
-    if (lives(pid, startTicks)) send(pid, "SIGKILL");
-    return { ended: await ends(pid, startTicks, 2_000, signal), signal: "KILL" as const };
-  },
-});
+/** The capability for a process that the caller did not start: it names the program. */
+const alsoNeeds = ["process:end:{program}"] as const;
+
+/** The process that a caller may act on: what it started, or what it was granted by the program's name. */
+function target(act: string, pid: number, spawned: Started, { caller, permits }: Given): ProcessFacts {
+  const facts = signallable(act, pid);
+  if (caller.kind !== "agent" || spawned.startedFor(caller, pid)) return facts;
+  const needed = `process:end:${programOf(pid)}`;
+  if (permits(needed)) return facts;
+  throw new AiosError("PERMISSION_DENIED", {
+    act,
+    object: `process ${pid} (${facts.name})`,
+    reason: `${caller.name} did not start it`,
+    next: `it needs a grant of ${needed}`,
+  });
+}
+
+const signalTool = (spawned: Started) =>
+  defineTool({
+    name: "process.signal",
+    summary:
+      "Sends a signal to a process. The first process, threads of the kernel and the machine's daemons are left alone.",
+    input: object({ pid, signal: Type.Enum([...signals]) }),
+    output: object({ sent: Type.Boolean() }),
+    capabilities: ["process:signal"],
+    alsoNeeds,
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    irreversible: "what a process does on a signal is its own",
+    // Most of them end what does not expect them.
+    risk: "high",
+    timeoutMs: 5_000,
+    idempotent: false,
+    confirmation: false,
+    preview: async ({ input, ...call }) => {
+      target("signal", input.pid, spawned, call);
+      return `sends SIG${input.signal} to ${show(input.pid)}`;
+    },
+    run: ({ input, ...call }) => {
+      target("signal", input.pid, spawned, call);
+      return { sent: send(input.pid, `SIG${input.signal}`) };
+    },
+  });
+
+const killTool = (spawned: Started) =>
+  defineTool({
+    name: "process.kill",
+    summary: "Ends a process: asks it (TERM), and kills it when it has not ended after grace_seconds (5 unless given).",
+    input: object({
+      pid,
+      grace_seconds: Type.Optional(
+        Type.Integer({ minimum: 0, maximum: graceMaxSeconds, description: "0 kills at once" }),
+      ),
+    }),
+    output: object({ ended: Type.Boolean(), signal: Type.Enum(["TERM", "KILL"]) }),
+    capabilities: ["process:kill"],
+    alsoNeeds,
+    callers: ["core", "operator", "agent"],
+    effect: "change",
+    irreversible: "a process that ended cannot be brought back",
+    risk: "high",
+    timeoutMs: (graceMaxSeconds + 10) * 1000,
+    idempotent: false,
+    confirmation: false,
+    preview: async ({ input: { pid }, ...call }) => {
+      target("kill", pid, spawned, call);
+      return `ends ${show(pid)}`;
+    },
+    run: async ({ input: { pid, grace_seconds = graceDefaultSeconds }, signal, ...call }) => {
+      const { startTicks } = target("kill", pid, spawned, call);
+      if (grace_seconds > 0) {
+        send(pid, "SIGTERM");
+        if (await ends(pid, startTicks, grace_seconds * 1000, signal)) return { ended: true, signal: "TERM" as const };
+      }
+      if (lives(pid, startTicks)) send(pid, "SIGKILL");
+      return { ended: await ends(pid, startTicks, 2_000, signal), signal: "KILL" as const };
+    },
+  });
 
 /** A process for people; with its start, so that another one of the same number is not taken for it. */
 function show(pid: number): string {
@@ -122,7 +158,7 @@ const undoGroup = (cgroups: Cgroups): Undo<GroupInput, Record<never, never>, Gro
   },
 });
 
-const cgroupTool = (cgroups: Cgroups) =>
+const cgroupTool = (cgroups: Cgroups, spawned: Started) =>
   defineTool({
     name: "process.cgroup",
     summary:
@@ -144,6 +180,7 @@ const cgroupTool = (cgroups: Cgroups) =>
       limits_applied: Type.Array(Type.String(), { description: "those limits that the kernel keeps" }),
     }),
     capabilities: ["process:cgroup"],
+    alsoNeeds,
     callers: ["core", "operator", "agent"],
     effect: "change",
     undo: undoGroup(cgroups),
@@ -152,15 +189,13 @@ const cgroupTool = (cgroups: Cgroups) =>
     idempotent: true,
     confirmation: false,
     exclusive: "cgroups",
-    run: ({ input: { group_name, pid, remove = false, ...limits } }) => {
+    run: ({ input: { group_name, pid, remove = false, ...limits }, ...call }) => {
+      if (pid !== undefined && !remove) target("limit", pid, spawned, call);
       const group = cgroups.open(group_name);
       if (remove) group.remove();
       else group.make();
       const applied = remove ? [] : group.limit(limits);
-      if (pid !== undefined && !remove) {
-        processOf("limit", pid);
-        group.add(pid);
-      }
+      if (pid !== undefined && !remove) group.add(pid);
       return { exists: group.exists(), pids: group.pids(), limits: group.limits(), limits_applied: applied };
     },
   });

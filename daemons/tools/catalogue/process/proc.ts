@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { AiosError } from "#lib/errors";
 
 /** A process as the kernel tells of it. */
@@ -64,6 +64,15 @@ export function allProcesses(): ProcessFacts[] {
 /** The arguments a process was started with; none for threads of the kernel. */
 export function commandLine(pid: number): string[] {
   return (read(pid, "cmdline") ?? "").split("\0").slice(0, -1);
+}
+
+/** The program that it runs, by the path of its file; its name in brackets for what is no file's, as threads of the kernel. */
+export function programOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
+  } catch {
+    return `[${factsOf(pid)?.name ?? ""}]`;
+  }
 }
 
 /** Its control group in the one hierarchy of version 2; "" where there is none. */

@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Machine, startMachine } from "../../harness.ts";
@@ -9,7 +18,7 @@ import type { Confinement } from "./sandbox.ts";
 let machine: Machine;
 
 /** A Node that is no part of a hidden folder: a checkout below /tmp has its own there. */
-const node = [process.execPath, "/usr/bin/node", "/usr/local/bin/node"].find(
+const node = ["/usr/bin/node", "/usr/local/bin/node", process.execPath].find(
   (path) => existsSync(path) && !/^\/(tmp|var\/tmp|run|mnt|media|root|home)\//.test(realpathSync(path)),
 );
 
@@ -34,7 +43,26 @@ async function run(command: string, args: readonly string[], more: object = {}) 
 const shell = (text: string, more?: object) => run("dash", ["-c", text], more);
 
 describe("an agent's program", () => {
-  it("reads the machine's files and writes none of them", async () => {
+  it("sees of other files what was granted to read, and nothing else", async () => {
+    const own = `${machine.folder}/srv`;
+    mkdirSync(`${own}/open/deep`, { recursive: true });
+    for (const name of ["secret.txt", "told.txt", "open/a", "open/deep/b"]) writeFileSync(`${own}/${name}`, name);
+    for (const path of [machine.folder, own, `${own}/open`, `${own}/open/deep`]) chmodSync(path, 0o755);
+    const look = () => shell(`cd ${own} && cat secret.txt told.txt open/a open/deep/b`);
+    expect((await look()).stdout).toBe("");
+    await grant(`fs:read:${own}/told.txt`, `fs:read:${own}/open/**`, `fs:read:${machine.folder}/state/**`);
+    expect((await look()).stdout).toBe("told.txtopen/aopen/deep/b");
+    expect((await shell(`ls ${machine.folder}/state`)).exit_code).not.toBe(0);
+  });
+
+  it("is the machine's nobody where a person starts it", async () => {
+    const input = { command: "/usr/bin/dash", args: ["-c", "id -u; cat /etc/shadow"], sandbox: true };
+    const started = await machine.person("operator").call("process.spawn", input);
+    const ended = await machine.core.call("process.wait", { pid: started.output.pid });
+    expect(ended.output).toMatchObject({ stdout: "65534\n", stderr: expect.stringContaining("Permission denied") });
+  });
+
+  it("reads the system's files and writes none of them", async () => {
     expect((await shell("cat /etc/hostname && id -u")).stdout).toMatch(/^\S+\n[1-9]\d*\n$/);
     const { stderr } = await shell("echo x > /etc/aios-x; echo x > /usr/x; touch /var/x");
     expect(stderr.match(/[Rr]ead-only file system/g)).toHaveLength(3);
@@ -67,7 +95,7 @@ describe("an agent's program", () => {
     }
     // What programs and threads are made of still works.
     const text = "new (require('worker_threads').Worker)('console.log(6*7)', { eval: true })";
-    await grant(`process:spawn:${node}`);
+    await grant(`process:spawn:${node}`, `fs:read:${node}`);
     expect((await shell(`exec ${node} -e "${text}"`)).stdout).toBe("42\n");
   });
 
@@ -76,6 +104,7 @@ describe("an agent's program", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
     const text = `fetch('http://127.0.0.1:${port}').then(async (a) => console.log(await a.text()), () => console.log('unreachable'))`;
+    await grant(`fs:read:${node}`);
     const fetching = (more: object) => shell(`exec ${node} -e "${text}"`, more);
     try {
       expect((await fetching({})).stdout).toBe("unreachable\n");

@@ -4,6 +4,9 @@ import type { Argv } from "../program.ts";
 /** The program that makes name spaces, as the image has it. */
 const bubblewrap = "/usr/bin/bwrap";
 
+/** The system's own files, which every sandboxed program sees, to read only. */
+const system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
+
 /** Folders that a sandboxed program sees empty: the machine's sockets and records, what others keep; it may write in them, up to 64 MiB each. */
 const hidden = [
   "/tmp",
@@ -31,18 +34,21 @@ export interface SandboxOptions {
   readonly cwd: string;
   /** Whether it may reach the network. */
   readonly network: boolean;
+  /** Files and folders that it sees beside the system's, to read only. */
+  readonly visible: readonly string[];
 }
 
 /**
- * The command line that runs a program in a sandbox: the machine's files to read only, without those that are hidden; name
- * spaces of its own; no new privileges; no network unless it may.
+ * The command line that runs a program in a sandbox: the system's files and those that are named to read only; name spaces of
+ * its own; no new privileges; no network unless it may.
  */
-export function sandboxed({ program, args, cwd, network }: SandboxOptions): Argv {
+export function sandboxed({ program, args, cwd, network, visible }: SandboxOptions): Argv {
   return [
     bubblewrap,
     ...["--unshare-all", ...(network ? ["--share-net"] : []), "--hostname", "sandbox"],
     ...view(network),
-    ...["--seccomp", `${filterDescriptor}`, "--chdir", cwd],
+    ...[program, ...visible].flatMap((path) => ["--ro-bind-try", path, path]),
+    ...["--remount-ro", "/", "--seccomp", `${filterDescriptor}`, "--chdir", cwd],
     ...["--", program, ...args],
   ];
 }
@@ -56,7 +62,7 @@ export interface Confinement {
 }
 
 /**
- * The command line that runs a program of ours confined: everything read only or hidden but what it works on, name spaces of
+ * The command line that runs a program of ours confined: the system's files to read only, and what it works on, name spaces of
  * its own, of root's capabilities only those over files' owners and modes, no network unless it may.
  */
 export function confinedProgram(
@@ -75,18 +81,19 @@ export function confinedProgram(
     ...view(network),
     ...readable.flatMap((path) => ["--ro-bind", path, path]),
     ...writable.flatMap((path) => ["--bind", path, path]),
-    ...["--seccomp", `${filterDescriptor}`, "--chdir", cwd, "--", ...argv],
+    ...["--remount-ro", "/", "--seccomp", `${filterDescriptor}`, "--chdir", cwd, "--", ...argv],
   ];
 }
 
 const fileCapabilities = ["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER"];
 
-/** The machine's files to read only, without those that are hidden; with a network also the names of its name servers. */
+/** The system's files to read only, and empty folders where others are hidden; with a network also the names of its name servers. */
 function view(network: boolean): string[] {
   const hide = hidden.filter(existsSync).flatMap((folder) => ["--size", `${hiddenMaxBytes}`, "--tmpfs", folder]);
   const servers = network && existsSync(nameServers) ? realpathSync(nameServers) : undefined;
   const names = servers === undefined || servers === nameServers ? [] : ["--ro-bind", servers, servers];
-  return ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", ...hide, ...names];
+  const seen = system.filter(existsSync).flatMap((folder) => ["--ro-bind", folder, folder]);
+  return [...seen, "--dev", "/dev", "--proc", "/proc", ...hide, ...names];
 }
 
 const nameServers = "/etc/resolv.conf";

@@ -38,6 +38,8 @@ export interface Spawned {
   readonly command: string;
   readonly args: readonly string[];
   readonly startedAt: number;
+  /** How long it may run. */
+  readonly timeoutMs: number;
   /** Name of its control group; "" without one. */
   readonly group: string;
   readonly state: "running" | "ended";
@@ -58,7 +60,7 @@ export interface Start {
   readonly args: readonly string[];
   readonly cwd: string;
   /** In a sandbox, with or without the network; undefined is without one. */
-  readonly sandbox?: { readonly network: boolean } | undefined;
+  readonly sandbox?: { readonly network: boolean; readonly visible: readonly string[] } | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly user?: { readonly uid: number; readonly gid: number };
   readonly limits: Limits;
@@ -74,6 +76,8 @@ export interface SpawnedProcesses {
   wait(pid: number, timeoutMs: number, signal: AbortSignal): Promise<boolean>;
   /** Kills it and all it started. */
   kill(spawned: Spawned): void;
+  /** Whether the caller's own program, or what that started, is this process. */
+  startedFor(caller: Identity, pid: number): boolean;
 }
 
 interface Running {
@@ -145,7 +149,18 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
     return live;
   };
 
+  resumeTimes(documents, clock, kill);
+
   return {
+    startedFor: (caller, pid) => {
+      const own = documents
+        .list(rememberedMax)
+        .filter(({ owner, state }) => owner === ownerOf(caller) && state === "running");
+      for (let at = pid; at > 1; at = factsOf(at)?.parent ?? 0) {
+        if (own.some((one) => one.pid === at && lives(at, one.startTicks))) return true;
+      }
+      return false;
+    },
     start: async (start) => {
       if (running.size >= runningMax) throw tooMany();
       const piped = await started(start);
@@ -159,6 +174,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
         command: start.command,
         args: start.args,
         startedAt: clock.now(),
+        timeoutMs: start.timeoutMs,
         group,
         state: "running",
         exitCode: null,
@@ -197,6 +213,15 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
   };
 }
 
+/** What an earlier run of the daemon started has the time that it was given then, and no more. */
+function resumeTimes(documents: Documents<Spawned>, clock: Clock, kill: (spawned: Spawned) => void): void {
+  for (const kept of documents.list(rememberedMax)) {
+    if (kept.state !== "running" || !lives(kept.pid, kept.startTicks)) continue;
+    const leftMs = Math.min(kept.startedAt + kept.timeoutMs - clock.now(), kept.timeoutMs);
+    setTimeout(() => kill(kept), Math.max(0, leftMs)).unref();
+  }
+}
+
 /** With the end of its output only. */
 function shortened(ended: Spawned): Spawned {
   const stdout = ending(ended.stdout, rememberedLength);
@@ -212,8 +237,7 @@ function written({ stdout, stderr }: Running) {
 function started(start: Start): Promise<Piped> {
   return new Promise((resolve, reject) => {
     const piped = startPiped(
-      (...output) =>
-        start.sandbox === undefined ? plain(start, output) : inSandbox(start, start.sandbox.network, output),
+      (...output) => (start.sandbox === undefined ? plain(start, output) : inSandbox(start, start.sandbox, output)),
       start.user,
     );
     const { child } = piped;
@@ -237,9 +261,9 @@ function plain({ program, command, args, cwd, env, user }: Start, output: readon
   });
 }
 
-function inSandbox(start: Start, network: boolean, output: readonly number[]): ChildProcess {
+function inSandbox(start: Start, sandbox: NonNullable<Start["sandbox"]>, output: readonly number[]): ChildProcess {
   const { program, args, cwd, env, user } = start;
-  const [bubblewrap, ...words] = sandboxed({ program, args, cwd, network });
+  const [bubblewrap, ...words] = sandboxed({ program, args, cwd, ...sandbox });
   const child = spawn(bubblewrap, words, {
     cwd: "/",
     env: { ...fixedEnvironment, ...env },
