@@ -19,6 +19,7 @@ import {
 import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
+import { FolderSyncs } from "./folder-sync.ts";
 import { kernelsOwn, notContent } from "./kernels.ts";
 
 /** A descriptor: a number, or a file handle of Node's. */
@@ -286,10 +287,12 @@ export async function removeFile(folder: Descriptor, name: string): Promise<void
 
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
 
+const folderSyncs = new FolderSyncs((folder) => syncLater(folder));
+
 async function syncHeld(folder: Descriptor): Promise<void> {
   const fd = openSync(viaDescriptor(folder), folderFlags);
   try {
-    await syncLater(fd);
+    await folderSyncs.sync(fd);
   } finally {
     closeSync(fd);
   }
