@@ -54,11 +54,7 @@ const keys: Readonly<Record<string, Check>> = {
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
     "letters, digits, dots, dashes and underscores, at most 128",
   ),
-  file: textThat(
-    "file",
-    /^$|^[A-Za-z0-9][A-Za-z0-9._+-]{0,250}\.gguf$/,
-    "a file name that ends in .gguf, without a folder",
-  ),
+  file: textThat("file", /^$|^(?!\.)[^/\p{Cc}]{1,245}\.gguf$/iu, "a file name that ends in .gguf, without a folder"),
   url: textThat("url", /^$|^https?:\/\/[^\s/]+\/\S*$/, "an http or https address"),
   path: textThat("path", /^$|^\/[^\0]{1,4095}$/, "an absolute path"),
   sha256: textThat("sha256", /^$|^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"),

@@ -1,8 +1,10 @@
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
+import { basename } from "node:path";
 import { AiosError, messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import { formatManifest, type ModelEntry, mergeManifests, modelEntry, readManifest } from "#lib/model-manifest";
 import { fileIdentity } from "./file-identity.ts";
+import { type ModelFile, modelFiles, modelName } from "./model-files.ts";
 
 /** Where models and their manifests are. */
 export interface Places {
@@ -36,6 +38,8 @@ export interface Catalogue {
   lend(entry: ModelEntry): void;
   /** Takes out of the machine's manifest; nothing happens when it is not in there. */
   drop(name: string): void;
+  /** Files in the folders that are no models, with the reason. */
+  leftOut(): string[];
   /** What is wrong with a manifest, or undefined. Its entries are then those of before, or none. */
   problem(): string | undefined;
   /** Changes when a file of this name appears, goes or changes in any place where it may be. */
@@ -62,9 +66,9 @@ export function openCatalogue(places: Places): Catalogue {
       return { entry, origin, path: locate(entry) };
     });
     const named = new Set(entries.map(({ file }) => file));
-    const files = [...new Set(folders.flatMap(modelFiles))].filter((file) => !named.has(file));
-    const found = files.map((file): KnownModel => {
-      const entry = modelEntry({ name: modelName(file), file });
+    const files = folders.flatMap((folder) => modelFiles(folder).models).filter(({ file }) => !named.has(file));
+    const found = [...new Map(files.map((one) => [one.file, one])).values()].map((one): KnownModel => {
+      const entry = entryOf(one);
       return { entry, origin: "file", path: locate(entry) };
     });
     return [...listed, ...found];
@@ -74,7 +78,10 @@ export function openCatalogue(places: Places): Catalogue {
     const known = all();
     return (
       known.find(({ entry }) => entry.name === name) ??
-      known.find(({ entry }) => entry.file === name || modelName(entry.file) === name)
+      known.find(({ entry }) => entry.file === name || modelName(entry.file) === name) ??
+      known.find(({ entry }) => [basename(entry.file), modelName(basename(entry.file))].includes(name)) ??
+      // A split file by the name that it had before.
+      known.find(({ entry }) => entry.name === modelName(name))
     );
   };
 
@@ -104,6 +111,7 @@ export function openCatalogue(places: Places): Catalogue {
       const left = entries.filter((entry) => entry.name !== name);
       if (left.length < entries.length) write(left);
     },
+    leftOut: () => folders.flatMap((folder) => modelFiles(folder).leftOut),
     problem: () => {
       all();
       return machine.problem() ?? image.problem();
@@ -149,17 +157,7 @@ function watched(path: string) {
   };
 }
 
-const entryName = /^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$/;
-
-function modelFiles(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => entryName.test(name) && modelName(name).length <= 128);
-  } catch {
-    return [];
-  }
-}
-
-/** A model's name when no manifest gives one: its file's name without the ending. */
-export function modelName(file: string): string {
-  return file.replace(/\.gguf$/i, "");
+/** Of a file that no manifest names; it may lie in a folder of the models' folder, as a manifest's does not. */
+function entryOf({ name, file }: ModelFile): ModelEntry {
+  return { ...modelEntry({ name, file: `${name}.gguf` }), file };
 }

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { AiosError, messageOf } from "#lib/errors";
 import { Cursor, quoted, textLengthMax } from "./gguf-cursor.ts";
+import { partsOf } from "./model-files.ts";
 
 /** What a model file says of itself. */
 export interface ModelHeader {
@@ -120,9 +121,10 @@ export const tensorTypes: Readonly<Record<number, readonly [numbers: number, byt
  * Throws FAILED_PRECONDITION that says what is wrong with the file.
  */
 export function readModelHeader(path: string): ModelHeader {
-  const file = openSync(path, "r");
   try {
-    return parse(new Cursor(file, fstatSync(file).size));
+    const [first = path, ...parts] = partsOf(path);
+    const header = opened(first, (cursor) => parse(cursor, parts.length > 0));
+    return parts.map((part) => opened(part, tensorsIn)).reduce(withPart, header);
   } catch (error) {
     throw new AiosError(
       "FAILED_PRECONDITION",
@@ -134,25 +136,46 @@ export function readModelHeader(path: string): ModelHeader {
       },
       { cause: error },
     );
+  }
+}
+
+function opened<T>(path: string, read: (cursor: Cursor) => T): T {
+  const file = openSync(path, "r");
+  try {
+    return read(new Cursor(file, fstatSync(file).size));
   } finally {
     closeSync(file);
   }
 }
 
-function parse(cursor: Cursor): ModelHeader {
+type Part = Pick<ModelHeader, "sizeBytes" | "parameters"> &
+  Pick<ModelShape, "tensorBytes" | "layerBytes" | "repackedBytes">;
+
+/** What one more part of a split file adds: tensors alone. */
+function tensorsIn(cursor: Cursor): Part {
+  const { tensors } = read(cursor, true);
+  return { sizeBytes: cursor.sizeBytes, parameters: sum(tensors, ({ numbers }) => numbers), ...weightsOf(tensors) };
+}
+
+function withPart({ shape, ...header }: ModelHeader, part: Part): ModelHeader {
+  return {
+    ...header,
+    sizeBytes: header.sizeBytes + part.sizeBytes,
+    parameters: header.parameters + part.parameters,
+    shape: {
+      ...shape,
+      tensorBytes: shape.tensorBytes + part.tensorBytes,
+      layerBytes: shape.layerBytes + part.layerBytes,
+      repackedBytes: shape.repackedBytes + part.repackedBytes,
+    },
+  };
+}
+
+function parse(cursor: Cursor, split: boolean): ModelHeader {
+  const { metadata, tensors } = read(cursor, split);
   const { sizeBytes } = cursor;
-  const short = sizeBytes < 24 ? `the file is ${sizeBytes} bytes, ` : "";
-  const magic = sizeBytes < 4 ? "" : cursor.bytes(4).toString("latin1");
-  if (magic !== "GGUF" || short !== "") throw new Error(`${short}not a GGUF (magic ${JSON.stringify(magic)})`);
-  const version = cursor.uint32();
-  if (version !== 2 && version !== 3) throw new Error(`GGUF version ${version}: this runtime reads 2 and 3`);
-  const tensorCount = cursor.count("tensors", entriesMax);
-  const entryCount = cursor.count("metadata entries", entriesMax);
-  const metadata = readMetadata(cursor, entryCount);
   const architecture = metadata.text("general.architecture");
   if (architecture === "") throw new Error("its metadata names no general.architecture");
-  const tensors = readTensors(cursor, tensorCount);
-  checkExtents(cursor, tensors, alignment(metadata));
   return {
     architecture,
     name: metadata.text("general.name"),
@@ -164,6 +187,22 @@ function parse(cursor: Cursor): ModelHeader {
     sizeBytes,
     shape: shapeOf(metadata, architecture, tensors),
   };
+}
+
+/** Metadata and tensors of a file; `split`: of a part of one, which may hold no tensors. */
+function read(cursor: Cursor, split: boolean): { readonly metadata: Metadata; readonly tensors: readonly Tensor[] } {
+  const { sizeBytes } = cursor;
+  const short = sizeBytes < 24 ? `the file is ${sizeBytes} bytes, ` : "";
+  const magic = sizeBytes < 4 ? "" : cursor.bytes(4).toString("latin1");
+  if (magic !== "GGUF" || short !== "") throw new Error(`${short}not a GGUF (magic ${JSON.stringify(magic)})`);
+  const version = cursor.uint32();
+  if (version !== 2 && version !== 3) throw new Error(`GGUF version ${version}: this runtime reads 2 and 3`);
+  const tensorCount = cursor.count("tensors", entriesMax);
+  const entryCount = cursor.count("metadata entries", entriesMax);
+  const metadata = readMetadata(cursor, entryCount);
+  const tensors = split && tensorCount === 0 ? [] : readTensors(cursor, tensorCount);
+  checkExtents(cursor, tensors, alignment(metadata));
+  return { metadata, tensors };
 }
 
 /** Architectures of llama.cpp that only read. */
@@ -185,7 +224,6 @@ function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Ten
   const of = (key: string) => metadata.number(`${architecture}.${key}`);
   const [embedding, heads] = [of("embedding_length"), of("attention.head_count")];
   const perHead = heads > 0 ? Math.ceil(embedding / heads) : 0;
-  const bytes = (belongs: (tensor: Tensor) => boolean) => sum(tensors.filter(belongs), (tensor) => tensor.bytes);
   return {
     layers: of("block_count"),
     embedding,
@@ -195,6 +233,13 @@ function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Ten
     keyLength: of("attention.key_length") || perHead,
     valueLength: of("attention.value_length") || perHead,
     vocabulary: metadata.length("tokenizer.ggml.tokens") || of("vocab_size"),
+    ...weightsOf(tensors),
+  };
+}
+
+function weightsOf(tensors: readonly Tensor[]) {
+  const bytes = (belongs: (tensor: Tensor) => boolean) => sum(tensors.filter(belongs), (tensor) => tensor.bytes);
+  return {
     tensorBytes: bytes(() => true),
     layerBytes: bytes(({ name }) => name.startsWith("blk.")),
     repackedBytes: bytes(({ type }) => repackedTypes.includes(type)),

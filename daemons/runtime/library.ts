@@ -7,6 +7,7 @@ import { modelEntry } from "#lib/model-manifest";
 import type { Catalogue, KnownModel } from "./catalogue.ts";
 import type { FileHashes } from "./file-identity.ts";
 import { readModelHeader } from "./gguf.ts";
+import { modelSize, partsOf } from "./model-files.ts";
 
 /** What operators do with model files and the manifest. */
 export interface Library {
@@ -142,8 +143,8 @@ export function openLibrary({ catalogue, hashes, unload, clock }: LibraryOptions
       await unload(entry.name);
       catalogue.drop(entry.name);
       if (keepFile) return 0;
-      const freed = sizeOf(path) + sizeOf(partial);
-      rmSync(path, { force: true });
+      const freed = modelSize(path) + modelSize(partial);
+      for (const part of partsOf(path)) rmSync(part, { force: true });
       removePartial(partial);
       return freed;
     },
@@ -163,10 +164,6 @@ async function settledWithin(promise: Promise<unknown>, ms: number, clock: Clock
   const first = await Promise.race([settled, late]);
   over.abort();
   return first;
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function requirePullable({ name, url, sha256 }: ModelEntry): void {

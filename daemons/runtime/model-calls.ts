@@ -17,6 +17,8 @@ export interface Models {
   unload(model: string): Promise<void>;
   /** What is known of the GPU. */
   gpu(): string;
+  /** Files in the models' folders that are no models, with the reason. */
+  leftOut(): string[];
   /** What is wrong with a manifest, or undefined. */
   problem(): string | undefined;
 }
@@ -24,7 +26,14 @@ export interface Models {
 /** The calls' models from a pool. */
 export function modelsOf(pool: OperatedPool<PooledWorker>, clock: Clock): Models {
   const { catalogue, hashes, load, unload, gpu } = pool;
-  return { library: openLibrary({ catalogue, hashes, unload, clock }), load, unload, gpu, problem: catalogue.problem };
+  return {
+    library: openLibrary({ catalogue, hashes, unload, clock }),
+    load,
+    unload,
+    gpu,
+    problem: catalogue.problem,
+    leftOut: catalogue.leftOut,
+  };
 }
 
 /** The calls of aios.runtime.AIRuntime that are about models: their files, their manifest, and which are loaded. */

@@ -1,6 +1,7 @@
 import { AiosError } from "#lib/errors";
-import { type Catalogue, type KnownModel, modelName } from "./catalogue.ts";
+import type { Catalogue, KnownModel } from "./catalogue.ts";
 import { readModelHeader } from "./gguf.ts";
+import { modelName } from "./model-files.ts";
 import type { Routed, Wanted } from "./pool.ts";
 
 /** What the configuration says of a level. */

@@ -6,6 +6,9 @@ import type { ModelState } from "./pool.ts";
 import type { Runtime } from "./runtime.ts";
 import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
+/** Files that are told of, at most. */
+const leftOutMax = 50;
+
 /** aios.runtime.AIRuntime over a runtime and its models. */
 export function runtimeService(runtime: Runtime, models: Models): Service<typeof definition> {
   return service(definition, {
@@ -42,7 +45,7 @@ export function runtimeService(runtime: Runtime, models: Models): Service<typeof
     healthCheck: () => {
       const all = runtime.models();
       const operational = all.find(({ role }) => role === "operational");
-      const problem = models.problem();
+      const [problem, leftOut] = [models.problem(), models.leftOut().slice(0, leftOutMax)];
       const told = all.filter(
         ({ role, status }) => role === "operational" || !["absent", "available"].includes(status),
       );
@@ -52,6 +55,7 @@ export function runtimeService(runtime: Runtime, models: Models): Service<typeof
         gpu: models.gpu(),
         waiting: String(runtime.waiting()),
         ...(problem !== undefined && { manifest: problem }),
+        ...(leftOut.length > 0 && { left_out: leftOut.join("\n") }),
       };
       return {
         healthy: operational?.status === "ready",

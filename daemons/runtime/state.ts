@@ -1,5 +1,5 @@
-import { statSync } from "node:fs";
 import type { KnownModel } from "./catalogue.ts";
+import { modelSize } from "./model-files.ts";
 import { hostBytes } from "./model-memory.ts";
 import type { ModelState, PooledWorker } from "./pool.ts";
 import type { Resident } from "./resident.ts";
@@ -50,5 +50,5 @@ function roleOf({ file, role }: KnownModel["entry"], { operational, tactical }: 
 }
 
 function sizeOf(path: string | undefined): number {
-  return path === undefined ? 0 : (statSync(path, { throwIfNoEntry: false })?.size ?? 0);
+  return path === undefined ? 0 : modelSize(path);
 }

@@ -35,7 +35,10 @@ export const modelsList: Command = {
       out.line(`\n${modelName}: ${status.slice("error: ".length)}`);
     if (gpu !== "") out.line(`\nGPU ${gpu}`);
     if (health.details["manifest"]) out.line(`\n${health.details["manifest"]}`);
-    out.document({ models, gpu });
+    const leftOut = (health.details["left_out"] ?? "").split("\n").filter((line) => line !== "");
+    if (leftOut.length > 0)
+      out.line(`\nLeft out of the models' folders:\n${leftOut.map((line) => `  ${line}`).join("\n")}`);
+    out.document({ models, gpu, ...(leftOut.length > 0 && { leftOut }) });
     return exit.ok;
   },
 };
