@@ -21,12 +21,12 @@ let code: { secret: string; fingerprint: string } | undefined;
 let trusted: string;
 
 /** A machine that nobody provisioned; booted again, it keeps its state and loses /run. */
-async function boot(run = "run"): Promise<void> {
+async function boot(run = "run", dataUnreadable = false): Promise<void> {
   mkdirSync(`${folder}/state`, { recursive: true });
   mkdirSync(`${folder}/${run}`, { recursive: true });
   lines = [];
   const log = openLog("console", "info", (line) => lines.push(line));
-  const settings = { state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log };
+  const settings = { state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log, dataUnreadable };
   twin = await openTwin({ ...(await inviteFirstAdmin(settings)), clock }, log);
   await twin.daemon("orchestrator", service(OrchestratorService, { listAgents: () => ({ agents: [] }) }));
   trusted = readFileSync(`${folder}/state/ca.pem`, "utf8");
@@ -163,6 +163,17 @@ describe("enrolment", () => {
   it("is all that someone without a certificate can call", async () => {
     const goals = twin.client(OrchestratorService, undefined, trusted);
     await expect(goals.listAgents({})).rejects.toMatchObject({ code: "UNIMPLEMENTED" });
+  });
+
+  it("makes no authority while the one that the machine has lies on a volume that cannot be read", async () => {
+    await twin.close();
+    rmSync(`${folder}/state`, { recursive: true });
+    await expect(boot("run-unreadable", true)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining('choose "repair the data volume" in the boot menu'),
+    });
+    expect(existsSync(`${folder}/state/ca.key`)).toBe(false);
+    await boot("run-again");
   });
 
   it("shows the authority that the code names, and keeps its key to itself", async () => {

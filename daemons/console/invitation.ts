@@ -1,5 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { formatCode, shortFingerprint } from "#lib/enrolment-code";
+import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { fingerprint, type Moment } from "#lib/pki";
 import type { ConsoleParts } from "./console.ts";
@@ -15,6 +16,8 @@ export interface InvitationSettings {
   readonly run: string;
   readonly machine: string;
   readonly clock: Clock;
+  /** The machine's data are on a volume that cannot be read, and its authority with them. */
+  readonly dataUnreadable?: boolean;
   /** The time, as far as the machine knows it, where that is less than what the clock says. */
   readonly now?: () => Moment;
   readonly log: Log;
@@ -28,6 +31,7 @@ export async function inviteFirstAdmin(
   settings: InvitationSettings,
 ): Promise<Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">>> {
   const { state, run, machine, clock, now = () => clock.now(), log } = settings;
+  if (settings.dataUnreadable) throw noAuthority();
   const authority = await ownAuthority(state, machine, now());
   const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/enrolment.json` };
   const enrolment = openEnrolment(files, clock);
@@ -48,4 +52,14 @@ export async function inviteFirstAdmin(
       open: () => enrolment.secret() !== undefined,
     },
   };
+}
+
+/** Those who manage the machine would have to trust another one, and the first one would come back after a repair. */
+function noAuthority(): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "make",
+    object: "the machine's authority",
+    reason: "the one it has is on the data volume, which is there and cannot be read",
+    next: 'choose "repair the data volume" in the boot menu, or attach the volume as it was',
+  });
 }

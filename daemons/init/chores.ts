@@ -6,7 +6,7 @@ import { reapOrphans } from "./orphans.ts";
 import type { Power } from "./power.ts";
 import { rememberTime } from "./prepare.ts";
 import type { Screen } from "./screen.ts";
-import { checkSpace, lookEveryMs } from "./space.ts";
+import { checkSpace, checkWritable, lookEveryMs } from "./space.ts";
 import type { Syscalls } from "./syscalls.ts";
 import { markEveryMs } from "./timekeeping.ts";
 import { startWatchdog } from "./watchdog.ts";
@@ -32,8 +32,12 @@ export function keepReaping(children: Children, syscalls: Syscalls): void {
 
 /** Looks after the data volume's space and the time mark from now on. */
 export function keepHouse(data: string, faults: Faults, clock: Clock): void {
-  checkSpace(data, faults);
-  setInterval(() => checkSpace(data, faults), lookEveryMs);
+  const look = () => {
+    checkSpace(data, faults);
+    checkWritable(data, faults);
+  };
+  look();
+  setInterval(look, lookEveryMs);
   setInterval(() => rememberTime(clock), markEveryMs);
 }
 

@@ -4,6 +4,8 @@ export interface Cmdline {
   readonly lane: "machine" | "native";
   /** `aios.overlay=off`: the root as it is in the image, without what was changed on this machine. */
   readonly overlay: boolean;
+  /** `aios.repair=ask`: a data volume that its check gives up on is mended, if that is the choice at the screen. */
+  readonly askRepair?: true;
   /** `aios.data=dir:/mnt/data`: the data are in this folder; undefined = on the data partition. */
   readonly dataFolder?: string;
   /** `aios.provision=dir:/mnt/provision`; undefined = on the provisioning volume, when there is one. */
@@ -16,7 +18,7 @@ export interface Cmdline {
   readonly problems: readonly string[];
 }
 
-const options = ["overlay", "lane", "data", "provision", "kernel_start_monotonic_ms"] as const;
+const options = ["overlay", "repair", "lane", "data", "provision", "kernel_start_monotonic_ms"] as const;
 type Option = (typeof options)[number];
 
 /** Reads a kernel command line. Never throws: what cannot be understood is in `problems`. */
@@ -49,6 +51,7 @@ export function parseCmdline(text: string): Cmdline {
   return {
     lane: oneOf("lane", ["machine", "native"]) as Cmdline["lane"],
     overlay: oneOf("overlay", ["on", "off"]) === "on",
+    ...(oneOf("repair", ["no", "ask"]) === "ask" && { askRepair: true as const }),
     ...(dataFolder !== undefined && { dataFolder }),
     ...(provisionFolder !== undefined && { provisionFolder }),
     kernelStartMs: Number(given.get("kernel_start_monotonic_ms") ?? 0) || 0,

@@ -131,6 +131,7 @@ describe("the kernel command line", () => {
       'root=/dev/vda ro aios.overlay=off aios.system.hostname="a b" panic=10 -- aios.lane=native',
     );
     expect(machine).toMatchObject({ lane: "machine", overlay: false, kernelStartMs: 0, problems: [] });
+    expect([machine.askRepair, parseCmdline("aios.repair=ask").askRepair]).toEqual([undefined, true]);
     expect([...machine.settings]).toEqual([["system.hostname", "a b"]]);
   });
 

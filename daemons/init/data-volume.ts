@@ -28,7 +28,8 @@ export async function openData(kernel: KernelFiles, tools: Tools): Promise<Machi
 
 export const dataFault = "data";
 
-async function findData(kernel: KernelFiles, { cmdline, faults, clock, command, screen }: Tools): Promise<Found> {
+async function findData(kernel: KernelFiles, tools: Tools): Promise<Found> {
+  const { cmdline, faults, clock, command, screen } = tools;
   if (cmdline.dataFolder !== undefined) {
     return { source: { kind: "folder", path: cmdline.dataFolder }, data: "volume" };
   }
@@ -38,12 +39,24 @@ async function findData(kernel: KernelFiles, { cmdline, faults, clock, command, 
     faults.raise(dataFault, `data volume: none found, nothing is kept after power-off; ${next}`);
     return { source: { kind: "memory" }, data: "memory" };
   }
-  try {
+  const usable = async () => {
     const done = await prepareDataVolume(device, command);
     screen.say(`aios-init: data volume ${device.path}: ${done}`);
-    return { source: { kind: "device", path: device.path }, data: "volume" };
+    return { source: { kind: "device", path: device.path }, data: "volume" } as const;
+  };
+  try {
+    return await usable().catch(async (error: unknown) => {
+      if (!cmdline.askRepair || !(await mended(device.path, messageOf(error), tools))) throw error;
+      return usable();
+    });
   } catch (error) {
     faults.raise(dataFault, `${messageOf(error)}; until then nothing is kept after power-off`);
     return { source: { kind: "memory" }, data: "unreadable" };
   }
+}
+
+/** Code that one boot in thousands needs. */
+async function mended(device: string, reason: string, tools: Tools): Promise<boolean> {
+  const { offerRepair } = await import("./repair.ts");
+  return offerRepair(device, reason, tools);
 }

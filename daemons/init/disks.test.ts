@@ -12,10 +12,14 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "#lib/clock";
 import { openChildren } from "./children.ts";
 import { commandRunner } from "./commands.ts";
 import { isBlank, prepareDataVolume } from "./disks.ts";
+import { askRepair, repair } from "./repair.ts";
+import type { Screen } from "./screen.ts";
 
 const mebibyte = 1024 * 1024;
 const sizeBytes = 64 * mebibyte;
@@ -89,10 +93,47 @@ describe("the data volume", () => {
     });
   });
 
+  it.each([
+    ["its group descriptors were overwritten", () => write(1024 * 2, Buffer.alloc(4096, 0x5a))],
+    ["its superblock is gone", () => write(0, Buffer.alloc(4096, 0x11))],
+  ])("is mended by choice when %s, and is used then", async (_, damage) => {
+    await prepareDataVolume(device, run);
+    damage();
+    await expect(prepareDataVolume(device, run)).rejects.toMatchObject({
+      code: "DATA_LOSS",
+      message: expect.stringContaining('choose "repair the data volume" in the boot menu'),
+    });
+    await repair(device.path, run);
+    expect(await prepareDataVolume(device, run)).toBe("clean");
+  });
+
   it("is blank when nothing was ever written to it", () => {
     expect(isBlank(device.path, sizeBytes)).toBe(true);
     write(8 * mebibyte + 1024, Buffer.from([1]));
     expect(isBlank(device.path, sizeBytes)).toBe(false);
+  });
+});
+
+describe("the choice at the screen", () => {
+  const said: string[] = [];
+  const screen: Screen = { say: (line) => said.push(line), fault() {}, onLine() {} };
+
+  it.each([
+    [["repair\n"], "repair"],
+    [["rep", "air\r"], "repair"],
+    [["leave\n"], "leave"],
+    [["yes\n"], "leave"],
+    [["\n", "repair\n"], "leave"],
+    [["repair"], "leave"],
+  ])("of %j is to %s", async (typed, choice) => {
+    const clock = new ManualClock();
+    const input = new PassThrough();
+    const asked = askRepair("/dev/vda", "fsck gave up", input, screen, clock);
+    for (const text of typed) input.write(text);
+    await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(300_000);
+    expect(await asked).toBe(choice);
+    expect(said).toContainEqual(expect.stringContaining("what cannot be read is lost"));
   });
 });
 

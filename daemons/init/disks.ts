@@ -89,7 +89,7 @@ function unreadable(device: BlockDevice, reason: string): AiosError {
     act: "use data volume",
     object: device.path,
     reason,
-    next: `nothing was written to it; check it with "fsck.ext4 -f ${device.path}", or erase it to start anew`,
+    next: 'nothing was written to it; choose "repair the data volume" in the boot menu (aios.repair=ask), or erase it to start anew',
   });
 }
 

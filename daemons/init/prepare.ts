@@ -20,6 +20,7 @@ import { takeProvision } from "./provision.ts";
 import { bindData, enterOverlay, mountOverlay, plainRoot, type Root } from "./root.ts";
 import type { Screen } from "./screen.ts";
 import { mountFlags, type Syscalls } from "./syscalls.ts";
+import { setSysctls } from "./sysctls.ts";
 import { markTime, type StartTime, setClock } from "./timekeeping.ts";
 
 /** What phase 1 works with. */
@@ -64,6 +65,10 @@ export async function prepare(tools: Tools): Promise<Ground> {
   for (const [index, shortfall] of shortfalls(found).entries()) faults.raise(`hardware-${index}`, shortfall);
   if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command: tools.command, faults });
   const hardware = found.gpus.length > 0 ? readHardware(kernel) : found;
+  // A host's kernel is the host's.
+  const refused = cmdline.lane === "machine" ? setSysctls(found.gpus.length > 0) : [];
+  if (refused.length > 0)
+    faults.raise("sysctls", `kernel settings: ${refused.join("; ")}; the machine goes on without`);
   done("hardware");
   const data = await openData(kernel, tools);
   done("data volume");

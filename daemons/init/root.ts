@@ -34,9 +34,13 @@ export function mountData(source: DataSource, syscalls: Syscalls): string {
   const data = `${workshop}/data`;
   syscalls.mount("tmpfs", workshop, "tmpfs", flag.noSuid | flag.noDev, "mode=700,size=1m");
   mkdirSync(data, { mode: 0o700 });
-  const flags = flag.noDev | flag.noAtime;
+  const flags = flag.noSuid | flag.noDev | flag.noAtime;
   if (source.kind === "device") syscalls.mount(source.path, data, "ext4", flags, "errors=remount-ro");
-  if (source.kind === "folder") syscalls.mount(source.path, data, "", flag.bind);
+  if (source.kind === "folder") {
+    syscalls.mount(source.path, data, "", flag.bind);
+    // A bind mount takes its flags from where it comes from, and others only afterwards.
+    syscalls.mount("", data, "", flag.bind | flag.remount | flags);
+  }
   if (source.kind === "memory") syscalls.mount("tmpfs", data, "tmpfs", flags, "mode=700,size=50%");
   return data;
 }
@@ -50,7 +54,13 @@ export function unmountData(syscalls: Syscalls): void {
 export function mountOverlay(syscalls: Syscalls): void {
   const [upper, work] = [`${workshop}/data/overlay/upper`, `${workshop}/data/overlay/work`];
   for (const folder of [newRoot, upper, work]) mkdirSync(folder, { recursive: true });
-  syscalls.mount("overlay", newRoot, "overlay", 0, `lowerdir=/,upperdir=${upper},workdir=${work}`);
+  syscalls.mount(
+    "overlay",
+    newRoot,
+    "overlay",
+    flag.noSuid | flag.noDev,
+    `lowerdir=/,upperdir=${upper},workdir=${work}`,
+  );
   for (const folder of [imageAfter, dataAfter]) mkdirSync(`${newRoot}${folder}`, { recursive: true, mode: 0o700 });
 }
 

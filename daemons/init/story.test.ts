@@ -8,7 +8,7 @@ import { shownMessage } from "./console-story.ts";
 import { type Faults, openFaults } from "./faults.ts";
 import type { Phase } from "./phases.ts";
 import { openScreen, printable, type Screen } from "./screen.ts";
-import { checkSpace, spaceMinBytes } from "./space.ts";
+import { checkSpace, checkWritable, spaceMinBytes } from "./space.ts";
 import { type Boot, bootId, openBoot } from "./timeline.ts";
 
 let clock: ManualClock;
@@ -184,5 +184,20 @@ describe("space", () => {
     checkSpace("/", faults, () => free);
     expect(faults.list()).toEqual([]);
     checkSpace(folder, faults);
+  });
+
+  it("is told when the volume takes no writes any more, as the kernel says of it", () => {
+    const mounts = (options: string) =>
+      `20 1 254:0 / / ro - erofs /dev/vda ro\n31 20 254:3 / /mnt/data rw,nosuid,nodev,noatime - ext4 /dev/vdb ${options}\n`;
+    checkWritable("/mnt/data", faults, mounts("rw,errors=remount-ro"));
+    expect(faults.list()).toEqual([]);
+    checkWritable("/mnt/data", faults, mounts("ro,errors=remount-ro"));
+    expect(faults.list()).toEqual([
+      expect.stringMatching(/^data volume: the kernel made it read-only.*"repair the data/),
+    ]);
+    checkWritable("/mnt/data", faults, mounts("rw,errors=remount-ro"));
+    expect(faults.list()).toEqual([]);
+    checkWritable("/", faults);
+    expect(faults.list()).toEqual([]);
   });
 });

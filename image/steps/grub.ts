@@ -26,6 +26,7 @@ regexp --set=1:disk '^\\((.*),[^,]*\\)' "$from"
 set slot_a=(\${disk},gpt${slot.partition})
 menuentry "aiOS" { set aios=""; source \${slot_a}${slot.scriptSector}+${slot.scriptSectors} }
 menuentry "aiOS recovery (without the writable layer)" { set aios="aios.overlay=off"; source \${slot_a}${slot.scriptSector}+${slot.scriptSectors} }
+menuentry "aiOS, repair the data volume (asks first)" { set aios="aios.repair=ask"; source \${slot_a}${slot.scriptSector}+${slot.scriptSectors} }
 menuentry "Restart" { reboot }
 `;
 

@@ -70,6 +70,7 @@ export function rootStep({ profile, commit, committedAt, version, archive }: Bui
       write(tree, "etc/apt/sources.list.d/debian.sources", sourcesFile(archive.mirror));
       writeAccounts(tree);
       await linkApplets(work, tree);
+      dropPrivileges(tree);
     },
   };
 }
@@ -142,6 +143,20 @@ const notLinked = new Set([
   "login",
   "passwd",
 ]);
+
+/** Whose caller gets another's rights: none of the image's programs needs that, and no user of the machine starts one. */
+const setIdBits = 0o6000;
+
+/** Takes from programs what lets them run as somebody else (su, mount and their like). Gives back their paths. */
+export function dropPrivileges(tree: string): string[] {
+  return readdirSync(tree, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+    const path = join(entry.parentPath, entry.name);
+    const mode = entry.isFile() ? lstatSync(path).mode : 0;
+    if ((mode & setIdBits) === 0) return [];
+    chmodSync(path, mode & 0o777);
+    return [path];
+  });
+}
 
 /** A link to BusyBox for each applet that no package of the root provides. */
 async function linkApplets(work: StepWork, tree: string): Promise<void> {
