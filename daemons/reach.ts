@@ -1,7 +1,9 @@
 /**
- * What each process of the machine may reach. One table: init makes the sockets' folders from it.
+ * What each process of the machine may reach: whom it calls, and for those that are held by the kernel what they read, write
+ * and execute. init makes the sockets' folders from it; whoever starts a process holds it by it.
  * This file imports nothing but the manifest.
  */
+import { layout } from "#manifest";
 
 /** The daemons that a process calls: each listens for it on a socket of its own. Processes that are not here call none. */
 export const calls: Readonly<Record<string, readonly string[]>> = {
@@ -19,3 +21,49 @@ export const calls: Readonly<Record<string, readonly string[]>> = {
   // A person at the machine's own shell.
   ctl: ["init", "runtime", "memory", "tools", "gateway", "orchestrator"],
 };
+
+/** What holds a process (lib/confinement.ts). None of them executes anything but its own program. */
+export interface Held {
+  /** Sockets that it may make: any kind, those that are files, or none at all. */
+  readonly sockets: "any" | "unix" | "none";
+  /** Reads the system's files (/usr, /etc) beside its libraries. */
+  readonly system: boolean;
+  /** Files and folders that it reads beside these. A process may be given more by who starts it: an agent, its own folder. */
+  readonly reads: readonly string[];
+  /** Folders that it keeps files in. */
+  readonly writes: readonly string[];
+  /** Folders that it listens in. */
+  readonly listens: readonly string[];
+}
+
+/** /run/aios has what its files' modes let a process read: the configuration in effect, the name servers. */
+const daemon = (name: string, ownRun: readonly string[] = []): Held => ({
+  sockets: "any",
+  system: true,
+  reads: [layout.run],
+  writes: [`${layout.state}/${name}`, `${layout.state}/cache/node/${name}`, ...ownRun],
+  listens: [`${layout.run}/${name}`],
+});
+
+/** What drivers of GPUs look up beside their libraries; their device files are by mode. */
+const gpuDrivers = ["/usr/share/vulkan", "/etc/vulkan", "/usr/share/drirc.d", "/usr/share/nvidia"];
+
+/**
+ * Not held: init, tools and orchestrator change the machine for others and are root; runtime fetches models and starts workers,
+ * memory starts its vector server, both as accounts of their own.
+ */
+export const held = {
+  /** Speaks to providers. */
+  gateway: daemon("gateway"),
+  /** Speaks to whoever comes to port 9090. */
+  console: daemon("console", [`${layout.run}/console/own`]),
+  /** Its own folder is given to each. */
+  agents: { sockets: "unix", system: true, reads: [`${layout.run}/config.json`], writes: [], listens: [] },
+  /** Reads a model that anybody may have made, in C++: the file is given to each. */
+  "runtime-worker": { sockets: "none", system: false, reads: gpuDrivers, writes: [], listens: [] },
+  /** Runs GPU drivers' code. */
+  "runtime-probe": { sockets: "none", system: false, reads: gpuDrivers, writes: [], listens: [] },
+} as const satisfies Readonly<Record<string, Held>>;
+
+/** What holds the process of this name; undefined when nothing does. */
+export const heldOf = (name: string): Held | undefined => (held as Readonly<Record<string, Held>>)[name];

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config";
+import { writeFilters } from "#lib/confinement";
 import { messageOf } from "#lib/errors";
 import { type MachineState, writeMachineState } from "#lib/machine-state";
 import { layout } from "#manifest";
@@ -78,6 +79,7 @@ export async function prepare(tools: Tools): Promise<Ground> {
   const root = cmdline.overlay ? overlaidRoot(tools) : plainRoot();
   bindData(root, syscalls);
   makeFolders(machineFolders(layout.run, layout.state, layout.log));
+  writeFilters(layout.run);
   done("root and folders");
   const config = await configure(root, tools);
   done("configuration");

@@ -1,8 +1,10 @@
 import { rmSync } from "node:fs";
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
+import { confined } from "#lib/confinement";
 import { socketPath } from "#lib/sockets";
 import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
+import { heldOf } from "#reach";
 import type { Children } from "./children.ts";
 import { compileCache } from "./folders.ts";
 import type { Logs } from "./logs.ts";
@@ -54,10 +56,15 @@ function socketOf(unit: string): string {
 
 function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {
   const { name, user, diskThreads, makesGroups } = spec;
+  const words = [layout.node, ...nodeArguments(spec), `${layout.lib}/${name}.mjs`] as const;
+  const holding = heldOf(name);
+  // One that is held changes its account itself, on the way.
+  const [program, ...args] =
+    holding === undefined ? words : confined(words, { ...holding, account: users[user] }, layout.run);
   return {
-    program: layout.node,
-    args: [...nodeArguments(spec), `${layout.lib}/${name}.mjs`],
-    ...users[user],
+    program,
+    args,
+    ...users[holding === undefined ? user : "root"],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
       HOME: "/",

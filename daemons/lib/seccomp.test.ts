@@ -47,3 +47,18 @@ it("leaves one that may not only sockets that are files", () => {
   expect(connecting("unix", { host: "::1", port })).toBe("EAFNOSUPPORT");
   expect(connecting("unix", { path: `${folder}/socket` })).toBe("connected");
 });
+
+it("leaves one that is alone none, no signal to another and no limit of another", () => {
+  expect(connecting("none", { path: `${folder}/socket` })).toBe("EAFNOSUPPORT");
+  expect(connecting("none", { host: "127.0.0.1", port })).toBe("EAFNOSUPPORT");
+  const filter = `${folder}/none`;
+  const tries = [
+    `try { process.kill(${process.pid}, 0); console.log("sent"); } catch (error) { console.log(error.code); }`,
+    "process.abort();",
+  ].join("");
+  const argv = ["--dev-bind", "/", "/", "--seccomp", "3", "--", process.execPath, "-e", tries];
+  const stdio = ["ignore", "pipe", "ignore", openSync(filter, "r")] as const;
+  const { stdout, status } = spawnSync("bwrap", argv, { stdio: [...stdio], encoding: "utf8", timeout: 10_000 });
+  // It still ends itself: 128 + SIGABRT, as bwrap tells it.
+  expect([stdout.trim(), status]).toEqual(["EPERM", 134]);
+});

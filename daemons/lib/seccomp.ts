@@ -14,6 +14,10 @@ const refusedCalls: Readonly<Record<string, number>> = {
   ...{ mount_setattr: 442, quotactl_fd: 443 },
 };
 
+/** Signals to others, and limits of others: refused to those that hold no sockets. */
+const reachesOthers: readonly number[] = [62 /* kill */, 129, 200 /* tkill */, 297, 424 /* pidfd_send_signal */, 434];
+const [tgkill, prlimit64, sigabrt] = [234, 302, 6];
+
 const [clone, clone3, ioctl, socket] = [56, 435, 16, 41];
 /** The family of sockets that are files. */
 const familyUnix = 1;
@@ -28,8 +32,8 @@ const [errnoEperm, errnoEnosys, errnoFamily] = [1, 38, 97];
 const refuse = (errno: number) => 0x0005_0000 | errno;
 const [allow, killProcess] = [0x7fff_0000, 0x8000_0000];
 
-/** Offsets in what the kernel hands to a filter: call number, architecture, low halves of the first two arguments. */
-const at = { call: 0, architecture: 4, first: 16, second: 24 } as const;
+/** Offsets in what the kernel hands to a filter: call number, architecture, low halves of the first three arguments. */
+const at = { call: 0, architecture: 4, first: 16, second: 24, third: 32 } as const;
 
 /** One instruction: code, steps when true and when false, operand. */
 type Instruction = readonly [code: number, whenTrue: number, whenFalse: number, operand: number];
@@ -48,6 +52,23 @@ const unixOnly: readonly Instruction[] = [
   give(refuse(errnoFamily)),
 ];
 
+/** Alone but for what it was started with: no sockets, and of signals the one by which it ends itself. */
+const alone: readonly Instruction[] = [
+  ifEqual(socket, 1),
+  give(refuse(errnoFamily)),
+  ...reachesOthers.flatMap((call) => [ifEqual(call, 1), give(refuse(errnoEperm))]),
+  ifEqual(tgkill, 4),
+  load(at.third),
+  ifEqual(sigabrt, 1),
+  give(allow),
+  give(refuse(errnoEperm)),
+  ifEqual(prlimit64, 4),
+  load(at.first),
+  ifEqual(0, 1),
+  give(allow),
+  give(refuse(errnoEperm)),
+];
+
 const program = (sockets: Sockets): readonly Instruction[] => [
   load(at.architecture),
   // Skips the next one when it is what this filter is for.
@@ -57,7 +78,7 @@ const program = (sockets: Sockets): readonly Instruction[] => [
   ifAtLeast(x32Bit, 1),
   give(refuse(errnoEnosys)),
   ...Object.values(refusedCalls).flatMap((call) => [ifEqual(call, 1), give(refuse(errnoEperm))]),
-  ...(sockets === "unix" ? unixOnly : []),
+  ...(sockets === "unix" ? unixOnly : sockets === "none" ? alone : []),
   // Its flags are in memory, out of a filter's sight: libraries fall back to clone.
   ifEqual(clone3, 1),
   give(refuse(errnoEnosys)),
@@ -73,8 +94,11 @@ const program = (sockets: Sockets): readonly Instruction[] => [
   give(allow),
 ];
 
-/** Which sockets a program may make: any kind, or (no network) those that are files. */
-export type Sockets = "any" | "unix";
+/**
+ * Which sockets a program may make: any kind, (no network) those that are files, or none; one with none sends no signals to
+ * others either.
+ */
+export type Sockets = "any" | "unix" | "none";
 
 /** The filter as the kernel takes it: eight bytes an instruction. */
 export const seccompFilter = (sockets: Sockets): Buffer =>

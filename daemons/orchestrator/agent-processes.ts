@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { backoffMs } from "#lib/backoff";
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
+import { type Confinement, confined } from "#lib/confinement";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { heapOptions, nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
 import type { GroupOf } from "./agent-groups.ts";
-import { type Confinement, confined } from "./confinement.ts";
 
 /** What an agent's process is doing, as far as its parent can tell. */
 export type ProcessState = "starting" | "backoff" | "crash_loop" | "stopped";
@@ -39,6 +39,8 @@ export interface AgentProgram {
   readonly node: string;
   readonly file: string;
   readonly env: Readonly<Record<string, string>>;
+  /** The folder of the filters of system calls. */
+  readonly run: string;
   /** What an agent is held by; undefined = it runs as the orchestrator does. */
   confinement(agent: string): Confinement | undefined;
   readonly groupOf: GroupOf;
@@ -54,7 +56,7 @@ export function agentSpawner(program: AgentProgram): SpawnAgent {
     const heap = heapOptions(Math.floor(config.limits.memoryMiB * heapShare));
     const words = [program.node, ...nodeOptions, ...heap, program.file] as const;
     const confinement = program.confinement(config.name);
-    const [file, ...args] = confinement === undefined ? words : confined(words, confinement);
+    const [file, ...args] = confinement === undefined ? words : confined(words, confinement, program.run);
     const group = program.groupOf(config.name);
     const oomKills = group.oomKills();
     const killedBy = (signal: string) =>

@@ -1,10 +1,9 @@
-import { writeFileSync } from "node:fs";
 import { connect, outlivesRestart } from "#lib/client";
+import type { Confinement } from "#lib/confinement";
 import { runDaemon } from "#lib/daemon";
 import { approvalMostMs } from "#lib/duration";
-import { effectiveConfig, effectiveConfigPath } from "#lib/effective";
+import { effectiveConfig } from "#lib/effective";
 import { AiosError } from "#lib/errors";
-import { seccompFilter } from "#lib/seccomp";
 import type { ServiceDefinition } from "#lib/service";
 import { layout, users } from "#manifest";
 import { ApiGatewayService } from "#proto/aios/api_gateway";
@@ -12,6 +11,7 @@ import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { held } from "#reach";
 import { readAgents } from "./agent-config.ts";
 import { agentGroups } from "./agent-groups.ts";
 import { agentSpawner, type ProcessState, superviseAgents } from "./agent-processes.ts";
@@ -21,7 +21,6 @@ import { autonomyService } from "./autonomy-service.ts";
 import { openChanges } from "./changes.ts";
 import { planCheck } from "./check-plan.ts";
 import { loadedModels, taskCanceller } from "./clients.ts";
-import type { Confinement } from "./confinement.ts";
 import { goalControlService } from "./control-service.ts";
 import { openDecisionLog } from "./decisions.ts";
 import { readProcedures, whenAsked } from "./declared.ts";
@@ -70,9 +69,8 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     env: agentEnvironment(process.env),
     // The agents' users exist on the machine only.
     confinement: (agent) => (onMachine ? confinementOf(agent, paths) : undefined),
-    ...{ groupOf, log },
+    ...{ run: paths.run, groupOf, log },
   });
-  if (onMachine) writeFileSync(filterPath(paths.run), seccompFilter("unix"), { mode: 0o644 });
   // Who has ended holds nothing any more; known once there is somebody to take it back.
   let ended: (agent: string, state: ProcessState, why: string) => void = () => {};
   // First of all: eight processes that start are most of what there is to wait for.
@@ -193,12 +191,7 @@ function userOf(agent: string): { uid: number; gid: number } {
 
 /** An agent reads the configuration in effect, works in its own folder, and speaks to nobody but by its sockets. */
 function confinementOf(agent: string, { run }: { readonly run: string }): Confinement {
-  const readable = [effectiveConfigPath(run)];
-  return { ...userOf(agent), folder: `${run}/agents/${agent}`, readable, filter: filterPath(run) };
-}
-
-function filterPath(run: string): string {
-  return `${run}/agents.seccomp`;
+  return { ...held.agents, account: userOf(agent), listens: [`${run}/agents/${agent}`] };
 }
 
 /** What agents see of the environment: where things are, and nothing else. */

@@ -18,8 +18,8 @@ import type { PooledWorker } from "./pool.ts";
 import { openResident, type Resident } from "./resident.ts";
 
 export interface LoaderOptions<W> extends Omit<AdmissionOptions, "gpuReclaimableBytes"> {
-  /** Starts a worker process for a model of this name; it is then told what to load. */
-  readonly start: (model: string) => W;
+  /** Starts a worker process for a model of this name in this file; it is then told to load it. */
+  readonly start: (model: string, path: string) => W;
   /** Proves that a loaded model is of use, before it is given to anyone. */
   readonly prove: (worker: W, model: string) => Promise<void>;
   /** Limits a process' memory to about `bytes`. Best effort. */
@@ -98,7 +98,7 @@ export function openLoader<W extends PooledWorker>(
     const { first, most } = options.threads(checked.header);
     const onGpu = way.setup.gpuLayers > checked.header.shape.layers;
     const threads = onGpu ? 1 : Math.min(wishes.threads || first, options.cores.total);
-    const worker = options.start(model);
+    const worker = options.start(model, way.setup.modelPath);
     options.limitMemory(worker.pid, hostBytes(way.need) * slackShare + slackBytes);
     const resident = openResident({
       plan: {

@@ -54,7 +54,7 @@ export function openMachinePool(options: MachinePoolOptions): OperatedPool<Worke
     cores: shareCores(cores, clock),
     gpus: openGpus({ ...gpuCandidates({ modules, dev: "/dev" }), spawn: options.spawnProbe, clock, log }),
     bindingFolder: `${modules}/@node-llama-cpp/linux-x64/bins/linux-x64`,
-    start: (model) => startWorker(options.spawnWorker, model, clock, log),
+    start: (model, path) => startWorker(() => options.spawnWorker(path), model, clock, log),
     prove: selfTest,
     limitMemory: options.limitMemory,
     memory: () => machineMemory(),

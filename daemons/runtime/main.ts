@@ -1,8 +1,11 @@
 import { execFile, spawn } from "node:child_process";
 import { writeFile } from "node:fs";
+import { confined } from "#lib/confinement";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
 import { messageOf } from "#lib/errors";
+import { layout } from "#manifest";
+import { held } from "#reach";
 import { openMachinePool } from "./machine-pool.ts";
 import { serveMetrics } from "./metrics-page.ts";
 import { modelsOf } from "./model-calls.ts";
@@ -14,6 +17,11 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
   const image = "/usr/share/aios";
   // CUDA's libraries lie where the builder put them; the driver's own are the system's.
   const env = { LD_LIBRARY_PATH: `${paths.lib}/cuda` };
+  const hold = (name: "runtime-worker" | "runtime-probe", reads: readonly string[], ...words: readonly string[]) => {
+    const free: [string, ...string[]] = [process.execPath, ...words];
+    // The filters are on the machine only.
+    return paths.run === layout.run ? confined(free, { ...held[name], reads }, paths.run) : free;
+  };
   const pool = openMachinePool({
     models,
     places: {
@@ -24,13 +32,17 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
     stateFolder: `${paths.state}/runtime`,
     modules: `${paths.lib}/node_modules`,
     // One thread in libuv's pool: decoding and sampling would hop between several, at half the speed.
-    spawnWorker: () =>
-      spawn(process.execPath, [`${paths.lib}/runtime-worker.mjs`], {
+    spawnWorker: (modelPath) => {
+      const [program, ...args] = hold("runtime-worker", [modelPath], `${paths.lib}/runtime-worker.mjs`);
+      return spawn(program, args, {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { ...env, UV_THREADPOOL_SIZE: "1" },
-      }),
-    spawnProbe: (folder) =>
-      spawn(process.execPath, [`${paths.lib}/runtime-probe.mjs`, folder], { stdio: ["ignore", "pipe", "ignore"], env }),
+      });
+    },
+    spawnProbe: (folder) => {
+      const [program, ...args] = hold("runtime-probe", [], `${paths.lib}/runtime-probe.mjs`, folder);
+      return spawn(program, args, { stdio: ["ignore", "pipe", "ignore"], env });
+    },
     limitMemory: (pid, bytes) => {
       // A worker is the first to go when memory runs out, and its model comes back by itself.
       writeFile(`/proc/${pid}/oom_score_adj`, "500", () => {});

@@ -5,8 +5,8 @@ import type { Log } from "#lib/log";
 import type { Chat, Counted, Embedded, Generated, Generation, Reply, Request } from "./messages.ts";
 import type { LoadedFacts, PooledWorker, WorkerSetup } from "./pool.ts";
 
-/** Starts the worker program with an IPC channel. */
-export type SpawnWorker = () => ChildProcess;
+/** Starts the worker program with an IPC channel; it can read one model. */
+export type SpawnWorker = (modelPath: string) => ChildProcess;
 
 /**
  * Gets an answer's text as it comes. A promise says that there is no room for more: the answer waits until it resolves.
@@ -44,7 +44,7 @@ type Asked =
 const abortTimeoutMs = 60_000;
 
 /** Starts a worker process for the model `name`; it loads nothing before it is told to. */
-export function startWorker(spawn: SpawnWorker, name: string, clock: Clock, log: Log): Worker {
+export function startWorker(spawn: () => ChildProcess, name: string, clock: Clock, log: Log): Worker {
   const child = spawn();
   const waiting = new Map<number, Waiting>();
   const loaded = Promise.withResolvers<LoadedFacts>();

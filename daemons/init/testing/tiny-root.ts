@@ -16,6 +16,15 @@ import { daemons, layout } from "#manifest";
 
 const repository = join(import.meta.dirname, "../../..");
 
+/** A host's setpriv may be older than the image's, which knows Landlock and filters; that these hold is seen on the image. */
+const olderSetpriv = `#!/bin/sh
+for word; do
+  shift
+  case $word in --landlock-*|--seccomp-filter=*) ;; *) set -- "$@" "$word" ;; esac
+done
+exec /usr/bin/setpriv-of-host "$@"
+`;
+
 /** The folders that the image promises init. */
 const folders = [
   ...["proc", "sys", "dev", "run", "tmp", "etc/aios/agents", "home", "var/lib/aios", "var/log/aios"],
@@ -26,7 +35,9 @@ const folders = [
 export async function makeTinyRoot(root: string): Promise<void> {
   for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
   addProgram(root, process.execPath, layout.node);
-  for (const program of ["/usr/sbin/ip", "/usr/bin/setpriv", "/bin/sh"]) addProgram(root, program, program);
+  for (const program of ["/usr/sbin/ip", "/bin/sh"]) addProgram(root, program, program);
+  addProgram(root, "/usr/bin/setpriv", "/usr/bin/setpriv-of-host");
+  writeFileSync(join(root, "usr/bin/setpriv"), olderSetpriv, { mode: 0o755 });
   const shared = { bundle: true, platform: "node", target: "node26", logLevel: "error" } as const;
   await build({
     ...shared,

@@ -1,0 +1,65 @@
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { type Sockets, seccompFilter } from "./seccomp.ts";
+
+/** What a process is held by: what is not given here, the kernel refuses it. */
+export interface Confinement {
+  /** The account that it runs as; its parent's own when absent. */
+  readonly account?: { readonly uid: number; readonly gid: number };
+  /** The sockets that it may make. Opening those that are files is up to their folders. */
+  readonly sockets: Sockets;
+  /** It reads the system's files, beside its libraries. What lies elsewhere (/var, /home, others' folders) it does not see. */
+  readonly system: boolean;
+  /** Files and folders to read beside these. */
+  readonly reads: readonly string[];
+  /** Folders to keep files in. */
+  readonly writes: readonly string[];
+  /** Folders to listen in. */
+  readonly listens: readonly string[];
+}
+
+/** What every program reads to run at all: its libraries, what they look up, and what the kernel tells. */
+const bare = ["/usr/lib", "/etc/ssl", "/etc/ld.so.cache", "/proc", "/sys"];
+
+const systemFiles = ["/usr", "/etc"];
+
+/** The dynamic linker, which the kernel runs with a program. */
+const linker = "/lib64/ld-linux-x86-64.so.2";
+
+const listening = "read-file,read-dir,write-file,make-sock,remove-file";
+const keeping = `${listening},make-reg,make-dir,remove-dir,refer,truncate`;
+
+/**
+ * The command line that runs a program confined: as an account, without any capability or new privilege, with nothing to
+ * execute but that program, its files (Landlock), and a filter of system calls. setpriv becomes the program: no process stands
+ * between, and a kernel without Landlock runs none, rather than one that is free. `run` is the folder of the filters.
+ */
+export function confined(
+  words: readonly [string, ...string[]],
+  { account, sockets, system, reads, writes, listens }: Confinement,
+  run: string,
+): [string, ...string[]] {
+  const rule = (rights: string) => (path: string) => `--landlock-rule=path-beneath:${rights}:${path}`;
+  const reading = (path: string) => rule(statSync(path).isDirectory() ? "read-file,read-dir" : "read-file")(path);
+  return [
+    "/usr/bin/setpriv",
+    ...(account === undefined ? [] : [`--reuid=${account.uid}`, `--regid=${account.gid}`, "--clear-groups"]),
+    ...["--no-new-privs", "--inh-caps=-all", ...(account === undefined ? [] : ["--bounding-set=-all"])],
+    "--landlock-access=fs",
+    ...[...bare, ...(system ? systemFiles : []), ...reads].filter(existsSync).map(reading),
+    ...[words[0], linker].map(rule("execute,read-file")),
+    rule("read-file,write-file")("/dev"),
+    ...listens.map(rule(listening)),
+    ...writes.map(rule(keeping)),
+    `--seccomp-filter=${filterPath(run, sockets)}`,
+    "--",
+    ...words,
+  ];
+}
+
+const filterPath = (run: string, sockets: Sockets) => `${run}/sockets-${sockets}.seccomp`;
+
+/** Writes the filters that `confined` names, for setpriv to read. */
+export function writeFilters(run: string): void {
+  for (const sockets of ["any", "unix", "none"] as const)
+    writeFileSync(filterPath(run, sockets), seccompFilter(sockets), { mode: 0o644 });
+}

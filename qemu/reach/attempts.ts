@@ -1,0 +1,34 @@
+/*
+ * Run by root inside a machine: becomes each process of the table in turn, as whoever starts it would, and tries what the table
+ * gives and what it does not. Prints one line of JSON: by process, by attempt, "ok" or the errno's name.
+ */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { type Confinement, confined } from "#lib/confinement";
+import { layout, users } from "#manifest";
+import { type Held, held } from "#reach";
+import { inside } from "./inside.ts";
+
+/** An attempt: "read /etc/shadow", "connect /run/…/socket", "port 9090", "execute /bin/sh", "write /tmp/x". */
+type Attempt = string;
+
+const [model = "", out = "", ...attempts] = process.argv.slice(2) as [string, string, ...Attempt[]];
+const agent = `${layout.run}/agents/dev`;
+
+const processes: Readonly<Record<keyof typeof held, Partial<Confinement>>> = {
+  gateway: { account: users["aios-gateway"] },
+  console: { account: users["aios-console"] },
+  agents: { account: users["aios-agent-dev"], listens: [agent] },
+  // Their parent is the runtime, whose account they have.
+  "runtime-worker": { account: users["aios-runtime"], reads: [...held["runtime-worker"].reads, model] },
+  "runtime-probe": { account: users["aios-runtime"] },
+};
+
+const results = Object.entries(processes).map(([name, own]) => {
+  const holding: Held = held[name as keyof typeof held];
+  const words = [layout.node, "-e", `(${inside})(${JSON.stringify(attempts)})`] as const;
+  const [program, ...args] = confined(words, { ...holding, ...own }, layout.run);
+  const { stdout, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 60_000, cwd: "/" });
+  return [name, stdout === "" ? stderr : JSON.parse(stdout)] as const;
+});
+writeFileSync(out, JSON.stringify(Object.fromEntries(results)), { mode: 0o644 });
