@@ -1,9 +1,10 @@
 /*
  * Run by root inside a machine: becomes each process of the table in turn, as whoever starts it would, and tries what the table
- * gives and what it does not. Prints one line of JSON: by process, by attempt, "ok" or the errno's name.
+ * gives and what it does not. Writes JSON: `tried`, by process, by attempt, "ok" or the errno's name; `running`, what holds the
+ * machine's own processes.
  */
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type Confinement, confined } from "#lib/confinement";
 import { layout, users } from "#manifest";
 import { type Held, held } from "#reach";
@@ -31,4 +32,18 @@ const results = Object.entries(processes).map(([name, own]) => {
   const { stdout, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 60_000, cwd: "/" });
   return [name, stdout === "" ? stderr : JSON.parse(stdout)] as const;
 });
-writeFileSync(out, JSON.stringify(Object.fromEntries(results)), { mode: 0o644 });
+/** What holds a process that runs, by its account. */
+const running = readdirSync("/proc")
+  .filter((name) => /^\d+$/.test(name))
+  .flatMap((pid) => {
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      const field = (name: string) => new RegExp(`^${name}:\\s+(\\w+)`, "m").exec(status)?.[1] ?? "";
+      const [uid, noNewPrivileges, filter, capabilities] = ["Uid", "NoNewPrivs", "Seccomp", "CapPrm"].map(field);
+      return [{ uid: Number(uid), noNewPrivileges, filter, capabilities }];
+    } catch {
+      // It has ended meanwhile.
+      return [];
+    }
+  });
+writeFileSync(out, JSON.stringify({ tried: Object.fromEntries(results), running }), { mode: 0o644 });
