@@ -1,13 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
 import { describe, expect, it } from "vitest";
-import { grantable, planCheck } from "../daemons/orchestrator/check-plan.ts";
+import { planCheck } from "../daemons/orchestrator/check-plan.ts";
 import type { JsonObject } from "../daemons/orchestrator/goal.ts";
 import type { Objective, Plan } from "../daemons/orchestrator/plan.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
 import { catalogueTools } from "./catalogue.ts";
 
+const tools = (await catalogueTools()).filter(({ callers }) => callers.includes("agent"));
 const toolFacts: ReadonlyMap<string, ToolFacts> = new Map(
-  (await catalogueTools()).map((tool) => {
+  tools.map((tool) => {
     const { name, summary, capabilities, idempotent, timeoutMs } = tool;
     const grave = tool.undo === undefined && ["high", "critical"].includes(tool.risk);
     const input = tool.input as unknown as ToolFacts["input"];
@@ -39,9 +40,7 @@ const unsaidInput = ({ properties = {} }: ToolFacts["input"]): JsonObject =>
 describe("a step that ends something", () => {
   it("names it in the person's words: these tools and fields", async () => {
     const guarded: string[] = [];
-    for (const [tool, facts] of toolFacts) {
-      const { input } = facts;
-      if (!grantable(facts)) continue;
+    for (const [tool, { input }] of toolFacts) {
       const faults = await check(planOf(tool, unsaidInput(input)), objective("do something"));
       const fields = faults.flatMap((fault) => /: (\w+) .* is not what the person has named/.exec(fault)?.[1] ?? []);
       if (fields.length > 0) guarded.push(`${tool} ${fields.join(" ")}`);

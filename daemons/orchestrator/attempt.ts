@@ -6,6 +6,7 @@ import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, type Tas
 import { capabilityFor } from "./grants.ts";
 import { type Loan, openLoan } from "./lend.ts";
 import type { Signals } from "./life.ts";
+import { sendsOut } from "./outbound.ts";
 import {
   changeTask,
   failTask,
@@ -123,7 +124,7 @@ function loanOf({ goal, task, tool, input, capabilities, agent, place }: Attempt
   // What is stored of a task is stored in the order in which it came to be.
   let noted = Promise.resolve();
   return {
-    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: false },
+    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: sendsOut(goal, task) },
     handout: { taskId, goalId, description, tool: tool.name, input, executionId, dependsOn, createdAt },
     taken() {
       task.state = "in_progress";

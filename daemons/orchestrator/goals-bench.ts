@@ -10,7 +10,7 @@ import { type Goal, type GoalState, isOver } from "./goal.ts";
 import { type Goals, openGoals } from "./goals.ts";
 import type { Draft, Objective, Plan, PlannedStep } from "./plan.ts";
 import { plannerOver } from "./planner.ts";
-import { type PortTwins, portTwins } from "./port-twins.ts";
+import { type PortTwins, portTwins, twinTool } from "./port-twins.ts";
 import type { Submission } from "./submission.ts";
 import type { GoalDecision } from "./world.ts";
 
@@ -19,7 +19,7 @@ const agent: AgentConfig = {
   type: "system",
   role: "r",
   brief: "b",
-  namespaces: ["fs"],
+  namespaces: ["fs", "web"],
   standing: [],
   requestable: [],
   concurrentTasksMax: 5,
@@ -31,7 +31,7 @@ const agent: AgentConfig = {
 export const step = (name: string, more: Partial<PlannedStep> = {}): PlannedStep => ({
   name,
   description: `Do ${name}`,
-  tool: "fs.say",
+  tool: twinTool,
   agent: "",
   needs: [],
   input: { what: name },

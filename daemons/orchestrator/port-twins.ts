@@ -28,9 +28,13 @@ const fact = (name: string, capabilities: readonly string[]): ToolFacts => ({
   ...{ name, capabilities, summary: `Does ${name}.`, input: {}, outputs: [], idempotent: true, timeoutMs: 1_000 },
 });
 
+/** A tool that only these twins have. */
+export const twinTool = "fs.say";
+
 const facts: Record<string, ToolFacts> = {
-  "fs.say": fact("fs.say", ["fs:say:{what}"]),
+  [twinTool]: fact(twinTool, ["fs:say:{what}"]),
   "fs.shout": fact("fs.shout", []),
+  "web.http_request": fact("web.http_request", ["web:request:{url}"]),
   "fs.once": { ...fact("fs.once", []), idempotent: false },
 };
 

@@ -158,6 +158,13 @@ function isSaidHost(host: string, { description, answers }: Objective): boolean 
   return addresses.some((address) => hostIn(address) === host) || isSaid(host, { description: words, answers: [] });
 }
 
+/** Whether a step speaks with somebody beside this machine. Where a remote is only named, it may be anybody. */
+export function leavesMachine(step: Pick<PlannedStep, "tool" | "input">): boolean {
+  if (!/^(net|web|git)\./.test(step.tool)) return false;
+  const hosts = hostsOf(step);
+  return hosts.length === 0 || !hosts.every(isOwn);
+}
+
 const hostFieldsOf = (tool: string): readonly string[] => (/^(net|web|git)\./.test(tool) ? hostFields : []);
 
 interface Needed {

@@ -320,6 +320,20 @@ describe("who is asked", () => {
   });
 });
 
+describe("a request that sends something", () => {
+  it("is of high risk, as one that only asks is not", async () => {
+    const url = "http://192.0.2.1/";
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities: [`web:request:${url}`], reason: "r" });
+    const calls = [{}, { body: "what was read" }].map((more) =>
+      machine.agent("task").call("web.http_request", { url, method: "POST", ...more }),
+    );
+    for (const call of calls) call.catch(() => {});
+    const tickets = await waiting(2);
+    expect(tickets.map(({ risk }) => risk).toSorted()).toEqual(["high", "medium"]);
+    for (const { id } of tickets) await deny(id);
+  });
+});
+
 describe("a grant that asks a person", () => {
   const capabilities = () => ["read", "write"].map((action) => `fs:${action}:${work}/asked`);
   const grant = (more: object) =>

@@ -95,7 +95,9 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       const asks = caller.kind === "agent" && grants.asks(caller.name, request.taskId);
       const root = (await tool.rootWhen?.holds(viewOf(request, caller, input, resources, permits))) === true;
       const critical = root || places.length > 0;
-      const [risk, role] = critical ? (["critical", "admin"] as const) : ([tool.risk, tool.role] as const);
+      const [risk, role] = critical
+        ? (["critical", "admin"] as const)
+        : ([tool.riskOf?.(input) ?? tool.risk, tool.role] as const);
       permitRole(tool, caller, role, root);
       const needed = needs.map(capabilityText);
       return { tool, caller, input, resources, permits, needs: needed, locks, asks, places, risk, role };

@@ -88,6 +88,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   /** Who may call it at all. Agents need its capabilities beside. */
   readonly callers: readonly Identity["kind"][];
   readonly risk: Risk;
+  /** The risk of one call, where that is another than the tool's. */
+  riskOf?(input: Static<Input>): Risk;
   /**
    * The least role of a person who may call it. Unless said: admin for what is critical, operator for other changes and for reads
    * that name what they look at, reader for reads of the machine's own state.

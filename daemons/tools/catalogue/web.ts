@@ -121,6 +121,8 @@ const requestTool = (outbound: Outbound) =>
     effect: "change",
     irreversible: "what the other side did with the request is out of reach",
     risk: "medium",
+    // What is sent is out of the machine for good.
+    riskOf: ({ body = "" }) => (body === "" ? "medium" : "high"),
     timeoutMs: 30_000,
     idempotent: false,
     confirmation: false,
