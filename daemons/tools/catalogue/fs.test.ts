@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -161,8 +162,7 @@ describe("fs.delete", () => {
   });
 
   it("refuses what is too large to come back unless it is meant to be permanent", async () => {
-    writeFileSync(`${work}/large`, "");
-    truncateSync(`${work}/large`, 65 * 1024 * 1024);
+    writeFileSync(`${work}/large`, Buffer.alloc(65 * 1024 * 1024, "x"));
     expect(await call("fs.delete", { path: `${work}/large` })).toMatchObject({
       success: false,
       error: expect.stringContaining("permanent=true"),
@@ -332,6 +332,28 @@ describe("fs.search and fs.disk_usage", () => {
     const { output } = await call("fs.search", { directory: `${machine.folder}/state` });
     expect(output.matches.map(({ path }: { path: string }) => path)).not.toContain(`${machine.folder}/state/ledger`);
     expect(JSON.stringify(output)).not.toContain("ledger.db");
+  });
+
+  it("tell what takes up space as du does: a file with several names once, a sparse one by its blocks", async () => {
+    mkdirSync(`${work}/links/inner`, { recursive: true });
+    writeFileSync(`${work}/links/a`, Buffer.alloc(2 ** 20, "x"));
+    linkSync(`${work}/links/a`, `${work}/links/b`);
+    linkSync(`${work}/links/a`, `${work}/links/inner/c`);
+    writeFileSync(`${work}/links/sparse`, "x");
+    truncateSync(`${work}/links/sparse`, 2 ** 30);
+    const { output } = await call("fs.disk_usage", { path: `${work}/links` });
+    const [du = ""] = execFileSync("du", ["-s", "-B1", `${work}/links`], { encoding: "utf8" }).split("\t");
+    expect(output).toMatchObject({ size_bytes: Number(du), entries: 6 });
+    const parts = output.largest.map(({ bytes }: { bytes: number }) => bytes);
+    expect(parts.reduce((a: number, b: number) => a + b, 0)).toBeLessThanOrEqual(output.size_bytes);
+    const kept = await call("backup.create", { path: `${work}/links` });
+    expect(kept.output).toMatchObject({ entries: 6, content_bytes: 2 ** 20 + 4096 });
+    const copied = await call("fs.copy", { source: `${work}/links`, destination: `${work}/copy` });
+    expect(copied.output).toEqual({ bytes_copied: 2 ** 20 + 4096, entries: 6 });
+    const gone = await call("fs.delete", { path: `${work}/links`, recursive: true });
+    expect(await back(gone)).toEqual(done);
+    expect(statSync(`${work}/links/b`).nlink).toBe(3);
+    expect(statSync(`${work}/links/sparse`)).toMatchObject({ size: 2 ** 30, blocks: 8 });
   });
 
   it("tell what takes up space", async () => {

@@ -7,7 +7,7 @@ import type { Protection } from "../../protection.ts";
 import { defineTool } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
-import { type Visited, walk } from "./tree.ts";
+import { eachOnce, takenBytes, type Visited, walk } from "./tree.ts";
 
 /** Entries that a search looks at, and matches that it tells, at most. */
 const entriesMax = 200_000;
@@ -146,8 +146,8 @@ async function sizes(top: Entry, signal: AbortSignal) {
   const { found } = top;
   if (found === undefined) throw refused("measure", top.path, "it does not exist");
   const parts = new Map<string, number>();
-  // What a file takes up, not how long it is: some are sparse.
-  let bytes = found.blocks * 512;
+  const once = eachOnce();
+  let bytes = once(found, takenBytes(found));
   let entries = 1;
   const going = {
     depthMax: Number.POSITIVE_INFINITY,
@@ -158,8 +158,9 @@ async function sizes(top: Entry, signal: AbortSignal) {
   if (found.isDirectory()) {
     for await (const one of walk(top, going)) {
       const name = one.path.split("/", 1)[0] ?? "";
-      parts.set(name, (parts.get(name) ?? 0) + one.found.blocks * 512);
-      bytes += one.found.blocks * 512;
+      const taken = once(one.found, takenBytes(one.found));
+      parts.set(name, (parts.get(name) ?? 0) + taken);
+      bytes += taken;
       entries += 1;
     }
   }

@@ -88,8 +88,31 @@ async function standing(place: Buffer): Promise<Stats | undefined> {
   }
 }
 
+/** Adds up as du(1) does: what has several names counts under the first of them. */
+export function eachOnce(): (found: Stats, bytes: number) => number {
+  const seen = new Set<string>();
+  return (found, bytes) => {
+    if (found.nlink === 1 || found.isDirectory()) return bytes;
+    const file = `${found.dev}:${found.ino}`;
+    if (seen.has(file)) return 0;
+    seen.add(file);
+    return bytes;
+  };
+}
+
+/** Bytes of a file system's blocks that something takes up. */
+export const takenBytes = ({ blocks }: Stats): number => blocks * 512;
+
+/** File systems keep content up to this size beside its name, in no block. */
+const inlineMaxBytes = 4096;
+
+/** How much content a file has: of a sparse one, without its holes. */
+const contentBytes = (found: Stats): number =>
+  found.size <= inlineMaxBytes ? found.size : Math.min(found.size, takenBytes(found));
+
 /** What lies at an entry and below it. */
 export interface Measure {
+  /** Content of the files: each once, however many names it has, and without holes. */
   readonly bytes: number;
   readonly entries: number;
   /** SHA-256 over names, kinds, sizes, owners, modes, links and the times of files: equal for what nobody changed. */
@@ -105,6 +128,7 @@ export async function measure(entry: Entry, signal: AbortSignal): Promise<Measur
   const print = createHash("sha256");
   let bytes = 0;
   let entries = 0;
+  const once = eachOnce();
   const add = async (path: string, one: Stats, place: Buffer) => {
     // Only folders tell: over an overlay files bear the number of the layer they come from.
     if (one.isDirectory() && one.dev !== found.dev) throw mountedIn(entry.path, path);
@@ -112,7 +136,7 @@ export async function measure(entry: Entry, signal: AbortSignal): Promise<Measur
     const size = one.isFile() ? one.size : 0;
     const time = one.isFile() ? modifiedMsOf(one) : 0;
     print.update(JSON.stringify([path, one.mode, one.uid, one.gid, size, time, target]));
-    bytes += size;
+    if (one.isFile()) bytes += once(one, contentBytes(one));
     entries += 1;
   };
   await add("", found, Buffer.from(entry.place));
