@@ -5,7 +5,7 @@ import { uuidv7 } from "#lib/ids";
 import { type Log, withCorrelation } from "#lib/log";
 import { allows } from "#lib/role";
 import { correlationHeader, detailsOf } from "#lib/server";
-import { executionHeader, headerOf, operatorHeader, roleHeader } from "#lib/service";
+import { executionHeader, forceHeader, headerOf, operatorHeader, roleHeader } from "#lib/service";
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
 
@@ -109,16 +109,18 @@ function join(call: Upward, passed: Downward, rule: Rule, ended: () => Partial<g
 const asWritable = (stream: Upward | Downward) => stream as unknown as NodeJS.WritableStream;
 
 /**
- * Of what a client sends, the correlation id and the id that it chose for a tool's execution alone go further: what daemons
- * believe of a caller is set here, and whose execution it is they see by that.
+ * Of what a client sends, the correlation id, the id that it chose for a tool's execution and the word that a rollback is forced
+ * alone go further: what daemons believe of a caller is set here, and whose execution it is they see by that.
  */
 function headers(operator: Operator, id: string, { metadata: sent }: Upward): grpc.Metadata {
   const metadata = new grpc.Metadata();
   metadata.set(operatorHeader, operator.name);
   metadata.set(roleHeader, operator.role);
   metadata.set(correlationHeader, id);
-  const execution = headerOf(sent, executionHeader);
-  if (execution !== undefined) metadata.set(executionHeader, execution);
+  for (const name of [executionHeader, forceHeader]) {
+    const said = headerOf(sent, name);
+    if (said !== undefined) metadata.set(name, said);
+  }
   return metadata;
 }
 

@@ -115,6 +115,9 @@ export const errorCodeHeader = "x-aios-error-code";
 /** Told by the tools with their answer: why what was done cannot be taken back. */
 export const irreversibleHeader = "x-aios-irreversible";
 
+/** With a rollback, "yes": also what was changed since is taken back; a copy of it is kept. */
+export const forceHeader = "x-aios-force";
+
 /** A header of a call; undefined when it has none. */
 export function headerOf(metadata: Metadata, name: string): string | undefined {
   const value = metadata.get(name)[0];

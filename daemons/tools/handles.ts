@@ -5,6 +5,7 @@ import {
   fchownSync,
   fstatSync,
   fsync,
+  ftruncateSync,
   futimesSync,
   lstatSync,
   openSync,
@@ -19,6 +20,7 @@ import {
 import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
+import { type Attributes, attributesOf, keptAttributes, setAttributes } from "./attributes.ts";
 import { FolderSyncs } from "./folder-sync.ts";
 import { kernelsOwn, notContent } from "./kernels.ts";
 
@@ -207,6 +209,7 @@ export interface Ownership {
   readonly gid: number;
   /** When it was changed last, whole milliseconds since the epoch: of a file that is put back. */
   readonly modifiedMs?: number;
+  readonly attributes?: Attributes;
 }
 
 /** The time of a file as it is kept, and compared: whole milliseconds, which can be set again exactly. */
@@ -216,11 +219,49 @@ export const modifiedMsOf = ({ mtimeMs }: { readonly mtimeMs: number }): number 
 export const setModified = (file: FileHandle, modifiedMs: number): Promise<void> =>
   file.utimes(modifiedMs / 1000, modifiedMs / 1000);
 
-/** What stands at `name` in a held folder: nothing, or its kind and ownership. Follows no link. */
-export function standing(folder: Descriptor, name: string): (Ownership & { isFile: boolean }) | undefined {
-  const found = lstatSync(`${viaDescriptor(folder)}/${name}`, { throwIfNoEntry: false });
+/** What stands at `name` in a held folder: nothing, or its kind, its names and its ownership. Follows no link. */
+export function standing(
+  folder: Descriptor,
+  name: string,
+): (Ownership & { isFile: boolean; links: number }) | undefined {
+  const path = `${viaDescriptor(folder)}/${name}`;
+  const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return undefined;
-  return { isFile: found.isFile(), mode: found.mode & 0o7777, uid: found.uid, gid: found.gid };
+  const attributes = found.isFile() ? keptAttributes(attributesOf(path)) : {};
+  const { uid, gid, nlink: links } = found;
+  return { isFile: found.isFile(), links, mode: found.mode & 0o7777, uid, gid, attributes };
+}
+
+/** The extended attributes of a held file. */
+export const heldAttributes = ({ handle }: Held): Attributes => attributesOf(viaDescriptor(handle));
+
+/**
+ * Writes another content into the file at `name` in a held folder, which stays the same file: for one that has further names.
+ * Not whole or not at all: who writes keeps what stood there.
+ */
+export async function overwriteFile(
+  folder: Descriptor,
+  name: string,
+  content: Uint8Array | FileHandle,
+  ownership: Ownership,
+): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await openLater(`${viaDescriptor(folder)}/${name}`, flags, 0);
+  try {
+    ftruncateSync(file, await fill(file, content));
+    finish(file, ownership);
+    await syncLater(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function finish(file: number, { uid, gid, mode, modifiedMs, attributes = {} }: Ownership): void {
+  if (uid !== process.geteuid?.() || gid !== process.getegid?.()) fchownSync(file, uid, gid);
+  // After chown, which clears the set-user bits.
+  fchmodSync(file, mode);
+  setAttributes(viaDescriptor({ fd: file }), attributes);
+  if (modifiedMs !== undefined) futimesSync(file, modifiedMs / 1000, modifiedMs / 1000);
 }
 
 /**
@@ -239,13 +280,7 @@ export async function putFile(
   const file = await openLater(path, flags, 0o600);
   try {
     await fill(file, content);
-    if (ownership.uid !== process.geteuid?.() || ownership.gid !== process.getegid?.()) {
-      fchownSync(file, ownership.uid, ownership.gid);
-    }
-    // After chown, which clears the set-user bits.
-    fchmodSync(file, ownership.mode);
-    const { modifiedMs } = ownership;
-    if (modifiedMs !== undefined) futimesSync(file, modifiedMs / 1000, modifiedMs / 1000);
+    finish(file, ownership);
     await syncLater(file);
     // The disk has just answered: what is known of the folder is in memory.
     renameSync(path, `${viaDescriptor(folder)}/${name}`);
@@ -258,12 +293,16 @@ export async function putFile(
   await syncHeld(folder);
 }
 
-async function fill(file: number, content: Uint8Array | FileHandle): Promise<void> {
-  if (content instanceof Uint8Array) return writeAll(file, content);
+/** Writes all of `content`; returns how much it was, bytes. */
+async function fill(file: number, content: Uint8Array | FileHandle): Promise<number> {
+  if (content instanceof Uint8Array) {
+    await writeAll(file, content);
+    return content.length;
+  }
   const chunk = Buffer.allocUnsafe(262_144);
   for (let at = 0; ; ) {
     const { bytesRead } = await content.read(chunk, 0, chunk.length, at);
-    if (bytesRead === 0) return;
+    if (bytesRead === 0) return at;
     await writeAll(file, chunk.subarray(0, bytesRead));
     at += bytesRead;
   }

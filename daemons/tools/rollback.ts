@@ -25,9 +25,15 @@ export interface Rollbacks {
    * Takes back what an execution changed, once. Throws NOT_FOUND (no such execution), FAILED_PRECONDITION (nothing to take back,
    * or taken back already) and PERMISSION_DENIED; what fails after that is told in the result.
    * Of several (ids with commas between them, at most 100) the latest is taken back first, and the result says of each that
-   * could not be taken back why; the others are.
+   * could not be taken back why; the others are. With `force`, which is a person's to say, also what was changed since is taken back.
    */
-  rollback(executionIds: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result>;
+  rollback(
+    executionIds: string,
+    reason: string,
+    caller: Identity,
+    signal: AbortSignal,
+    force?: boolean,
+  ): Promise<Result>;
   /** Clears away what executions that were interrupted left half done. */
   settle(executionIds: readonly string[]): Promise<void>;
 }
@@ -39,7 +45,13 @@ export interface RollbackParts extends Parts {
 
 export function openRollbacks(parts: RollbackParts): Rollbacks {
   const { registry, ledger, undos, clock, log } = parts;
-  const one = async (executionId: string, reason: string, caller: Identity, signal: AbortSignal): Promise<Result> => {
+  const one = async (
+    executionId: string,
+    reason: string,
+    caller: Identity,
+    signal: AbortSignal,
+    force: boolean,
+  ): Promise<Result> => {
     const { redaction } = await parts.policies.current();
     const facts = { ...factsOf(uuidv7(clock.now()), executionId, reason, caller), redaction };
     const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
@@ -49,12 +61,12 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
     const tool = asCalled(registry.find(execution.tool), inputOf(execution));
     preparedFor(parts, tool, executionId);
     await ledger.append(intent(facts));
-    const result = await undo(parts, tool, executionId, signal);
+    const result = await undo(parts, tool, executionId, signal, force && caller.kind === "operator");
     await conclude(ledger, facts, result);
     return result;
   };
   return {
-    rollback: async (executionIds, reason, caller, signal) => {
+    rollback: async (executionIds, reason, caller, signal, force = false) => {
       const ids = [...new Set(executionIds.split(","))];
       if (
         reason.length > reasonLengthMax ||
@@ -67,8 +79,8 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
         );
       }
       const [only = ""] = ids;
-      if (ids.length === 1) return one(only, reason, caller, signal);
-      return inReverse(parts, ids, (id) => one(id, reason, caller, signal));
+      if (ids.length === 1) return one(only, reason, caller, signal, force);
+      return inReverse(parts, ids, (id) => one(id, reason, caller, signal, force));
     },
     settle: async (executionIds) => {
       for (const executionId of executionIds) {
@@ -168,7 +180,13 @@ function preparedFor({ undos }: Parts, tool: Tool, executionId: string): Prepare
   throw new AiosError("FAILED_PRECONDITION", { act: "roll back", object: executionId, reason });
 }
 
-async function undo(parts: Parts, tool: Tool, executionId: string, signal: AbortSignal): Promise<Result> {
+async function undo(
+  parts: Parts,
+  tool: Tool,
+  executionId: string,
+  signal: AbortSignal,
+  force: boolean,
+): Promise<Result> {
   const { clock, locks, undos, log } = parts;
   const started = clock.monotonic();
   const duration = () => Math.round(clock.monotonic() - started);
@@ -178,7 +196,7 @@ async function undo(parts: Parts, tool: Tool, executionId: string, signal: Abort
         stop.throwIfAborted();
         // Asked again: another rollback of the same execution may have come first.
         const { plan } = preparedFor(parts, tool, executionId);
-        await tool.undo?.restore(plan, { executionId, backups: undos.backups(executionId) });
+        await tool.undo?.restore(plan, { executionId, backups: undos.backups(executionId), force });
         await undos.undone(executionId);
       }),
     );

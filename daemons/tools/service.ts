@@ -3,6 +3,7 @@ import {
   approvalHeader,
   errorCodeHeader,
   executionHeader,
+  forceHeader,
   headerOf,
   irreversibleHeader,
   type Service,
@@ -50,8 +51,9 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
         backupId: done.reversible ? done.executionId : "",
       };
     },
-    rollback: async ({ executionId, reason }, { identity, signal }) => {
-      const { success, error } = await rollbacks.rollback(executionId, reason, identity, signal);
+    rollback: async ({ executionId, reason }, { identity, signal, metadata }) => {
+      const force = headerOf(metadata, forceHeader) === "yes";
+      const { success, error } = await rollbacks.rollback(executionId, reason, identity, signal, force);
       return { success, error };
     },
     register: async (request, { identity }) => {

@@ -46,6 +46,8 @@ export interface ToolCall<Input, Fields> {
 export interface UndoCall {
   readonly executionId: string;
   readonly backups: Backups;
+  /** What was changed since is taken back too, and a copy of it kept: asked for by a person, of a rollback that was refused for it. */
+  readonly force?: boolean;
 }
 
 /** How a change is taken back. A plan is JSON: it is persisted before the act and outlives the daemon. */

@@ -1,3 +1,4 @@
+import { forceHeader } from "#lib/service";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { duration, moment } from "../words.ts";
@@ -72,15 +73,19 @@ export const audit: Command = {
 export const rollback: Command = {
   name: "rollback",
   summary: "take back what executions changed; of several the latest first",
-  usage: "EXECUTION... [--reason TEXT]",
+  usage: "EXECUTION... [--reason TEXT] [--force]",
   args: [1, 100],
-  options: { reason: { type: "string", value: "TEXT", about: "why, for the ledger" } },
+  options: {
+    reason: { type: "string", value: "TEXT", about: "why, for the ledger" },
+    force: { type: "boolean", about: "also what was changed since a restore; a copy of that is kept" },
+  },
   examples: ["aiosctl rollback 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
   async run(context) {
     const client = context.target().client(ToolRegistryService, "tools");
     const reason = text(context, "reason") ?? "rolled back with aiosctl";
     const request = { executionId: context.args.join(","), reason };
-    const { success, error } = await client.rollback(request, { timeoutMs: verifyTimeoutMs });
+    const headers = context.values["force"] === true ? { [forceHeader]: "yes" } : {};
+    const { success, error } = await client.rollback(request, { timeoutMs: verifyTimeoutMs, headers });
     context.out.line(success ? "rolled back" : `not all of it: ${error}`);
     context.out.document({ success, error });
     return success ? exit.ok : exit.failed;

@@ -3,6 +3,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -63,6 +64,30 @@ describe("backup", () => {
     expect(readdirSync(work)).toEqual(["site"]);
   });
 
+  it("is not taken back over what was changed since, but by a person who says so: then a copy of that is kept", async () => {
+    const made = await call("backup.create", { path: `${work}/site` });
+    writeFileSync(`${work}/site/index.html`, "broken");
+    for (const destination of ["site", "new"]) {
+      const restored = await call("backup.restore", { id: made.output.id, destination: `${work}/${destination}` });
+      writeFileSync(`${work}/${destination}/added`, "since");
+      const refused = { success: false, error: expect.stringContaining("changed since it was restored") };
+      expect(await back(restored)).toMatchObject(refused);
+      const request = { executionId: restored.executionId, reason: "" };
+      const force = { headers: { "x-aios-force": "yes" } };
+      expect(await machine.core.raw.rollback(request, force)).toMatchObject(refused);
+      expect(readFileSync(`${work}/${destination}/added`, "utf8")).toBe("since");
+      expect(await machine.operator.raw.rollback(request, force)).toEqual(done);
+      expect(existsSync(`${work}/${destination}/added`)).toBe(false);
+      const { output } = await call("backup.list", { path: `${work}/${destination}` });
+      expect(output.backups[0]).toMatchObject({ id: restored.executionId, present: true });
+      const kept = { id: restored.executionId, destination: `${work}/kept-${destination}` };
+      expect((await call("backup.restore", kept)).success).toBe(true);
+      expect(readFileSync(`${work}/kept-${destination}/added`, "utf8")).toBe("since");
+    }
+    expect(readFileSync(`${work}/site/index.html`, "utf8")).toBe("broken");
+    expect(existsSync(`${work}/new`)).toBe(false);
+  });
+
   it("that is damaged changes nothing, and one that is removed is gone", async () => {
     const made = await call("backup.create", { path: `${work}/site` });
     truncateSync(`${machine.folder}/state/backups/${made.output.id}.tar.gz`, 20);
@@ -94,6 +119,9 @@ describe("storage.snapshot and storage.restore", () => {
     const restored = await call("storage.restore", { archive, path: `${work}/site` });
     expect(restored.output).toEqual({ restored: true });
     expect(readFileSync(`${work}/site/index.html`, "utf8")).toBe("<h1>");
+    writeFileSync(`${work}/site/added`, "since");
+    expect(await back(restored)).toMatchObject({ success: false, error: expect.stringContaining("--force") });
+    rmSync(`${work}/site/added`);
     expect(await back(restored)).toEqual(done);
     expect(readFileSync(`${work}/site/index.html`, "utf8")).toBe("broken");
     expect(await back(made)).toEqual(done);

@@ -6,7 +6,7 @@ import { type Documents, openDocuments } from "../documents.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { archiveTimeoutMs, checkSum, pack, unpack } from "./backup/archive.ts";
-import { prepareReplace, settleReplace, undoReplace } from "./backup/replace.ts";
+import { type KeepCopy, prepareReplace, settleReplace, undoReplace } from "./backup/replace.ts";
 import { refused, withEntry } from "./fs/entry.ts";
 import { showRemoval } from "./fs/show.ts";
 import { absolutePath, named, object, timestamp } from "./words.ts";
@@ -28,6 +28,8 @@ interface Backup {
   readonly content_bytes: number;
   readonly entries: number;
   readonly sha256: string;
+  /** Of what it holds. */
+  readonly fingerprint: string;
 }
 
 const described = {
@@ -49,7 +51,7 @@ export interface BackupWorld {
   readonly paths: { readonly state: string };
 }
 
-interface Store {
+export interface Store {
   readonly backups: Documents<Backup>;
   readonly clock: Clock;
   fileOf(id: string): string;
@@ -59,9 +61,36 @@ interface Store {
 }
 
 /** Backups of files and folders, as archives in the machine's own state. */
-export function backupTools({ state, clock, paths }: BackupWorld): readonly Tool[] {
+export function backupTools(world: BackupWorld): readonly Tool[] {
+  const store = openStore(world);
+  return [createTool(store), listTool(store), restoreTool(store), removeTool(store)];
+}
+
+/** Packs what stands at a path into a backup of this id. */
+async function keepBackup(store: Store, id: string, path: string, note: string, signal: AbortSignal): Promise<Backup> {
+  const {
+    sha256,
+    entries,
+    fingerprint,
+    bytes: content_bytes,
+    archiveBytes: bytes,
+  } = await pack(path, store.fileOf(id), signal);
+  const backup = { id, path, note, created_at: store.clock.now(), bytes, content_bytes, entries, sha256, fingerprint };
+  await store.backups.put(id, backup);
+  return backup;
+}
+
+/** Keeps what a forced rollback gives up as a backup like any other, under the id of the execution that is taken back. */
+export const copyKeeper =
+  (store: Store): KeepCopy =>
+  async (path, executionId, signal) => {
+    await store.ready();
+    await keepBackup(store, executionId, path, `what stood there before ${executionId} was rolled back`, signal);
+  };
+
+export function openStore({ state, clock, paths }: BackupWorld): Store {
   const folder = `${paths.state}/backups`;
-  const store: Store = {
+  return {
     backups: openDocuments<Backup>(state, "backup"),
     clock,
     fileOf: (id) => `${folder}/${id}.tar.gz`,
@@ -75,7 +104,6 @@ export function backupTools({ state, clock, paths }: BackupWorld): readonly Tool
       }
     },
   };
-  return [createTool(store), listTool(store), restoreTool(store), removeTool(store)];
 }
 
 const createTool = (store: Store) =>
@@ -110,19 +138,7 @@ const createTool = (store: Store) =>
         if (store.backups.list(backupsMax).length === backupsMax) {
           throw refused("back up", path.path, `there are ${backupsMax} backups`, "remove some with backup.remove");
         }
-        const packed = await pack(path.path, store.fileOf(id), signal);
-        const { sha256, entries, bytes: content_bytes, archiveBytes: bytes } = packed;
-        const told = {
-          id,
-          path: path.path,
-          note,
-          created_at: store.clock.now(),
-          bytes,
-          content_bytes,
-          entries,
-          sha256,
-        };
-        await store.backups.put(id, told);
+        const { fingerprint: _, ...told } = await keepBackup(store, id, path.path, note, signal);
         return told;
       }),
   });
@@ -146,7 +162,7 @@ const listTool = (store: Store) =>
       backups: store.backups
         .list(backupsMax)
         .filter((one) => path === undefined || one.path === path)
-        .map((one) => ({ ...one, present: existsSync(store.fileOf(one.id)) })),
+        .map(({ fingerprint: _, ...one }) => ({ ...one, present: existsSync(store.fileOf(one.id)) })),
     }),
   });
 
@@ -166,9 +182,10 @@ const restoreTool = (store: Store) =>
           await store.ready();
           // Before the old is packed: a backup that is broken changes nothing.
           await checkSum(store.fileOf(id), backupOf(store, id).sha256, signal);
-          return prepareReplace(destination.path, store.beforeOf(executionId), signal);
+          const { fingerprint } = backupOf(store, id);
+          return prepareReplace(destination.path, fingerprint, store.beforeOf(executionId), signal);
         }),
-      restore: undoReplace,
+      restore: undoReplace(copyKeeper(store)),
       settle: settleReplace,
     },
     risk: "high",

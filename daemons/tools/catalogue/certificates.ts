@@ -54,7 +54,8 @@ export function certificateTools(folder: string, now: () => Moment): readonly To
   const waiting = new Map<string, Issued>();
 
   const prepare = async (executionId: string, path: ResolvedPath, issued: Issued, backups: Backups) => {
-    const written = hash("sha256", bundle(issued, (await authority()).certificate));
+    const content = Buffer.from(bundle(issued, (await authority()).certificate));
+    const written = { sha256: hash("sha256", content), bytes: content.length };
     const plan = await named("back up", path.path, () => planWrite(path, written, backups));
     waiting.set(executionId, issued);
     setTimeout(() => waiting.delete(executionId), facts.timeoutMs).unref();

@@ -16,7 +16,6 @@ import {
 } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Answer, type Machine, startMachine } from "../harness.ts";
-import { append } from "./fs/append.ts";
 
 let machine: Machine;
 let work: string;
@@ -54,92 +53,6 @@ function makeTree(top: string): void {
   symlinkSync("b/two.txt", `${top}/a/link`);
   symlinkSync("/nowhere", `${top}/a/dangling`);
 }
-
-describe("fs.append", () => {
-  it("adds at the end, and is cut off again, also after a restart", async () => {
-    writeFileSync(`${work}/log`, "one\n");
-    const added = await call("fs.append", { path: `${work}/log`, content: "zwö\n" });
-    expect(added).toMatchObject({ success: true, output: { bytes_written: 5, size: 9 } });
-    expect(readFileSync(`${work}/log`, "utf8")).toBe("one\nzwö\n");
-    await machine.restart();
-    expect(await back(added)).toEqual(done);
-    expect(readFileSync(`${work}/log`, "utf8")).toBe("one\n");
-  });
-
-  it("makes a file that is removed again, and takes nothing back that others went on with", async () => {
-    const made = await call("fs.append", { path: `${work}/new`, content: "x" });
-    const more = await call("fs.append", { path: `${work}/new`, content: "y" });
-    expect(await back(made)).toMatchObject({ success: false, error: expect.stringContaining("changed again") });
-    expect(await back(more)).toEqual(done);
-    expect(await back(made)).toEqual(done);
-    expect(existsSync(`${work}/new`)).toBe(false);
-    expect(await call("fs.append", { path: work, content: "" })).toMatchObject({ success: false });
-  });
-});
-
-describe("fs.append of a line", () => {
-  it.each([
-    ["eggs", "cheese", "eggs\ncheese\n"],
-    ["eggs\n", "cheese", "eggs\ncheese\n"],
-    ["eggs\n", "cheese\n", "eggs\ncheese\n"],
-    ["eggs\r\n", "cheese", "eggs\r\ncheese\r\n"],
-    ["a\r\neggs", "cheese", "a\r\neggs\r\ncheese\r\n"],
-    ["a\r\nb\n", "cheese", "a\r\nb\ncheese\n"],
-    ["eggs\r\n", "b\nc\n", "eggs\r\nb\r\nc\r\n"],
-    ["", "cheese", "cheese\n"],
-    ["eggs", "", "eggs\n\n"],
-    [undefined, "cheese", "cheese\n"],
-    [`${"x".repeat(70_000)}\r\nend`, "cheese", `${"x".repeat(70_000)}\r\nend\r\ncheese\r\n`],
-    ["käse", "größe", "käse\ngröße\n"],
-  ])("gives it a line of its own, with the file's line ends: %#", async (before, content, after) => {
-    const path = `${work}/list`;
-    if (before !== undefined) writeFileSync(path, before);
-    const added = await call("fs.append", { path, content, line: true });
-    expect(readFileSync(path, "utf8")).toBe(after);
-    expect(added.output).toEqual({
-      bytes_written: Buffer.byteLength(after) - Buffer.byteLength(before ?? ""),
-      size: Buffer.byteLength(after),
-    });
-    expect(await back(added)).toEqual(done);
-    if (before === undefined) expect(existsSync(path)).toBe(false);
-    else expect(readFileSync(path, "utf8")).toBe(before);
-  });
-});
-
-describe("fs.append that was interrupted", () => {
-  const plan = { size: 5, added: 10, modifiedMs: 1_000_000 };
-  const settle = (text: string) => {
-    const backups = { save: () => Promise.reject(new Error()), load: async () => Buffer.from(text) };
-    return append.undo?.settle?.({ ...plan, path: `${work}/f` }, { executionId: "e", backups });
-  };
-
-  it.each([
-    ["12345abcd", "12345"],
-    ["12345", "12345"],
-    ["12345abcdefghij", "12345abcdefghij"],
-    ["12345xbcd", "12345xbcd"],
-    ["12345abcdX", "12345abcdX"],
-    ["123", "123"],
-    ["12345abcdefghijk", "12345abcdefghijk"],
-  ])("is cut off as far as it is its own: %s", async (found, left) => {
-    writeFileSync(`${work}/f`, found);
-    await settle("abcdefghij");
-    expect(readFileSync(`${work}/f`, "utf8")).toBe(left);
-  });
-
-  it("by a full disk leaves what was there, and no part of itself", async () => {
-    mkdirSync(`${work}/small`);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", `${work}/small`]);
-    try {
-      writeFileSync(`${work}/small/f`, "12345");
-      const answer = await call("fs.append", { path: `${work}/small/f`, content: "x".repeat(100_000) });
-      expect(answer).toMatchObject({ success: false, error: expect.stringContaining("ENOSPC") });
-      expect(readFileSync(`${work}/small/f`, "utf8")).toBe("12345");
-    } finally {
-      execFileSync("umount", [`${work}/small`]);
-    }
-  });
-});
 
 describe("fs.delete", () => {
   it("deletes a file, a link itself, and a folder only when told to; all come back as they were", async () => {

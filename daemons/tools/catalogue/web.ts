@@ -239,7 +239,7 @@ const downloadTool = (spool: string, outbound: Outbound) => {
           const fetched = await fetchTo(`${spool}/${executionId}`, answer, input.bytes_max ?? downloadMaxBytes);
           if (input.sha256 !== undefined && input.sha256 !== fetched.sha256) throw otherContent(fetched);
           arrived.set(executionId, fetched);
-          return await named("back up", resources.path.path, () => planWrite(resources.path, fetched.sha256, backups));
+          return await named("back up", resources.path.path, () => planWrite(resources.path, fetched, backups));
         } catch (error) {
           await discard(executionId);
           throw error;

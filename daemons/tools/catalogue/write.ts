@@ -4,11 +4,13 @@ import { dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 import {
   type Held,
+  heldAttributes,
   hold,
   makeFolders,
   modifiedMsOf,
   type Ownership,
   openHeld,
+  overwriteFile,
   putFile,
   readHeld,
   removeFile,
@@ -34,8 +36,16 @@ export interface WritePlan {
   readonly madeFolders: readonly string[];
   /** SHA-256 of what is written: a file that holds something else by now is not touched. */
   readonly written: string;
+  /** How much is written. */
+  readonly bytes: number;
   /** The file that stood before; its content is the backup "content". */
-  readonly before?: ({ readonly sha256: string } & Ownership) | undefined;
+  readonly before?: Before | undefined;
+}
+
+interface Before extends Ownership {
+  readonly sha256: string;
+  /** Its names: one that has several stays the same file. */
+  readonly links: number;
 }
 
 const backupName = "content";
@@ -67,10 +77,9 @@ export async function placeFile(
   try {
     const before = standing(folder, name);
     if (before !== undefined && !before.isFile) throw notAFile(path.path);
-    await putFile(folder, name, temporaryName(executionId), content, {
-      ...(before ?? owned(newFile)),
-      ...(mode !== undefined && { mode }),
-    });
+    const ownership = { ...(before ?? owned(newFile)), ...(mode !== undefined && { mode }) };
+    if (before !== undefined && before.links > 1) await overwriteFile(folder, name, content, ownership);
+    else await putFile(folder, name, temporaryName(executionId), content, ownership);
   } catch (error) {
     await removeFolders(path.folder, made);
     throw error;
@@ -86,7 +95,7 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
     named("back up", path.path, async () => {
       const content = Buffer.from(input.content);
       checkSize(path.path, content);
-      return planWrite(path, hash("sha256", content), backups);
+      return planWrite(path, { sha256: hash("sha256", content), bytes: content.length }, backups);
     }),
   restore: (plan, { executionId, backups }) =>
     named("restore", plan.path, async () => {
@@ -97,8 +106,9 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
       else await putBack(plan.path, plan.before, executionId, await backups.load(backupName));
       await removeFolders(plan.folder, plan.madeFolders);
     }),
-  settle: (plan, { executionId }) =>
+  settle: (plan, { executionId, backups }) =>
     named("tidy", plan.path, async () => {
+      await settleOverwritten(plan, executionId, backups);
       const folder = await holdIfThere(dirname(plan.path));
       if (folder === undefined) return;
       try {
@@ -109,21 +119,26 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
     }),
 };
 
-/** What takes back the writing of a file whose content has this SHA-256; what stands there is backed up. */
-export async function planWrite(path: ResolvedPath, written: string, backups: Backups): Promise<WritePlan> {
-  const plan = { path: path.path, folder: path.folder, madeFolders: path.names.slice(0, -1), written };
-  const before = await backUp(path.path, backups);
+/** What takes back the writing of a content with this SHA-256 and length; what stands there is backed up. */
+export async function planWrite(
+  { path, folder, names }: ResolvedPath,
+  { sha256: written, bytes }: { readonly sha256: string; readonly bytes: number },
+  backups: Backups,
+): Promise<WritePlan> {
+  const plan = { path, folder, madeFolders: names.slice(0, -1), written, bytes };
+  const before = await backUp(path, backups);
   return before === undefined ? plan : { ...plan, before };
 }
 
 /** Backs up the file at `path`. Looked at now, not at the gate: another call may have written it while this one waited. */
-async function backUp(path: string, backups: Backups): Promise<WritePlan["before"]> {
+async function backUp(path: string, backups: Backups): Promise<Before | undefined> {
   const held = await holdIfThere(path);
   if (held === undefined) return undefined;
   try {
-    const { mode, uid, gid } = held.found;
+    const { mode, uid, gid, nlink: links } = held.found;
     const sha256 = await save(held, path, backups);
-    return { sha256, mode: mode & 0o7777, uid, gid, modifiedMs: modifiedMsOf(held.found) };
+    const attributes = heldAttributes(held);
+    return { sha256, links, mode: mode & 0o7777, uid, gid, modifiedMs: modifiedMsOf(held.found), attributes };
   } finally {
     await held.close();
   }
@@ -139,15 +154,38 @@ async function save(held: Held, path: string, backups: Backups): Promise<string>
   }
 }
 
+/**
+ * A file with several names is not replaced but written over, which a crash leaves half done: then what stood there is put
+ * back. A content that another wrote, so one that differs from it beyond what was to be written, is left.
+ */
+async function settleOverwritten({ path, before, written, bytes }: WritePlan, executionId: string, backups: Backups) {
+  if (before === undefined || before.links === 1) return;
+  const held = await holdIfThere(path);
+  if (held === undefined) return;
+  let now: Buffer;
+  try {
+    now = await readHeld(held, backupSizeMaxBytes);
+  } finally {
+    await held.close();
+  }
+  if ([before.sha256, written].includes(hash("sha256", now))) return;
+  const kept = await backups.load(backupName);
+  const content = kept instanceof Uint8Array ? Buffer.from(kept) : await kept.readFile();
+  if (!(kept instanceof Uint8Array)) await kept.close();
+  if (now.subarray(bytes).equals(content.subarray(bytes))) await putBack(path, before, executionId, content);
+}
+
 async function putBack(
   path: string,
-  before: NonNullable<WritePlan["before"]>,
+  before: Before,
   executionId: string,
   backup: Uint8Array | FileHandle,
 ): Promise<void> {
   const folder = await hold(dirname(path));
   try {
-    await putFile(folder.handle, path.slice(path.lastIndexOf("/") + 1), temporaryName(executionId), backup, before);
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    if ((standing(folder.handle, name)?.links ?? 1) > 1) await overwriteFile(folder.handle, name, backup, before);
+    else await putFile(folder.handle, name, temporaryName(executionId), backup, before);
   } finally {
     if (!(backup instanceof Uint8Array)) await backup.close();
     await folder.close();

@@ -1,33 +1,64 @@
 import { rm } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import type { UndoCall } from "../../tool.ts";
-import { changedSince, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
+import { changedSince, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
+import { measure } from "../fs/tree.ts";
 import { undoSignal } from "../program.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
 
 /** What is needed to take back that an archive was put in place of what stood at a path. */
 export interface ReplacePlan {
   readonly destination: string;
+  /** Fingerprint of what was put there. */
+  readonly restored: string;
   /** An archive of what stood there. */
   readonly before?: { readonly file: string; readonly sha256: string };
 }
 
-/** Packs what stands at the destination, so that it can come back. */
-export async function prepareReplace(destination: string, file: string, signal: AbortSignal): Promise<ReplacePlan> {
+/** Packs what stands at the destination, so that it can come back. `restored` is the fingerprint of what will stand there. */
+export async function prepareReplace(
+  destination: string,
+  restored: string,
+  file: string,
+  signal: AbortSignal,
+): Promise<ReplacePlan> {
   const stands = await withEntry(destination, async ({ found }) => found !== undefined);
-  if (!stands) return { destination };
+  if (!stands) return { destination, restored };
   const { sha256 } = await pack(destination, file, signal);
-  return { destination, before: { file, sha256 } };
+  return { destination, restored, before: { file, sha256 } };
 }
 
-/** Puts back what stood there, also when it was changed since: a restored tree is expected to be used. */
-export async function undoReplace({ destination, before }: ReplacePlan, { executionId }: UndoCall): Promise<void> {
-  const signal = undoSignal();
-  if (before === undefined) return withEntry(destination, (entry) => removeEntry(entry, signal));
-  await checkSum(before.file, before.sha256, signal);
-  await unpack(before.file, destination, executionId, signal);
-  await rm(before.file, { force: true });
-}
+/** Keeps a copy of what stands at a path, under an execution's id. */
+export type KeepCopy = (path: string, executionId: string, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Puts back what stood there. Where something was changed since the restore it is refused, unless it is forced: then a copy
+ * of what is there is kept first.
+ */
+export const undoReplace =
+  (keep: KeepCopy) =>
+  async ({ destination, restored, before }: ReplacePlan, { executionId, force = false }: UndoCall): Promise<void> => {
+    const signal = undoSignal();
+    if (before !== undefined) await checkSum(before.file, before.sha256, signal);
+    const now = await withEntry(destination, async (entry) =>
+      entry.found === undefined ? undefined : (await measure(entry, signal)).fingerprint,
+    );
+    if (now !== undefined && now !== restored) {
+      if (!force) throw newer(destination);
+      await keep(destination, executionId, signal);
+    }
+    if (before === undefined) return withEntry(destination, (entry) => removeEntry(entry, signal));
+    await unpack(before.file, destination, executionId, signal);
+    await rm(before.file, { force: true });
+  };
+
+const newer = (path: string) =>
+  refused(
+    "restore",
+    path,
+    "something there was changed since it was restored",
+    "roll back with --force to give that up too: a copy of it is kept, which backup.list tells of",
+  );
 
 /** After a crash: what was unpacked beside goes, and what had been removed already comes back. */
 export async function settleReplace(plan: ReplacePlan, { executionId }: UndoCall): Promise<void> {

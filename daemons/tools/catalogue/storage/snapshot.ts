@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { type Documents, openDocuments } from "../../documents.ts";
@@ -6,6 +5,7 @@ import type { State } from "../../state.ts";
 import { defineTool, type Tool } from "../../tool.ts";
 import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
 import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
+import { copyKeeper, openStore, type Store } from "../backup.ts";
 import { refused, withEntry } from "../fs/entry.ts";
 import { showRemoval } from "../fs/show.ts";
 import { absolutePath, named, object } from "../words.ts";
@@ -16,6 +16,8 @@ const snapshotsMax = 1_000;
 /** An archive that this machine made: no other is unpacked, since an archive can hold programs with root's rights. */
 interface Snapshot {
   readonly sha256: string;
+  /** Of what it holds. */
+  readonly fingerprint: string;
   readonly source: string;
   readonly made_at: number;
 }
@@ -33,9 +35,9 @@ const archivePath = Type.String({
 });
 
 /** A file or folder into an archive at a place of the caller's choice, such as another disk, and back. */
-export function snapshotTools({ state, clock, paths }: SnapshotWorld): readonly Tool[] {
-  const snapshots = openDocuments<Snapshot>(state, "snapshot");
-  return [snapshotTool(snapshots, clock), restoreTool(snapshots, `${paths.state}/backups`)];
+export function snapshotTools(world: SnapshotWorld): readonly Tool[] {
+  const snapshots = openDocuments<Snapshot>(world.state, "snapshot");
+  return [snapshotTool(snapshots, world.clock), restoreTool(snapshots, openStore(world))];
 }
 
 const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
@@ -69,14 +71,14 @@ const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
       named("pack", path.path, async () => {
         checkNew(archive.path, await stands(archive.path));
         if (archive.path.startsWith(`${path.path}/`)) throw refused("pack", path.path, "the archive would lie in it");
-        const { sha256, archiveBytes: bytes, entries } = await pack(path.path, archive.path, signal);
-        await snapshots.put(executionId, { sha256, source: path.path, made_at: clock.now() });
+        const { sha256, fingerprint, archiveBytes: bytes, entries } = await pack(path.path, archive.path, signal);
+        await snapshots.put(executionId, { sha256, fingerprint, source: path.path, made_at: clock.now() });
         await snapshots.keep(snapshotsMax);
         return { sha256, bytes, entries };
       }),
   });
 
-const restoreTool = (snapshots: Documents<Snapshot>, folder: string) =>
+const restoreTool = (snapshots: Documents<Snapshot>, store: Store) =>
   defineTool({
     name: "storage.restore",
     summary:
@@ -91,19 +93,20 @@ const restoreTool = (snapshots: Documents<Snapshot>, folder: string) =>
     undo: {
       prepare: ({ executionId, resources: { archive, path }, signal }) =>
         named("back up", path.path, async () => {
-          await checkKnown(snapshots, archive.path, signal);
-          await mkdir(folder, { recursive: true, mode: 0o700 });
-          return prepareReplace(path.path, `${folder}/before-${executionId}.tar.gz`, signal);
+          const { fingerprint } = await known(snapshots, archive.path, signal);
+          await store.ready();
+          return prepareReplace(path.path, fingerprint, store.beforeOf(executionId), signal);
         }),
-      restore: undoReplace,
+      restore: undoReplace(copyKeeper(store)),
       settle: settleReplace,
     },
+    exclusive: "backups",
     risk: "high",
     timeoutMs: archiveTimeoutMs,
     idempotent: true,
     confirmation: false,
     preview: async ({ resources: { archive, path }, signal }) => {
-      await checkKnown(snapshots, archive.path, signal);
+      await known(snapshots, archive.path, signal);
       return `${await withEntry(path.path, (entry) => showRemoval(entry, signal))}\n+ ${path.path}, as ${archive.path} holds it`;
     },
     run: ({ executionId, resources: { archive, path }, signal }) =>
@@ -113,9 +116,10 @@ const restoreTool = (snapshots: Documents<Snapshot>, folder: string) =>
       }),
   });
 
-async function checkKnown(snapshots: Documents<Snapshot>, archive: string, signal: AbortSignal): Promise<void> {
+async function known(snapshots: Documents<Snapshot>, archive: string, signal: AbortSignal): Promise<Snapshot> {
   const { sha256 } = await sumOf(archive, signal);
-  if (snapshots.list(snapshotsMax).some((one) => one.sha256 === sha256)) return;
+  const found = snapshots.list(snapshotsMax).find((one) => one.sha256 === sha256);
+  if (found !== undefined) return found;
   throw refused(
     "restore from",
     archive,
