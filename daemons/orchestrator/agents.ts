@@ -2,6 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { AgentConfig } from "./agent-config.ts";
 import type { ProcessState } from "./agent-processes.ts";
+import { isWithin } from "./capability-requests.ts";
 import { openLines } from "./lines.ts";
 import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts";
 
@@ -51,6 +52,8 @@ export interface Agents {
   list(): Agent[];
   /** Whether some configured agent could take it at all. */
   covers(need: Need): boolean;
+  /** Whether its file lets the agent have this capability of its own: for its duties, or when it asks. */
+  mayHave(name: string, capability: string): boolean;
   /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. See {@link Lines}. */
   place(need: Need, signal: AbortSignal): Promise<Place>;
   /** Runs until `signal` is aborted: finds dead agents, and tasks that no agent is there for. */
@@ -176,6 +179,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
     },
     list,
     covers: (need) => [...records.values()].some(({ config }) => fits(need, config)),
+    mayHave: (name, capability) => lists(records.get(name)?.config, capability),
     place(need, signal) {
       const place = lines.enter(need, signal);
       match();
@@ -211,6 +215,14 @@ function fresh(config: AgentConfig): Record {
     ...{ silentSince: undefined, startedAt: undefined, running: 0, completed: 0 },
   };
 }
+
+function lists(config: AgentConfig | undefined, capability: string): boolean {
+  const { namespaces = [], standing = [], requestable = [] } = config ?? {};
+  const isIn = (list: readonly string[]) => list.some((allowed) => isWithin(allowed, capability));
+  return isIn(standing) || (isIn(requestable) && namespaces.includes(namespaceIn(capability)));
+}
+
+const namespaceIn = (capability: string): string => capability.split(":")[0] ?? "";
 
 function fits(need: Need, config: AgentConfig): boolean {
   return config.namespaces.includes(need.namespace) || config.name === need.agent;

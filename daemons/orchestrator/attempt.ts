@@ -19,7 +19,7 @@ import {
 } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import { fillObject } from "./template.ts";
-import type { ToolFacts } from "./tools.ts";
+import type { Asking, ToolFacts } from "./tools.ts";
 import type { World } from "./world.ts";
 
 const retryFirstMs = 200;
@@ -118,13 +118,22 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
   if (ending.kind === "lost") await retryLost(goal, task, tool, ending.reason, world);
 }
 
+/** By a goal an agent gets no further than by itself: a person is asked about all that is not among what it may have. */
+function askingOf(goal: Goal, task: Task, capabilities: readonly string[], { agents }: World): Asking {
+  const [, giver] = /^agent:(.+)$/.exec(goal.source) ?? [];
+  if (giver !== undefined && !capabilities.every((one) => agents.mayHave(giver, one))) return "everything";
+  return sendsOut(goal, task) ? "changes" : "nothing";
+}
+
 function loanOf({ goal, task, tool, input, capabilities, agent, place }: Attempt, world: World): Loan {
-  const { id: taskId, goalId, description, dependsOn, createdAt } = task;
+  const { id: taskId, goalId, dependsOn, createdAt } = task;
+  // A person who is asked sees whose wish it is.
+  const description = goal.source.startsWith("agent:") ? `${task.description} (for ${goal.source})` : task.description;
   const executionId = executionIds(task).at(-1) ?? "";
   // What is stored of a task is stored in the order in which it came to be.
   let noted = Promise.resolve();
   return {
-    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: sendsOut(goal, task) },
+    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: askingOf(goal, task, capabilities, world) },
     handout: { taskId, goalId, description, tool: tool.name, input, executionId, dependsOn, createdAt },
     taken() {
       task.state = "in_progress";

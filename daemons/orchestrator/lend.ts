@@ -4,7 +4,7 @@ import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import type { Assignments, Ending, Handout, Report } from "./assignments.ts";
 import { patiently } from "./patience.ts";
-import type { Tools } from "./tools.ts";
+import type { Asking, Tools } from "./tools.ts";
 
 /** Beyond its tool's own time a call has so long to be fetched and reported. */
 const handoverMs = 15_000;
@@ -19,8 +19,8 @@ export interface Loan {
   readonly capabilities: readonly string[];
   /** The tool's own time. */
   readonly timeoutMs: number;
-  /** A person is asked about what changes something. */
-  readonly ask: boolean;
+  /** What of it a person is asked about. */
+  readonly ask: Asking;
   /** The agent took it. */
   taken(): void;
   /** It waits for a person, by the approval of this id. */

@@ -3,13 +3,15 @@ import { AiosError } from "#lib/errors";
 import type { Fate } from "./calls.ts";
 import { type Goal, isOver, type Task } from "./goal.ts";
 import type { Store } from "./store.ts";
-import type { ToolFacts, Tools } from "./tools.ts";
+import type { Asking, ToolFacts, Tools } from "./tools.ts";
 
 export interface PortTwins {
   /** What is stored. */
   readonly goals: Map<string, Goal>;
   /** What agents hold: `agent task` → capabilities. */
   readonly granted: Map<string, readonly string[]>;
+  /** What a person is asked about of each grant, the first first. */
+  readonly asks: Asking[];
   /** The calls that were withdrawn, by their ids. */
   readonly withdrawn: string[];
   /** What becomes of the calls that are withdrawn next; they have never begun when there is no more. */
@@ -42,6 +44,7 @@ export function portTwins(): PortTwins {
   const goals: PortTwins["goals"] = new Map();
   const granted: PortTwins["granted"] = new Map();
   const withdrawn: string[] = [];
+  const asks: PortTwins["asks"] = [];
   const refuseWhenAway = () => {
     if (ports.away) throw new AiosError("UNAVAILABLE", "memory is away");
   };
@@ -70,7 +73,10 @@ export function portTwins(): PortTwins {
 
   const tools: Tools = {
     find: async (name) => facts[name],
-    grant: async ({ agent, capabilities, taskId }) => void granted.set(`${agent} ${taskId}`, capabilities),
+    async grant({ agent, capabilities, taskId, ask }) {
+      granted.set(`${agent} ${taskId}`, capabilities);
+      asks.push(ask);
+    },
     async revoke(_, agent, taskId) {
       await ports.revokes;
       granted.delete(`${agent} ${taskId}`);
@@ -87,7 +93,18 @@ export function portTwins(): PortTwins {
   };
 
   const ports: PortTwins = {
-    ...{ goals, granted, withdrawn, fates: [], away: false, unreadable: "", revokes: Promise.resolve(), store, tools },
+    ...{
+      goals,
+      granted,
+      withdrawn,
+      asks,
+      fates: [],
+      away: false,
+      unreadable: "",
+      revokes: Promise.resolve(),
+      store,
+      tools,
+    },
   };
   return ports;
 }

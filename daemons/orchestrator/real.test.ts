@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
-import { type Client, coreIdentity, service } from "#lib/service";
+import { type Client, coreIdentity, operatorHeader, roleHeader, service } from "#lib/service";
 import { socketPath } from "#lib/sockets";
 import { openPeer } from "#lib/testing/sockets";
 import { GoalControlService } from "#proto/aios/goal_control";
@@ -21,7 +21,7 @@ const folder = mkdtempSync("/tmp/aios-real-");
 const children: ChildProcess[] = [];
 let orchestrator: ChildProcess;
 let client: Client<typeof OrchestratorService>;
-let tools: Client<typeof ToolRegistryService>;
+let tools: Record<"orchestrator" | "console", Client<typeof ToolRegistryService>>;
 let closeInit: () => void;
 
 function start(daemon: string): ChildProcess {
@@ -94,12 +94,14 @@ beforeAll(async () => {
   closeInit = await initTwin();
   openPeer(`${folder}/run`, "memory", "orchestrator");
   openPeer(`${folder}/run`, "tools", "orchestrator");
+  openPeer(`${folder}/run`, "tools", "console");
   openPeer(`${folder}/run`, "orchestrator", "console");
   start("memory");
   start("tools");
   orchestrator = start("orchestrator");
   client = connect(OrchestratorService, `unix:${socketPath(`${folder}/run`, "orchestrator", "console")}`);
-  tools = connect(ToolRegistryService, `unix:${socketPath(`${folder}/run`, "tools", "orchestrator")}`);
+  const toolsAs = (peer: string) => connect(ToolRegistryService, `unix:${socketPath(`${folder}/run`, "tools", peer)}`);
+  tools = { orchestrator: toolsAs("orchestrator"), console: toolsAs("console") };
 });
 
 afterAll(async () => {
@@ -107,7 +109,7 @@ afterAll(async () => {
   await Promise.all(children.map((child) => end(child, "SIGTERM")));
   closeInit();
   client.close();
-  tools.close();
+  for (const each of Object.values(tools)) each.close();
   rmSync(folder, { recursive: true });
 });
 
@@ -138,9 +140,13 @@ async function run(description: string) {
   });
 }
 
-const execute = async (toolName: string, input: object) => {
+/** Believed of the console alone. */
+const person = { [operatorHeader]: "o", [roleHeader]: "admin" };
+
+/** Calls a tool as the orchestrator, or as a person by the console. */
+const execute = async (toolName: string, input: object, by: "orchestrator" | "console" = "orchestrator") => {
   const request = { toolName, agentId: "", taskId: "", inputJson: Buffer.from(JSON.stringify(input)), reason: "test" };
-  return JSON.parse(String((await tools.execute(request)).outputJson));
+  return JSON.parse(String((await tools[by].execute(request, { headers: person })).outputJson));
 };
 
 const path = `${folder}/data/report.txt`;
@@ -192,6 +198,30 @@ describe("goals on real daemons", () => {
     rmSync(link);
   });
 
+  it("that an agent gives get it no further than it comes by itself: a person is asked, also about reading", async () => {
+    const dev = connect(OrchestratorService, `unix:${folder}/run/agents/dev/orchestrator.sock`);
+    const victim = `${folder}/data/victim`;
+    writeFileSync(victim, "whole");
+    const wishes = [`delete file ${victim}`, `create file ${victim} with content "less"`, `read file ${victim}`];
+    for (const description of wishes) {
+      const wish = { ...{ description, priority: 2, source: "", tags: [], dependsOn: [] }, dedupeKey: "" };
+      const { id } = await dev.submitGoal({ ...wish, metadataJson: Buffer.alloc(0) });
+      const ticket = await until(async () => (await client.getGoalStatus({ id })).tasks[0]?.waitsFor || false);
+      expect((await execute("sec.approvals", {})).waiting).toMatchObject([
+        { id: ticket, reason: expect.stringContaining("(for agent:dev)") },
+      ]);
+      await execute("sec.deny", { id: ticket, reason: "no" }, "console");
+      const { goal } = await until(async () => {
+        const status = await client.getGoalStatus({ id });
+        return status.goal?.status === "failed" && status;
+      });
+      expect(goal?.result).toMatch(/PERMISSION_DENIED.*denied it: no/);
+    }
+    expect(readFileSync(victim, "utf8")).toBe("whole");
+    dev.close();
+    rmSync(victim);
+  });
+
   it("leave no grant behind, and a ledger that verifies", async () => {
     for (const agent of agentNames) {
       expect(await execute("sec.capabilities", { agent_id: agent })).toEqual({ capabilities: [] });
@@ -210,7 +240,7 @@ describe("goals on real daemons", () => {
     expect(all.goals[0]?.description).toBe("brew some coffee");
     const failed = await client.listGoals({ statusFilter: "failed", limit: 0, offset: 0, cursor: "" });
     expect(failed.goals.map(({ description }) => description)).toContain("brew some coffee");
-    expect(failed.total).toBe(3);
+    expect(failed.total).toBe(6);
   });
 
   it("are reached in the way that has worked before, also before the restart, and can be explained", async () => {

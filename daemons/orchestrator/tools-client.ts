@@ -67,7 +67,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
         reason,
         duration_seconds,
         task_id,
-        ...(ask && { ask }),
+        ...(ask !== "nothing" && { ask }),
       };
       await execute(id, "sec.grant", input, task_id, reason);
     },

@@ -57,6 +57,9 @@ export interface Tools {
   executions(ids: readonly string[], taskId: string): Promise<readonly Execution[]>;
 }
 
+/** Nothing; what changes something or leaves the machine; everything. */
+export type Asking = "nothing" | "changes" | "everything";
+
 /** What an agent is let do, for a task and a time. */
 export interface Grant {
   /** Of the call that grants it: the same each time that it is asked for. */
@@ -65,6 +68,6 @@ export interface Grant {
   readonly capabilities: readonly string[];
   readonly taskId: string;
   readonly durationMs: number;
-  /** A person is asked about what changes something. */
-  readonly ask: boolean;
+  /** What of it a person is asked about. */
+  readonly ask: Asking;
 }

@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import { allows, type Role } from "#lib/role";
 import type { Identity } from "#lib/service";
 import { type Capability, capabilityText, fillTemplate, parseCapability } from "./capability.ts";
-import type { Grants } from "./grants.ts";
+import type { Asking, Grants } from "./grants.ts";
 import { resolveHost, resolveUrl } from "./names.ts";
 import { resolveEntry, resolvePath } from "./paths.ts";
 import type { Place } from "./protected.ts";
@@ -41,7 +41,7 @@ export interface Admitted {
   /** What it holds while it changes things. */
   readonly locks: readonly string[];
   /** Its grants were given on condition that a person is asked. */
-  readonly asks: boolean;
+  readonly asks: Asking;
   /** Protected places that it changes: an admin is asked first. */
   readonly places: readonly Place[];
   /** Of this call: the tool's, or critical where the call amounts to root. */
@@ -92,7 +92,7 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       const places = await placesOf(protection, tool, resources, caller);
       const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
-      const asks = caller.kind === "agent" && grants.asks(caller.name, request.taskId);
+      const asks = caller.kind === "agent" ? grants.asks(caller.name, request.taskId) : "nothing";
       const root = (await tool.rootWhen?.holds(viewOf(request, caller, input, resources, permits))) === true;
       const critical = root || places.length > 0;
       const [risk, role] = critical

@@ -9,14 +9,17 @@ const grantsMax = 256;
 /** Grants that ended are kept this long for whoever asks, and for undoing a revocation. */
 const keptMs = 7 * 86_400_000;
 
+/** What a person is asked about of what is done with a grant: nothing, what changes something or leaves the machine, all. */
+export const askings = ["nothing", "changes", "everything"] as const;
+export type Asking = (typeof askings)[number];
+
 export interface Grant {
   readonly agent: string;
   readonly capability: string;
   readonly reason: string;
   /** Empty when the grant is for no task. */
   readonly taskId: string;
-  /** A person is asked about what is done with it. */
-  readonly asks: boolean;
+  readonly asks: Asking;
   /** Milliseconds since the epoch, as `expiresAt`. */
   readonly grantedAt: number;
   readonly expiresAt: number;
@@ -28,7 +31,7 @@ export interface Request {
   readonly capabilities: readonly string[];
   readonly reason: string;
   readonly taskId: string;
-  readonly asks: boolean;
+  readonly asks: Asking;
   readonly durationMs: number;
 }
 
@@ -46,8 +49,8 @@ export interface Grants {
   permits(agent: string, needed: Capability, taskId: string): boolean;
   /** Whether any grant in force is for this namespace and action, whatever its resource. */
   knows(agent: string, needed: Capability, taskId: string): boolean;
-  /** Whether a person is asked about what `agent` does for this task. */
-  asks(agent: string, taskId: string): boolean;
+  /** What a person is asked about of what `agent` does for this task. */
+  asks(agent: string, taskId: string): Asking;
   held(agent: string): Grant[];
   /** Adds grants, durably. Returns when they end. */
   grant(request: Request): Promise<number>;
@@ -62,8 +65,8 @@ export interface Grants {
 interface Row extends Omit<Grant, "asks"> {
   readonly id: number;
   readonly executionId: string;
-  /** SQLite has no booleans. */
-  readonly asks: 0 | 1;
+  /** The place in {@link askings}. */
+  readonly asks: number;
 }
 
 interface Active extends Row {
@@ -115,14 +118,15 @@ export function openGrants({ database, commits }: State, clock: Clock): Grants {
         ({ asks, taskId: own, parsed }) =>
           (asks === 0 || own === taskId) && parsed.namespace === namespace && parsed.action === action,
       ),
-    asks: (agent, taskId) => current(agent).some((grant) => grant.asks === 1 && grant.taskId === taskId),
+    asks: (agent, taskId) =>
+      askingOf(Math.max(0, ...current(agent).map((grant) => (grant.taskId === taskId ? grant.asks : 0)))),
     held: (agent) =>
       current(agent).map(({ capability, reason, taskId, asks, grantedAt, expiresAt }) => ({
         agent,
         capability,
         reason,
         taskId,
-        asks: asks === 1,
+        asks: askingOf(asks),
         grantedAt,
         expiresAt,
       })),
@@ -132,7 +136,7 @@ export function openGrants({ database, commits }: State, clock: Clock): Grants {
       const rows = capabilities.map((capability) => ({
         ...request,
         capability,
-        asks: asks ? (1 as const) : (0 as const),
+        asks: askings.indexOf(asks),
         grantedAt,
         expiresAt: grantedAt + durationMs,
       }));
@@ -172,3 +176,5 @@ function full(agent: string): AiosError {
     next: "revoke those it no longer needs",
   });
 }
+
+const askingOf = (place: number): Asking => askings[place] ?? "everything";

@@ -49,7 +49,7 @@ export async function byAgent(
   let reported: Report | undefined;
   const { session, words } = talk;
   const loan = {
-    ...{ agent: place.agent, capabilities, timeoutMs: tool.timeoutMs, ask: true },
+    ...{ agent: place.agent, capabilities, timeoutMs: tool.timeoutMs, ask: "changes" as const },
     handout: {
       ...{
         taskId,

@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import { approvalMostMs } from "#lib/duration";
 import { AiosError } from "#lib/errors";
 import { capabilityText, parseCapability } from "../capability.ts";
-import type { Grants } from "../grants.ts";
+import type { Asking, Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { resolveHost, resolveUrl } from "../names.ts";
 import type { CapabilityTable } from "../registry.ts";
@@ -54,8 +54,9 @@ const grantTool = ({ grants, table }: SecWorld) =>
       duration_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: durationMaxSeconds })),
       task_id: taskId,
       ask: Type.Optional(
-        Type.Boolean({
-          description: "a person is asked about each call of the task that changes something or leaves the machine",
+        Type.Enum(["changes", "everything"], {
+          description:
+            "a person is asked about each call of the task: those that change something or leave the machine, or all",
         }),
       ),
     }),
@@ -74,8 +75,9 @@ const grantTool = ({ grants, table }: SecWorld) =>
     run: async ({ executionId, input }) => {
       const granted = input.capabilities.map((text) => grantable(text, table()));
       const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
-      const { agent_id: agent, reason, task_id: taskId = "", ask: asks = false } = input;
-      if (asks && taskId === "") throw asksForNothing(agent);
+      const { agent_id: agent, reason, task_id: taskId = "" } = input;
+      const asks: Asking = input.ask ?? "nothing";
+      if (asks !== "nothing" && taskId === "") throw asksForNothing(agent);
       const request = { executionId, agent, reason, taskId, asks, capabilities: granted, durationMs };
       return { granted, expires_at: await grants.grant(request) };
     },
