@@ -28,6 +28,8 @@ export interface EmulatorOptions {
   readonly memoryMiB: number;
   readonly cpus: number;
   readonly drives: readonly Drive[];
+  /** What the machine's own clock says when it is switched on, milliseconds since the epoch; the host's when absent. */
+  readonly clockMs?: number | undefined;
 }
 
 /** QEMU's arguments. `hostPort` of the host's loopback interface leads to port 9090 of the machine. */
@@ -40,6 +42,7 @@ export function emulatorArguments(options: EmulatorOptions, hostPort: number): s
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-netdev", `user,id=net,restrict=on,${forward}`, "-device", "virtio-net-pci,netdev=net,romfile="],
     ...["-device", "virtio-rng-pci"],
+    ...(options.clockMs === undefined ? [] : ["-rtc", `base=${new Date(options.clockMs).toISOString().slice(0, 19)}`]),
     ...options.drives.flatMap(driveArguments),
     ...bootArguments(options.boot),
   ];

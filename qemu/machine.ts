@@ -36,6 +36,8 @@ export interface MachineSpec {
   readonly append?: readonly string[];
   readonly memoryMiB?: number;
   readonly cpus?: number;
+  /** In QEMU: what its own clock says when it is switched on, milliseconds since the epoch; the host's when absent. */
+  readonly clockMs?: number;
   /** "none" = it has no data disk; a path = this file instead of its own: a disk, or in the native lane an ext4 image. */
   readonly data?: "none" | string;
   /** false = no provisioning volume: it makes its own authority and waits for enrolment. */
@@ -156,6 +158,7 @@ async function startInQemu(spec: MachineSpec, name: string): Promise<Running> {
     accelerator: spec.accelerator,
     memoryMiB: spec.memoryMiB ?? memoryMiBDefault,
     cpus: spec.cpus ?? cpusDefault,
+    clockMs: spec.clockMs,
     drives: [
       ...drives,
       ...(spec.provisioned === false ? [] : [{ path: provision, serial: "aios-prov", readOnly: true }]),

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
 import { type Campaign, onGround } from "../faults/campaign.ts";
+import { clock } from "../faults/clock.ts";
 import { corrupt } from "../faults/corrupt.ts";
+import { disk } from "../faults/disk.ts";
 import { flood } from "../faults/flood.ts";
 import { fuzz } from "../faults/fuzz.ts";
 import { kill } from "../faults/kill.ts";
@@ -13,7 +15,7 @@ import type { Bench } from "./bench.ts";
 import type { Measure } from "./row.ts";
 
 /** In the order in which they run. */
-export const campaigns: Readonly<Record<string, Campaign>> = { kill, power, corrupt, flood, fuzz };
+export const campaigns: Readonly<Record<string, Campaign>> = { kill, power, corrupt, disk, clock, flood, fuzz };
 
 const seedMax = 2 ** 31;
 

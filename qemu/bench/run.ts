@@ -47,7 +47,8 @@ const help = `Measures. One JSON row a line on standard output, a table on stand
              the names of parts choose some of them
   idle       what a machine that nobody asks anything writes and burns; --minutes N (5)
   compare    REF NAME: another commit's measures and this tree's by turns, and their ratios; --rounds N (3)
-  faults     campaigns of faults on machines of their own: kills, floods, malformed requests; --seed N, --count N
+  faults     campaigns of faults on machines of their own: kill, power, corrupt, disk, clock, flood, fuzz;
+             the names of some choose them; --seed N repeats one, --count N bounds it
 
 Examples:
   npm run bench -- boot

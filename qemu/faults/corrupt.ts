@@ -3,12 +3,13 @@ import { mkdirSync, rmSync } from "node:fs";
 import { basename } from "node:path";
 import { messageOf } from "#lib/errors";
 import { consoleLines } from "#manifest";
-import { InitService, UnitState } from "#proto/aios/init";
+import { InitService } from "#proto/aios/init";
 import { executeTool, followGoal, submitGoal } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
 import { type Damage, damagesTo, harm, named } from "./damage.ts";
 import { drawing, shuffled } from "./drawing.ts";
+import { notReady } from "./units.ts";
 
 const bootTimeoutMs = 60_000;
 const goalTimeoutMs = 60_000;
@@ -78,16 +79,6 @@ async function survive(ground: Ground, whole: string, damage: Damage, random: ()
   } catch (error) {
     await machine.cut();
     return { problem: messageOf(error).split("\n")[0] ?? "", told: false };
-  }
-}
-
-async function notReady(machine: Machine): Promise<string[]> {
-  const init = machine.client(InitService);
-  try {
-    const { units } = await init.listUnits({});
-    return units.filter(({ state, wanted }) => wanted && state !== UnitState.UNIT_READY).map(({ name }) => name);
-  } finally {
-    init.close();
   }
 }
 

@@ -4,7 +4,7 @@ import { verifyLedger } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
 import { between, drawing } from "./drawing.ts";
-import { beginLines, countLines, lineOf, submitLine } from "./lines.ts";
+import { beginLines, countLines, lineOf, openOf, submitLine } from "./lines.ts";
 
 /** After autonomy, when the power goes: within the first work, a backup, what the start left over. */
 const cutWithinMs = 15_000;
@@ -68,9 +68,7 @@ async function settled(ground: Ground, ids: ReadonlyMap<string, string>) {
   const until = performance.now() + endsWithinMs;
   for (;;) {
     const counts = await countLines(machine, ids);
-    const open = [...counts.states.values()].some((state) =>
-      ["pending", "planning", "running", "in_progress"].includes(state),
-    );
+    const open = openOf(counts.states).length > 0;
     if (!open || performance.now() > until) return { ...counts, ...(await verifyLedger(machine)) };
     await delay(1_000);
   }
