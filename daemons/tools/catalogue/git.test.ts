@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Machine, startMachine } from "../harness.ts";
@@ -166,6 +167,88 @@ describe("a repository", () => {
   });
 });
 
+describe("an ordinary repository", () => {
+  it("is one whatever habits its configuration holds", async () => {
+    await done("git.init");
+    const habits = [
+      "[core]\n\tautocrlf = input\n\tcommitGraph = false",
+      "[pull]\n\trebase = true",
+      '[branch "main"]\n\tvscode-merge-base = origin/main\n\tremote = origin',
+      "[user]\n\tname = Ada Lovelace\n[lfs]\n\trepositoryformatversion = 0",
+    ];
+    writeFileSync(`${repo}/.git/config`, `${habits.join("\n")}\n`, { flag: "a" });
+    write("a", "one\r\n");
+    await done("git.add");
+    await done("git.commit", { message: "one" });
+    expect(execFileSync("git", ["-C", repo, "show", "HEAD:a"]).toString()).toBe("one\n");
+  });
+
+  it("may be a further working tree, or a submodule", async () => {
+    const git = (...args: string[]) =>
+      execFileSync("git", ["-c", "protocol.file.allow=always", ...args], { stdio: "ignore" });
+    await done("git.init");
+    await committed("a", "1");
+    git("-C", repo, "worktree", "add", `${work}/tree`);
+    writeFileSync(`${work}/tree/b`, "2");
+    await done("git.add", { path: `${work}/tree` });
+    const { output } = await done("git.commit", { path: `${work}/tree`, message: "of the tree" });
+    expect(output.branch).toBe("tree");
+    const outer = `${work}/outer`;
+    git("init", "--quiet", outer);
+    git("-C", outer, "submodule", "add", repo, "inner");
+    expect((await done("git.status", { path: `${outer}/inner` })).output).toMatchObject({
+      clean: true,
+      branch: "main",
+    });
+  });
+});
+
+describe("git.clone", () => {
+  it("brings no more than it may, and leaves nothing of what was too much", async () => {
+    const url = bareRemote();
+    await done("git.clone", { url });
+    writeFileSync(`${repo}/large`, randomBytes(3 * 2 ** 20));
+    await done("git.add");
+    await done("git.commit", { message: "large" });
+    await done("git.push");
+    const into = { url, path: `${work}/new/copy` };
+    expect(await call("git.clone", { ...into, max_mb: 1 })).toMatchObject({
+      success: false,
+      error: expect.stringContaining("larger than 1 MiB"),
+    });
+    expect(existsSync(`${work}/new`)).toBe(false);
+    expect(await call("git.clone", { ...into, max_mb: 100 })).toMatchObject({ success: true });
+    expect(await call("git.clone", { url })).toMatchObject({ error: expect.stringContaining("not empty") });
+    expect(existsSync(`${repo}/large`)).toBe(true);
+  });
+
+  it.each([
+    "http://127.0.0.1:1/x.git",
+    "https://[::ffff:127.0.0.1]/x",
+    "git://169.254.169.254/x",
+    "http://localhost:1/x",
+  ])("of %s needs what every tool needs to connect there", async (url) => {
+    const agent = machine.agent("task");
+    const capabilities = [`git:write:${repo}`, "git:remote:**"];
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+    expect(await agent.call("git.clone", { url, path: repo })).toMatchObject({
+      success: false,
+      error: expect.stringContaining("is not on the public network"),
+    });
+  });
+
+  it.each(["git@example.org:a/b.git", "ssh://git@example.org/a/b.git"])(
+    "of %s tells what ssh lacks, before anybody is asked",
+    async (url) => {
+      const agent = machine.agent("task");
+      const capabilities = [`git:write:${repo}`, "git:remote:**"];
+      await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r", task_id: "t", ask: true });
+      await expect(agent.call("git.clone", { url, path: repo }, { taskId: "t" })).rejects.toThrow("security/git/key");
+      expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
+    },
+  );
+});
+
 describe("what could run a program", () => {
   /** A program that leaves a mark when it runs. */
   function trap(): { program: string; sprung: () => boolean } {
@@ -213,15 +296,35 @@ describe("what could run a program", () => {
     "[include]\n\tpath = /etc/passwd",
     "[alias]\n\tstatus = !TRAP",
     "[gpg]\n\tprogram = TRAP",
-  ])("in a repository's configuration has it refused: %s", async (section) => {
+    "[core]\n\talternateRefsCommand = TRAP",
+    '[merge "x"]\n\tdriver = TRAP',
+    '[diff "x"]\n\ttextconv = TRAP\n\tcommand = TRAP',
+    "[core]\n\tpager = TRAP\n\teditor = TRAP\n\taskPass = TRAP\n\thooksPath = /srv",
+    "[credential]\n\thelper = !TRAP",
+  ])("in a repository's configuration has no say: %s", async (section) => {
     const { program, sprung } = trap();
     await done("git.init");
-    writeFileSync(`${repo}/.git/config`, `${section.replace("TRAP", program)}\n`, { flag: "a" });
-    write("a", "1");
-    for (const tool of ["git.status", "git.add", "git.pull"]) {
-      const answer = await call(tool);
-      expect(answer).toMatchObject({ success: false, error: expect.stringMatching(/could run a program/) });
-    }
+    await committed("a", "1");
+    write(".gitattributes", "* filter=x diff=x merge=x\n");
+    writeFileSync(`${repo}/.git/config`, `${section.replaceAll("TRAP", program)}\n`, { flag: "a" });
+    write("a", "2");
+    for (const tool of ["git.status", "git.diff", "git.add"]) await done(tool);
+    await done("git.commit", { message: "two" });
+    expect((await done("git.status")).output).toMatchObject({ clean: true, branch: "main" });
+    await done("git.branch", { action: "create", name: "b" });
+    await done("git.branch", { action: "delete", name: "b" });
+    expect(await call("git.pull")).toMatchObject({ success: false });
+    expect(sprung()).toBe(false);
+  });
+
+  it("is no hook of a repository that is pushed to", async () => {
+    const { program, sprung } = trap();
+    const url = bareRemote();
+    for (const hook of ["pre-receive", "update", "post-receive", "post-update"])
+      symlinkSync(program, `${url}/hooks/${hook}`);
+    await done("git.clone", { url });
+    await committed("a", "1");
+    await done("git.push");
     expect(sprung()).toBe(false);
   });
 
@@ -230,7 +333,7 @@ describe("what could run a program", () => {
     expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("make one with git.init") });
     execFileSync("git", ["init", "--quiet", `${work}/other`]);
     writeFileSync(`${repo}/.git`, `gitdir: ${work}/other/.git\n`);
-    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("not a folder") });
+    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("does not belong to it") });
     rmSync(`${repo}/.git`);
     symlinkSync(`${work}/other/.git`, `${repo}/.git`);
     expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("not a folder") });
@@ -238,7 +341,7 @@ describe("what could run a program", () => {
     execFileSync("git", ["init", "--quiet", repo]);
     rmSync(`${repo}/.git/objects`, { recursive: true });
     symlinkSync(`${work}/other/.git/objects`, `${repo}/.git/objects`);
-    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining(".git/objects leads out of it") });
+    expect(await call("git.status")).toMatchObject({ success: false });
   });
 
   it.each([

@@ -3,12 +3,12 @@ import { gitBirths } from "./git/birth.ts";
 import { gitChanges } from "./git/changes.ts";
 import { gitReads } from "./git/reads.ts";
 import { gitRemotes } from "./git/remotes.ts";
-import type { Outbound } from "./outbound.ts";
+import type { RemoteWorld } from "./git/way.ts";
 
 /** Repositories, by a git that heeds neither hooks nor configuration of anybody else's. */
-export const gitTools = (outbound: Outbound): readonly Tool[] => [
+export const gitTools = (world: RemoteWorld): readonly Tool[] => [
   ...gitReads,
-  ...gitBirths(outbound),
+  ...gitBirths(world),
   ...gitChanges,
-  ...gitRemotes(outbound),
+  ...gitRemotes(world),
 ];

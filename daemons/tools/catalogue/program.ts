@@ -87,20 +87,24 @@ export async function runProgram(argv: Argv, options: ProgramOptions): Promise<E
 
 function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Piped {
   const [file, ...args] = confine === undefined ? argv : confinedProgram(argv, cwd, confine);
+  // On descriptors of its own the sandbox reads its filter, and the files that are given.
+  const given = confine === undefined ? [] : [callFilter, ...Object.values(confine.files ?? {})];
   const running = startPiped((stdout, stderr) =>
     spawn(file, args, {
       cwd: confine === undefined ? cwd : "/",
       env: { ...fixedEnvironment, ...env },
-      stdio: ["pipe", stdout, stderr, ...(confine === undefined ? [] : ["pipe" as const])],
+      stdio: ["pipe", stdout, stderr, ...given.map(() => "pipe" as const)],
       // A group of its own, so that what it starts ends with it.
       detached: true,
     }),
   );
   const { child } = running;
-  const filter = child.stdio[filterDescriptor] as Writable | undefined;
-  // It is gone when the sandbox cannot be made, which its exit tells.
-  filter?.on("error", () => {});
-  filter?.end(callFilter);
+  given.forEach((content, at) => {
+    const pipe = child.stdio[filterDescriptor + at] as Writable;
+    // It is gone when the sandbox cannot be made, which its exit tells.
+    pipe.on("error", () => {});
+    pipe.end(content);
+  });
   return running;
 }
 

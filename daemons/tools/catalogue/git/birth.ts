@@ -4,10 +4,15 @@ import { errnoOf } from "#lib/errors";
 import { removeFolders } from "../../handles.ts";
 import type { ResolvedPath } from "../../paths.ts";
 import { defineTool, type Tool, type Undo } from "../../tool.ts";
-import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
-import { permitRemote, urlField } from "./remotes.ts";
+import { urlField } from "./remotes.ts";
 import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
+import { roomIn, withinSize } from "./size.ts";
+import { quietPeer, type RemoteWorld, wayTo } from "./way.ts";
+
+const timeoutMs = 600_000;
+const maxMbDefault = 2_048;
+const fileSlackBytes = 64 * 2 ** 20;
 
 const facts = {
   callers: ["core", "operator", "agent"],
@@ -53,7 +58,7 @@ const init = defineTool({
   },
 });
 
-const cloneTool = (outbound: Outbound) =>
+const cloneTool = (world: RemoteWorld) =>
   defineTool({
     ...facts,
     name: "git.clone",
@@ -64,10 +69,13 @@ const cloneTool = (outbound: Outbound) =>
       path: absolutePath,
       branch: Type.Optional(branchName),
       depth: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: "so many commits only" })),
+      max_mb: Type.Optional(
+        Type.Integer({ minimum: 1, maximum: 1_048_576, description: "how large it may become; 2,048 unless given" }),
+      ),
     }),
     output: object({ path: Type.String(), commit: Type.String({ description: "empty when it has none" }) }),
     capabilities: ["git:write:{path}"],
-    alsoNeeds: ["git:remote:{url}"],
+    alsoNeeds: ["git:remote:{url}", "net:local:{address}"],
     risk: "medium",
     timeoutMs: 600_000,
     undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
@@ -82,23 +90,63 @@ const cloneTool = (outbound: Outbound) =>
         );
       }
     }),
-    run: async ({ input: { url, branch, depth }, resources: { path }, permits, signal }) => {
-      const from = await permitRemote(url, permits, outbound);
+    // Whether there is a way shows before anybody is asked.
+    preview: async ({ input: { url }, resources: { path }, permits, signal }) => {
+      const way = await wayTo(url, world, permits, signal);
+      await checkEmpty(path);
+      return `copies ${way.url} to ${path.path}`;
+    },
+    run: async ({ input: { url, branch, depth, max_mb = maxMbDefault }, resources: { path }, permits, signal }) => {
+      const way = await wayTo(url, world, permits, signal);
+      await checkEmpty(path);
+      const local = way.url.startsWith("/");
       const words = [
-        ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules"],
+        ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules", quietPeer("upload-pack")],
         ...(branch === undefined ? [] : [`--branch=${branch}`]),
         ...(depth === undefined ? [] : [`--depth=${depth}`]),
+        ...["--", local ? `file://${way.url}` : way.url, path.path],
       ];
-      const local = from.startsWith("/");
-      const confine = { ...placeOf(path), ...(local ? { readable: [from] } : { network: true }) };
-      const options = { signal, timeoutMs: 600_000, confine };
-      await gitAlone(["clone", ...words, "--", local ? `file://${from}` : from, path.path], options);
+      const confine = {
+        ...way.confine,
+        ...placeOf(path),
+        readable: [...(way.confine.readable ?? []), ...(local ? [way.url] : [])],
+      };
+      const maxBytes = roomIn(path.exists ? path.path : path.folder, max_mb * 2 ** 20);
+      // One file is cut off by the kernel a little above: what is too large is told by looking.
+      const fileMaxBytes = maxBytes + fileSlackBytes;
+      try {
+        await withinSize(path.path, maxBytes, signal, (stop) =>
+          gitAlone([...way.settings, "clone", ...words], {
+            signal: stop,
+            timeoutMs,
+            env: way.env,
+            confine,
+            fileMaxBytes,
+          }),
+        );
+      } catch (error) {
+        await clearAway(planOf(path));
+        throw error;
+      }
       const commit = await commitAt(await openRepository(path.path, signal), { signal });
       return { path: path.path, commit: commit ?? "" };
     },
   });
 
-export const gitBirths = (outbound: Outbound): readonly Tool[] => [init, cloneTool(outbound)];
+/** A clone goes into a folder of its own; what stands in another would be cleared away with one that failed. */
+async function checkEmpty({ path, exists }: ResolvedPath): Promise<void> {
+  if (!exists || (await readdir(path)).length === 0) return;
+  throw refused(path, "the folder is not empty", "name one that is, or that does not exist");
+}
+
+/** What a clone that failed has left: the folder was not there, or empty. */
+async function clearAway({ path, folder, names, existed }: BirthPlan): Promise<void> {
+  if (existed) for (const name of await readdir(path)) await rm(`${path}/${name}`, { recursive: true, force: true });
+  else await rm(path, { recursive: true, force: true });
+  if (!existed) await removeFolders(folder, names.slice(0, -1));
+}
+
+export const gitBirths = (world: RemoteWorld): readonly Tool[] => [init, cloneTool(world)];
 
 /** Where a repository is made: its own folder, or the one that will hold it. */
 const placeOf = ({ path, folder, exists }: ResolvedPath) => ({ writable: [exists ? path : folder] });

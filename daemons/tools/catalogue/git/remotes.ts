@@ -1,8 +1,5 @@
 import * as Type from "typebox";
-import { AiosError } from "#lib/errors";
-import { hostOf } from "../../names.ts";
 import { defineTool, type Tool } from "../../tool.ts";
-import type { Outbound } from "../outbound.ts";
 import type { Confinement } from "../process/sandbox.ts";
 import { absolutePath, object } from "../words.ts";
 import {
@@ -13,11 +10,11 @@ import {
   type Repository,
   refused,
   remoteName,
-  remoteOf,
 } from "./repository.ts";
+import { quietPeer, type RemoteWorld, type Way, wayTo } from "./way.ts";
 
 export const urlField = Type.String({
-  pattern: "^(/|https?://|ssh://|git://|file:///)[^\\s]",
+  pattern: "^(/|https?://|ssh://|git://|file:///|[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:)[^\\s]",
   maxLength: 2048,
   description: "a repository's URL, or its absolute path on this machine",
 });
@@ -33,7 +30,7 @@ const facts = {
   confirmation: false,
   resources: { path: "path" },
   capabilities: ["git:write:{path}"],
-  alsoNeeds: ["git:remote:{url}"],
+  alsoNeeds: ["git:remote:{url}", "net:local:{address}"],
 } as const;
 
 const input = object({
@@ -42,7 +39,7 @@ const input = object({
   branch: Type.Optional(branchName),
 });
 
-const pushTool = (outbound: Outbound) =>
+const pushTool = (world: RemoteWorld) =>
   defineTool({
     ...facts,
     name: "git.push",
@@ -53,13 +50,13 @@ const pushTool = (outbound: Outbound) =>
     run: async ({ input: given, resources: { path }, permits, signal }) => {
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const url = await permitRemote(await urlOf(repository, remote, signal), permits, outbound);
+      const way = await wayTo(await urlOf(repository, remote, signal), world, permits, signal);
       const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
       if (commit === undefined) throw refused(path.path, `it has no branch ${branch} with commits`);
       const reference = `refs/heads/${branch}:refs/heads/${branch}`;
-      const options = { signal, timeoutMs, confine: reaching(url, path.path, "change") };
+      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, repository, "change") };
       await repository.git(
-        ["push", "--quiet", "--no-verify", "--no-recurse-submodules", "--", url, reference],
+        [...way.settings, "push", quietPeer("receive-pack"), ...quiet, "--no-verify", "--", way.url, reference],
         options,
       );
       // What a push to the remote's name would have noted.
@@ -73,7 +70,7 @@ interface PullPlan {
   readonly before: string;
 }
 
-const pullTool = (outbound: Outbound) =>
+const pullTool = (world: RemoteWorld) =>
   defineTool({
     ...facts,
     name: "git.pull",
@@ -105,11 +102,12 @@ const pullTool = (outbound: Outbound) =>
     run: async ({ input: given, resources: { path }, permits, signal }) => {
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const url = await permitRemote(await urlOf(repository, remote, signal), permits, outbound);
+      const way = await wayTo(await urlOf(repository, remote, signal), world, permits, signal);
       const before = (await commitAt(repository, { signal })) ?? "";
       const reference = `+refs/heads/${branch}:refs/remotes/${remote}/${branch}`;
-      const options = { signal, timeoutMs, confine: reaching(url, path.path, "read") };
-      await repository.git(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--", url, reference], options);
+      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, repository, "read") };
+      const fetching = ["fetch", quietPeer("upload-pack"), ...quiet, "--no-tags", "--", way.url, reference];
+      await repository.git([...way.settings, ...fetching], options);
       const merging = ["merge", "--quiet", "--ff-only", `refs/remotes/${remote}/${branch}`];
       await repository.git(merging, { signal, timeoutMs });
       const after = (await commitAt(repository, { signal })) ?? "";
@@ -117,12 +115,14 @@ const pullTool = (outbound: Outbound) =>
     },
   });
 
-export const gitRemotes = (outbound: Outbound): readonly Tool[] => [pushTool(outbound), pullTool(outbound)];
+export const gitRemotes = (world: RemoteWorld): readonly Tool[] => [pushTool(world), pullTool(world)];
+
+const quiet = ["--quiet", "--no-recurse-submodules"];
 
 /** What git may touch to speak with a remote: the network, or the folder on this machine that it is. */
-function reaching(url: string, own: string, access: "read" | "change"): Confinement {
-  if (!url.startsWith("/")) return { network: true };
-  return access === "read" ? { readable: [url] } : { writable: [own, url] };
+function reaching({ url, confine }: Way, { folders }: Repository, access: "read" | "change"): Confinement {
+  if (!url.startsWith("/")) return confine;
+  return { ...confine, ...(access === "read" ? { readable: [url] } : { writable: [...folders, url] }) };
 }
 
 async function target(
@@ -139,21 +139,4 @@ async function urlOf(repository: Repository, remote: string, signal: AbortSignal
   const found = await repository.ask(["config", "--local", "--get", `remote.${remote}.url`], { signal });
   if (found.exitCode === 0) return found.stdout.trim();
   throw refused(repository.path, `it has no remote ${remote}`, "clone it from where it is to go");
-}
-
-/** A remote as git is given it. Throws PERMISSION_DENIED when the caller may not use it. */
-export async function permitRemote(
-  given: string,
-  permits: (capability: string) => boolean,
-  outbound: Outbound,
-): Promise<string> {
-  const url = await remoteOf(given);
-  if (!url.startsWith("/")) outbound.check("use remote", hostOf(new URL(url)));
-  if (permits(`git:remote:${url}`)) return url;
-  throw new AiosError("PERMISSION_DENIED", {
-    act: "use remote",
-    object: url,
-    reason: "it was not granted",
-    next: `it needs a grant of git:remote:${url}`,
-  });
 }

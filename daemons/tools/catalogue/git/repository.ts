@@ -1,9 +1,12 @@
-import { existsSync, lstatSync, readdirSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import * as Type from "typebox";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import { resolveUrl } from "../../names.ts";
 import { resolvePath } from "../../paths.ts";
 import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
+import { heededOf } from "./config.ts";
+import { placeOfRepository } from "./place.ts";
+import { refused } from "./refused.ts";
 
 /** A branch, tag or commit. Nothing that git would take for an option or an expression over commits. */
 export const revision = Type.String({
@@ -45,13 +48,13 @@ const settings = [
   ...["commit.gpgSign=false", "init.defaultBranch=main", "init.templateDir=", "advice.detachedHead=false"],
 ];
 
-/** The keys that a repository's configuration may hold: none that names a program, another file or another URL. */
-const harmlessKey =
-  /^(core\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|symlinks|precomposeunicode)|remote\.[\w-]+\.(url|fetch)|branch\.[^\n]+\.(remote|merge|rebase)|user\.(name|email)|init\.defaultbranch)$/;
+export { refused } from "./refused.ts";
 
 /** A repository's folder, which was checked. */
 export interface Repository {
   readonly path: string;
+  /** What git touches of it: the working tree, and where its objects are. */
+  readonly folders: readonly string[];
   /** Runs git in it; must succeed. */
   git(args: readonly string[], options: ProgramOptions): Promise<string>;
   /** Runs git in it; any exit status resolves. */
@@ -59,8 +62,12 @@ export interface Repository {
 }
 
 /** Runs git outside any repository: to make one. */
-export async function gitAlone(args: readonly string[], options: ProgramOptions): Promise<string> {
-  const argv = command([], args);
+export async function gitAlone(
+  args: readonly string[],
+  { fileMaxBytes, ...options }: ProgramOptions & { readonly fileMaxBytes?: number },
+): Promise<string> {
+  const plain = command([], args);
+  const argv: Argv = fileMaxBytes === undefined ? plain : ["prlimit", `--fsize=${fileMaxBytes}`, "--", ...plain];
   const result = await runProgram(argv, { confine: {}, ...options, env: { ...environment, ...options.env } });
   if (result.exitCode !== 0) throw gitFailed(args, result);
   return result.stdout;
@@ -70,21 +77,26 @@ function command(where: readonly string[], args: readonly string[]): Argv {
   return ["git", ...where, ...settings.flatMap((setting) => ["-c", setting]), ...args];
 }
 
-/** The repository in `path`, a resolved path. Throws FAILED_PRECONDITION when there is none, or one that could run programs. */
+/**
+ * The repository in `path`, a resolved path. In its sandbox git finds a configuration of what is heeded where the repository's own
+ * lies, so that nobody can change it in between. Throws FAILED_PRECONDITION when there is none.
+ */
 export async function openRepository(
   path: string,
   signal: AbortSignal,
   access: "read" | "change" = "change",
 ): Promise<Repository> {
-  checkFolder(path);
+  const { gitDir, commonDir } = placeOfRepository(path);
   // Named, so that git looks for none further up.
-  const where = [`--git-dir=${path}/.git`, `--work-tree=${path}`, "-c", `safe.directory=${path}`];
-  const own = access === "read" ? { readable: [path] } : { writable: [path] };
-  const ask: Repository["ask"] = (args, { confine, ...options }) =>
+  const where = [`--git-dir=${gitDir}`, `--work-tree=${path}`, "-c", `safe.directory=${path}`];
+  const folders = [path, commonDir];
+  const own = access === "read" ? { readable: folders } : { writable: folders };
+  const files = await heededFiles(commonDir, signal);
+  const ask: Repository["ask"] = (args, { confine = {}, ...options }) =>
     runProgram(command(where, args), {
       cwd: path,
       ...options,
-      confine: { ...own, ...confine },
+      confine: { ...own, ...confine, files: { ...files, ...confine.files } },
       env: { ...environment, ...options.env },
     });
   const git: Repository["git"] = async (args, options) => {
@@ -92,38 +104,20 @@ export async function openRepository(
     if (result.exitCode !== 0) throw gitFailed(args, result);
     return result.stdout;
   };
-  await checkConfiguration(path, signal);
-  return { path, git, ask };
+  return { path, folders, git, ask };
 }
 
-/** git's own folder holds what git reads: it is not a link, and leads nowhere else. */
-function checkFolder(path: string): void {
-  const inside = `${path}/.git`;
-  try {
-    if (!lstatSync(inside).isDirectory()) throw refused(path, "its .git is not a folder");
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ENOTDIR") throw error;
-    throw refused(path, "there is no repository", "make one with git.init or git.clone");
-  }
-  const links = readdirSync(inside, { withFileTypes: true }).filter((entry) => entry.isSymbolicLink());
-  const elsewhere = ["commondir", "config.worktree", "objects/info/alternates"].filter((name) =>
-    existsSync(`${inside}/${name}`),
-  );
-  const odd = [...links.map(({ name }) => name), ...elsewhere][0];
-  if (odd !== undefined) throw refused(path, `.git/${odd} leads out of it`);
+/** Where a repository on this machine that serves as a remote has its configuration: in its .git, or bare. */
+export function placeOfBare(path: string): string {
+  return lstatSync(`${path}/.git`, { throwIfNoEntry: false }) === undefined ? path : placeOfRepository(path).commonDir;
 }
 
-async function checkConfiguration(path: string, signal: AbortSignal): Promise<void> {
-  const file = `--file=${path}/.git/config`;
-  const confine = { readable: [path] };
-  const keys = await gitAlone(["config", file, "--no-includes", "--list", "--name-only", "-z"], { signal, confine });
-  const harmful = keys.split("\0").find((key) => key !== "" && !harmlessKey.test(key));
-  if (harmful === undefined) return;
-  throw refused(
-    path,
-    `its configuration sets ${harmful}, which could run a program`,
-    `take it out of ${path}/.git/config`,
-  );
+/** What stands for git where the configuration of a repository lies. */
+export async function heededFiles(commonDir: string, signal: AbortSignal): Promise<Record<string, string>> {
+  const path = `${commonDir}/config`;
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isFile()) throw refused(commonDir, "its config is no file");
+  const words = ["config", `--file=${path}`, "--no-includes", "--list", "-z"];
+  return { [path]: heededOf(await gitAlone(words, { signal, confine: { readable: [commonDir] } })) };
 }
 
 /**
@@ -132,6 +126,7 @@ async function checkConfiguration(path: string, signal: AbortSignal): Promise<vo
  */
 export async function remoteOf(url: string): Promise<string> {
   const [, protocol] = /^([a-z]+):\/\//.exec(url) ?? [];
+  if (/^\w[\w.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\s-][^\s]*$/.test(url)) return url;
   if (url.startsWith("/")) return (await resolvePath(url)).path;
   if (protocol === "file") return (await resolvePath(url.slice("file://".length))).path;
   if (protocol === "http" || protocol === "https") return resolveUrl(url).name;
@@ -148,11 +143,6 @@ export async function remoteOf(url: string): Promise<string> {
 /** The error of a git that ended badly. */
 export function gitFailed(args: readonly string[], result: Ended): AiosError {
   return programFailed(["git", ...args], result);
-}
-
-export function refused(path: string, reason: string, next?: string): AiosError {
-  const fault = { act: "use", object: `repository ${path}`, reason };
-  return new AiosError("FAILED_PRECONDITION", next === undefined ? fault : { ...fault, next });
 }
 
 /** The commit that HEAD, or another name, stands for; undefined before the first. */

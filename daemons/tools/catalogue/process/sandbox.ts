@@ -59,6 +59,8 @@ export interface Confinement {
   readonly writable?: readonly string[];
   readonly readable?: readonly string[];
   readonly network?: boolean;
+  /** What stands at these paths for it, to read only, whatever lies there. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -68,7 +70,7 @@ export interface Confinement {
 export function confinedProgram(
   argv: Argv,
   cwd: string,
-  { writable = [], readable = [], network = false }: Confinement,
+  { writable = [], readable = [], network = false, files = {} }: Confinement,
 ): Argv {
   const spaces = ["pid", "ipc", "uts", ...(network ? [] : ["net"])].map((one) => `--unshare-${one}`);
   const root = process.geteuid?.() === 0;
@@ -81,6 +83,7 @@ export function confinedProgram(
     ...view(network),
     ...readable.flatMap((path) => ["--ro-bind", path, path]),
     ...writable.flatMap((path) => ["--bind", path, path]),
+    ...Object.keys(files).flatMap((path, at) => ["--ro-bind-data", `${filterDescriptor + 1 + at}`, path]),
     ...["--remount-ro", "/", "--seccomp", `${filterDescriptor}`, "--chdir", cwd, "--", ...argv],
   ];
 }

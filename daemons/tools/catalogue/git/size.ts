@@ -1,0 +1,49 @@
+import { statfsSync } from "node:fs";
+import { AiosError } from "#lib/errors";
+import { runProgram } from "../program.ts";
+
+/** How often it is looked how large a folder has grown. */
+const lookEveryMs = 500;
+
+/** Of the room on a volume, what one clone may take. */
+const shareMost = 0.9;
+
+/** The most bytes that may come into `folder`: what was asked for, and what its volume has room for. */
+export function roomIn(folder: string, wantedMaxBytes: number): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return Math.min(wantedMaxBytes, Math.floor(bavail * bsize * shareMost));
+}
+
+/** Runs `act`, and aborts its signal when `path` grows beyond `maxBytes` on the disk. Throws RESOURCE_EXHAUSTED then. */
+export async function withinSize<T>(
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const tooLarge = new AiosError("RESOURCE_EXHAUSTED", {
+    act: "clone into",
+    object: path,
+    reason: `it is larger than ${Math.floor(maxBytes / 2 ** 20)} MiB`,
+    next: "give a depth, a larger max_mb, or a place on a larger disk",
+  });
+  const look = async () => {
+    const { stdout } = await runProgram(["du", "-sk", "--", path], { signal });
+    if (Number(/^\d+/.exec(stdout)?.[0] ?? 0) * 1024 > maxBytes) stop.abort(tooLarge);
+  };
+  const watch = setInterval(() => look().catch(() => {}), lookEveryMs);
+  try {
+    const done = await act(AbortSignal.any([signal, stop.signal]));
+    await look();
+    stop.signal.throwIfAborted();
+    return done;
+  } catch (error) {
+    // A single file that grew too large is cut off by the kernel, before it is looked at.
+    if (stop.signal.aborted || /file size limit|File too large|SIGXFSZ|invalid index-pack output/i.test(String(error)))
+      throw tooLarge;
+    throw error;
+  } finally {
+    clearInterval(watch);
+  }
+}
