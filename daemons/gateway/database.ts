@@ -1,4 +1,8 @@
-import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Clock } from "#lib/clock";
+import { openOrBegin } from "#lib/damaged";
+import type { Sqlite } from "#lib/sqlite";
 
 const migrations = [
   `CREATE TABLE usage (
@@ -17,9 +21,20 @@ const migrations = [
    ) STRICT, WITHOUT ROWID;`,
 ];
 
-/** The gateway's database at `path`: usage, alerts that were given, sealed secrets. */
-export function openGatewayDatabase(path: string): Sqlite {
-  const database = openDatabase(path, migrations);
+/** The file beside the database whose key seals the secrets: where it is, there was a database. */
+export const secretsKeyIn = (folder: string): string => `${folder}/secrets.key`;
+
+const remedy = 'set providers\' keys again with "aiosctl secrets set NAME"; what was spent this month is not known';
+
+/**
+ * The gateway's database at `path`: usage, alerts that were given, sealed secrets. One that cannot be read is moved aside and
+ * begun anew; `lost` is told what that means, also of one that was there and is not, or is empty.
+ */
+export function openGatewayDatabase(path: string, clock: Clock, lost: (what: string) => void = () => {}): Sqlite {
+  const empty = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  const { database, problem, aside } = openOrBegin(path, migrations, clock);
+  if (problem !== undefined) lost(`the gateway's database cannot be read (${problem}) and is now ${aside}; ${remedy}`);
+  else if (empty && existsSync(secretsKeyIn(dirname(path)))) lost(`the gateway's database is gone or empty; ${remedy}`);
   // What was removed is overwritten, not only let go.
   database.pragma("secure_delete = ON");
   return database;

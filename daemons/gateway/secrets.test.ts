@@ -26,7 +26,7 @@ afterEach(async () => {
 
 const keyFile = () => join(folder, "secrets.key");
 function open() {
-  const database = openGatewayDatabase(join(folder, "usage.db"));
+  const database = openGatewayDatabase(join(folder, "usage.db"), clock);
   return { database, secrets: openSecrets(database, keyFile(), clock), usage: openUsage(database, clock, silentLog) };
 }
 /** Every byte of every file under a folder. */
@@ -70,7 +70,7 @@ describe("secrets", () => {
     moved.database.close();
     chmodSync(keyFile(), 0o600);
     writeFileSync(keyFile(), "short");
-    const database2 = openGatewayDatabase(join(folder, "usage.db"));
+    const database2 = openGatewayDatabase(join(folder, "usage.db"), clock);
     expect(() => openSecrets(database2, keyFile(), clock)).toThrow(/5 bytes, not 32/);
     database2.close();
   });

@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { AiosError, errnoOf } from "#lib/errors";
+import { moveAside } from "#lib/damaged";
+import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 
@@ -101,6 +102,19 @@ function open(key: Buffer, name: string, { nonce, sealed, tag }: Row): string {
 }
 
 const keyBytes = 32;
+
+/** Moves a key file aside that is none, so that the gateway starts; `lost` is told that the secrets are to be set again. */
+export function keepSoundKey(file: string, clock: Clock, lost: (what: string) => void): void {
+  if (!existsSync(file)) return;
+  try {
+    readKey(file);
+  } catch (error) {
+    const next = 'put it back from a backup, or set providers\' keys again with "aiosctl secrets set NAME"';
+    lost(
+      `the key that seals providers' keys is none (${messageOf(error)}) and is now ${moveAside(file, clock)}; ${next}`,
+    );
+  }
+}
 
 function readKey(file: string): Buffer {
   try {

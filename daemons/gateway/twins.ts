@@ -75,7 +75,7 @@ export async function openTwin(given: GatewaySettings, clock: Clock = new HastyC
   const logged: string[] = [];
   const alerts: BudgetAlert[] = [];
   const log = openLog("gateway", "debug", (line) => logged.push(line), clock.now);
-  const database = openGatewayDatabase(join(folder, "usage.db"));
+  const database = openGatewayDatabase(join(folder, "usage.db"), clock);
   const secrets = openSecrets(database, join(folder, "secrets.key"), clock);
   const usage = openUsage(database, clock, log);
   if (keyed) for (const { name } of given.providers) secrets.set(name, theKey, "test");
