@@ -2,14 +2,14 @@ import { chownSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AiosError, messageOf } from "#lib/errors";
-import { rememberMachine } from "#lib/machines";
+import { readMachines, rememberMachine, writeMachines } from "#lib/machines";
 import { consoleLines } from "#manifest";
 import { InitService } from "#proto/aios/init";
 import type { Accelerator } from "./accelerator.ts";
 import { lockFolder } from "./disks.ts";
 import { followGoal, type GoalOutcome, goalOutcome, showGoal, submitGoal } from "./goal.ts";
 import type { Images } from "./images.ts";
-import { type Lane, type Machine, startMachine } from "./machine.ts";
+import { type Lane, lanes, type Machine, startMachine } from "./machine.ts";
 import { bootReport, showReport } from "./report.ts";
 
 /** What `npm run up` was asked to do. */
@@ -57,7 +57,7 @@ export async function session(options: UpOptions, host: Host): Promise<number> {
       for (const name of ["data", "data.raw", "disk.raw"]) rmSync(join(folder, name), { recursive: true, force: true });
     const { images, operatorFolder, accelerator } = host;
     host.say(`booting the ${lane} lane${lane === "native" ? "" : ` (QEMU, ${accelerator})`}`);
-    const name = `aios-${lane}`;
+    const name = nameIn(lane);
     const dhcp = lane === "firmware";
     const machine = await startMachine({
       lane,
@@ -152,10 +152,18 @@ async function faults(machine: Machine): Promise<readonly string[]> {
 /** So that `aiosctl --machine aios-LANE` finds it. */
 function remember(machine: Machine, { operatorFolder }: Host): void {
   rememberMachine(operatorFolder, machine.name, { address: machine.target, name: machine.name, identity: "." });
+  const known = readMachines(operatorFolder);
+  // Commands go to the machine that was started last; a default that a person chose among other machines stays.
+  if (lanes.some((lane) => known.default === nameIn(lane))) {
+    writeMachines(operatorFolder, { ...known, default: machine.name });
+  }
   // Under sudo the file would belong to root, and its user could not read it.
   const { uid, gid } = statSync(operatorFolder);
   chownSync(join(operatorFolder, "machines.toml"), uid, gid);
 }
+
+/** What a machine of `up` is called. */
+const nameIn = (lane: Lane) => `aios-${lane}`;
 
 function howToReach(machine: Machine, { say }: Host): void {
   say("");

@@ -25,7 +25,7 @@ export function kernelMounts(lane: Cmdline["lane"]): readonly Mount[] {
   return [
     devices[lane],
     { type: "proc", target: "/proc", flags: hardened },
-    { type: "sysfs", target: "/sys", flags: hardened },
+    { type: "sysfs", target: "/sys", flags: lane === "native" ? hardened | flag.readOnly : hardened },
     { type: "devpts", target: "/dev/pts", flags: flag.noSuid | flag.noExec, data: "mode=620,gid=5,ptmxmode=666" },
     { type: "tmpfs", target: "/dev/shm", flags: flag.noSuid | flag.noDev, data: "mode=1777" },
     { type: "tmpfs", target: "/run", flags: flag.noSuid | flag.noDev, data: "mode=755,size=128m" },
@@ -55,7 +55,10 @@ const deviceLinks = [
 /** Mounts the kernel's file systems. Gives back what the kernel has not, by type. */
 export function mountKernelFiles(lane: Cmdline["lane"], syscalls: Syscalls): string[] {
   const missing = kernelMounts(lane).flatMap((mount) => mountOne(mount, syscalls));
-  if (lane === "native") makeNativeDevices(syscalls);
+  if (lane === "native") {
+    makeNativeDevices(syscalls);
+    closeKernelSettings(syscalls);
+  }
   for (const [to, path] of deviceLinks) ignoring("EEXIST", () => symlinkSync(to, path));
   return missing;
 }
@@ -81,6 +84,23 @@ function makeNativeDevices(syscalls: Syscalls): void {
   }
   process.umask(umask);
   ignoring("EEXIST", () => symlinkSync("pts/ptmx", "/dev/ptmx"));
+}
+
+/** Files below /proc that set the kernel, which is the host's here: read-only, as container runtimes have them. */
+const kernelSettings = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"] as const;
+/** Settings of the machine's own network stay its own. */
+const networkSettings = "/proc/sys/net";
+
+function closeKernelSettings(syscalls: Syscalls): void {
+  const bind = (path: string) => syscalls.mount(path, path, "", flag.bind);
+  for (const path of kernelSettings) {
+    ignoring("ENOENT", () => {
+      bind(path);
+      // Before the folder around it is closed: a mount of its own keeps its flags.
+      if (networkSettings.startsWith(`${path}/`)) bind(networkSettings);
+      syscalls.mount("", path, "", flag.bind | flag.remount | flag.readOnly | hardened);
+    });
+  }
 }
 
 function ignoring(code: string, act: () => void): void {

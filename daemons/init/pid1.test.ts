@@ -1,4 +1,5 @@
 /** The bundled init as PID 1 of name spaces, with a tiny root: what only a real PID 1 can show. */
+import { execFileSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -81,6 +82,36 @@ describe("PID 1", () => {
     const phases = lines.flatMap((line) => /^phase (\d)\/6 (\w+): ready, \d+ ms$/.exec(line)?.slice(1) ?? []);
     expect(phases).toEqual("1 hardware 2 runtime 3 core 4 agents 5 recovery 6 autonomy".split(" "));
     expect(machine.console()).toMatch(/^aiOS is autonomous, \d+\.\d s after kernel start$/m);
+  });
+
+  it("cannot set the kernel that it shares with its host, but for its own network", () => {
+    const inside = (path: string) =>
+      execFileSync(
+        "nsenter",
+        [
+          "--target",
+          `${machine.pid}`,
+          "--mount",
+          "--pid",
+          "--net",
+          "--root",
+          "--",
+          "/bin/sh",
+          "-c",
+          'test -w "$1" && echo open || echo closed',
+          "sh",
+          path,
+        ],
+        { encoding: "utf8" },
+      ).trim();
+    for (const path of [
+      "/proc/sys/kernel/kptr_restrict",
+      "/proc/sys/vm/swappiness",
+      "/proc/sysrq-trigger",
+      "/sys/kernel/mm",
+    ])
+      expect(inside(path), path).toBe("closed");
+    expect(inside("/proc/sys/net/ipv4/ip_forward")).toBe("open");
   });
 
   it("serves units, boot and hardware over its socket", async () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
+import { uptimeSeconds } from "#lib/uptime";
 
 /** How the machine is. */
 export interface Load {
@@ -31,12 +32,11 @@ export function loadReader(procFolder: string, clock: Clock): () => Load {
     }
     const memory = readFileSync(`${procFolder}/meminfo`, "utf8");
     const totalMb = megabytes(memory, "MemTotal");
-    const uptimeSeconds = Math.floor(Number(readFileSync(`${procFolder}/uptime`, "utf8").split(" ")[0]));
     return {
       cpuPercent,
       memoryUsedMb: totalMb - megabytes(memory, "MemAvailable"),
       memoryTotalMb: totalMb,
-      uptimeSeconds,
+      uptimeSeconds: uptimeSeconds(procFolder),
     };
   };
 }

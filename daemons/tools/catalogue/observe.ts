@@ -5,6 +5,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
+import { uptimeSeconds } from "#lib/uptime";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { entriesOf, hold } from "../handles.ts";
 import { defineTool, type Tool } from "../tool.ts";
@@ -167,7 +168,7 @@ const healthTool = (world: Observed) =>
       return {
         healthy: issues.every(({ severity }) => severity !== "critical"),
         issues,
-        uptime_seconds: Math.floor(Number(readFileSync(`${kernel.proc}/uptime`, "utf8").split(" ")[0])),
+        uptime_seconds: uptimeSeconds(kernel.proc),
         load,
         memory_percent: memory,
         disk_percent: disk,

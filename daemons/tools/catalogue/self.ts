@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
-import { hostname, release, uptime } from "node:os";
+import { hostname, release } from "node:os";
 import * as Type from "typebox";
 import type { Client } from "#lib/service";
+import { uptimeSeconds } from "#lib/uptime";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { defineTool, type Tool } from "../tool.ts";
 import { object } from "./words.ts";
@@ -101,7 +102,7 @@ const healthTool = ({ init, state }: SelfWorld) =>
         services: units.map(({ name, state }) => ({ name, ready: state === UnitState.UNIT_READY })),
         disk_usage_percent: disk,
         memory_available_mb: availableMib(),
-        uptime_seconds: Math.floor(uptime()),
+        uptime_seconds: uptimeSeconds("/proc"),
         issues,
       };
     },
