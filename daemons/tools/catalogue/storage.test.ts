@@ -142,6 +142,8 @@ describe("storage", () => {
     expect(await call("storage.mount", { path, type: "tmpfs" })).toMatchObject({
       error: expect.stringContaining("mounted there already"),
     });
+    const deleted = await call("fs.delete", { path, recursive: true, permanent: true });
+    expect(deleted).toMatchObject({ success: false, error: expect.stringContaining("a file system is mounted there") });
     expect(await back(mount)).toEqual(done);
     mkdirSync(`${path}/x`);
     expect(await call("storage.mount", { path, type: "tmpfs" })).toMatchObject({

@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { chmod, chown, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
@@ -135,7 +135,10 @@ async function visit(path: string, recursive: boolean, signal: AbortSignal, each
     if (top.found === undefined) throw refused("find", path, "it does not exist");
     await one("", Buffer.from(top.place), top.found, each);
     if (!recursive || !top.found.isDirectory()) return;
-    const going = { depthMax: Number.POSITIVE_INFINITY, entriesMax, signal };
+    const { dev } = top.found;
+    // What is mounted in it is another's, such as a folder of the system that is bound there.
+    const enter = (_: string, found: Stats) => found.dev === dev;
+    const going = { depthMax: Number.POSITIVE_INFINITY, entriesMax, signal, enter };
     for await (const { path: at, place, found } of walk(top, going)) await one(at, place, found, each);
   });
 }

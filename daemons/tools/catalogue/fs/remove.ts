@@ -1,5 +1,6 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
+import { mountAt } from "../../mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
@@ -86,8 +87,12 @@ export const remove = defineTool({
     ),
 });
 
-function checkDeletable({ path, found }: Entry, { recursive }: Input): void {
+function checkDeletable({ path, found, folder }: Entry, { recursive }: Input): void {
   if (found === undefined) throw refused("delete", path, "it does not exist");
+  // Its content would go, and the folder could not.
+  if (found.isDirectory() && (found.dev !== folder.found.dev || mountAt(path) !== undefined)) {
+    throw refused("delete", path, "a file system is mounted there", "unmount it first, or delete what lies in it");
+  }
   if (found.isDirectory() && recursive !== true) {
     throw refused("delete", path, "it is a folder", "say recursive=true to delete it with all that lies in it");
   }

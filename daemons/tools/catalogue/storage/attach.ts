@@ -6,7 +6,7 @@ import { defineTool, type Undo } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
 import { succeed, undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
-import { deviceAt } from "./format.ts";
+import { checkNotSystem, deviceAt } from "./format.ts";
 
 const types = ["ext4", "vfat", "erofs", "iso9660", "xfs", "btrfs", "tmpfs"] as const;
 
@@ -66,7 +66,7 @@ export const mount = defineTool({
       if ((device === undefined) !== (type === "tmpfs")) {
         throw refused("mount at", path.path, type === "tmpfs" ? "a tmpfs has no device" : `${type} needs a device`);
       }
-      if (device !== undefined) deviceAt(device.path);
+      if (device !== undefined) await checkNotSystem("mount", device.path, deviceAt(device.path), signal);
       await checkEmpty(path.path);
       const options = [
         ...always,

@@ -85,11 +85,22 @@ async function checkFree(path: string, device: BlockDevice, signal: AbortSignal)
     if (swaps.includes(part.name)) throw refuse(`memory is swapped to ${part.name}`);
     if (part.holders.length > 0) throw refuse(`${part.holders.join(", ")} is made of ${part.name}`);
   }
+  await checkNotSystem("make file system on", path, device, signal);
+}
+
+/** Throws FAILED_PRECONDITION for a device on the disk that the system is on: its content is protected by other names. */
+export async function checkNotSystem(
+  act: string,
+  path: string,
+  device: BlockDevice,
+  signal: AbortSignal,
+): Promise<void> {
+  const mounted = new Map(mounts().map((mount) => [mount.device, mount.path]));
   for (const part of partsOf(device.disk)) {
     const { label } = await probe(`/dev/${part.name}`, signal);
     const system =
       [part.partitionLabel, part.serial, label].some(isSystemName) || isSystemMount(mounted.get(part.number));
-    if (system) throw refuse(`the system is on ${device.disk} (${part.name})`);
+    if (system) throw refused(act, path, `the system is on ${device.disk} (${part.name})`);
   }
 }
 
