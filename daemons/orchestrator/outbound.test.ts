@@ -43,7 +43,7 @@ it("a task that sends what another has read is lent its grants on condition that
   await bench.until(id, "completed");
   await bench.close();
   expect(asked).toEqual([
-    ["fs:say:one", false],
-    [`web:request:${url}`, true],
+    ["fs:say:one", "nothing"],
+    [`web:request:${url}`, "changes"],
   ]);
 });
