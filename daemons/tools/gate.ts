@@ -170,7 +170,14 @@ function locksOf({ effect, exclusive }: Tool, resources: Admitted["resources"]):
   return [...new Set(exclusive === undefined ? locks : [...locks, `all ${exclusive}`])].sort();
 }
 
+/** Of the daemons, the orchestrator calls tools for its tasks, and init looks at the ledger; the console calls for people only. */
+function permitDaemon(tool: Tool, { name }: Identity): void {
+  if (name === "orchestrator" || (name === "init" && tool.effect === "read")) return;
+  throw denied(tool, `${name} has no business with it`, "of the daemons the orchestrator alone calls it");
+}
+
 function permitKind(tool: Tool, caller: Identity): void {
+  if (caller.kind === "core") permitDaemon(tool, caller);
   if (tool.callers.includes(caller.kind)) return;
   throw denied(tool, `${caller.kind}s may not call it`, `it is for ${tool.callers.join(" and ")}`);
 }

@@ -172,6 +172,21 @@ describe("the pipeline", () => {
     expect(logged).toEqual(["tool failed TypeError: secret is not a function", "tool failed a string"]);
   });
 
+  it.each(["console", "memory", "init"])("is not the business of %s", async (daemon) => {
+    const change = defineTool({
+      ...facts,
+      name: "a.change",
+      effect: "change",
+      irreversible: "a test",
+      run: () => ({ text: "" }),
+    });
+    const { execute } = await executor(change);
+    await expect(execute(request("a.change"), coreIdentity(daemon), signal)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining(`${daemon} has no business with it`),
+    });
+  });
+
   it("refuses an output that does not fit the schema", async () => {
     const lie = defineTool({
       ...facts,
