@@ -39,10 +39,10 @@ async function prepared(gpus: readonly Gpu[], fails = false) {
   return { commands, owned, faults: faults.list() };
 }
 
-it("loads a driver for a GPU that has none, and opens its device files to the core daemons", async () => {
+it("loads a driver for a GPU that has none, and opens its device files to the runtime", async () => {
   expect(await prepared([gpu()])).toEqual({
     commands: ["modprobe --all --use-blacklist pci:v00001002d0000744C"],
-    owned: ["/dev/dri/renderD128 0:900", "/dev/nvidia0 0:900"],
+    owned: ["/dev/dri/renderD128 0:901", "/dev/nvidia0 0:901"],
     faults: [],
   });
   expect(statSync(join(root, "dev/dri/renderD128")).mode & 0o777).toBe(0o660);

@@ -33,7 +33,7 @@ test("the gateway loads the SDKs of model providers when it needs them, from fil
     for (const { name } of own) expect(text).toContain(`import("./${name}.mjs")`);
     expect(text).not.toContain("x-stainless-");
     expect(text).toContain('import("./answers.mjs")');
-    expect(text).not.toContain("unevaluatedProperties");
+    expect(text).not.toContain("can't resolve reference");
     const [claude, openai] = [await built("gateway-claude"), await built("gateway-openai")];
     expect(Object.keys(await import(pathToFileURL(claude.path).href)).sort()).toEqual(["BaseAnthropic", "Messages"]);
     expect(Object.keys(await import(pathToFileURL(openai.path).href))).toEqual(["OpenAI"]);

@@ -62,7 +62,7 @@ const approvalsTool = ({ approvals, policies }: ApprovalWorld) =>
 const approveTool = ({ approvals }: ApprovalWorld) =>
   defineTool({
     name: "sec.approve",
-    summary: "Lets a call that waits be carried out, once and exactly as it was shown, and tells what came of it.",
+    summary: "Approves a pending call: it is carried out once, exactly as it was shown; tells what came of it.",
     input: object({
       id: ticketId,
       digest: Type.String({ pattern: "^[0-9a-f]{64}$", description: "the digest that sec.approvals showed with it" }),

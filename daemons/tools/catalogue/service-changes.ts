@@ -218,7 +218,8 @@ function define(init: Units, etc: string, folders: readonly string[]): Tool {
   return defineTool({
     ...facts,
     name: "service.define",
-    summary: "Describes a program as a managed service, or describes it anew; enables and starts it only when told so.",
+    summary:
+      "Defines a service: a new unit that runs a program, or another definition of it; enables and starts it only when told so.",
     input: object(definition),
     output: object({
       path: Type.String({ description: "the file that describes it" }),
