@@ -143,7 +143,7 @@ describe("every tool", () => {
       {
         tool: "fs.write",
         state: "done",
-        caller: "core",
+        caller: "orchestrator",
         on_behalf_of: "orchestrator",
         task_id: "t9",
         reason: "a test",
@@ -167,7 +167,7 @@ describe("every tool", () => {
     await machine.core.call("monitor.memory");
     const { output } = await machine.core.call("sec.verify_ledger");
     const head = expect.stringMatching(/^[0-9a-f]{64}$/);
-    expect(output).toEqual({ valid: true, entries: 3, remembered: 0, head, problems: [] });
+    expect(output).toEqual({ valid: true, entries: 3, remembered: 0, head, problems: [], acknowledged: [] });
   });
 
   it("is called by a test", async () => {

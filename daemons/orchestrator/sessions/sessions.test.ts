@@ -6,7 +6,7 @@ import { configSchema, parseToml } from "#lib/config";
 import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { createServer, listen } from "#lib/server";
-import { coreIdentity, operatorHeader, service } from "#lib/service";
+import { coreIdentity, operatorHeader, roleHeader, service } from "#lib/service";
 import { socketPath } from "#lib/sockets";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
@@ -33,7 +33,7 @@ const run = `${folder}/run`;
 const agentNames = ["dev", "monitor", "network", "package", "security", "storage", "system", "task"];
 const children = new Map<string, ChildProcess>();
 const closers: (() => void)[] = [];
-const alice = { headers: { [operatorHeader]: "alice" } };
+const alice = { headers: { [operatorHeader]: "alice", [roleHeader]: "admin" } };
 let model: ModelServer;
 
 const client = <S extends Parameters<typeof connect>[0]>(definition: S, daemon: string) => {

@@ -242,7 +242,13 @@ describe("git.clone", () => {
     async (url) => {
       const agent = machine.agent("task");
       const capabilities = [`git:write:${repo}`, "git:remote:**"];
-      await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r", task_id: "t", ask: true });
+      await machine.core.call("sec.grant", {
+        agent_id: "task",
+        capabilities,
+        reason: "r",
+        task_id: "t",
+        ask: "everything",
+      });
       await expect(agent.call("git.clone", { url, path: repo }, { taskId: "t" })).rejects.toThrow("security/git/key");
       expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
     },

@@ -67,7 +67,7 @@ describe("alert", () => {
     const seen = await call("alert.acknowledge", { id: disk.output.id, note: "cleaned" });
     expect(seen.output).toEqual({ acknowledged: true });
     expect((await call("alert.list", { state: "acknowledged" })).output.alerts).toMatchObject([
-      { title: "disk", acknowledged_by: "core", note: "cleaned" },
+      { title: "disk", acknowledged_by: "orchestrator", note: "cleaned" },
     ]);
     expect((await call("alert.list")).output.total).toBe(1);
     expect(await back(seen)).toEqual(done);

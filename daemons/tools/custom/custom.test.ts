@@ -86,7 +86,9 @@ describe("a custom tool", () => {
     await register();
     const { executionId } = await machine.core.call("greet.hello", { name: "Ada" });
     await machine.restart();
-    expect((await machine.core.call("greet.hello", { name: "Bob" })).output.greeting).toBe("Hello, Bob, from core");
+    expect((await machine.core.call("greet.hello", { name: "Bob" })).output.greeting).toBe(
+      "Hello, Bob, from orchestrator",
+    );
     expect((await machine.core.raw.rollback({ executionId, reason: "" })).success).toBe(true);
   });
 

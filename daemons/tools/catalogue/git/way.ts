@@ -41,6 +41,7 @@ export async function wayTo(
   if (!permits(`git:remote:${url}`)) throw notGranted(url);
   if (url.startsWith("/")) return localWay(url, signal);
   const { protocol, host, port } = partsOf(url);
+  outbound.check("connect to", host);
   if (protocol === "ssh") checkSsh(url, etc);
   const [address = ""] = await reachable(host, permits, outbound, signal);
   const bracketed = isIP(address) === 6 ? `[${address}]` : address;
