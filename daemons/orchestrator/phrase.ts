@@ -162,7 +162,8 @@ function joined(chunks: readonly Chunk[]): string {
 }
 
 function gapBetween(before: Chunk | undefined, after: Chunk): string {
-  return before?.endsWith === "text" || after.opensText ? gap : looseGap;
+  // After a value a filler could be the rest of a name that was said without quotes.
+  return before?.endsWith !== "words" || after.opensText ? gap : looseGap;
 }
 
 function restsOf(

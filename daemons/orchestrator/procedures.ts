@@ -196,15 +196,31 @@ function fitsOf(description: string, procedures: readonly Procedure[]) {
   const fits = procedures.flatMap((procedure) =>
     procedure.phrases.flatMap((phrase) => {
       const reading = phrase.match(description);
-      return reading === undefined || isOther(procedure, phrase, reading) ? [] : [{ procedure, phrase, reading }];
+      return reading === undefined || isOther(procedure, phrase, reading, description)
+        ? []
+        : [{ procedure, phrase, reading }];
     }),
   );
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
 }
 
-/** "list users" is no "list {path}": a verb alone does not make a plain word a path. */
-const isOther = ({ parameters }: Procedure, { text, parameters: [only = ""] }: Phrase, { said }: Reading): boolean =>
-  /^\S+ \{\w+\}$/.test(text) && parameters[only] === "path" && !/[/.]/.test(said[only] ?? "");
+/**
+ * "list users" is no "list {path}": a verb alone does not make a plain word a path. "uninstall package now" is no "uninstall
+ * {name}": a word that the procedure's own phrases have is a name in quotes only.
+ */
+function isOther(
+  { parameters, phrases }: Procedure,
+  { text }: Phrase,
+  { said }: Reading,
+  description: string,
+): boolean {
+  return Object.entries(said).some(([key, value]) => {
+    if (parameters[key] === "path") return /^\S+ \{\w+\}$/.test(text) && !/[/.]/.test(value);
+    if (parameters[key] !== "name" || new RegExp(`["']${value.replaceAll(/\W/g, "\\$&")}["']`).test(description))
+      return false;
+    return phrases.some((phrase) => phrase.text.split(/\s+/).includes(value.toLowerCase()));
+  });
+}
 
 /** The procedure and the phrase of it that say most exactly what a goal says. */
 export const bestFit = (description: string, procedures: readonly Procedure[]) => fitsOf(description, procedures)[0];

@@ -45,12 +45,15 @@ describe("a value", () => {
     else expect(plan).toMatchObject({ procedure: "file-rename", parameters: { destination } });
   });
 
-  it.each(["stop service now", "restart please", "delete the file now", "delete the file /srv/a b"])(
-    "is none in %j",
-    (goal) => {
-      expect(planOf(goal)).toHaveProperty("reason");
-    },
-  );
+  it.each([
+    "stop service now",
+    "restart please",
+    "uninstall package now",
+    "delete the file now",
+    "delete the file /srv/a b",
+  ])("is none in %j", (goal) => {
+    expect(planOf(goal)).toHaveProperty("reason");
+  });
 });
 
 describe("a text without quotes", () => {
