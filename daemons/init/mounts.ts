@@ -91,7 +91,15 @@ const kernelSettings = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/
 /** Settings of the machine's own network stay its own. */
 const networkSettings = "/proc/sys/net";
 
+/**
+ * A whole /proc beside the one with closed parts: the kernel lets a user name space, such as a sandbox's, mount one of its own
+ * only where a whole one is in sight. It opens nothing: whoever is root here could mount it too.
+ */
+const wholeProc = "/run/aios-proc";
+
 function closeKernelSettings(syscalls: Syscalls): void {
+  mkdirSync(wholeProc, { mode: 0o700 });
+  syscalls.mount("proc", wholeProc, "proc", hardened);
   const bind = (path: string) => syscalls.mount(path, path, "", flag.bind);
   for (const path of kernelSettings) {
     ignoring("ENOENT", () => {

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/errors";
+import { approving } from "../approve.ts";
 import { followGoal, submitGoal } from "../goal.ts";
 import { probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";
@@ -58,7 +59,7 @@ async function fillAndFree(ground: Ground, name: string, freeKiB: number): Promi
       ),
     ]);
     await delay(fullForMs);
-    await approved(machine, look.call("fs.delete", { path: ballast, permanent: true }));
+    await approving(machine, look.call("fs.delete", { path: ballast, permanent: true }));
     const id = await submitGoal(machine, "create a file /srv/after with content again");
     const { goal } = await followGoal(machine, id, goalTimeoutMs);
     if (goal?.status !== "completed") return `afterwards a goal ${goal?.status}: ${goal?.metadataJson.toString()}`;
@@ -68,23 +69,6 @@ async function fillAndFree(ground: Ground, name: string, freeKiB: number): Promi
     look.close();
     await machine.cut();
   }
-}
-
-/** Waits for a call of an admin's own, and approves what it asks them meanwhile. */
-async function approved(machine: Machine, call: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  const ended = call.finally(() => over.abort());
-  const look = probe(machine);
-  try {
-    while (!over.signal.aborted) {
-      const { waiting } = (await look.call("sec.approvals", {})) as { waiting: { id: string; digest: string }[] };
-      for (const { id, digest } of waiting) await look.call("sec.approve", { id, digest });
-      await delay(200, undefined, { signal: over.signal }).catch(() => {});
-    }
-  } finally {
-    look.close();
-  }
-  await ended;
 }
 
 /** Leaves so many bytes of the machine's data volume free, from this host. */

@@ -3,6 +3,7 @@ import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
 import { InitService } from "#proto/aios/init";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { OrchestratorService } from "#proto/aios/orchestrator";
+import { approving } from "../approve.ts";
 import { submitGoal, verifyLedger } from "../goal.ts";
 import { type Probe, probe } from "../goals/probe.ts";
 import { goalIn, noWay, openStrategist, type Protocol, said } from "../goals/strategist.ts";
@@ -172,7 +173,9 @@ describe.each(["claude", "openai"] as const)(
           // The plan is there: whatever becomes of its author, it is gone on with.
           await viewWhen(machine, id, ({ tasks, goal }) => tasks.length > 0 || isOver(goal?.status), 60_000);
           await server.close();
-          const view = await viewWhen(machine, id, ({ goal }) => isOver(goal?.status), goalTimeoutMs.native);
+          // What a model plans to run as root with a network is a person's to allow.
+          const end = viewWhen(machine, id, ({ goal }) => isOver(goal?.status), goalTimeoutMs.native);
+          const view = await approving(machine, end);
           expect(view.goal?.status, view.result).toBe("completed");
           expect(view.plan).toMatchObject({ level: "strategic", origin: expect.stringContaining(protocol) });
           expect(await page(look, 80)).toEqual(proxied);
@@ -212,7 +215,7 @@ const proxyPlan = said(
       agent: "system",
       needs: ["configure"],
       input: {
-        ...{ name: "nginx", argv: ["/usr/sbin/nginx", "-g", "daemon off;"], ready_port: 80 },
+        ...{ name: "nginx", packaged: true, ready_port: 80 },
         ...{ enabled: true, start: true },
       },
     },
