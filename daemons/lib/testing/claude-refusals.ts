@@ -1,6 +1,6 @@
 /**
  * For tests: why Anthropic's API answers a schema with 400. Its words and limits as its guide gives them
- * (platform.claude.com/docs/en/build-with-claude/structured-outputs, read 2026-11-30) and as people quote its answers:
+ * (platform.claude.com/docs/en/build-with-claude/structured-outputs, excerpts seen 2026-11-30) and as people quote its answers:
  * vercel/ai#17197, agentjido/req_llm#302, BerriAI/litellm#35808 (2026-08), veryfront-code#3918 (2026-08).
  */
 type Schema = Record<string, unknown>;

@@ -1,6 +1,6 @@
 /**
  * For tests: why OpenAI's API answers a schema with 400. Its rules as its guide gives them
- * (platform.openai.com/docs/guides/structured-outputs, "supported schemas", read 2026-11-30), its words as people quote them:
+ * (platform.openai.com/docs/guides/structured-outputs, "supported schemas", excerpts seen 2026-11-30), its words as people quote them:
  * openai/openai-java#139, google/adk-java#1476 (2026-09).
  */
 type Schema = Record<string, unknown>;
