@@ -37,7 +37,7 @@ export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock:
       log: silentLog,
       loadCron,
       submit: async () => "goal",
-      missed: () => {},
+      told: () => {},
     }),
     nodes: openNodes(clock),
     registry: openRegistry(kept([]), clock),

@@ -174,6 +174,9 @@ export const noPlan: PlanHead = {
 export const isOver = (state: GoalState | TaskState): boolean =>
   state === "completed" || state === "failed" || state === "cancelled";
 
+/** Whether an agent, a schedule or a trigger gave it: no person waits for its end, or is there to be asked at once. */
+export const isGivenByMachine = (source: string): boolean => /^(trigger|schedule|agent):/.test(source);
+
 /** What the goal is doing, in words. */
 export function phaseOf(goal: Goal): string {
   if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;

@@ -1,5 +1,5 @@
 /** Goals at work over the orchestrator's ports in this process, one agent played by the test. */
-import { systemClock } from "#lib/clock";
+import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
 import { openAgents } from "./agents.ts";
@@ -76,13 +76,13 @@ export interface Bench {
 }
 
 /** A bench that is open, with nothing stored. */
-export async function openBench(): Promise<Bench> {
+export async function openBench(clock: Clock = systemClock): Promise<Bench> {
   const asked: Bench["asked"] = [];
   const decisions: GoalDecision[] = [];
   const ports = portTwins();
   const open = async () => {
     const assignments = openAssignments(() => {}, 60_000);
-    const agents = openAgents([agent], systemClock, { lost: assignments.lose, hung: () => {} });
+    const agents = openAgents([agent], clock, { lost: assignments.lose, hung: () => {} });
     agents.register("system");
     const covers = (namespace: string, name: string) => agents.covers({ namespace, agent: name, priority: 0 });
     const source = {
@@ -94,7 +94,7 @@ export async function openBench(): Promise<Bench> {
       },
     } as const;
     const goals = openGoals({
-      ...{ ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0 },
+      ...{ ...ports, agents, assignments, clock, log: silentLog, random: () => 0 },
       planner: plannerOver([source], planCheck({ find: ports.tools.find, covers })),
       changes: openChanges(),
       decided: (decision) => decisions.push(decision),

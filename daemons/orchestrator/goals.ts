@@ -1,14 +1,12 @@
 import { AiosError } from "#lib/errors";
 import { goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
-import { approvalOf, type Goal, type GoalState, isOver, type Progress, type Task } from "./goal.ts";
+import { approvalOf, type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
+import { openRoom, type Room } from "./room.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import type { World } from "./world.ts";
-
-/** Goals that are not over, at most. */
-export const unfinishedGoalsMax = 1_000;
 
 /** Characters of an answer to a question, at most. */
 const answerLengthMax = 4_096;
@@ -17,7 +15,10 @@ const answerLengthMax = 4_096;
 const shownLengthMax = 60;
 
 export interface Goals {
-  /** Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal. */
+  /**
+   * Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal, among people's
+   * goals and among those of each agent, schedule and trigger.
+   */
   submit(submission: Submission): Promise<string>;
   /** A goal with its tasks as they are now. Throws NOT_FOUND. */
   find(id: string): Promise<Goal>;
@@ -44,6 +45,8 @@ export interface Goals {
   counts(): { activeGoals: number; pendingTasks: number };
   /** What goals wait for a person for, each with the command to answer or to look. */
   waiting(): string[];
+  /** Closes what has asked for too long and was given by no person, until `signal` is aborted. */
+  sweep(signal: AbortSignal): Promise<void>;
   /** Takes up what an earlier run left unfinished; goals are taken once this has resolved. */
   resume(): Promise<void>;
   /** Stops working on goals, leaving all as it is for the next start. Resolves when it has stopped, within a second. */
@@ -55,6 +58,7 @@ export function openGoals(world: World): Goals {
   const { store } = world;
   const floor = openFloor(world);
   const { open } = floor;
+  const room = openRoom(floor, world);
   const find = async (id: string): Promise<Goal> => {
     const goal = open.get(id)?.goal ?? (await store.find(id));
     if (goal !== undefined) return goal;
@@ -66,7 +70,7 @@ export function openGoals(world: World): Goals {
     });
   };
   return {
-    submit: taker(floor, find, world),
+    submit: taker(floor, room, find, world),
     find,
     async list(state, limit, from) {
       const page = await store.list(state, limit, from);
@@ -74,6 +78,7 @@ export function openGoals(world: World): Goals {
     },
     ...controls(floor, find, world),
     ...views(floor, world),
+    sweep: room.sweep,
     hold: floor.hold,
     release: floor.release,
     resume: floor.resume,
@@ -84,17 +89,23 @@ export function openGoals(world: World): Goals {
 type Find = Goals["find"];
 
 /** Takes goals. */
-function taker(floor: Floor, find: Find, { store, clock, log }: World): Goals["submit"] {
+function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: World): Goals["submit"] {
   const { open } = floor;
-  let arriving = 0;
+  const isTwin = ({ dedupeKey, source }: Submission, goal: Goal) =>
+    dedupeKey !== "" && goal.dedupeKey === dedupeKey && keySpaceOf(goal.source) === keySpaceOf(source);
 
-  const submit = async (submission: Submission): Promise<string> => {
+  return async (submission) => {
+    if (!floor.resumed()) throw notYet();
     const metadata = checkSubmission(submission);
     for (const id of submission.dependsOn) await find(id);
-    const { id: wanted } = submission;
+    const { id: wanted, source } = submission;
     if (wanted !== undefined && (open.has(wanted) || (await store.find(wanted)) !== undefined)) return wanted;
-    const twin = [...open.values()].find(({ goal }) => submission.dedupeKey && goal.dedupeKey === submission.dedupeKey);
-    if (twin !== undefined) return twin.goal.id;
+    for (;;) {
+      const known = [...open.values()].find(({ goal }) => goal.id === wanted || isTwin(submission, goal));
+      if (known !== undefined) return known.goal.id;
+      if (room.hasPlace(source)) break;
+      await room.makePlace(source);
+    }
     const goal = goalOf(submission, metadata, clock.now());
     log.info("goal submitted", { goal: goal.id, source: goal.source, description: goal.description.slice(0, 200) });
     // Before it is stored: of two with the same key the second must see the first.
@@ -108,18 +119,10 @@ function taker(floor: Floor, find: Find, { store, clock, log }: World): Goals["s
     floor.start(one);
     return goal.id;
   };
-
-  return async (submission) => {
-    if (!floor.resumed()) throw notYet();
-    if (open.size + arriving >= unfinishedGoalsMax) throw full();
-    arriving += 1;
-    try {
-      return await submit(submission);
-    } finally {
-      arriving -= 1;
-    }
-  };
 }
+
+/** Who shares keys: people among themselves, and nobody else. */
+const keySpaceOf = (source: string) => (isGivenByMachine(source) ? source : "");
 
 /** What a person does with a goal that is there. */
 function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" | "pause" | "unpause" | "answer"> {
@@ -250,14 +253,5 @@ function notYet(): AiosError {
     object: "a goal",
     reason: "the goals of the last run are still being loaded from aios-memory",
     next: "try again in a moment",
-  });
-}
-
-function full(): AiosError {
-  return new AiosError("RESOURCE_EXHAUSTED", {
-    act: "take",
-    object: "a goal",
-    reason: `${unfinishedGoalsMax} goals are unfinished`,
-    next: 'wait for some, or cancel some (see "aiosctl goal list")',
   });
 }

@@ -112,7 +112,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       const source = `schedule:${id}`;
       return await submit({ id: goalId, words: goal, priority, source, tag: "schedule", dedupeKey: source });
     },
-    missed: ({ id, goal }, what) => warn("schedule.missed", id, `"${goal.slice(0, 200)}": ${what}`),
+    told: ({ id, goal }, what) => warn("schedule.missed", id, `"${goal.slice(0, 200)}": ${what}`),
   });
   const declared = whenAsked(
     () => readTriggers(`${paths.etc}/triggers`),
@@ -127,6 +127,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       const goal = { words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey };
       return await submit(goal, JSON.stringify({ noticed: sayNotice(notice) }));
     },
+    asks: async (id) => (await goals.find(id)).state === "awaiting_input",
   });
   const heard = async (notice: Notice) => {
     notices.tell(notice);
@@ -170,6 +171,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
         declared();
         standing.begin();
         void schedules.run(signal);
+        void goals.sweep(signal);
         void events.watch(heard, signal);
         void followUnits(init, noticed, { clock, log }, signal);
       });

@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
 import { headOf, tasksOf } from "./birth.ts";
 import { noteOf } from "./decisions.ts";
-import { type Goal, isOver, type Option, type Task } from "./goal.ts";
+import { type Goal, isGivenByMachine, isOver, type Option, type Task } from "./goal.ts";
 import { closeTask } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
@@ -100,7 +100,7 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
 
 /** What the machine gave to itself asks nobody when it has failed: while it waited, nothing else would be done about the matter. */
 function unasked({ source }: Goal, draft: Draft): Draft {
-  if (!("question" in draft) || !/^(trigger|schedule|agent):/.test(source)) return draft;
+  if (!("question" in draft) || !isGivenByMachine(source)) return draft;
   return { reason: `nobody is there to answer: ${draft.question}` };
 }
 

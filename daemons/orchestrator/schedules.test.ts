@@ -17,16 +17,18 @@ function open(clock: ManualClock, record = kept<readonly Schedule[]>([])) {
   const ids: string[] = [];
   const refusals: string[] = [];
   const told: string[] = [];
+  const open: { goal?: string } = {};
   const schedules = openSchedules({
     ...{ record, clock, log: silentLog, loadCron },
     submit: async (_, id) => {
       const refusal = refusals[0];
       if (refusal !== undefined) throw new AiosError("UNAVAILABLE", refusal);
+      if (open.goal !== undefined) return open.goal;
       given.push(clock.now());
       ids.push(id);
-      return `goal-${given.length}`;
+      return id;
     },
-    missed: (_, what) => told.push(what),
+    told: (_, what) => told.push(what),
   });
   const during = async (...acts: (() => unknown)[]) => {
     const stop = new AbortController();
@@ -35,13 +37,13 @@ function open(clock: ManualClock, record = kept<readonly Schedule[]>([])) {
     stop.abort();
     await run;
   };
-  return { given, ids, refusals, told, record, schedules, during };
+  return { given, ids, refusals, told, open, record, schedules, during };
 }
 
 describe("schedules", () => {
   it("fire at the time of their zone, also over a change to summer time", async () => {
     const clock = new ManualClock(noon);
-    const { given, schedules } = open(clock);
+    const { given, ids, schedules } = open(clock);
     await schedules.create({ ...daily, cron: "30 3 * * *" });
     const stop = new AbortController();
     const run = schedules.run(stop.signal);
@@ -53,7 +55,7 @@ describe("schedules", () => {
       "2026-03-29T01:30:00.000Z",
       "2026-03-30T01:30:00.000Z",
     ]);
-    expect(schedules.list()).toMatchObject([{ lastGoal: "goal-2" }]);
+    expect(schedules.list()).toMatchObject([{ lastGoal: ids[1] }]);
   });
 
   it("that were missed several times while the machine was off are run once", async () => {
@@ -116,7 +118,7 @@ describe("schedules", () => {
     );
     expect(given.map(minute)).toEqual(["2026-03-29T12:00"]);
     expect(told).toEqual(["it was due at 2026-03-29 01:30 UTC, and is run once now"]);
-    expect(schedules.list()).toMatchObject([{ nextRun: Date.UTC(2026, 2, 30, 1, 30), lastGoal: "goal-1" }]);
+    expect(schedules.list()).toMatchObject([{ nextRun: Date.UTC(2026, 2, 30, 1, 30), lastGoal: ids[0] }]);
     expect(new Set(ids).size).toBe(1);
   });
 
@@ -129,6 +131,23 @@ describe("schedules", () => {
     expect(given).toEqual([]);
     expect(told).toEqual(["it was due at 2026-03-29 01:30 UTC, and its goal could not be given: memory is away"]);
     expect(schedules.list()).toMatchObject([{ nextRun: Date.UTC(2026, 2, 30, 1, 30) }]);
+  });
+
+  it("whose goal is not over are not given again, and that is told once", async () => {
+    const clock = new ManualClock(noon);
+    const { given, open: before, told, schedules, during } = open(clock);
+    await schedules.create(daily);
+    await during(
+      () => clock.advance(dayMs),
+      () => {
+        before.goal = "the-first";
+      },
+      () => clock.advance(3 * dayMs),
+    );
+    expect(given).toHaveLength(1);
+    const why = "not given again while its goal the-first is not over";
+    expect(told).toEqual([why]);
+    expect(schedules.list()).toMatchObject([{ lastGoal: why, nextRun: Date.UTC(2026, 3, 2, 1, 30) }]);
   });
 
   it("give the goal of a time under one id, also after a crash before that was stored", async () => {

@@ -18,7 +18,7 @@ export interface Schedule {
   readonly lastRun: number;
   /** When it is due next; 0 when no time is left that it names. */
   readonly nextRun: number;
-  /** The goal of the last run, or why the one that is due has none yet. */
+  /** The goal of the last run, or why none was given at the last time. */
   readonly lastGoal: string;
 }
 
@@ -57,11 +57,11 @@ export interface SchedulesParts {
   loadCron(): Promise<NextRun>;
   /** Gives the goal of this id, and resolves with its id, or with that of one that is not over yet. Throws when it cannot be given now. */
   submit(schedule: Schedule, id: string): Promise<string>;
-  /** Tells what a schedule has missed, in words. */
-  missed(schedule: Schedule, what: string): void;
+  /** Tells of a run that was missed, late, or gave no goal, in words. */
+  told(schedule: Schedule, what: string): void;
 }
 
-export function openSchedules({ record, clock, log, loadCron, submit, missed }: SchedulesParts): Schedules {
+export function openSchedules({ record, clock, log, loadCron, submit, told }: SchedulesParts): Schedules {
   let wake = () => {};
 
   const runDue = async (schedule: Schedule, nextRun: NextRun) => {
@@ -69,8 +69,11 @@ export function openSchedules({ record, clock, log, loadCron, submit, missed }: 
     const now = clock.now();
     try {
       // One goal for each time that is due, whatever is killed in between.
-      const lastGoal = await submit(schedule, uuidOf(id, due));
-      if (now - due > lateMs) missed(schedule, `it was due at ${moment(due)}, and is run once now`);
+      const wanted = uuidOf(id, due);
+      const goal = await submit(schedule, wanted);
+      const lastGoal = goal === wanted ? goal : `not given again while its goal ${goal} is not over`;
+      if (goal === wanted && now - due > lateMs) told(schedule, `it was due at ${moment(due)}, and is run once now`);
+      if (goal !== wanted && schedule.lastGoal !== lastGoal) told(schedule, lastGoal);
       log.info("schedule ran", { schedule: id, goal: lastGoal });
       // Counted from now on: of several missed times one run is made.
       replace({ ...schedule, lastRun: now, nextRun: nextRun(cron, timeZone, Math.max(now, due)) ?? 0, lastGoal });
@@ -81,7 +84,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, missed }: 
         if (schedule.lastGoal !== reason) replace({ ...schedule, lastGoal: reason });
         return;
       }
-      missed(schedule, `it was due at ${moment(due)}, and its goal could not be given: ${reason}`);
+      told(schedule, `it was due at ${moment(due)}, and its goal could not be given: ${reason}`);
       replace({ ...schedule, nextRun: next, lastGoal: reason });
     }
   };

@@ -23,13 +23,16 @@ describe("triggers", () => {
   const open = () => {
     const clock = new ManualClock(noon);
     const given: string[] = [];
-    const over = { at: 0, refusal: "" };
+    const over = { at: 0, refusal: "", asks: false };
     const submit = async ({ words, dedupeKey }: { words: string; dedupeKey: string }) => {
       if (over.refusal !== "") throw new Error(over.refusal);
       given.push(`${words} / ${dedupeKey}`);
       return `goal-${over.at}`;
     };
-    const triggers = openTriggers({ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit });
+    const triggers = openTriggers({
+      ...{ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit },
+      asks: async () => over.asks,
+    });
     return { clock, given, over, triggers, tell: triggers.consider };
   };
 
@@ -82,6 +85,22 @@ describe("triggers", () => {
       "restore service nginx (nginx: stopped): given already, and not again before 12:00:02 UTC",
     ]);
     await tell({ ...notice, severity: "info", detail: "ready" });
+    expect(triggers.heldBack()).toEqual([]);
+  });
+
+  it("tell once of a goal that still asks, and give it no cool-down for that", async () => {
+    const { clock, over, tell, triggers } = open();
+    await tell(notice);
+    over.asks = true;
+    for (let beats = 0; beats < 3; beats += 1) {
+      await clock.advance(20_000);
+      await tell(notice);
+      expect(triggers.heldBack()).toEqual([
+        "restore service nginx (nginx: stopped): given already, and its goal asks (aiosctl goal show goal-0)",
+      ]);
+    }
+    over.asks = false;
+    await tell(notice);
     expect(triggers.heldBack()).toEqual([]);
   });
 

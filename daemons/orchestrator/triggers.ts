@@ -89,6 +89,8 @@ export interface TriggersParts {
     /** What it is given for. */
     readonly notice: Notice;
   }): Promise<string>;
+  /** Whether a goal waits for a person's answer. */
+  asks(goal: string): Promise<boolean>;
 }
 
 export interface Triggers {
@@ -104,7 +106,7 @@ const rememberedMax = 1_000;
 /** What is held back and was not told again for so long is not known any more: duties that give goals look more often. */
 const heldMs = 900_000;
 
-export function openTriggers({ triggers, record, clock, log, submit }: TriggersParts): Triggers {
+export function openTriggers({ triggers, record, clock, log, submit, asks }: TriggersParts): Triggers {
   const held = new Map<string, { readonly text: string; readonly at: number }>();
   const hold = (key: string, words: string, { subject, detail }: Notice, reason: string) => {
     if (!held.has(key)) log.warn("a notice gives no goal", { subject, detail, reason });
@@ -131,6 +133,8 @@ export function openTriggers({ triggers, record, clock, log, submit }: TriggersP
     }
     try {
       const goal = await submit({ trigger: trigger.name, words, priority: trigger.priority, dedupeKey: key, notice });
+      if (goal === last?.goal && (await asks(goal)))
+        return hold(key, words, notice, `given already, and its goal asks (aiosctl goal show ${goal})`);
       held.delete(key);
       // Still at it.
       if (goal === last?.goal) return;

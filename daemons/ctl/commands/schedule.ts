@@ -33,11 +33,11 @@ export const scheduleList: Command = {
   examples: ["aiosctl schedule list", "aiosctl schedule list --json | jq .schedules[].lastGoal"],
   async run(context) {
     const { schedules } = await client(context).listSchedules({});
-    const rows = schedules.map(({ id, cronExpr, timeZone, nextRun, lastRun, goalTemplate }) => [
+    const rows = schedules.map(({ id, cronExpr, timeZone, nextRun, lastRun, goalTemplate, lastGoal }) => [
       ...[id, cronExpr, timeZone, nextRun === 0 ? "never" : moment(nextRun)],
-      ...[lastRun === 0 ? "-" : moment(lastRun), goalTemplate],
+      ...[lastRun === 0 ? "-" : moment(lastRun), goalTemplate, lastGoal || "-"],
     ]);
-    context.out.table(["schedule", "cron", "zone", "next (utc)", "last (utc)", "goal"], rows);
+    context.out.table(["schedule", "cron", "zone", "next (utc)", "last (utc)", "goal", "last goal"], rows);
     context.out.document({ schedules });
     return exit.ok;
   },

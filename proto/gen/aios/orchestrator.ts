@@ -34,7 +34,7 @@ export interface SubmitGoalRequest {
   metadataJson: Buffer;
   /** Ids of goals that must be completed first */
   dependsOn: string[];
-  /** While a goal with this key is not over, that goal is the answer; empty = none */
+  /** While a goal with this key is not over, that goal is the answer: of people, or of the same agent; empty = none */
   dedupeKey: string;
 }
 
