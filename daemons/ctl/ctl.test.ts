@@ -44,11 +44,24 @@ describe("status, boot, units", () => {
     });
   });
 
-  it("tells it also while the orchestrator is away", async () => {
-    await twin.daemon("init", init());
+  it("tells it also while the orchestrator is away, and is not autonomous then", async () => {
+    await twin.daemon("init", init([], "autonomous"));
     const { code, out } = await twin.aiosctl("status");
     expect(code).toBe(0);
+    expect(out).toMatch(/^this machine: degraded,/);
     expect(out).toMatch(/work +call .*nothing answers/);
+    expect(out).toMatch(/fault +no goal can be given: call .*nothing answers/);
+  });
+
+  it("is not autonomous while it was stopped, and says how to go on", async () => {
+    await twin.daemon("init", init([], "autonomous"));
+    const stopped = { stopped: true, stoppedBy: "operator:alice", reason: "smoke" };
+    await twin.daemon("orchestrator", orchestrator([]), autonomy([], [], stopped));
+    const why = 'stopped by operator:alice: smoke; "aiosctl emergency resume" goes on';
+    expect((await twin.aiosctl("status")).out).toMatch(/^this machine: degraded,[\s\S]*\n {2}fault {4}stopped by/);
+    const [status] = documents((await twin.aiosctl("status", "--json")).out);
+    expect(status).toMatchObject({ state: "degraded", faults: ["no watchdog device", why] });
+    expect(status).not.toHaveProperty("noGoals");
   });
 
   it("shows the boot on a timeline", async () => {

@@ -83,11 +83,11 @@ export function openTwin(): Twin {
 const at = Date.UTC(2026, 10, 21, 9, 15, 2);
 
 /** A machine that has booted, with one unit in trouble. */
-export const init = (asked: unknown[] = []): Service =>
+export const init = (asked: unknown[] = [], state = "degraded"): Service =>
   service(InitService, {
     getBoot: () =>
       Boot.fromPartial({
-        ...{ bootId: "b", state: "degraded", kernelStartAt: at, firstJavascriptMs: 2_300, autonomyMs: 11_200 },
+        ...{ bootId: "b", state, kernelStartAt: at, firstJavascriptMs: 2_300, autonomyMs: 11_200 },
         version: "0.1.0",
         faults: ["no watchdog device"],
         phases: [
@@ -177,8 +177,12 @@ export const looks = (end: "completed" | "failed"): GoalStatusResponse[] =>
   ].map((look) => GoalStatusResponse.fromPartial(look));
 
 /** How far the machine acts by itself, and what it leaves to a person. */
-export const autonomy = (heldBack: string[] = [], waiting: string[] = []): Service => {
-  const state = AutonomyState.fromPartial({ level: "manual", configuredLevel: "full", heldBack, waiting });
+export const autonomy = (
+  heldBack: string[] = [],
+  waiting: string[] = [],
+  more: Partial<AutonomyState> = {},
+): Service => {
+  const state = AutonomyState.fromPartial({ level: "manual", configuredLevel: "full", heldBack, waiting, ...more });
   return service(AutonomyService, {
     ...{ getAutonomy: () => state, setAutonomy: () => state },
     ...{ emergencyStop: () => state, emergencyResume: () => state },

@@ -8,6 +8,7 @@ import { keepClock } from "./clock-keeping.ts";
 import { parseCmdline } from "./cmdline.ts";
 import { commandRunner } from "./commands.ts";
 import { narrate } from "./console-story.ts";
+import { watchDaemons } from "./daemon-watch.ts";
 import { openFaults } from "./faults.ts";
 import { listNics } from "./hardware.ts";
 import { readText } from "./kernel-files.ts";
@@ -123,6 +124,12 @@ function runUnits(ground: Ground, parts: Parts): Units {
   const reserved = new Set(["init", ...daemons.map(({ name }) => name)]);
   const managed = openManaged({ folder: `${layout.etc}/services`, services, supervisor, faults, reserved });
   narrate(supervisor, logs, screen);
+  watchDaemons(
+    supervisor,
+    daemons.map(({ name }) => name),
+    faults,
+    clock,
+  );
   supervisor.startAll();
   parts.done("first units started");
   power.onEnd({ supervisor, closeGroups: all.close });

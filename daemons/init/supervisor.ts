@@ -88,6 +88,11 @@ export class Supervisor {
     return this.#units.has(name);
   }
 
+  /** Whether all are being stopped, for good. */
+  isEnding(): boolean {
+    return this.#ending;
+  }
+
   names(): readonly string[] {
     return [...this.#units.keys()];
   }

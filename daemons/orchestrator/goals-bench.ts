@@ -55,6 +55,8 @@ export interface Bench {
   readonly ports: PortTwins;
   readonly asked: { objective: Objective; faults: readonly string[] }[];
   readonly decisions: GoalDecision[];
+  /** What was told of goals that wait for a person. */
+  readonly waits: string[];
   goals: Goals;
   assignments: Assignments;
   /** What is planned for a goal. */
@@ -79,6 +81,7 @@ export interface Bench {
 export async function openBench(clock: Clock = systemClock): Promise<Bench> {
   const asked: Bench["asked"] = [];
   const decisions: GoalDecision[] = [];
+  const waits: string[] = [];
   const ports = portTwins();
   const open = async () => {
     const assignments = openAssignments(() => {}, 60_000);
@@ -98,6 +101,7 @@ export async function openBench(clock: Clock = systemClock): Promise<Bench> {
       planner: plannerOver([source], planCheck({ find: ports.tools.find, covers })),
       changes: openChanges(),
       decided: (decision) => decisions.push(decision),
+      waits: (_, forWhat) => waits.push(forWhat),
       ended: () => {},
     });
     Object.assign(bench, { goals, assignments });
@@ -110,7 +114,7 @@ export async function openBench(clock: Clock = systemClock): Promise<Bench> {
   const unopened = {} as Pick<Bench, "goals" | "assignments">;
   const bench: Bench = {
     ...unopened,
-    ...{ ports, asked, decisions, open, draft: () => planOf(step("one")) },
+    ...{ ports, asked, decisions, waits, open, draft: () => planOf(step("one")) },
     async close() {
       await bench.goals.end();
       bench.assignments.end();

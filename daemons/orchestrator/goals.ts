@@ -1,18 +1,16 @@
 import { AiosError } from "#lib/errors";
 import { goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
-import { approvalOf, type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
+import { type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
 import { openRoom, type Room } from "./room.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
+import { waitsOf } from "./waits.ts";
 import type { World } from "./world.ts";
 
 /** Characters of an answer to a question, at most. */
 const answerLengthMax = 4_096;
-
-/** Characters of a goal that are shown where it is one line of many. */
-const shownLengthMax = 60;
 
 export interface Goals {
   /**
@@ -211,24 +209,8 @@ function views(
       const pendingTasks = all.flatMap(({ tasks }) => tasks).filter(({ state }) => !isOver(state)).length;
       return { activeGoals: all.length, pendingTasks };
     },
-    waiting: () => [...open.values()].flatMap(({ goal }) => waitingIn(goal)),
+    waiting: () => [...open.values()].flatMap(({ goal }) => waitsOf(goal)),
   };
-}
-
-/** In one line each, whatever the words of a goal or of a model. */
-function waitingIn({ id, state, description, questions, tasks }: Goal): string[] {
-  const line = (text: string) => text.replaceAll(/\s+/g, " ");
-  const short = description.length > shownLengthMax ? `${description.slice(0, shownLengthMax)}…` : description;
-  const whose = `goal "${line(short)}"`;
-  if (state === "awaiting_input") {
-    return [`${whose} asks: ${line(questions.at(-1)?.question ?? "")} (aiosctl goal answer ${id} "…")`];
-  }
-  return tasks.flatMap((task) => {
-    const approval = approvalOf(task);
-    return approval === ""
-      ? []
-      : [`${whose} waits for your approval of ${task.tool} (aiosctl approvals show ${approval})`];
-  });
 }
 
 function mustBe(goal: Goal, act: string, ...states: GoalState[]): AiosError {

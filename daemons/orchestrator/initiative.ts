@@ -21,6 +21,7 @@ import { whenAsked } from "./declared.ts";
 import { openDurable } from "./durable.ts";
 import type { DutiesDoor } from "./duties-service.ts";
 import type { Further } from "./further-calls.ts";
+import type { Goal } from "./goal.ts";
 import type { Goals } from "./goals.ts";
 import { openGreed } from "./greed.ts";
 import { routeInference } from "./inference.ts";
@@ -59,6 +60,8 @@ export interface Initiative {
   readonly isReversible: (tool: string) => Promise<boolean>;
   /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
   agentEnded(agent: string, state: ProcessState, why: string): void;
+  /** A goal has begun to wait for a person: one notice. */
+  goalWaits(goal: Goal, forWhat: string): void;
   /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
   begin(signal: AbortSignal, up: () => void): void;
 }
@@ -162,6 +165,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       standing.lost(agent);
       if (state !== "stopped") warn("agent.ended", agent, why);
     },
+    goalWaits: ({ id }, forWhat) => warn("goal.waits", id, forWhat),
     begin(signal, up) {
       const init = connect(InitService, parts.initAddress);
       signal.addEventListener("abort", () => init.close(), { once: true });

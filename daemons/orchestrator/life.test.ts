@@ -37,6 +37,7 @@ describe("a goal", () => {
     await bench.until(id, "awaiting_input");
     await bench.goals.end();
     await bench.open();
+    expect(bench.waits).toEqual([`goal "make a proxy" asks: Which port? (aiosctl goal answer ${id} "…")`]);
     expect(await bench.until(id, "awaiting_input")).toMatchObject({ questions: [{ question: "Which port?" }] });
     expect(bench.goals.waiting()).toEqual([`goal "make a proxy" asks: Which port? (aiosctl goal answer ${id} "…")`]);
     await expect(bench.goals.answer(id, "  ")).rejects.toThrow(/answer/);

@@ -6,6 +6,7 @@ import { closeTask } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
 import { closeGoal, endGoal, endUndone, failureOf, putGoal, runTasks } from "./run.ts";
+import { asking } from "./waits.ts";
 import type { World } from "./world.ts";
 
 /** Why a goal is stopped for good before its end. */
@@ -91,7 +92,8 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
   decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
   if ("question" in draft) {
     const questions = [...goal.questions, { question: draft.question }];
-    return await putGoal(goal, { state: "awaiting_input", questions }, world);
+    await putGoal(goal, { state: "awaiting_input", questions }, world);
+    return world.waits(goal, asking(goal));
   }
   if ("steps" in draft) return await follow(goal, draft, world, signal);
   // What has failed says more than that nothing else is known.

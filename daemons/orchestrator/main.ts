@@ -110,10 +110,12 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     ...thinking,
   });
   const planner = plannerOver(sources, check);
+  let tellWaits: (goal: Goal, forWhat: string) => void = () => {};
   const goals = openGoals({
     ...{ store, tools, agents, assignments, clock, log, random, planner },
     changes: openChanges(),
     decided: decisions.decided,
+    waits: (goal, forWhat) => tellWaits(goal, forWhat),
     ended(goal) {
       decisions.ended(goal);
       learning.ended(goal);
@@ -131,6 +133,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   });
   const { further, standing, heldBack, door, isReversible } = initiative;
   ended = initiative.agentEnded;
+  tellWaits = initiative.goalWaits;
   // Agents that wait for an answer would hold up the end.
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

@@ -129,6 +129,24 @@ describe("a call that waits for a person", () => {
     expect(bench.goals.waiting()).toEqual([]);
   });
 
+  it("is told of once, however often it is asked for", async () => {
+    await begun("fs.once");
+    await waits();
+    for (let times = 0; times < 3; times += 1) {
+      bench.assignments.lose("system", "it died");
+      await bench.next();
+      await waits();
+    }
+    await bench.close();
+    await bench.open();
+    await bench.next();
+    await waits();
+    const told = 'goal "something" waits for your approval of fs.once (aiosctl approvals show an approval)';
+    expect(bench.waits).toEqual([told]);
+    bench.assignments.waits("system", task, "another approval");
+    expect(bench.waits).toHaveLength(2);
+  });
+
   it("leaves its agent's place to others", async () => {
     const waiting: string[] = [];
     for (let n = 0; n < 5; n += 1) {

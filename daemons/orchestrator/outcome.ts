@@ -5,6 +5,7 @@ import { executionIds, type Goal, type JsonObject, type Task } from "./goal.ts";
 import { patiently } from "./patience.ts";
 import { fill, type Values } from "./template.ts";
 import type { ToolFacts } from "./tools.ts";
+import { forApproval } from "./waits.ts";
 import type { World } from "./world.ts";
 
 /** A task is tried again so many times. */
@@ -48,8 +49,10 @@ export async function recordReport(
 
 /** Stores that a task's call waits for a person: whoever takes it up again asks again under the same id. Never fails. */
 export async function noteWait(goal: Goal, task: Task, waitsFor: string, world: World): Promise<void> {
+  const isNew = task.waitsFor !== waitsFor;
   task.waitsFor = waitsFor;
   world.changes.tell(goal);
+  if (isNew) world.waits(goal, forApproval(goal, task));
   await world.store.putTask({ ...task }).catch((error) => {
     world.log.warn("it was not stored that a call waits for a person", { task: task.id, reason: messageOf(error) });
   });

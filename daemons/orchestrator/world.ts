@@ -23,6 +23,8 @@ export interface World {
   readonly changes: Changes;
   /** Notes a decision, the last of the goal's, for the log of decisions. Never fails. */
   decided(decision: GoalDecision): void;
+  /** A goal has begun to wait for a person, told once for each thing it waits for, also over restarts. Never fails. */
+  waits(goal: Goal, forWhat: string): void;
   /** A goal is over: what is to be learned from it. Never fails. */
   ended(goal: Goal): void;
   readonly store: Store;

@@ -1,5 +1,5 @@
 import { messageOf } from "#lib/errors";
-import { AutonomyService } from "#proto/aios/autonomy";
+import { AutonomyService, type AutonomyState } from "#proto/aios/autonomy";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Command, exit } from "../command.ts";
@@ -19,13 +19,19 @@ export const status: Command = {
     const autonomy = machine.client(AutonomyService, "orchestrator");
     // The orchestrator may be away while the machine still answers: that is a state to show, not an error.
     const system = Promise.all([orchestrator.getSystemStatus({}), autonomy.getAutonomy({})]).then(
-      ([work, { heldBack, waiting }]) => ({ ...work, heldBack, waiting }),
-      (error) => ({ away: messageOf(error) }),
+      ([work, state]) => ({
+        work: { ...work, heldBack: state.heldBack, waiting: state.waiting },
+        unable: stopOf(state),
+      }),
+      (error) => ({ work: { away: messageOf(error) }, unable: `no goal can be given: ${messageOf(error)}` }),
     );
     const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
-    const work = await system;
+    const { work, unable } = await system;
     const notReady = units.filter((unit) => stateOf(unit) !== "ready");
-    out.line(`${machine.name}: ${boot.state}, version ${boot.version || "unknown"}`);
+    // Who can be given no goal is not autonomous, whatever its boot was.
+    const faults = unable === "" ? boot.faults : [...boot.faults, unable];
+    const state = boot.state === "autonomous" && unable !== "" ? "degraded" : boot.state;
+    out.line(`${machine.name}: ${state}, version ${boot.version || "unknown"}`);
     if (boot.autonomyMs > 0) out.line(`  boot     autonomous ${duration(boot.autonomyMs)} after kernel start`);
     out.line(`  units    ${units.length - notReady.length} of ${units.length} ready`);
     for (const unit of notReady)
@@ -47,17 +53,22 @@ export const status: Command = {
       for (const one of work.waiting) out.line(`  waits    ${one}`);
     }
     if (boot.clock?.sure === false) out.line(`  clock    not sure: ${boot.clock.detail}`);
-    for (const fault of boot.faults) out.line(`  fault    ${fault}`);
+    for (const fault of faults) out.line(`  fault    ${fault}`);
     out.document({
       machine: machine.name,
-      state: boot.state,
+      state,
       version: boot.version,
       autonomyMs: boot.autonomyMs,
       clock: boot.clock,
-      faults: boot.faults,
+      faults,
       units: units.map((unit) => ({ name: unit.name, state: stateOf(unit), reason: unit.reason })),
       ...("away" in work ? { orchestrator: work.away } : work),
     });
     return exit.ok;
   },
 };
+
+/** Why the machine takes no goal because somebody stopped it; empty when nobody has. */
+function stopOf({ stopped, stoppedBy, reason }: AutonomyState): string {
+  return stopped ? `stopped by ${stoppedBy}${reason && `: ${reason}`}; "aiosctl emergency resume" goes on` : "";
+}

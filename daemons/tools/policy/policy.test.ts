@@ -49,6 +49,10 @@ it("of the image fits its schema at every level, and asks for more the less auto
   expect(counts).toEqual([1, 2, 4]);
 });
 
+it("of the image gives a person a day to approve", async () => {
+  expect((await readPolicy(shipped, "full")).approval.timeoutMs).toBe(86_400_000);
+});
+
 it("is read from the file, at the level that init has put into effect", async () => {
   write(text);
   level("supervised");
