@@ -19,7 +19,10 @@ export interface DaemonSpec {
   readonly servesAgents: boolean;
   /** Folders of its own in /var/lib/aios: init makes them, owned by its user and closed to others (0700). */
   readonly folders: readonly string[];
-  /** Time from start to ready after which it is taken for hung and started again, under TCG's pace. */
+  /**
+   * Time from start to its first answer after which it is taken for hung and started again. Ten times what the slowest takes
+   * under TCG on a quiet machine: to start again what is slow makes it slower.
+   */
   readonly readyTimeoutMs: number;
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
   /** What its own heap may grow to, where others share its limit of memory; V8's own measure when absent. */
@@ -55,7 +58,7 @@ const daemon = (spec: Pick<DaemonSpec, "name" | "user"> & Partial<DaemonSpec>): 
   restart: "always",
   servesAgents: false,
   folders: [],
-  readyTimeoutMs: 60_000,
+  readyTimeoutMs: 180_000,
   limits: { memoryMiB: 512, pids: 64 },
   ...spec,
 });
@@ -66,7 +69,6 @@ export const daemons: readonly DaemonSpec[] = [
     user: "aios-runtime",
     phase: "runtime",
     folders: ["runtime"],
-    readyTimeoutMs: 180_000,
     limits: { memoryMiB: 65_536, pids: 256 },
   }),
   daemon({

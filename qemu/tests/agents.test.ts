@@ -2,14 +2,19 @@ import { describe, expect, it } from "vitest";
 import { users } from "#manifest";
 import { AutonomyService } from "#proto/aios/autonomy";
 import type { AgentRegistration } from "#proto/aios/common";
+import { type Boot, InitService } from "#proto/aios/init";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Probe, probe } from "../goals/probe.ts";
-import type { Machine } from "../machine.ts";
+import type { Lane, Machine } from "../machine.ts";
 import { allAgents, expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
 
-/** From the end of an agent to its registration, by the machine's clock. Budget: 2 s; under emulation Node's start alone takes most of it. */
-const backWithinMs = { native: 2_000, qemu: 6_000 } as const;
+/**
+ * From the end of an agent to its registration, by the machine's clock. Budget: 2 s. Under emulation the host's pace decides
+ * how long anything takes: a quarter of what the whole boot took, 6 s on a host of 2026 that does nothing else.
+ */
+const backWithinMs = async (lane: Lane, machine: Machine) =>
+  lane === "native" ? 2_000 : (await bootOf(machine)).autonomyMs / 4;
 
 for (const lane of ["native", "qemu"] as const) {
   describe.runIf(laneRuns(lane))(`the agents of a machine in the ${lane} lane`, () => {
@@ -47,7 +52,7 @@ for (const lane of ["native", "qemu"] as const) {
       const group = await groupOf(before);
       const killing = run(look, "killer", `kill -9 ${before}; sleep 600`);
       const back = () => groupOfOther("network", before);
-      await expect.poll(back, { timeout: 10_000, interval: 50 }).toBe(group);
+      await expect.poll(back, { timeout: 45_000, interval: 200 }).toBe(group);
       await killing;
       await expectAllAgents(machine);
       const [ended, ...others] = await noticed(machine, "agent.ended");
@@ -56,8 +61,8 @@ for (const lane of ["native", "qemu"] as const) {
       const backMs = registered - (ended?.at ?? 0);
       console.error(`agents, ${lane}: registered again ${backMs} ms after its end`);
       expect(backMs).toBeGreaterThan(0);
-      expect(backMs).toBeLessThan(backWithinMs[lane]);
-    }, 60_000);
+      expect(backMs).toBeLessThan(await backWithinMs(lane, machine));
+    }, 120_000);
 
     it("one that hangs is replaced, and told so", async () => {
       const before = await pidOf("package");
@@ -151,6 +156,15 @@ async function run(look: Probe, name: string, line: string): Promise<void> {
 
 function uidOf(agent: string): number {
   return Object.entries(users).find(([user]) => user === `aios-agent-${agent}`)?.[1].uid ?? -1;
+}
+
+async function bootOf(machine: Machine): Promise<Boot> {
+  const init = machine.client(InitService);
+  try {
+    return await init.getBoot({});
+  } finally {
+    init.close();
+  }
 }
 
 async function listed(machine: Machine): Promise<AgentRegistration[]> {
