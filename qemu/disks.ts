@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 
 /** Size of a data disk. Sparse: it takes what is written to it. */
-const dataDiskBytes = 4 * 1024 ** 3;
+export const dataDiskBytes = 4 * 1024 ** 3;
 
 /** Debian's OVMF (package ovmf), 4 MiB flash, without secure boot. */
 const firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd";

@@ -15,6 +15,8 @@ export interface Images {
   disk(): Promise<string>;
   /** Writes a provisioning volume (FAT, labelled AIOS-PROV) with these files. */
   writeProvisioningVolume(path: string, files: Readonly<Record<string, string>>): Promise<void>;
+  /** Of another commit, whose init may know nothing of the native lane's bounds. */
+  readonly ofAnotherCommit?: true;
   /** Bytes of each artefact, by its name in out/. */
   readonly bytes: Readonly<Record<string, number>>;
 }

@@ -10,10 +10,11 @@ import type { Client, ServiceDefinition } from "#lib/service";
 import { InitService } from "#proto/aios/init";
 import type { Accelerator } from "./accelerator.ts";
 import type { Console, ConsoleLine, End } from "./console.ts";
+import { type DataPlace, prepareDataFolder, prepareDataVolume } from "./data-volume.ts";
 import { prepareDataDisk, prepareFirmwareDisk } from "./disks.ts";
 import { type EmulatorOptions, startEmulator, userNetwork } from "./emulator.ts";
 import type { Images } from "./images.ts";
-import { type RunningNative, startNative } from "./native.ts";
+import { type Kept, type RunningNative, startNative } from "./native.ts";
 import type { MachineProcess } from "./native-processes.ts";
 import { provisioningFiles } from "./provisioning.ts";
 import type { NetworkSettings, Running } from "./running.ts";
@@ -38,8 +39,13 @@ export interface MachineSpec {
   readonly cpus?: number;
   /** In QEMU: what its own clock says when it is switched on, milliseconds since the epoch; the host's when absent. */
   readonly clockMs?: number;
-  /** "none" = it has no data disk; a path = this file instead of its own: a disk, or in the native lane an ext4 image. */
-  readonly data?: "none" | string;
+  /**
+   * "none" = it has no data disk; a path = this file instead of its own: a disk, or in the native lane an ext4 image. "folder",
+   * in the native lane = `folder`/data on this host's own file system, for who looks into it or measures: it has no bound.
+   */
+  readonly data?: "none" | "folder" | string;
+  /** In the native lane: what it may do after all, of what keeps it from its host. A container's devices need mknod. */
+  readonly keeps?: readonly Kept[];
   /** false = no provisioning volume: it makes its own authority and waits for enrolment. */
   readonly provisioned?: boolean;
   /** true = the provisioning volume names no address and the machine asks DHCP. Native machines have no DHCP server. */
@@ -129,14 +135,14 @@ async function filesFor(
 }
 
 function startInSpaces(spec: MachineSpec, name: string): Promise<RunningNative> {
-  const data = spec.data ?? join(spec.folder, "data");
   const provision = join(spec.folder, "provision");
-  if (spec.data === undefined) mkdirSync(data, { recursive: true });
   rmSync(provision, { recursive: true, force: true });
   mkdirSync(provision, { mode: 0o700 });
   return startNative({
     root: spec.images.rootTree,
-    data: data === "none" ? undefined : data,
+    // An init of before these bounds makes its devices itself and ends by reboot(2).
+    keeps: spec.images.ofAnotherCommit ? ["mknod", "sys_boot"] : (spec.keeps ?? []),
+    data: nativeData(spec),
     provision: spec.provisioned === false ? undefined : provision,
     prepare: async (network) => {
       for (const [file, text] of Object.entries(await filesFor(spec, name, network)))
@@ -144,6 +150,13 @@ function startInSpaces(spec: MachineSpec, name: string): Promise<RunningNative> 
     },
     append: spec.append ?? [],
   });
+}
+
+/** What stands for a native machine's data partition; undefined when it has none. */
+function nativeData({ data, folder }: MachineSpec): DataPlace | undefined {
+  if (data === "none") return undefined;
+  if (data === "folder") return prepareDataFolder(folder);
+  return data === undefined ? prepareDataVolume(folder) : { path: data };
 }
 
 async function startInQemu(spec: MachineSpec, name: string): Promise<Running> {

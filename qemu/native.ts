@@ -1,9 +1,10 @@
 import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";
 import { managementPort } from "#manifest";
 import { type Cgroup, makeCgroup } from "./cgroup.ts";
 import { Console, type End } from "./console.ts";
+import type { DataPlace } from "./data-volume.ts";
 import { type MachineProcess, processesOf } from "./native-processes.ts";
 import { connectHost, type HostLink } from "./network.ts";
 import { dieWithUs, type Started, startProcess } from "./process.ts";
@@ -13,8 +14,10 @@ import type { NetworkSettings, Running } from "./running.ts";
 export interface NativeOptions {
   /** The unpacked root tree; it is never written to. */
   readonly root: string;
-  /** The folder that stands for the data partition, or an image of its file system; absent = the machine has none. */
-  readonly data: string | undefined;
+  /** What it may do after all, of what a native machine gives up. */
+  readonly keeps: readonly Kept[];
+  /** What stands for the data partition; absent = the machine has none. */
+  readonly data: DataPlace | undefined;
   /** The folder that stands for the provisioning volume; absent = not provisioned. */
   readonly provision: string | undefined;
   /** Called with the machine's network before aios-init runs: writes what `provision` is to hold. */
@@ -34,19 +37,23 @@ export interface RunningNative extends Running {
  * descriptor 3, waits on standard input until the network is there, and becomes aios-init.
  *
  * /mnt is a tmpfs that holds the folders of the lane beside the image's own (/mnt/aios, where aios-init builds its root).
- * /dev and the kernel's other file systems are mounted by aios-init.
+ * /dev has the devices that programs need and none of the host's others: devtmpfs is one for the whole host. The kernel's
+ * other file systems are mounted by aios-init. From there on nothing can do what concerns the host's kernel ({@link givenUp}).
  */
 const inside = `
 set -e
-root=$1 data=$2 provision=$3
+root=$1 data=$2 provision=$3 given_up=$4
 read -r pid _ < /proc/self/stat
 echo "$pid" >&3
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=0755,size=1m lane "$root/mnt"
 mkdir "$root/mnt/data" "$root/mnt/provision" "$root/mnt/host" "$root/mnt/aios"
+mount -t tmpfs -o nosuid,mode=0755,size=1m dev "$root/dev"
+cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$root/dev/"
+ln -s pts/ptmx "$root/dev/ptmx"
 if [ -f "$data" ]; then
-  mount -o loop "$data" "$root/mnt/data"
+  mount -o loop,noinit_itable "$data" "$root/mnt/data"
 elif [ -n "$data" ]; then
   mount --bind "$data" "$root/mnt/data"
 fi
@@ -55,8 +62,13 @@ read -r _
 cd "$root"
 pivot_root . mnt/host
 cd /
-exec /bin/busybox sh -c 'umount -l /mnt/host && rmdir /mnt/host && exec /usr/sbin/aios-init' 3>&-
+exec /bin/busybox sh -c 'umount -l /mnt/host && rmdir /mnt/host && exec setpriv "$1" /usr/sbin/aios-init' sh \
+  --bounding-set="$given_up" 3>&-
 `;
+
+/** What no process of the machine may: restart the kernel, extend it, set its clock, speak to devices, make some. */
+const givenUp = ["sys_boot", "sys_module", "sys_time", "sys_rawio", "mknod"] as const;
+export type Kept = (typeof givenUp)[number];
 
 /** Joins the control group, so that it is the root of the machine's own. */
 const enterGroup = ["sh", "-c", 'echo 0 > "$1/cgroup.procs"; shift; exec "$@"', "sh"];
@@ -82,6 +94,7 @@ export async function startNative(options: NativeOptions): Promise<RunningNative
   const console = new Console();
   console.read(output);
   console.read(errors);
+  if (options.data?.remark !== undefined) console.read(Readable.from([`${options.data.remark}\n`]));
   input.on("error", () => {}); // it ended before it was let go: the wait for its first line says so
   let link: HostLink | undefined;
   const gone = ended.then(async (end) => {
@@ -113,7 +126,7 @@ export async function startNative(options: NativeOptions): Promise<RunningNative
 }
 
 function spawnMachine(options: NativeOptions, cgroup: Cgroup | undefined): Promise<Started> {
-  const { root, data, provision, append } = options;
+  const { root, keeps, data, provision, append } = options;
   const kernelStartMs = process.hrtime.bigint() / 1_000_000n;
   const cmdline = [
     "aios.lane=native",
@@ -123,8 +136,21 @@ function spawnMachine(options: NativeOptions, cgroup: Cgroup | undefined): Promi
     `aios.kernel_start_monotonic_ms=${kernelStartMs}`,
     ...append,
   ].join(" ");
+  const bounds = ["+all", ...givenUp.filter((name) => !keeps.includes(name)).map((name) => `-${name}`)].join(",");
   const group = cgroup === undefined ? [] : [...enterGroup, cgroup.path];
-  const argv = [...dieWithUs, ...group, ...newSpaces, "sh", "-c", inside, "sh", root, data ?? "", provision ?? ""];
+  const argv = [
+    ...dieWithUs,
+    ...group,
+    ...newSpaces,
+    "sh",
+    "-c",
+    inside,
+    "sh",
+    root,
+    data?.path ?? "",
+    provision ?? "",
+    bounds,
+  ];
   const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/", TERM: "linux", AIOS_CMDLINE: cmdline };
   return startProcess(argv, env);
 }

@@ -54,7 +54,8 @@ export async function session(options: UpOptions, host: Host): Promise<number> {
   const unlock = lockFolder(folder);
   try {
     if (options.fresh)
-      for (const name of ["data", "data.raw", "disk.raw"]) rmSync(join(folder, name), { recursive: true, force: true });
+      for (const name of ["data", "data.ext4", "data.raw", "disk.raw"])
+        rmSync(join(folder, name), { recursive: true, force: true });
     const { images, operatorFolder, accelerator } = host;
     host.say(`booting the ${lane} lane${lane === "native" ? "" : ` (QEMU, ${accelerator})`}`);
     const name = nameIn(lane);

@@ -14,16 +14,15 @@ export interface Mount {
 
 const hardened = flag.noSuid | flag.noExec | flag.noDev;
 
-const devices: Readonly<Record<Cmdline["lane"], Mount>> = {
-  machine: { type: "devtmpfs", target: "/dev", flags: flag.noSuid, data: "mode=755" },
-  // devtmpfs is one for the whole host: what is made or removed there, the host sees.
-  native: { type: "tmpfs", target: "/dev", flags: flag.noSuid, data: "mode=755,size=1m" },
-};
+const devices: Mount = { type: "devtmpfs", target: "/dev", flags: flag.noSuid, data: "mode=755" };
 
-/** The kernel's file systems in the order in which they are mounted. Node needs /dev/null and /proc before it spawns. */
+/**
+ * The kernel's file systems in the order in which they are mounted. Node needs /dev/null and /proc before it spawns. The native
+ * lane has made its devices: devtmpfs is one for the whole host.
+ */
 export function kernelMounts(lane: Cmdline["lane"]): readonly Mount[] {
   return [
-    devices[lane],
+    ...(lane === "machine" ? [devices] : []),
     { type: "proc", target: "/proc", flags: hardened },
     { type: "sysfs", target: "/sys", flags: lane === "native" ? hardened | flag.readOnly : hardened },
     { type: "devpts", target: "/dev/pts", flags: flag.noSuid | flag.noExec, data: "mode=620,gid=5,ptmxmode=666" },
@@ -33,16 +32,6 @@ export function kernelMounts(lane: Cmdline["lane"]): readonly Mount[] {
     { type: "cgroup2", target: "/sys/fs/cgroup", flags: hardened, optional: true },
   ];
 }
-
-/** Character devices of the native lane: what devtmpfs has on a machine, as far as programs need it. */
-const nativeDevices = [
-  { name: "null", major: 1, minor: 3 },
-  { name: "zero", major: 1, minor: 5 },
-  { name: "full", major: 1, minor: 7 },
-  { name: "random", major: 1, minor: 8 },
-  { name: "urandom", major: 1, minor: 9 },
-  { name: "tty", major: 5, minor: 0 },
-] as const;
 
 /** Programs expect these; devtmpfs does not make them. */
 const deviceLinks = [
@@ -55,10 +44,7 @@ const deviceLinks = [
 /** Mounts the kernel's file systems. Gives back what the kernel has not, by type. */
 export function mountKernelFiles(lane: Cmdline["lane"], syscalls: Syscalls): string[] {
   const missing = kernelMounts(lane).flatMap((mount) => mountOne(mount, syscalls));
-  if (lane === "native") {
-    makeNativeDevices(syscalls);
-    closeKernelSettings(syscalls);
-  }
+  if (lane === "native") closeKernelSettings(syscalls);
   for (const [to, path] of deviceLinks) ignoring("EEXIST", () => symlinkSync(to, path));
   return missing;
 }
@@ -75,15 +61,6 @@ function mountOne({ type, target, flags, data, optional }: Mount, syscalls: Sysc
     throw error;
   }
   return [];
-}
-
-function makeNativeDevices(syscalls: Syscalls): void {
-  const umask = process.umask(0);
-  for (const { name, major, minor } of nativeDevices) {
-    ignoring("EEXIST", () => syscalls.makeDevice(`/dev/${name}`, 0o666, major, minor));
-  }
-  process.umask(umask);
-  ignoring("EEXIST", () => symlinkSync("pts/ptmx", "/dev/ptmx"));
 }
 
 /** Files below /proc that set the kernel, which is the host's here: read-only, as container runtimes have them. */

@@ -67,7 +67,8 @@ export function listenForPower(needs: PowerNeeds): Power {
   };
 }
 
-async function endAll(act: EndAct, reason: string, alive: Alive, { screen, clock, syscalls, logs }: PowerNeeds) {
+async function endAll(act: EndAct, reason: string, alive: Alive, needs: PowerNeeds) {
+  const { screen, clock, syscalls, logs, machine } = needs;
   await endMachine(act, reason, {
     screen,
     clock,
@@ -82,7 +83,8 @@ async function endAll(act: EndAct, reason: string, alive: Alive, { screen, clock
     unmount: () => (alive.root === undefined ? [] : leaveRoot(alive.root, syscalls)),
     sync: () => syscalls.sync(),
     disarmWatchdog: () => alive.watchdog?.disarm(),
-    reboot: (to) => syscalls.reboot(to),
+    // A name space ends with its first process, which has nothing to say to a kernel that is a host's.
+    reboot: (to) => (machine ? syscalls.reboot(to) : process.exit(0)),
   });
 }
 

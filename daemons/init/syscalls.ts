@@ -7,8 +7,6 @@ export interface Syscalls {
   unmount(target: string, options?: { readonly lazy: boolean }): void;
   /** Makes the mount at `newRoot` the root and puts the old one at `putOld`, a folder below it. */
   pivotRoot(newRoot: string, putOld: string): void;
-  /** Makes a character device. */
-  makeDevice(path: string, mode: number, major: number, minor: number): void;
   setHostname(name: string): void;
   /** Sets the wall clock, milliseconds since the epoch. */
   setTime(nowMs: number): void;
@@ -41,7 +39,6 @@ export const mountFlags = {
 } as const;
 
 const lazyUnmount = 2;
-const characterDevice = 0o020000;
 const waitNoHang = 1;
 const clockRealtime = 0;
 const watchdogSetTimeout = 0xc0045706n;
@@ -52,7 +49,6 @@ const signatures = {
   mount: { arguments: ["string", "string", "string", "uint64", "string"], return: "int32" },
   umount2: { arguments: ["string", "int32"], return: "int32" },
   pivot_root: { arguments: ["string", "string"], return: "int32" },
-  mknod: { arguments: ["string", "uint32", "uint64"], return: "int32" },
   sethostname: { arguments: ["string", "uint64"], return: "int32" },
   clock_settime: { arguments: ["int32", "buffer"], return: "int32" },
   adjtimex: { arguments: ["buffer"], return: "int32" },
@@ -76,9 +72,6 @@ export function openSyscalls(): Syscalls {
     },
     pivotRoot(newRoot, putOld) {
       check(libc.pivot_root(newRoot, putOld), `make ${newRoot} the root`);
-    },
-    makeDevice(path, mode, major, minor) {
-      check(libc.mknod(path, characterDevice | mode, BigInt((major << 8) | minor)), `make device ${path}`);
     },
     setHostname(name) {
       check(libc.sethostname(name, BigInt(Buffer.byteLength(name))), `set host name ${name}`);

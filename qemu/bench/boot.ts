@@ -73,7 +73,11 @@ interface Booted {
 async function boot(which: Lane, folder: string, host: BenchHost, images: Images): Promise<Booted> {
   const { accelerator } = host;
   const operatorFolder = join(folder, "operator");
-  const machine = await startMachine({ lane: which, images, folder, operatorFolder, accelerator });
+  const machine = await startMachine({
+    ...{ lane: which, images, folder, operatorFolder, accelerator },
+    // As at the commits that it is compared with.
+    ...(which === "native" && { data: "folder" }),
+  });
   try {
     const line = await machine.waitFor(consoleLines.ready, bootTimeoutMs);
     host.say(`bench: ${which}: ${line.text}`);

@@ -22,7 +22,7 @@ export const goalsBench: Bench = async ({ images, accelerator, say }) => {
   const strategist = await openStrategist("openai", "native", { otherwise: gullible, budgetUsd });
   try {
     const machine = await startMachine({
-      ...{ lane: "native", images: await images(), folder, accelerator },
+      ...{ lane: "native", data: "folder", images: await images(), folder, accelerator },
       ...{ operatorFolder: join(folder, "operator"), append: strategist.append },
     });
     try {

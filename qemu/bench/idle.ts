@@ -24,6 +24,7 @@ export const idleBench: Bench = async ({ images, accelerator, words, say }) => {
   const folder = mkdtempSync(join(tmpdir(), "aios-bench-idle-"));
   const machine = await startMachine({
     lane: "native",
+    data: "folder",
     images: await images(),
     folder,
     operatorFolder: join(folder, "operator"),

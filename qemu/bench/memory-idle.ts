@@ -16,6 +16,7 @@ const bootTimeoutMs = 120_000;
 export const idlePart: Part = async ({ images, accelerator, folder, say }) => {
   const machine = await startMachine({
     lane: "native",
+    data: "folder",
     images: await images(),
     folder: folder("idle"),
     operatorFolder: folder("operator"),

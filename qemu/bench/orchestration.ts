@@ -36,7 +36,14 @@ export const orchestrationBench: Bench = async ({ images, accelerator, repositor
   const folder = mkdtempSync(join(tmpdir(), "aios-bench-orchestration-"));
   try {
     const machine = await startMachine({
-      ...{ lane: "native", images: await images(), folder, accelerator, operatorFolder: join(folder, "operator") },
+      ...{
+        lane: "native",
+        data: "folder",
+        images: await images(),
+        folder,
+        accelerator,
+        operatorFolder: join(folder, "operator"),
+      },
     });
     try {
       await machine.waitFor(consoleLines.ready, bootTimeoutMs);

@@ -88,5 +88,5 @@ export async function imagesOf(
     Promise.reject(
       new AiosError("UNIMPLEMENTED", "compare: no disk of another commit is made: use its kernel and root"),
     );
-  return { ...built, disk, writeProvisioningVolume: own.writeProvisioningVolume };
+  return { ...built, ofAnotherCommit: true, disk, writeProvisioningVolume: own.writeProvisioningVolume };
 }

@@ -44,7 +44,7 @@ export const corrupt: Campaign = {
 
 /** The data of a machine that has done some work and was powered off. */
 async function lived(ground: Ground): Promise<string> {
-  const machine = await ground.boot({ lane: "native", name: "lived" });
+  const machine = await ground.boot({ lane: "native", name: "lived", data: "folder" });
   for (const words of [
     "report disk usage to /var/lib/aios/reports/disk.txt",
     "create a file /srv/x with content hello",
@@ -64,7 +64,7 @@ async function survive(ground: Ground, whole: string, damage: Damage, random: ()
   // With owners and attributes, which Node's own copy leaves out.
   execFileSync("cp", ["-a", "--reflink=auto", whole, data]);
   harm(data, damage, random);
-  const machine = await ground.start({ lane: "native", name });
+  const machine = await ground.start({ lane: "native", name, data: "folder" });
   try {
     await machine.waitFor(new RegExp(`${consoleLines.ready}|${consoleLines.degraded}`), bootTimeoutMs);
     await machine.reached(bootTimeoutMs);

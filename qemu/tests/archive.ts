@@ -14,7 +14,7 @@ export async function withArchive(fleet: Fleet, spec: FleetSpec, packages: reado
   const folder = fleet.folder(spec.name);
   const data = join(folder, "data");
   await makeArchive(join(data, "home", "archive"), packages, fleet.images.rootTree, imageSettings(process.env));
-  if (spec.lane === "native") return spec;
+  if (spec.lane === "native") return { ...spec, data: "folder" };
   const disk = join(folder, "data.ext4");
   mkdirSync(dirname(disk), { recursive: true });
   makeDisk(disk, data, 2 ** 30);

@@ -37,7 +37,7 @@ describe.runIf(laneRuns("native"))("containers", () => {
     const data = join(fleet.folder("containers"), "data");
     await makeArchive(join(data, "home/archive"), ["podman"], fleet.images.rootTree, imageSettings(process.env));
     makeImage(join(data, "home/image.tar"), join(fleet.images.rootTree, "usr/bin/busybox"));
-    machine = await fleet.boot({ lane: "native", name: "containers" });
+    machine = await fleet.boot({ lane: "native", name: "containers", data: "folder", keeps: ["mknod"] });
     expect((await ask("container.list", {})).error).toContain("install it with pkg.install");
     await call("fs.write", { path: "/etc/apt/sources.list.d/debian.sources", content: "" });
     const source = "deb [trusted=yes] file:/home/archive ./\n";

@@ -15,14 +15,14 @@ const watchMs = 5_000;
 /** Starts of one unit within `watchMs` that are retries with back-off; a loop has tens. */
 const retriesMax = 6;
 
-/** What stands for the data partition in the native lane, as init lays it out. */
+/** Where a folder that stands for the data partition has what lies over the root, as init lays it out. */
 const overlay = (folder: string, path: string) => join(folder, "data/overlay/upper", path);
 
 describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
   const fleet = useFleet();
 
   it("an unreadable configuration: the last good one is used, and the fault names file, line and key", async () => {
-    const spec = { lane: "native", name: "config" } as const;
+    const spec = { lane: "native", name: "config", data: "folder" } as const;
     const file = overlay(fleet.folder(spec.name), "etc/aios/config.toml");
     const good = readFileSync(join(fleet.images.rootTree, "etc/aios/config.toml"), "utf8");
     put(file, good.replace(/log_level = "\w+"/, 'log_level = "debug"'));
@@ -44,7 +44,7 @@ describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
   });
 
   it("a configuration that is no TOML at all, and no last good one: the image's is used", async () => {
-    const spec = { lane: "native", name: "config-first" } as const;
+    const spec = { lane: "native", name: "config-first", data: "folder" } as const;
     put(overlay(fleet.folder(spec.name), "etc/aios/config.toml"), "\u0000\u0001 this is not TOML");
     const machine = await settled(fleet, spec);
     expect((await state(machine)).boot.faults.join("\n")).toContain("/etc/aios/config.toml");
@@ -53,7 +53,7 @@ describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
   });
 
   it("a truncated model: degraded, says which file and what to do, and all the rest works", async () => {
-    const spec = { lane: "native", name: "model" } as const;
+    const spec = { lane: "native", name: "model", data: "folder" } as const;
     const config = readFileSync(join(fleet.images.rootTree, "etc/aios/config.toml"), "utf8");
     const model = /^\[models\.operational\][^[]*?^name = "([^"]+)"/m.exec(config)?.[1] ?? "";
     const whole = readFileSync(join(fleet.images.rootTree, "usr/share/aios/models", model));

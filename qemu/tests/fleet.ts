@@ -52,7 +52,10 @@ export interface Fleet {
   boot(spec: FleetSpec): Promise<Machine>;
 }
 
-export type FleetSpec = Pick<MachineSpec, "lane" | "append" | "data" | "provisioned" | "dhcp" | "memoryMiB"> & {
+export type FleetSpec = Pick<
+  MachineSpec,
+  "lane" | "append" | "data" | "keeps" | "provisioned" | "dhcp" | "memoryMiB"
+> & {
   readonly name: string;
 };
 

@@ -95,9 +95,11 @@ export interface TinyMachine {
   readonly ended: Promise<void>;
 }
 
-/** What makes the name spaces a machine: the root read-only, the data and provisioning folders inside, init in PID 1. */
+/** What makes the name spaces a machine: the root read-only, devices, data and provisioning folders inside, init in PID 1. */
 const enter = `
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" &&
+mount -t tmpfs -o nosuid,mode=0755,size=1m dev "$1/dev" &&
+cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$1/dev/" && ln -s pts/ptmx "$1/dev/ptmx" &&
 mount --bind "$2" "$1/mnt/data" && mount --bind "$3" "$1/mnt/provision" &&
 cd "$1" && exec chroot "$1" /usr/sbin/aios-init`;
 
