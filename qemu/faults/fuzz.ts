@@ -14,6 +14,8 @@ const inFlight = 64;
 /** One of so many is bytes on a bare connection instead of a call. */
 const noiseEvery = 200;
 const callTimeoutMs = 200;
+/** So many calls go to what the socket's daemon does not serve. */
+const elsewhereShare = 0.05;
 
 /**
  * Malformed requests to every socket of a native machine. Through core daemons' sockets come only messages that nobody can
@@ -31,16 +33,18 @@ export const fuzz: Campaign = {
     const clients = new Map(
       sockets.map(({ name, path }) => [name, new grpc.Client(`unix:${path}`, grpc.credentials.createInsecure())]),
     );
+    const served = await servedPaths(clients);
     let made = 0;
     const work = async () => {
       while (made < count) {
         made++;
         if (made % 50_000 === 0) say(`faults: fuzz: ${made} of ${count}`);
         const socket = oneOf(sockets, random);
+        const paths = random() < elsewhereShare ? callPaths : (served.get(socket.name) ?? callPaths);
         const answer =
           made % noiseEvery === 0
             ? await throwAt(socket, noise(random))
-            : await ask(clients.get(socket.name), oneOf(callPaths, random), messageFor(socket, random));
+            : await ask(clients.get(socket.name), oneOf(paths, random), messageFor(socket, random));
         answers.set(answer, (answers.get(answer) ?? 0) + 1);
       }
     };
@@ -59,6 +63,22 @@ export const fuzz: Campaign = {
     ];
   },
 };
+
+/** The calls that each socket's daemon serves: what it does not answer with UNIMPLEMENTED. */
+async function servedPaths(clients: ReadonlyMap<string, grpc.Client>): Promise<Map<string, readonly string[]>> {
+  const served = new Map<string, readonly string[]>();
+  for (const [name, client] of clients) {
+    const answers = await Promise.all(callPaths.map((path) => ask(client, path, cutShort)));
+    served.set(
+      name,
+      callPaths.filter((_, index) => answers[index] !== "UNIMPLEMENTED"),
+    );
+  }
+  return served;
+}
+
+/** A field that says it is longer than the message. */
+const cutShort = Buffer.from([0x0a, 0x7f]);
 
 const messageFor = ({ agents }: MachineSocket, random: () => number): Buffer =>
   agents && random() < 0.7 ? fieldsOf(random) : unreadable(random);
