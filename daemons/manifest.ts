@@ -84,7 +84,7 @@ export const daemons: readonly DaemonSpec[] = [
     folders: ["ledger"],
     limits: { memoryMiB: 2048, pids: 1024 },
     // Writes that are made durable at the same time share the disk's work; with four threads they queue for it.
-    diskThreads: 16,
+    diskThreads: 32,
   }),
   daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"] }),
   daemon({

@@ -12,7 +12,7 @@ import {
   open as openWith,
   read,
   readlinkSync,
-  renameSync,
+  rename,
   type Stats,
   write,
   writeSync,
@@ -43,6 +43,7 @@ const readLater = promisify(read);
 const syncLater = promisify(fsync);
 const openLater = promisify(openWith) as (path: string, flags: number, mode: number) => Promise<number>;
 const writeLater = promisify(write);
+const renameLater = promisify(rename);
 
 /** Content up to this size is written at once: into memory, which takes less time than to ask for it. */
 const atOnceMaxBytes = 65_536;
@@ -282,8 +283,8 @@ export async function putFile(
     await fill(file, content);
     finish(file, ownership);
     await syncLater(file);
-    // The disk has just answered: what is known of the folder is in memory.
-    renameSync(path, `${viaDescriptor(folder)}/${name}`);
+    // While the file system closes a transaction a rename waits for it.
+    await renameLater(path, `${viaDescriptor(folder)}/${name}`);
   } catch (error) {
     await rm(path, { force: true });
     throw error;

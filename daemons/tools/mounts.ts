@@ -61,7 +61,7 @@ export function namesOf(path: string, all: readonly Mount[]): string[] {
 }
 
 export const isWithin = (path: string, folder: string): boolean =>
-  path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
+  path.startsWith(folder) && (folder === "/" || path.length === folder.length || path[folder.length] === "/");
 
 /** What follows `folder` in a path within it: "" or "/name…". */
 const below = (path: string, folder: string) => (folder === "/" ? path : path.slice(folder.length));

@@ -43,17 +43,24 @@ export async function openProtection(folders: Folders, clock: Clock): Promise<Pr
   const own = (await Promise.all(places.map(ownNames))).flat();
   let lookedAt = Number.NEGATIVE_INFINITY;
   let named: readonly Named[] = [];
+  let byTop = new Map<string, readonly Named[]>();
   const all = () => {
     if (clock.monotonic() - lookedAt >= lookEveryMs) {
       const mounted = mounts();
       named = own.flatMap((one) => namesOf(one.path, mounted).map((path) => ({ ...one, path })));
+      byTop = Map.groupBy(named, ({ path }) => topOf(path));
       lookedAt = clock.monotonic();
     }
     return named;
   };
+  /** Those that can lie in `path`, or it in them: each call is checked, and most paths have nothing to do with any. */
+  const near = (path: string) => {
+    const every = all();
+    return path === "/" ? every : [...(byTop.get(topOf(path)) ?? []), ...(byTop.get(anyTop) ?? [])];
+  };
   const check: Protection["check"] = (path, access, caller) => {
     checkProcess(path, access);
-    const hit = all().filter((one) => hits(one, path, access));
+    const hit = near(path).filter((one) => hits(one, path, access));
     return permitted(hit, path, access, caller);
   };
   return {
@@ -73,6 +80,15 @@ export async function openProtection(folders: Folders, clock: Clock): Promise<Pr
     },
   };
 }
+
+/** Where a path begins: "/etc" of "/etc/passwd". A name that begins with stars, or is the root, is near every path. */
+function topOf(path: string): string {
+  const end = path.indexOf("/", 1);
+  const top = end < 0 ? path : path.slice(0, end);
+  return top === "/" || top.includes("*") ? anyTop : top;
+}
+
+const anyTop = "*";
 
 /** A place's paths, and where those lead that are links: paths are compared when they are resolved. */
 async function ownNames(place: Place): Promise<Named[]> {
