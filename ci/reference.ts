@@ -28,7 +28,7 @@ export function referenceOf(tools: readonly Tool[]): string {
     ...namespaces.map((name) => `| [${name}](#${name}) | ${of(name).map(verbOf).join(", ")} |`),
     "",
     "## Protected places",
-    "What the machine stands on, with all that lies in it. Agents never change it by naming a path, whatever they were granted; an admin is asked first and shown what it breaks. Paths are compared after links, by every name that mounts give a place, and files also by their hard links. `aiosctl tools protected` tells the same of a machine.",
+    "What the machine stands on, with all that lies in it. Agents never change it by naming a path, whatever they were granted; an admin is asked first and shown what it breaks. What is granted they change as far as it was, an admin unasked, and people below an admin not at all. Paths are compared after links, by every name that mounts give a place, and files also by their hard links. `aiosctl tools protected` tells the same of a machine.",
     "",
     "| places | hold | a change breaks | who may change them | who may read them |",
     "|---|---|---|---|---|",
@@ -38,10 +38,12 @@ export function referenceOf(tools: readonly Tool[]): string {
   ].join("\n");
 }
 
+const changers = { granted: "an admin, and agents that were granted it", admin: "an admin", nobody: "nobody" } as const;
+
 function rowOf({ paths, holds, breaks, change, read, way, open = [], itself }: Place): string {
   const named = paths.map((path) => `\`${path}\``).join(", ");
   const but = open.length > 0 ? `, but not \`${open.join("`, `")}\`` : itself ? " (only the folder itself)" : "";
-  const by = [change === "admin" ? "an admin" : "nobody", ...(way === undefined ? [] : [way])].join("; else ");
+  const by = [changers[change], ...(way === undefined ? [] : [way])].join("; else ");
   return `| ${named}${but} | ${holds} | ${breaks} | ${by} | ${read ?? "whoever was granted it"} |`;
 }
 

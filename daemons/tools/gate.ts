@@ -77,6 +77,7 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       permitForeign(known, caller, grants, request.taskId);
       const input = await validation.input(known, request.inputJson);
       const tool = asCalled(known, input);
+      permitRole(tool, caller, tool.role, false);
       const resources = await resolve(tool, input);
       const needs = tool.capabilities.map((template) =>
         fillTemplate(template, (field) => named(field, input, resources)),

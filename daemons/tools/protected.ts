@@ -12,8 +12,11 @@ export interface Folders {
 export interface Place {
   /** Absolute; `*` stands for any part of one name. */
   readonly paths: readonly string[];
-  /** Who may change it by a tool that names a path. An admin is asked first, and shown what it breaks. */
-  readonly change: "admin" | "nobody";
+  /**
+   * Who may change it by a tool that names a path. An admin is asked first, and shown what it breaks; "granted" are admins, unasked,
+   * and agents that were granted it: of people below an admin nobody.
+   */
+  readonly change: "granted" | "admin" | "nobody";
   /** Who may read it; when absent, whoever was granted it. */
   readonly read?: "admin" | "nobody";
   readonly holds: string;
@@ -31,8 +34,17 @@ export interface Place {
 
 const etc = (...names: readonly string[]) => names.map((name) => `/etc/${name}`);
 
-/** All of them: those that nobody changes, then those of an admin. */
-export const protectedPlaces = (folders: Folders): readonly Place[] => [...nobodys(folders), ...admins(folders)];
+/** All of them: those that nobody changes, those of an admin, and what is granted to agents piece by piece. */
+export const protectedPlaces = (folders: Folders): readonly Place[] => [
+  ...nobodys(folders),
+  ...admins(folders),
+  {
+    paths: ["/etc", "/opt", "/var"],
+    open: ["/var/log", "/var/tmp", "/var/www", `${folders.state}/reports`],
+    ...{ change: "granted", holds: "what programs that run as root are made of, set to, and keep" },
+    ...{ breaks: "a program that runs as root, or it does what the change says", way: "a goal, or service.define" },
+  },
+];
 
 function nobodys({ run, state }: Folders): readonly Place[] {
   return [
@@ -70,6 +82,11 @@ function nobodys({ run, state }: Folders): readonly Place[] {
       paths: [run, "/run/aios-*"],
       ...{ change: "nobody", byName: true, holds: "the daemons' sockets and what PID 1 hands them" },
       breaks: "every call between daemons",
+    },
+    {
+      paths: ["/run/containers", "/run/crun", "/run/libpod", "/run/udev", "/run/systemd", "/run/dbus"],
+      ...{ change: "nobody", byName: true, holds: "what programs of root go by while they run" },
+      breaks: "containers and devices, or they are made with root's rights",
     },
     {
       paths: ["/proc", "/sys"],
@@ -123,8 +140,9 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
       ...{ change: "admin", holds: "the logs", breaks: "the record of what daemons said, and their logging" },
     },
     {
-      paths: ["/var/lib/dpkg", "/var/lib/apt"],
-      ...{ change: "admin", holds: "the record of what is installed", way: "the tools of pkg" },
+      // What is downloaded there already is installed by its name and size.
+      paths: ["/var/lib/dpkg", "/var/lib/apt", "/var/cache/apt", "/var/cache/debconf"],
+      ...{ change: "admin", holds: "the record of what is installed, and packages", way: "the tools of pkg" },
       breaks: "installing, updating and removing packages",
     },
     {
@@ -132,7 +150,18 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
       ...{ change: "admin", read: "admin", holds: "passwords", breaks: "who may log in" },
     },
     {
-      paths: etc("passwd*", "group*", "subuid*", "subgid*", "sudoers", "sudoers.d", "login.defs", "security", "pam.*"),
+      paths: etc(
+        "passwd*",
+        "group*",
+        "subuid*",
+        "subgid*",
+        "sudo*",
+        "doas.conf",
+        "login.defs",
+        "security",
+        "pam.*",
+        "polkit-1",
+      ),
       ...{ change: "admin", holds: "who may do what on this machine" },
       breaks: "accounts: a mistake leaves daemons without one, a trick makes somebody root",
     },
@@ -151,6 +180,10 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
           "bash*",
           "gitconfig",
           "containers",
+          "perl*",
+          "python*",
+          "gss",
+          "lvm",
         ),
         "/root/.*",
       ],
@@ -158,16 +191,33 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
       breaks: "every program at once, or it has them run foreign code",
     },
     {
-      paths: etc("apt", "dpkg", "ssl/certs", "ca-certificates*"),
+      paths: etc("apt", "dpkg", "debconf.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates*"),
       ...{ change: "admin", holds: "whom the machine believes: sources of packages, their keys, authorities" },
       breaks: "updates and connections, or it has foreign programs installed as root",
     },
     {
-      paths: etc("fstab", "mke2fs.conf", "e2fsck.conf", "modules*", "modprobe.d", "sysctl*", "udev", "nftables*"),
+      paths: etc(
+        ...[
+          "fstab",
+          "crypttab",
+          "mke2fs.conf",
+          "e2fsck.conf",
+          "modules*",
+          "modprobe.d",
+          "sysctl*",
+          "udev",
+          "nftables*",
+        ],
+        ...["default/grub*", "grub.d", "kernel", "initramfs-tools"],
+      ),
       ...{ change: "admin", holds: "what the kernel and its file systems are set to", breaks: "the next boot" },
     },
     {
-      paths: etc("init.d", "rc*.d", "cron*", "systemd"),
+      paths: [
+        ...etc("init.d", "rc.local", "rc*.d", "inittab", "inetd.conf", "xinetd*", "cron*", "anacrontab", "systemd"),
+        ...etc("dbus-1", "network", "update-motd.d", "logrotate*"),
+        ...["/var/spool/cron", "/var/spool/anacron", "/var/spool/at"],
+      ],
       ...{ change: "admin", holds: "what is started as root", breaks: "what runs, and as whom", way: "service.define" },
     },
   ];

@@ -72,7 +72,10 @@ export async function openProtection(folders: Folders, clock: Clock): Promise<Pr
       if (file === undefined) return [];
       const hit: Named[] = [];
       for (const one of all()) {
-        if (!concerns(one.place, access) || one.place.byName || !(await holdsFile(one.path, file))) continue;
+        if (!concerns(one.place, access) || one.place.byName) continue;
+        // Where nobody would be refused or asked, nothing is looked through.
+        if (one.place.change === "granted" && may(one.place, access, caller)) continue;
+        if (!(await holdsFile(one.path, file))) continue;
         hit.push(one);
         permitted(hit, path, access, caller);
       }
@@ -130,20 +133,26 @@ function holds(path: string, name: string): boolean {
 function permitted(hit: readonly Named[], path: string, access: Access, caller: Identity): readonly Place[] {
   const refused = hit.find(({ place }) => !may(place, access, caller));
   if (refused !== undefined) throw denied(refused, path, access);
-  return access === "change" ? [...new Set(hit.map(({ place }) => place))] : [];
+  const asked = access === "change" ? hit.filter(({ place }) => place.change !== "granted") : [];
+  return [...new Set(asked.map(({ place }) => place))];
 }
 
 function may({ change, read }: Place, access: Access, caller: Identity): boolean {
-  if (access === "change") return change === "admin" && isAdmin(caller);
+  if (access === "change")
+    return change !== "nobody" && (isAdmin(caller) || (change === "granted" && !isPerson(caller)));
   return read === "admin" && isAdmin(caller);
 }
+
+const isPerson = ({ kind }: Identity) => kind === "operator";
 
 const isAdmin = (caller: Identity) => caller.kind === "operator" && caller.role === "admin";
 
 function denied({ of, place }: Named, path: string, access: Access): AiosError {
   const { holds, breaks, way, change, read } = place;
   const changes = access === "change";
-  const admin = (changes ? change : read) === "admin" ? ["it needs the role admin: aiosctl tool call"] : [];
+  const admin = (changes ? change !== "nobody" : read === "admin")
+    ? ["it needs the role admin: aiosctl tool call"]
+    : [];
   const other = changes && way !== undefined ? [`use ${way}`] : [];
   return new AiosError("PERMISSION_DENIED", {
     act: access,

@@ -33,12 +33,19 @@ export const toolsList: Command = {
 /** A protected place, as sec.protected tells of it. */
 interface Place {
   readonly paths: readonly string[];
-  readonly change: string;
+  readonly change: keyof typeof changers;
   readonly read: string;
   readonly holds: string;
   readonly breaks: string;
   readonly way: string;
 }
+
+/** Who changes a place by its path, as people read it. */
+const changers = {
+  granted: "an admin, and agents that were granted it",
+  admin: "an admin, who is asked",
+  nobody: "nobody",
+} as const;
 
 export const toolsProtected: Command = {
   name: "tools protected",
@@ -52,12 +59,10 @@ export const toolsProtected: Command = {
     for (const { paths, change, read, holds, breaks, way } of places) {
       out.line(paths.join(" "));
       out.line(`  holds ${holds}; read by ${read === "granted" ? "whoever was granted it" : read}`);
-      out.line(
-        `  changed by path by ${change === "admin" ? "an admin, who is asked" : "nobody"}${way && `; or by ${way}`}`,
-      );
+      out.line(`  changed by path by ${changers[change]}${way && `; or by ${way}`}`);
       out.line(`  a change breaks ${breaks}`);
     }
-    out.note("agents never change these by naming a path, whatever they were granted");
+    out.note("but for what is granted, agents never change these by naming a path");
     out.document({ places });
     return exit.ok;
   },

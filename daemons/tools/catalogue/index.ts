@@ -69,7 +69,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...hwTools(kernel),
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state, outbound),
-    ...gitTools({ outbound, etc: world.paths.etc }),
+    ...gitTools({ outbound, protection: world.protection, etc: world.paths.etc }),
     ...containers(world.paths.state, world.protection, outbound),
     ...netTools,
     ...netProbes(kernel, clock, outbound),

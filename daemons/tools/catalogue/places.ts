@@ -14,7 +14,10 @@ export const placesTool = (places: readonly Place[]) =>
       places: Type.Array(
         object({
           paths: Type.Array(Type.String(), { description: "`*` stands for any part of a name" }),
-          change: Type.Enum(["admin", "nobody"], { description: "who may, an admin being asked first" }),
+          change: Type.Enum(["granted", "admin", "nobody"], {
+            description:
+              "who may, an admin being asked first; granted: an admin unasked, and agents that were granted it",
+          }),
           read: Type.Enum(["granted", "admin", "nobody"], { description: "who may read what lies there" }),
           holds: Type.String(),
           breaks: Type.String({ description: "what a change breaks" }),

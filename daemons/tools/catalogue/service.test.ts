@@ -227,7 +227,11 @@ describe("a service that a package brought", () => {
       });
     }
     const define = tool("service.define");
-    expect(await define?.rootWhen?.holds(given({ name: "web", packaged: true }))).toBe(false);
+    const packaged = { name: "web", packaged: true };
+    expect(await define?.rootWhen?.holds(given(packaged))).toBe(false);
+    // Of a person who is no admin it is the right to be root: what the package is set to would be theirs to write.
+    const person = { ...(given(packaged) as object), caller: { kind: "operator", name: "olga", role: "operator" } };
+    expect(await define?.rootWhen?.holds(person as never)).toBe(true);
     expect(await define?.preview?.(given({ name: "web", packaged: true }))).toContain("/usr/sbin/web");
     expect(
       await define?.rootWhen?.holds(given({ name: "web", argv: ["/usr/sbin/web", "-c", "/x"], user: "root" })),

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import type { Identity } from "#lib/service";
 import { resolvePath } from "../../paths.ts";
 import type { Protection } from "../../protection.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
@@ -40,8 +41,10 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     input,
     output,
     undo: undoRunning(podman),
-    run: async ({ input: { name }, signal }) => {
+    run: async ({ input: { name }, caller, signal }) => {
       await existing(podman, "start", name, signal);
+      for (const { source, readOnly } of await podman.lent(name, { signal }))
+        await checkLent("start", protection, source, readOnly, caller);
       await podman.start(name, { signal });
       return { name, running: (await existing(podman, "start", name, signal)).running };
     },
@@ -147,7 +150,11 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
     capabilities: ["container:create:{name}"],
     rootWhen: {
       what: "in the machine's own network",
-      holds: ({ input: { network } }) => network === "host",
+      holds: async (call) => {
+        // What may not be lent shows before anybody is asked.
+        await volumesOf(call, protection);
+        return call.input.network === "host";
+      },
     },
     alsoNeeds: ["container:network:{network}", "fs:read:{source}", "fs:write:{source}"],
     idempotent: false,
@@ -165,6 +172,7 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
     },
     run: async (call) => {
       const { name, image, argv: command = [], network = "none" } = call.input;
+      const volumes = await volumesOf(call, protection);
       if ((await podman.image(image, { signal: call.signal })) === undefined) {
         throw refused("create", name, `image ${image} is not on this machine`, "bring it with container.pull_or_load");
       }
@@ -172,7 +180,7 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
         need(call.permits, `container:network:${network}`);
         outbound.check("make container with", `network ${network}`);
       }
-      const words = [...limitsOf(call.input), ...(await volumesOf(call, protection))];
+      const words = [...limitsOf(call.input), ...volumes];
       const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
       const made = [
         "container",
@@ -270,12 +278,19 @@ async function volumesOf(
   for (const { source, target, read_only: readOnly = false } of volumes) {
     const { path, exists } = await resolvePath(source);
     if (!exists || /[,:]/.test(path)) throw refused("create", path, "its volume is no folder that can be lent");
-    const [place] = protection.check(path, readOnly ? "copy" : "change", caller);
-    if (place !== undefined) throw refused("create", path, `it is protected: it holds ${place.holds}`);
+    await checkLent("create", protection, path, readOnly, caller);
     need(permits, `fs:${readOnly ? "read" : "write"}:${path}`);
     words.push(`--volume=${path}:${target}${readOnly ? ":ro" : ""}`);
   }
   return words;
+}
+
+/** What is lent is looked at when the container is made and when it starts: a link may have taken its place meanwhile. */
+async function checkLent(act: string, protection: Protection, path: string, readOnly: boolean, caller: Identity) {
+  if ((await resolvePath(path)).path !== path) throw refused(act, path, "a link has taken the place of its volume");
+  const access = readOnly ? "copy" : "change";
+  const [place] = [...protection.check(path, access, caller), ...(await protection.checkFile(path, access, caller))];
+  if (place !== undefined) throw refused(act, path, `it is protected: it holds ${place.holds}`);
 }
 
 async function existing(podman: Podman, act: string, name: string, signal: AbortSignal) {

@@ -1,6 +1,5 @@
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
-import { resolvePath } from "../../paths.ts";
 import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
 import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
@@ -24,6 +23,8 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
       "Brings an image to the machine: from its registry by name, or from a local archive (docker or OCI) by path.",
     input: object({ image: Type.Optional(imageName), archive: Type.Optional(absolutePath) }),
     output: object({ images: Type.Array(Type.String(), { description: "names, or ids, of what was brought" }) }),
+    resources: { archive: "path" },
+    uses: { archive: "read" },
     capabilities: ["container:image"],
     alsoNeeds: ["container:pull:{image}", "fs:read:{archive}"],
     exclusive: "container images",
@@ -49,11 +50,11 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
         }
       },
     },
-    run: async ({ input, permits, signal }) => {
+    run: async ({ input, resources: { archive }, permits, signal }) => {
       const options = { signal, timeoutMs };
-      if ((input.image === undefined) === (input.archive === undefined)) throw eitherOr();
-      if (input.archive !== undefined) {
-        const { path } = await resolvePath(input.archive);
+      if ((input.image === undefined) === (archive === undefined)) throw eitherOr();
+      if (archive !== undefined) {
+        const { path } = archive;
         need(permits, `fs:read:${path}`);
         const said = await podman.run(["image", "load", "--quiet", `--input=${path}`], options);
         return { images: [...said.matchAll(/^Loaded image: (\S+)$/gm)].map(([, name = ""]) => name) };

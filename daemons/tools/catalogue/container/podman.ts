@@ -32,6 +32,8 @@ export interface Podman {
   ask(args: readonly string[], options: ProgramOptions): Promise<Ended>;
   /** What podman knows of a container; undefined when there is none. */
   container(name: string, options: ProgramOptions): Promise<ContainerFacts | undefined>;
+  /** The machine's files and folders that a container sees. */
+  lent(name: string, options: ProgramOptions): Promise<readonly Lent[]>;
   /** The id of an image; undefined when it is not on this machine. */
   image(name: string, options: ProgramOptions): Promise<string | undefined>;
 }
@@ -41,6 +43,14 @@ export interface ContainerFacts {
   readonly running: boolean;
   readonly exitCode: number;
 }
+
+export interface Lent {
+  readonly source: string;
+  readonly readOnly: boolean;
+}
+
+/** A line for each of a container's bind mounts, in a template of Go's as podman-inspect(1) has it. */
+const lentFormat = '{{range .Mounts}}{{if eq .Type "bind"}}{{.RW}} {{.Source}}{{"\\n"}}{{end}}{{end}}';
 
 /**
  * Podman with its images and containers in `folder`, which lies on the data volume: the root is an overlay, and overlays
@@ -83,6 +93,11 @@ export function openPodman(folder: string): Podman {
       const [, id, running, exitCode] = /^([0-9a-f]+) (true|false) (-?\d+)$/m.exec(found.stdout) ?? [];
       if (found.exitCode !== 0 || id === undefined) return undefined;
       return { id, running: running === "true", exitCode: Number(exitCode) };
+    },
+    lent: async (name, options) => {
+      const text = await run(["container", "inspect", `--format=${lentFormat}`, name], options);
+      const lines = [...text.matchAll(/^(true|false) (\/.*)$/gm)];
+      return lines.map(([, writable, source = ""]) => ({ source, readOnly: writable === "false" }));
     },
     image: async (name, options) => {
       const found = await ask(["image", "inspect", "--format={{.Id}}", name], options);

@@ -65,10 +65,18 @@ export const searchTool = (protection: Protection) =>
           const matches: object[] = [];
           for await (const one of walk(top, going)) {
             if (!open(one.path)) continue;
+            const path = pathBelow(top, one.path);
+            // Another name of a file that is protected.
+            const closed = () =>
+              protection.checkFile(path, "read", caller).then(
+                () => false,
+                () => true,
+              );
+            if (one.found.nlink > 1 && input.content !== undefined && (await closed())) continue;
             const found = await matchOf(one, input.pattern ?? "*", input.content);
             if (found === undefined) continue;
             if (matches.length === most) return { matches, truncated: true } as never;
-            matches.push({ ...found, path: pathBelow(top, one.path) });
+            matches.push({ ...found, path });
           }
           return { matches, truncated: false } as never;
         }),

@@ -91,13 +91,14 @@ const cloneTool = (world: RemoteWorld) =>
       }
     }),
     // Whether there is a way shows before anybody is asked.
-    preview: async ({ input: { url }, resources: { path }, permits, signal }) => {
-      const way = await wayTo(url, world, permits, signal);
+    preview: async ({ input: { url }, resources: { path }, ...call }) => {
+      const way = await wayTo(url, "copy", world, call);
       await checkEmpty(path);
       return `copies ${way.url} to ${path.path}`;
     },
-    run: async ({ input: { url, branch, depth, max_mb = maxMbDefault }, resources: { path }, permits, signal }) => {
-      const way = await wayTo(url, world, permits, signal);
+    run: async ({ input: { url, branch, depth, max_mb = maxMbDefault }, resources: { path }, ...call }) => {
+      const { signal } = call;
+      const way = await wayTo(url, "copy", world, call);
       await checkEmpty(path);
       const local = way.url.startsWith("/");
       const words = [

@@ -47,10 +47,11 @@ const pushTool = (world: RemoteWorld) =>
     input,
     output: object({ remote: Type.String(), branch: Type.String(), commit: Type.String() }),
     irreversible: "who has fetched it since keeps it",
-    run: async ({ input: given, resources: { path }, permits, signal }) => {
+    run: async ({ input: given, resources: { path }, ...call }) => {
+      const { signal } = call;
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, signal), world, permits, signal);
+      const way = await wayTo(await urlOf(repository, remote, signal), "change", world, call);
       const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
       if (commit === undefined) throw refused(path.path, `it has no branch ${branch} with commits`);
       const reference = `refs/heads/${branch}:refs/heads/${branch}`;
@@ -99,10 +100,11 @@ const pullTool = (world: RemoteWorld) =>
         await repository.git(["reset", "--quiet", "--keep", before], { signal });
       },
     },
-    run: async ({ input: given, resources: { path }, permits, signal }) => {
+    run: async ({ input: given, resources: { path }, ...call }) => {
+      const { signal } = call;
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, signal), world, permits, signal);
+      const way = await wayTo(await urlOf(repository, remote, signal), "copy", world, call);
       const before = (await commitAt(repository, { signal })) ?? "";
       const reference = `+refs/heads/${branch}:refs/remotes/${remote}/${branch}`;
       const options = { signal, timeoutMs, env: way.env, confine: reaching(way, repository, "read") };

@@ -2,10 +2,12 @@ import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { AiosError } from "#lib/errors";
 import { hostOf } from "../../names.ts";
+import type { Access, Protection } from "../../protection.ts";
+import type { ToolCall } from "../../tool.ts";
 import { reachable } from "../addresses.ts";
 import type { Outbound } from "../outbound.ts";
 import type { Confinement } from "../process/sandbox.ts";
-import { heededFiles, placeOfBare, remoteOf } from "./repository.ts";
+import { heededFiles, placeOfBare, refused, remoteOf } from "./repository.ts";
 
 /** How git reaches a remote: settings before its command, and what it may touch. */
 export interface Way {
@@ -17,11 +19,12 @@ export interface Way {
 
 export interface RemoteWorld {
   readonly outbound: Outbound;
+  readonly protection: Protection;
   /** The folder of the machine's configuration: below it lies the key for ssh. */
   readonly etc: string;
 }
 
-type Permits = (capability: string) => boolean;
+type Asked = Pick<ToolCall<unknown, object>, "caller" | "permits" | "signal">;
 
 /** With these no hook or filter of a repository on this machine runs while another speaks with it. */
 export const quietPeer = (service: "upload-pack" | "receive-pack") =>
@@ -29,17 +32,22 @@ export const quietPeer = (service: "upload-pack" | "receive-pack") =>
 
 /**
  * The way to a remote that the caller may use: its addresses are looked up once, by the rule of every tool that connects, and git
- * connects to what was checked. Throws PERMISSION_DENIED, and FAILED_PRECONDITION where there is no way.
+ * connects to what was checked; `access` is what git does to a repository on this machine. Throws PERMISSION_DENIED, and
+ * FAILED_PRECONDITION where there is no way.
  */
 export async function wayTo(
   given: string,
-  { outbound, etc }: RemoteWorld,
-  permits: Permits,
-  signal: AbortSignal,
+  access: Exclude<Access, "read">,
+  { outbound, protection, etc }: RemoteWorld,
+  { caller, permits, signal }: Asked,
 ): Promise<Way> {
   const url = await remoteOf(given);
   if (!permits(`git:remote:${url}`)) throw notGranted(url);
-  if (url.startsWith("/")) return localWay(url, signal);
+  if (url.startsWith("/")) {
+    const [place] = protection.check(url, access, caller);
+    if (place !== undefined) throw refused(url, `it is protected: it holds ${place.holds}`);
+    return localWay(url, signal);
+  }
   const { protocol, host, port } = partsOf(url);
   outbound.check("connect to", host);
   if (protocol === "ssh") checkSsh(url, etc);
