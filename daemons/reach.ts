@@ -22,7 +22,7 @@ export const calls: Readonly<Record<string, readonly string[]>> = {
   ctl: ["init", "runtime", "memory", "tools", "gateway", "orchestrator"],
 };
 
-/** What holds a process (lib/confinement.ts). None of them executes anything but its own program. */
+/** What holds a process (lib/confinement.ts). It executes its own program, and what is said here. */
 export interface Held {
   /** Sockets that it may make: any kind, those that are files, or none at all. */
   readonly sockets: "any" | "unix" | "none";
@@ -34,29 +34,48 @@ export interface Held {
   readonly writes: readonly string[];
   /** Folders that it listens in. */
   readonly listens: readonly string[];
+  /** Programs that it starts beside its own; they are held as it is. */
+  readonly executes?: readonly string[];
+  /** Sets what the kernel keeps of its own children in /proc: who is ended first when memory runs out. */
+  readonly setsChildren?: boolean;
 }
 
 /** /run/aios has what its files' modes let a process read: the configuration in effect, the name servers. */
-const daemon = (name: string, ownRun: readonly string[] = []): Held => ({
+const daemon = (name: string, more: Partial<Held> = {}): Held => ({
   sockets: "any",
   system: true,
-  reads: [layout.run],
-  writes: [`${layout.state}/${name}`, `${layout.state}/cache/node/${name}`, ...ownRun],
   listens: [`${layout.run}/${name}`],
+  ...more,
+  reads: [layout.run, ...(more.reads ?? [])],
+  writes: [`${layout.state}/${name}`, `${layout.state}/cache/node/${name}`, ...(more.writes ?? [])],
 });
+
+/** Becomes a process that is held more than its parent. */
+const setpriv = "/usr/bin/setpriv";
+const vectors = `${layout.state}/vectors`;
 
 /** What drivers of GPUs look up beside their libraries; their device files are by mode. */
 const gpuDrivers = ["/usr/share/vulkan", "/etc/vulkan", "/usr/share/drirc.d", "/usr/share/nvidia"];
 
-/**
- * Not held: init, tools and orchestrator change the machine for others and are root; runtime fetches models and starts workers,
- * memory starts its vector server, both as accounts of their own.
- */
+/** Where people and disks keep model files; the models' folder may have links to them. */
+const linkedFrom = ["/home", "/srv", "/mnt", "/media"];
+
+/** Not held are init, tools and orchestrator: they change the machine for others, and are root. */
 export const held = {
+  /** Fetches models, reads their headers, starts a worker for each. */
+  runtime: daemon("runtime", {
+    reads: linkedFrom,
+    writes: [`${layout.state}/models`],
+    executes: [setpriv, "/usr/bin/prlimit"],
+    setsChildren: true,
+  }),
+  memory: daemon("memory", { writes: [vectors], executes: [setpriv] }),
+  /** Chroma: a server on loopback, whose files are its own. */
+  "memory-vectors": { sockets: "any", system: false, reads: [], writes: [vectors], listens: [] },
   /** Speaks to providers. */
   gateway: daemon("gateway"),
   /** Speaks to whoever comes to port 9090. */
-  console: daemon("console", [`${layout.run}/console/own`]),
+  console: daemon("console", { writes: [`${layout.run}/console/own`] }),
   /** Its own folder is given to each. */
   agents: { sockets: "unix", system: true, reads: [`${layout.run}/config.json`], writes: [], listens: [] },
   /** Reads a model that anybody may have made, in C++: the file is given to each. */

@@ -50,7 +50,7 @@ afterEach(async () => {
 /** Starts the daemon as it ships; resolves when it is ready. Everything it writes is in the result. */
 async function start(): Promise<{ said: string }> {
   const output = { said: "" };
-  openPeer(folder, "gateway", "console");
+  for (const peer of ["console", "ctl"]) openPeer(folder, "gateway", peer);
   const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder, AIOS_LOG_LEVEL: "debug" };
   const main = new URL("./main.ts", import.meta.url).pathname;
   const started = spawn(process.execPath, [main], { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -84,7 +84,7 @@ it("the daemon is ready without a provider, takes a key, asks, alerts the memory
   const open = () => {
     const clients = [
       connect(ApiGatewayService, `unix:${openPeer(folder, "gateway", "console")}`),
-      connect(SecretsService, `unix:${openPeer(folder, "gateway", "console")}`),
+      connect(SecretsService, `unix:${openPeer(folder, "gateway", "ctl")}`),
     ] as const;
     closing.push(...clients.map((client) => () => client.close()));
     return clients;

@@ -23,11 +23,10 @@ export function secretsService(secrets: Secrets): Service<typeof SecretsService>
 }
 
 /**
- * Who asks: an operator with the role admin, or whoever is root on the machine itself. The console lets nobody else
- * through; this is the second look.
+ * Who asks: a person with the role admin, root at the machine itself among them. The console lets nobody else through; this is
+ * the second look. No daemon has business with them.
  */
 function adminOf({ identity }: Call): string {
-  if (identity.kind === "core") return "core";
   if (identity.kind === "operator" && identity.role === "admin") return `operator:${identity.name}`;
   throw new AiosError("PERMISSION_DENIED", {
     act: "use",

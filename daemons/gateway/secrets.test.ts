@@ -103,6 +103,8 @@ describe("secrets", () => {
   });
 });
 
+const admin = { headers: { [operatorHeader]: "mallory", [roleHeader]: "admin" } };
+
 describe("the secrets service", () => {
   const asking = (path: string, role?: string) => {
     const headers = new grpc.Metadata();
@@ -130,15 +132,16 @@ describe("the secrets service", () => {
   it("takes a key from an admin, tells names only, and lets nobody else near", async () => {
     const twin = await openTwin(settings([provider("claude", "http://127.0.0.1:1")]), clock, false);
     closing.push(twin.close);
-    for (const role of ["reader", "operator"])
+    // Without a role: a daemon itself.
+    for (const role of [undefined, "reader", "operator"])
       await expect(asking(twin.path, role)()).rejects.toMatchObject({
         details: expect.stringContaining("only an admin"),
       });
     await asking(twin.path, "admin")();
-    const { secrets } = await twin.keys.listSecrets({});
+    const { secrets } = await twin.keys.listSecrets({}, admin);
     expect(secrets).toEqual([{ name: "claude", setAt: clock.now(), setBy: "operator:mallory" }]);
-    expect(await twin.keys.removeSecret({ name: "claude" })).toMatchObject({ success: true });
-    expect(await twin.keys.removeSecret({ name: "claude" })).toMatchObject({ success: false });
+    expect(await twin.keys.removeSecret({ name: "claude" }, admin)).toMatchObject({ success: true });
+    expect(await twin.keys.removeSecret({ name: "claude" }, admin)).toMatchObject({ success: false });
   });
 });
 
@@ -179,9 +182,9 @@ it("no key is in any log, error, answer, alert or file, whatever a provider says
     await collect(() => twin.gateway.infer(request({ prompt })));
     await collect(() => drain(twin.gateway.streamInfer(request({ prompt }))));
   }
-  await collect(() => twin.keys.setSecret({ name: "Not a name", value: theKey }));
-  await collect(() => twin.keys.setSecret({ name: "claude", value: `${theKey} with a blank` }));
-  await collect(() => twin.keys.listSecrets({}));
+  await collect(() => twin.keys.setSecret({ name: "Not a name", value: theKey }, admin));
+  await collect(() => twin.keys.setSecret({ name: "claude", value: `${theKey} with a blank` }, admin));
+  await collect(() => twin.keys.listSecrets({}, admin));
   await collect(() => twin.gateway.getBudget({}));
   await collect(() => twin.gateway.getUsage({ provider: "", model: "", requestingAgent: "", taskId: "", days: 0 }));
   // The requests did carry it, so there was something to leak.

@@ -1,4 +1,5 @@
 import { chmodSync, writeFileSync } from "node:fs";
+import { ownFolder } from "#lib/sockets";
 import type { Children } from "./children.ts";
 import type { Lease, Route } from "./lease.ts";
 import { ipv4Pattern } from "./provision.ts";
@@ -19,7 +20,7 @@ const restartAfterMs = 5_000;
 const lineLengthMax = 4_096;
 
 export interface DhcpNeeds {
-  /** Folder for the client's script. */
+  /** /run/aios. The client's script is in init's own folder there: root runs it, and nobody else may write it. */
   readonly run: string;
   readonly hostname: string;
   readonly children: Children;
@@ -32,7 +33,7 @@ export function runDhcp(
   exists: () => boolean,
   notice: (lease: Lease | undefined) => void,
 ): void {
-  const path = `${needs.run}/dhcp-event`;
+  const path = `${ownFolder(needs.run, "init")}/dhcp-event`;
   writeFileSync(path, script);
   chmodSync(path, 0o755);
   // In the foreground; 4 requests 2 s apart, then again every 10 s for as long as it takes.

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { type Group, openGroups } from "#lib/cgroups";
 import { replaceFile } from "#lib/files";
 import { daemons, layout } from "#manifest";
@@ -112,14 +113,19 @@ function runUnits(ground: Ground, parts: Parts): Units {
   for (const { name, limits, makesGroups } of daemons) {
     groups.set(name, makesGroups ? all.openNesting(name, limits) : all.open(name, limits));
   }
-  const logLevel = ground.config.system.log_level;
+  const { system, models, memory } = ground.config;
+  const logLevel = system.log_level;
+  const folders = {
+    runtime: [models.model_dir],
+    memory: [dirname(memory.working_db), dirname(memory.longterm_db), memory.vector_db],
+  };
   const services = new Map<string, ServiceSpec>();
   const groupOf = ({ name, limits }: ServiceSpec) => {
     const group = all.open(name, limits);
     groups.set(name, group);
     return group;
   };
-  const world = machineWorld({ daemons, groups, services, groupOf, children, logs, logLevel, clock });
+  const world = machineWorld({ daemons, groups, services, groupOf, children, logs, logLevel, folders, clock });
   const supervisor = new Supervisor(daemons, world);
   const reserved = new Set(["init", ...daemons.map(({ name }) => name)]);
   const managed = openManaged({ folder: `${layout.etc}/services`, services, supervisor, faults, reserved });

@@ -1,9 +1,19 @@
 /** The machine's network: as provisioned, by DHCP, its name servers; and what a lease does to a real interface. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
+import { ownFolder } from "#lib/sockets";
 import { openChildren } from "./children.ts";
 import { parseEvent } from "./dhcp.ts";
 import { openFaults } from "./faults.ts";
@@ -18,6 +28,7 @@ let screen: Screen;
 
 beforeEach(() => {
   folder = mkdtempSync("/tmp/aios-network-");
+  mkdirSync(ownFolder(folder, "init"), { recursive: true });
   said = [];
   screen = { say: (line) => said.push(line), fault: (act, error) => said.push(`fault: ${act}: ${error}`), onLine() {} };
 });

@@ -22,7 +22,7 @@ export interface NetworkNeeds {
   readonly dnsServers: readonly string[];
   /** The firewall's rules, as the tools left them. */
   readonly firewallFile: string;
-  /** Folder for resolv.conf and the DHCP client's script. */
+  /** /run/aios: resolv.conf is in it, and the DHCP client's script below it. */
   readonly run: string;
   /** How often it is looked for interfaces that came late; tests do not wait so long. */
   readonly lookEveryMs?: number;

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { confined } from "#lib/confinement";
@@ -22,6 +22,8 @@ export interface WorldNeeds {
   readonly children: Children;
   readonly logs: Logs;
   readonly logLevel: string;
+  /** By daemon: folders of the configuration that it keeps files in, beside those of its table. */
+  readonly folders: Readonly<Record<string, readonly string[]>>;
   readonly clock: Clock;
 }
 
@@ -38,7 +40,7 @@ export function machineWorld(needs: WorldNeeds): World {
       if (spec === undefined || group === undefined) throw new Error(`start ${unit}: it is not in the manifest`);
       // One that was killed left its socket: init must not take it for the next one's.
       rmSync(socketOf(unit), { force: true });
-      return startProcess(command(spec, group, needs.logLevel), group, needs.children, needs.logs.of(unit));
+      return startProcess(command(spec, group, needs), group, needs.children, needs.logs.of(unit));
     },
     watch: async (unit, notice, signal) => {
       const service = needs.services.get(unit);
@@ -54,13 +56,14 @@ function socketOf(unit: string): string {
   return socketPath(layout.run, unit, "init");
 }
 
-function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {
+function command(spec: DaemonSpec, { folder }: Group, { logLevel, folders }: WorldNeeds) {
   const { name, user, diskThreads, makesGroups } = spec;
   const words = [layout.node, ...nodeArguments(spec), `${layout.lib}/${name}.mjs`] as const;
   const holding = heldOf(name);
+  const writes = [...(holding?.writes ?? []), ...(folders[name] ?? []).filter(existsSync)];
   // One that is held changes its account itself, on the way.
   const [program, ...args] =
-    holding === undefined ? words : confined(words, { ...holding, account: users[user] }, layout.run);
+    holding === undefined ? words : confined(words, { ...holding, writes, account: users[user] }, layout.run);
   return {
     program,
     args,
@@ -71,6 +74,8 @@ function command(spec: DaemonSpec, { folder }: Group, logLevel: string) {
       LANG: "C.UTF-8",
       AIOS_LOG_LEVEL: logLevel,
       NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
+      // SQLite sorts and rewrites in files: /tmp is out of reach for one that is held.
+      ...(holding !== undefined && { TMPDIR: `${layout.state}/${name}` }),
       ...(makesGroups && folder !== undefined && { AIOS_GROUP: folder }),
       ...(diskThreads !== undefined && { UV_THREADPOOL_SIZE: `${diskThreads}` }),
     },

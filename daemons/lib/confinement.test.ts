@@ -50,3 +50,13 @@ it("the filters lie where setpriv is told to find them, readable by whoever star
   }
   rmSync(run, { recursive: true });
 });
+
+it("starts beside its own program what it is given, and sets what is its children's", () => {
+  const holding = { sockets: "any", system: false, reads: [], writes: [], listens: [] } as const;
+  const argv = confined(
+    ["/usr/bin/node"],
+    { ...holding, executes: ["/usr/bin/prlimit"], setsChildren: true },
+    "/run/aios",
+  );
+  expect(rules(argv)).toEqual(expect.arrayContaining(["execute,read-file:/usr/bin/prlimit", "write-file:/proc"]));
+});

@@ -15,6 +15,10 @@ export interface Confinement {
   readonly writes: readonly string[];
   /** Folders to listen in. */
   readonly listens: readonly string[];
+  /** Programs to start beside its own; each is held as it is. */
+  readonly executes?: readonly string[];
+  /** Sets what the kernel keeps of its own children in /proc. */
+  readonly setsChildren?: boolean;
 }
 
 /** What every program reads to run at all: its libraries, what they look up, and what the kernel tells. */
@@ -30,12 +34,12 @@ const keeping = `${listening},make-reg,make-dir,remove-dir,refer,truncate`;
 
 /**
  * The command line that runs a program confined: as an account, without any capability or new privilege, with nothing to
- * execute but that program, its files (Landlock), and a filter of system calls. setpriv becomes the program: no process stands
+ * execute but that program and those it may start, its files (Landlock), and a filter of system calls. setpriv becomes the program: no process stands
  * between, and a kernel without Landlock runs none, rather than one that is free. `run` is the folder of the filters.
  */
 export function confined(
   words: readonly [string, ...string[]],
-  { account, sockets, system, reads, writes, listens }: Confinement,
+  { account, sockets, system, reads, writes, listens, executes = [], setsChildren = false }: Confinement,
   run: string,
 ): [string, ...string[]] {
   const rule = (rights: string) => (path: string) => `--landlock-rule=path-beneath:${rights}:${path}`;
@@ -46,7 +50,8 @@ export function confined(
     ...["--no-new-privs", "--inh-caps=-all", ...(account === undefined ? [] : ["--bounding-set=-all"])],
     "--landlock-access=fs",
     ...[...bare, ...(system ? systemFiles : []), ...reads].filter(existsSync).map(reading),
-    ...[words[0], linker].map(rule("execute,read-file")),
+    ...[words[0], linker, ...executes].map(rule("execute,read-file")),
+    ...(setsChildren ? [rule("write-file")("/proc")] : []),
     rule("read-file,write-file")("/dev"),
     ...listens.map(rule(listening)),
     ...writes.map(rule(keeping)),

@@ -23,20 +23,20 @@ require(process.argv[1]);
 /** Chroma yields the processor to everything else: answers can wait, a boot cannot. */
 const niceness = 15;
 
-/**
- * Starts the Chroma server whose program is `program` (chromadb's cli.mjs), with `home` as its home folder. `node` is the command
- * that runs it.
- */
+/** The command line that runs these words held. */
+export type Hold = (words: readonly [string, ...string[]]) => readonly string[];
+
+/** Starts the Chroma server whose program is `program` (chromadb's cli.mjs), with `home` as its home folder. */
 export function spawnChroma(
   program: string,
   home: string,
   configFile: string,
-  node: readonly string[] = [process.execPath],
+  hold: Hold = (words) => words,
 ): ChildProcess {
-  const [command = "", ...words] = node;
-  const child = spawn(command, [...words, "-e", guard, program, "run", configFile], {
+  const [command = "", ...words] = hold([process.execPath, "-e", guard, program, "run", configFile]);
+  const child = spawn(command, words, {
     stdio: ["pipe", "ignore", "pipe"],
-    env: { HOME: home },
+    env: { HOME: home, TMPDIR: home },
   });
   child.stdin?.on("error", () => {});
   if (child.pid !== undefined) setPriority(child.pid, niceness);

@@ -1,9 +1,12 @@
 import { connect } from "#lib/client";
+import { confined } from "#lib/confinement";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { layout } from "#manifest";
 import { AIRuntimeService } from "#proto/aios/runtime";
+import { held } from "#reach";
 import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
-import { spawnChroma, untilQuiet } from "./chroma-process.ts";
+import { type Hold, spawnChroma, untilQuiet } from "./chroma-process.ts";
 import { runtimeText } from "./longterm/runtime-text.ts";
 import { loadedModels } from "./models.ts";
 import { loadReader } from "./snapshot.ts";
@@ -17,8 +20,14 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const { memory: config } = effectiveConfig(paths.run);
   const load = loadReader(paths.state);
   const settled = (signal: AbortSignal) => untilQuiet(load.cpuPercent, clock, signal);
+  // The filters are on the machine only.
+  const hold: Hold = (words) =>
+    paths.run === layout.run
+      ? confined(words, { ...held["memory-vectors"], writes: [config.vector_db] }, paths.run)
+      : [...words];
   const chroma = {
-    spawn: (file: string) => spawnChroma(`${paths.lib}/node_modules/chromadb/dist/cli.mjs`, config.vector_db, file),
+    spawn: (file: string) =>
+      spawnChroma(`${paths.lib}/node_modules/chromadb/dist/cli.mjs`, config.vector_db, file, hold),
     configFile: `${config.vector_db}/server.yaml`,
     dataFolder: `${config.vector_db}/data`,
     ...{ settled, clock, log },

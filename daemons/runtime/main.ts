@@ -45,8 +45,8 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
     },
     limitMemory: (pid, bytes) => {
       // A worker is the first to go when memory runs out, and its model comes back by itself.
-      writeFile(`/proc/${pid}/oom_score_adj`, "500", () => {});
-      execFile("prlimit", [`--pid=${pid}`, `--data=${Math.round(bytes)}`], () => {});
+      writeFile(`/proc/${pid}/oom_score_adj`, "500", { flag: "r+" }, () => {});
+      execFile("/usr/bin/prlimit", [`--pid=${pid}`, `--data=${Math.round(bytes)}`], () => {});
     },
     clock,
     log,

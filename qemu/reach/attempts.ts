@@ -13,10 +13,15 @@ import { inside } from "./inside.ts";
 /** An attempt: "read /etc/shadow", "connect /run/…/socket", "port 9090", "execute /bin/sh", "write /tmp/x". */
 type Attempt = string;
 
-const [model = "", out = "", ...attempts] = process.argv.slice(2) as [string, string, ...Attempt[]];
+const [model = "", list = "", out = ""] = process.argv.slice(2);
+const attempts: readonly Attempt[] = JSON.parse(readFileSync(list, "utf8"));
 const agent = `${layout.run}/agents/dev`;
 
 const processes: Readonly<Record<keyof typeof held, Partial<Confinement>>> = {
+  runtime: { account: users["aios-runtime"] },
+  memory: { account: users["aios-memory"] },
+  // Its parent is the memory, whose account it has.
+  "memory-vectors": { account: users["aios-memory"] },
   gateway: { account: users["aios-gateway"] },
   console: { account: users["aios-console"] },
   agents: { account: users["aios-agent-dev"], listens: [agent] },

@@ -8,7 +8,7 @@ import { expectAllAgents, laneRuns, useFleet } from "./fleet.ts";
 
 describe.runIf(laneRuns("native"))("memory of a machine", () => {
   const fleet = useFleet();
-  const spec = { lane: "native", name: "memory" } as const;
+  const spec = { lane: "native", name: "memory", data: "folder" } as const;
   let machine: Machine;
   let id: string;
   let backup: string;

@@ -15,13 +15,18 @@ const agentSocket = (agent: string) => `connect ${layout.run}/agents/${agent}/to
 
 /** In no process' table. */
 const nobodys = [
-  ...["execute /bin/sh", "execute /usr/bin/setpriv", "execute /usr/bin/busybox", "ring x"],
-  ...[`list ${layout.state}/ledger`, `list ${layout.state}/memory`, `list ${layout.log}`],
-  ...["list /home", "list /root", "read /proc/1/environ", "read /proc/1/mem"],
+  ...["execute /bin/sh", "execute /usr/bin/busybox", "ring x"],
+  ...[`list ${layout.state}/ledger`, `list ${layout.state}/orchestrator`, `list ${layout.log}`],
+  ...["list /root", "read /proc/1/environ", "read /proc/1/mem", "set /proc/1/oom_score_adj"],
   ...["write /tmp/x", "write /etc/x", "write /usr/x", `write ${layout.run}/x`, `write ${layout.run}/dhcp-event`],
-  ...[`write ${layout.run}/config.json`, `write ${layout.run}/tools/console/x`, `write ${layout.state}/models/x`],
+  ...[`write ${layout.run}/config.json`, `write ${layout.run}/tools/console/x`],
 ];
 const own = {
+  runtime: [`write ${layout.state}/runtime/tried`, `write ${layout.state}/models/tried`, "list /home"],
+  memory: [`list ${layout.state}/memory`, `write ${layout.state}/memory/tried`],
+  "memory-vectors": [`list ${layout.state}/vectors`, `write ${layout.state}/vectors/tried`],
+  starters: ["execute /usr/bin/setpriv"],
+  runtimes: ["execute /usr/bin/prlimit", "set /proc/self/oom_score_adj"],
   gateway: [`list ${layout.state}/gateway`, `write ${layout.state}/gateway/tried`],
   console: [`list ${layout.state}/console`, `write ${layout.run}/console/own/tried`],
 };
@@ -36,6 +41,10 @@ const attempts = [
 
 /** What each process' table gives it, of all attempts. */
 const given: Readonly<Record<keyof typeof held, readonly string[]>> = {
+  runtime: [...own.runtime, ...own.starters, ...own.runtimes, ...others, ...socketsOf("runtime")],
+  memory: [...own.memory, ...own.starters, ...own["memory-vectors"], ...others, ...socketsOf("memory")],
+  // Its account is the memory's: what is open to that by a file's mode is open to it.
+  "memory-vectors": [...own["memory-vectors"], "port 9090", ...socketsOf("memory")],
   gateway: [...own.gateway, ...others, ...socketsOf("gateway")],
   console: [...own.console, ...others, ...socketsOf("console")],
   agents: [agentSocket("dev"), "read /etc/passwd", `read ${layout.run}/config.json`, `read ${model}`],
@@ -63,11 +72,12 @@ for (const lane of ["native", "qemu"] as const) {
       const entryPoints = [new URL("../reach/attempts.ts", import.meta.url).pathname];
       const options = { bundle: true, platform: "node", format: "cjs", write: false, logLevel: "error" } as const;
       const { outputFiles } = await build({ ...options, entryPoints });
-      const [program, out] = ["/srv/attempts.cjs", "/srv/reach.json"];
+      const [program, list, out] = ["/srv/attempts.cjs", "/srv/attempts.json", "/srv/reach.json"];
       await look.call("fs.write", { path: program, content: outputFiles[0]?.text ?? "" });
+      await look.call("fs.write", { path: list, content: JSON.stringify(attempts) });
       await look.call("service.define", {
         ...{ name: "attempts", restart: "never", start: true },
-        argv: [layout.node, program, model, out, ...attempts],
+        argv: [layout.node, program, model, list, out],
       });
       await expect.poll(() => look.exists(out), { timeout: 60_000, interval: 200 }).toBe(true);
       ({ tried, running } = JSON.parse(await look.content(out)));
@@ -90,13 +100,19 @@ for (const lane of ["native", "qemu"] as const) {
 
     it("holds the processes that run", () => {
       const held = { noNewPrivileges: "1", filter: "2", capabilities: "0000000000000000" };
+      const others = running.filter(({ uid, filter }) => uid !== 0 && filter !== "2");
+      expect(others).toEqual([]);
       for (const name of ["aios-gateway", "aios-console"] as const) {
         const { uid } = users[name];
         expect(running.filter((one) => one.uid === uid)).toEqual([{ uid, ...held }]);
       }
-      // The runtime and its one worker have an account together.
-      const { uid } = users["aios-runtime"];
-      expect(running.filter((one) => one.uid === uid && one.filter === "2")).toEqual([{ uid, ...held }]);
+      // The runtime and its one worker have an account together, memory and its vector server as well.
+      for (const name of ["aios-runtime", "aios-memory"] as const) {
+        const { uid } = users[name];
+        const all = running.filter((one) => one.uid === uid);
+        expect(all.length).toBeGreaterThan(0);
+        for (const one of all) expect(one).toEqual({ uid, ...held });
+      }
     });
   });
 }

@@ -43,7 +43,7 @@ describe.each(servers)("vectors in %s", (_, { command, program }) => {
     openStore();
     vectors = superviseChroma({
       spawn: (configFile) => {
-        const child = spawnChroma(program, folder, configFile, command);
+        const child = spawnChroma(program, folder, configFile, ([, ...words]) => [...command, ...words]);
         children.push(child);
         return child;
       },
