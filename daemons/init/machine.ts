@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import { type Group, openGroups } from "#lib/cgroups";
+import type { Clock } from "#lib/clock";
 import { replaceFile } from "#lib/files";
 import { daemons, layout } from "#manifest";
 import { type BootNeeds, bootPhases } from "./boot.ts";
@@ -173,7 +174,7 @@ function runUnits(ground: Ground, parts: Parts): Units {
     network,
     clock,
     unitsOf: { runtime: unitsOf("runtime"), core: unitsOf("core") },
-    ...lazyPeers(),
+    ...lazyPeers(clock),
   };
 }
 
@@ -182,10 +183,10 @@ function unitsOf(phase: "runtime" | "core"): readonly string[] {
 }
 
 /** The questions to the daemons, with the code for them loaded at the first. */
-function lazyPeers(): Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems"> {
+function lazyPeers(clock: Clock): Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems"> {
   let asked: Promise<ReturnType<typeof import("./peers.ts").askPeers>> | undefined;
   const peers = () => {
-    asked ??= import("./peers.ts").then(({ askPeers }) => askPeers(layout.run, layout.etc));
+    asked ??= import("./peers.ts").then(({ askPeers }) => askPeers(layout.run, layout.etc, clock));
     return asked;
   };
   return {

@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { connect } from "#lib/client";
+import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Client } from "#lib/service";
+import { uuidv7 } from "#lib/ids";
+import { type Client, executionHeader } from "#lib/service";
 import { socketPath } from "#lib/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
@@ -18,7 +20,7 @@ const verifyWithinMs = 600_000;
 const working = ["idle", "active", "busy"];
 
 /** What the boot asks the daemons, over their sockets in `run`. */
-export function askPeers(run: string, etc: string): Questions & { close(): void } {
+export function askPeers(run: string, etc: string, clock: Clock): Questions & { close(): void } {
   const address = (daemon: string) => `unix:${socketPath(run, daemon, "init")}`;
   const runtime = connect(AIRuntimeService, address("runtime"));
   const orchestrator = connect(OrchestratorService, address("orchestrator"));
@@ -35,20 +37,27 @@ export function askPeers(run: string, etc: string): Questions & { close(): void 
       expected ??= configuredAgents(join(etc, "agents"));
       return expected.filter((name) => !present.has(name));
     },
-    ledgerProblems: () => verifyLedger(tools),
+    ledgerProblems: () => verifyLedger(tools, uuidv7(clock.now())),
     close() {
       for (const client of [runtime, orchestrator, tools]) client.close();
     },
   };
 }
 
-async function verifyLedger(tools: Client<typeof ToolRegistryService>): Promise<readonly string[]> {
+/** `executionId`: what was refused or lost is asked for anew, under another. */
+async function verifyLedger(
+  tools: Client<typeof ToolRegistryService>,
+  executionId: string,
+): Promise<readonly string[]> {
   const request = ExecuteRequest.fromPartial({
     toolName: "sec.verify_ledger",
     inputJson: Buffer.from("{}"),
     reason: "the ledger is verified at every boot",
   });
-  const { success, error, outputJson } = await tools.execute(request, { timeoutMs: verifyWithinMs });
+  const { success, error, outputJson } = await tools.execute(request, {
+    timeoutMs: verifyWithinMs,
+    headers: { [executionHeader]: executionId },
+  });
   if (!success) throw new AiosError("UNAVAILABLE", `verify the ledger: ${error}`);
   const { valid, problems = [] } = JSON.parse(outputJson.toString()) as { valid: boolean; problems?: unknown[] };
   return valid ? [] : problems.length > 0 ? problems.map(asText) : ["sec.verify_ledger says that it is not valid"];

@@ -7,7 +7,7 @@ import { withDeadline } from "./deadline.ts";
 import type { Admitted, Gate, Request } from "./gate.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Locks } from "./locks.ts";
-import { Once } from "./once.ts";
+import type { Once } from "./once.ts";
 import type { Limits } from "./policy/limits.ts";
 import type { Policies } from "./policy/policy.ts";
 import { previewOf } from "./preview.ts";
@@ -49,9 +49,8 @@ export interface Parts {
   readonly log: Log;
 }
 
-export function openExecutor(parts: Parts): Executor {
+export function openExecutor(parts: Parts, once: Once): Executor {
   const seats = new Seats();
-  const once = new Once(parts);
   return {
     execute: (request, caller, signal) =>
       seats.during(caller, () =>

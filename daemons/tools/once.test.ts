@@ -41,6 +41,30 @@ test("what was withdrawn does not begin any more; what ran is told", async () =>
   expect(await content(path)).toBe("x");
 });
 
+test("a rollback runs once by its id, is told again, and is no other call's", async () => {
+  const path = `${machine.folder}/back`;
+  const write = (content: string) => machine.core.call("fs.write", { path, content });
+  await write("a");
+  const [first, second] = [await write("b"), await write("c")];
+  const back = async (executionId: string, own: string) =>
+    machine.core.raw.rollback({ executionId, reason: "a test" }, { headers: { [executionHeader]: own } });
+  const both = `${first.executionId},${second.executionId}`;
+  expect(await Promise.all([back(both, id("7")), back(both, id("7"))])).toEqual(
+    Array(2).fill({ success: true, error: "" }),
+  );
+  expect(await content(path)).toBe("a");
+  const third = await write("d");
+  expect(await back(third.executionId, id("8"))).toEqual({ success: true, error: "" });
+  await machine.restart();
+  expect(await back(third.executionId, id("8"))).toEqual({ success: true, error: "" });
+  await expect(back(third.executionId, id("9"))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  for (const [of, own] of [
+    [second.executionId, id("8")],
+    [third.executionId, third.executionId],
+  ] as const)
+    await expect(back(of, own)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+});
+
 test("an id is its caller's own", async () => {
   const path = `${machine.folder}/mine`;
   await call(machine.core, "fs.write", { path, content: "" }, id("5"));

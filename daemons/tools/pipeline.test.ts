@@ -11,6 +11,7 @@ import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
 import { Locks } from "./locks.ts";
+import { Once } from "./once.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
 import { openRegistry } from "./registry.ts";
@@ -101,7 +102,8 @@ describe("the pipeline", () => {
     const limits = new Limits(clock);
     const locks = new Locks();
     const repeats = openRepeats(ledger, clock, log);
-    return openExecutor({ gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log });
+    const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
+    return openExecutor(parts, new Once(parts));
   }
 
   const request = (tool: string) => ({ tool, agentId: "", taskId: "", inputJson: Buffer.alloc(0), reason: "" });

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { uuidv7 } from "#lib/ids";
+import { uuidOf } from "#lib/ids";
 import { allows } from "#lib/role";
 import type { Identity } from "#lib/service";
 import { parseCapability } from "./capability.ts";
@@ -7,6 +7,7 @@ import { withDeadline } from "./deadline.ts";
 import { conclude, type Parts, told } from "./execute.ts";
 import type { Grants } from "./grants.ts";
 import type { Entry } from "./ledger/entry.ts";
+import type { Once } from "./once.ts";
 import { type Facts, intent, type Result, refusal } from "./record.ts";
 import type { Registry } from "./registry.ts";
 import { asCalled, type Tool } from "./tool.ts";
@@ -20,20 +21,24 @@ const reasonLengthMax = 1024;
 /** Executions that are taken back together at most. */
 const togetherMax = 100;
 
+export interface RollbackWish {
+  /** What is to be taken back. */
+  readonly executionIds: string;
+  readonly reason: string;
+  /** Also what was changed since: a person's to say. */
+  readonly force?: boolean | undefined;
+  /** The caller's own id for the rollback: it is begun at most once. */
+  readonly id?: string | undefined;
+}
+
 export interface Rollbacks {
   /**
    * Takes back what an execution changed, once. Throws NOT_FOUND (no such execution), FAILED_PRECONDITION (nothing to take back,
    * or taken back already) and PERMISSION_DENIED; what fails after that is told in the result.
    * Of several (ids with commas between them, at most 100) the latest is taken back first, and the result says of each that
-   * could not be taken back why; the others are. With `force`, which is a person's to say, also what was changed since is taken back.
+   * could not be taken back why; the others are. Asked for again by the same id it is told what came of it.
    */
-  rollback(
-    executionIds: string,
-    reason: string,
-    caller: Identity,
-    signal: AbortSignal,
-    force?: boolean,
-  ): Promise<Result>;
+  rollback(wish: RollbackWish, caller: Identity, signal: AbortSignal): Promise<Result>;
   /** Clears away what executions that were interrupted left half done. */
   settle(executionIds: readonly string[]): Promise<void>;
 }
@@ -41,37 +46,52 @@ export interface Rollbacks {
 export interface RollbackParts extends Parts {
   readonly registry: Registry;
   readonly grants: Grants;
+  readonly once: Once;
 }
 
 export function openRollbacks(parts: RollbackParts): Rollbacks {
-  const { registry, ledger, undos, clock, log } = parts;
-  const one = async (
+  const { registry, ledger, undos, once, log } = parts;
+  const one = (executionId: string, wish: RollbackWish, caller: Identity, signal: AbortSignal): Promise<Result> => {
+    const input = inputFor(executionId);
+    const { id, reason } = wish;
+    const known = id === undefined ? undefined : ledger.ofExecution(id)[0];
+    if (known !== undefined && known.input !== input)
+      throw new AiosError("INVALID_ARGUMENT", `roll back ${executionId}: the id ${id} is that of another execution`);
+    const request = { tool: asTool, agentId: "", taskId: "", inputJson: Buffer.from(input), reason, executionId: id };
+    return once.execute(request, caller, signal, async (own) => ({
+      ...(await begin(own, executionId, wish, caller, signal)),
+      executionId: own,
+      reversible: false,
+    }));
+  };
+  const begin = async (
+    own: string,
     executionId: string,
-    reason: string,
+    { reason, force = false }: RollbackWish,
     caller: Identity,
     signal: AbortSignal,
-    force: boolean,
   ): Promise<Result> => {
     const { redaction } = await parts.policies.current();
-    const facts = { ...factsOf(uuidv7(clock.now()), executionId, reason, caller), redaction };
+    const facts = { ...factsOf(own, executionId, reason, caller), redaction };
     const execution = ledger.ofExecution(executionId).find(({ kind }) => kind === "intent");
     if (execution === undefined)
       throw new AiosError("NOT_FOUND", `roll back ${executionId}: there is no such execution`);
     await permit(parts, execution, facts);
-    const tool = asCalled(registry.find(execution.tool), inputOf(execution));
-    preparedFor(parts, tool, executionId);
+    const called = asCalled(registry.find(execution.tool), inputOf(execution));
+    preparedFor(parts, called, executionId);
     await ledger.append(intent(facts));
-    const result = await undo(parts, tool, executionId, signal, force && caller.kind === "operator");
+    const result = await undo(parts, called, executionId, signal, force && caller.kind === "operator");
     await conclude(ledger, facts, result);
     return result;
   };
   return {
-    rollback: async (executionIds, reason, caller, signal, force = false) => {
+    rollback: async (wish, caller, signal) => {
+      const { executionIds, reason, id } = wish;
       const ids = [...new Set(executionIds.split(","))];
       if (
         reason.length > reasonLengthMax ||
         ids.length > togetherMax ||
-        ids.some((id) => !/^[0-9a-f-]{36}$/.test(id))
+        ids.some((one) => !/^[0-9a-f-]{36}$/.test(one))
       ) {
         throw new AiosError(
           "INVALID_ARGUMENT",
@@ -79,8 +99,10 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
         );
       }
       const [only = ""] = ids;
-      if (ids.length === 1) return one(only, reason, caller, signal, force);
-      return inReverse(parts, ids, (id) => one(id, reason, caller, signal, force));
+      if (ids.length === 1) return one(only, wish, caller, signal);
+      // Each is a rollback of its own.
+      const idFor = (of: string) => (id === undefined ? undefined : uuidOf(id, of));
+      return inReverse(parts, ids, (of) => one(of, { ...wish, id: idFor(of) }, caller, signal));
     },
     settle: async (executionIds) => {
       for (const executionId of executionIds) {
@@ -120,9 +142,12 @@ async function inReverse(
   return { success: failures.length === 0, output: "{}", error: failures.join("\n"), durationMs };
 }
 
+/** What the ledger calls it. */
+const asTool = "rollback";
+const inputFor = (executionId: string) => JSON.stringify({ execution_id: executionId });
+
 function factsOf(executionId: string, of: string, reason: string, caller: Identity): Omit<Facts, "redaction"> {
-  const input = JSON.stringify({ execution_id: of });
-  return { executionId, caller, agentId: "", tool: "rollback", taskId: "", reason, input };
+  return { executionId, caller, agentId: "", tool: asTool, taskId: "", reason, input: inputFor(of) };
 }
 
 /** As the ledger has it: of a long one nothing but its beginning, in which no flag is looked for. */

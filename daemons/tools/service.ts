@@ -53,7 +53,8 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
     },
     rollback: async ({ executionId, reason }, { identity, signal, metadata }) => {
       const force = headerOf(metadata, forceHeader) === "yes";
-      const { success, error } = await rollbacks.rollback(executionId, reason, identity, signal, force);
+      const wish = { executionIds: executionId, reason, force, id: headerOf(metadata, executionHeader) };
+      const { success, error } = await rollbacks.rollback(wish, identity, signal);
       return { success, error };
     },
     register: async (request, { identity }) => {

@@ -15,6 +15,7 @@ import { openGrants } from "./grants.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { keepPruned } from "./ledger/upkeep.ts";
 import { Locks } from "./locks.ts";
+import { Once } from "./once.ts";
 import { Limits } from "./policy/limits.ts";
 import { openPolicies } from "./policy/policy.ts";
 import { redactedLog } from "./policy/redaction.ts";
@@ -72,12 +73,13 @@ export async function openTools({
   const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
   const over = new AbortController();
   keepPruned(ledger, () => keepMs(paths.run), clock, log, over.signal).catch(() => {});
-  const rollbacks = openRollbacks({ ...parts, registry, grants });
+  const once = new Once(parts);
+  const rollbacks = openRollbacks({ ...parts, registry, grants, once });
   await rollbacks.settle(ledger.interrupted);
   await approvals.resume();
   return {
     registry,
-    executor: openExecutor(parts),
+    executor: openExecutor(parts, once),
     rollbacks,
     custom,
     close: () => {

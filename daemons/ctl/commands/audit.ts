@@ -2,7 +2,7 @@ import { forceHeader } from "#lib/service";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { duration, moment } from "../words.ts";
-import { callTool } from "./tools.ts";
+import { callTool, optionsOf } from "./tools.ts";
 
 /** How often a follower asks for what is new. Each time is a call, and in the ledger. */
 const followEveryMs = 2_000;
@@ -84,8 +84,9 @@ export const rollback: Command = {
     const client = context.target().client(ToolRegistryService, "tools");
     const reason = text(context, "reason") ?? "rolled back with aiosctl";
     const request = { executionId: context.args.join(","), reason };
-    const headers = context.values["force"] === true ? { [forceHeader]: "yes" } : {};
-    const { success, error } = await client.rollback(request, { timeoutMs: verifyTimeoutMs, headers });
+    const options = optionsOf(context, verifyTimeoutMs);
+    const headers = { ...options.headers, ...(context.values["force"] === true && { [forceHeader]: "yes" }) };
+    const { success, error } = await client.rollback(request, { ...options, headers });
     context.out.line(success ? "rolled back" : `not all of it: ${error}`);
     context.out.document({ success, error });
     return success ? exit.ok : exit.failed;

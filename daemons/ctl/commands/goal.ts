@@ -6,6 +6,7 @@ import { fromBytes } from "../out.ts";
 import { follow } from "../watch.ts";
 import { moment } from "../words.ts";
 import { followed } from "./goal-follow.ts";
+import { optionsOf } from "./tools.ts";
 
 const priorities = ["critical", "high", "normal", "low"];
 const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
@@ -173,7 +174,7 @@ function executionsIn(message: string): string[] {
 async function takeBack(context: Context, executions: readonly string[]) {
   const tools = context.target().client(ToolRegistryService, "tools");
   const request = { executionId: executions.join(","), reason: "its goal was cancelled with --rollback" };
-  const { success, error } = await tools.rollback(request, { timeoutMs: rollbackTimeoutMs });
+  const { success, error } = await tools.rollback(request, optionsOf(context, rollbackTimeoutMs));
   context.out.line(success ? "rolled back" : `not all of it: ${error}`);
   return { success, error };
 }

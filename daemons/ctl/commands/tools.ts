@@ -164,7 +164,7 @@ export async function callTool(
 }
 
 /** Each call has an id of its own, whichever way it takes to the tools: there it is begun at most once. */
-function optionsOf({ clock, signal }: Context, timeoutMs: number) {
+export function optionsOf({ clock, signal }: Context, timeoutMs: number) {
   return { timeoutMs, signal, headers: { [executionHeader]: uuidv7(clock.now()) } };
 }
 

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { runDaemon } from "#lib/daemon";
-import { type Service, service } from "#lib/service";
+import { executionHeader, headerOf, type Service, service } from "#lib/service";
 import { AgentListResponse, OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
@@ -21,9 +21,9 @@ const services: Readonly<Record<string, readonly Service[]>> = {
   ],
   tools: [
     service(ToolRegistryService, {
-      execute: ({ toolName }) =>
+      execute: ({ toolName }, { metadata }) =>
         ExecuteResponse.fromPartial({
-          success: toolName === "sec.verify_ledger",
+          success: toolName === "sec.verify_ledger" && headerOf(metadata, executionHeader) !== undefined,
           outputJson: Buffer.from(JSON.stringify({ valid: true, problems: [] })),
         }),
     }),
