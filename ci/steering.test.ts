@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { planCheck } from "../daemons/orchestrator/check-plan.ts";
 import type { JsonObject } from "../daemons/orchestrator/goal.ts";
 import type { Objective, Plan } from "../daemons/orchestrator/plan.ts";
+import { strangePlaces } from "../daemons/orchestrator/steering.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
 import { catalogueTools } from "./catalogue.ts";
 
@@ -150,6 +151,7 @@ describe("after something was read", () => {
     ["fs.write", { path: "/srv/said", content: "anything" }, true],
     ["fs.write", { path: "/srv/reports/today", content: "anything" }, true],
     ["fs.write", { path: "/srv/reports-of/x", content: "anything" }, false],
+    ["fs.write", { path: "/srv/reports/../x", content: "anything" }, false],
     ["fs.write", { path: "/root/.ssh/authorized_keys", content: "ssh-ed25519 A" }, false],
     ["fs.append", { path: "/etc/passwd", content: "mallory" }, false],
     // What was only read is not what may be changed.
@@ -186,6 +188,29 @@ describe("after something was read", () => {
     expect(faults.length > 0).toBe(!taken);
     if (!taken) expect(faults.join()).toMatch(/named neither by the person nor by the first plan/);
     expect(await check(planOf(tool, input), objective("a first plan may name it"))).toEqual([]);
+  });
+});
+
+describe("a call that changes a place which nobody has named", () => {
+  const placeOf = ({ properties = {} }: ToolFacts["input"], place: string): JsonObject =>
+    Object.fromEntries(Object.entries(properties).map(([field, { type }]) => [field, type === "string" ? place : 1]));
+  const strange = (tool: string, place: string, words: string) => {
+    const facts = toolFacts.get(tool);
+    if (facts === undefined) throw new Error(`no tool ${tool}`);
+    return strangePlaces({ tool, input: placeOf(facts.input, place) }, facts, allowed, objective(words));
+  };
+
+  it("asks a person: these tools", () => {
+    const asking = [...toolFacts.keys()].filter((tool) => strange(tool, "/unsaid/place", "do it").length > 0);
+    const changing =
+      "backup.restore fs.append fs.chmod fs.copy fs.mkdir fs.symlink fs.write git.clone sec.cert_generate web.download";
+    expect(asking).toEqual(expect.arrayContaining(changing.split(" ")));
+    expect(asking).not.toContain("process.spawn");
+    for (const tool of asking) {
+      expect(strange(tool, "/said/place", "do it in /said, please"), tool).toEqual([]);
+      expect(strange(tool, "/srv/reports/place", "do it"), tool).toEqual([]);
+      expect(strange(tool, "/said/../unsaid", "do it in /said"), tool).not.toEqual([]);
+    }
   });
 });
 

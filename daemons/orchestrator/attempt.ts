@@ -2,7 +2,7 @@ import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import type { Place } from "./agents.ts";
 import type { Ending } from "./assignments.ts";
-import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, type Task } from "./goal.ts";
+import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, saidIn, type Task } from "./goal.ts";
 import { capabilityFor } from "./grants.ts";
 import { type Loan, openLoan } from "./lend.ts";
 import type { Signals } from "./life.ts";
@@ -18,6 +18,7 @@ import {
   valuesFor,
 } from "./outcome.ts";
 import { patiently } from "./patience.ts";
+import { strangePlaces } from "./steering.ts";
 import { fillObject } from "./template.ts";
 import type { Asking, ToolFacts } from "./tools.ts";
 import type { World } from "./world.ts";
@@ -118,14 +119,20 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
   if (ending.kind === "lost") await retryLost(goal, task, tool, ending.reason, world);
 }
 
-/** By a goal an agent gets no further than by itself: a person is asked about all that is not among what it may have. */
-function askingOf(goal: Goal, task: Task, capabilities: readonly string[], { agents }: World): Asking {
+/**
+ * By a goal an agent gets no further than by itself: a person is asked about all that is not among what it may have. So it is
+ * about what leaves the machine, and about places that a plan changes which is not the image's and that nobody has named.
+ */
+function askingOf({ goal, task, tool, input, capabilities }: Attempt, { agents, mayName }: World): Asking {
   const [, giver] = /^agent:(.+)$/.exec(goal.source) ?? [];
   if (giver !== undefined && !capabilities.every((one) => agents.mayHave(giver, one))) return "everything";
-  return sendsOut(goal, task) ? "changes" : "nothing";
+  const { declared = false } = goal.plan;
+  const strange = declared ? [] : strangePlaces({ tool: tool.name, input }, tool, mayName, saidIn(goal));
+  return strange.length > 0 || sendsOut(goal, task) ? "changes" : "nothing";
 }
 
-function loanOf({ goal, task, tool, input, capabilities, agent, place }: Attempt, world: World): Loan {
+function loanOf(attempt: Attempt, world: World): Loan {
+  const { goal, task, tool, input, capabilities, agent, place } = attempt;
   const { id: taskId, goalId, dependsOn, createdAt } = task;
   // A person who is asked sees whose wish it is.
   const description = goal.source.startsWith("agent:") ? `${task.description} (for ${goal.source})` : task.description;
@@ -133,7 +140,7 @@ function loanOf({ goal, task, tool, input, capabilities, agent, place }: Attempt
   // What is stored of a task is stored in the order in which it came to be.
   let noted = Promise.resolve();
   return {
-    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: askingOf(goal, task, capabilities, world) },
+    ...{ agent, capabilities, timeoutMs: tool.timeoutMs, ask: askingOf(attempt, world) },
     handout: { taskId, goalId, description, tool: tool.name, input, executionId, dependsOn, createdAt },
     taken() {
       task.state = "in_progress";

@@ -31,8 +31,8 @@ export function goalOf(submission: Submission, metadata: Goal["metadata"], now: 
 
 /** What a plan says beside its steps. */
 export function headOf(plan: Plan, round: number): PlanHead {
-  const { origin, procedure, level, model, why, parameters, result } = plan;
-  return { origin, procedure, level, model, why, round, parameters, result };
+  const { origin, procedure, level, model, declared = false, why, parameters, result } = plan;
+  return { origin, procedure, level, model, declared, why, round, parameters, result };
 }
 
 /** The tasks of a goal's plan, all pending. `round`: how many plans of the goal failed before. */

@@ -34,6 +34,7 @@ export interface AuditedCall {
   readonly output: string;
   readonly error: string;
   readonly duration_ms: number | null;
+  readonly reversible: boolean;
 }
 
 /** How the ledger calls an execution that the daemon left between intent and outcome. */

@@ -165,19 +165,19 @@ describe("how a cancelled goal is taken back", () => {
     ({ id, tool, tries, agent: "system", description: `do ${id}` }) as never;
   const goal = { tasks: [task("a", "fs.write", 1), task("b", "fs.read", 1), task("c", "fs.write", 0)] } as never;
 
-  it("is told by what was done and can be, the latest first", async () => {
-    const executions = async (_: unknown, id: string) => [
-      { id: `${id}1`, state: "done" as const, error: "", durationMs: 1 },
-      { id: `${id}2`, state: "failed" as const, error: "e", durationMs: 1 },
-      { id: `${id}3`, state: "done" as const, error: "", durationMs: 1 },
-    ];
-    const words = await undoWords(goal, { executions }, async (tool) => tool === "fs.write");
+  it("is told by what can be, the latest first, and not by what was done for good", async () => {
+    const executions = (kept: boolean) => async (_: unknown, id: string) =>
+      [1, 2, 3].map((n) => {
+        const reversible = kept && id === "a" && n !== 2;
+        return { id: `${id}${n}`, state: "done" as const, error: "", durationMs: 1, reversible };
+      });
+    const words = await undoWords(goal, { executions: executions(true) });
     expect(words.split("\n").at(-1)).toBe("aiosctl rollback a3 a1");
-    expect(await undoWords(goal, { executions }, async () => false)).toBe("");
+    expect(await undoWords(goal, { executions: executions(false) })).toBe("");
   });
 
   it("is not told when the ledger cannot be asked, and that is said", async () => {
     const executions = () => Promise.reject(new Error("away"));
-    expect(await undoWords(goal, { executions }, async () => true)).toContain("away");
+    expect(await undoWords(goal, { executions })).toContain("away");
   });
 });

@@ -90,7 +90,10 @@ function story(): Goal {
   return Object.assign(goal, { state: "completed", result: "The proxy runs." });
 }
 
-const done = (id: string, durationMs: number): Execution => ({ id, state: "done", error: "", durationMs });
+const done = (id: string, durationMs: number): Execution => ({
+  ...{ id, state: "done", error: "", durationMs },
+  reversible: false,
+});
 
 describe("an explanation", () => {
   it("tells what the machine gave itself a goal for", () => {
@@ -107,7 +110,7 @@ describe("an explanation", () => {
     const [search, install, build] = goal.tasks.map(({ id }) => id);
     const executions = new Map<string, readonly Execution[]>([
       [search ?? "", [done("e1", 120)]],
-      [install ?? "", [{ id: "e2", state: "failed", error: "no such package", durationMs: 90 }]],
+      [install ?? "", [{ id: "e2", state: "failed", error: "no such package", durationMs: 90, reversible: false }]],
       [build ?? "", [done("e3", 61_000)]],
     ]);
     expect(explain(goal, executions)).toBe(

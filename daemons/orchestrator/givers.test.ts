@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Bench, openBench, planOf, step } from "./goals-bench.ts";
 
@@ -8,6 +9,40 @@ beforeEach(async () => {
 afterEach(() => bench.close());
 
 describe("a goal", () => {
+  it.each([
+    ["say it to /srv/a", "/srv/a", "nothing"],
+    ["say it to /srv/a/", "/srv/a", "nothing"],
+    ["say it somewhere below /srv", "/srv/a/b", "nothing"],
+    ["say it somewhere below /srv", "/srv/a/../b", "nothing"],
+    ["say it", "/srv/allowed/a", "nothing"],
+    ["say it", "a name", "nothing"],
+    ["say it to /srv/app", "/srv/application", "changes"],
+    ["say it to /srv/app/x", "/srv/app", "changes"],
+    ["say it somewhere below /srv", "/srv/../root/.ssh/authorized_keys", "changes"],
+    ["say it", "/srv/allowed/../b", "changes"],
+    ["say it", "/etc/cron.d/a", "changes"],
+    ["say it", "/srv/a{{b}}${c}", "changes"],
+    ["say it to everybody /", "/etc/cron.d/a", "changes"],
+  ])("%j by a plan that is not the image's, to %s, asks a person about %s", async (description, what, asks) => {
+    const template = what.replaceAll("{", "{{");
+    bench.draft = () => planOf(step("one", { input: { what: template } }));
+    const id = await bench.submit(description);
+    const { taskId, input } = await bench.next();
+    expect(bench.ports.asks).toEqual([asks]);
+    expect(input).toEqual({ what });
+    await bench.report(taskId);
+    await bench.until(id, "completed");
+  });
+
+  it("by a procedure of the image asks nobody where it acts", async () => {
+    bench.draft = () => ({ ...planOf(step("one", { input: { what: "/etc/nginx/site" } })), model: "", declared: true });
+    const id = await bench.submit("set the proxy up");
+    const { taskId } = await bench.next();
+    expect(bench.ports.asks).toEqual(["nothing"]);
+    await bench.report(taskId);
+    await bench.until(id, "completed");
+  });
+
   it.each([
     ["operator:o", "anything", "nothing"],
     ["schedule:s", "anything", "nothing"],

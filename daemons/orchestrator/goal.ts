@@ -151,6 +151,8 @@ export interface PlanHead {
   readonly procedure: string;
   readonly level: Level;
   readonly model: string;
+  /** Its steps are the image's. */
+  readonly declared?: boolean;
   readonly why: string;
   /** How many plans of this goal failed before it. */
   readonly round: number;
@@ -176,6 +178,12 @@ export const isOver = (state: GoalState | TaskState): boolean =>
 
 /** Whether an agent, a schedule or a trigger gave it: no person waits for its end, or is there to be asked at once. */
 export const isGivenByMachine = (source: string): boolean => /^(trigger|schedule|agent):/.test(source);
+
+/** What the person behind a goal has said. */
+export const saidIn = ({ description, questions }: Pick<Goal, "description" | "questions">) => ({
+  description,
+  answers: questions.flatMap(({ question, answer }) => (answer === undefined ? [] : [{ question, answer }])),
+});
 
 /** What the goal is doing, in words. */
 export function phaseOf(goal: Goal): string {

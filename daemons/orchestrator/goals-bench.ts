@@ -98,6 +98,7 @@ export async function openBench(clock: Clock = systemClock): Promise<Bench> {
     } as const;
     const goals = openGoals({
       ...{ ...ports, agents, assignments, clock, log: silentLog, random: () => 0 },
+      mayName: ["/srv/allowed"],
       planner: plannerOver([source], planCheck({ find: ports.tools.find, covers })),
       changes: openChanges(),
       decided: (decision) => decisions.push(decision),

@@ -57,7 +57,6 @@ export interface Initiative {
   readonly standing: Standing;
   readonly heldBack: Triggers["heldBack"];
   readonly door: DutiesDoor;
-  readonly isReversible: (tool: string) => Promise<boolean>;
   /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
   agentEnded(agent: string, state: ProcessState, why: string): void;
   /** A goal has begun to wait for a person: one notice. */
@@ -159,7 +158,6 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     standing,
     heldBack: triggers.heldBack,
     door: { greed, registry, notices, measured: events.measure, noticed },
-    isReversible: sec.isReversible,
     agentEnded(agent, state, why) {
       if (state === "starting") return;
       standing.lost(agent);

@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
 import { headOf, tasksOf } from "./birth.ts";
 import { noteOf } from "./decisions.ts";
-import { type Goal, isGivenByMachine, isOver, type Option, type Task } from "./goal.ts";
+import { type Goal, isGivenByMachine, isOver, type Option, saidIn, type Task } from "./goal.ts";
 import { closeTask } from "./outcome.ts";
 import { patiently } from "./patience.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
@@ -139,8 +139,7 @@ function objectiveOf(goal: Goal): Objective {
   const done = goal.tasks.filter(({ state }) => state === "completed");
   return {
     goalId: goal.id,
-    description: goal.description,
-    answers: goal.questions.flatMap(({ question, answer }) => (answer === undefined ? [] : [{ question, answer }])),
+    ...saidIn(goal),
     done: done.map(({ step, tool, input, output }) => ({ step, tool, input: input ?? {}, output: output ?? {} })),
     planned: goal.tasks.map(({ tool, template }) => ({ tool, input: template })),
     failure: goal.failure,

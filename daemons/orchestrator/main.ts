@@ -91,11 +91,12 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const store = inTurn(storeOver(remember, recall), storeTogetherMax);
   const registry = connect(ToolRegistryService, address("tools"));
   const tools = toolsOver(registry, clock);
+  const mayName = effectiveConfig(paths.run).planning?.may_name ?? [];
   const check = planCheck({
     // While aios-tools is away a plan is not wrong.
     find: (tool) => patiently(clock, AbortSignal.timeout(checkTimeoutMs), () => tools.find(tool)),
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
-    allowed: effectiveConfig(paths.run).planning?.may_name ?? [],
+    allowed: mayName,
   });
   const runtime = connect(AIRuntimeService, address("runtime"));
   const learning = openLearning(learnedOver(remember, recall), declared, { clock, log }, end.signal);
@@ -112,7 +113,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const planner = plannerOver(sources, check);
   let tellWaits: (goal: Goal, forWhat: string) => void = () => {};
   const goals = openGoals({
-    ...{ store, tools, agents, assignments, clock, log, random, planner },
+    ...{ store, tools, agents, assignments, mayName, clock, log, random, planner },
     changes: openChanges(),
     decided: decisions.decided,
     waits: (goal, forWhat) => tellWaits(goal, forWhat),
@@ -131,7 +132,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     initAddress: address("init"),
     groupOf,
   });
-  const { further, standing, heldBack, door, isReversible } = initiative;
+  const { further, standing, heldBack, door } = initiative;
   ended = initiative.agentEnded;
   tellWaits = initiative.goalWaits;
   // Agents that wait for an answer would hold up the end.
@@ -154,7 +155,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
       (await standing.onDuty(agent, signal)) ? ["duties"] : [],
     groupOf,
     restOf: standing.restOf,
-    undoOf: (goal: Goal) => undoWords(goal, tools, isReversible),
+    undoOf: (goal: Goal) => undoWords(goal, tools),
     load: loadReader("/proc", clock),
     loadedModels: loadedModels(runtime),
   };

@@ -4,7 +4,7 @@ import type { ToolRegistryService } from "#proto/aios/tools";
 import { callsOver } from "./calls.ts";
 import type { JsonObject } from "./goal.ts";
 
-type Registry = Pick<Client<typeof ToolRegistryService>, "execute" | "getTool">;
+type Registry = Pick<Client<typeof ToolRegistryService>, "execute">;
 
 const callTimeoutMs = 5_000;
 
@@ -40,9 +40,6 @@ export function secCalls(registry: Registry, newId: () => string) {
     },
     async revokeStanding(agent: string): Promise<void> {
       await execute("sec.revoke", { agent_id: agent, task_id: dutiesOf(agent) }, `agent ${agent} is off duty`);
-    },
-    async isReversible(tool: string): Promise<boolean> {
-      return (await registry.getTool({ name: tool }, { timeoutMs: callTimeoutMs })).reversible;
     },
   };
 }

@@ -82,7 +82,7 @@ async function open() {
   const configs = [configOf("system"), configOf("dev")];
   const agents = openAgents(configs, systemClock, { lost: assignments.lose, hung: () => {} });
   const planner = plannerOver([procedureSource(() => ({ procedures: [procedure], faults: [] }))], async () => []);
-  const unheard = { decided: () => {}, waits: () => {}, ended: () => {} };
+  const unheard = { decided: () => {}, waits: () => {}, ended: () => {}, mayName: [] };
   const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
   operated = openGoals({ ...world, planner, changes: openChanges() });
   const load = loadReader("/proc", systemClock);

@@ -2,6 +2,7 @@
  * What a plan may name. A grant follows the plan, so the plan must not be steered: what a step ends is named by the person;
  * what it changes is written out by the plan; and once something was read, a plan names nothing new.
  */
+import { posix } from "node:path";
 import type { Json, JsonObject } from "./goal.ts";
 import type { Objective, Plan, PlannedStep } from "./plan.ts";
 import { isSaid } from "./said.ts";
@@ -27,6 +28,8 @@ const naming: ReadonlySet<string> = new Set(
 
 /** Fields that say which program is run, and how. */
 const programFields = ["argv", "args", "command", "env", "user", "cwd"] as const;
+
+const programs: ReadonlySet<string> = new Set(programFields);
 
 /** Fields that say whom a tool of the network speaks with. */
 const hostFields = ["url", "host", "hostname", "server", "address"] as const;
@@ -121,25 +124,56 @@ export function strangeFaults(
   );
 }
 
+/**
+ * The places that a call changes, its input as it is made, and that neither the person nor the configuration has named, nor a folder that they lie in: a
+ * model's plan may need them, as a web server its own configuration, and a person is asked.
+ */
+export function strangePlaces(
+  call: Pick<PlannedStep, "tool" | "input">,
+  facts: ToolFacts,
+  allowed: readonly string[],
+  said: Pick<Objective, "description" | "answers">,
+): string[] {
+  const isNamed = (place: string) =>
+    allowed.some((one) => allows(one, place)) || foldersOf(place).some((folder) => isSaid(folder, said));
+  const input = Object.fromEntries(Object.entries(call.input).filter(([field]) => !programs.has(field)));
+  const places = namedBy({ ...call, input }, facts, valuesIn).filter((value) => value.startsWith("/"));
+  return places.filter((place) => !isNamed(posix.normalize(place)));
+}
+
+/** A place and the folders that it lies in, but for the root of all. */
+function foldersOf(place: string): string[] {
+  const names = place.split("/").filter((name) => name !== "");
+  return names.map((_, index) => `/${names.slice(0, index + 1).join("/")}`);
+}
+
 function allows(one: string, value: string): boolean {
-  if (one.startsWith("/")) return value === one || value.startsWith(one.endsWith("/") ? one : `${one}/`);
+  if (one.startsWith("/")) return `${posix.normalize(value)}/`.startsWith(one.endsWith("/") ? one : `${one}/`);
   return one.startsWith("*.") ? value.endsWith(one.slice(1)) : value === one;
 }
 
 const isOwn = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 
 /** What a step changes, and the programs that it runs. */
-function changesOf({ tool, input }: Pick<PlannedStep, "tool" | "input">, facts: ToolFacts): string[] {
+function changesOf(step: Pick<PlannedStep, "tool" | "input">, facts: ToolFacts): string[] {
+  return [...namedBy(step, facts), ...programFields.flatMap((field) => literalsIn(step.input[field]))];
+}
+
+/** What a step changes; `read` gives the texts of a field. */
+function namedBy(
+  { tool, input }: Pick<PlannedStep, "tool" | "input">,
+  facts: ToolFacts,
+  read: (value: JsonObject[string] | undefined) => string[] = literalsIn,
+): string[] {
   const hosts: readonly string[] = hostFieldsOf(tool);
-  const changed = capabilitiesOf(facts)
+  return capabilitiesOf(facts)
     .filter(({ action }) => !looking.has(action))
     .flatMap(({ action, fields }) =>
       fields
         .filter((field) => !hosts.includes(field))
-        .flatMap((field) => literalsIn(input[field]))
+        .flatMap((field) => read(input[field]))
         .filter((value) => naming.has(action) || /^\/|:\/\//.test(value)),
     );
-  return [...changed, ...programFields.flatMap((field) => literalsIn(input[field]))];
 }
 
 function hostsOf({ tool, input }: Pick<PlannedStep, "tool" | "input">): string[] {

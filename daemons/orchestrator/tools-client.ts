@@ -96,6 +96,6 @@ function schemaIn(bytes: Buffer): ToolFacts["input"] {
   return JSON.parse(bytes.toString("utf8") || "{}") as ToolFacts["input"];
 }
 
-function executionOf({ execution_id: id, state, error, duration_ms }: AuditedCall): Execution {
-  return { id, state, error, durationMs: duration_ms ?? undefined };
+function executionOf({ execution_id: id, state, error, duration_ms, reversible }: AuditedCall): Execution {
+  return { id, state, error, durationMs: duration_ms ?? undefined, reversible };
 }

@@ -37,6 +37,8 @@ export interface Execution {
   readonly error: string;
   /** Milliseconds; undefined while it is open. */
   readonly durationMs: number | undefined;
+  /** What it changed can be taken back. */
+  readonly reversible: boolean;
 }
 
 /** The tool registry, as the orchestrator uses it. Calls throw UNAVAILABLE while it is away. */

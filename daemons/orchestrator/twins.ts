@@ -132,7 +132,9 @@ export async function toolsTwin(
       return { revoked_count: 1 };
     },
     "sec.audit": ({ execution_id }) => ({
-      entries: calls.filter(({ id }) => id === execution_id).map(({ id, ...call }) => ({ execution_id: id, ...call })),
+      entries: calls
+        .filter(({ id }) => id === execution_id)
+        .map(({ id, ...call }) => ({ execution_id: id, ...call, reversible: false })),
     }),
   };
   const permits = (agent: string, tool: ToolTwin, input: Record<string, string>): boolean => {

@@ -31,6 +31,8 @@ export interface World {
   readonly tools: Tools;
   readonly agents: Agents;
   readonly assignments: Assignments;
+  /** Hosts and folders that plans may name beside what was said. */
+  readonly mayName: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
   /** A number from 0 to below 1, for jitter. */

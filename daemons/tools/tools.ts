@@ -63,7 +63,21 @@ export async function openTools({
   });
   const kernel = { proc: "/proc", sys: "/sys" };
   const table = () => capabilityTable(registry.list(""));
-  const world = { init, grants, ledger, clock, kernel, state, protection, paths, packages, approvals, policies, table };
+  const world = {
+    init,
+    grants,
+    ledger,
+    undos,
+    clock,
+    kernel,
+    state,
+    protection,
+    paths,
+    packages,
+    approvals,
+    policies,
+    table,
+  };
   const registry: Registry = openRegistry(catalogue(world));
   const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
   const gate = openGate({ registry, validation, grants, protection });

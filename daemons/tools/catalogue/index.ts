@@ -9,6 +9,7 @@ import type { Protection } from "../protection.ts";
 import type { CapabilityTable } from "../registry.ts";
 import type { State } from "../state.ts";
 import type { Tool } from "../tool.ts";
+import type { Undos } from "../undo.ts";
 import { alertTools } from "./alert.ts";
 import { approvalTools } from "./approvals.ts";
 import { backupTools } from "./backup.ts";
@@ -40,6 +41,7 @@ export interface World {
   readonly init: Client<typeof InitService>;
   readonly grants: Grants;
   readonly ledger: Ledger;
+  readonly undos: Pick<Undos, "find">;
   readonly clock: Clock;
   readonly kernel: KernelFolders;
   readonly state: State;
@@ -55,7 +57,7 @@ export interface World {
 
 /** Every tool of the image, by namespace. */
 export function catalogue(world: World): readonly Tool[] {
-  const { init, grants, ledger, clock, kernel } = world;
+  const { init, clock, kernel } = world;
   const outbound = openOutbound(world.paths.run);
   const tools: readonly Tool[] = [
     ...fsTools(world.protection),
@@ -79,7 +81,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...observeTools(world),
     ...watchlistTools(world),
     ...securityTools(world),
-    ...secTools({ grants, ledger, table: world.table }),
+    ...secTools(world),
     placesTool(world.protection.places),
     ...approvalTools(world),
   ];

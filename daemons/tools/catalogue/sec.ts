@@ -7,6 +7,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { resolveHost, resolveUrl } from "../names.ts";
 import type { CapabilityTable } from "../registry.ts";
 import { defineTool, type Tool } from "../tool.ts";
+import type { Undos } from "../undo.ts";
 import { ledgerTools } from "./ledger.ts";
 import { agentName, object, timestamp } from "./words.ts";
 
@@ -35,6 +36,7 @@ const capabilities = Type.Array(Type.String({ description: "namespace:action or 
 export interface SecWorld {
   readonly grants: Grants;
   readonly ledger: Ledger;
+  readonly undos: Pick<Undos, "find">;
   /** The capabilities that exist, derived from the catalogue. */
   table(): CapabilityTable;
 }
@@ -147,7 +149,7 @@ const capabilitiesTool = ({ grants }: SecWorld) =>
     }),
   });
 
-const auditTool = ({ ledger }: SecWorld) =>
+const auditTool = ({ ledger, undos }: SecWorld) =>
   defineTool({
     name: "sec.audit",
     summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
@@ -177,6 +179,7 @@ const auditTool = ({ ledger }: SecWorld) =>
           output: Type.String({ description: "JSON; when long, its hash and beginning" }),
           error: Type.String(),
           duration_ms: Type.Union([Type.Integer(), Type.Null()]),
+          reversible: Type.Boolean({ description: "what it changed can be taken back now" }),
           hash: Type.String({ description: "SHA-256 of the last entry that tells of it, hexadecimal" }),
         }),
       ),
@@ -203,6 +206,7 @@ const auditTool = ({ ledger }: SecWorld) =>
           on_behalf_of: onBehalfOf,
           task_id: taskId,
           duration_ms: durationMs,
+          reversible: undos.find(executionId)?.state === "ready",
         }))
         .filter((entry) => {
           length += JSON.stringify(entry).length;
