@@ -18,7 +18,7 @@ const tools: ReadonlyMap<string, ToolFacts> = new Map(
 const check = planCheck({ find: async (tool) => tools.get(tool), covers: () => true });
 
 const words =
-  `a an the me now please to from with content and or then it's "b" 'c' (d) [e] {f} g. h, i! j? k; l: 名前 😀 é -x 0 \\n`.split(
+  `a an the me now please to from with content and or then it's "b" 'c' (d) [e] {f} g. h, i! j? k; l: 名前 😀 é -x 0 now. please, NOW Please A to. to/ with; into named on for “x” ‘y’ — … now\u00a0then \u3000x x\u200by {path} (x) .. ... \\n`.split(
     " ",
   );
 

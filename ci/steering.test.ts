@@ -57,6 +57,7 @@ describe("a step that ends something", () => {
       "fs.move source",
       "git.branch path name",
       "monitor.watchlist_remove service",
+      "net.configure interface",
       "net.route_del destination",
       "pkg.remove name",
       "process.kill pid",
@@ -96,6 +97,17 @@ describe("a step that ends something", () => {
     ["take the branch old of /a away", "git.branch", { path: "/a", action: "delete", name: "old" }, true],
     ["take the branch old of /a away", "git.branch", { path: "/a", action: "delete", name: "main" }, false],
     ["make a branch of /a", "git.branch", { path: "/a", action: "create", name: "new" }, true],
+    ["take eth0 down", "net.configure", { interface: "eth0", up: false }, true],
+    ["make the network faster", "net.configure", { interface: "eth0", up: false }, false],
+    ["make the network faster", "net.configure", { interface: "eth0", up: true }, true],
+    ["delete http://127.0.0.1/a", "web.http_request", { url: "http://127.0.0.1/a", method: "DELETE" }, true],
+    ["clean up", "web.http_request", { url: "http://127.0.0.1/a", method: "DELETE" }, false],
+    ["clean up", "web.http_request", { url: "http://127.0.0.1/a", method: "GET" }, true],
+    ["delete /srv/a\u00a0b", "fs.delete", { path: "/srv/a" }, false],
+    ["delete /srv/a\u3000now", "fs.delete", { path: "/srv/a" }, false],
+    ["delete /srv/a\u00a0b", "fs.delete", { path: "/srv/a\u00a0b" }, true],
+    ["fetch nas:/srv/a anew", "fs.delete", { path: "/srv/a" }, false],
+    ["delete these: /srv/a, /srv/b", "fs.delete", { path: "/srv/a" }, true],
   ])("for %j by %s with %j is planned by a model: %s", async (description, tool, input, planned) => {
     const faults = await check(planOf(tool, input), objective(description));
     expect(faults).toHaveLength(planned ? 0 : 1);

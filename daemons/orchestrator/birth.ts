@@ -1,16 +1,19 @@
 import { hash } from "node:crypto";
 import { uuidv7 } from "#lib/ids";
 import { type Goal, noPlan, type PlanHead, type Task } from "./goal.ts";
+import { spaces } from "./phrase.ts";
 import type { Plan } from "./plan.ts";
 import type { Submission } from "./submission.ts";
 import { fill } from "./template.ts";
+
+const around = new RegExp(`^[${spaces}]+|[${spaces}]+$`, "g");
 
 /** A goal as it begins: taken, and not yet planned. */
 export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
   const { id = uuidv7(now), description, priority, tags, source, dependsOn, dedupeKey } = submission;
   return {
     id,
-    description: description.trim(),
+    description: description.replaceAll(around, ""),
     priority,
     source,
     tags,

@@ -32,27 +32,32 @@ export interface Phrase {
 const fillers = "please,?|a|an|the|me|now";
 const isFiller = new RegExp(`^(?:${fillers})$`, "i");
 
+/** What parts words. Other spaces, such as one that must not be broken at, are letters of a name. */
+export const spaces = " \\t\\r\\n\\f\\v";
+const space = `[${spaces}]`;
+const letter = `[^${spaces}]`;
+
 const quoted = `"[^"]+"|'[^']+'`;
 /** A word that is not a filler: what is called "now" is said in quotes. */
-const word = `(?!(?:${fillers})[.!?,]*(?:\\s|$))[^\\s"']\\S*?`;
+const word = `(?!(?:${fillers})[.!?,]*(?:${space}|$))[^${spaces}"']${letter}*?`;
 
 /** A word, or words in quotes; a text may have spaces without them. As short as can be: a full stop after it is none of it. */
 const shapes: Readonly<Record<ParameterType, string>> = {
   path: `${quoted}|${word}`,
   name: `${quoted}|${word}`,
   number: "\\d+",
-  url: `"https?://[^"]+"|'https?://[^']+'|https?://\\S+?`,
-  text: `"[^"]*"|'[^']*'|\\S|\\S[\\s\\S]*\\S`,
+  url: `"https?://[^"]+"|'https?://[^']+'|https?://${letter}+?`,
+  text: `"[^"]*"|'[^']*'|${letter}|${letter}[\\s\\S]*${letter}`,
 };
 
-const gap = "\\s+";
+const gap = `${space}+`;
 /** Between two words of a phrase, or before a value of one word. */
-const looseGap = `\\s+(?:(?:${fillers})\\s+)*`;
-const politeness = "(?:,?\\s+(?:please|now))";
+const looseGap = `${space}+(?:(?:${fillers})${space}+)*`;
+const politeness = `(?:,?${space}+(?:please|now))`;
 
 /** What may come after a phrase, by what it ends with. After a text nothing may: every word of it counts, unless it is in quotes. */
 const ends = {
-  words: `${politeness}*\\s*[.!?]*`,
+  words: `${politeness}*${space}*[.!?]*`,
   value: `(?<MARK>(?<![./])[.!?,])?(?:${politeness}+[.!?]*)?`,
   text: `(?:(?<=["'])${politeness}*[.!?]?)?`,
 } as const;
@@ -103,8 +108,8 @@ interface Compiled {
 }
 
 function compiledOf(chunks: readonly Chunk[], types: Readonly<Record<string, ParameterType>>): Compiled {
-  const start = chunks[0]?.opensText ? "^\\s*" : `^\\s*(?:(?:${fillers})\\s+)*`;
-  const pattern = new RegExp(`${start}${joined(chunks)}${ends[chunks.at(-1)?.endsWith ?? "words"]}\\s*$`, "i");
+  const start = chunks[0]?.opensText ? `^${space}*` : `^${space}*(?:(?:${fillers})${space}+)*`;
+  const pattern = new RegExp(`${start}${joined(chunks)}${ends[chunks.at(-1)?.endsWith ?? "words"]}${space}*$`, "i");
   return { pattern, rests: restsOf(chunks, types) };
 }
 

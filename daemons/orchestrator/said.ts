@@ -1,6 +1,6 @@
 /** What of a plan a person has said: the one place that decides it, for procedures, for what was learned, and for models' plans. */
 import { posix } from "node:path";
-import { type ParameterType, type ParameterValue, readParameter, unquoted } from "./phrase.ts";
+import { type ParameterType, type ParameterValue, readParameter, spaces, unquoted } from "./phrase.ts";
 import type { Objective } from "./plan.ts";
 
 /** How a way to a goal declares its parameters. */
@@ -76,21 +76,25 @@ export function isSaid(value: string, { description, answers }: Pick<Objective, 
 const isPath = (value: string) => value.length > 1 && value.startsWith("/");
 
 const quotes = /(?<!\w)(?:"([^"]*)"|'([^']*)')(?!\w)/g;
-const before = /(?:^|[\s([=,;:])$/;
+const before = {
+  // After a name and a colon it is another machine's.
+  path: new RegExp(`(?:^|[${spaces}([=,;]|[${spaces}]:)$`),
+  name: new RegExp(`(?:^|[${spaces}([=,;:])$`),
+} as const;
 const after = {
-  path: /^\/?(?:[,;:)\]]*(?:\s|$))/,
-  name: /^(?:'s\b|[.,;:!?)\]]*(?:\s|$))/,
+  path: new RegExp(`^/?[,;:)\\]]*(?:[${spaces}]|$)`),
+  name: new RegExp(`^(?:'s\\b|[.,;:!?)\\]]*(?:[${spaces}]|$))`),
 } as const;
 
 function standsIn(text: string, value: string): boolean {
   const inQuotes = [...text.matchAll(quotes)];
-  const end = isPath(value) ? after.path : after.name;
+  const kind = isPath(value) ? "path" : "name";
   for (let at = text.indexOf(value); at >= 0; at = text.indexOf(value, at + 1)) {
     const until = at + value.length;
     const around = inQuotes.find(({ 0: whole, index }) => index < until && at < index + whole.length);
     const inner = around?.[1] ?? around?.[2];
     if (inner === value || inner === `${value}/`) return true;
-    if (inner === undefined && before.test(text.slice(0, at)) && end.test(text.slice(until))) return true;
+    if (inner === undefined && before[kind].test(text.slice(0, at)) && after[kind].test(text.slice(until))) return true;
   }
   return false;
 }

@@ -75,11 +75,14 @@ function targetsOf({ tool, input }: PlannedStep, facts: ToolFacts): string[] {
   return choices.length > 0 && typeof input["name"] === "string" ? [...new Set([...wanted, "name"])] : wanted;
 }
 
-/** A switch such as "overwrite", also one that a step before is to turn; or a choice such as action = "delete". */
+/**
+ * A switch such as "overwrite", also one that a step before is to turn; one that ends something when it is off, such as an
+ * interface's "up"; or a choice such as action = "delete".
+ */
 function isEnding(field: string, value: Json, { input }: ToolFacts): boolean {
   const { type, enum: choices } = input.properties?.[field] ?? {};
-  if (type === "boolean") return endings.has(field) && value !== false;
-  return choices !== undefined && endings.has(String(value));
+  if (type === "boolean") return field === "up" ? value !== true : endings.has(field) && value !== false;
+  return choices !== undefined && endings.has(String(value).toLowerCase());
 }
 
 /**

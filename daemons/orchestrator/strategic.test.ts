@@ -82,7 +82,7 @@ beforeAll(async () => {
     mode: 0o600,
   });
   closeMemory = () => memory.forceShutdown();
-  openPeer(folder, "gateway", "orchestrator");
+  for (const peer of ["orchestrator", "ctl"]) openPeer(folder, "gateway", peer);
   const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder };
   gateway = spawn(process.execPath, [here("../gateway/main.ts")], { env, stdio: ["ignore", "inherit", "pipe"] });
   await new Promise<void>((resolve, reject) => {
@@ -109,7 +109,7 @@ describe("a strategic plan", () => {
   });
 
   it("comes from Claude, is asked for again when it is none, and from another when Claude is away", async () => {
-    const secrets = connect(SecretsService, `unix:${socketPath(folder, "gateway", "orchestrator")}`);
+    const secrets = connect(SecretsService, `unix:${socketPath(folder, "gateway", "ctl")}`);
     for (const name of ["claude", "openai"]) await secrets.setSecret({ name, value: key });
     claude.say({ text: planned("/a") });
     expect(await plan("read /a")).toMatchObject({ origin: expect.stringMatching(/^gateway claude \(claude-/) });
