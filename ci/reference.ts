@@ -21,7 +21,7 @@ export function referenceOf(tools: readonly Tool[]): string {
     "",
     `${tools.length} tools in ${namespaces.length} namespaces, written by \`npm run reference\` from the catalogue: change the tool, not this page. \`aiosctl tool show NAME\` tells the same of a running machine, custom tools among them.`,
     "",
-    "**Effect** is `read` or `change`. **Undo** says whether `aiosctl rollback EXECUTION` takes a call back. Agents need every capability of **needs**, and those of **may need** where the call turns out to; a `{field}` is that field of the input, resolved. **Asked first** are calls by agents that wait for a person at every autonomy level; the policy adds risks to them. **Role** is the least that a person needs who calls it, approves an agent's call or takes one back; an agent's call that is critical waits for an admin.",
+    "**Effect** is `read` or `change`. **Undo** says whether `aiosctl rollback EXECUTION` takes a call back. Agents need every capability of **needs**, and those of **may need** where the call turns out to; a `{field}` is that field of the input, resolved. **Asked first** are calls by agents that wait for a person at every autonomy level; the policy adds risks to them. **Role** is the least that a person needs who calls it, approves an agent's call or takes one back; an agent's call that is critical waits for an admin. While the data volume is full only reads are carried out and what says so here, by people before others.",
     "",
     "| namespace | tools |",
     "|---|---|",
@@ -47,6 +47,8 @@ function rowOf({ paths, holds, breaks, change, read, way, open = [], itself }: P
   return `| ${named}${but} | ${holds} | ${breaks} | ${by} | ${read ?? "whoever was granted it"} |`;
 }
 
+const withoutRoom = "carried out while the disk is full";
+
 const verbOf = ({ name, namespace }: Tool) => name.slice(namespace.length + 1);
 
 function sectionOf(tool: Tool): string[] {
@@ -61,6 +63,7 @@ function sectionOf(tool: Tool): string[] {
     ...(tool.confirmation ? ["asked first"] : []),
     `role ${tool.role}`,
     ...(tool.rootWhen === undefined ? [] : [`critical, and for an admin, ${tool.rootWhen.what}`]),
+    ...(tool.whenFull === undefined ? [] : [tool.whenFull === "as ever" ? withoutRoom : `${withoutRoom}, for good`]),
     ...(tool.callers.includes("agent") ? [] : [`only for ${tool.callers.join(" and ")} callers`]),
   ];
   const words = (list: readonly string[]) => list.map((word) => `\`${word}\``).join(", ");

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statfsSync, st
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
-import { AiosError, errnoOf, messageOf } from "./errors.ts";
+import { AiosError, isFullDisk, messageOf } from "./errors.ts";
 import { replaceFile, syncFolder } from "./files.ts";
 import { type Answer, openAddress, RetryLater } from "./http-get.ts";
 
@@ -236,8 +236,7 @@ function requireRoom({ partial, url, reserveBytes }: DownloadRequest, moreBytes:
 }
 
 function told(error: unknown, { url, partial }: DownloadRequest): unknown {
-  const errno = errnoOf(error);
-  if (errno !== "ENOSPC" && errno !== "EDQUOT") return error;
+  if (!isFullDisk(error)) return error;
   removePartial(partial);
   return new AiosError("RESOURCE_EXHAUSTED", {
     act: "download",

@@ -35,7 +35,7 @@ export interface Approvals {
   /**
    * Lets a call through, once, and waits for what comes of it. `digest` is the one that was shown. Throws NOT_FOUND when no such
    * ticket waits, FAILED_PRECONDITION when it is another call than the one that was shown, PERMISSION_DENIED when it takes
-   * another role than `by` has.
+   * another role than `by` has, RESOURCE_EXHAUSTED while the disk is too full for it.
    */
   approve(id: string, digest: string, by: Person): Promise<Executed>;
   /** Refuses a call. Throws NOT_FOUND when no such ticket waits. */
@@ -53,6 +53,8 @@ export interface ApprovalParts {
   readonly policies: Policies;
   readonly clock: Clock;
   readonly log: Log;
+  /** Throws RESOURCE_EXHAUSTED while the disk is too full for a call: it goes on waiting. */
+  takes(ticket: Ticket): void;
   /** Passes the gate again with what was asked, and carries it out. */
   run(ticket: Ticket, facts: Facts): Promise<Executed>;
 }
@@ -162,6 +164,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
       const shown = waiting.get(id);
       if (shown?.state === "waiting" && shown.ticket.digest !== digest) throw notShown(id);
       if (shown !== undefined && !allows(by.role, shown.ticket.role)) throw beyond(shown.ticket, by);
+      if (shown?.state === "waiting") parts.takes(shown.ticket);
       const { ticket, decided } = take(id);
       try {
         // Durable before it begins: what was approved once is not approved again.

@@ -1,9 +1,10 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError, isFullDisk, messageOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
+import type { Reserve } from "./reserve.ts";
 
 /** Writes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
 const queueLengthMax = 4096;
@@ -23,8 +24,12 @@ export interface Commits {
   close(): void;
 }
 
+/** Room for a commit that finds none. */
+export type Spare = Pick<Reserve, "full" | "give">;
+
 /** What happens around each commit: its first and last writes, and what follows in memory when it was made or failed. */
 export interface Around {
+  readonly reserve?: Spare | undefined;
   readonly begin?: () => void;
   readonly end?: () => void;
   readonly made?: () => void;
@@ -52,13 +57,40 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
     around.end?.();
     return values;
   });
-  const write = (writes: readonly (() => unknown)[]): unknown[] => {
+  const { reserve } = around;
+  /** Tries until it goes or the reserve has nothing left. */
+  const withRoom = <T>(act: () => T): T => {
+    for (;;) {
+      try {
+        return act();
+      } catch (error) {
+        if (!isFullDisk(error) || reserve?.give() !== true) throw error;
+      }
+    }
+  };
+  const attempt = (writes: readonly (() => unknown)[]) => {
     try {
-      const values = transaction(writes);
-      around.made?.();
-      return values;
+      return transaction(writes);
     } catch (error) {
       around.failed?.();
+      throw error;
+    }
+  };
+  /** Empties the log, which would grow into what is left: SQLite takes its time, and gives up where the database cannot grow. */
+  const empty = () => {
+    try {
+      withRoom(() => database.pragma("wal_checkpoint(RESTART)"));
+    } catch {
+      // The next commit tries it again.
+    }
+  };
+  const write = (writes: readonly (() => unknown)[]): unknown[] => {
+    try {
+      const values = withRoom(() => attempt(writes));
+      around.made?.();
+      if (reserve?.full() === true) empty();
+      return values;
+    } catch (error) {
       throw unwritable(error);
     }
   };

@@ -13,6 +13,7 @@ import type { Policies } from "./policy/policy.ts";
 import { previewOf } from "./preview.ts";
 import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
 import type { Repeats } from "./repeats.ts";
+import type { Reserve } from "./reserve.ts";
 import { Seats } from "./seats.ts";
 import { digestOf, type Ticket } from "./tickets.ts";
 import type { AnyCall } from "./tool.ts";
@@ -45,6 +46,7 @@ export interface Parts {
   readonly undos: Undos;
   readonly locks: Locks;
   readonly validation: Validation;
+  readonly reserve: Pick<Reserve, "full" | "admit">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -135,9 +137,12 @@ export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signa
   return { ...result, executionId, reversible, irreversible: call.tool.irreversible };
 }
 
-/** Passes the gate; a denial is written down before it is told, the same one once and then counted. */
+/**
+ * Passes the gate; a denial is written down before it is told, the same one once and then counted. While the disk is full it is told
+ * alone: what is left for records is not for what is refused.
+ */
 export async function admit(
-  { gate, ledger, limits, repeats, policies }: Parts,
+  { gate, ledger, limits, repeats, policies, reserve }: Parts,
   request: Request,
   caller: Identity,
   facts: Facts,
@@ -152,6 +157,7 @@ export async function admit(
       if (!repeatable || !repeats.count(undefined, facts, ending, 0)) {
         // Before anything is written: what is refused too often leaves no trace but its answer.
         limits.takeRefusal(request.tool, caller, await policies.current());
+        if (reserve.full()) throw error;
         await ledger.append(refusal(facts, error.message));
         if (repeatable) repeats.written(undefined, facts, ending);
       }
@@ -181,7 +187,8 @@ async function act(
     const output = await withDeadline(clock, tool.timeoutMs, signal, (stop) =>
       locks.run(call.locks, async () => {
         const { caller, input, resources, permits } = call;
-        const given = { executionId, caller, input, resources, permits, signal: stop } as unknown as AnyCall;
+        const view = { executionId, caller, input, resources, permits, signal: stop };
+        const given = { ...view, forGood: tool.irreversible !== undefined } as unknown as AnyCall;
         stop.throwIfAborted();
         if (tool.undo?.preparesByReading) await bothOf(recorded, prepareUndo(parts.undos, call, given));
         else {

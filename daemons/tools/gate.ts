@@ -8,6 +8,7 @@ import { resolveEntry, resolvePath } from "./paths.ts";
 import type { Place } from "./protected.ts";
 import type { Protection } from "./protection.ts";
 import type { Registry } from "./registry.ts";
+import type { Reserve } from "./reserve.ts";
 import { type AnyCall, asCalled, type ResourceKind, type ResourceKinds, type Risk, type Tool } from "./tool.ts";
 import type { Json, Validation } from "./validation.ts";
 
@@ -51,7 +52,7 @@ export interface Admitted {
 }
 
 export interface Gate {
-  /** identify → find → validate input → resolve → capabilities. Throws what the caller is told. */
+  /** identify → find → validate input → resolve → capabilities → room. Throws what the caller is told. */
   admit(request: Request, caller: Identity): Promise<Admitted>;
 }
 
@@ -60,6 +61,7 @@ export interface GateParts {
   readonly validation: Validation;
   readonly grants: Grants;
   readonly protection: Protection;
+  readonly reserve: Pick<Reserve, "full" | "admit">;
 }
 
 /** How long a tool may look whether a call amounts to root. */
@@ -68,7 +70,7 @@ const lookTimeoutMs = 5_000;
 /** Characters that the words of a request have at most. */
 const lengthMax = { tool: 128, agentId: 64, taskId: 128, reason: 1024 } as const;
 
-export function openGate({ registry, validation, grants, protection }: GateParts): Gate {
+export function openGate({ registry, validation, grants, protection, reserve }: GateParts): Gate {
   return {
     admit: async (request, caller) => {
       identify(request, caller);
@@ -76,7 +78,7 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       permitKind(known, caller);
       permitForeign(known, caller, grants, request.taskId);
       const input = await validation.input(known, request.inputJson);
-      const tool = asCalled(known, input);
+      const tool = asCalled(known, input, reserve.full());
       permitRole(tool, caller, tool.role, false);
       const resources = await resolve(tool, input);
       const needs = tool.capabilities.map((template) =>
@@ -94,12 +96,14 @@ export function openGate({ registry, validation, grants, protection }: GateParts
       const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
       const asks = caller.kind === "agent" ? grants.asks(caller.name, request.taskId) : "nothing";
-      const root = (await tool.rootWhen?.holds(viewOf(request, caller, input, resources, permits))) === true;
+      const view = viewOf(request, tool, caller, input, resources, permits);
+      const root = (await tool.rootWhen?.holds(view)) === true;
       const critical = root || places.length > 0;
       const [risk, role] = critical
         ? (["critical", "admin"] as const)
         : ([tool.riskOf?.(input) ?? tool.risk, tool.role] as const);
       permitRole(tool, caller, role, root);
+      reserve.admit(tool, caller);
       const needed = needs.map(capabilityText);
       return { tool, caller, input, resources, permits, needs: needed, locks, asks, places, risk, role };
     },
@@ -204,13 +208,15 @@ function permitRole(tool: Tool, caller: Identity, least: Role, root: boolean): v
 /** A call as a tool sees it that is only asked about it. */
 function viewOf(
   { executionId = "" }: Request,
+  { irreversible }: Tool,
   caller: Identity,
   input: Json,
   resources: Admitted["resources"],
   permits: (capability: string) => boolean,
 ): AnyCall {
   const signal = AbortSignal.timeout(lookTimeoutMs);
-  return { executionId, caller, input, resources, permits, signal } as unknown as AnyCall;
+  const forGood = irreversible !== undefined;
+  return { executionId, caller, input, resources, permits, signal, forGood } as unknown as AnyCall;
 }
 
 function permitNeeds(

@@ -56,7 +56,7 @@ const agents = ["system", "task"];
 const names: Readonly<Record<Role, string>> = { reader: "rita", operator: "olga", admin: "alice" };
 
 /** In memory where there is such a place: what these tests ask is not whether the disk keeps its word. */
-const temporary = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+const usualPlace = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 /** The image's policy, with room for tests that call often. */
 const roomyPolicy = readFileSync(
@@ -71,6 +71,7 @@ export async function startMachine({
   policy = roomyPolicy,
   autonomy = "full",
   outbound = true,
+  temporary = usualPlace,
 }: {
   clock?: Clock;
   init?: Partial<Init>;
@@ -80,6 +81,8 @@ export async function startMachine({
   autonomy?: Autonomy;
   /** network.allow_outbound. */
   outbound?: boolean;
+  /** Where its folder is made. */
+  temporary?: string;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };

@@ -88,21 +88,23 @@ describe("the pipeline", () => {
     rmSync(folder, { recursive: true });
   });
 
+  const reserve = { full: () => false, admit: () => {} };
   const open = { places: [], check: () => [], checkFile: async () => [] };
 
   async function executor(...tools: Tool[]): Promise<Executor> {
     const state = openState(folder, clock);
     const validation = openValidation();
     const grants = openGrants(state, clock);
-    const gate = openGate({ registry: openRegistry(tools), validation, grants, protection: open });
+    const gate = openGate({ registry: openRegistry(tools), validation, grants, protection: open, reserve });
     const undos = await openUndos(state, `${folder}/undo`, clock);
     const policies = openPolicies({ etc: folder, run: folder }, clock, silentLog);
     const unasked = () => Promise.reject(new Error("nobody is asked here"));
-    const approvals = openApprovals({ state, ledger, policies, clock, log, run: unasked });
+    const approvals = openApprovals({ state, ledger, policies, clock, log, takes: () => {}, run: unasked });
     const limits = new Limits(clock);
     const locks = new Locks();
     const repeats = openRepeats(ledger, clock, log);
-    const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
+    const records = { ledger, undos, reserve };
+    const parts = { gate, policies, limits, approvals, repeats, ...records, locks, validation, clock, log };
     return openExecutor(parts, new Once(parts));
   }
 

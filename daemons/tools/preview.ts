@@ -21,7 +21,8 @@ export interface Preview {
 export async function previewOf(call: Admitted, executionId: string): Promise<Preview> {
   const { tool, caller, input, resources, permits } = call;
   const signal = AbortSignal.timeout(tool.timeoutMs);
-  const given = { executionId, caller, input, resources, permits, signal } as unknown as AnyCall;
+  const forGood = tool.irreversible !== undefined;
+  const given = { executionId, caller, input, resources, permits, signal, forGood } as unknown as AnyCall;
   const plain = `${tool.summary}\n${call.needs.join("\n")}`;
   const change = await (tool.preview?.(given) ?? Promise.resolve(plain)).catch((error) => {
     if (error instanceof AiosError && error.code !== "INTERNAL") throw error;

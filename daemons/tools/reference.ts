@@ -27,6 +27,7 @@ const tools = catalogue(world as never).map((tool) => ({
   undo: tool.undo !== undefined,
   irreversible: tool.irreversible ?? "",
   confirmation: tool.confirmation,
+  whenFull: tool.whenFull ?? "",
   capabilities: tool.capabilities,
   callers: tool.callers,
   timeoutMs: tool.timeoutMs,

@@ -34,7 +34,7 @@ export interface RollbackWish {
 export interface Rollbacks {
   /**
    * Takes back what an execution changed, once. Throws NOT_FOUND (no such execution), FAILED_PRECONDITION (nothing to take back,
-   * or taken back already) and PERMISSION_DENIED; what fails after that is told in the result.
+   * or taken back already), PERMISSION_DENIED and RESOURCE_EXHAUSTED (the disk is full); what fails after that is told in the result.
    * Of several (ids with commas between them, at most 100) the latest is taken back first, and the result says of each that
    * could not be taken back why; the others are. Asked for again by the same id it is told what came of it.
    */
@@ -79,6 +79,8 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
     await permit(parts, execution, facts);
     const called = asCalled(registry.find(execution.tool), inputOf(execution));
     preparedFor(parts, called, executionId);
+    // What was there may need more room than what is there.
+    parts.reserve.admit({ name: "rollback", effect: "change" }, caller);
     await ledger.append(intent(facts));
     const result = await undo(parts, called, executionId, signal, force && caller.kind === "operator");
     await conclude(ledger, facts, result);

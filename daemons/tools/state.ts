@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { openOrBegin } from "#lib/damaged";
 import type { Sqlite } from "#lib/sqlite";
-import { type Commits, openCommits } from "./commits.ts";
+import { type Commits, openCommits, type Spare } from "./commits.ts";
 import { documentTable } from "./documents.ts";
 
 const migrations = [
@@ -36,7 +36,12 @@ export interface State {
 }
 
 /** Opens tools.db in `folder`, made when missing. One that cannot be read is moved aside; `lost` is told what that means. */
-export function openState(folder: string, clock: Clock, lost: (what: string) => void = () => {}): State {
+export function openState(
+  folder: string,
+  clock: Clock,
+  lost: (what: string) => void = () => {},
+  reserve?: Spare,
+): State {
   const path = `${folder}/tools.db`;
   // The ledger is older than this: where it has entries, there was a file.
   const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
@@ -49,7 +54,7 @@ export function openState(folder: string, clock: Clock, lost: (what: string) => 
   });
   const where = aside === undefined ? "" : `; what was there is in ${aside}`;
   if (isNew || aside !== undefined) lost(`tools.db could not be read (${problem}): ${content}${where}`);
-  return { database, commits: openCommits(database) };
+  return { database, commits: openCommits(database, { reserve }) };
 }
 
 const content = "grants, undo plans, calls that waited for a person, alerts and custom tools are lost";

@@ -41,6 +41,8 @@ export interface ToolCall<Input, Fields> {
   permits(capability: string): boolean;
   /** Aborted when the caller goes away or the tool's time is over. */
   readonly signal: AbortSignal;
+  /** It cannot be taken back: nothing was kept that would. */
+  readonly forGood: boolean;
 }
 
 export interface UndoCall {
@@ -99,6 +101,11 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly role?: Role;
   /** Its calls that amount to root, though it does not: they are critical, whatever its risk. */
   readonly rootWhen?: RootCalls<Static<Input>, Fields>;
+  /**
+   * It is carried out while the disk is full too, as reads are: it makes room, ends what takes room, or lets such a call through.
+   * "for good": then it keeps no copy that would take it back, since there is no room for one.
+   */
+  readonly whenFull?: "as ever" | "for good";
   readonly timeoutMs: number;
   readonly idempotent: boolean;
   /** Whether a person is asked first. */
@@ -175,9 +182,13 @@ export function leastRole({ effect, risk, capabilities }: Pick<Tool, "effect" | 
   return effect === "change" || names ? "operator" : "reader";
 }
 
-/** A tool as a call with this input is: one that cannot be taken back is critical, an admin's, asked first, and has no undo. */
-export function asCalled(tool: Tool, input: unknown): Tool {
-  const irreversible = tool.final?.(input);
+/**
+ * A tool as a call with this input is, with the disk `full` or not: one that cannot be taken back is critical, an admin's, asked
+ * first, and has no undo.
+ */
+export function asCalled(tool: Tool, input: unknown, full = false): Tool {
+  const noRoom = full && tool.whenFull === "for good" ? "the disk is full, and has no room for a copy" : undefined;
+  const irreversible = tool.final?.(input) ?? noRoom;
   if (irreversible === undefined) return tool;
   const { undo: _, ...rest } = tool;
   return { ...rest, irreversible, risk: "critical", role: "admin", confirmation: true };

@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { durationMs } from "#lib/duration";
 import { effectiveConfig } from "#lib/effective";
@@ -22,6 +23,7 @@ import { redactedLog } from "./policy/redaction.ts";
 import { openProtection } from "./protection.ts";
 import { capabilityTable, openRegistry, type Registry } from "./registry.ts";
 import { openRepeats } from "./repeats.ts";
+import { openReserve } from "./reserve.ts";
 import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
 import { openState } from "./state.ts";
@@ -48,17 +50,21 @@ export async function openTools({
   const folder = `${paths.state}/ledger`;
   const policies = openPolicies(paths, clock, given);
   const log = redactedLog(given, () => policies.last().redaction);
-  const ledger = openLedger(folder, clock, log, {
+  mkdirSync(folder, { recursive: true });
+  const reserve = openReserve({ path: `${folder}/reserve`, clock, log });
+  const witness = {
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
-  });
-  const state = openState(folder, clock, (what) => ledger.stateLost(what));
+  };
+  const ledger = openLedger(folder, clock, log, witness, reserve);
+  const state = openState(folder, clock, (what) => ledger.stateLost(what), reserve);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const protection = await openProtection(paths, clock);
   const validation = openValidation();
   const approvals = openApprovals({
     ...{ state, ledger, policies, clock, log },
+    takes: ({ tool, caller }) => reserve.admit(registry.find(tool), caller),
     run: (ticket, facts) => runApproved(parts, ticket, facts),
   });
   const kernel = { proc: "/proc", sys: "/sys" };
@@ -80,11 +86,12 @@ export async function openTools({
   };
   const registry: Registry = openRegistry(catalogue(world));
   const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
-  const gate = openGate({ registry, validation, grants, protection });
+  const gate = openGate({ registry, validation, grants, protection, reserve });
   const limits = new Limits(clock);
   const locks = new Locks();
   const repeats = openRepeats(ledger, clock, log);
-  const parts = { gate, policies, limits, approvals, repeats, ledger, undos, locks, validation, clock, log };
+  const records = { ledger, undos, reserve };
+  const parts = { gate, policies, limits, approvals, repeats, ...records, locks, validation, clock, log };
   const over = new AbortController();
   keepPruned(ledger, () => keepMs(paths.run), clock, log, over.signal).catch(() => {});
   const once = new Once(parts);
@@ -103,6 +110,7 @@ export async function openTools({
       repeats.close();
       ledger.close();
       state.commits.close();
+      reserve.close();
     },
   };
 }

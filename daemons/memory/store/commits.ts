@@ -1,7 +1,7 @@
 import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError, isFullDisk } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 
@@ -65,9 +65,9 @@ export function openCommits(database: Sqlite, { space, lost }: Notices): Commits
   const settle = (outcomes: readonly Outcome[]) => {
     for (const { write, value, error } of outcomes) {
       if (error === undefined) write.resolve(value as never);
-      else write.reject(isFull(error) ? full(write.what, error) : error);
+      else write.reject(isFullDisk(error) ? full(write.what, error) : error);
     }
-    if (outcomes.some(({ error }) => isFull(error))) space(true);
+    if (outcomes.some(({ error }) => isFullDisk(error))) space(true);
     else if (outcomes.some(({ error }) => error === undefined)) space(false);
   };
   const commit = (batch: readonly Write[]): Outcome[] => {
@@ -85,8 +85,8 @@ export function openCommits(database: Sqlite, { space, lost }: Notices): Commits
         await fsyncLater(log);
         settle(outcomes);
       } catch (error) {
-        for (const { write } of outcomes) write.reject(isFull(error) ? full(write.what, error) : error);
-        if (isFull(error)) space(true);
+        for (const { write } of outcomes) write.reject(isFullDisk(error) ? full(write.what, error) : error);
+        if (isFullDisk(error)) space(true);
         else lost(error);
       }
     }
@@ -162,11 +162,6 @@ function transaction(database: Sqlite): (batch: readonly Write[]) => Outcome[] {
     }
   };
   return tried;
-}
-
-function isFull(error: unknown): boolean {
-  const code = errnoOf(error);
-  return code === "SQLITE_FULL" || code === "ENOSPC" || code === "EDQUOT";
 }
 
 function full(what: string, cause: unknown): AiosError {

@@ -213,6 +213,7 @@ const removeTool = (store: Store) =>
     input: object({ id }),
     output: object({ removed: Type.Boolean(), freed_bytes: Type.Integer() }),
     capabilities: ["backup:remove"],
+    whenFull: "as ever",
     callers: ["core", "operator", "agent"],
     effect: "change",
     irreversible: "a backup is removed to make room, so no copy of it is kept",

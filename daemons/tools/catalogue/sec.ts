@@ -64,6 +64,7 @@ const grantTool = ({ grants, table }: SecWorld) =>
     }),
     output: object({ granted: Type.Array(Type.String()), expires_at: timestamp }),
     capabilities: ["sec:grant"],
+    whenFull: "as ever",
     callers: ["core", "operator"],
     effect: "change",
     undo: {
@@ -97,6 +98,7 @@ const revokeTool = ({ grants, table }: SecWorld) =>
     }),
     output: object({ revoked_count: Type.Integer() }),
     capabilities: ["sec:grant"],
+    whenFull: "as ever",
     callers: ["core", "operator"],
     effect: "change",
     undo: {

@@ -60,6 +60,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     input,
     output,
     capabilities,
+    whenFull: "as ever",
     undo: undoRunning(init),
     preview: (call) => showUnit(init, "stop", call),
     run: async ({ input: { name }, signal }) => {

@@ -1,5 +1,6 @@
 import * as Type from "typebox";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError, errnoOf, isFullDisk } from "#lib/errors";
+import { makeRoom } from "../reserve.ts";
 
 /** Words that tools of several namespaces are described with. */
 
@@ -38,6 +39,8 @@ export async function named<T>(act: string, object: string, work: () => Promise<
     const code = errnoOf(error);
     if (error instanceof AiosError || code === undefined) throw error;
     const reason = causes[code] === undefined ? code : `${causes[code]} (${code})`;
+    if (isFullDisk(error))
+      throw new AiosError("RESOURCE_EXHAUSTED", { act, object, reason, next: makeRoom }, { cause: error });
     throw new AiosError("FAILED_PRECONDITION", { act, object, reason }, { cause: error });
   }
 }

@@ -56,6 +56,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     summary: "Stops a container: asks it to end, and kills it after ten seconds.",
     input,
     output,
+    whenFull: "as ever",
     undo: undoRunning(podman),
     run: async ({ input: { name }, signal }) => {
       await existing(podman, "stop", name, signal);
@@ -70,6 +71,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     summary: "Removes a container that is stopped, with what it wrote to its own file system.",
     input,
     output: object({ removed: Type.Boolean({ description: "there was one" }) }),
+    whenFull: "as ever",
     risk: "critical",
     confirmation: true,
     irreversible: "what it wrote to its own file system is gone with it",

@@ -50,7 +50,7 @@ const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
 export const remove = defineTool({
   name: "fs.delete",
   summary:
-    "Deletes a file, a link, or (recursive) a folder with all that lies in it. What is larger than 64 MiB can only be deleted permanently.",
+    "Deletes a file, a link, or (recursive) a folder with all that lies in it. What is larger than 64 MiB can only be deleted permanently, and so is everything while the disk is full.",
   input: object({
     path: absolutePath,
     recursive: Type.Optional(Type.Boolean({ description: "also a folder that is not empty" })),
@@ -67,22 +67,23 @@ export const remove = defineTool({
   callers: ["core", "operator", "agent"],
   effect: "change",
   undo,
+  whenFull: "for good",
   final: ({ permanent }) => (permanent ? "no copy is kept of what is deleted for good" : undefined),
   risk: "high",
   timeoutMs: 60_000,
   idempotent: false,
   confirmation: false,
-  preview: ({ input, resources, signal }) =>
+  preview: ({ input, resources, signal, forGood }) =>
     withEntry(resources.path.path, async (entry) => {
       checkDeletable(entry, input);
-      return `${input.permanent ? "for good, it cannot be taken back:\n" : ""}${await showRemoval(entry, signal)}`;
+      return `${forGood ? "for good, it cannot be taken back:\n" : ""}${await showRemoval(entry, signal)}`;
     }),
-  run: ({ input, resources, signal }) =>
+  run: ({ input, resources, signal, forGood }) =>
     named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {
         checkDeletable(entry, input);
         await removeEntry(entry, signal);
-        return { deleted: true, permanent: input.permanent ?? false };
+        return { deleted: true, permanent: forGood };
       }),
     ),
 });
