@@ -6,24 +6,34 @@ export const spaceMinBytes = 32 * 1024 * 1024;
 export const lookEveryMs = 5_000;
 const fault = "space";
 
-/** Raises a fault while the data volume at `folder` is as good as full. `free` gives its free bytes; tests pass a twin. */
-export function checkSpace(folder: string, faults: Faults, free: (folder: string) => number = freeBytes): void {
-  const bytes = free(folder);
-  if (bytes >= spaceMinBytes) {
-    faults.clear(fault);
-    return;
-  }
-  faults.raise(
-    fault,
-    `data volume: full, ${Math.floor(bytes / 1024 / 1024)} MiB left; remove what is not needed under ` +
-      "/var/lib/aios/models, /home and /var/log, or give the machine a larger disk",
-  );
+/** From here on the volume is said to fill up: the storage agent makes room then, as far as nobody misses what goes. */
+export const usedAlertPercent = 85;
+
+/** Bytes of a volume. */
+export interface Space {
+  readonly free: number;
+  readonly total: number;
+}
+
+const next =
+  'make room: "aiosctl tool call storage.clean", then delete for good what storage.usage and fs.disk_usage show, or give the ' +
+  "machine a larger disk";
+
+/** Raises a fault while the data volume at `folder` fills up, and while it is as good as full. Tests pass a twin of the volume. */
+export function checkSpace(folder: string, faults: Faults, look: (folder: string) => Space = spaceOf): void {
+  const { free, total } = look(folder);
+  // In whole per cent, rounded down: a fault whose text changes is told again.
+  const percent = Math.floor((100 * (total - free)) / Math.max(1, total));
+  if (free < spaceMinBytes)
+    faults.raise(fault, `data volume: full, ${Math.floor(free / 1024 / 1024)} MiB left; ${next}`);
+  else if (percent >= usedAlertPercent) faults.raise(fault, `data volume: filling up, ${percent} % used; ${next}`);
+  else faults.clear(fault);
 }
 
 /** What a daemon that is not root can still use. */
-function freeBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
+function spaceOf(folder: string): Space {
+  const { bavail, blocks, bsize } = statfsSync(folder);
+  return { free: bavail * bsize, total: blocks * bsize };
 }
 
 const readOnlyFault = "read-only";

@@ -177,11 +177,13 @@ describe("messages for the screen", () => {
 
 describe("space", () => {
   it("is a fault while there is none", () => {
-    let free = spaceMinBytes - 1;
-    checkSpace("/", faults, () => free);
-    expect(faults.list()[0]).toMatch(/^data volume: full, 31 MiB left; remove/);
-    free = spaceMinBytes;
-    checkSpace("/", faults, () => free);
+    const total = 100 * spaceMinBytes;
+    const check = (free: number) => checkSpace("/", faults, () => ({ free, total }));
+    check(spaceMinBytes - 1);
+    expect(faults.list()[0]).toMatch(/^data volume: full, 31 MiB left; make room: "aiosctl tool call storage.clean"/);
+    check(0.15 * total);
+    expect(faults.list()).toEqual([expect.stringMatching(/^data volume: filling up, 85 % used; make room/)]);
+    check(0.16 * total);
     expect(faults.list()).toEqual([]);
     checkSpace(folder, faults);
   });

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statfsSync, st
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
-import { AiosError, isFullDisk, messageOf } from "./errors.ts";
+import { isFullDisk } from "./disk.ts";
+import { AiosError, messageOf } from "./errors.ts";
 import { replaceFile, syncFolder } from "./files.ts";
 import { type Answer, openAddress, RetryLater } from "./http-get.ts";
 

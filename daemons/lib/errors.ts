@@ -72,9 +72,3 @@ export function errnoOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : undefined;
 }
-
-/** Whether something failed for want of room on a disk. */
-export function isFullDisk(error: unknown): boolean {
-  const code = errnoOf(error);
-  return code === "SQLITE_FULL" || code === "ENOSPC" || code === "EDQUOT";
-}

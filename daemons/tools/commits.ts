@@ -1,7 +1,8 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { AiosError, isFullDisk, messageOf } from "#lib/errors";
+import { isFullDisk } from "#lib/disk";
+import { AiosError, messageOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 import type { Reserve } from "./reserve.ts";

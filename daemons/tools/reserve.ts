@@ -43,11 +43,13 @@ export interface ReserveParts {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called when the first slice is given. */
+  readonly filled?: () => void;
   /** Of the volume, bytes; tests pass a twin. */
   readonly room?: (folder: string) => { readonly total: number; readonly available: number };
 }
 
-export function openReserve({ path, clock, log, room = roomOf }: ReserveParts): Reserve {
+export function openReserve({ path, clock, log, filled, room = roomOf }: ReserveParts): Reserve {
   const folder = dirname(path);
   const size = Math.floor(Math.min(sizeMax, room(folder).total * shareMax) / slice) * slice;
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
@@ -85,7 +87,10 @@ export function openReserve({ path, clock, log, room = roomOf }: ReserveParts): 
     full,
     give: () => {
       if (left === 0) return false;
-      if (!given) log.error("the data volume is full: only reads, and what makes room, are carried out");
+      if (!given) {
+        log.error("the data volume is full: only reads, and what makes room, are carried out");
+        if (filled !== undefined) setImmediate(filled);
+      }
       given = true;
       left = Math.max(0, left - slice);
       ftruncateSync(fd, left);

@@ -14,7 +14,6 @@ import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
 import { openLedger } from "./ledger/ledger.ts";
-import { keepPruned } from "./ledger/upkeep.ts";
 import { Locks } from "./locks.ts";
 import { Once } from "./once.ts";
 import { Limits } from "./policy/limits.ts";
@@ -28,6 +27,7 @@ import { openRollbacks } from "./rollback.ts";
 import type { Tools } from "./service.ts";
 import { openState } from "./state.ts";
 import { openUndos } from "./undo.ts";
+import { openUpkeep, type Upkeep } from "./upkeep.ts";
 import { openValidation } from "./validation.ts";
 
 export interface Setting {
@@ -51,7 +51,8 @@ export async function openTools({
   const policies = openPolicies(paths, clock, given);
   const log = redactedLog(given, () => policies.last().redaction);
   mkdirSync(folder, { recursive: true });
-  const reserve = openReserve({ path: `${folder}/reserve`, clock, log });
+  let upkeep: Upkeep | undefined;
+  const reserve = openReserve({ path: `${folder}/reserve`, clock, log, filled: () => upkeep?.now() });
   const witness = {
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
@@ -69,21 +70,9 @@ export async function openTools({
   });
   const kernel = { proc: "/proc", sys: "/sys" };
   const table = () => capabilityTable(registry.list(""));
-  const world = {
-    init,
-    grants,
-    ledger,
-    undos,
-    clock,
-    kernel,
-    state,
-    protection,
-    paths,
-    packages,
-    approvals,
-    policies,
-    table,
-  };
+  const keep = () => ({ ageMs: keepMs(paths.run) });
+  const kept = { grants, ledger, state, undos, keep };
+  const world = { init, ...kept, clock, kernel, protection, paths, packages, approvals, policies, table };
   const registry: Registry = openRegistry(catalogue(world));
   const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
   const gate = openGate({ registry, validation, grants, protection, reserve });
@@ -92,8 +81,8 @@ export async function openTools({
   const repeats = openRepeats(ledger, clock, log);
   const records = { ledger, undos, reserve };
   const parts = { gate, policies, limits, approvals, repeats, ...records, locks, validation, clock, log };
-  const over = new AbortController();
-  keepPruned(ledger, () => keepMs(paths.run), clock, log, over.signal).catch(() => {});
+  upkeep = openUpkeep({ ledger, undos, keep, clock, log });
+  if (reserve.full()) upkeep.now();
   const once = new Once(parts);
   const rollbacks = openRollbacks({ ...parts, registry, grants, once });
   await rollbacks.settle(ledger.interrupted);
@@ -104,7 +93,7 @@ export async function openTools({
     rollbacks,
     custom,
     close: () => {
-      over.abort();
+      upkeep.close();
       custom.close();
       approvals.close();
       repeats.close();

@@ -36,6 +36,10 @@ export interface Undos {
   find(executionId: string): Prepared | undefined;
   /** Marks a plan as carried out, and removes its backups. */
   undone(executionId: string): Promise<void>;
+  /** Removes the plans that were kept their time. Returns how many. */
+  forget(): Promise<number>;
+  /** Gives up every backup, to make room: what they were of can no longer be undone. Returns how many calls' they were. */
+  giveUp(): Promise<number>;
 }
 
 /** What one call has saved before its plan is kept. */
@@ -57,18 +61,22 @@ export async function openUndos(
   const pending = new Map<string, Saved>();
 
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  // Where that fails, for a full disk, the next start does it.
-  const forgotten = await commits.add(() => table.forgetBefore(clock.now() - keptMs)).catch(() => []);
-  for (const executionId of forgotten) await discard(executionId);
+  const forget = async () => {
+    const forgotten = await commits.add(() => table.forgetBefore(clock.now() - keptMs));
+    for (const executionId of forgotten) await discard(executionId);
+    return forgotten.length;
+  };
+  // Where that fails, for a full disk, it is done later.
+  await forget().catch(() => {});
   // Backups whose plan was never kept belong to acts that never began.
   for (const name of await readdir(folder)) if (table.find(name) === undefined) await discard(name);
   let totalBytes = table.totalBytes();
 
-  /** Makes room by giving up the oldest backups. */
-  const prune = async () => {
-    while (totalBytes > totalMaxBytes) {
-      const row = table.oldestWithBackup();
-      if (row === undefined) return;
+  /** Makes room by giving up the oldest backups. Returns of how many calls. */
+  const prune = async (mostBytes: number) => {
+    for (let given = 0; ; given++) {
+      const row = totalBytes > mostBytes ? table.oldestWithBackup() : undefined;
+      if (row === undefined) return given;
       totalBytes -= row.bytes;
       await commits.add(() => table.end(row.executionId, "expired"));
       await discard(row.executionId);
@@ -115,7 +123,7 @@ export async function openUndos(
       pending.delete(plan.executionId);
       await commits.add(() => table.insert({ ...plan, preparedAt: clock.now(), bytes, state: "ready" }, inline));
       totalBytes += bytes;
-      await prune();
+      await prune(totalMaxBytes);
     },
     find: (executionId) => table.find(executionId),
     undone: async (executionId) => {
@@ -123,6 +131,12 @@ export async function openUndos(
       await commits.add(() => table.end(executionId, "undone"));
       await discard(executionId);
     },
+    forget: async () => {
+      const forgotten = await forget();
+      totalBytes = table.totalBytes();
+      return forgotten;
+    },
+    giveUp: () => prune(0),
   };
 }
 

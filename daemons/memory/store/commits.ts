@@ -1,7 +1,8 @@
 import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { AiosError, isFullDisk } from "#lib/errors";
+import { isFullDisk } from "#lib/disk";
+import { AiosError } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
 

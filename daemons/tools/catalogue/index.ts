@@ -4,6 +4,7 @@ import type { InitService } from "#proto/aios/init";
 import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Keep } from "../ledger/prune.ts";
 import type { Policies } from "../policy/policy.ts";
 import type { Protection } from "../protection.ts";
 import type { CapabilityTable } from "../registry.ts";
@@ -53,6 +54,9 @@ export interface World {
   readonly packages: PackageWorld;
   /** The machine's folders. */
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };
+  readonly undos: Undos;
+  /** How long the ledger is kept. */
+  readonly keep: () => Keep;
 }
 
 /** Every tool of the image, by namespace. */

@@ -4,6 +4,7 @@ import { fileSystems } from "../mounts.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { succeed } from "./program.ts";
 import { mount, unmount } from "./storage/attach.ts";
+import { type CleanWorld, cleanTool } from "./storage/clean.ts";
 import { mkfs, probe } from "./storage/format.ts";
 import { type SnapshotWorld, snapshotTools } from "./storage/snapshot.ts";
 import { object } from "./words.ts";
@@ -13,8 +14,8 @@ const devicesMax = 100;
 const listMax = 500;
 
 /** Disks and file systems. */
-export function storageTools(world: SnapshotWorld): readonly Tool[] {
-  return [list, usage, mount, unmount, mkfs, ...snapshotTools(world)];
+export function storageTools(world: SnapshotWorld & CleanWorld): readonly Tool[] {
+  return [list, usage, mount, unmount, mkfs, ...snapshotTools(world), cleanTool(world)];
 }
 
 const facts = {

@@ -1,5 +1,6 @@
 import * as Type from "typebox";
-import { AiosError, errnoOf, isFullDisk } from "#lib/errors";
+import { isFullDisk } from "#lib/disk";
+import { AiosError, errnoOf } from "#lib/errors";
 import { makeRoom } from "../reserve.ts";
 
 /** Words that tools of several namespaces are described with. */
