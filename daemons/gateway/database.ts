@@ -24,7 +24,9 @@ const migrations = [
 /** The file beside the database whose key seals the secrets: where it is, there was a database. */
 export const secretsKeyIn = (folder: string): string => `${folder}/secrets.key`;
 
-const remedy = 'set providers\' keys again with "aiosctl secrets set NAME"; what was spent this month is not known';
+/** What a person does when the database is lost. */
+export const remedy =
+  'set providers\' keys again with "aiosctl secrets set NAME"; what was spent this month is not known';
 
 /**
  * The gateway's database at `path`: usage, alerts that were given, sealed secrets. One that cannot be read is moved aside and

@@ -1,9 +1,10 @@
 import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { opening, restartSoon, watchDamage, watchful } from "#lib/watchful";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { alertTo } from "./alerts.ts";
-import { openGatewayDatabase, secretsKeyIn } from "./database.ts";
+import { openGatewayDatabase, remedy, secretsKeyIn } from "./database.ts";
 import { openGateway } from "./gateway.ts";
 import { openLanes } from "./lanes.ts";
 import { keepSoundKey, openSecrets } from "./secrets.ts";
@@ -12,21 +13,25 @@ import { gatewayService } from "./service.ts";
 import { settingsOf } from "./settings.ts";
 import { openUsage } from "./usage.ts";
 
-await runDaemon("gateway", process.env, ({ paths, clock, log, address }) => {
+await runDaemon("gateway", process.env, async ({ paths, clock, log, address }) => {
   const settings = settingsOf(effectiveConfig(paths.run));
   if (settings.unknown.length > 0) log.warn("gateway.order names providers that are none", { names: settings.unknown });
   const folder = `${paths.state}/gateway`;
   const lost = (what: string) => log.error(what);
   const database = openGatewayDatabase(`${folder}/usage.db`, clock, lost);
+  const noticed = watchDamage({
+    files: [database.name],
+    ...{ what: "what was spent, and the keys", next: remedy, log, restart: restartSoon },
+  });
   keepSoundKey(secretsKeyIn(folder), clock, lost);
   const secrets = openSecrets(database, secretsKeyIn(folder), clock);
-  const usage = openUsage(database, clock, log);
+  const usage = await opening(noticed, () => openUsage(database, clock, log));
   const memory = connect(MemoryServiceService, address("memory"));
   const alert = alertTo(memory, clock, log);
   const lanes = openLanes(settings, { usage, secrets, clock, log, random: Math.random, alert });
   const gateway = openGateway(lanes, settings, usage, clock);
   return {
-    services: () => [gatewayService(gateway), secretsService(secrets)],
+    services: () => [watchful(gatewayService(gateway), noticed), watchful(secretsService(secrets), noticed)],
     close: () => {
       memory.close();
       database.close();

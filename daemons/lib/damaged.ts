@@ -53,7 +53,7 @@ export function problemIn(path: string): string | undefined {
     database = new Database(path, { fileMustExist: true });
     database.pragma("locking_mode = EXCLUSIVE");
     const [first] = database.pragma("integrity_check(1)") as { integrity_check: string }[];
-    if (first?.integrity_check !== "ok") return first?.integrity_check ?? "the check says nothing";
+    if (first?.integrity_check !== "ok") return first?.integrity_check.replace(/\s+/g, " ") ?? "the check says nothing";
     const [dangling] = database.pragma("foreign_key_check") as { table: string }[];
     return dangling === undefined ? undefined : `a row of ${dangling.table} refers to one that is not there`;
   } catch (error) {

@@ -3,6 +3,7 @@ import { confined } from "#lib/confinement";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
 import { layout } from "#manifest";
+import { restartSoon } from "#lib/watchful";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { held } from "#reach";
 import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
@@ -44,8 +45,7 @@ await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
     load: load.read,
     check: checkApart([process.execPath, ...process.execArgv, program]),
     residentBytes: () => process.memoryUsage.rss(),
-    // After the answers in flight are out; init starts it again.
-    restart: () => void setTimeout(() => process.kill(process.pid, "SIGTERM"), 50),
+    restart: restartSoon,
     ...{ settled, clock, log },
   });
   return {

@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import { isCorrupt } from "#lib/damaged";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import type { Service, ServiceDefinition } from "#lib/service";
+import type { Noticed } from "#lib/watchful";
 import type { Event } from "./records.ts";
 import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
 import { openStore, type Store, type StoreOptions } from "./store/store.ts";
@@ -55,13 +55,12 @@ export function startEvents(stores: Stores, nowMs: number): Event[] {
   });
 }
 
-/**
- * A service whose calls notice a damaged store: the caller is told so, and the daemon starts again to restore it. SQLite
- * does not say which of the files it was: all of them are checked.
- */
-export function watchful<S extends ServiceDefinition>(service: Service<S>, stores: Stores): Service<S> {
-  const noticed = (error: unknown): unknown => {
+/** Looks at errors: one that tells of a damaged store is another for the caller, and the daemon starts again to restore it. */
+export const noticedBy =
+  (stores: Stores): Noticed =>
+  (error) => {
     if (!isCorrupt(error)) return error;
+    // SQLite does not say which of the files it was: all of them are checked.
     for (const store of stores.all) store.suspect(error);
     return new AiosError(
       "DATA_LOSS",
@@ -74,25 +73,3 @@ export function watchful<S extends ServiceDefinition>(service: Service<S>, store
       { cause: error },
     );
   };
-  // biome-ignore lint/suspicious/noExplicitAny: the four shapes of a handler differ in their types alone
-  type Any = (...args: any[]) => any;
-  const wrapped = Object.entries(service.handlers as Record<string, Any>).map(([name, handler]) => {
-    const streams = service.definition[name]?.responseStream === true;
-    const stream: Any = async function* (...args) {
-      try {
-        yield* handler(...args);
-      } catch (error) {
-        throw noticed(error);
-      }
-    };
-    const unary: Any = async (...args) => {
-      try {
-        return await handler(...args);
-      } catch (error) {
-        throw noticed(error);
-      }
-    };
-    return [name, streams ? stream : unary];
-  });
-  return { ...service, handlers: Object.fromEntries(wrapped) };
-}

@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import type { Service } from "#lib/service";
+import { watchful } from "#lib/watchful";
 import { memoryAdminService } from "./admin/service.ts";
 import type { Vectors } from "./chroma.ts";
 import { openJournal } from "./journal/journal.ts";
@@ -15,7 +16,7 @@ import type { Load } from "./snapshot.ts";
 import { openBackups } from "./store/backup.ts";
 import type { Check } from "./store/check.ts";
 import { keepUp } from "./store/upkeep.ts";
-import { openStores, startEvents, watchful } from "./stores.ts";
+import { noticedBy, openStores, startEvents } from "./stores.ts";
 import { openWorking } from "./working/working.ts";
 
 /** What the memory is made from, and the world around it; tests pass twins. */
@@ -60,16 +61,17 @@ export function openTiers(world: World) {
   const memory = { operational, working, longterm, search, vectors, load, loadedModels, clock };
   const { residentBytes } = world;
   const administration = { stores: all, operational, journal, backups, upkeep, clock, residentBytes, restart };
+  const noticed = noticedBy(stores);
   return {
     stores,
     working,
     archive,
     search,
     services: (): readonly Service[] => [
-      watchful(memoryService(memory), stores),
-      watchful(memoryQueryService(memory), stores),
-      watchful(memoryAdminService(administration), stores),
-      watchful(journalService(journal), stores),
+      watchful(memoryService(memory), noticed),
+      watchful(memoryQueryService(memory), noticed),
+      watchful(memoryAdminService(administration), noticed),
+      watchful(journalService(journal), noticed),
     ],
     async close(): Promise<void> {
       await upkeep.stop();

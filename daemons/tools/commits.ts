@@ -5,6 +5,7 @@ import { isFullDisk } from "#lib/disk";
 import { AiosError, messageOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
+import type { Noticed } from "#lib/watchful";
 import type { Reserve } from "./reserve.ts";
 
 /** Writes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
@@ -28,9 +29,14 @@ export interface Commits {
 /** Room for a commit that finds none. */
 export type Spare = Pick<Reserve, "full" | "give">;
 
+/** What a database's commits are given from outside. */
+export type Outside = Pick<Around, "reserve" | "noticed">;
+
 /** What happens around each commit: its first and last writes, and what follows in memory when it was made or failed. */
 export interface Around {
   readonly reserve?: Spare | undefined;
+  /** Looks at what a write fails with. */
+  readonly noticed?: Noticed | undefined;
   readonly begin?: () => void;
   readonly end?: () => void;
   readonly made?: () => void;
@@ -92,7 +98,8 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       if (reserve?.full() === true) empty();
       return values;
     } catch (error) {
-      throw unwritable(error);
+      const told = around.noticed?.(error) ?? error;
+      throw told === error ? unwritable(error) : told;
     }
   };
 

@@ -2,6 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, type Code, errnoOf } from "#lib/errors";
 import { correlationId, type Log } from "#lib/log";
 import type { Identity } from "#lib/service";
+import type { Noticed } from "#lib/watchful";
 import { type Approvals, needsApproval } from "./approvals.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Admitted, Gate, Request } from "./gate.ts";
@@ -47,6 +48,7 @@ export interface Parts {
   readonly locks: Locks;
   readonly validation: Validation;
   readonly reserve: Pick<Reserve, "full" | "admit">;
+  readonly noticed: Noticed;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -202,7 +204,7 @@ async function act(
     );
     return { success: true, output: await validation.output(tool, output), error: "", durationMs: duration() };
   } catch (error) {
-    return { success: false, output: "", ...told(error, tool.name, parts.log), durationMs: duration() };
+    return { success: false, output: "", ...told(parts.noticed(error), tool.name, parts.log), durationMs: duration() };
   }
 }
 

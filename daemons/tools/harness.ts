@@ -27,7 +27,7 @@ export interface Machine {
   /** The same, of a person with another role. */
   person(role: Role): Caller;
   /** Ends the daemon in order and starts it again; `meanwhile` happens in between. */
-  restart(meanwhile?: () => void): Promise<void>;
+  restart(meanwhile?: () => void | Promise<void>): Promise<void>;
   close(): void;
 }
 
@@ -72,6 +72,7 @@ export async function startMachine({
   autonomy = "full",
   outbound = true,
   temporary = usualPlace,
+  damaged = () => {},
 }: {
   clock?: Clock;
   init?: Partial<Init>;
@@ -83,6 +84,8 @@ export async function startMachine({
   outbound?: boolean;
   /** Where its folder is made. */
   temporary?: string;
+  /** A database is damaged, and the daemon wants to be started again. */
+  damaged?: () => void;
 } = {}): Promise<Machine> {
   const folder = realpathSync(mkdtempSync(`${temporary}/aios-tools-`));
   const paths = { run: `${folder}/run`, state: `${folder}/state`, etc: `${folder}/etc` };
@@ -100,7 +103,14 @@ export async function startMachine({
   );
   const personSocket = (role: Role) => `${paths.run}/${role}.sock`;
   const start = async () => {
-    const tools = await openTools({ paths, init: initOf(init), clock, log: silentLog, ...(packages && { packages }) });
+    const tools = await openTools({
+      paths,
+      init: initOf(init),
+      clock,
+      log: silentLog,
+      restart: damaged,
+      ...(packages && { packages }),
+    });
     const service = toolsService(tools);
     const servers = await Promise.all([
       serve(service, core, coreIdentity("orchestrator")),
@@ -131,7 +141,7 @@ export async function startMachine({
     agent: (name) => at(`${paths.run}/agents/${name}/tools.sock`),
     restart: async (meanwhile = () => {}) => {
       stop();
-      meanwhile();
+      await meanwhile();
       stop = await start();
     },
     close: () => {

@@ -103,7 +103,7 @@ describe("the pipeline", () => {
     const limits = new Limits(clock);
     const locks = new Locks();
     const repeats = openRepeats(ledger, clock, log);
-    const records = { ledger, undos, reserve };
+    const records = { ledger, undos, reserve, noticed: (error: unknown) => error };
     const parts = { gate, policies, limits, approvals, repeats, ...records, locks, validation, clock, log };
     return openExecutor(parts, new Once(parts));
   }

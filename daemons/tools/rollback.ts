@@ -229,6 +229,6 @@ async function undo(
     );
     return { success: true, output: "{}", error: "", durationMs: duration() };
   } catch (error) {
-    return { success: false, output: "", ...told(error, tool.name, log), durationMs: duration() };
+    return { success: false, output: "", ...told(parts.noticed(error), tool.name, log), durationMs: duration() };
   }
 }

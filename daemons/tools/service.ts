@@ -10,6 +10,7 @@ import {
   service,
   withdrawHeader,
 } from "#lib/service";
+import { type Noticed, watchful } from "#lib/watchful";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import type { CustomTools } from "./custom/custom.ts";
 import type { Executor } from "./execute.ts";
@@ -25,11 +26,13 @@ export interface Tools {
   readonly executor: Executor;
   readonly rollbacks: Rollbacks;
   readonly custom: CustomTools;
+  readonly noticed: Noticed;
 }
 
 /** aios.tools.ToolRegistry over the tools. Who calls is what the socket says, with each call. */
-export function toolsService({ registry, executor, rollbacks, custom }: Tools): Service<typeof ToolRegistryService> {
-  return service(ToolRegistryService, {
+export function toolsService(tools: Tools): Service<typeof ToolRegistryService> {
+  const { registry, executor, rollbacks, custom } = tools;
+  const handlers = service(ToolRegistryService, {
     listTools: ({ namespace }) => ({ tools: registry.list(namespace).map(definition) }),
     getTool: ({ name }) => definition(registry.find(name)),
     execute: async ({ toolName, agentId, taskId, inputJson, reason }, { identity, signal, metadata, tell, add }) => {
@@ -73,6 +76,7 @@ export function toolsService({ registry, executor, rollbacks, custom }: Tools): 
       return { success: true, message: `${toolName} is no tool any more` };
     },
   });
+  return watchful(handlers, tools.noticed);
 }
 
 /** A tool as its definition on the wire. Undo is by `Rollback` with the execution's id, so no tool is named for it. */

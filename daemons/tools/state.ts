@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { openOrBegin } from "#lib/damaged";
 import type { Sqlite } from "#lib/sqlite";
-import { type Commits, openCommits, type Spare } from "./commits.ts";
+import { type Commits, type Outside, openCommits } from "./commits.ts";
 import { documentTable } from "./documents.ts";
 
 const migrations = [
@@ -40,7 +40,7 @@ export function openState(
   folder: string,
   clock: Clock,
   lost: (what: string) => void = () => {},
-  reserve?: Spare,
+  outside: Outside = {},
 ): State {
   const path = `${folder}/tools.db`;
   // The ledger is older than this: where it has entries, there was a file.
@@ -54,7 +54,7 @@ export function openState(
   });
   const where = aside === undefined ? "" : `; what was there is in ${aside}`;
   if (isNew || aside !== undefined) lost(`tools.db could not be read (${problem}): ${content}${where}`);
-  return { database, commits: openCommits(database, { reserve }) };
+  return { database, commits: openCommits(database, outside) };
 }
 
 const content = "grants, undo plans, calls that waited for a person, alerts and custom tools are lost";

@@ -5,6 +5,7 @@ import { effectiveConfig } from "#lib/effective";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
 import { peerFolder } from "#lib/sockets";
+import { type Noticed, opening, restartSoon, watchDamage } from "#lib/watchful";
 import type { InitService } from "#proto/aios/init";
 import { openApprovals } from "./approvals.ts";
 import { catalogue } from "./catalogue/index.ts";
@@ -37,17 +38,26 @@ export interface Setting {
   readonly log: Log;
   /** Elsewhere in tests. */
   readonly packages?: PackageWorld;
+  /** Ends the daemon, so that it is started again: a database is damaged. */
+  readonly restart?: () => void;
 }
 
 /** The tools with all that they stand on, from the ledger's folder; executions that were interrupted are closed. */
-export async function openTools({
-  paths,
-  init,
-  clock,
-  log: given,
-  packages = machinePackages,
-}: Setting): Promise<Tools & { close(): void }> {
+export function openTools(setting: Setting): Promise<OpenTools> {
+  const { paths, log, restart = restartSoon } = setting;
   const folder = `${paths.state}/ledger`;
+  const files = [`${folder}/ledger.db`, `${folder}/tools.db`];
+  const noticed = watchDamage({ files, what: "the tools' records", next: remedy, log, restart });
+  return opening(noticed, () => open(setting, folder, noticed));
+}
+
+type OpenTools = Tools & { close(): void };
+
+async function open(
+  { paths, init, clock, log: given, packages = machinePackages }: Setting,
+  folder: string,
+  noticed: Noticed,
+): Promise<OpenTools> {
   const policies = openPolicies(paths, clock, given);
   const log = redactedLog(given, () => policies.last().redaction);
   mkdirSync(folder, { recursive: true });
@@ -57,8 +67,9 @@ export async function openTools({
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
   };
-  const ledger = openLedger(folder, clock, log, witness, reserve);
-  const state = openState(folder, clock, (what) => ledger.stateLost(what), reserve);
+  const outside = { reserve, noticed };
+  const ledger = openLedger(folder, clock, log, witness, outside);
+  const state = openState(folder, clock, (what) => ledger.stateLost(what), outside);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);
   const protection = await openProtection(paths, clock);
@@ -79,7 +90,7 @@ export async function openTools({
   const limits = new Limits(clock);
   const locks = new Locks();
   const repeats = openRepeats(ledger, clock, log);
-  const records = { ledger, undos, reserve };
+  const records = { ledger, undos, ...outside };
   const parts = { gate, policies, limits, approvals, repeats, ...records, locks, validation, clock, log };
   upkeep = openUpkeep({ ledger, undos, keep, clock, log });
   if (reserve.full()) upkeep.now();
@@ -92,6 +103,7 @@ export async function openTools({
     executor: openExecutor(parts, once),
     rollbacks,
     custom,
+    noticed,
     close: () => {
       upkeep.close();
       custom.close();
@@ -103,6 +115,8 @@ export async function openTools({
     },
   };
 }
+
+const remedy = 'what cannot be read is moved aside, and the ledger goes on; "aiosctl audit verify" tells what was lost';
 
 /** How long the ledger is kept, as the configuration says. */
 function keepMs(run: string): number {

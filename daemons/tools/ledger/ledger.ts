@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Identity } from "#lib/service";
-import { type Commits, openCommits, type Spare } from "../commits.ts";
+import { type Commits, type Outside, openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
 import { type Exported, exportFrom } from "./export.ts";
@@ -56,7 +56,7 @@ export interface Ledger {
  * Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. What cannot be read is moved aside, and the chain goes on
  * behind the last head that is known, with an entry that says what was lost.
  */
-export function openLedger(folder: string, clock: Clock, log: Log, files?: WitnessFiles, reserve?: Spare): Ledger {
+export function openLedger(folder: string, clock: Clock, log: Log, files?: WitnessFiles, outside?: Outside): Ledger {
   const file = openFile(folder, clock);
   const { database, table } = file;
   const seen = files === undefined ? [] : [files.kept, files.told].flatMap((head) => readHead(head) ?? []);
@@ -84,7 +84,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
   let open = openOf(interrupted);
   let head: Head | undefined;
   const commits = openCommits(database, {
-    reserve,
+    ...outside,
     begin: () => {
       if (first.length > 0 && loss !== undefined && loss.at.last > 0) table.setBase(baseOf(loss.at, seal));
       first.forEach(add);
