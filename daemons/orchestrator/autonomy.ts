@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import type { Autonomy as AutonomyLevel } from "#lib/effective";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Durable } from "./durable.ts";
+import { type Durable, type Fits, fieldsOf } from "./durable.ts";
 import type { Goals } from "./goals.ts";
 
 /** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
@@ -39,6 +39,18 @@ export interface Autonomy {
 
 export const levels: readonly AutonomyLevel[] = ["full", "supervised", "manual"];
 
+const isStop = fieldsOf({ by: "string", reason: "string", at: "number" });
+
+/** Whether a value read from a file is an {@link AutonomyRecord}. */
+export const isAutonomyRecord: Fits = (value) => {
+  if (!fieldsOf({ level: "string" })(value)) return false;
+  const { level, stop } = value as AutonomyRecord;
+  return (level === "" || levels.includes(level)) && (stop === undefined || isStop(stop));
+};
+
+/** A stop that could not be stored is tried again so often. */
+const storeAgainMs = 5_000;
+
 /** What runs is told to stop at once; what has not ended after this long is not waited for. */
 const stopGraceMs = 900;
 
@@ -63,6 +75,16 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
     void goals.hold(describe(stop));
   }
 
+  /** Tries to store the stop until it is, or is over. */
+  const storeLater = async (why: string) => {
+    log.error("the stop is in effect and not stored yet: a restart would forget it", { reason: why });
+    for (let left: string | undefined = why; left !== undefined && record.value.stop !== undefined; ) {
+      await clock.sleep(storeAgainMs);
+      if (record.value.stop !== undefined) left = record.setAnyway(record.value);
+    }
+    log.info("what was not stored is stored");
+  };
+
   return {
     get level() {
       return level();
@@ -78,8 +100,10 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
     },
     async emergencyStop(by, reason) {
       const stop = record.value.stop ?? { by, reason, at: clock.now() };
-      record.set({ ...record.value, stop });
+      // Whoever stops the machine is not held up by a full disk.
+      const unstored = record.setAnyway({ ...record.value, stop });
       log.warn("emergency stop", { by, reason });
+      if (unstored !== undefined) void storeLater(unstored);
       const over = new AbortController();
       const stopped = Promise.all([changed(), goals.hold(describe(stop))]);
       await Promise.race([stopped, clock.sleep(stopGraceMs, over.signal).catch(() => {})]);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
 import { ManualClock, systemClock } from "#lib/clock";
@@ -7,7 +7,6 @@ import { createServer, listen } from "#lib/server";
 import type { Client, Identity } from "#lib/service";
 import { DutiesService } from "#proto/aios/duties";
 import { Event } from "#proto/aios/memory";
-import { openDurable } from "./durable.ts";
 import { dutiesService } from "./duties-service.ts";
 import { kept } from "./further-twin.ts";
 import { openGreed } from "./greed.ts";
@@ -141,19 +140,8 @@ describe("events of other daemons", () => {
   });
 });
 
-describe("what is kept in a file", () => {
-  it("is there again, and one that cannot be read is put aside", () => {
-    const path = `${folder}/a/value.json`;
-    const faults: string[] = [];
-    openDurable(path, 1, () => {}).set(2);
-    expect(openDurable(path, 1, () => {}).value).toBe(2);
-    writeFileSync(path, "{");
-    expect(openDurable(path, 1, (text) => faults.push(text), 9).value).toBe(9);
-    expect(faults).toHaveLength(1);
-    expect(readFileSync(`${path}.unreadable`, "utf8")).toBe("{");
-  });
-
-  it("and the triggers of the image are right", () => {
+describe("the triggers", () => {
+  it("of the image are right", () => {
     const { triggers, faults } = readTriggers(new URL("../../rootfs/etc/aios/triggers", import.meta.url).pathname);
     expect(faults).toEqual([]);
     expect(triggers.map(({ name }) => name)).toContain("service-down");

@@ -21,6 +21,10 @@ export function kept<T>(value: T): Durable<T> {
     set(next: T) {
       box.value = next;
     },
+    setAnyway(next: T) {
+      box.value = next;
+      return undefined;
+    },
   };
   return box;
 }

@@ -14,11 +14,11 @@ import type { ToolRegistryService } from "#proto/aios/tools";
 import type { AgentConfig } from "./agent-config.ts";
 import type { GroupOf } from "./agent-groups.ts";
 import type { ProcessState } from "./agent-processes.ts";
-import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { openCapabilityRequests } from "./capability-requests.ts";
 import { loadCron } from "./cron.ts";
 import { whenAsked } from "./declared.ts";
-import { openDurable } from "./durable.ts";
+import { type Fits, openDurable } from "./durable.ts";
 import type { DutiesDoor } from "./duties-service.ts";
 import type { Further } from "./further-calls.ts";
 import type { Goal } from "./goal.ts";
@@ -28,11 +28,11 @@ import { routeInference } from "./inference.ts";
 import { memoryEvents } from "./memory-events.ts";
 import { openNodes } from "./nodes.ts";
 import { type Notice, openNotices, sayNotice } from "./notices.ts";
-import { openRegistry, type RegisteredService } from "./registry.ts";
-import { openSchedules, type Schedule } from "./schedules.ts";
+import { isServiceList, openRegistry, type RegisteredService } from "./registry.ts";
+import { isScheduleList, openSchedules, type Schedule } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
 import { openStanding, type Standing } from "./standing.ts";
-import { openTriggers, readTriggers, type Triggers } from "./triggers.ts";
+import { type Given, isGivenMap, openTriggers, readTriggers, type Triggers } from "./triggers.ts";
 import { followUnits } from "./units.ts";
 
 export interface InitiativeParts {
@@ -72,17 +72,36 @@ const restMs = 600_000;
 const bootLookMs = 500;
 const usageLookMs = 15_000;
 
+/** The records in the orchestrator's folder, and what was lost of them. */
+function recordsIn(folder: string, clock: Clock, log: Log) {
+  const losses: string[] = [];
+  const lost = (text: string) => {
+    log.error(text);
+    losses.push(text);
+  };
+  const kept = <T>(name: string, initial: T, fits: Fits, whenUnreadable?: T) =>
+    openDurable({
+      path: `${folder}/${name}.json`,
+      initial,
+      fits,
+      clock,
+      lost,
+      ...(whenUnreadable && { whenUnreadable }),
+    });
+  return { kept, losses };
+}
+
 /** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */
 export function openInitiative(parts: InitiativeParts): Initiative {
   const { paths, folder, configured, agents, goals, clock, log } = parts;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const fault = (text: string) => log.error(text);
+  const { kept, losses } = recordsIn(folder, clock, log);
   // Who cannot tell whether the machine was stopped leaves it stopped.
   const stopped: AutonomyRecord = {
     level: "",
     stop: { by: "core", reason: "what was kept is unreadable", at: clock.now() },
   };
-  const record = openDurable<AutonomyRecord>(`${folder}/autonomy.json`, { level: "" }, fault, stopped);
+  const record = kept<AutonomyRecord>("autonomy", { level: "" }, isAutonomyRecord, stopped);
   const sec = secCalls(parts.registry, () => uuidv7(clock.now()));
   const events = memoryEvents(parts.memory, clock, log);
   const notices = openNotices();
@@ -107,7 +126,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({
-    record: openDurable<readonly Schedule[]>(`${folder}/schedules.json`, [], fault),
+    record: kept<readonly Schedule[]>("schedules", [], isScheduleList),
     ...{ clock, log, loadCron },
     submit: async ({ id, goal, priority }, goalId) => {
       autonomy.permit("person");
@@ -122,7 +141,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   );
   const triggers = openTriggers({
     triggers: () => declared().triggers,
-    record: openDurable(`${folder}/triggers.json`, {}, fault),
+    record: kept<Readonly<Record<string, Given>>>("triggers", {}, isGivenMap),
     ...{ clock, log },
     submit: async ({ trigger, words, priority, dedupeKey, notice }) => {
       autonomy.permit("machine");
@@ -141,6 +160,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   };
   const warn = (category: string, subject: string, detail: string) =>
     void noticed({ category, severity: "warning", subject, detail, source: "orchestrator" });
+  for (const text of losses) warn("state.lost", "orchestrator", text);
   const greed = openGreed({
     clock,
     greedy(agent, reason) {
@@ -148,7 +168,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       warn("agent.greedy", agent, `its duties rest for ${restMs / 60_000} minutes: ${why}`);
     },
   });
-  const registry = openRegistry(openDurable<readonly RegisteredService[]>(`${folder}/services.json`, [], fault), clock);
+  const registry = openRegistry(kept<readonly RegisteredService[]>("services", [], isServiceList), clock);
   const { grantOnRequest: grant, revokeRequested: revoke } = sec;
   const capabilities = openCapabilityRequests({ agents, autonomy, grant, revoke });
   const infer: Further["infer"] = (request, asker, signal) => routeInference(request, asker, parts, signal);

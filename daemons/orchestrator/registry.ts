@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Durable } from "./durable.ts";
+import { type Durable, fieldsOf, listOf } from "./durable.ts";
 
 /** A service on this machine that others may use and the monitor looks at. */
 export interface RegisteredService {
@@ -15,6 +15,14 @@ export interface RegisteredService {
   readonly registeredBy: string;
   readonly registeredAt: number;
 }
+
+/** Whether a value read from a file is a list of them. */
+export const isServiceList = listOf(
+  fieldsOf({
+    ...{ name: "string", address: "string", port: "number", protocol: "string", healthCheckPath: "string" },
+    ...{ managedBy: "string", registeredBy: "string", registeredAt: "number" },
+  }),
+);
 
 export type ServiceStatus = "unknown" | "healthy" | "unhealthy";
 

@@ -3,7 +3,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import type { NextRun } from "./cron.ts";
-import type { Durable } from "./durable.ts";
+import { type Durable, fieldsOf, listOf } from "./durable.ts";
 
 /** A goal that is given again and again. Times are milliseconds since the epoch, 0 = never. */
 export interface Schedule {
@@ -21,6 +21,14 @@ export interface Schedule {
   /** The goal of the last run, or why none was given at the last time. */
   readonly lastGoal: string;
 }
+
+/** Whether a value read from a file is a list of them. */
+export const isScheduleList = listOf(
+  fieldsOf({
+    ...{ id: "string", cron: "string", timeZone: "string", goal: "string", priority: "number", by: "string" },
+    ...{ createdAt: "number", lastRun: "number", nextRun: "number", lastGoal: "string" },
+  }),
+);
 
 export interface Schedules {
   list(): readonly Schedule[];

@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/errors";
 import type { Autonomy } from "./autonomy.ts";
-import { openDurable } from "./durable.ts";
+import { listOf, openDurable } from "./durable.ts";
 import type { Sessions } from "./sessions/sessions.ts";
 import type { SessionWorld } from "./sessions/start.ts";
 import type { SessionsDoor } from "./sessions-service.ts";
@@ -19,7 +19,13 @@ export interface Talks extends SessionsDoor {
 /** Conversations with agents. The kernel is in a bundle of its own, which is loaded with the first of them. */
 export function openTalks(parts: TalksParts): Talks {
   const { folder, autonomy, log } = parts;
-  const working = openDurable<readonly string[]>(`${folder}/sessions.json`, [], (text) => log.error(text));
+  const working = openDurable<readonly string[]>({
+    path: `${folder}/sessions.json`,
+    initial: [],
+    fits: listOf((id) => typeof id === "string"),
+    clock: parts.clock,
+    lost: (text) => log.error(text),
+  });
   let loading: Promise<Sessions> | undefined;
   const load = () => {
     loading ??= import("./sessions/start.ts").then(({ startSessions }) =>

@@ -5,7 +5,7 @@ import { durationType } from "#lib/duration-type";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { readDeclarations } from "./declared.ts";
-import type { Durable } from "./durable.ts";
+import { type Durable, fieldsOf, mapOf } from "./durable.ts";
 import { fits, type Notice, type Severity, severities } from "./notices.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -74,6 +74,9 @@ export interface Given {
   readonly at: number;
   readonly row: number;
 }
+
+/** Whether a value read from a file holds them by trigger and subject. */
+export const isGivenMap = mapOf(fieldsOf({ goal: "string", at: "number", row: "number" }));
 
 export interface TriggersParts {
   readonly triggers: () => readonly Trigger[];

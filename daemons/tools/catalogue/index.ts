@@ -42,7 +42,6 @@ export interface World {
   readonly init: Client<typeof InitService>;
   readonly grants: Grants;
   readonly ledger: Ledger;
-  readonly undos: Pick<Undos, "find">;
   readonly clock: Clock;
   readonly kernel: KernelFolders;
   readonly state: State;
