@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect as connectTls, type DetailedPeerCertificate } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCsr } from "#lib/certify";
@@ -152,6 +152,14 @@ describe("enrolment", () => {
     await expect(enrol(code?.secret)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await reboot("run");
     expect(code).toBeUndefined();
+  });
+
+  it.each(["", "{", "null", "5", '{"secret":"x"}'])("of a boot whose file holds %j is another one", (content) => {
+    const files = { enrolled: `${folder}/other.json`, boot: `${folder}/other-boot.json` };
+    writeFileSync(files.boot, content);
+    const secret = openEnrolment(files, clock).secret();
+    expect(secret).toMatch(/^\S{6,}/);
+    expect(openEnrolment(files, clock).secret()).toBe(secret);
   });
 
   it("spends no try on a request that is none", async () => {

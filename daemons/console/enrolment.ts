@@ -105,8 +105,15 @@ export function openEnrolment(files: EnrolmentFiles, clock: Clock): Enrolment {
   };
 }
 
+/** The code of this boot; undefined when there is none, or what is there is none: another one is made then, and shown. */
 function readBoot(path: string): Boot | undefined {
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Boot) : undefined;
+  try {
+    const boot = JSON.parse(readFileSync(path, "utf8")) as Boot | null;
+    const isBoot = typeof boot?.secret === "string" && Number.isFinite(boot.openedAt) && typeof boot.tries === "object";
+    return isBoot && boot.tries !== null ? boot : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function same(given: string, secret: string): boolean {

@@ -86,7 +86,7 @@ describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
     );
     const full = await settled(fleet, spec, /data volume: full/);
     await expectReadsButRefuses(full);
-    expect((await state(full)).boot.faults.join("\n")).toMatch(/data volume: full.*remove what is not needed/);
+    expect((await state(full)).boot.faults.join("\n")).toMatch(/data volume: full.*make room/);
     await expectCalm(full);
     await full.powerOff();
 

@@ -313,4 +313,20 @@ describe("the others", () => {
     await clock.advance(1_000);
     expect(notices("storage.full")).toMatchObject([{ subject: "/mnt/data", severity: "critical" }]);
   });
+
+  it("storage tells of a volume that is mounted at many places once", async () => {
+    const volume = { read_only: false, total_bytes: 100_000, files_total: 10 };
+    const file_systems = [
+      { ...volume, path: "/mnt/data", usage_percent: 86 },
+      { ...volume, path: "/", usage_percent: 86.1 },
+      { ...volume, path: "/srv/disk", usage_percent: 90, total_bytes: 200_000 },
+    ];
+    answers = { "storage.usage": { file_systems } };
+    start(storage);
+    await clock.advance(1_000);
+    expect(notices("storage.full")).toMatchObject([
+      { subject: "/mnt/data", severity: "warning", detail: "86.1 % used" },
+      { subject: "/srv/disk", severity: "warning", detail: "90 % used" },
+    ]);
+  });
 });

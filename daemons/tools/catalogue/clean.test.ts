@@ -76,5 +76,8 @@ it("is not needed for what the tools keep no longer: that goes by itself", async
 
 it("changes something, so that readers may not call it, and agents only with a grant", async () => {
   await expect(machine.person("reader").call("storage.clean")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  await expect(machine.person("operator").call("storage.clean", { undo_copies: true })).rejects.toMatchObject({
+    message: expect.stringContaining("needs the role admin"),
+  });
   await expect(machine.agent("task").call("storage.clean")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
 });

@@ -56,6 +56,7 @@ export const keptInputs = ({ secrets, changed, packed, plain, run, state, etc, w
   "backup.remove": [admin({ id: unknown })],
   "storage.list": plain,
   "storage.usage": plain,
+  "storage.clean": [nothing({}), admin({ undo_copies: true })],
   "storage.mount": changed((path) => ({ path, type: "tmpfs" })),
   "storage.unmount": [
     ...["/", "/var", "/proc", "/sys", "/dev", run].map((path) => nobody({ path })),

@@ -74,6 +74,10 @@ export const cleanTool = (world: CleanWorld): Tool =>
     effect: "change",
     irreversible: "a copy of it would take the room that is to be made",
     risk: "medium",
+    rootWhen: {
+      what: "where it gives up what takes calls back",
+      holds: ({ input }) => input.undo_copies === true,
+    },
     timeoutMs: 120_000,
     idempotent: true,
     confirmation: false,
