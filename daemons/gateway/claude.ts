@@ -19,9 +19,10 @@ import {
   errorIn,
   isObject,
   malformed,
+  own,
   requested,
   sdkTimeoutMs,
-  tokensAtMost,
+  tokensOf,
   type WireSettings,
 } from "./wire.ts";
 
@@ -153,7 +154,7 @@ const finishes: Readonly<Record<string, Finish>> = {
 };
 
 function finishOf(reason: unknown): Finish {
-  const finish = typeof reason === "string" ? finishes[reason] : undefined;
+  const finish = typeof reason === "string" ? own(finishes, reason) : undefined;
   if (finish === undefined) throw malformed("no stop_reason that we know");
   return finish;
 }
@@ -161,9 +162,8 @@ function finishOf(reason: unknown): Finish {
 /** Input tokens wherever they were counted: read from the provider's cache they are cheaper, and counted in full. */
 function inputTokensOf(usage: unknown): number | undefined {
   if (!isObject(usage)) return undefined;
-  const fresh = count(usage["input_tokens"]);
-  if (fresh === undefined) return undefined;
-  return fresh + (count(usage["cache_creation_input_tokens"]) ?? 0) + (count(usage["cache_read_input_tokens"]) ?? 0);
+  const parts = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+  return parts.reduce((sum, part) => sum + (count(usage[part]) ?? 0), 0) || undefined;
 }
 
 function readMessage(message: unknown, { question, names }: Asking): Answer {
@@ -175,10 +175,8 @@ function readMessage(message: unknown, { question, names }: Asking): Answer {
   const text = blocks.map((block) => (block["type"] === "text" ? String(block["text"] ?? "") : "")).join("");
   const asked = blocks.filter(({ type }) => type === "tool_use").map((block) => callOf(block, names));
   const counted = isObject(usage) ? count(usage["output_tokens"]) : undefined;
-  const tokens = {
-    inputTokens: inputTokensOf(usage) ?? tokensAtMost(JSON.stringify(question)),
-    outputTokens: counted ?? tokensAtMost(text + JSON.stringify(asked)),
-  };
+  // What was reasoned is paid for too.
+  const tokens = tokensOf(inputTokensOf(usage), counted, question, JSON.stringify(blocks));
   const finish = finishOf(reason);
   return { text, toolCalls: callsOf(asked, finish, tokens), finish, model: String(model ?? ""), ...tokens };
 }
@@ -200,7 +198,7 @@ async function* readEvents(
   { question, names }: Asking,
   renew: () => void,
 ): AsyncGenerator<Piece> {
-  let [text, model, stop] = ["", "", undefined as unknown];
+  let [text, reasoned, model, stop] = ["", "", "", undefined as unknown];
   let [inputTokens, outputTokens] = [undefined as number | undefined, undefined as number | undefined];
   let ended = false;
   const calls = new Map<number, OpenCall>();
@@ -216,6 +214,8 @@ async function* readEvents(
     } else if (event.type === "content_block_delta" && event.delta?.type === "text_delta") {
       text += event.delta.text;
       yield { text: event.delta.text };
+    } else if (event.type === "content_block_delta" && event.delta?.type === "thinking_delta") {
+      reasoned += event.delta.thinking;
     } else if (event.type === "content_block_delta" && event.delta?.type === "input_json_delta") {
       const call = calls.get(event.index);
       if (call === undefined) throw malformed("arguments of a call that was not begun");
@@ -223,16 +223,13 @@ async function* readEvents(
     } else if (event.type === "message_delta") {
       stop = event.delta?.stop_reason;
       // Some count the input at the end alone.
-      inputTokens = Math.max(inputTokens ?? 0, inputTokensOf(event.usage) ?? 0);
+      inputTokens = Math.max(inputTokens ?? 0, inputTokensOf(event.usage) ?? 0) || undefined;
       outputTokens = count(event.usage?.output_tokens) ?? outputTokens;
     } else if (event.type === "message_stop") ended = true;
   }
   if (!ended) throw new ProviderFault("cut", "its answer broke off");
   const all = [...calls.values()];
-  const tokens = {
-    inputTokens: inputTokens ?? tokensAtMost(JSON.stringify(question)),
-    outputTokens: outputTokens ?? tokensAtMost(text + JSON.stringify(all)),
-  };
+  const tokens = tokensOf(inputTokens, outputTokens, question, text + reasoned + JSON.stringify(all));
   const finish = finishOf(stop);
   yield { answer: { text, toolCalls: callsOf(all, finish, tokens), finish, model, ...tokens } };
 }

@@ -31,6 +31,8 @@ export class ProviderFault extends Error {
   readonly retryAfterMs: number | undefined;
   /** What it cost, where that was told. */
   readonly tokens: Tokens | undefined;
+  /** An answer had begun to come, of text, reasoning or calls: whatever ended it, that was paid for. */
+  begun = false;
 
   constructor(kind: FaultKind, message: string, options: ErrorOptions & FaultOptions = {}) {
     super(message, options);
@@ -44,7 +46,7 @@ export class ProviderFault extends Error {
   }
 
   get costly(): boolean {
-    return (costly as readonly FaultKind[]).includes(this.kind);
+    return this.begun || (costly as readonly FaultKind[]).includes(this.kind);
   }
 }
 
@@ -90,7 +92,11 @@ export function faultOf(error: unknown, nowMs: number, key: string | undefined):
 
 function kindOf(status: number): FaultKind {
   if (status === 401 || status === 403) return "key";
+  // Nothing else is named by the address that is asked.
+  if (status === 404 || status === 405) return "model";
   if (status === 429) return "limited";
+  // Who stands before the model did not wait for it: it may have answered all the same.
+  if (status === 504 || status === 524) return "slow";
   if (status === 408 || status === 409 || status >= 500) return "unreachable";
   return "request";
 }
@@ -102,23 +108,26 @@ function standingKind(status: number | undefined, { code, type }: ToldError, rea
     return "credit";
   if (status === 400 && /credit balance|insufficient (balance|credit|quota|funds)/i.test(reason)) return "credit";
   if (/model_not_(found|supported)|invalid_model|unknown_model/i.test(named)) return "model";
-  if (status !== 404 && status !== 400) return undefined;
   const unknown =
-    /\bmodels?\b.*(not found|not exist|no such|unknown|invalid|not a valid)|(not found|not exist|no such|unknown|invalid|not a valid)\b.*\bmodels?\b|^(it answered 404: )?model:/i;
-  return unknown.test(reason) ? "model" : undefined;
+    /\bmodels?\b.*(not found|not exist|no such|unknown|invalid|not a valid)|(not found|not exist|no such|unknown|invalid|not a valid)\b.*\bmodels?\b/i;
+  return status === 400 && unknown.test(reason) ? "model" : undefined;
 }
 
 /** Faults of the way there, at which nothing was asked. All others may have been heard. */
 const unheard =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_|EHOST|ENET|ENETUNREACH|UND_ERR_CONNECT|ERR_TLS|CERT_|DEPTH_|SELF_|UNABLE_)/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_|EHOST|ENET|EADDR|EACCES|EPERM|EPROTO|EMFILE|ENFILE|UND_ERR_CONNECT|ERR_TLS|ERR_SSL|ERR_INVALID|CERT_|DEPTH_|SELF_|UNABLE_)/;
+const onTheWay = ["connect", "getaddrinfo"];
 
 function lostKind(error: unknown): FaultKind {
   if (error instanceof SyntaxError) return "malformed";
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const code = errnoOf(cause);
-    if (code !== undefined && !unheard.test(code) && /^(ECONN|EPIPE|UND_ERR)/.test(code)) return "cut";
+    const code = errnoOf(cause) ?? "";
+    if (unheard.test(code) || onTheWay.includes(String((cause as NodeJS.ErrnoException).syscall))) return "unreachable";
+    // A connection that ends, an answer that is no HTTP, a compression that is none.
+    if (/^[A-Z][A-Z0-9_]+$/.test(code)) return "cut";
   }
-  return "unreachable";
+  // What is thrown by reading an answer.
+  return error instanceof TypeError || error instanceof RangeError ? "malformed" : "unreachable";
 }
 
 /** What an error says of itself: in the body of an answer, or inside a stream that began well. */

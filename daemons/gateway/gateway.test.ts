@@ -249,13 +249,13 @@ describe("budgets", () => {
 
   it("alert once at 80 % and once when all is spent, and begin anew each month", async () => {
     const twin = await open({ claude: { monthlyBudgetUsd: 1_000, maxTokens: 5 } });
-    claude.say({ inputTokens: 0, outputTokens: 850 }, { inputTokens: 0, outputTokens: 10 });
+    claude.say({ inputTokens: 1, outputTokens: 849 }, { inputTokens: 1, outputTokens: 9 });
     const ask = (prompt: string) =>
       twin.gateway.infer(request({ prompt, preferredProvider: "claude", allowFallback: false, maxTokens: 5 }));
     await ask("a");
     await ask("b");
     expect(twin.alerts).toEqual([{ provider: "claude", percent: 80, usedUsd: 850, budgetUsd: 1_000 }]);
-    claude.say({ inputTokens: 0, outputTokens: 145 });
+    claude.say({ inputTokens: 1, outputTokens: 144 });
     await ask("c");
     expect(twin.alerts.map(({ percent }) => percent)).toEqual([80, 100]);
     await expect(ask("d")).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });

@@ -63,6 +63,7 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
   async function* tries(first: Request, signal: AbortSignal): AsyncGenerator<PaidPiece> {
     let request = first;
     for (let count = 1; ; count++) {
+      signal.throwIfAborted();
       const reservation = budget.reserve(mostOf(request));
       rate.take();
       breaker.begin();
@@ -181,7 +182,10 @@ function told(name: string, { kind, message, retryAfterMs }: ProviderFault): Aio
   if (kind === "credit")
     return new AiosError("FAILED_PRECONDITION", fault(message, "give its account credit, or allow another provider"));
   if (kind === "model")
-    return new AiosError("FAILED_PRECONDITION", fault(message, "name a model that it has in /etc/aios/config.toml"));
+    return new AiosError(
+      "FAILED_PRECONDITION",
+      fault(message, "name a model that it has, and its base_url, in /etc/aios/config.toml"),
+    );
   if (kind === "short") return new AiosError("OUT_OF_RANGE", fault(message, "raise max_tokens or ask for less"));
   if (kind === "request") return new AiosError("INVALID_ARGUMENT", fault(message, "correct the request"));
   if (kind === "unfit") return new AiosError("ABORTED", fault(message, "ask again or loosen json_schema"));

@@ -68,6 +68,41 @@ describe("at most", () => {
     expect(await used()).toBeGreaterThan(10);
   });
 
+  it.each([
+    [
+      "reasoning",
+      [
+        { type: "thinking", thinking: "" },
+        { type: "thinking_delta", thinking: "a long thought" },
+      ],
+    ],
+    [
+      "a call",
+      [
+        { type: "tool_use", id: "1", name: "fs_read" },
+        { type: "input_json_delta", partial_json: '{"pa' },
+      ],
+    ],
+  ])("is what an answer costs of which %s has come, and then an error", async (_, [content_block, delta]) => {
+    const events = [
+      { type: "message_start", message: { model: "m", usage: { input_tokens: 1 } } },
+      { type: "content_block_start", index: 0, content_block },
+      { type: "content_block_delta", index: 0, delta },
+      { type: "error", error: { type: "overloaded_error", message: "Overloaded" } },
+    ];
+    const body = events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join("");
+    server.say({ raw: { type: "text/event-stream", body } });
+    const tools = [{ name: "fs.read", description: "", inputSchema: Buffer.from("{}") }];
+    await expect(drain(twin.gateway.streamInfer(request({ tools })))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(rows()).toEqual([{ outcome: "cut", cost: expect.any(Number) }]);
+  });
+
+  it("is what a question costs that somebody before the provider gave up", async () => {
+    server.say({ status: 504 });
+    await expect(twin.gateway.infer(request())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(rows()).toEqual([{ outcome: "cut", cost: expect.any(Number) }]);
+  });
+
   it("is given back for what was refused, and where nobody was there", async () => {
     server.say({ status: 429 }, { status: 500 }, { status: 400 }, { status: 401 });
     for (const prompt of ["a", "b", "c", "d"]) await expect(twin.gateway.infer(request({ prompt }))).rejects.toThrow();

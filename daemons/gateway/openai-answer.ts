@@ -2,7 +2,7 @@ import type { ChatCompletionChunk } from "openai/resources/chat/completions/comp
 import { ProviderFault } from "./fault.ts";
 import type { ToolNames } from "./names.ts";
 import type { Answer, Finish, Piece, Question, Tokens, ToolCall } from "./question.ts";
-import { type Asking, callsOf, count, errorIn, isObject, malformed, tokensAtMost } from "./wire.ts";
+import { type Asking, callsOf, count, errorIn, isObject, malformed, own, tokensOf } from "./wire.ts";
 
 /** OpenAI's words and those of others that speak its protocol. */
 const finishes: Readonly<Record<string, Finish>> = {
@@ -13,18 +13,30 @@ const finishes: Readonly<Record<string, Finish>> = {
 };
 
 function finishOf(reason: unknown, calls: number): Finish {
-  const finish = typeof reason === "string" ? finishes[reason.toLowerCase()] : undefined;
+  const finish = typeof reason === "string" ? own(finishes, reason.toLowerCase()) : undefined;
   if (finish === undefined) throw malformed("no finish_reason that we know");
   return finish === "stop" && calls > 0 ? "tool_calls" : finish;
 }
 
-/** What was counted, or where nothing was, what it can be at most. */
-function tokensOf(usage: unknown, question: Question, text: string): Tokens {
+/** What was reasoned is paid for as output: some count it in the total alone. */
+function countedIn(usage: unknown, question: Question, written: string): Tokens {
   const told = isObject(usage) ? usage : {};
-  return {
-    inputTokens: count(told["prompt_tokens"]) || tokensAtMost(JSON.stringify(question)),
-    outputTokens: count(told["completion_tokens"]) ?? tokensAtMost(text),
-  };
+  const [input, output, total] = ["prompt_tokens", "completion_tokens", "total_tokens"].map((key) => count(told[key]));
+  const rest = input !== undefined && total !== undefined ? Math.max(total - input, output ?? 0) : output;
+  return tokensOf(input, rest, question, written);
+}
+
+/** Members in which servers give reasoning that is no part of the answer. */
+const reasoning = ["reasoning_content", "reasoning"];
+
+/** All that was written, for who does not count: the reasoning too. */
+function writtenOf(message: Record<string, unknown>): string {
+  const { content } = message;
+  const parts = [
+    ...reasoning.map((name) => message[name]),
+    typeof content === "string" ? content : content && JSON.stringify(content),
+  ];
+  return parts.filter((part) => typeof part === "string").join("");
 }
 
 /** A content: a text, or a list of parts, of which the reasoning is left out. */
@@ -54,8 +66,9 @@ export function readCompletion(completion: unknown, { question, names }: Asking)
   const asked = Array.isArray(message["tool_calls"]) ? message["tool_calls"].map(openCallOf) : [];
   const refusal = refusalOf(message);
   const text = textOf(message["content"]) || refusal;
-  const tokens = tokensOf(completion["usage"], question, text + JSON.stringify(asked));
-  const finish = refusal === "" ? finishOf(choice["finish_reason"], asked.length) : "refused";
+  const tokens = countedIn(completion["usage"], question, writtenOf(message) + refusal + JSON.stringify(asked));
+  // An answer that came whole and gives no reason has ended.
+  const finish = refusal === "" ? finishOf(choice["finish_reason"] || "stop", asked.length) : "refused";
   const toolCalls = toolCallsOf(asked, finish, tokens, names);
   return { text, toolCalls, model: String(completion["model"] ?? ""), finish, ...tokens };
 }
@@ -71,9 +84,9 @@ function openCallOf(call: unknown): OpenCall {
   const asked = isObject(call) ? call["function"] : undefined;
   if (!isObject(call) || !isObject(asked) || typeof asked["name"] !== "string")
     throw malformed("a tool call without its parts");
-  const { name, arguments: input = "" } = asked;
+  const { name, arguments: input } = asked;
   // Some write the arguments as an object instead of its JSON.
-  return { id: String(call["id"] ?? ""), name, json: typeof input === "string" ? input : JSON.stringify(input) };
+  return { id: String(call["id"] ?? ""), name, json: typeof input === "string" ? input : JSON.stringify(input ?? {}) };
 }
 
 function toolCallsOf(calls: readonly OpenCall[], finish: Finish, tokens: Tokens, names: ToolNames): ToolCall[] {
@@ -89,15 +102,15 @@ export async function* readChunks(
   { question, names }: Asking,
   renew: () => void,
 ): AsyncGenerator<Piece> {
-  let [text, refusal, model] = ["", "", ""];
+  let [text, written, refusal, model] = ["", "", "", ""];
   let [reason, usage] = [undefined as unknown, undefined as unknown];
   const calls = openCalls();
   for await (const chunk of chunks) {
-    renew();
     if (!isObject(chunk)) throw malformed("a chunk that is none");
     const choice = chunk.choices?.[0];
     const failed = errorIn(chunk) ?? errorIn(choice);
     if (failed !== undefined) throw failed;
+    renew();
     model = chunk.model ?? model;
     // In the last event, after the end of the answer, or in each.
     usage = chunk.usage ?? usage;
@@ -105,7 +118,8 @@ export async function* readChunks(
     reason = choice.finish_reason || reason;
     const delta: Record<string, unknown> = isObject(choice.delta) ? choice.delta : {};
     refusal += refusalOf(delta);
-    for (const part of choice.delta?.tool_calls ?? []) calls.add(part);
+    written += writtenOf(delta);
+    for (const part of Array.isArray(delta["tool_calls"]) ? delta["tool_calls"] : []) calls.add(part);
     const more = textOf(delta["content"]);
     if (more === "") continue;
     text += more;
@@ -113,7 +127,7 @@ export async function* readChunks(
   }
   if (reason === undefined) throw new ProviderFault("cut", "its answer broke off");
   const asked = calls.all;
-  const tokens = tokensOf(usage, question, text + JSON.stringify(asked));
+  const tokens = countedIn(usage, question, written + refusal + JSON.stringify(asked));
   const finish = refusal === "" ? finishOf(reason, asked.length) : "refused";
   const toolCalls = toolCallsOf(asked, finish, tokens, names);
   yield { answer: { text: text || refusal, toolCalls, model, finish, ...tokens } };

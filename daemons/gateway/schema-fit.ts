@@ -1,4 +1,4 @@
-import { isObject } from "./wire.ts";
+import { isObject, own } from "./wire.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;
 
@@ -136,7 +136,7 @@ class Fit {
 
   /** Of a text, number or list: the keywords that the dialect takes stay, the others are told. */
   #told(kept: Schema, more: Schema): Schema {
-    const taken = Object.entries(more).filter(([key, value]) => this.#dialect.keywords[key]?.(value));
+    const taken = Object.entries(more).filter(([key, value]) => own(this.#dialect.keywords, key)?.(value));
     return told(
       { ...kept, ...Object.fromEntries(taken) },
       without(

@@ -34,6 +34,8 @@ export function isLoopback(baseUrl: string): boolean {
 /** A signal that is aborted when the caller's is, or when nothing has happened for `ms`. */
 export interface Patience {
   readonly signal: AbortSignal;
+  /** Whether anything happened. */
+  readonly begun: boolean;
   /** Something happened: waiting begins anew. */
   renew(): void;
   end(): void;
@@ -43,9 +45,14 @@ export function patience(ms: number, caller: AbortSignal): Patience {
   const silence = new AbortController();
   const give = () => silence.abort(new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`));
   let callOff = callAfter(ms, give);
+  let begun = false;
   return {
     signal: AbortSignal.any([caller, silence.signal]),
+    get begun() {
+      return begun;
+    },
     renew() {
+      begun = true;
       callOff();
       callOff = callAfter(ms, give);
     },

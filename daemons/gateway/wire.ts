@@ -46,7 +46,10 @@ export async function* requested(
   } catch (error) {
     caller.throwIfAborted();
     const reason: unknown = waiting.signal.reason;
-    throw waiting.signal.aborted && reason instanceof ProviderFault ? reason : faultOf(error, clock.now(), key);
+    const silent = waiting.signal.aborted && reason instanceof ProviderFault;
+    const fault = silent ? reason : faultOf(error, clock.now(), key);
+    fault.begun = waiting.begun;
+    throw fault;
   } finally {
     waiting.end();
   }
@@ -62,7 +65,7 @@ export function callsOf(
   return calls.map(({ id, name, json }, at) => {
     const own = id === "" || ids.has(id) ? `call_${at + 1}` : id;
     ids.add(own);
-    const value = json.trim() === "" ? {} : parsed(json);
+    const value = argumentsOf(json);
     if (isObject(value)) return { id: own, name, arguments: value };
     if (finish === "length")
       throw new ProviderFault("short", `its call of ${name} is cut off after ${tokens.outputTokens} tokens`, {
@@ -83,6 +86,12 @@ export function errorIn(answer: unknown): Error | undefined {
   return Object.assign(new Error(message), { status: statusIn(told) ?? 400, error: told });
 }
 
+/** Arguments as JSON; some write none as null, and some write the JSON as a text of JSON. */
+function argumentsOf(json: string): unknown {
+  const value = json.trim() === "" ? null : parsed(json);
+  return (typeof value === "string" ? parsed(value) : value) ?? (value === null ? {} : undefined);
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -95,9 +104,28 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** A table's own entry: providers' words are looked up that may be any. */
+export function own<T>(table: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
 /** A count of tokens, or undefined when it is none. */
 export function count(value: unknown): number | undefined {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+}
+
+/** What was counted, or where nothing was, what it can be at most. Who tells of no input does not count: there always is some. */
+export function tokensOf(
+  input: number | undefined,
+  output: number | undefined,
+  question: Question,
+  written: string,
+): Tokens {
+  const counted = input ? output : output || undefined;
+  return {
+    inputTokens: input || tokensAtMost(JSON.stringify(question)),
+    outputTokens: counted ?? tokensAtMost(written),
+  };
 }
 
 export function malformed(what: string): ProviderFault {
@@ -105,6 +133,6 @@ export function malformed(what: string): ProviderFault {
 }
 
 /** Tokens of a text at most, where a provider does not count: none is less than a byte. */
-export function tokensAtMost(text: string): number {
+function tokensAtMost(text: string): number {
   return Buffer.byteLength(text);
 }

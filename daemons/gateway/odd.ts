@@ -1,0 +1,53 @@
+import { expect } from "vitest";
+import type { ModelServer, Reply } from "#lib/testing/model-server";
+import type { ApiInferRequest } from "#proto/aios/api_gateway";
+import type { InferenceResponse } from "#proto/aios/common";
+import { request, type Twin } from "./twins.ts";
+
+/** For tests: what providers have been seen to send, and what comes of it. */
+
+/** Something that a provider, or a server that speaks a provider's protocol, has been seen to send. */
+export interface Odd {
+  readonly what: string;
+  /** Who sends it, and where and when it was told. */
+  readonly source: string;
+  readonly reply: Reply;
+  /** What the caller gets. */
+  readonly answer?: object;
+  /** The error that the caller gets. */
+  readonly error?: { readonly code: string; readonly message: RegExp };
+}
+
+export const json = (body: unknown, status = 200): Reply => ({
+  raw: { type: "application/json", body: JSON.stringify(body), status },
+});
+export const above = (least: number) => expect.toSatisfy((value: number) => value > least);
+
+export const tools = [{ name: "fs.read", description: "", inputSchema: Buffer.from("{}") }];
+
+/** Asks, and holds the table's word against what comes. */
+export async function held(
+  { reply, answer, error }: Odd,
+  server: ModelServer,
+  { database }: Twin,
+  ask: (asked: ApiInferRequest) => Promise<InferenceResponse | undefined>,
+) {
+  const rows = () => database.prepare<[], { outcome: string }>("SELECT outcome FROM usage").all();
+  server.say(reply);
+  const asked = ask(request({ tools }));
+  if (error !== undefined) {
+    await expect(asked).rejects.toMatchObject({ code: error.code, message: expect.stringMatching(error.message) });
+    expect(server.requests).toHaveLength(1);
+    // What was answered is paid for; what was refused is not.
+    expect(rows()).toEqual(error.code === "OUT_OF_RANGE" ? [{ outcome: "cut" }] : []);
+    return;
+  }
+  const { calls, requests = 1, ...expected } = answer as { calls?: string[]; requests?: number };
+  const given = (await asked) as InferenceResponse;
+  expect(given).toMatchObject(expected);
+  if (calls !== undefined)
+    expect(given.toolCalls.map(({ argumentsJson }) => JSON.parse(String(argumentsJson)).path)).toEqual(calls);
+  expect(new Set(given.toolCalls.map(({ id }) => id)).size).toBe(given.toolCalls.length);
+  expect(server.requests).toHaveLength(requests);
+  expect(rows()).toEqual([{ outcome: "answered" }]);
+}
