@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
@@ -202,7 +202,11 @@ describe.each(["claude", "openai"] as const)("%s", (protocol) => {
 
   it("stops asking when the caller goes", async () => {
     server.say({ delayMs: 200 });
-    await expect(twin.gateway.infer(request(), { timeoutMs: 50 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    const caller = new AbortController();
+    const asked = twin.gateway.infer(request(), { signal: caller.signal });
+    await vi.waitFor(() => expect(server.requests).toHaveLength(1), { timeout: 10_000 });
+    caller.abort();
+    await expect(asked).rejects.toMatchObject({ code: "CANCELLED" });
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(server.requests).toHaveLength(1);
   });

@@ -10,7 +10,7 @@ export async function loadCron(): Promise<NextRun> {
     try {
       // Never started: it only tells times. What names its hours runs once for each, also where a summer time repeats or leaves out one.
       const rules = { paused: true, mode: "5-part", fixedTimeRule: "no-wildcard" } as const;
-      const cron = new Cron(expression, { timezone: timeZone, ...rules });
+      const cron = new Cron(withNamedHours(expression), { timezone: timeZone, ...rules });
       return cron.nextRun(new Date(afterMs))?.getTime();
     } catch (error) {
       throw new AiosError("INVALID_ARGUMENT", {
@@ -21,4 +21,26 @@ export async function loadCron(): Promise<NextRun> {
       });
     }
   };
+}
+
+/**
+ * Steps of hours, and of minutes in named hours, written out: the library takes a star or a step for "by the clock", which runs
+ * twice what an autumn night repeats, and leaves out a whole day in spring.
+ */
+function withNamedHours(expression: string): string {
+  const [minute = "", hour = "", ...days] = expression.trim().split(/\s+/);
+  if (days.length !== 3 || ["*", "*/1", "?"].includes(hour)) return expression;
+  return [writtenOut(minute, 59), writtenOut(hour, 23), ...days].join(" ");
+}
+
+function writtenOut(field: string, last: number): string {
+  const parts = field.split(",").map((part) => {
+    const [, from = "0", to = String(last), step = "1"] =
+      /^(?:\*|(\d{1,2})-(\d{1,2}))(?:\/([1-9]\d?))?$/.exec(part) ?? [];
+    if (!/[*/]/.test(part) || Number(to) > last || Number(from) > Number(to) || Number(step) > last) return part;
+    return Array.from({ length: last + 1 }, (_, at) => at)
+      .filter((at) => at >= Number(from) && at <= Number(to) && (at - Number(from)) % Number(step) === 0)
+      .join();
+  });
+  return parts.join();
 }
