@@ -94,7 +94,7 @@ export const table: Readonly<Record<string, Row>> = {
     daemon: "memory",
     reader: ["GetStats", "ListBackups"],
     operator: ["Export"],
-    admin: ["Backup", "Restore", "ReadBackup"],
+    admin: ["Backup", "Restore", "RestoreFrom", "ReadBackup"],
   },
   "aios.memory.EventJournal": {
     daemon: "memory",

@@ -1,4 +1,4 @@
-import { createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -15,6 +15,9 @@ const backupTimeoutMs = 1_800_000;
 /** After a restore memory starts again; a large backup is copied meanwhile. */
 const backAgainMs = 60_000;
 const lookMs = 500;
+
+/** Of a file, sent at once. */
+const pieceBytes = 262_144;
 
 const admin = (context: Context) => context.target().client(MemoryAdminService, "memory");
 
@@ -109,16 +112,34 @@ export const memoryBackups: Command = {
 export const memoryRestore: Command = {
   name: "memory restore",
   summary: "put a backup in the place of what is remembered, which is kept aside",
-  usage: "[BACKUP] --yes",
+  usage: "[BACKUP | --from FILE] --yes",
   args: [0, 1],
-  options: { yes: { type: "boolean", short: "y", about: "yes, forget what was remembered since" } },
-  examples: ["aiosctl memory restore --yes", "aiosctl memory restore 2026-11-21T09-15-02-000Z --yes"],
+  options: {
+    from: {
+      type: "string",
+      value: "FILE",
+      about: "what memory backup --to has written, here or elsewhere; its goals come back paused",
+    },
+    yes: { type: "boolean", short: "y", about: "yes, forget what was remembered since" },
+  },
+  examples: [
+    "aiosctl memory restore --yes",
+    "aiosctl memory restore 2026-11-21T09-15-02-000Z --yes",
+    "aiosctl memory restore --from memory.tar --yes",
+  ],
   async run(context) {
     const { args, values, out } = context;
     if (values["yes"] !== true)
       throw new UsageError("what was remembered since the backup is put aside; say --yes if that is meant");
+    const file = text(context, "from");
+    if (file !== undefined && args[0] !== undefined) throw new UsageError("say a backup or --from FILE, not both");
     const client = admin(context);
-    const { restored } = await client.restore({ name: args[0] ?? "" }, { timeoutMs: backupTimeoutMs });
+    const options = { timeoutMs: backupTimeoutMs };
+    const restore = () =>
+      file === undefined
+        ? client.restore({ name: args[0] ?? "" }, options)
+        : client.restoreFrom(piecesOf(file), options);
+    const { restored } = await restore();
     const stores = await backAgain(context);
     out.line(
       `restored ${restored?.name}: ${count(stores.length, "store")} ${stores.map(({ name }) => name).join(", ")}`,
@@ -128,6 +149,10 @@ export const memoryRestore: Command = {
     return stores.some(({ state }) => state === "restored") ? exit.ok : exit.failed;
   },
 };
+
+async function* piecesOf(file: string) {
+  for await (const data of createReadStream(file, { highWaterMark: pieceBytes })) yield { data: data as Buffer };
+}
 
 /** Waits until the daemon that has started anew answers. */
 async function backAgain(context: Context): Promise<readonly StoreStats[]> {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
@@ -211,4 +211,92 @@ it("a damaged store makes the caller's call fail with DATA_LOSS and the daemon s
   database.pragma("writable_schema = RESET");
   await expect(opened.memory.getActiveGoals({})).rejects.toMatchObject({ code: "DATA_LOSS" });
   expect(opened.restarts.length).toBeGreaterThan(0);
+});
+
+describe("an archive of another machine", () => {
+  const readAll = async () => {
+    const chunks: Buffer[] = [];
+    for await (const { data } of opened.admin.readBackup({ name: "" })) chunks.push(data);
+    return Buffer.concat(chunks);
+  };
+  /** In pieces of a size that fits neither blocks nor files. */
+  async function* pieces(archive: Buffer, fails = false) {
+    for (let at = 0; at < archive.length; at += 100_003) yield { data: archive.subarray(at, at + 100_003) };
+    if (fails) throw new Error("the caller went away");
+  }
+  const goal = (id: string, status: string) => opened.memory.storeGoal(GoalRecord.fromPartial({ id, status }));
+  const goals = async () => {
+    const all = await opened.query.listGoals({ status: "", limit: 100, cursor: "", offset: 0 });
+    return all.goals.map(({ id, status }) => `${id} ${status}`).sort();
+  };
+  let archive: Buffer;
+
+  beforeEach(async () => {
+    await fill();
+    for (const status of ["planning", "awaiting_input", "in_progress", "completed", "failed", "cancelled"])
+      await goal(status, status);
+    await opened.admin.backup({});
+    archive = await readAll();
+    await goal("later", "pending");
+  });
+
+  it("takes the place of all stores by a new start, its goals paused", async () => {
+    await opened.close();
+    rmSync(folder, { recursive: true });
+    opened = await openMemory(folder);
+    await goal("own", "pending");
+    const { restored } = await opened.admin.restoreFrom(pieces(archive));
+    expect(restored?.stores).toEqual(["journal", "longterm", "working"]);
+    expect(opened.restarts).toEqual(["restore an archive"]);
+    expect(await goals()).toEqual(["own pending"]);
+    await opened.close();
+    opened = await openMemory(folder);
+    const paused = ["awaiting_input", "g", "in_progress", "planning"].map((id) => `${id} paused`);
+    expect(await goals()).toEqual([...paused, "cancelled cancelled", "completed completed", "failed failed"].sort());
+    expect((await opened.admin.getStats({})).stores.map(({ state }) => state)).toEqual(Array(3).fill("restored"));
+  });
+
+  it.each<[string, (whole: Buffer) => Buffer]>([
+    ["empty", () => Buffer.alloc(0)],
+    ["something else", () => Buffer.alloc(5_000, 7)],
+    ["zeros", () => Buffer.alloc(4_096)],
+    ["cut in a header", (whole) => whole.subarray(0, 300)],
+    ["cut in the midst", (whole) => whole.subarray(0, whole.length >> 1)],
+    ["cut at its end", (whole) => whole.subarray(0, -600)],
+    ["longer than it is", (whole) => Buffer.concat([whole, Buffer.alloc(512, 1)])],
+    ["damaged in a header", (whole) => Buffer.from(whole).fill(1, 20, 30)],
+    ["damaged in a database", (whole) => Buffer.from(whole).fill(0xa5, 512 + 8_192, 512 + 16_384)],
+  ])("that is %s is refused, and nothing is touched", async (_, harm) => {
+    const before = await goals();
+    await expect(opened.admin.restoreFrom(pieces(harm(archive)))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/restore the archive: .*nothing was changed/),
+    });
+    expect(opened.restarts).toEqual([]);
+    await opened.close();
+    opened = await openMemory(folder);
+    expect(await goals()).toEqual(before);
+    expect(readdirSync(folder, { recursive: true }).filter((name) => String(name).includes("incoming"))).toEqual([]);
+  });
+
+  it("that is cut off by its caller leaves what was there", async () => {
+    const before = await goals();
+    await expect(
+      opened.admin.restoreFrom(pieces(archive.subarray(0, archive.length - 20_000), true)),
+    ).rejects.toBeDefined();
+    await opened.close();
+    opened = await openMemory(folder);
+    expect(await goals()).toEqual(before);
+  });
+
+  it("is taken whole though the start that takes it ends in the midst", async () => {
+    await opened.admin.restoreFrom(pieces(archive));
+    await opened.close();
+    const working = join(folder, "memory/working.db");
+    renameSync(join(folder, "memory/incoming/working.db"), working);
+    for (const end of ["-wal", "-shm"]) rmSync(`${working}${end}`, { force: true });
+    opened = await openMemory(folder);
+    expect(await goals()).not.toContain("later pending");
+    expect((await opened.admin.getStats({})).stores.map(({ state }) => state)).toEqual(["ok", "restored", "restored"]);
+  });
 });

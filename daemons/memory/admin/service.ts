@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { type Service, service } from "#lib/service";
-import { MemoryAdminService, MemoryStats, StoreStats } from "#proto/aios/memory_admin";
+import { type BackupChunk, MemoryAdminService, MemoryStats, StoreStats } from "#proto/aios/memory_admin";
 import { checked, refuse } from "../check.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Operational } from "../operational.ts";
@@ -42,6 +42,11 @@ export function memoryAdminService(parts: Administration): Service<typeof Memory
       restart(`restore backup ${backup.name}`);
       return { restored: infoOf(backup) };
     },
+    restoreFrom: async (chunks) => {
+      const backup = await backups.receive(dataOf(chunks));
+      restart("restore an archive");
+      return { restored: infoOf(backup) };
+    },
     readBackup: async function* ({ name }) {
       const backup = backups.find(name);
       for await (const data of archiveOf(backup, (file) => statSync(file).size)) yield { data };
@@ -57,6 +62,10 @@ export function memoryAdminService(parts: Administration): Service<typeof Memory
       }
     },
   });
+}
+
+async function* dataOf(chunks: AsyncIterable<BackupChunk>): AsyncGenerator<Uint8Array> {
+  for await (const { data } of chunks) yield data;
 }
 
 function infoOf({ name, createdAt, bytes, stores }: Backup) {

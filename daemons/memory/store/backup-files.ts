@@ -12,7 +12,6 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
-import { stagedOf } from "./place.ts";
 
 /** A finished backup: a folder with one checked database per store. */
 export interface Backup {
@@ -65,10 +64,9 @@ export function backupCalled(folder: string, name: string): Backup {
   });
 }
 
-/** Lays a copy of a store's backup beside its file, durable, where it takes the file's place at the next start. */
-export function stageBackup(backup: Backup, store: string, path: string): void {
-  const staged = stagedOf(path);
-  const temporary = `${staged}.new`;
+/** Copies a store's backup to a path, durable, whole or not at all. */
+export function copyOf(backup: Backup, store: string, path: string): void {
+  const temporary = `${path}.new`;
   rmSync(temporary, { force: true });
   try {
     copyFileSync(join(backup.folder, `${store}.db`), temporary, constants.COPYFILE_FICLONE);
@@ -78,7 +76,7 @@ export function stageBackup(backup: Backup, store: string, path: string): void {
     } finally {
       closeSync(file);
     }
-    renameSync(temporary, staged);
+    renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;

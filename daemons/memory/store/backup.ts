@@ -5,8 +5,9 @@ import { filesOf, problemIn } from "#lib/damaged";
 import { AiosError } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
-import { type Backup, backupCalled, backupName, backupsIn, stageBackup } from "./backup-files.ts";
+import { type Backup, backupCalled, backupName, backupsIn, copyOf } from "./backup-files.ts";
 import type { Check } from "./check.ts";
+import { openIncoming, receiveBackup } from "./incoming.ts";
 import type { Store } from "./store.ts";
 
 /** Copies of all stores that are known to be good. */
@@ -22,6 +23,12 @@ export interface Backups {
   find(name: string): Backup;
   /** Lays a backup (empty name: the newest) beside the stores: it takes their place at the next start. */
   stage(name: string): Backup;
+  /**
+   * Lays what an archive holds ({@link archiveOf}) beside the stores in the same way, once all of it has come and was checked; goals
+   * that were under way are paused in it. Throws INVALID_ARGUMENT for what is no such archive or is cut off, FAILED_PRECONDITION for
+   * one of a newer version, RESOURCE_EXHAUSTED when it has no room.
+   */
+  receive(chunks: AsyncIterable<Uint8Array>): Promise<Backup>;
 }
 
 export interface BackupOptions {
@@ -77,11 +84,17 @@ export function openBackups({ folder, stores, check, clock, log }: BackupOptions
     find: (name) => backupCalled(folder, name),
     stage(name) {
       const backup = backupCalled(folder, name);
-      for (const store of stores) {
-        if (backup.stores.includes(store.name)) stageBackup(backup, store.name, store.path);
+      const incoming = openIncoming(folder);
+      try {
+        for (const { name: store } of stores)
+          if (backup.stores.includes(store)) copyOf(backup, store, join(incoming.folder, `${store}.db`));
+        incoming.finish();
+      } finally {
+        incoming.clear();
       }
       return backup;
     },
+    receive: (chunks) => receiveBackup({ chunks, incoming: openIncoming(folder), stores, check, clock }),
   };
 }
 

@@ -1,14 +1,14 @@
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Clock } from "#lib/clock";
 import { isCorrupt, knownProblem, moveAside as moveFilesAside, suspicionOf } from "#lib/damaged";
 import { messageOf } from "#lib/errors";
 import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
 import { openDatabase, type Sqlite } from "#lib/sqlite";
-import { newestWith, stageBackup } from "./backup-files.ts";
+import { copyOf, newestWith } from "./backup-files.ts";
 import { functions } from "./migrations/migrations.ts";
-import { type Place, stagedOf } from "./place.ts";
+import { incomingBeside, type Place } from "./place.ts";
 
 /** How a store came to be what it is at its start. */
 export interface Origin {
@@ -68,20 +68,21 @@ function refill(place: Place, reason: string, log: Log): Opened {
     if (lost) log.error("a store begins empty: there is no backup of it", { store: name, reason });
     return { database: opened(place), origin: { state: "new", detail: lost ? reason : "" } };
   }
-  stageBackup(backup, name, path);
-  renameSync(stagedOf(path), path);
+  copyOf(backup, name, path);
   syncFolder(dirname(path));
   log.error("a store was restored from its last good backup", { store: name, backup: backup.name, reason });
   return { database: opened(place), origin: { state: "restored", detail: `from backup ${backup.name}: ${reason}` } };
 }
 
-/** A backup that an operator wants back has been laid beside the file: it takes its place. */
+/** A backup that an operator wants back has been laid beside the files: what is there of this store takes its place. */
 function takeStaged(place: Place, clock: Clock, log: Log): Origin | undefined {
-  const staged = stagedOf(place.path);
+  const incoming = incomingBeside(place.backups);
+  const staged = join(incoming, `${place.name}.db`);
   if (!existsSync(staged)) return undefined;
   const aside = existsSync(place.path) ? moveAside(place, "an operator asked for a backup", clock, log) : "nothing";
   renameSync(staged, place.path);
   syncFolder(dirname(place.path));
+  if (readdirSync(incoming).length === 0) rmSync(incoming, { recursive: true });
   log.warn("a store was restored as asked", { store: place.name, aside });
   return { state: "restored", detail: `as asked; what was there is in ${aside}` };
 }

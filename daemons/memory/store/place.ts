@@ -1,3 +1,5 @@
+import { dirname, join } from "node:path";
+
 /** A store's file and what belongs to it. */
 export interface Place {
   /** "working": what the store is called, also in a backup. */
@@ -8,5 +10,5 @@ export interface Place {
   readonly backups: string;
 }
 
-/** Beside the file: a copy that is to take its place at the next start. */
-export const stagedOf = (path: string): string => `${path}.restore`;
+/** What is to take the stores' place at the next start: a folder of copies, which is there whole or not at all. */
+export const incomingBeside = (backups: string): string => join(dirname(backups), "incoming");

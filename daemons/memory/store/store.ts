@@ -19,6 +19,7 @@ export interface StoreState {
 export interface Store {
   readonly name: string;
   readonly path: string;
+  readonly migrations: readonly string[];
   /** Reads are prepared here. What is read may be on its way to the disk still. */
   readonly database: Sqlite;
   /** See {@link Commits}: resolves when what `act` wrote is on disk. */
@@ -44,7 +45,7 @@ export interface StoreOptions extends Place {
 
 /** Opens a store (see openFile for what happens to a damaged or missing file). */
 export function openStore(options: StoreOptions): Store {
-  const { name, path, clock, log, restart } = options;
+  const { name, path, migrations, clock, log, restart } = options;
   const { database, origin } = openFile(options, clock, log);
   const since = new Date(clock.now()).toISOString();
   let fullSince: string | undefined;
@@ -73,6 +74,7 @@ export function openStore(options: StoreOptions): Store {
   return {
     name,
     path,
+    migrations,
     database,
     write: commits.write,
     counts: commits.counts,

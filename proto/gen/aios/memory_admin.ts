@@ -6,7 +6,12 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import type { handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type {
+  handleClientStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 import { Empty } from "./memory.ts";
 
 export const protobufPackage = "aios.memory";
@@ -1076,6 +1081,16 @@ export const MemoryAdminService = {
     responseSerialize: (value: BackupChunk): Buffer => Buffer.from(BackupChunk.encode(value).finish()),
     responseDeserialize: (value: Buffer): BackupChunk => BackupChunk.decode(value),
   },
+  /** Puts an archive that ReadBackup has given, of this machine or another, in the place of what is there, which is kept beside it. Goals that were under way come back paused. Nothing is touched before all of it has come and been checked. */
+  restoreFrom: {
+    path: "/aios.memory.MemoryAdmin/RestoreFrom" as const,
+    requestStream: true as const,
+    responseStream: false as const,
+    requestSerialize: (value: BackupChunk): Buffer => Buffer.from(BackupChunk.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BackupChunk => BackupChunk.decode(value),
+    responseSerialize: (value: RestoreResponse): Buffer => Buffer.from(RestoreResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RestoreResponse => RestoreResponse.decode(value),
+  },
   /** One record after the other as a line of JSON. */
   export: {
     path: "/aios.memory.MemoryAdmin/Export" as const,
@@ -1098,6 +1113,8 @@ export interface MemoryAdminServer extends UntypedServiceImplementation {
   restore: handleUnaryCall<RestoreRequest, RestoreResponse>;
   /** A backup as a tar archive, in chunks. */
   readBackup: handleServerStreamingCall<ReadBackupRequest, BackupChunk>;
+  /** Puts an archive that ReadBackup has given, of this machine or another, in the place of what is there, which is kept beside it. Goals that were under way come back paused. Nothing is touched before all of it has come and been checked. */
+  restoreFrom: handleClientStreamingCall<BackupChunk, RestoreResponse>;
   /** One record after the other as a line of JSON. */
   export: handleServerStreamingCall<ExportRequest, ExportedRecord>;
 }
