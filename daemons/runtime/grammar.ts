@@ -1,5 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { escaped, isSchema, type Json, readSchema, type Schema } from "#lib/json-schema";
+import { underWatchdog } from "#lib/watchdog";
 import { type Flattener, flattener, Impossible, propertyOf } from "./schema-flat.ts";
 import { literalsOf, wholeNumbers } from "./schema-values.ts";
 
@@ -11,6 +12,9 @@ const depthMax = 64;
 const repeatMax = 256;
 /** Of all counts in one grammar together: each is a rule in llama.cpp's memory. */
 const repeatsMax = 20_000;
+
+/** A regular expression of a caller's can take for ever on a name; all are given this long. */
+const patternTimeoutMs = 1_000;
 
 const terminals = [
   `space ::= " "?`,
@@ -38,9 +42,14 @@ export function grammarOf(schemaText: string): string {
       throw new Error(`${schemaText.length} characters, at most ${schemaLengthMax}`);
     }
     const schema = readSchema(schemaText);
-    const rules = new Rules(schema);
-    const root = rules.expression(schema, "#", 0);
-    const grammar = [`root ::= ${root}`, ...rules.lines, ...terminals].join("\n");
+    const write = () => {
+      const rules = new Rules(schema);
+      const root = rules.expression(schema, "#", 0);
+      return [`root ::= ${root}`, ...rules.lines, ...terminals].join("\n");
+    };
+    // Its patterns of names are tried on the names that it tells.
+    const patterned = JSON.stringify(schema).includes('"patternProperties"');
+    const grammar = patterned ? underWatchdog(write, patternTimeoutMs) : write();
     if (grammar.length > grammarLengthMax) throw new Error(`its grammar is over ${grammarLengthMax} characters`);
     return grammar;
   } catch (error) {

@@ -65,6 +65,14 @@ async function release(version: string): Promise<void> {
 }
 
 describe("reading", () => {
+  it("pkg.list takes a pattern of many stars", async () => {
+    await call("pkg.install", { name: "web-common" });
+    const stars = "*".repeat(40);
+    expect(await call("pkg.list", { pattern: `${stars}z` })).toMatchObject({ output: { packages: [] } });
+    const { output } = await call("pkg.list", { pattern: `*-comm?n${stars}` });
+    expect(output.packages).toMatchObject([{ name: "web-common" }]);
+  });
+
   it("pkg.search takes words as words", async () => {
     const { output } = await call("pkg.search", { query: "server (really)" });
     expect(output).toEqual({ packages: [{ name: "web", summary: "a small server (really)" }], total: 1 });

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
+import { globMatches } from "../../capability.ts";
 import { defineTool, type Tool } from "../../tool.ts";
 import { object } from "../words.ts";
 import { openApt, type PackageWorld, packageName, parseRecords } from "./apt.ts";
@@ -114,8 +115,7 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
     }),
     run: async ({ input: { pattern = "*" }, signal }) => {
       const installed = await installedPackages(world, signal);
-      const fits = new RegExp(`^${pattern.replace(/[.+]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".")}$`);
-      const packages = installed.filter(({ name }) => fits.test(name)).slice(0, packagesMax);
+      const packages = installed.filter(({ name }) => globMatches(pattern, name)).slice(0, packagesMax);
       return { packages: packages.map(({ sourceVersion: _, ...one }) => one) };
     },
   });
