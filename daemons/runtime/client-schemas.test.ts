@@ -345,6 +345,37 @@ describe("numbers", () => {
     for (const text of bad) expect(check(text), text).toBeDefined();
   });
 
+  it.each<[string, object, string[], string[]]>([
+    [
+      "a share",
+      { minimum: 0, maximum: 1 },
+      ["0", "1", "0.5", "0.25", "1.0", "0.999"],
+      ["1.1", "2", "-0.5", "-1", "00.5"],
+    ],
+    ["open at both ends", { exclusiveMinimum: 0, exclusiveMaximum: 1 }, ["0.5", "0.001"], ["0", "1", "0.0", "1.0"]],
+    [
+      "around 0",
+      { minimum: -2.5, maximum: 12.25 },
+      ["-2.5", "-2", "0", "12.25", "12", "9.9"],
+      ["-2.6", "-3", "12.26", "13"],
+    ],
+    ["below 0", { maximum: -5 }, ["-5", "-17.5", "-100"], ["5", "-4.9", "0"]],
+    ["at least", { minimum: 18 }, ["18", "18.5", "1000000"], ["17.9", "9", "-20"]],
+    ["between two tenths", { minimum: 0.2, maximum: 0.3 }, ["0.2", "0.25", "0.3"], ["0", "1", "0.1", "0.31"]],
+    [
+      "many whole ones",
+      { type: "integer", minimum: 1, maximum: 65_535 },
+      ["1", "80", "65535", "9999"],
+      ["0", "65536", "70000", "-1", "1.5"],
+    ],
+    ["whole ones without an end", { type: "integer", minimum: 1_000 }, ["1000", "123456"], ["999", "1"]],
+  ])("between bounds are said between them: %s", async (_, bounds, good, bad) => {
+    const schema = { type: "number", ...bounds };
+    const check = await answerCheck(JSON.stringify(schema));
+    for (const text of good) expect([text, matches(schema, text), check(text)]).toEqual([text, true, undefined]);
+    for (const text of bad) expect([text, matches(schema, text)]).toEqual([text, false]);
+  });
+
   it("that a model can say are some that can be kept", () => {
     expect(matches({ type: "number" }, "1e99")).toBe(true);
     expect(matches({}, "1e999")).toBe(false);

@@ -2,7 +2,8 @@ import { AiosError, messageOf } from "#lib/errors";
 import { escaped, isSchema, type Json, readSchema, type Schema } from "#lib/json-schema";
 import { underWatchdog } from "#lib/watchdog";
 import { type Flattener, flattener, Impossible, propertyOf } from "./schema-flat.ts";
-import { literalsOf, wholeNumbers } from "./schema-values.ts";
+import { numbersBetween } from "./schema-numbers.ts";
+import { literalsOf, range, wholeNumbers } from "./schema-values.ts";
 
 /** Limits: a larger schema or grammar is refused before llama.cpp sees it. */
 const schemaLengthMax = 65_536;
@@ -143,8 +144,9 @@ class Rules {
       case "null":
         return `"null"`;
       case "boolean":
-      case "number":
         return type;
+      case "number":
+        return this.#number(schema, at);
       case "integer":
         return this.#integer(schema, at);
       case "string":
@@ -162,7 +164,15 @@ class Rules {
     const few = wholeNumbers(schema);
     if (few?.length === 0) throw new Impossible(`${at}: no whole number is accepted`);
     if (few !== undefined) return this.#shared(oneOf(few.map(literal)));
-    return typeof schema["minimum"] === "number" && schema["minimum"] >= 0 ? "whole" : "integer";
+    const between = numbersBetween(schema, true);
+    return between === undefined ? "integer" : this.#shared(between);
+  }
+
+  #number(schema: Schema, at: string): string {
+    const [least, most] = range(schema);
+    if (least > most) throw new Impossible(`${at}: its least is more than its most`);
+    const between = numbersBetween(schema, false);
+    return between === undefined ? "number" : this.#shared(between);
   }
 
   #string(schema: Schema, at: string): string {

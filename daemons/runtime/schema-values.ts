@@ -44,7 +44,7 @@ function inRange(schema: Schema, value: number): boolean {
 const numberOf = (schema: Schema, key: string, otherwise: number) =>
   typeof schema[key] === "number" ? Number(schema[key]) : otherwise;
 
-function range(schema: Schema): [number, number] {
+export function range(schema: Schema): [number, number] {
   const [least, most] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   return [
     Math.max(numberOf(schema, "minimum", least), numberOf(schema, "exclusiveMinimum", least)),
