@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { formatCode, shortFingerprint } from "#lib/enrolment-code";
-import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { keysOutOfReach } from "#lib/machine-state";
 import { fingerprint, type Moment } from "#lib/pki";
 import type { ConsoleParts } from "./console.ts";
 import { openEnrolment, openForMs } from "./enrolment.ts";
@@ -31,7 +31,8 @@ export async function inviteFirstAdmin(
   settings: InvitationSettings,
 ): Promise<Pick<ConsoleParts, "identity"> & Required<Pick<ConsoleParts, "enrolment">>> {
   const { state, run, machine, clock, now = () => clock.now(), log } = settings;
-  if (settings.dataUnreadable) throw noAuthority();
+  // Those who manage the machine would have to trust another one, and the first one would come back after a repair.
+  if (settings.dataUnreadable) throw keysOutOfReach("make", "the machine's authority");
   const authority = await ownAuthority(state, machine, now());
   const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/enrolment.json` };
   const enrolment = openEnrolment(files, clock);
@@ -52,14 +53,4 @@ export async function inviteFirstAdmin(
       open: () => enrolment.secret() !== undefined,
     },
   };
-}
-
-/** Those who manage the machine would have to trust another one, and the first one would come back after a repair. */
-function noAuthority(): AiosError {
-  return new AiosError("FAILED_PRECONDITION", {
-    act: "make",
-    object: "the machine's authority",
-    reason: "the one it has is on the data volume, which is there and cannot be read",
-    next: 'choose "repair the data volume" in the boot menu, or attach the volume as it was',
-  });
 }

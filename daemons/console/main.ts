@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
-import { momentOf, readMachineState } from "#lib/machine-state";
+import { dataUnreadable, momentOf } from "#lib/machine-state";
 import { ownFolder, peerFolder } from "#lib/sockets";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
@@ -21,7 +21,7 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
           run: ownFolder(paths.run, "console"),
           machine: hostname(),
           clock,
-          dataUnreadable: readMachineState(paths.run)?.data === "unreadable",
+          dataUnreadable: dataUnreadable(paths.run),
           now: () => momentOf(paths.run, clock),
           log,
         })),

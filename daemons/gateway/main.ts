@@ -1,6 +1,7 @@
 import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
 import { effectiveConfig } from "#lib/effective";
+import { dataUnreadable, keysOutOfReach } from "#lib/machine-state";
 import { opening, restartSoon, watchDamage, watchful } from "#lib/watchful";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { alertTo } from "./alerts.ts";
@@ -24,7 +25,8 @@ await runDaemon("gateway", process.env, async ({ paths, clock, log, address }) =
     ...{ what: "what was spent, and the keys", next: remedy, log, restart: restartSoon },
   });
   keepSoundKey(secretsKeyIn(folder), clock, lost);
-  const secrets = openSecrets(database, secretsKeyIn(folder), clock);
+  const refusal = dataUnreadable(paths.run) ? keysOutOfReach("seal", "a provider's key") : undefined;
+  const secrets = openSecrets(database, secretsKeyIn(folder), clock, refusal);
   const usage = await opening(noticed, () => openUsage(database, clock, log));
   const memory = connect(MemoryServiceService, address("memory"));
   const alert = alertTo(memory, clock, log);

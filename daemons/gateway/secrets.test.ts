@@ -1,8 +1,18 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "#lib/log";
+import { keysOutOfReach } from "#lib/machine-state";
 import { operatorHeader, roleHeader } from "#lib/service";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
@@ -73,6 +83,14 @@ describe("secrets", () => {
     const database2 = openGatewayDatabase(join(folder, "usage.db"), clock);
     expect(() => openSecrets(database2, keyFile(), clock)).toThrow(/5 bytes, not 32/);
     database2.close();
+  });
+
+  it("are not sealed where the machine's key is out of reach, and none is made", () => {
+    const database = openGatewayDatabase(join(folder, "usage.db"), clock);
+    const secrets = openSecrets(database, keyFile(), clock, keysOutOfReach("seal", "a provider's key"));
+    expect(() => secrets.set("claude", theKey, "x")).toThrow(/seal a provider's key.*cannot be read.*boot menu/);
+    expect([secrets.has("claude"), secrets.get("claude"), existsSync(keyFile())]).toEqual([false, undefined, false]);
+    database.close();
   });
 
   it.each([

@@ -38,10 +38,11 @@ interface Row {
 
 /**
  * Secrets in `database`, each sealed with AES-256-GCM by the key in `keyFile` and bound to its name. The key is made
- * where there is none: at a machine's first boot. A copy of the database without the key file tells nothing.
+ * where there is none: at a machine's first boot. A copy of the database without the key file tells nothing. With a `refusal`
+ * there is no key, and nothing is sealed.
  */
-export function openSecrets(database: Sqlite, keyFile: string, clock: Clock): Secrets {
-  const key = readKey(keyFile);
+export function openSecrets(database: Sqlite, keyFile: string, clock: Clock, refusal?: AiosError): Secrets {
+  const key = refusal === undefined ? readKey(keyFile) : undefined;
   const select = database.prepare<[string], Row>("SELECT nonce, sealed, tag FROM secret WHERE name = ?");
   const list = database.prepare<[], SecretInfo>(
     "SELECT name, set_at AS setAt, set_by AS setBy FROM secret ORDER BY name",
@@ -55,10 +56,11 @@ export function openSecrets(database: Sqlite, keyFile: string, clock: Clock): Se
     has: (name) => select.get(name) !== undefined,
     get(name) {
       const row = select.get(name);
-      return row && open(key, name, row);
+      return row && key && open(key, name, row);
     },
     set(name, value, by) {
       check(name, value);
+      if (key === undefined) throw refusal;
       if (select.get(name) === undefined && list.all().length >= secretsMax)
         throw refused(name, `there are ${secretsMax} already, which is the most`, "remove one");
       const nonce = randomBytes(12);

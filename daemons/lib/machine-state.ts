@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "./clock.ts";
-import { errnoOf } from "./errors.ts";
+import { AiosError, errnoOf } from "./errors.ts";
 import { replaceFile } from "./files.ts";
 import type { Moment } from "./pki.ts";
 
@@ -27,6 +27,22 @@ export function readMachineState(run: string): MachineState | undefined {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/**
+ * Whether the data volume is there and cannot be read. What is kept lies in memory then, and the machine's keys are out of reach:
+ * one that is made now would sign or seal what nobody can check or open afterwards.
+ */
+export const dataUnreadable = (run: string): boolean => readMachineState(run)?.data === "unreadable";
+
+/** Refuses `act` (on) `object`, which needs a key that outlives this boot. */
+export function keysOutOfReach(act: string, object: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act,
+    object,
+    reason: "the machine's keys are on its data volume, which is there and cannot be read",
+    next: 'choose "repair the data volume" in the boot menu, or attach the volume as it was',
+  });
 }
 
 export function writeMachineState(run: string, state: MachineState): void {

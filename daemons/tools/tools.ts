@@ -3,6 +3,7 @@ import type { Clock } from "#lib/clock";
 import { durationMs } from "#lib/duration";
 import { effectiveConfig } from "#lib/effective";
 import type { Log } from "#lib/log";
+import { dataUnreadable, keysOutOfReach } from "#lib/machine-state";
 import type { Client } from "#lib/service";
 import { peerFolder } from "#lib/sockets";
 import { type Noticed, opening, restartSoon, watchDamage } from "#lib/watchful";
@@ -67,8 +68,10 @@ async function open(
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,
   };
-  const outside = { reserve, noticed };
-  const ledger = openLedger(folder, clock, log, witness, outside);
+  const keyless = dataUnreadable(paths.run) ? keysOutOfReach("sign", "the ledger of this boot").message : undefined;
+  const outside = { reserve, noticed, keyless };
+  // Nobody is told of a head that nobody has signed.
+  const ledger = openLedger(folder, clock, log, keyless === undefined ? witness : undefined, outside);
   const state = openState(folder, clock, (what) => ledger.stateLost(what), outside);
   const grants = openGrants(state, clock);
   const undos = await openUndos(state, `${folder}/undo`, clock);

@@ -46,10 +46,10 @@ interface Issued extends KeyPair {
 
 /**
  * Certificates for services of this machine, by an authority of the tools' own in `folder`: not the one that operators and
- * the console are certified by. Key, certificate and authority go into one PEM file, which nginx and others take for both.
+ * the console are certified by. `permitKey` throws where none is to be made. Key, certificate and authority go into one PEM file, which nginx and others take for both.
  */
-export function certificateTools(folder: string, now: () => Moment): readonly Tool[] {
-  const authority = openAuthority(folder, now);
+export function certificateTools(folder: string, now: () => Moment, permitKey = () => {}): readonly Tool[] {
+  const authority = openAuthority(folder, now, permitKey);
   // Made before the act, because the plan says what will be written; waiting here for it.
   const waiting = new Map<string, Issued>();
 
@@ -126,10 +126,11 @@ export function certificateTools(folder: string, now: () => Moment): readonly To
 }
 
 /** The authority in `folder`, made when it is first needed. */
-function openAuthority(folder: string, now: () => Moment): () => Promise<KeyPair> {
+function openAuthority(folder: string, now: () => Moment, permitKey: () => void): () => Promise<KeyPair> {
   const name = "services-ca";
   let authority: Promise<KeyPair> | undefined;
   const make = async () => {
+    permitKey();
     const { createCa } = await import("#lib/certify");
     const pair = await createCa("aios-services", now());
     writePair(folder, name, pair);
@@ -137,6 +138,9 @@ function openAuthority(folder: string, now: () => Moment): () => Promise<KeyPair
   };
   return () => {
     authority ??= existsSync(`${folder}/${name}.pem`) ? Promise.resolve(readPair(folder, name)) : make();
+    authority.catch(() => {
+      authority = undefined;
+    });
     return authority;
   };
 }

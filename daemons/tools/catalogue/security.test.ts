@@ -1,6 +1,6 @@
 import { hash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
 import { connect, createServer } from "node:tls";
@@ -158,6 +158,15 @@ describe("certificates", () => {
       server.close();
     }
   }
+
+  it("are none while the authority that signs them lies on a volume that cannot be read", async () => {
+    const state = `${machine.folder}/run/machine-state.json`;
+    writeFileSync(state, JSON.stringify({ data: "unreadable", clock: { sure: true } }));
+    const made = await call("sec.cert_generate", { path: path(), name: "site.example" });
+    expect(made).toMatchObject({ success: false, error: expect.stringMatching(/cannot be read.*boot menu/) });
+    expect(existsSync(`${machine.folder}/state/ledger/services-ca.key`)).toBe(false);
+    rmSync(state);
+  });
 
   it("are made for a name and its addresses, serve TLS, and are taken back", async () => {
     const input = { path: path(), name: "site.example", addresses: ["127.0.0.1", "www.site.example"] };

@@ -1,6 +1,6 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import { momentOf } from "#lib/machine-state";
+import { dataUnreadable, keysOutOfReach, momentOf } from "#lib/machine-state";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
 import { certificateTools } from "./certificates.ts";
@@ -25,7 +25,13 @@ export function securityTools({ state, clock, kernel, paths }: SecurityWorld): r
   return [
     scanTool(kernel),
     integrityTool(state, clock),
-    ...certificateTools(`${paths.state}/ledger`, () => momentOf(paths.run, clock)),
+    ...certificateTools(
+      `${paths.state}/ledger`,
+      () => momentOf(paths.run, clock),
+      () => {
+        if (dataUnreadable(paths.run)) throw keysOutOfReach("make", "the authority for services");
+      },
+    ),
   ];
 }
 

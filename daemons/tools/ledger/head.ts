@@ -26,6 +26,17 @@ export interface Seal {
   readonly isNew: boolean;
 }
 
+const noSignature = Buffer.alloc(0);
+
+/** Signs nothing, where the machine's key is out of reach: one made for this boot would vanish with it, and prove nothing. */
+export const unsigned: Seal = {
+  sign: (sequence, hash) => ({ sequence, hash, signature: noSignature }),
+  fits: ({ signature }) => signature.length === 0,
+  signText: () => noSignature,
+  fitsText: (_, signature) => signature.length === 0,
+  ...{ publicKey: "", lost: undefined, isNew: true },
+};
+
 /**
  * The machine's ledger key (Ed25519) in `folder`, made at the first start. When it is missing or damaged another is made; what
  * the one before has signed still fits, as far as its public part is known: from its file, or from those who have `seen` its heads

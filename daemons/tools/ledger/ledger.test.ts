@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
@@ -268,5 +268,37 @@ describe("tampering is found and located:", () => {
     const found = (await problems()).join("\n");
     expect(found).toContain("signature did not fit at start");
     expect(found).toContain("the ledger's key could not be read: another one signs from here (its file was missing)");
+  });
+});
+
+describe("a ledger whose key is out of reach", () => {
+  const why = "sign the ledger of this boot: the volume cannot be read";
+
+  it("is kept, signed by nobody, says so, and makes no key", async () => {
+    const other = mkdtempSync("/tmp/aios-keyless-");
+    let kept = openLedger(other, clock, silentLog, undefined, { keyless: why });
+    await kept.append(note("intent", "e0"));
+    kept.close();
+    kept = openLedger(other, clock, silentLog, undefined, { keyless: why });
+    await kept.append(note("outcome", "e0"));
+    const { problems } = await kept.verify(signal, true);
+    expect(problems.length).toBeGreaterThan(0);
+    for (const problem of problems) expect(problem).toContain(why);
+    expect(readdirSync(other).filter((name) => /key|pub/.test(name))).toEqual([]);
+    kept.close();
+    rmSync(other, { recursive: true });
+  });
+
+  it("is none that a machine with its key takes for signed", async () => {
+    ledger.close();
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    const keyless = openLedger(folder, clock, silentLog, undefined, { keyless: why });
+    await keyless.append(note("intent", "e0"));
+    keyless.close();
+    ledger = openLedger(folder, clock, silentLog);
+    await ledger.append(note("intent", "e1"));
+    const { problems } = await ledger.verify(signal, true);
+    expect(problems.join("; ")).toMatch(/signature/);
   });
 });

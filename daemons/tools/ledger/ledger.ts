@@ -6,7 +6,7 @@ import { type Commits, type Outside, openCommits } from "../commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
 import { type Exported, exportFrom } from "./export.ts";
-import { type Head, openSeal, type Seal } from "./head.ts";
+import { type Head, openSeal, type Seal, unsigned } from "./head.ts";
 import { lossOf, openFile } from "./open.ts";
 import { type Keep, pruneLedger } from "./prune.ts";
 import {
@@ -52,26 +52,34 @@ export interface Ledger {
   close(): void;
 }
 
+/** What the ledger is given from outside. */
+interface Given extends Outside {
+  /** Why its key is out of reach; it is then signed by nobody, which verification tells. */
+  readonly keyless?: string | undefined;
+}
+
 /**
  * Opens the ledger in `folder` (ledger.db, ledger.key), made when missing. What cannot be read is moved aside, and the chain goes on
  * behind the last head that is known, with an entry that says what was lost.
  */
-export function openLedger(folder: string, clock: Clock, log: Log, files?: WitnessFiles, outside?: Outside): Ledger {
+export function openLedger(folder: string, clock: Clock, log: Log, files?: WitnessFiles, given: Given = {}): Ledger {
+  const { keyless, ...outside } = given;
   const file = openFile(folder, clock);
   const { database, table } = file;
   const seen = files === undefined ? [] : [files.kept, files.told].flatMap((head) => readHead(head) ?? []);
-  const seal = openSeal(
-    folder,
-    clock,
-    seen.map(({ publicKey }) => publicKey),
-  );
+  const known = seen.map(({ publicKey }) => publicKey);
+  const seal = keyless === undefined ? openSeal(folder, clock, known) : unsigned;
   const loss = lossOf(file, seal, seen);
   const witness = files === undefined ? undefined : openWitness(files, presentOf(table, seal), clock, log);
   const audit = auditQuery(database);
   const { end: found, fault } =
     loss === undefined ? chainEnd(table, seal) : { end: endOf(loss.at), fault: loss.reason };
   const interrupted = table.openIntents();
-  const faults = [fault, seal.lost && `the ledger's key could not be read: another one signs from here (${seal.lost})`];
+  const faults = [
+    keyless,
+    fault,
+    seal.lost && `the ledger's key could not be read: another one signs from here (${seal.lost})`,
+  ];
   for (const reason of faults) if (reason !== undefined) log.error("the ledger is not what it was", { reason });
   /** What this start has to say: it goes before anything else, so that a new head cannot cover up what is wrong with the old one. */
   let first: readonly Note[] = [
