@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
@@ -43,6 +44,13 @@ function memory(asked: unknown[] = [], broken = false) {
     listBackups: () => ({ backups: [backup] }),
     restore: ({ name }) => {
       asked.push(name);
+      [away, restored] = [1, true];
+      return { restored: backup };
+    },
+    restoreFrom: async (chunks) => {
+      const pieces: Buffer[] = [];
+      for await (const { data } of chunks) pieces.push(data);
+      asked.push(Buffer.concat(pieces));
       [away, restored] = [1, true];
       return { restored: backup };
     },
@@ -97,6 +105,27 @@ it("restores only when that is meant, and waits until memory answers again", asy
   expect(code).toBe(0);
   expect(out).toMatch("restored 2026-11-21T09-15-02-000Z: 1 store working\nworking: restored, as asked");
   expect(asked).toEqual([""]);
+});
+
+it("restores from a file, whole, and says of one that cannot be read that it cannot", async () => {
+  const asked: unknown[] = [];
+  await twin.daemon("memory", memory(asked));
+  const folder = mkdtempSync("/tmp/aios-restore-");
+  try {
+    const file = join(folder, "memory.tar");
+    const content = randomBytes(700_001);
+    writeFileSync(file, content);
+    const from = (...argv: string[]) => twin.aiosctl("memory", "restore", "--from", ...argv);
+    expect(await from(file)).toMatchObject({ code: 2, error: expect.stringContaining("--yes") });
+    expect(await from(file, "other", "--yes")).toMatchObject({ code: 2, error: expect.stringContaining("not both") });
+    const { code, error } = await from(`${file}.none`, "--yes");
+    expect([code, asked]).toEqual([1, []]);
+    expect(error).toMatch(/memory.tar.none/);
+    expect((await from(file, "--yes")).code).toBe(0);
+    expect(asked).toEqual([content]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 it("exports as lines of JSON, to the digit", async () => {

@@ -1,8 +1,8 @@
 import { createReadStream, createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { access, constants, rename, rm } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { messageOf } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import { type BackupInfo, MemoryAdminService, type StoreStats } from "#proto/aios/memory_admin";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -133,6 +133,7 @@ export const memoryRestore: Command = {
       throw new UsageError("what was remembered since the backup is put aside; say --yes if that is meant");
     const file = text(context, "from");
     if (file !== undefined && args[0] !== undefined) throw new UsageError("say a backup or --from FILE, not both");
+    if (file !== undefined) await checkReadable(file);
     const client = admin(context);
     const options = { timeoutMs: backupTimeoutMs };
     const restore = () =>
@@ -149,6 +150,20 @@ export const memoryRestore: Command = {
     return stores.some(({ state }) => state === "restored") ? exit.ok : exit.failed;
   },
 };
+
+/** A stream that breaks tells nobody why. */
+async function checkReadable(file: string): Promise<void> {
+  try {
+    await access(file, constants.R_OK);
+  } catch (error) {
+    throw new AiosError("NOT_FOUND", {
+      act: "read",
+      object: file,
+      reason: messageOf(error),
+      next: "name another file",
+    });
+  }
+}
 
 async function* piecesOf(file: string) {
   for await (const data of createReadStream(file, { highWaterMark: pieceBytes })) yield { data: data as Buffer };
