@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
@@ -130,7 +131,7 @@ describe.runIf(process.getuid?.() === 0)("a disk that is really full", () => {
     machine.close();
     // Its sockets close a moment later.
     execFileSync("umount", ["-l", volume]);
-    rmSync(`${volume}/..`, { recursive: true });
+    rmSync(dirname(volume), { recursive: true, force: true });
   });
 
   const write = (caller: Caller) => caller.call("fs.write", { path: `${volume}/f`, content: "x".repeat(10_000) });
