@@ -10,7 +10,7 @@ import { readChunks, readCompletion } from "./openai-answer.ts";
 import { openaiDialect } from "./openai-schema.ts";
 import type { Message, Wire } from "./question.ts";
 import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
-import { boundedFetch } from "./transport.ts";
+import { boundedFetch, withoutHalves } from "./transport.ts";
 import { type Asking, requested, sdkTimeoutMs, type WireSettings } from "./wire.ts";
 
 /** OpenAI's chat completions API, by its SDK; and whatever speaks the same protocol. */
@@ -120,7 +120,7 @@ function messageOf(message: Message, names: ToolNames): ChatCompletionMessagePar
   if (message.role === "tool") return { role: "tool", tool_call_id: message.callId, content: message.text };
   const calls = message.toolCalls.map(({ id, name, arguments: input }) => ({
     ...{ id, type: "function" as const },
-    function: { name: names.outward(name), arguments: JSON.stringify(input) },
+    function: { name: names.outward(name), arguments: withoutHalves(JSON.stringify(input)) },
   }));
   return { role: "assistant", content: message.text || null, ...(calls.length > 0 && { tool_calls: calls }) };
 }

@@ -10,7 +10,8 @@ export const answerSizeMaxBytes = 32 * 1024 * 1024;
  * would go along to wherever it leads.
  */
 export async function boundedFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-  const response = await fetch(input, { ...init, redirect: "error" });
+  const body = typeof init?.body === "string" ? { body: withoutHalves(init.body) } : {};
+  const response = await fetch(input, { ...init, ...body, redirect: "error" });
   if (response.body === null) return response;
   let read = 0;
   const limited = response.body.pipeThrough(
@@ -24,6 +25,12 @@ export async function boundedFetch(input: string | URL | Request, init?: Request
   );
   return new Response(limited, { status: response.status, statusText: response.statusText, headers: response.headers });
 }
+
+/** Halves of characters outside the BMP, as JSON.stringify writes them. */
+const halves = /(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g;
+
+/** JSON as providers take it: Anthropic refuses a request with half a character (link-assistant/hive-mind#1324, 2026-02-17). */
+export const withoutHalves = (json: string) => json.replace(halves, "$1\ufffd");
 
 /** Whether an address is this machine's own. Names are not looked up: only "localhost" is taken at its word. */
 export function isLoopback(baseUrl: string): boolean {

@@ -200,6 +200,25 @@ describe.each(["claude", "openai"] as const)("%s", (protocol) => {
     await other.close();
   });
 
+  it("sends no half of a character, wherever it came from", async () => {
+    const description = "plain \\ud83d and \\\\ud83d";
+    const [half, schema] = [{ path: "/\ud83d" }, { type: "object", description: "\ud83d\ud83d 😀 \\ud83d" }];
+    const messages = [
+      ChatMessage.fromPartial({ role: "user", text: "go on" }),
+      ChatMessage.fromPartial({
+        role: "assistant",
+        toolCalls: [{ id: "1", name: "fs.read", argumentsJson: Buffer.from(JSON.stringify(half)) }],
+      }),
+      ChatMessage.fromPartial({ role: "tool", toolCallId: "1", toolName: "fs.read", text: "none" }),
+    ];
+    const tool = { ...read, description, inputSchema: Buffer.from(JSON.stringify(schema)) };
+    await twin.gateway.infer(request({ prompt: "", messages, tools: [tool] }));
+    const sent = JSON.stringify(bodyAt(0));
+    expect(sent).toContain("/\ufffd");
+    expect(sent).toContain(JSON.stringify(description).slice(1, -1));
+    expect(sent).toContain("\ufffd\ufffd 😀 \\\\ud83d");
+  });
+
   it("stops asking when the caller goes", async () => {
     server.say({ delayMs: 200 });
     const caller = new AbortController();
