@@ -1,5 +1,5 @@
 /** Managed units in a machine of name spaces: what people add beside the daemons. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "#lib/client";
@@ -172,7 +172,8 @@ describe("managed units", () => {
 /** The host's number of a process of the machine. */
 function hostPid(pid: number): number {
   const inside = readFileSync(machine.path(`/proc/${pid}/cmdline`), "utf8");
-  for (let candidate = machine.pid; candidate < machine.pid + 5_000; candidate += 1) {
+  // All of them: the host's numbers begin again when they reach their end.
+  for (const candidate of readdirSync("/proc").filter(Number).map(Number)) {
     const status = existsSync(`/proc/${candidate}/status`) ? readFileSync(`/proc/${candidate}/status`, "utf8") : "";
     const numbers = /^NSpid:\s*(.*)$/m.exec(status)?.[1]?.split(/\s+/) ?? [];
     if (

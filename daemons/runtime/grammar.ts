@@ -32,7 +32,7 @@ const terminals = [
 ];
 
 /**
- * The GBNF grammar of the JSON that `schemaText` accepts. Keywords that a grammar cannot carry (pattern, minimum, format,
+ * The GBNF grammar of the JSON that `schemaText` accepts. Keywords that a grammar cannot carry (pattern, format,
  * uniqueItems, not …) are left out: the grammar accepts somewhat more, and the answer is validated afterwards. Objects have
  * their required properties first, in the order given, and no properties that are not listed.
  * Throws INVALID_ARGUMENT, with the JSON pointer of the part, when the text is no schema, is too large or accepts nothing.
