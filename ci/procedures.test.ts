@@ -21,6 +21,7 @@ const parts = [
   "state",
   "protection",
   "approvals",
+  "holding",
   "table",
   "policies",
   "packages",

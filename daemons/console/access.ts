@@ -56,6 +56,7 @@ export const table: Readonly<Record<string, Row>> = {
     operator: ["Rollback"],
     admin: ["Register", "Deregister"],
   },
+  "aios.tools.Holding": { daemon: "tools", nobody: ["SetHeld"] },
   "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },
   "aios.runtime.AIRuntime": {
     daemon: "runtime",
@@ -112,6 +113,7 @@ export const table: Readonly<Record<string, Row>> = {
     reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],
     operator: ["StartUnit", "StopUnit", "RestartUnit", "EnableUnit", "DisableUnit"],
     admin: ["Shutdown", "Reboot"],
+    nobody: ["HoldServices"],
   },
   "aios.agent.Agent": { daemon: "agents", nobody: ["ExecuteTask", "CancelTask", "GetStatus", "Shutdown"] },
   "aios.console.Enrollment": { daemon: "console", nobody: ["Enroll"] },

@@ -49,10 +49,16 @@ export function startProcess(command: Command, group: Group, children: Children,
     if (child.pid !== undefined) {
       group.add(child.pid).catch((error: unknown) => log.say(`aios-init: runs without limits: ${messageOf(error)}`));
     }
-    return { pid: child.pid ?? 0, ended, terminate: () => child.kill("SIGTERM"), kill: () => group.kill() };
+    return { pid: child.pid ?? 0, ended, terminate: () => terminate(child, group), kill: () => group.kill() };
   } catch (error) {
     return neverStarted(messageOf(error));
   }
+}
+
+/** Asks it to end; one that was held goes on for that. */
+function terminate(child: ChildProcess, group: Group): void {
+  child.kill("SIGTERM");
+  group.freeze(false);
 }
 
 /** A process that could not be started: it has ended, for this reason. */

@@ -94,6 +94,13 @@ export function initService(machine: Machine): Service<typeof InitService> {
     },
     enableUnit: ({ name }) => enable(name, true),
     disableUnit: ({ name }) => enable(name, false),
+    holdServices: async ({ held }, { identity }) => {
+      if (identity.kind !== "core" || identity.name !== "tools")
+        throw new AiosError("PERMISSION_DENIED", `hold services: not for ${identity.name}`);
+      await managed.refresh();
+      for (const { name, ofAgent } of machine.services.values()) if (ofAgent) machine.groups.get(name)?.freeze(held);
+      return {};
+    },
     watchUnits: (_, call) => watchUnits(machine, call),
     getBoot: () => ({
       bootId: boot.id,

@@ -18,7 +18,9 @@ describe("a service's file", () => {
       network: true,
       enabled: false,
       limits: { memoryMiB: 2048, pids: 512 },
+      ofAgent: false,
     });
+    expect(parseService(`${minimal}defined_by = "agent task"\n`, file)).toMatchObject({ ofAgent: true });
     const all = `${minimal}user = "www-data"\nrestart = "on-failure"\nenabled = true\nready_port = 80\nmemory_mib = 64\npids_max = 9\n`;
     expect(parseService(all, file)).toMatchObject({
       user: "www-data",

@@ -33,6 +33,9 @@ const serviceSchema = Type.Object(
     ),
     memory_mib: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_048_576 })),
     pids_max: Type.Optional(Type.Integer({ minimum: 1, maximum: 32_768 })),
+    defined_by: Type.Optional(
+      Type.String({ pattern: "^agent [a-z0-9-]{1,64}$", description: '"agent NAME": an emergency stop holds it' }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -45,6 +48,8 @@ export interface ServiceSpec extends UnitSpec {
   /** Without it a service with a user of its own reaches nothing. */
   readonly network: boolean;
   readonly enabled: boolean;
+  /** An agent has defined it: an emergency stop holds it. */
+  readonly ofAgent: boolean;
   /** Ready when this TCP port on loopback answers; without one, when it has run for a moment. */
   readonly readyPort?: number;
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
@@ -66,7 +71,18 @@ export function parseService(text: string, file: string): ServiceSpec {
     pids: service.pids_max ?? limitsDefault.pids,
   };
   const [program = "", ...args] = argv;
-  const fixed = { name, needs: [], restart, argv: [program, ...args] as const, user, network, enabled, limits };
+  const ofAgent = service.defined_by !== undefined;
+  const fixed = {
+    name,
+    needs: [],
+    restart,
+    argv: [program, ...args] as const,
+    user,
+    network,
+    enabled,
+    limits,
+    ofAgent,
+  };
   return ready_port === undefined ? fixed : { ...fixed, readyPort: ready_port };
 }
 

@@ -21,6 +21,8 @@ export interface Group {
   add(pid: number): Promise<void>;
   /** Sends SIGKILL to every process of the group. */
   kill(): void;
+  /** Keeps its processes, and those that join it, from running on; or lets them. */
+  freeze(frozen: boolean): void;
   /** Resolves when no process is left, or after `timeoutMs`. */
   empty(timeoutMs: number): Promise<void>;
   /** Gives it so many processors' worth of time, or what its limits say. False where the kernel sets no such limit. */
@@ -96,7 +98,10 @@ function cgroup(folder: string, limits: Limits, proc: string, clock: Clock, leaf
         if (errnoOf(error) !== "ESRCH") throw error;
       }),
     kill: () => {
-      if (!set("cgroup.kill", "1")) killEach(pidsIn(folder));
+      if (!set("cgroup.kill", "1")) signalEach(pidsIn(folder), "SIGKILL");
+    },
+    freeze: (frozen) => {
+      if (!set("cgroup.freeze", frozen ? "1" : "0")) signalEach(pidsIn(folder), frozen ? "SIGSTOP" : "SIGCONT");
     },
     empty: (timeoutMs) => until(() => !/^populated 1$/m.test(read(join(folder, "cgroup.events"))), timeoutMs, clock),
     setCpuCores,
@@ -114,7 +119,8 @@ function plainGroup(proc: string, clock: Clock): Group {
     add: async (pid) => {
       added.add(pid);
     },
-    kill: () => killEach(living()),
+    kill: () => signalEach(living(), "SIGKILL"),
+    freeze: (frozen) => signalEach(living(), frozen ? "SIGSTOP" : "SIGCONT"),
     empty: (timeoutMs) => until(() => living().length === 0, timeoutMs, clock),
     setCpuCores: () => false,
     memoryBytes: () => pssOf(living(), proc),
@@ -168,10 +174,10 @@ async function until(done: () => boolean, timeoutMs: number, clock: Clock): Prom
   while (!done() && clock.monotonic() < giveUpAt) await clock.sleep(lookAgainMs);
 }
 
-function killEach(pids: readonly number[]): void {
+function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
-      process.kill(pid, "SIGKILL");
+      process.kill(pid, signal);
     } catch {
       // It has ended by itself.
     }

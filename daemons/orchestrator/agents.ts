@@ -56,8 +56,11 @@ export interface Agents {
   mayHave(name: string, capability: string): boolean;
   /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. See {@link Lines}. */
   place(need: Need, signal: AbortSignal): Promise<Place>;
-  /** Runs until `signal` is aborted: finds dead agents, and tasks that no agent is there for. */
-  sweep(signal: AbortSignal): Promise<void>;
+  /**
+   * Runs until `signal` is aborted: finds dead agents, and tasks that no agent is there for. While they are frozen, nobody is dead
+   * for being silent.
+   */
+  sweep(signal: AbortSignal, frozen?: () => boolean): Promise<void>;
 }
 
 interface Record {
@@ -185,11 +188,11 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
       match();
       return place;
     },
-    async sweep(signal) {
+    async sweep(signal, frozen = () => false) {
       for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
         const stalled = clock.monotonic() - last > stallMs;
-        for (const record of records.values()) stalled ? excuse(record, clock) : look(record);
+        for (const record of records.values()) stalled || frozen() ? excuse(record, clock) : look(record);
         lines.turnAway(
           (need) => isAttended(need, candidates()),
           () =>

@@ -58,21 +58,29 @@ export interface AutonomyParts {
   readonly record: Durable<AutonomyRecord>;
   readonly configured: AutonomyLevel;
   readonly goals: Pick<Goals, "hold" | "release">;
+  /** Keeps the agents' own processes from running on, or lets them. */
+  freezeAgents(frozen: boolean): void;
+  /** Keeps what agents have started from running on, or lets it. */
+  hold(held: boolean): Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** How far the machine acts by itself. A stop of an earlier run holds the goals before they are taken up. */
-export function openAutonomy({ record, configured, goals, clock, log }: AutonomyParts): Autonomy {
+export function openAutonomy({ record, configured, goals, freezeAgents, hold, clock, log }: AutonomyParts): Autonomy {
   const listeners: (() => Promise<void> | void)[] = [];
   const changed = async () => {
     await Promise.all(listeners.map((listener) => listener()));
   };
+  const holdOrSay = () =>
+    hold(true).catch((error) => log.error("an emergency stop could not hold what agents started", { error }));
   const level = () => record.value.level || configured;
   const { stop } = record.value;
   if (stop !== undefined) {
     log.warn("the machine is stopped", { ...stop });
     void goals.hold(describe(stop));
+    // What a boot has started again, and what an earlier run did not come to hold. Agents start for the boot, and hold nothing.
+    holdOrSay();
   }
 
   /** Tries to store the stop until it is, or is over. */
@@ -105,14 +113,19 @@ export function openAutonomy({ record, configured, goals, clock, log }: Autonomy
       log.warn("emergency stop", { by, reason });
       if (unstored !== undefined) void storeLater(unstored);
       const over = new AbortController();
-      const stopped = Promise.all([changed(), goals.hold(describe(stop))]);
+      const stopped = Promise.all([changed(), goals.hold(describe(stop)), holdOrSay()]);
       await Promise.race([stopped, clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
       over.abort();
+      // Their calls have been cancelled by now: who does not heed that does nothing more.
+      if (record.value.stop !== undefined) freezeAgents(true);
     },
     async emergencyResume(by) {
       if (record.value.stop === undefined) {
         throw new AiosError("FAILED_PRECONDITION", "resume the machine: it is not stopped");
       }
+      // Before the stop is forgotten: what is still held then would be for ever.
+      await hold(false);
+      freezeAgents(false);
       record.set({ level: record.value.level });
       log.info("emergency resume", { by });
       await changed();

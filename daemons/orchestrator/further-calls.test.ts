@@ -40,6 +40,7 @@ const codeOf = (act: () => unknown): string => {
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("autonomy", () => {
+  let toolsAway = false;
   const open = (record = kept<AutonomyRecord>({ level: "" })) => {
     const acts: string[] = [];
     const goals = {
@@ -47,8 +48,32 @@ describe("autonomy", () => {
       release: async () => void acts.push("release"),
     };
     const clock = new ManualClock();
-    return { record, acts, autonomy: openAutonomy({ record, configured: "full", goals, clock, log: silentLog }) };
+    const held: string[] = [];
+    const autonomy = openAutonomy({
+      ...{ record, configured: "full", goals, clock, log: silentLog },
+      freezeAgents: (frozen) => held.push(`${frozen ? "freeze" : "thaw"} agents`),
+      hold: async (all) => {
+        if (toolsAway) throw new Error("aios-tools is away");
+        held.push(all ? "hold" : "release");
+      },
+    });
+    return { record, acts, held, autonomy };
   };
+
+  it("holds what agents have started, until it is resumed; after a restart anew, but the agents start", async () => {
+    const first = open();
+    await first.autonomy.emergencyStop("operator:o", "smoke");
+    expect(first.held).toEqual(["hold", "freeze agents"]);
+    const second = open(first.record);
+    expect(second.held).toEqual(["hold"]);
+    toolsAway = true;
+    await expect(second.autonomy.emergencyResume("operator:o")).rejects.toThrow("aios-tools is away");
+    expect(second.autonomy.stop).toMatchObject({ reason: "smoke" });
+    toolsAway = false;
+    await second.autonomy.emergencyResume("operator:o");
+    expect(second.held).toEqual(["hold", "release", "thaw agents"]);
+    expect(open(first.record).held).toEqual([]);
+  });
 
   it("is stopped until it is resumed, also after a restart", async () => {
     const first = open();

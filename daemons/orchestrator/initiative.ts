@@ -50,6 +50,9 @@ export interface InitiativeParts {
   readonly gateway: Client<typeof ApiGatewayService>;
   readonly initAddress: string;
   readonly groupOf: GroupOf;
+  freezeAgents(frozen: boolean): void;
+  /** Keeps what agents have started from running on, or lets it. */
+  hold(held: boolean): Promise<void>;
 }
 
 export interface Initiative {
@@ -105,7 +108,15 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   const sec = secCalls(parts.registry, () => uuidv7(clock.now()));
   const events = memoryEvents(parts.memory, clock, log);
   const notices = openNotices();
-  const autonomy = openAutonomy({ record, configured, goals, clock, log });
+  const autonomy = openAutonomy({
+    record,
+    configured,
+    goals,
+    freezeAgents: parts.freezeAgents,
+    hold: parts.hold,
+    clock,
+    log,
+  });
   const standing = openStanding({
     ...{ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding },
     setCpuCores: (agent, cores) => parts.groupOf(agent).setCpuCores(cores),

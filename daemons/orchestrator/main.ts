@@ -7,6 +7,7 @@ import { AiosError } from "#lib/errors";
 import type { ServiceDefinition } from "#lib/service";
 import { layout, users } from "#manifest";
 import { ApiGatewayService } from "#proto/aios/api_gateway";
+import { HoldingService } from "#proto/aios/holding";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { AIRuntimeService } from "#proto/aios/runtime";
@@ -28,6 +29,7 @@ import { dutiesService } from "./duties-service.ts";
 import { gatewayThinker } from "./gateway-source.ts";
 import type { Goal } from "./goal.ts";
 import { openGoals } from "./goals.ts";
+import { holdOver } from "./hold.ts";
 import { openInitiative } from "./initiative.ts";
 import { knownGoals } from "./known-goals.ts";
 import { openLearning } from "./learning.ts";
@@ -80,7 +82,12 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     ended(agent, state, why);
   });
   const end = new AbortController();
-  agents.sweep(end.signal);
+  let frozen = false;
+  const freezeAgents = (now: boolean) => {
+    frozen = now;
+    for (const { name } of configured.agents) groupOf(name).freeze(now);
+  };
+  agents.sweep(end.signal, () => frozen);
 
   const unusable = (fault: string) => log.error("a file cannot be used", { fault });
   configured.faults.forEach(unusable);
@@ -130,7 +137,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
     folder,
     configured: effectiveConfig(paths.run).system.autonomy_level,
     initAddress: address("init"),
-    groupOf,
+    ...{ groupOf, freezeAgents, hold: holdOver(connect(HoldingService, address("tools")), clock) },
   });
   const { further, standing, heldBack, door } = initiative;
   ended = initiative.agentEnded;

@@ -7,10 +7,12 @@ import { type Role, roles } from "#lib/role";
 import { createServer, listen } from "#lib/server";
 import { type Client, coreIdentity, type Identity, identify, type Service } from "#lib/service";
 import { openPeer } from "#lib/testing/sockets";
+import { HoldingService } from "#proto/aios/holding";
 import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import { noteCarried } from "./carried.ts";
 import type { PackageWorld } from "./catalogue/pkg.ts";
+import { holdingService } from "./holding-service.ts";
 import type { Autonomy } from "./policy/policy.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
@@ -28,6 +30,8 @@ export interface Machine {
   person(role: Role): Caller;
   /** Ends the daemon in order and starts it again; `meanwhile` happens in between. */
   restart(meanwhile?: () => void | Promise<void>): Promise<void>;
+  /** As the orchestrator does at an emergency stop, and after it. */
+  hold(held: boolean): Promise<void>;
   close(): void;
 }
 
@@ -46,11 +50,14 @@ type Init = Client<typeof InitService>;
 
 /** An init that answers what a test expects to be asked, and nothing else. */
 const initOf = (expected: Partial<Init>): Init =>
-  new Proxy(expected, {
-    get: (calls, name) =>
-      Reflect.get(calls, name) ??
-      (() => Promise.reject(new Error(`init was not expected to be asked ${String(name)}`))),
-  }) as Init;
+  new Proxy<Partial<Init>>(
+    { holdServices: async () => ({}), ...expected },
+    {
+      get: (calls, name) =>
+        Reflect.get(calls, name) ??
+        (() => Promise.reject(new Error(`init was not expected to be asked ${String(name)}`))),
+    },
+  ) as Init;
 
 const agents = ["system", "task"];
 const names: Readonly<Record<Role, string>> = { reader: "rita", operator: "olga", admin: "alice" };
@@ -113,9 +120,9 @@ export async function startMachine({
     });
     const service = toolsService(tools);
     const servers = await Promise.all([
-      serve(service, core, coreIdentity("orchestrator")),
-      ...roles.map((role) => serve(service, personSocket(role), { kind: "operator", name: names[role], role })),
-      ...agents.map((name) => serve(service, `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
+      serve([service, holdingService(tools.holding)], core, coreIdentity("orchestrator")),
+      ...roles.map((role) => serve([service], personSocket(role), { kind: "operator", name: names[role], role })),
+      ...agents.map((name) => serve([service], `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
     ]);
     return () => {
       for (const server of servers) server.forceShutdown();
@@ -144,6 +151,10 @@ export async function startMachine({
       await meanwhile();
       stop = await start();
     },
+    hold: async (held) => {
+      const client = connect(HoldingService, `unix:${core}`);
+      await client.setHeld({ held }).finally(() => client.close());
+    },
     close: () => {
       for (const { raw } of callers.values()) raw.close();
       stop();
@@ -153,8 +164,8 @@ export async function startMachine({
   };
 }
 
-async function serve(service: Service, path: string, identity: Identity) {
-  const server = createServer([service], (call) => identify(identity, call.metadata), silentLog);
+async function serve(services: Service[], path: string, identity: Identity) {
+  const server = createServer(services, (call) => identify(identity, call.metadata), silentLog);
   await listen(server, { path, identity, mode: 0o600 });
   return server;
 }

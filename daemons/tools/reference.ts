@@ -15,7 +15,7 @@ const state = {
   commits: anything,
 };
 const paths = { run: "/run/aios", state: "/var/lib/aios", etc: "/etc/aios" };
-const world = new Proxy({ state, paths }, { get: (target, name) => Reflect.get(target, name) ?? anything });
+const world = new Proxy({ state, paths, holding: anything }, { get: (target, name) => Reflect.get(target, name) ?? anything });
 
 const tools = catalogue(world as never).map((tool) => ({
   name: tool.name,

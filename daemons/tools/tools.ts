@@ -15,6 +15,7 @@ import { openCustomTools } from "./custom/custom.ts";
 import { openExecutor, runApproved } from "./execute.ts";
 import { openGate } from "./gate.ts";
 import { openGrants } from "./grants.ts";
+import { type Holding, openHolding } from "./holding.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { Locks } from "./locks.ts";
 import { Once } from "./once.ts";
@@ -52,7 +53,7 @@ export function openTools(setting: Setting): Promise<OpenTools> {
   return opening(noticed, () => open(setting, folder, noticed));
 }
 
-type OpenTools = Tools & { close(): void };
+type OpenTools = Tools & { readonly holding: Holding; close(): void };
 
 async function open(
   { paths, init, clock, log: given, packages = machinePackages }: Setting,
@@ -83,10 +84,11 @@ async function open(
     run: (ticket, facts) => runApproved(parts, ticket, facts),
   });
   const kernel = { proc: "/proc", sys: "/sys" };
+  const holding = openHolding();
   const table = () => capabilityTable(registry.list(""));
   const keep = () => ({ ageMs: keepMs(paths.run) });
   const kept = { grants, ledger, state, undos, keep };
-  const world = { init, ...kept, clock, kernel, protection, paths, packages, approvals, policies, table };
+  const world = { init, ...kept, clock, kernel, protection, paths, packages, approvals, policies, holding, table };
   const registry: Registry = openRegistry(catalogue(world));
   const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
   const gate = openGate({ registry, validation, grants, protection, reserve });
@@ -103,6 +105,7 @@ async function open(
   await approvals.resume();
   return {
     registry,
+    holding,
     executor: openExecutor(parts, once),
     rollbacks,
     custom,

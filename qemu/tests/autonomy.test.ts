@@ -1,9 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { connect } from "#lib/client";
 import { AutonomyService } from "#proto/aios/autonomy";
 import { InitService, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
+import { socketsOf } from "../faults/sockets.ts";
 import { verifyLedger } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { expectAllAgents, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
@@ -151,6 +153,51 @@ describe.runIf(laneRuns("native"))("a machine that acts by itself", () => {
     await expect.poll(given, { timeout: 100_000, interval: 500 }).toBe("completed");
     await orchestrator.deleteSchedule({ scheduleId });
     orchestrator.close();
+  }, 120_000);
+
+  it("holds what agents have started while it is stopped, and lets it go on afterwards", async () => {
+    const ticking = ["/usr/bin/busybox", "sh", "-c", "while :; do echo tick; busybox sleep 0.1; done"];
+    const capabilities = ["process:spawn:/usr/bin/busybox", "service:define:ticking", "service:run:/usr/bin/busybox"];
+    await call("sec.grant", { agent_id: "task", capabilities, reason: "the test of autonomy" });
+    const own = socketsOf(machine).find(({ name }) => name === "agents/task/tools.sock");
+    const agent = connect(ToolRegistryService, `unix:${own?.path}`);
+    const asAgent = async (toolName: string, input: object) => {
+      const inputJson = Buffer.from(JSON.stringify(input));
+      const request = { toolName, agentId: "", taskId: "", inputJson, reason: "the test of autonomy" };
+      const answer = await agent.execute(request, { timeoutMs: 60_000 });
+      expect({ toolName, error: answer.error }).toEqual({ toolName, error: "" });
+      return JSON.parse(answer.outputJson.toString());
+    };
+    const [command, ...args] = ticking;
+    const { pid } = await asAgent("process.spawn", { command, args });
+    await asAgent("service.define", { name: "ticking", argv: ticking, restart: "never", start: true });
+    agent.close();
+    const ticks = async () => [
+      (await call("process.output", { pid })).stdout.length as number,
+      (await call("service.logs", { name: "ticking" })).entries.at(-1)?.timestamp as number,
+    ];
+    const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.mjs"));
+    const before = agents().map(({ pid }) => pid);
+    const grow = async () => {
+      const [output = 0, log = 0] = await ticks();
+      const grown = async () => (await ticks()).map((now, at) => now > ([output, log][at] ?? 0));
+      await expect.poll(grown, { timeout: 30_000 }).toEqual([true, true]);
+    };
+    await grow();
+    const autonomy = machine.client(AutonomyService);
+    await autonomy.emergencyStop({ reason: "the test" });
+    // What they had written by then is read within a moment.
+    await delay(1_000);
+    const held = await ticks();
+    await delay(1_500);
+    expect(await ticks()).toEqual(held);
+    await autonomy.emergencyResume({});
+    autonomy.close();
+    await grow();
+    await expectAllAgents(machine);
+    expect(agents().map(({ pid }) => pid)).toEqual(before);
+    await call("process.kill", { pid, grace_seconds: 0 });
+    await call("service.stop", { name: "ticking" });
   }, 120_000);
 
   it("is stopped within a second, stays so over a reboot, and goes on when it is resumed", async () => {

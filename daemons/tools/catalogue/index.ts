@@ -3,6 +3,7 @@ import type { Client } from "#lib/service";
 import type { InitService } from "#proto/aios/init";
 import type { Approvals } from "../approvals.ts";
 import type { Grants } from "../grants.ts";
+import type { Holding } from "../holding.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Keep } from "../ledger/prune.ts";
 import type { Policies } from "../policy/policy.ts";
@@ -47,6 +48,8 @@ export interface World {
   readonly state: State;
   readonly protection: Protection;
   readonly approvals: Approvals;
+  /** Hears of what agents start, to hold it. */
+  readonly holding: Holding;
   /** The capabilities that exist, custom tools' among them. */
   readonly table: () => CapabilityTable;
   readonly policies: Policies;
@@ -62,6 +65,9 @@ export interface World {
 export function catalogue(world: World): readonly Tool[] {
   const { init, clock, kernel } = world;
   const outbound = openOutbound(world.paths.run);
+  world.holding.add("services", async (held) => {
+    await init.holdServices({ held });
+  });
   const tools: readonly Tool[] = [
     ...fsTools(world.protection),
     ...processTools({ ...world, outbound }),
@@ -75,7 +81,7 @@ export function catalogue(world: World): readonly Tool[] {
     ...serviceTools(init, clock, world.paths.etc),
     ...packageTools(world.packages, world.paths.state, outbound),
     ...gitTools({ outbound, protection: world.protection, etc: world.paths.etc }),
-    ...containers(world.paths.state, world.protection, outbound),
+    ...containers({ ...world, outbound }),
     ...netTools,
     ...netProbes(kernel, clock, outbound),
     ...webTools(`${world.paths.state}/ledger/spool`, outbound),

@@ -23,6 +23,30 @@ const script = (text: string, more: object = {}) =>
 const alive = (pid: number) => factsOf(pid) !== undefined && factsOf(pid)?.state !== "zombie";
 
 describe("process.spawn", () => {
+  it("is held with what agents started while the machine is stopped, and goes on afterwards; people's goes on", async () => {
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities: ["process:spawn:/**"], reason: "r" });
+    const ticking = { command: "/usr/bin/dash", args: ["-c", "while :; do echo x; /bin/sleep 0.05; done"] };
+    const agents = (await machine.agent("task").call("process.spawn", ticking)).output.pid;
+    const people = (await call("process.spawn", ticking)).output.pid;
+    const ticks = async (pid: number) => (await call("process.output", { pid })).output.stdout.length;
+    const grows = async (pid: number) => {
+      const before = await ticks(pid);
+      await expect.poll(() => ticks(pid), { timeout: 15_000 }).toBeGreaterThan(before);
+    };
+    await grows(agents);
+    await machine.hold(true);
+    await sleep(300);
+    const held = await ticks(agents);
+    const late = (await machine.agent("task").call("process.spawn", ticking)).output.pid;
+    for (let round = 0; round < 3; round += 1) await grows(people);
+    expect(await ticks(agents)).toBe(held);
+    expect(await ticks(late)).toBeLessThanOrEqual(2);
+    await machine.hold(false);
+    await grows(agents);
+    await grows(late);
+    for (const pid of [agents, people, late]) await call("process.kill", { pid, grace_seconds: 0 });
+  });
+
   it("starts a program with arguments as they are, and tells how it ended and what it wrote", async () => {
     const odd = "$(id); `x` * \"'";
     const { output } = await call("process.spawn", { command: "/usr/bin/printf", args: ["%s|", odd, "b"] });

@@ -4,6 +4,7 @@ import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
 import { openDocuments } from "../documents.ts";
 import type { Grants } from "../grants.ts";
+import type { Holding } from "../holding.ts";
 import type { Protection } from "../protection.ts";
 import type { State } from "../state.ts";
 import { defineTool, type Tool } from "../tool.ts";
@@ -48,6 +49,7 @@ interface ProcessWorld {
   readonly outbound: Outbound;
   readonly grants: Grants;
   readonly protection: Protection;
+  readonly holding: Holding;
 }
 
 /** Processes: those that these tools start are remembered, with what they wrote. */
@@ -55,6 +57,7 @@ export function processTools(world: ProcessWorld): readonly Tool[] {
   const { state, clock } = world;
   const cgroups = openCgroups();
   const spawned = openSpawned(openDocuments<Spawned>(state, "process"), cgroups, clock);
+  world.holding.add("programs", (held) => spawned.hold(held));
   return [
     spawnTool(spawned, world),
     list,

@@ -210,7 +210,8 @@ function define(init: Units, etc: string, folders: readonly string[]): Tool {
     const { start: _, packaged: __, ...given } = input;
     const program = programOf(input, call.caller, folders);
     const own = program.user === ownUser ? { network: hasNetwork(input) } : {};
-    const described = { ...given, ...program, ...own };
+    const by = call.caller.kind === "agent" ? { defined_by: `agent ${call.caller.name}` } : {};
+    const described = { ...given, ...program, ...own, ...by };
     const path = await fileOf(input.name);
     // Written out, so that enabling and disabling it leave the text that it was defined with.
     const enabled = input.enabled ?? (await found(init, input.name))?.enabled ?? false;

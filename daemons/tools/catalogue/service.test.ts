@@ -146,7 +146,9 @@ describe("service.define", () => {
     });
     await grant("service:define:web", "service:run:/x");
     expect(await agent.call("service.define", { name: "web", argv: ["/x"] })).toMatchObject({ success: true });
-    expect(parse(readFileSync(`${services}/web.toml`, "utf8"))).toMatchObject({ user: "own", network: false });
+    expect(parse(readFileSync(`${services}/web.toml`, "utf8"))).toMatchObject({
+      ...{ user: "own", network: false, defined_by: "agent task" },
+    });
   });
 
   it.each([

@@ -40,6 +40,10 @@ export namespace UnitState {
   export type UNRECOGNIZED = typeof UnitState.UNRECOGNIZED;
 }
 
+export interface HoldServicesRequest {
+  held: boolean;
+}
+
 export interface UnitName {
   name: string;
 }
@@ -133,6 +137,61 @@ export interface LogLine {
 export interface ShutdownRequest {
   reason: string;
 }
+
+function createBaseHoldServicesRequest(): HoldServicesRequest {
+  return { held: false };
+}
+
+export const HoldServicesRequest: MessageFns<HoldServicesRequest> = {
+  encode(message: HoldServicesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.held !== false) {
+      writer.uint32(8).bool(message.held);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldServicesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldServicesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.held = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HoldServicesRequest>, I>>(base?: I): HoldServicesRequest {
+    return HoldServicesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldServicesRequest>, I>>(object: I): HoldServicesRequest {
+    const message = createBaseHoldServicesRequest();
+    message.held = object.held ?? false;
+    return message;
+  },
+};
 
 function createBaseUnitName(): UnitName {
   return { name: "" };
@@ -1215,6 +1274,16 @@ export const InitService = {
     responseSerialize: (value: Unit): Buffer => Buffer.from(Unit.encode(value).finish()),
     responseDeserialize: (value: Buffer): Unit => Unit.decode(value),
   },
+  /** Keeps the services that agents have defined from running on, or lets them. For aios-tools. */
+  holdServices: {
+    path: "/aios.init.Init/HoldServices" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HoldServicesRequest): Buffer => Buffer.from(HoldServicesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HoldServicesRequest => HoldServicesRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface InitServer extends UntypedServiceImplementation {
@@ -1233,6 +1302,8 @@ export interface InitServer extends UntypedServiceImplementation {
   /** A managed unit: started at every boot, or (again) only when told to. Neither starts or stops it now. */
   enableUnit: handleUnaryCall<UnitName, Unit>;
   disableUnit: handleUnaryCall<UnitName, Unit>;
+  /** Keeps the services that agents have defined from running on, or lets them. For aios-tools. */
+  holdServices: handleUnaryCall<HoldServicesRequest, Empty>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -6,7 +6,7 @@ import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { need } from "./images.ts";
-import { containerName, imageName, type Podman, refused } from "./podman.ts";
+import { agentLabel, containerName, imageName, type Podman, refused } from "./podman.ts";
 
 const outputMaxBytes = 262_144;
 const linesMax = 2_000;
@@ -183,7 +183,8 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
         outbound.check("make container with", `network ${network}`);
       }
       const words = [...limitsOf(call.input), ...volumes];
-      const fixed = ["--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
+      const maker = call.caller.kind === "agent" ? [`--label=${agentLabel}=${call.caller.name}`] : [];
+      const fixed = [...maker, "--pull=never", "--log-driver=k8s-file", "--security-opt=no-new-privileges"];
       const made = [
         "container",
         "create",

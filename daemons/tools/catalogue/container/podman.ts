@@ -32,6 +32,8 @@ export interface Podman {
   ask(args: readonly string[], options: ProgramOptions): Promise<Ended>;
   /** What podman knows of a container; undefined when there is none. */
   container(name: string, options: ProgramOptions): Promise<ContainerFacts | undefined>;
+  /** Pauses what agents made and runs, or lets it go on. Does nothing where podman is not installed. */
+  hold(held: boolean): Promise<void>;
   /** The machine's files and folders that a container sees. */
   lent(name: string, options: ProgramOptions): Promise<readonly Lent[]>;
   /** The id of an image; undefined when it is not on this machine. */
@@ -43,6 +45,12 @@ export interface ContainerFacts {
   readonly running: boolean;
   readonly exitCode: number;
 }
+
+/** A stop is answered within a second; what takes longer ends by itself. */
+const holdTimeoutMs = 30_000;
+
+/** A container's label that says which agent made it; people's have none. */
+export const agentLabel = "aios.agent";
 
 export interface Lent {
   readonly source: string;
@@ -93,6 +101,19 @@ export function openPodman(folder: string): Podman {
       const [, id, running, exitCode] = /^([0-9a-f]+) (true|false) (-?\d+)$/m.exec(found.stdout) ?? [];
       if (found.exitCode !== 0 || id === undefined) return undefined;
       return { id, running: running === "true", exitCode: Number(exitCode) };
+    },
+    hold: async (held) => {
+      const [act, from] = held ? ["pause", "running"] : ["unpause", "paused"];
+      const options = { signal: AbortSignal.timeout(holdTimeoutMs) };
+      const words = ["container", "ls", "--quiet", `--filter=label=${agentLabel}`, `--filter=status=${from}`];
+      const found = await runProgram(["podman", ...settings, ...words], options).catch((error) => {
+        if (isMissing(error)) return undefined;
+        throw error;
+      });
+      if (found === undefined) return;
+      if (found.exitCode !== 0) throw programFailed(["podman", ...words], found);
+      const ids = found.stdout.split("\n").filter((line) => line !== "");
+      if (ids.length > 0) await run(["container", act, ...ids], options);
     },
     lent: async (name, options) => {
       const text = await run(["container", "inspect", `--format=${lentFormat}`, name], options);

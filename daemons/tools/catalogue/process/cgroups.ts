@@ -43,6 +43,8 @@ export interface Cgroup {
   add(pid: number): void;
   pids(): number[];
   kill(): void;
+  /** Keeps its processes, and those that join it, from running on; or lets them. False where the kernel cannot. */
+  freeze(frozen: boolean): boolean;
   /** Removes it; it stays while processes live in it. */
   remove(): void;
 }
@@ -118,6 +120,7 @@ function cgroup(mount: string, top: string, name: string): Cgroup {
       if (tryWrite(join(folder, "cgroup.kill"), "1")) return;
       for (const pid of pids()) tryKill(pid);
     },
+    freeze: (frozen) => tryWrite(join(folder, "cgroup.freeze"), frozen ? "1" : "0"),
     remove: () => {
       for (const one of [folder, top]) tryRemove(one);
     },

@@ -76,6 +76,8 @@ export interface SpawnedProcesses {
   wait(pid: number, timeoutMs: number, signal: AbortSignal): Promise<boolean>;
   /** Kills it and all it started. */
   kill(spawned: Spawned): void;
+  /** Keeps what agents started, and start, from running on; or lets it. */
+  hold(held: boolean): void;
   /** Whether the caller's own program, or what that started, is this process. */
   startedFor(caller: Identity, pid: number): boolean;
 }
@@ -149,6 +151,8 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
     return live;
   };
 
+  let held = false;
+
   resumeTimes(documents, clock, kill);
 
   return {
@@ -184,6 +188,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
         truncated: false,
       };
       running.set(start.executionId, watch(kept, piped, start.timeoutMs));
+      if (held && start.caller.kind === "agent") freeze(cgroups, kept, held);
       await documents.put(start.executionId, kept);
       await documents.keep(rememberedMax);
       return { pid, limited };
@@ -201,15 +206,13 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
       const live = found && running.get(found.executionId);
       const giveUp = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
       if (live !== undefined) return Promise.race([live.ended.then(() => true), aborted(giveUp, signal)]);
-      const startTicks = found?.startTicks ?? factsOf(pid)?.startTicks;
-      while (startTicks !== undefined && lives(pid, startTicks)) {
-        signal.throwIfAborted();
-        if (giveUp.aborted) return false;
-        await clock.sleep(lookAgainMs, signal);
-      }
-      return true;
+      return ends(pid, found?.startTicks ?? factsOf(pid)?.startTicks, clock, giveUp, signal);
     },
     kill,
+    hold: (now) => {
+      held = now;
+      for (const one of documents.list(rememberedMax).filter(ofAgent)) freeze(cgroups, one, held);
+    },
   };
 }
 
@@ -295,12 +298,38 @@ function confine(cgroups: Cgroups, { executionId, limits }: Start, pid: number) 
   }
 }
 
-function killGroup(pid: number): void {
+const ofAgent = ({ state, owner }: Spawned) => state === "running" && owner.startsWith("agent ");
+
+/** Keeps it and all it started from running on, or lets them. */
+function freeze(cgroups: Cgroups, { pid, startTicks, group }: Spawned, held: boolean): void {
+  if (group !== "" && cgroups.available && cgroups.open(group).freeze(held)) return;
+  if (lives(pid, startTicks)) signalGroup(pid, held ? "SIGSTOP" : "SIGCONT");
+}
+
+const killGroup = (pid: number) => signalGroup(pid, "SIGKILL");
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-pid, "SIGKILL");
+    process.kill(-pid, signal);
   } catch (error) {
     if (errnoOf(error) !== "ESRCH") throw error;
   }
+}
+
+/** Looks until a process has ended; false when only the time is over. */
+async function ends(
+  pid: number,
+  startTicks: number | undefined,
+  clock: Clock,
+  giveUp: AbortSignal,
+  caller: AbortSignal,
+): Promise<boolean> {
+  while (startTicks !== undefined && lives(pid, startTicks)) {
+    caller.throwIfAborted();
+    if (giveUp.aborted) return false;
+    await clock.sleep(lookAgainMs, caller);
+  }
+  return true;
 }
 
 /** False when only the time is over. */
