@@ -61,6 +61,7 @@ function sectionOf(tool: Tool): string[] {
     `ends after ${timeoutMs / 1000} s`,
     idempotent ? "may be repeated" : "is not to be repeated",
     ...(tool.confirmation ? ["asked first"] : []),
+    ...(tool.confirmationWhen === undefined ? [] : [`asked first ${tool.confirmationWhen.what}`]),
     `role ${tool.role}`,
     ...(tool.rootWhen === undefined ? [] : [`critical, and for an admin, ${tool.rootWhen.what}`]),
     ...(tool.whenFull === undefined ? [] : [tool.whenFull === "as ever" ? withoutRoom : `${withoutRoom}, for good`]),

@@ -15,7 +15,10 @@ const state = {
   commits: anything,
 };
 const paths = { run: "/run/aios", state: "/var/lib/aios", etc: "/etc/aios" };
-const world = new Proxy({ state, paths, holding: anything }, { get: (target, name) => Reflect.get(target, name) ?? anything });
+const world = new Proxy(
+  { state, paths, holding: anything },
+  { get: (target, name) => Reflect.get(target, name) ?? anything },
+);
 
 const tools = catalogue(world as never).map((tool) => ({
   name: tool.name,
@@ -24,6 +27,7 @@ const tools = catalogue(world as never).map((tool) => ({
   risk: tool.risk,
   role: tool.role,
   rootWhen: tool.rootWhen?.what ?? "",
+  confirmationWhen: tool.confirmationWhen?.what ?? "",
   undo: tool.undo !== undefined,
   irreversible: tool.irreversible ?? "",
   confirmation: tool.confirmation,

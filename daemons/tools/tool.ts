@@ -72,6 +72,12 @@ interface RootCalls<Input, Fields> {
   holds(call: ToolCall<Input, Fields>): boolean | Promise<boolean>;
 }
 
+interface SomeCalls<Input> {
+  /** Which calls, for people. */
+  readonly what: string;
+  holds(input: Input): boolean;
+}
+
 interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   /** `namespace.verb`. */
   readonly name: `${string}.${string}`;
@@ -110,6 +116,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly idempotent: boolean;
   /** Whether a person is asked first. */
   readonly confirmation: boolean;
+  /** Its calls that a person is asked about first, though not about all of them. */
+  readonly confirmationWhen?: SomeCalls<Static<Input>>;
   /** What a call would change, for the person who is asked: for files a diff. Changes nothing. */
   preview?(call: ToolCall<Static<Input>, Fields>): Promise<string>;
   run(call: ToolCall<Static<Input>, Fields>): Promise<Static<Output>> | Static<Output>;
@@ -144,11 +152,12 @@ export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan
 export interface Tool
   extends Omit<
     Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>,
-    "run" | "preview" | "resources" | "uses" | "role" | "rootWhen"
+    "run" | "preview" | "resources" | "uses" | "role" | "rootWhen" | "confirmationWhen"
   > {
   readonly namespace: string;
   readonly role: Role;
   readonly rootWhen?: RootCalls<AnyCall["input"], Readonly<Record<string, ResourceKind>>>;
+  readonly confirmationWhen?: SomeCalls<unknown>;
   /** Of a custom tool; the others are of the image's. */
   readonly version?: string;
   readonly resources: Readonly<Record<string, ResourceKind>>;
@@ -183,13 +192,13 @@ export function leastRole({ effect, risk, capabilities }: Pick<Tool, "effect" | 
 }
 
 /**
- * A tool as a call with this input is, with the disk `full` or not: one that cannot be taken back is critical, an admin's, asked
- * first, and has no undo.
+ * A tool as a call with this input is, with the disk `full` or not: one that cannot be taken back, unlike others of
+ * the tool, is critical, an admin's, asked first, and has no undo.
  */
 export function asCalled(tool: Tool, input: unknown, full = false): Tool {
   const noRoom = full && tool.whenFull === "for good" ? "the disk is full, and has no room for a copy" : undefined;
   const irreversible = tool.final?.(input) ?? noRoom;
-  if (irreversible === undefined) return tool;
+  if (irreversible === undefined) return tool.confirmationWhen?.holds(input) ? { ...tool, confirmation: true } : tool;
   const { undo: _, ...rest } = tool;
   return { ...rest, irreversible, risk: "critical", role: "admin", confirmation: true };
 }

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/errors";
-import { approving } from "../approve.ts";
+import { approving } from "../approved.ts";
 import { followGoal, submitGoal } from "../goal.ts";
 import { probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";

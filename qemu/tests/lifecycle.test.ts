@@ -3,7 +3,7 @@ import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
 import { InitService } from "#proto/aios/init";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { approving } from "../approve.ts";
+import { approving } from "../approved.ts";
 import { submitGoal, verifyLedger } from "../goal.ts";
 import { type Probe, probe } from "../goals/probe.ts";
 import { goalIn, noWay, openStrategist, type Protocol, said } from "../goals/strategist.ts";

@@ -37,12 +37,24 @@ describe("without podman", () => {
     });
   });
 
+  it("pulls for an agent from no registry that is close by, unless that was granted", async () => {
+    const capabilities = ["container:image", "container:pull:**"];
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "a test" });
+    const pull = (image: string) => machine.agent("task").call("container.pull_or_load", { image });
+    for (const host of ["127.0.0.1:5000", "localhost", "169.254.169.254", "10.0.0.1"])
+      expect((await pull(`${host}/x`)).error).toMatch(/is not on the public network|podman: it is not installed/);
+  });
+
   it("takes no name for an option", async () => {
     for (const input of [{ name: "--all" }, { name: "One" }, { name: "../x" }]) {
       await expect(machine.operator.call("container.start", input)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     }
     const image = { name: "one", image: "--privileged" };
     await expect(machine.operator.call("container.create", image)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    for (const transport of ["dir:/etc", "docker-archive:/srv/x.tar", "oci:/srv/x", "containers-storage:x"])
+      await expect(machine.operator.call("container.pull_or_load", { image: transport })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+      });
     expect(await machine.operator.call("container.pull_or_load", {})).toMatchObject({ success: false });
   });
 });

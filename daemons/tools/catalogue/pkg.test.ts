@@ -64,6 +64,30 @@ async function release(version: string): Promise<void> {
   expect(await call("pkg.update")).toMatchObject({ output: { upgradable: 1 } });
 }
 
+describe("a call that is stopped", () => {
+  it("while a package is configured goes on until that is done", { timeout: 60_000 }, async () => {
+    const postinst = "echo > /begun; i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo > /slowly";
+    makeDeb(`${folder}/archive`, { name: "slow", version: "1", postinst });
+    indexArchive(`${folder}/archive`, "Debian");
+    expect(await call("pkg.update")).toMatchObject({ success: true });
+    const stop = new AbortController();
+    const inputJson = Buffer.from(JSON.stringify({ name: "slow" }));
+    const answer = machine.operator.raw.execute(
+      { toolName: "pkg.install", agentId: "", taskId: "", inputJson, reason: "a test" },
+      { signal: stop.signal, timeoutMs: 60_000 },
+    );
+    answer.catch(() => {});
+    await expect.poll(() => existsSync(`${root}/begun`), { timeout: 30_000, interval: 5 }).toBe(true);
+    stop.abort();
+    await expect(answer).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(existsSync(`${root}/slowly`)).toBe(false);
+    await expect.poll(() => existsSync(`${root}/slowly`), { timeout: 30_000 }).toBe(true);
+    await expect.poll(installed, { timeout: 30_000 }).toEqual(["slow 1"]);
+    const state = async () => (await call("sec.audit", { tool_name: "pkg.install" })).output.entries[0].state;
+    await expect.poll(state, { timeout: 30_000 }).toBe("done");
+  });
+});
+
 describe("reading", () => {
   it("pkg.list takes a pattern of many stars", async () => {
     await call("pkg.install", { name: "web-common" });

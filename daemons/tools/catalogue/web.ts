@@ -126,6 +126,12 @@ const requestTool = (outbound: Outbound) =>
     timeoutMs: 30_000,
     idempotent: false,
     confirmation: false,
+    confirmationWhen: {
+      what: "of a method that changes something",
+      holds: ({ method = "GET" }) => !["GET", "HEAD", "OPTIONS"].includes(method),
+    },
+    preview: async ({ input: { method = "GET", body = "" }, resources: { url } }) =>
+      `sends ${method} to ${url.name}${body === "" ? "" : ` with\n${body}`}`,
     run: async (call) => {
       const { method = "GET", headers = {}, body, body_bytes_max: bytesMax } = call.input;
       return told(await send(requestOf(call, "web:request", outbound, { method, headers, body })), bytesMax);

@@ -103,6 +103,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     capabilities: ["container:exec:{name}"],
     risk: "high",
     idempotent: false,
+    confirmation: true,
     irreversible: "what a program does in a container is not recorded",
     preview: async ({ input: { name, argv: command } }) => `in container ${name} runs ${JSON.stringify(command)}`,
     run: async ({ input: { name, argv: command }, signal }) => {

@@ -1,6 +1,7 @@
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
+import { reachable } from "../addresses.ts";
 import type { Outbound } from "../outbound.ts";
 import { absolutePath, object } from "../words.ts";
 import { imageName, type Podman } from "./podman.ts";
@@ -26,7 +27,7 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
     resources: { archive: "path" },
     uses: { archive: "read" },
     capabilities: ["container:image"],
-    alsoNeeds: ["container:pull:{image}", "fs:read:{archive}"],
+    alsoNeeds: ["container:pull:{image}", "net:local:{address}", "fs:read:{archive}"],
     exclusive: "container images",
     callers: ["core", "operator", "agent"],
     effect: "change",
@@ -61,7 +62,9 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
       }
       const name = input.image ?? "";
       need(permits, `container:pull:${name}`);
-      outbound.check("pull image from", registryOf(name));
+      const registry = registryOf(name);
+      if (registry === undefined) outbound.check("pull image from", "the registries of podman");
+      else await reachable(registry, permits, outbound, signal);
       await podman.run(["image", "pull", "--quiet", "--", name], options);
       return { images: [name] };
     },
@@ -69,10 +72,13 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
   return [pull];
 }
 
-/** The host that podman asks for an image; a name without one is looked for at the registries of its configuration. */
-function registryOf(image: string): string {
+/**
+ * The host that podman asks for an image; undefined for a name without one: it is looked for at the registries of podman's
+ * configuration, which is an admin's.
+ */
+function registryOf(image: string): string | undefined {
   const [first = "", ...rest] = image.split("/");
-  return rest.length > 0 && /[.:]|^localhost$/.test(first) ? first.replace(/:\d+$/, "") : "the registries of podman";
+  return rest.length > 0 && /[.:]|^localhost$/.test(first) ? first.replace(/:\d+$/, "") : undefined;
 }
 
 async function ids(podman: Podman, signal: AbortSignal): Promise<string[]> {

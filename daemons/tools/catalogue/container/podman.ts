@@ -8,9 +8,13 @@ export const containerName = Type.String({
   description: "a container's name",
 });
 
-/** `registry/name:tag`, or an image's id. Nothing that podman would take for an option. */
+/** What podman takes for another way to an image than a registry (containers-transports(5)). */
+const transports =
+  "containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball|atomic";
+
+/** `registry/name:tag`, or an image's id. Nothing that podman would take for an option, or for a path of this machine. */
 export const imageName = Type.String({
-  pattern: "^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$",
+  pattern: `^(?!(${transports}):)[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$`,
   description: "an image's name, or its id",
 });
 

@@ -47,6 +47,13 @@ const pushTool = (world: RemoteWorld) =>
     input,
     output: object({ remote: Type.String(), branch: Type.String(), commit: Type.String() }),
     irreversible: "who has fetched it since keeps it",
+    confirmation: true,
+    preview: async ({ input: given, resources: { path }, signal }) => {
+      const repository = await openRepository(path.path, signal, "read");
+      const { remote, branch } = await target(repository, given, signal);
+      const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
+      return `sends branch ${branch} (${commit ?? "no commits"}) to ${await urlOf(repository, remote, signal)}`;
+    },
     run: async ({ input: given, resources: { path }, ...call }) => {
       const { signal } = call;
       const repository = await openRepository(path.path, signal);

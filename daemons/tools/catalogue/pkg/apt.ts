@@ -43,6 +43,16 @@ const quiet = { DEBIAN_FRONTEND: "noninteractive", APT_LISTCHANGES_FRONTEND: "no
 const aptOptions = ["--yes", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Sandbox::User=root", "-o", "APT::Color=0"];
 const keepConfiguration = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"];
 
+/** Acts that fetch packages and unpack them, and all that dpkg works for. */
+const unpacking = ["install", "upgrade"];
+const changing = [...unpacking, "remove", "purge"];
+
+/**
+ * Between unpacking and configuring nobody is to stop dpkg: a package would stand half installed. Who stops such a call hears of
+ * it when it has ended; a package's script that hangs is given up after an hour.
+ */
+const untilItEnds: ProgramOptions = { signal: new AbortController().signal, timeoutMs: 3_600_000 };
+
 export interface Apt {
   /** A program of apt's or dpkg's that must succeed; its standard output. */
   run(argv: Argv, options: ProgramOptions): Promise<string>;
@@ -74,8 +84,16 @@ export function openApt({ root, env }: PackageWorld, outbound?: Outbound): Apt {
         const uris = await run(["apt-get", act, "--print-uris", ...aptOptions, ...words], options);
         for (const host of hostsIn(uris)) outbound.check(`apt-get ${act} from`, host);
       }
-      const argv = ["apt-get", act, ...aptOptions, ...keepConfiguration, ...words] as const;
-      const ended = await runProgram(argv, { ...options, env: { ...quiet, ...env } });
+      const asked = async (more: readonly string[], how: ProgramOptions) => {
+        const argv = ["apt-get", act, ...more, ...aptOptions, ...keepConfiguration, ...words] as const;
+        return runProgram(argv, { ...how, env: { ...quiet, ...env } });
+      };
+      if (unpacking.includes(act)) {
+        const fetched = await asked(["--download-only"], options);
+        if (fetched.exitCode !== 0) throw aptFailed(act, words, fetched);
+        options.signal.throwIfAborted();
+      }
+      const ended = await asked([], changing.includes(act) ? untilItEnds : options);
       if (ended.exitCode === 0) return ended.stdout;
       throw aptFailed(act, words, ended);
     },
