@@ -56,6 +56,7 @@ export const table: Readonly<Record<string, Row>> = {
     operator: ["Rollback"],
     admin: ["Register", "Deregister"],
   },
+  "aios.tools.ToolRoles": { daemon: "tools", reader: ["ListRoles"] },
   "aios.tools.Holding": { daemon: "tools", nobody: ["SetHeld"] },
   "aios.tools.ToolHandler": { daemon: "tools", nobody: ["Check", "Run", "Undo"] },
   "aios.runtime.AIRuntime": {

@@ -7,7 +7,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
-import { autonomy, init, looks, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
+import { autonomy, init, looks, openTwin, orchestrator, type Twin, toolRoles, tools } from "./twins.ts";
 import { count, duration, moment, size } from "./words.ts";
 
 let twin: Twin;
@@ -209,11 +209,14 @@ describe("agents, tools, models, logs", () => {
   it("lists and calls tools", async () => {
     const asked: unknown[] = [];
     await twin.daemon("init", init());
-    await twin.daemon("tools", tools(asked));
-    expect((await twin.aiosctl("tools")).out).toMatch(/fs\.read +low +no +fs:read:\{path\} +Reads a file/);
+    await twin.daemon("tools", tools(asked), toolRoles());
+    const plain = (await twin.aiosctl("tool", "show", "fs.read")).out;
+    expect(plain).toContain("role operator; critical, and for an admin, of the moon\n");
+    expect(plain).toContain("a person is asked about agents' calls: at night\n");
+    expect((await twin.aiosctl("tools")).out).toMatch(/fs\.read +operator +low +no +fs:read:\{path\} +Reads a file/);
     expect(documents((await twin.aiosctl("tools", "hw", "--json")).out)).toEqual([{ tools: [] }]);
     const [shown] = documents((await twin.aiosctl("tool", "show", "fs.read", "--json")).out);
-    expect(shown).toMatchObject({ name: "fs.read", inputSchema: { type: "object" } });
+    expect(shown).toMatchObject({ name: "fs.read", role: "operator", inputSchema: { type: "object" } });
     const called = await twin.aiosctl("tool", "call", "fs.read", '{"path": "/a"}', "--json", "--reason", "look");
     expect(called.code).toBe(0);
     expect(documents(called.out)[0]).toMatchObject({ success: true, output: { content: "hello" } });

@@ -8,6 +8,7 @@ import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { Goal, Task } from "#proto/aios/common";
 import { Boot, InitService, LogLine, Phase, Unit, UnitState } from "#proto/aios/init";
 import { GoalStatusResponse, OrchestratorService, SystemStatusResponse } from "#proto/aios/orchestrator";
+import { ToolRolesService } from "#proto/aios/tool_roles";
 import { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import { run } from "./cli.ts";
 import type { Exit } from "./command.ts";
@@ -242,6 +243,13 @@ export const tools = (asked: unknown[] = []): Service =>
         ...{ error: good ? "" : "no such file", executionId: "e", durationMs: 3, backupId: "" },
       };
     },
+  });
+
+export const toolRoles = (): Service =>
+  service(ToolRolesService, {
+    listRoles: () => ({
+      tools: [{ name: "fs.read", role: "operator", adminWhen: "of the moon", askedWhen: "at night" }],
+    }),
   });
 
 const definition = ToolDefinition.fromPartial({

@@ -14,6 +14,7 @@ import { noteCarried } from "./carried.ts";
 import type { PackageWorld } from "./catalogue/pkg.ts";
 import { holdingService } from "./holding-service.ts";
 import type { Autonomy } from "./policy/policy.ts";
+import { rolesService } from "./roles-service.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
 
@@ -120,7 +121,7 @@ export async function startMachine({
     });
     const service = toolsService(tools);
     const servers = await Promise.all([
-      serve([service, holdingService(tools.holding)], core, coreIdentity("orchestrator")),
+      serve([service, holdingService(tools.holding), rolesService(tools.registry)], core, coreIdentity("orchestrator")),
       ...roles.map((role) => serve([service], personSocket(role), { kind: "operator", name: names[role], role })),
       ...agents.map((name) => serve([service], `${paths.run}/agents/${name}/tools.sock`, { kind: "agent", name })),
     ]);

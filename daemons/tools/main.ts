@@ -2,6 +2,7 @@ import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
 import { InitService } from "#proto/aios/init";
 import { holdingService } from "./holding-service.ts";
+import { rolesService } from "./roles-service.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
 
@@ -9,7 +10,7 @@ await runDaemon("tools", process.env, async ({ paths, clock, log, address }) => 
   const init = connect(InitService, address("init"));
   const tools = await openTools({ paths, init, clock, log });
   return {
-    services: () => [toolsService(tools), holdingService(tools.holding)],
+    services: () => [toolsService(tools), holdingService(tools.holding), rolesService(tools.registry)],
     servesAgents: true,
     close: () => {
       init.close();

@@ -1,7 +1,10 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connect } from "#lib/client";
 import type { Role } from "#lib/role";
+import { socketPath } from "#lib/sockets";
+import { ToolRolesService } from "#proto/aios/tool_roles";
 import { type Machine, startMachine, whenAsked } from "./harness.ts";
 
 let machine: Machine;
@@ -28,6 +31,20 @@ describe("what a person may do", () => {
       ["net.ping", { host: "127.0.0.1" }],
     ] as const)
       await expect(reader.call(tool, input), tool).rejects.toMatchObject(refusal("operator", "reader"));
+  });
+
+  it("is told of each tool, with the calls that are held otherwise", async () => {
+    const client = connect(ToolRolesService, `unix:${socketPath(`${machine.folder}/run`, "tools", "orchestrator")}`);
+    const { tools } = await client.listRoles({});
+    client.close();
+    const of = (name: string) => tools.find((one) => one.name === name);
+    expect(of("monitor.memory")).toEqual({ name: "monitor.memory", role: "reader", adminWhen: "", askedWhen: "" });
+    expect(of("process.spawn")).toMatchObject({
+      ...{ role: "operator", adminWhen: "without a sandbox or as a user that is named" },
+    });
+    expect(of("git.push")).toMatchObject({ role: "operator", askedWhen: "always" });
+    expect(of("web.http_request")).toMatchObject({ askedWhen: "of a method that changes something" });
+    expect(of("config.set")).toMatchObject({ role: "admin" });
   });
 
   it("who is refused for a role stands in the ledger", async () => {

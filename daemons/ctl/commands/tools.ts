@@ -1,10 +1,16 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import { approvalHeader, executionHeader, irreversibleHeader } from "#lib/service";
+import { ToolRolesService } from "#proto/aios/tool_roles";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { duration } from "../words.ts";
+
+const rolesOf = async (context: Context) => {
+  const { tools } = await context.target().client(ToolRolesService, "tools").listRoles({});
+  return new Map(tools.map((tool) => [tool.name, tool]));
+};
 
 const client = (context: Context) => context.target().client(ToolRegistryService, "tools");
 
@@ -17,15 +23,17 @@ export const toolsList: Command = {
   async run(context) {
     const { out, args } = context;
     const { tools } = await client(context).listTools({ namespace: args[0] ?? "" });
+    const roles = await rolesOf(context);
     const rows = tools.map((tool) => [
       tool.name,
+      roles.get(tool.name)?.role ?? "-",
       tool.riskLevel,
       tool.reversible ? "yes" : "no",
       tool.requiredCapabilities.join(" ") || "-",
       tool.description,
     ]);
-    out.table(["tool", "risk", "undo", "needs", "what it does"], rows);
-    out.document({ tools });
+    out.table(["tool", "role", "risk", "undo", "needs", "what it does"], rows);
+    out.document({ tools: tools.map((tool) => ({ ...tool, role: roles.get(tool.name)?.role ?? "" })) });
     return exit.ok;
   },
 };
@@ -81,12 +89,15 @@ export const toolShow: Command = {
     out.line(
       `  needs ${tool.requiredCapabilities.join(", ") || "nothing"}; risk ${tool.riskLevel}; ends after ${duration(tool.timeoutMs)}`,
     );
+    const { role, adminWhen, askedWhen } = (await rolesOf(context)).get(tool.name) ?? { role: "unknown" };
+    out.line(`  role ${role}${adminWhen ? `; critical, and for an admin, ${adminWhen}` : ""}`);
+    if (askedWhen) out.line(`  a person is asked about agents' calls: ${askedWhen}`);
     out.line(
       `  ${tool.reversible ? "can be undone" : "cannot be undone"}; ${tool.idempotent ? "may be repeated" : "is not to be repeated"}`,
     );
     out.line(`input  ${JSON.stringify(fromBytes(tool.inputSchema), null, 2)}`);
     out.line(`output ${JSON.stringify(fromBytes(tool.outputSchema), null, 2)}`);
-    out.document(tool);
+    out.document({ ...tool, role });
     return exit.ok;
   },
 };
