@@ -133,7 +133,10 @@ describe("how far the machine acts by itself", () => {
         expect(record.value).toEqual({ level: "full" });
         const held: string[] = [];
         const goals = { hold: async (why: string) => void held.push(why), release: async () => {} };
-        const autonomy = openAutonomy({ record, configured: "full", goals, clock, log: silentLog });
+        const autonomy = openAutonomy({
+          ...{ record, configured: "full", goals, clock, log: silentLog },
+          ...{ freezeAgents: () => {}, hold: async () => {} },
+        });
         await autonomy.emergencyStop("operator:a", "smoke");
         expect(held).toEqual(["the machine was stopped by operator:a: smoke"]);
         expect(() => autonomy.permit("person")).toThrow(/stopped by operator:a/);
