@@ -10,7 +10,7 @@ import { formatCode, parseCode } from "#lib/enrolment-code";
 import { readMachines, rememberMachine } from "#lib/machines";
 import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/operator";
 import { ownFolder } from "#lib/sockets";
-import { init, openTwin, orchestrator, type Twin, tools } from "./twins.ts";
+import { init, openTwin, orchestrator, type Twin, toolRoles, tools } from "./twins.ts";
 
 /** The console as it ships, run as a process, with twins of the daemons behind it. */
 let twin: Twin;
@@ -27,7 +27,7 @@ beforeEach(async () => {
   port = await freePort();
   await twin.daemon("init", init());
   await twin.daemon("orchestrator", orchestrator([]));
-  await twin.daemon("tools", tools());
+  await twin.daemon("tools", tools(), toolRoles());
   writeFileSync(join(twin.run, "config.json"), JSON.stringify({ network: { management_port: port } }));
 });
 
