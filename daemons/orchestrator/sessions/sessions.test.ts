@@ -36,8 +36,8 @@ const closers: (() => void)[] = [];
 const alice = { headers: { [operatorHeader]: "alice", [roleHeader]: "admin" } };
 let model: ModelServer;
 
-const client = <S extends Parameters<typeof connect>[0]>(definition: S, daemon: string) => {
-  const made = connect(definition, `unix:${socketPath(run, daemon, "console")}`);
+const client = <S extends Parameters<typeof connect>[0]>(definition: S, daemon: string, peer = "console") => {
+  const made = connect(definition, `unix:${socketPath(run, daemon, peer)}`);
   closers.push(() => made.close());
   return made;
 };
@@ -109,7 +109,7 @@ async function twins(): Promise<void> {
 beforeAll(async () => {
   for (const name of agentNames) mkdirSync(`${run}/agents/${name}`, { recursive: true });
   for (const daemon of ["memory", "tools", "gateway", "orchestrator"])
-    for (const peer of ["orchestrator", "console"]) openPeer(run, daemon, peer);
+    for (const peer of ["orchestrator", "console", "ctl"]) openPeer(run, daemon, peer);
   for (const made of ["lib", "data", "state/gateway"]) mkdirSync(`${folder}/${made}`, { recursive: true });
   cpSync(here("../../../rootfs/etc/aios"), `${folder}/etc`, { recursive: true });
   writeFileSync(`${folder}/etc/procedures/greet.toml`, greeting);
@@ -128,7 +128,7 @@ beforeAll(async () => {
   await twins();
   for (const daemon of ["memory", "tools", "gateway", "orchestrator"]) start(daemon);
   const orchestrator = client(OrchestratorService, "orchestrator");
-  await until(() => client(SecretsService, "gateway").listSecrets({}));
+  await until(() => client(SecretsService, "gateway", "ctl").listSecrets({}));
   await until(() => client(EventJournalService, "memory").head({ sessionId: "s", branchId: "" }));
   await until(() => tools.listTools({ namespace: "fs" }));
   await serving();
@@ -245,7 +245,7 @@ describe("a conversation without a model that can think", () => {
 
 describe("a conversation with a model", () => {
   beforeAll(async () => {
-    await client(SecretsService, "gateway").setSecret({ name: "openai", value: "k" });
+    await client(SecretsService, "gateway", "ctl").setSecret({ name: "openai", value: "k" });
   });
 
   it("looks by the agent's tools, without asking; what they gave is told to the model as data", async () => {
