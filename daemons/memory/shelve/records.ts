@@ -41,11 +41,8 @@ interface ToolReference {
   readonly name: string;
   readonly summary: string;
   readonly effect: string;
-  readonly risk: string;
   readonly undo: boolean;
   readonly irreversible: string;
-  readonly confirmation: boolean;
-  readonly capabilities: readonly string[];
   readonly callers: readonly string[];
   readonly input: Schema;
   readonly output: Schema;
@@ -53,14 +50,13 @@ interface ToolReference {
 
 export function toolRecords(tools: readonly ToolReference[]): LongRecord[] {
   return tools.map((tool) => {
-    const back = tool.undo ? "It can be rolled back." : `It cannot be taken back: ${tool.irreversible}.`;
+    // What most tools have in common is not said: of a passage that is found by all of its words they hide the others.
     const lines = [
       tool.summary,
-      tool.effect === "read" ? "It changes nothing." : `It changes the machine. ${back}`,
-      `Risk ${tool.risk}${tool.confirmation ? ", a person confirms it" : ""}. Needs ${tool.capabilities.join(", ")}.`,
       tool.callers.includes("agent") ? "" : "Agents may not call it.",
       fields("Input", tool.input),
       fields("Output", tool.output),
+      tool.effect === "read" || tool.undo ? "" : `It cannot be taken back: ${tool.irreversible}.`,
     ];
     const body = lines.filter((line) => line !== "").join("\n");
     return knowledge(`tool/${tool.name}`, `Tool ${tool.name}`, body, "tool reference");
