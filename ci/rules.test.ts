@@ -37,6 +37,10 @@ describe("forbidden words", () => {
     ["daemons/tools/execute.ts", `const x = ${environment}["HOME"];`, "main.ts"],
     ["daemons/tools/execute.ts", "const now = Date.now();", "Clock"],
     ["daemons/tools/execute.ts", "spawn(a, { shell: true });", "argv"],
+    ["daemons/tools/execute.ts", "setTimeout(() => end(5), tool.timeoutMs);", "callAfter"],
+    ["daemons/tools/execute.ts", "setInterval(() => {", "callEvery"],
+    ["daemons/tools/execute.ts", "race(AbortSignal.timeout(waitMs))", "timeoutSignal"],
+    ["daemons/tools/execute.ts", 'import { setTimeout as delay } from "node:timers/promises";', "callAfter"],
     ["daemons/tools/execute.test.ts", `${only}"x", f)`, "mend it"],
   ])("%s refuses %s", (path, text, problem) => {
     expect(forbiddenFindings({ path, text })).toMatchObject([{ problem: expect.stringContaining(problem) }]);
@@ -45,6 +49,8 @@ describe("forbidden words", () => {
   it("allows them where they belong", () => {
     expect(forbiddenFindings({ path: "daemons/tools/main.ts", text: `run(${environment})` })).toEqual([]);
     expect(forbiddenFindings({ path: "daemons/lib/clock.ts", text: "() => Date.now()" })).toEqual([]);
+    const timers = "setTimeout(go, 50); AbortSignal.timeout(5_000); socket.setTimeout(waitMs);";
+    expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: timers })).toEqual([]);
     expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: "// Date.now() jumps when time is set" })).toEqual([]);
   });
 });

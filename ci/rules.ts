@@ -110,6 +110,13 @@ const forbidden: readonly Forbidden[] = [
     problem: "the wall clock read directly: take a Clock (#lib/clock) and pass systemClock from main.ts",
   },
   {
+    pattern:
+      /(?<![.\w])(?:set(?:Timeout|Interval)\((?![^\n]*, [\d_]+\))|AbortSignal\.timeout\((?![\d_]+\))|setTimeout as\b)/g,
+    where: (path) => inDaemons(path) && path !== "daemons/lib/clock.ts" && !path.includes("/testing/"),
+    problem:
+      "a timer of Node's, for which over 24.8 days or NaN are at once: callAfter, callEvery or timeoutSignal of #lib/clock",
+  },
+  {
     pattern: /\bshell:\s*true|\bexecSync\(|\bexec\(["'`]/g,
     where: inDaemons,
     problem: "a string given to a shell: use execFile or spawn with an argv",

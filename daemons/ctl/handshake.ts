@@ -1,4 +1,5 @@
 import { connect, type DetailedPeerCertificate } from "node:tls";
+import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { KeyPair } from "#lib/pki";
 
@@ -34,17 +35,17 @@ export async function shakeHands(target: string, shows: KeyPair | undefined, wai
       const next = "is the address right, and is the machine up?";
       reject(new AiosError("UNAVAILABLE", { act: "reach", object: target, reason, next }));
     };
-    const late = setTimeout(() => fail("no answer"), timeoutMs);
+    const inTime = callAfter(timeoutMs, () => fail("no answer"));
     let shown: DetailedPeerCertificate | undefined;
     const done = (refused: boolean) => {
-      clearTimeout(late);
+      inTime();
       socket.destroy();
       if (shown !== undefined) resolve({ shown, refused });
     };
     socket.on("secureConnect", () => {
       shown = socket.getPeerCertificate(true);
-      clearTimeout(late);
-      if (wait) setTimeout(() => done(false), refusalMs);
+      inTime();
+      if (wait) callAfter(refusalMs, () => done(false));
       else done(false);
     });
     socket.on("error", (error) => (shown === undefined ? fail(error.message) : done(true)));

@@ -1,4 +1,4 @@
-import type { Clock } from "#lib/clock";
+import { type Clock, callAfter, callEvery } from "#lib/clock";
 import { errnoOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import type { Faults } from "./faults.ts";
@@ -22,12 +22,12 @@ export function keepReaping(children: Children, syscalls: Syscalls): void {
   process.on("SIGCHLD", () => {
     if (due) return;
     due = true;
-    setTimeout(() => {
+    callAfter(reapAfterMs, () => {
       due = false;
       reap();
-    }, reapAfterMs);
+    });
   });
-  setInterval(reap, reapEveryMs);
+  callEvery(reapEveryMs, reap);
 }
 
 /** Looks after the data volume's space and the time mark from now on. */
@@ -37,8 +37,8 @@ export function keepHouse(data: string, faults: Faults, clock: Clock): void {
     checkWritable(data, faults);
   };
   look();
-  setInterval(look, lookEveryMs);
-  setInterval(() => rememberTime(clock), markEveryMs);
+  callEvery(lookEveryMs, look);
+  callEvery(markEveryMs, () => rememberTime(clock));
 }
 
 /** Arms the machine's watchdog until its end. Best effort: a machine without one is said to have none. */

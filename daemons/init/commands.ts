@@ -1,3 +1,4 @@
+import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { startPiped, whenClosed } from "#lib/pipes";
 import { ending } from "#lib/text";
@@ -41,13 +42,13 @@ export function commandRunner(children: Children): Run {
       }
       child.stdin?.on("error", () => {});
       child.stdin?.end(input);
-      const deadline = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+      const inTime = callAfter(timeoutMs, () => child.kill("SIGKILL"));
       child.once("error", (error) => {
-        clearTimeout(deadline);
+        inTime();
         fail(error.message);
       });
       whenClosed(piped, (code, signal) => {
-        clearTimeout(deadline);
+        inTime();
         if (code !== null && codes.includes(code)) resolve({ code, output });
         else fail(`${signal === null ? `exit code ${code}` : `ended by ${signal}`}: ${output.trim() || "no output"}`);
       });

@@ -1,4 +1,5 @@
 import { chmodSync, writeFileSync } from "node:fs";
+import { callAfter } from "#lib/clock";
 import { ownFolder } from "#lib/sockets";
 import type { Children } from "./children.ts";
 import type { Lease, Route } from "./lease.ts";
@@ -49,7 +50,7 @@ export function runDhcp(
   client.on("error", () => notice(undefined));
   client.once("close", () => {
     if (!exists()) return;
-    setTimeout(() => runDhcp(nic, needs, exists, notice), restartAfterMs).unref();
+    callAfter(restartAfterMs, () => runDhcp(nic, needs, exists, notice), "unheld");
   });
   let rest = "";
   client.stdout?.setEncoding("utf8");

@@ -1,6 +1,7 @@
 import { appendFileSync, renameSync, statSync } from "node:fs";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
+import { callAfter } from "#lib/clock";
 
 export const fileLimits = {
   /** A file this large, bytes, becomes `.1`, `.1` becomes `.2`, and the oldest goes. */
@@ -21,11 +22,11 @@ export interface LogFiles {
 /** One file for each unit. Writing is best effort: a full disk costs lines in files, never a unit its pipe. */
 export function openLogFiles(folder: string): LogFiles {
   const unwritten = new Map<string, string>();
-  let timer: NodeJS.Timeout | undefined;
+  let waiting: (() => void) | undefined;
   let closed = false;
 
   const flush = async () => {
-    timer = undefined;
+    waiting = undefined;
     for (const [unit, text] of [...unwritten]) {
       unwritten.delete(unit);
       const path = join(folder, `${unit}.log`);
@@ -39,7 +40,7 @@ export function openLogFiles(folder: string): LogFiles {
     if (unwritten.size > 0) schedule();
   };
   const schedule = () => {
-    if (!closed) timer ??= setTimeout(flush, flushAfterMs);
+    if (!closed) waiting ??= callAfter(flushAfterMs, flush);
   };
 
   return {
@@ -50,7 +51,7 @@ export function openLogFiles(folder: string): LogFiles {
     },
     close() {
       closed = true;
-      clearTimeout(timer);
+      waiting?.();
       for (const [unit, text] of unwritten) {
         try {
           appendFileSync(join(folder, `${unit}.log`), text, { mode: 0o640 });

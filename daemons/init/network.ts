@@ -1,5 +1,6 @@
 import { lstatSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
+import { callEvery } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Children } from "./children.ts";
 import type { Run } from "./commands.ts";
@@ -163,13 +164,13 @@ function eachNew(
   notice: (nic: Nic, stop: () => void) => void,
 ): void {
   let known = new Set(before.map(({ name }) => name));
-  const timer = setInterval(() => {
+  const look = () => {
     const now = nicsNow();
     const added = now.filter(({ name }) => !known.has(name));
     known = new Set(now.map(({ name }) => name));
-    for (const nic of added) notice(nic, () => clearInterval(timer));
-  }, lookEveryMs);
-  timer.unref();
+    for (const nic of added) notice(nic, stop);
+  };
+  const stop = callEvery(lookEveryMs, look, "unheld");
 }
 
 /** Runs `ip` commands, one a line, in one process. */

@@ -1,5 +1,6 @@
 import { constants, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { callEvery } from "#lib/clock";
 import { type KernelFiles, namesIn, readText } from "./kernel-files.ts";
 
 /** Looked at this often: evdev has no event for libuv, and a blocking read would keep one of its four threads for ever. */
@@ -18,9 +19,9 @@ export function listenForPowerButton({ sys, dev }: Pick<KernelFiles, "sys" | "de
     .filter((name) => /power button/i.test(readText(sys, "class/input", name, "device/name")))
     .map((name) => openSync(join(dev, "input", name), constants.O_RDONLY | constants.O_NONBLOCK));
   if (buttons.length === 0) return;
-  setInterval(() => {
+  callEvery(lookEveryMs, () => {
     if (buttons.some((file) => wasPressed(readEvents(file)))) press();
-  }, lookEveryMs);
+  });
 }
 
 /** Whether a power key went down among these events. */

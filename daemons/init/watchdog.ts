@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { callEvery } from "#lib/clock";
 import type { Syscalls } from "./syscalls.ts";
 
 /** The machine restarts when init's main loop has stood still this long. A full fsck runs beside the loop, not in it. */
@@ -22,10 +23,10 @@ export function startWatchdog(path: string, syscalls: Syscalls): Watchdog {
     // Some devices know one time-out only: petting every 10 s suits the common 30 s and 60 s.
   }
   pet();
-  const timer = setInterval(pet, petEveryMs);
+  const stop = callEvery(petEveryMs, pet);
   return {
     disarm() {
-      clearInterval(timer);
+      stop();
       // The magic character: closing without it leaves the watchdog armed.
       writeSync(file, "V");
       closeSync(file);

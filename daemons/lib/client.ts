@@ -1,4 +1,5 @@
 import grpc from "@grpc/grpc-js";
+import { timerMaxMs } from "./clock.ts";
 import { AiosError, type Code, codes } from "./errors.ts";
 import { correlationId } from "./log.ts";
 import { correlationHeader, messageSizeMaxBytes, metadataOf, retryAfterHeader } from "./server.ts";
@@ -74,7 +75,7 @@ function bind(
         }
       });
     return async (request: unknown, options: CallOptions = {}) => {
-      const timeoutMs = options.timeoutMs ?? callTimeoutMs;
+      const timeoutMs = checkTime(options.timeoutMs, path) ?? callTimeoutMs;
       const end = performance.now() + timeoutMs;
       try {
         return await make(request, options, timeoutMs).catch(async (error) => {
@@ -89,7 +90,7 @@ function bind(
     };
   }
   return async function* (request: unknown, options: CallOptions = {}) {
-    const settings = deadline(options.timeoutMs);
+    const settings = deadline(checkTime(options.timeoutMs, path));
     const call = method.requestStream
       ? raw.makeBidiStreamRequest(path, out, back, metadata(options.headers), settings)
       : raw.makeServerStreamRequest(path, out, back, request, metadata(options.headers), settings);
@@ -124,8 +125,14 @@ function metadata(given: CallOptions["headers"] = {}): grpc.Metadata {
   return metadataOf(id === undefined ? given : { ...given, [correlationHeader]: id });
 }
 
+function checkTime(timeoutMs: number | undefined, path: string): number | undefined {
+  if (Number.isNaN(timeoutMs)) throw new AiosError("INVALID_ARGUMENT", `call ${path}: NaN is no time to wait`);
+  return timeoutMs;
+}
+
+/** Servers of grpc-js read a longer one modulo 2^32 ms, and may answer at once that it has passed: it is left off. */
 function deadline(timeoutMs: number | undefined): grpc.CallOptions {
-  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+  return timeoutMs === undefined || timeoutMs > timerMaxMs ? {} : { deadline: Date.now() + timeoutMs };
 }
 
 /** Cancels a call with a signal, until it is released: a signal may outlive thousands of calls. */

@@ -8,11 +8,15 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Longer than this a timer of Node's cannot wait: it would fire at once. Some 24.8 days. */
-const timerMaxMs = 2 ** 31 - 1;
+/** Longer than this a timer of Node's cannot wait: it would fire at once, as with NaN. Some 24.8 days. */
+export const timerMaxMs = 2 ** 31 - 1;
 
-/** Calls `act` once, after `ms`, however long that is; infinite = never. Returns what calls it off. */
-export function callAfter(ms: number, act: () => void): () => void {
+/** Whether the process stays for what is to come. */
+type Held = "held" | "unheld";
+
+/** Calls `act` once, after `ms`, however long that is; infinite = never. Returns what calls it off. Throws RangeError for NaN. */
+export function callAfter(ms: number, act: () => void, held: Held = "held"): () => void {
+  if (Number.isNaN(ms)) throw new RangeError("wait: NaN is no duration");
   if (ms === Number.POSITIVE_INFINITY) return () => {};
   let timer: NodeJS.Timeout;
   const wait = (leftMs: number) => {
@@ -20,9 +24,31 @@ export function callAfter(ms: number, act: () => void): () => void {
       leftMs > timerMaxMs
         ? setTimeout(() => wait(leftMs - timerMaxMs), timerMaxMs)
         : setTimeout(act, Math.max(0, leftMs));
+    if (held === "unheld") timer.unref();
   };
   wait(ms);
   return () => clearTimeout(timer);
+}
+
+/** Calls `act` again and again, each time after `ms`, which a timer of Node's can wait. Returns what ends it. Throws RangeError. */
+export function callEvery(ms: number, act: () => void, held: Held = "held"): () => void {
+  if (!(ms > 0 && ms <= timerMaxMs)) throw new RangeError(`wait: ${ms} ms, expected 1 to ${timerMaxMs}`);
+  const timer = setInterval(act, ms);
+  if (held === "unheld") timer.unref();
+  return () => clearInterval(timer);
+}
+
+/** A signal that is aborted with a TimeoutError after `ms`, however long that is; infinite = never. Throws RangeError for NaN. */
+export function timeoutSignal(ms: number): AbortSignal {
+  // Node's own is forgotten with whoever listened.
+  if (ms <= timerMaxMs) return AbortSignal.timeout(Math.max(0, Math.ceil(ms)));
+  const late = new AbortController();
+  callAfter(
+    ms,
+    () => late.abort(new DOMException("The operation was aborted due to timeout", "TimeoutError")),
+    "unheld",
+  );
+  return late.signal;
 }
 
 export const systemClock: Clock = {

@@ -1,6 +1,7 @@
 import { chmodSync, lchownSync, rmSync } from "node:fs";
 import type { Readable } from "node:stream";
 import grpc from "@grpc/grpc-js";
+import { callAfter } from "./clock.ts";
 import { AiosError, codes } from "./errors.ts";
 import { uuidv7 } from "./ids.ts";
 import { correlationId, type Log, withCorrelation } from "./log.ts";
@@ -75,12 +76,12 @@ export async function listen(server: grpc.Server, endpoint: Endpoint): Promise<v
 /** Ends a server: lets calls in flight finish for `graceMs`, then cuts them off. */
 export async function closeServer(server: grpc.Server, graceMs: number): Promise<void> {
   await new Promise<void>((resolve) => {
-    const cut = setTimeout(() => {
+    const inTime = callAfter(graceMs, () => {
       server.forceShutdown();
       resolve();
-    }, graceMs);
+    });
     server.tryShutdown(() => {
-      clearTimeout(cut);
+      inTime();
       resolve();
     });
   });

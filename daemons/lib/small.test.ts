@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { callAfter, ManualClock, systemClock } from "./clock.ts";
+import { callAfter, callEvery, ManualClock, systemClock, timeoutSignal } from "./clock.ts";
 import { replaceFile } from "./files.ts";
 import { uuidv7 } from "./ids.ts";
 import { openLog } from "./log.ts";
@@ -102,6 +102,24 @@ describe("ManualClock", () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  it("and its signals too; what is no duration is refused, and is not at once", async () => {
+    vi.useFakeTimers();
+    try {
+      const days = 30 * 86_400_000;
+      const late = timeoutSignal(days);
+      const never = timeoutSignal(Number.POSITIVE_INFINITY);
+      await vi.advanceTimersByTimeAsync(days - 1);
+      expect(late.aborted).toBe(false);
+      await vi.advanceTimersByTimeAsync(1);
+      expect([late.reason.name, never.aborted]).toEqual(["TimeoutError", false]);
+    } finally {
+      vi.useRealTimers();
+    }
+    for (const act of [callAfter, callEvery]) expect(() => act(Number.NaN, () => {})).toThrow(RangeError);
+    for (const ms of [0, -1, 2 ** 31]) expect(() => callEvery(ms, () => {})).toThrow(RangeError);
+    expect(() => timeoutSignal(Number.NaN)).toThrow(RangeError);
   });
 
   it("wakes sleepers in order and rejects an aborted one", async () => {

@@ -1,4 +1,5 @@
 import { Agent, request } from "node:http";
+import { timeoutSignal } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 
 /*
@@ -105,7 +106,7 @@ async function send(
   return await new Promise((resolve, reject) => {
     const headers =
       body === "" ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
-    const signal = AbortSignal.timeout(timeoutMs);
+    const signal = timeoutSignal(timeoutMs);
     const outgoing = open(new URL(path, url), { method, headers, signal, agent }, async (answer) => {
       try {
         const chunks: Buffer[] = [];

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { backoffMs } from "#lib/backoff";
 import type { Group } from "#lib/cgroups";
-import type { Clock } from "#lib/clock";
+import { type Clock, callAfter } from "#lib/clock";
 import { type Confinement, confined } from "#lib/confinement";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
@@ -81,8 +81,7 @@ export function agentSpawner(program: AgentProgram): SpawnAgent {
       end() {
         child.stdin.end();
         child.kill("SIGTERM");
-        const kill = setTimeout(() => child.kill("SIGKILL"), endGraceMs);
-        ended.then(() => clearTimeout(kill));
+        ended.then(callAfter(endGraceMs, () => child.kill("SIGKILL")));
       },
     };
   };

@@ -1,4 +1,5 @@
 import { connect, outlivesRestart } from "#lib/client";
+import { timeoutSignal } from "#lib/clock";
 import type { Confinement } from "#lib/confinement";
 import { runDaemon } from "#lib/daemon";
 import { approvalMostMs } from "#lib/duration";
@@ -101,7 +102,7 @@ await runDaemon("orchestrator", process.env, ({ paths, log, clock, address }) =>
   const mayName = effectiveConfig(paths.run).planning?.may_name ?? [];
   const check = planCheck({
     // While aios-tools is away a plan is not wrong.
-    find: (tool) => patiently(clock, AbortSignal.timeout(checkTimeoutMs), () => tools.find(tool)),
+    find: (tool) => patiently(clock, timeoutSignal(checkTimeoutMs), () => tools.find(tool)),
     covers: (namespace, agent) => agents.covers({ namespace, agent, priority: 0 }),
     allowed: mayName,
   });

@@ -1,4 +1,4 @@
-import type { Clock } from "#lib/clock";
+import { type Clock, timeoutSignal } from "#lib/clock";
 import { grantable } from "./check-plan.ts";
 import { namespaceOf } from "./goal.ts";
 import type { Draft, Level, Objective, PlanSource, Unusable } from "./plan.ts";
@@ -76,7 +76,7 @@ export function modelSource(thinker: Thinker, means: Means, allowance: Allowance
     name: `the ${level} model`,
     level,
     async draft(objective, faults, signal) {
-      const late = AbortSignal.timeout(allowance.timeoutMs);
+      const late = timeoutSignal(allowance.timeoutMs);
       const either = AbortSignal.any([signal, late]);
       const thought = await thoughtFor(objective, means, allowance, level, either);
       const said = last.get(objective);

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { grammarOf } from "./grammar.ts";
 import type { Worker } from "./worker-process.ts";
@@ -56,7 +57,7 @@ async function answers(worker: Pick<Worker, "generate">): Promise<string | undef
         text += part;
         return undefined;
       };
-      await worker.generate(generation, hear, AbortSignal.timeout(tryTimeoutMs));
+      await worker.generate(generation, hear, timeoutSignal(tryTimeoutMs));
       if (fits(text)) return undefined;
       problem = `the answer to the test prompt is ${JSON.stringify(text)}`;
     } catch (error) {

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { allows, type Role } from "#lib/role";
 import type { Identity } from "#lib/service";
@@ -214,7 +215,7 @@ function viewOf(
   resources: Admitted["resources"],
   permits: (capability: string) => boolean,
 ): AnyCall {
-  const signal = AbortSignal.timeout(lookTimeoutMs);
+  const signal = timeoutSignal(lookTimeoutMs);
   const forGood = irreversible !== undefined;
   return { executionId, caller, input, resources, permits, signal, forGood } as unknown as AnyCall;
 }

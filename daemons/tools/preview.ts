@@ -1,3 +1,4 @@
+import { timeoutSignal } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Admitted } from "./gate.ts";
 import type { AnyCall } from "./tool.ts";
@@ -20,7 +21,7 @@ export interface Preview {
  */
 export async function previewOf(call: Admitted, executionId: string): Promise<Preview> {
   const { tool, caller, input, resources, permits } = call;
-  const signal = AbortSignal.timeout(tool.timeoutMs);
+  const signal = timeoutSignal(tool.timeoutMs);
   const forGood = tool.irreversible !== undefined;
   const given = { executionId, caller, input, resources, permits, signal, forGood } as unknown as AnyCall;
   const plain = `${tool.summary}\n${call.needs.join("\n")}`;

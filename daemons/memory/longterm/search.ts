@@ -1,3 +1,4 @@
+import { callAfter } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { wordsOf } from "../words.ts";
@@ -146,7 +147,7 @@ async function vectorOf(text: string, embedding: Embedding): Promise<{ vector?: 
   if (embedding.embedNow !== undefined) return { vector: embedding.embedNow(text) };
   try {
     const late = new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error(`no answer within ${embedTimeoutMs} ms`)), embedTimeoutMs).unref();
+      callAfter(embedTimeoutMs, () => reject(new Error(`no answer within ${embedTimeoutMs} ms`)), "unheld");
     });
     const [vector] = await Promise.race([embedding.embed([text]), late]);
     return vector === undefined ? {} : { vector };

@@ -1,5 +1,6 @@
 import type { Json } from "#kernel/events";
 import type { ModelCompletionRequest, ModelDirective, ModelProvider, PricedCompletion } from "#kernel/ports";
+import { timeoutSignal } from "#lib/clock";
 import { dataNote, markData } from "#lib/data-marks";
 import { AiosError, type Code, messageOf } from "#lib/errors";
 import { saidJson } from "#lib/said-json";
@@ -65,7 +66,7 @@ async function completionBy(
   const about = spoken.map(({ content }) => content).join("\n");
   const tools = [...own, ...chooseTools(about, others, allowance.toolsMax)];
   const context = await parts.context(request.objective, allowance.contextTokensMax, signal);
-  const late = AbortSignal.timeout(allowance.timeoutMs);
+  const late = timeoutSignal(allowance.timeoutMs);
   const thought = thoughtOf(request, tools, context, allowance, thinker.level === "strategic");
   const answer = await thinker.ask(thought, AbortSignal.any([signal, late])).catch((error: unknown) => {
     if (!late.aborted || signal.aborted) throw error;

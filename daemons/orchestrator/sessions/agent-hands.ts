@@ -1,5 +1,5 @@
 import type { ToolCall, ToolExecutionReport } from "#kernel/ports";
-import type { Clock } from "#lib/clock";
+import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Agents } from "../agents.ts";
@@ -44,7 +44,7 @@ export async function byAgent(
   const templates = [...tool.capabilities, ...besides({ tool: tool_name, input }, objectiveOf(talk))];
   const capabilities = templates.map((template) => capabilityFor(template, input));
   const need = { namespace: namespaceOf(tool_name), agent, priority: 1 };
-  const place = await agents.place(need, AbortSignal.any([signal, AbortSignal.timeout(placeTimeoutMs)]));
+  const place = await agents.place(need, AbortSignal.any([signal, timeoutSignal(placeTimeoutMs)]));
   const began = clock.monotonic();
   let reported: Report | undefined;
   const { session, words } = talk;

@@ -1,6 +1,7 @@
 import { hash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
+import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { readPair, writePair } from "#lib/key-files";
 import { type KeyPair, type Moment, namePattern } from "#lib/pki";
@@ -58,7 +59,7 @@ export function certificateTools(folder: string, now: () => Moment, permitKey = 
     const written = { sha256: hash("sha256", content), bytes: content.length };
     const plan = await named("back up", path.path, () => planWrite(path, written, backups));
     waiting.set(executionId, issued);
-    setTimeout(() => waiting.delete(executionId), facts.timeoutMs).unref();
+    callAfter(facts.timeoutMs, () => waiting.delete(executionId), "unheld");
     return plan;
   };
 

@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import type { Static } from "typebox";
 import * as Type from "typebox";
+import { callEvery, timeoutSignal } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import { managementPort } from "#manifest";
@@ -96,7 +97,7 @@ class Firewall {
   problem = "";
   #applied = "";
   readonly #management: () => Management;
-  #watch: NodeJS.Timeout | undefined;
+  #unwatch = () => {};
   readonly #started: Promise<void>;
 
   /** The table as init loads it at the next boot, before there is a network. */
@@ -137,9 +138,9 @@ class Firewall {
     else rmSync(this.#bootFile, { force: true });
     this.#applied = JSON.stringify(management);
     this.problem = "";
-    clearInterval(this.#watch);
+    this.#unwatch();
     // An address by DHCP comes and changes at any time, and the management port must be open there too.
-    if (rules.length > 0) this.#watch = setInterval(() => this.#look(), watchMs).unref();
+    if (rules.length > 0) this.#unwatch = callEvery(watchMs, () => this.#look(), "unheld");
   }
 
   #look(): void {
@@ -148,7 +149,7 @@ class Firewall {
 
   async #refresh(): Promise<void> {
     try {
-      await this.#apply(this.rules(), AbortSignal.timeout(applyTimeoutMs));
+      await this.#apply(this.rules(), timeoutSignal(applyTimeoutMs));
     } catch (error) {
       this.problem = messageOf(error);
     }
@@ -201,7 +202,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
       restore: async ({ id }) => {
         await firewall.started();
         const left = firewall.rules().filter((rule) => rule.id !== id);
-        if (left.length < firewall.rules().length) await firewall.set(left, AbortSignal.timeout(applyTimeoutMs));
+        if (left.length < firewall.rules().length) await firewall.set(left, timeoutSignal(applyTimeoutMs));
       },
     },
     run: async ({ executionId, input, signal }) => {
@@ -235,7 +236,7 @@ const removeTool = (firewall: Firewall) =>
         await firewall.started();
         const now = firewall.rules();
         if (rule === undefined || now.some(({ id }) => id === rule.id)) return;
-        await firewall.set(now.toSpliced(Math.min(at, now.length), 0, rule), AbortSignal.timeout(applyTimeoutMs));
+        await firewall.set(now.toSpliced(Math.min(at, now.length), 0, rule), timeoutSignal(applyTimeoutMs));
       },
     },
     run: async ({ input: { id }, signal }) => {

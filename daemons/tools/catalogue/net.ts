@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool } from "../tool.ts";
 import { unifiedDiff } from "./diff.ts";
@@ -99,7 +100,7 @@ const configure = defineTool({
       const routes = (await readRoutes(signal)).filter((route) => route.interface === input.interface);
       return { before: await readLink(input.interface, signal), routes };
     },
-    restore: ({ before, routes }) => putBack(before, routes, AbortSignal.timeout(changer.timeoutMs)),
+    restore: ({ before, routes }) => putBack(before, routes, timeoutSignal(changer.timeoutMs)),
   },
   run: async ({ input, signal }) => {
     const before = await readLink(input.interface, signal);
@@ -110,7 +111,7 @@ const configure = defineTool({
       await putLink({ ...before, mtu, up, addresses: wanted.addresses.map(cidr) }, before, signal);
     } catch (error) {
       // Half an interface is worse than either.
-      await putBack(before, routes, AbortSignal.timeout(5_000));
+      await putBack(before, routes, timeoutSignal(5_000));
       throw error;
     }
     const { addresses, mtu, up } = await readLink(input.interface, signal);
@@ -158,7 +159,7 @@ const routeAdd = defineTool({
       return { wanted, stood: matching(await readRoutes(signal), wanted).length > 0 };
     },
     restore: async ({ wanted, stood }) => {
-      const signal = AbortSignal.timeout(changer.timeoutMs);
+      const signal = timeoutSignal(changer.timeoutMs);
       if (!stood) for (const found of matching(await readRoutes(signal), wanted)) await change("del", found, signal);
     },
   },
@@ -192,7 +193,7 @@ const routeDel = defineTool({
   undo: {
     prepare: async ({ input, signal }) => ({ found: matching(await readRoutes(signal), wantedRoute(input)) }),
     restore: async ({ found }) => {
-      const signal = AbortSignal.timeout(changer.timeoutMs);
+      const signal = timeoutSignal(changer.timeoutMs);
       const now = await readRoutes(signal);
       for (const one of found) if (matching(now, one).length === 0) await change("add", one, signal);
     },

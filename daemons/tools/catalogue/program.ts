@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { callAfter, timeoutSignal } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { type Piped, startPiped, whenClosed } from "#lib/pipes";
 import { seccompFilter } from "#lib/seccomp";
@@ -28,7 +29,7 @@ export const fixedEnvironment = {
 } as const;
 
 /** For programs that take a change back: a rollback has two minutes. */
-export const undoSignal = () => AbortSignal.timeout(110_000);
+export const undoSignal = () => timeoutSignal(110_000);
 
 /** The program and its arguments. Never a line for a shell. */
 export type Argv = readonly [program: string, ...args: string[]];
@@ -170,22 +171,21 @@ function gather(stream: Readable, bytesMax: number): Gathered {
 function stopWhen(child: ChildProcess, program: string, options: ProgramOptions) {
   const limitMs = options.timeoutMs ?? timeoutMs;
   const stopping: { reason?: unknown; over(): void } = { over };
-  let killing: NodeJS.Timeout | undefined;
+  let killing = () => {};
   const stop = (reason: unknown) => {
     if (stopping.reason !== undefined) return;
     stopping.reason = reason;
     endGroup(child, "SIGTERM");
-    killing = setTimeout(() => endGroup(child, "SIGKILL"), graceMs);
+    killing = callAfter(graceMs, () => endGroup(child, "SIGKILL"));
   };
   const aborted = () => stop(options.signal.reason);
-  const late = setTimeout(
-    () => stop(new AiosError("DEADLINE_EXCEEDED", `run ${program}: not done after ${limitMs} ms; it was ended`)),
-    limitMs,
+  const inTime = callAfter(limitMs, () =>
+    stop(new AiosError("DEADLINE_EXCEEDED", `run ${program}: not done after ${limitMs} ms; it was ended`)),
   );
   options.signal.addEventListener("abort", aborted, { once: true });
   function over(): void {
-    clearTimeout(late);
-    clearTimeout(killing);
+    inTime();
+    killing();
     options.signal.removeEventListener("abort", aborted);
   }
   return stopping;
@@ -205,16 +205,16 @@ function ended(running: Piped, program: string, cwd: string | undefined) {
   const { child, stdout, stderr } = running;
   return new Promise<Pick<Ended, "exitCode" | "exitSignal">>((resolve, reject) => {
     child.once("error", (error) => reject(cannotStart(program, cwd, error)));
-    let drained: NodeJS.Timeout | undefined;
+    let drained = () => {};
     child.once("exit", () => {
       endGroup(child, "SIGKILL");
-      drained = setTimeout(() => {
+      drained = callAfter(drainMs, () => {
         stdout.destroy();
         stderr.destroy();
-      }, drainMs);
+      });
     });
     whenClosed(running, (exitCode, exitSignal) => {
-      clearTimeout(drained);
+      drained();
       resolve({ exitCode, exitSignal });
     });
   });

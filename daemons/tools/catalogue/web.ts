@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import * as Type from "typebox";
+import { callAfter } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall } from "../tool.ts";
 import { backupSizeMaxBytes } from "../undo.ts";
@@ -237,7 +238,7 @@ const downloadTool = (spool: string, outbound: Outbound) => {
       prepare: async (call, backups) => {
         const { executionId, input, resources } = call;
         // Should the act not follow, nobody else clears it away.
-        setTimeout(() => discard(executionId), downloadTimeoutMs).unref();
+        callAfter(downloadTimeoutMs, () => discard(executionId), "unheld");
         try {
           cleared ??= clear();
           await cleared;

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { chmod, mkdir, open, readdir, rename, rm, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Entry, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
 import { tarKeeps } from "../fs/keep.ts";
@@ -79,7 +80,7 @@ export async function unpack(
       await removeEntry(entry, signal);
       await rename(`${temporary.place}/${name}`, entry.place);
     } finally {
-      await removeEntry(temporary, AbortSignal.timeout(60_000));
+      await removeEntry(temporary, timeoutSignal(60_000));
     }
   });
 }

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/service";
 import { resolvePath } from "../../paths.ts";
 import type { Protection } from "../../protection.ts";
@@ -167,7 +168,7 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
         return { name };
       },
       restore: async ({ name }) => {
-        const signal = AbortSignal.timeout(60_000);
+        const signal = timeoutSignal(60_000);
         const found = await podman.container(name, { signal });
         if (found?.running) throw refused("remove", name, "it runs", "roll back its start first");
         if (found !== undefined) await podman.run(["container", "rm", "--volumes", found.id], { signal });
@@ -316,7 +317,7 @@ function undoRunning(podman: Podman): Undo<{ name: string }, object, RunningPlan
       running: (await podman.container(name, { signal }))?.running ?? false,
     }),
     restore: async ({ name, running }) => {
-      const signal = AbortSignal.timeout(60_000);
+      const signal = timeoutSignal(60_000);
       const found = await podman.container(name, { signal });
       if (found === undefined || found.running === running) return;
       if (running) await podman.start(name, { signal });

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
 import { reachable } from "../addresses.ts";
@@ -42,7 +43,7 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
         was: image === "" ? "" : ((await podman.image(image, { signal })) ?? ""),
       }),
       restore: async ({ before, name, was }) => {
-        const signal = AbortSignal.timeout(60_000);
+        const signal = timeoutSignal(60_000);
         const fresh = (await ids(podman, signal)).filter((id) => !before.includes(id));
         // Refused by podman while a container is made of it: that is to be removed first.
         if (fresh.length > 0) await podman.run(["image", "rm", ...fresh], { signal });

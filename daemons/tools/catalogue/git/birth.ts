@@ -1,5 +1,6 @@
 import { lstat, readdir, rm } from "node:fs/promises";
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import { errnoOf } from "#lib/errors";
 import { removeFolders } from "../../handles.ts";
 import type { ResolvedPath } from "../../paths.ts";
@@ -166,7 +167,7 @@ function undoBirth<Input>(
     prepare: async ({ resources: { path } }) => planOf(path),
     restore: async (plan) => {
       if (!(await isThere(`${plan.path}/.git`))) return;
-      await check(plan, AbortSignal.timeout(60_000));
+      await check(plan, timeoutSignal(60_000));
       await remove(plan);
     },
   };
@@ -174,9 +175,9 @@ function undoBirth<Input>(
 
 /** What a repository that was made in a standing folder consists of. */
 async function ownNames({ path }: BirthPlan): Promise<string[]> {
-  const repository = await openRepository(path, AbortSignal.timeout(60_000));
+  const repository = await openRepository(path, timeoutSignal(60_000));
   const tracked = await repository
-    .git(["ls-tree", "--name-only", "-z", "HEAD"], { signal: AbortSignal.timeout(60_000) })
+    .git(["ls-tree", "--name-only", "-z", "HEAD"], { signal: timeoutSignal(60_000) })
     .catch(() => "");
   const names = new Set(tracked.split("\0").filter((name) => name !== ""));
   return (await readdir(path)).filter((name) => name === ".git" || names.has(name));

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/service";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../words.ts";
@@ -27,8 +28,8 @@ const facts = {
 type Call<Input> = ToolCall<Input, { path: "path" }>;
 
 /** An undo starts with the repository as it is now, within a minute. */
-const opened = (path: string) => openRepository(path, AbortSignal.timeout(60_000));
-const undoing = () => ({ signal: AbortSignal.timeout(60_000) });
+const opened = (path: string) => openRepository(path, timeoutSignal(60_000));
+const undoing = () => ({ signal: timeoutSignal(60_000) });
 
 interface AddPlan {
   readonly path: string;

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import { defineTool, type Tool } from "../../tool.ts";
 import type { Confinement } from "../process/sandbox.ts";
 import { absolutePath, object } from "../words.ts";
@@ -96,7 +97,7 @@ const pullTool = (world: RemoteWorld) =>
         return { path: path.path, before: (await commitAt(repository, { signal })) ?? "" };
       },
       restore: async ({ path, before }) => {
-        const signal = AbortSignal.timeout(60_000);
+        const signal = timeoutSignal(60_000);
         const repository = await openRepository(path, signal);
         const now = await commitAt(repository, { signal });
         if (now === undefined || now === before) return;

@@ -1,4 +1,5 @@
 import { statfsSync } from "node:fs";
+import { callEvery } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { runProgram } from "../program.ts";
 
@@ -32,7 +33,7 @@ export async function withinSize<T>(
     const { stdout } = await runProgram(["du", "-sk", "--", path], { signal });
     if (Number(/^\d+/.exec(stdout)?.[0] ?? 0) * 1024 > maxBytes) stop.abort(tooLarge);
   };
-  const watch = setInterval(() => look().catch(() => {}), lookEveryMs);
+  const watched = callEvery(lookEveryMs, () => look().catch(() => {}));
   try {
     const done = await act(AbortSignal.any([signal, stop.signal]));
     await look();
@@ -44,6 +45,6 @@ export async function withinSize<T>(
       throw tooLarge;
     throw error;
   } finally {
-    clearInterval(watch);
+    watched();
   }
 }

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { ToolCall, Undo } from "../../tool.ts";
 import type { ProgramOptions } from "../program.ts";
@@ -8,7 +9,7 @@ import { bringBack, type KeptPackage, keepPackages } from "./kept.ts";
 const restoreTimeoutMs = 115_000;
 
 const restoring = (): ProgramOptions => ({
-  signal: AbortSignal.timeout(restoreTimeoutMs),
+  signal: timeoutSignal(restoreTimeoutMs),
   timeoutMs: restoreTimeoutMs,
 });
 

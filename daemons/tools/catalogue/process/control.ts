@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { object } from "../words.ts";
@@ -126,7 +127,7 @@ async function ends(pid: number, startTicks: number, withinMs: number, signal: A
   for (let waitedMs = 0; lives(pid, startTicks); waitedMs += lookAgainMs) {
     if (waitedMs >= withinMs) return false;
     signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+    await systemClock.sleep(lookAgainMs);
   }
   return true;
 }

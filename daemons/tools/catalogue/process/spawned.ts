@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Writable } from "node:stream";
-import type { Clock } from "#lib/clock";
+import { type Clock, callAfter, timeoutSignal } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { type Piped, startPiped, whenClosed } from "#lib/pipes";
 import { seccompFilter } from "#lib/seccomp";
@@ -120,22 +120,21 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
 
   const watch = (kept: Spawned, piped: Piped, timeoutMs: number): Running => {
     const { child, stdout, stderr } = piped;
-    let drained: NodeJS.Timeout | undefined;
-    const late = setTimeout(() => kill(kept), timeoutMs);
-    late.unref();
+    let drained = () => {};
+    const inTime = callAfter(timeoutMs, () => kill(kept), "unheld");
     const ended = new Promise<void>((resolve) => {
       child.once("exit", () => {
         // What it started ends with it.
         if (kept.group !== "") cgroups.open(kept.group).kill();
         killGroup(kept.pid);
-        drained = setTimeout(() => {
+        drained = callAfter(drainMs, () => {
           stdout.destroy();
           stderr.destroy();
-        }, drainMs);
+        });
       });
       whenClosed(piped, (exitCode, exitSignal) => {
-        clearTimeout(drained);
-        clearTimeout(late);
+        drained();
+        inTime();
         const output = written(live);
         running.delete(kept.executionId);
         if (kept.group !== "") cgroups.open(kept.group).remove();
@@ -204,7 +203,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
     wait: async (pid, timeoutMs, signal) => {
       const found = documents.list(rememberedMax).find((one) => one.pid === pid);
       const live = found && running.get(found.executionId);
-      const giveUp = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      const giveUp = AbortSignal.any([signal, timeoutSignal(timeoutMs)]);
       if (live !== undefined) return Promise.race([live.ended.then(() => true), aborted(giveUp, signal)]);
       return ends(pid, found?.startTicks ?? factsOf(pid)?.startTicks, clock, giveUp, signal);
     },
@@ -221,7 +220,7 @@ function resumeTimes(documents: Documents<Spawned>, clock: Clock, kill: (spawned
   for (const kept of documents.list(rememberedMax)) {
     if (kept.state !== "running" || !lives(kept.pid, kept.startTicks)) continue;
     const leftMs = Math.min(kept.startedAt + kept.timeoutMs - clock.now(), kept.timeoutMs);
-    setTimeout(() => kill(kept), Math.max(0, leftMs)).unref();
+    callAfter(leftMs, () => kill(kept), "unheld");
   }
 }
 
