@@ -37,6 +37,9 @@ describe("forbidden words", () => {
     ["daemons/tools/execute.ts", `const x = ${environment}["HOME"];`, "main.ts"],
     ["daemons/tools/execute.ts", "const now = Date.now();", "Clock"],
     ["daemons/tools/execute.ts", "spawn(a, { shell: true });", "argv"],
+    ["daemons/tools/execute.ts", "refuse(name.slice(0, 64))", "#lib/text"],
+    ["daemons/tools/execute.ts", "text.substring(0, shownLengthMax)", "#lib/text"],
+    ["daemons/tools/execute.ts", "said.slice(-wordsLengthMax)", "#lib/text"],
     ["daemons/tools/execute.ts", "setTimeout(() => end(5), tool.timeoutMs);", "callAfter"],
     ["daemons/tools/execute.ts", "setInterval(() => {", "callEvery"],
     ["daemons/tools/execute.ts", "race(AbortSignal.timeout(waitMs))", "timeoutSignal"],
@@ -49,6 +52,9 @@ describe("forbidden words", () => {
   it("allows them where they belong", () => {
     expect(forbiddenFindings({ path: "daemons/tools/main.ts", text: `run(${environment})` })).toEqual([]);
     expect(forbiddenFindings({ path: "daemons/lib/clock.ts", text: "() => Date.now()" })).toEqual([]);
+    const cuts =
+      'now.toISOString().slice(0, 10); hash("sha256", x, "hex").slice(0, 24); rows.slice(0, rowsMax); text.slice(0, at)';
+    expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: cuts })).toEqual([]);
     const timers = "setTimeout(go, 50); AbortSignal.timeout(5_000); socket.setTimeout(waitMs);";
     expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: timers })).toEqual([]);
     expect(forbiddenFindings({ path: "daemons/tools/x.ts", text: "// Date.now() jumps when time is set" })).toEqual([]);

@@ -117,6 +117,13 @@ const forbidden: readonly Forbidden[] = [
       "a timer of Node's, for which over 24.8 days or NaN are at once: callAfter, callEvery or timeoutSignal of #lib/clock",
   },
   {
+    // Hexadecimal digits and times have no characters to be cut.
+    pattern:
+      /(?<!toISOString\(\)|"hex"\)|digest|digits|\bid|Id)(?:\.(?:slice|substring|substr)\(0, (?:\d{2,}|\w*[lL]ength(?:Max)?)\b|\.slice\(-\w*(?:Length|[bB]ytes)Max\))/g,
+    where: inDaemons,
+    problem: "a text cut between the halves of a character: beginning, ending or cut of #lib/text",
+  },
+  {
     pattern: /\bshell:\s*true|\bexecSync\(|\bexec\(["'`]/g,
     where: inDaemons,
     problem: "a string given to a shell: use execFile or spawn with an argv",

@@ -1,4 +1,5 @@
 import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/service";
+import { beginning } from "#lib/text";
 import { AgentRegistration } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
 import type { ToolRegistryService } from "#proto/aios/tools";
@@ -62,7 +63,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
       agentId: name,
       taskId,
       inputJson: input,
-      reason: reason.slice(0, reasonLengthMax),
+      reason: beginning(reason, reasonLengthMax),
     };
     let code: string | undefined;
     const answer = await client.execute(request, {

@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
+import { beginning } from "#lib/text";
 import { UsageError } from "./command.ts";
 
 /** Standard input, as far as it is used here: a pipe, or a terminal with its raw mode. */
@@ -42,7 +43,7 @@ export function openPrompt(input: Readable, output: Writable, interrupt: () => v
       made.close();
     });
     made.on("line", (text) => {
-      waiting.push(text.slice(0, lengthMax));
+      waiting.push(beginning(text, lengthMax));
       wake();
     });
     made.on("close", () => {
@@ -81,7 +82,7 @@ async function line(input: Input): Promise<string> {
     for (const key of String(chunk)) {
       if (key === "\r" || key === "\n" || key === "\u0004") return text;
       if (key === "\u0003") throw new UsageError("interrupted");
-      text = key === "\u007f" || key === "\b" ? text.slice(0, -1) : text + key;
+      text = key === "\u007f" || key === "\b" ? beginning(text, text.length - 1) : text + key;
       if (text.length > lengthMax) throw new UsageError(`more than ${lengthMax} characters`);
     }
   }

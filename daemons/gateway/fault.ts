@@ -1,4 +1,5 @@
 import { errnoOf, messageOf } from "#lib/errors";
+import { beginning, cut } from "#lib/text";
 import type { Tokens } from "./question.ts";
 
 /**
@@ -171,7 +172,7 @@ export function tidy(text: string, key: string | undefined): string {
   const clean = withoutKey(text, key)
     .replace(/[\s\p{Cc}]+/gu, " ")
     .trim();
-  return clean.length > reasonLengthMax ? `${clean.slice(0, reasonLengthMax)}…` : clean;
+  return cut(clean, reasonLengthMax);
 }
 
 /** Providers like to quote the beginning of a key. */
@@ -181,7 +182,7 @@ const keyBeginning = 6;
 const keyLike = /\b(?:sk|key|pk|rk|gsk|xai)-[A-Za-z0-9_*.-]{6,}/g;
 
 function withoutKey(text: string, key: string | undefined): string {
-  const begins = key !== undefined && key.length >= 2 * keyBeginning ? key.slice(0, keyBeginning) : key;
+  const begins = key !== undefined && key.length >= 2 * keyBeginning ? beginning(key, keyBeginning) : key;
   const [first = "", ...rest] = begins ? text.split(begins) : [text];
   const whole = [first, ...rest.map((after) => after.replace(/^[^\s"'.,;]*/, "[key]"))].join("");
   return whole.replace(keyLike, "[key]").replace(/\bBearer\s+\S+/gi, "Bearer [key]");

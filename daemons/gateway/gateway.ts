@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { dataNote, markData } from "#lib/data-marks";
 import { AiosError, type Code } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { Paid, PaidPiece } from "./attempt.ts";
 import { cacheKey, openCache, ttlOf } from "./cache.ts";
 import type { Lane } from "./lane.ts";
@@ -180,7 +181,7 @@ function candidates(lanes: readonly Lane[], { preferred, allowFallback }: Asked)
   if (preferred !== "" && !lanes.some(({ settings }) => settings.name === preferred)) {
     const reason = "no such provider";
     const next = `use one of ${lanes.map(({ settings }) => settings.name).join(", ")}`;
-    throw new AiosError("INVALID_ARGUMENT", { act: "ask", object: preferred.slice(0, 64), reason, next });
+    throw new AiosError("INVALID_ARGUMENT", { act: "ask", object: beginning(preferred, 64), reason, next });
   }
   const wanted = lanes.filter(({ settings }) => preferred === "" || allowFallback || settings.name === preferred);
   const first = ({ settings }: Lane) => Number(settings.name === preferred && !settings.fallbackOnly);

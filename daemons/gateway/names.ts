@@ -1,3 +1,4 @@
+import { beginning } from "#lib/text";
 import { ProviderFault } from "./fault.ts";
 import type { ToolSpec } from "./question.ts";
 
@@ -16,7 +17,7 @@ export function toolNames(tools: readonly ToolSpec[]): ToolNames {
   const back = new Map<string, string>();
   for (const { name } of tools) {
     let said = plain(name);
-    for (let n = 2; back.has(said); n++) said = `${plain(name).slice(0, nameLengthMax - 4)}_${n}`;
+    for (let n = 2; back.has(said); n++) said = `${beginning(plain(name), nameLengthMax - 4)}_${n}`;
     outward.set(name, said);
     back.set(said, name);
   }
@@ -32,4 +33,4 @@ export function toolNames(tools: readonly ToolSpec[]): ToolNames {
   };
 }
 
-const plain = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, "_").slice(0, nameLengthMax);
+const plain = (name: string) => beginning(name.replace(/[^A-Za-z0-9_-]/g, "_"), nameLengthMax);

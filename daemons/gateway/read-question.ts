@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { isSchema, readSchema, type Schema } from "#lib/json-schema";
+import { beginning } from "#lib/text";
 import type { Message, Question, ToolCall, ToolSpec } from "./question.ts";
 
 /** A question as it comes over the wire; the service translates it into this. */
@@ -50,7 +51,7 @@ function messageOf(raw: RawQuestion["messages"][number], at: number): Message {
   if (role === "assistant") return { role, text, toolCalls: raw.toolCalls.map(callOf) };
   if (role === "tool" && callId !== "") return { role, text, callId, tool, isError };
   if (role === "tool") throw wrong(`messages[${at}]`, "no tool_call_id", "say which call it answers");
-  throw wrong(`messages[${at}]`, `the role is ${JSON.stringify(role.slice(0, 32))}`, "use user, assistant or tool");
+  throw wrong(`messages[${at}]`, `the role is ${JSON.stringify(beginning(role, 32))}`, "use user, assistant or tool");
 }
 
 function callOf({ id, name, argumentsJson }: { id: string; name: string; argumentsJson: Uint8Array }): ToolCall {
@@ -72,7 +73,7 @@ function choiceOf(choice: string, tools: readonly ToolSpec[]): string {
   if (["auto", "none", "required"].includes(choice) || tools.some(({ name }) => name === choice)) return choice;
   throw wrong(
     "tool_choice",
-    `no tool ${choice.slice(0, 64)} is offered`,
+    `no tool ${beginning(choice, 64)} is offered`,
     "use auto, none, required or an offered tool",
   );
 }

@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { type Call, type Service, service } from "#lib/service";
+import { beginning } from "#lib/text";
 import { SecretsService } from "#proto/aios/api_gateway";
 import type { Secrets } from "./secrets.ts";
 
@@ -17,7 +18,7 @@ export function secretsService(secrets: Secrets): Service<typeof SecretsService>
     removeSecret: ({ name }, call) => {
       adminOf(call);
       const removed = secrets.remove(name);
-      return { success: removed, message: removed ? "" : `there is no secret ${name.slice(0, 64)}` };
+      return { success: removed, message: removed ? "" : `there is no secret ${beginning(name, 64)}` };
     },
   });
 }

@@ -5,6 +5,7 @@ import { moveAside } from "#lib/damaged";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import type { Sqlite } from "#lib/sqlite";
+import { beginning } from "#lib/text";
 
 /** What is told of a secret. `setAt` is milliseconds since the epoch. */
 export interface SecretInfo {
@@ -75,7 +76,7 @@ export function openSecrets(database: Sqlite, keyFile: string, clock: Clock, ref
 
 function check(name: string, value: string): void {
   if (!namePattern.test(name))
-    throw refused(name.slice(0, 64), "not a name of lower-case letters, digits and dashes", "use a provider's name");
+    throw refused(beginning(name, 64), "not a name of lower-case letters, digits and dashes", "use a provider's name");
   // The value itself is in no message.
   if (!valuePattern.test(value))
     throw refused(

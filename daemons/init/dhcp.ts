@@ -1,6 +1,7 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { callAfter } from "#lib/clock";
 import { ownFolder } from "#lib/sockets";
+import { beginning } from "#lib/text";
 import type { Children } from "./children.ts";
 import type { Lease, Route } from "./lease.ts";
 import { ipv4Pattern } from "./provision.ts";
@@ -56,7 +57,7 @@ export function runDhcp(
   client.stdout?.setEncoding("utf8");
   client.stdout?.on("data", (text: string) => {
     const lines = (rest + text).split("\n");
-    rest = (lines.pop() ?? "").slice(0, lineLengthMax);
+    rest = beginning(lines.pop() ?? "", lineLengthMax);
     for (const line of lines) {
       const event = parseEvent(line);
       if (event !== undefined) notice(event.lease);

@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
+import { beginning } from "#lib/text";
 import type { Faults } from "./faults.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -113,7 +114,7 @@ function checked(name: string): string {
   if (/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(name)) return name;
   throw new AiosError("INVALID_ARGUMENT", {
     act: "find",
-    object: `service ${JSON.stringify(name.slice(0, 80))}`,
+    object: `service ${JSON.stringify(beginning(name, 80))}`,
     reason: "that is no service's name",
   });
 }

@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { ReadStream } from "node:tty";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { Run } from "./commands.ts";
 import type { Screen } from "./screen.ts";
 
@@ -49,7 +50,7 @@ function firstLine(input: Readable): Promise<string> {
     let text = "";
     input.setEncoding("utf8");
     input.on("data", (more: string) => {
-      text = (text + more).slice(0, answerLengthMax);
+      text = beginning(text + more, answerLengthMax);
       const [line, rest] = text.split(/[\r\n]/, 2);
       if (rest !== undefined) resolve(line ?? "");
     });

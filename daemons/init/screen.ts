@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 
 /** Where PID 1 speaks: the serial console, and the kernel's log for what must outlive it. */
 export interface Screen {
@@ -53,7 +54,7 @@ function tryWrite(file: number, text: string): void {
 function toKernel(path: string, text: string): void {
   try {
     const file = openSync(path, constants.O_WRONLY);
-    writeSync(file, `<2>${text.slice(0, 900)}`);
+    writeSync(file, `<2>${beginning(text, 900)}`);
     closeSync(file);
   } catch {
     // No kernel log to write to: there is nowhere left to say so.
@@ -62,8 +63,5 @@ function toKernel(path: string, text: string): void {
 
 /** One line without control characters: what daemons and devices say must not drive the terminal. */
 export function printable(text: string): string {
-  return text
-    .replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, " ")
-    .trimEnd()
-    .slice(0, lineLengthMax);
+  return beginning(text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, " ").trimEnd(), lineLengthMax);
 }

@@ -1,4 +1,5 @@
 import { AiosError, messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { carryOut } from "./carry-out.ts";
 import { decide, type Step } from "./decide.ts";
 import { deliberate, summaryOf } from "./deliberate.ts";
@@ -214,7 +215,7 @@ export class Branch {
     if (open?.judgement === undefined) return;
     const { call, judgement, tickets } = open;
     const { call_id, tool_name } = call;
-    const reason = `${run.objective.slice(0, 200)}: ${judgement.explanation ?? ""}`;
+    const reason = `${beginning(run.objective, 200)}: ${judgement.explanation ?? ""}`;
     const request = { session_id: this.#session, call_id, tool_name, capability, reason };
     const { approval_id } = await this.#world.ports.approvals.enqueue(request);
     const still = (now: Run) => now.call?.call.call_id === call_id && now.call.tickets.length === tickets.length;

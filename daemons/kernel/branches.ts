@@ -1,4 +1,5 @@
 import { AiosError, type Code } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { Branch } from "./branch.ts";
 import type { BranchState } from "./state.ts";
 import type { World } from "./writer.ts";
@@ -75,5 +76,10 @@ export function refusal(code: Code, act: string, object: string, reason: string)
 
 export function checkedId(id: string): string {
   if (id !== "" && id.length <= idLengthMax) return id;
-  throw refusal("INVALID_ARGUMENT", "use", JSON.stringify(id.slice(0, 32)), `an id has 1 to ${idLengthMax} characters`);
+  throw refusal(
+    "INVALID_ARGUMENT",
+    "use",
+    JSON.stringify(beginning(id, 32)),
+    `an id has 1 to ${idLengthMax} characters`,
+  );
 }

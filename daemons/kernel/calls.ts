@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { uuidOf } from "#lib/ids";
+import { beginning } from "#lib/text";
 import type { Json } from "./events.ts";
 import type { ToolCall } from "./shapes.ts";
 
@@ -23,7 +24,7 @@ export function callId(place: CallPlace): string {
 
 /** What makes two calls the same one for the loop guard: the tool and its input, whatever the order of its keys. */
 export function callKey({ tool_name, input }: Pick<ToolCall, "tool_name" | "input">): string {
-  return hash("sha256", JSON.stringify([tool_name, sorted(input)])).slice(0, 32);
+  return hash("sha256", JSON.stringify([tool_name, sorted(input)]), "hex").slice(0, 32);
 }
 
 function sorted(value: Json): Json {
@@ -37,5 +38,5 @@ function sorted(value: Json): Json {
 export function kept(result: Json, lengthMax: number): Json {
   const text = JSON.stringify(result);
   if (text.length <= lengthMax) return result;
-  return { truncated: true, length: text.length, begins: text.slice(0, lengthMax).toWellFormed() };
+  return { truncated: true, length: text.length, begins: beginning(text, lengthMax).toWellFormed() };
 }

@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import { charged } from "./budget.ts";
 import type { Folds } from "./fold.ts";
 import type { Limits } from "./limits.ts";
@@ -15,8 +16,7 @@ export function turn(state: BranchState, { role, content }: ConversationTurn, tu
 
 export function said(state: BranchState, role: string, content: string, limits: Limits): BranchState {
   const { turnLengthMax, turnsMax } = limits;
-  const cut = content.length <= turnLengthMax ? content : `${content.slice(0, turnLengthMax).toWellFormed()} …`;
-  return turn(state, { role, content: cut }, turnsMax);
+  return turn(state, { role, content: cut(content, turnLengthMax + 2, " …") }, turnsMax);
 }
 
 /** The state with the open run changed; events outside of a run change nothing. */

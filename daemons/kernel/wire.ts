@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 
 /**
  * How one type of aios-protocol is written as JSON and read back: the fields in the order of their declaration, what is absent
@@ -44,7 +45,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 /** What is thrown when a value is not of its shape. */
 export function wrong(at: string, expected: string, value: unknown): AiosError {
-  const found = JSON.stringify(value)?.slice(0, 80) ?? String(value);
+  const found = beginning(JSON.stringify(value) ?? String(value), 80);
   return new AiosError("INVALID_ARGUMENT", { act: "read", object: at, reason: `expected ${expected}, found ${found}` });
 }
 

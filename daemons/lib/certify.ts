@@ -19,6 +19,7 @@ import {
 } from "@peculiar/x509";
 import { AiosError, messageOf } from "./errors.ts";
 import { type KeyPair, type Moment, namePattern, roleScheme, type Subject, validity } from "./pki.ts";
+import { beginning } from "./text.ts";
 
 /*
  * Certificates and requests are made, and strangers' requests read, by a library that takes its time to load: what is on
@@ -169,7 +170,7 @@ function named(name: string): Name {
 function invalidName(name: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", {
     act: "certify",
-    object: JSON.stringify(name.slice(0, 80)),
+    object: JSON.stringify(beginning(name, 80)),
     reason: "a name has 1 to 64 letters, digits, '.', '_', '@' or '-', and begins and ends with a letter or digit",
   });
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { beginning } from "./text.ts";
 
 /**
  * What a model is told about marked data. It goes into the system prompt of every conversation that holds any.
@@ -25,6 +26,6 @@ export function markData(source: string, text: string): string {
     mark = createHash("sha256").update(`${n}\n${shown}`).digest("hex").slice(0, 16);
     if (!shown.includes(mark)) break;
   }
-  const from = source.replace(/[^A-Za-z0-9._-]/g, "_").slice(0, 64);
+  const from = beginning(source.replace(/[^A-Za-z0-9._-]/g, "_"), 64);
   return `<data-${mark} from="${from}">\n${shown}\n</data-${mark}>`;
 }

@@ -1,4 +1,5 @@
 import { createHash, randomInt } from "node:crypto";
+import { beginning } from "./text.ts";
 
 /**
  * The code on a new machine's console: 24 symbols in groups of four.
@@ -46,7 +47,7 @@ export function parseCode(text: string): EnrolmentCode | undefined {
   if (symbols.length !== secretLength + fingerprintLength + 1) return undefined;
   const body = symbols.slice(0, -1);
   if (check(body) !== symbols.at(-1)) return undefined;
-  return { secret: body.slice(0, secretLength), fingerprint: body.slice(secretLength) };
+  return { secret: beginning(body, secretLength), fingerprint: body.slice(secretLength) };
 }
 
 function check(symbols: string): string {

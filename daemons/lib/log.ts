@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { messageOf } from "./errors.ts";
+import { cut } from "./text.ts";
 
 export type Level = "debug" | "info" | "warn" | "error";
 export type Fields = Readonly<Record<string, unknown>>;
@@ -41,7 +42,7 @@ export function openLog(
     if (order.indexOf(at) < least) return;
     const cid = correlationId();
     const line = JSON.stringify({ t: now(), level: at, unit, msg, ...(cid && { cid }), ...plain(fields) });
-    write(`${line.length > lineLengthMax ? `${line.slice(0, lineLengthMax)}…` : line}\n`);
+    write(`${cut(line, lineLengthMax)}\n`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

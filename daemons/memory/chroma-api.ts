@@ -1,6 +1,7 @@
 import { Agent, request } from "node:http";
 import { timeoutSignal } from "#lib/clock";
 import { messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 
 /*
  * Chroma's API v2, as far as aios-memory uses it, over node:http. The chromadb client is not used: it loads 400 kB of
@@ -75,7 +76,7 @@ async function call(
 ): Promise<unknown> {
   const { status, text } = await send(url, method, path, body === undefined ? "" : JSON.stringify(body), timeoutMs);
   if (status < 200 || status > 299)
-    throw new ChromaRefusal(status, `${method} ${path}: status ${status}: ${text.slice(0, 200)}`);
+    throw new ChromaRefusal(status, `${method} ${path}: status ${status}: ${beginning(text, 200)}`);
   try {
     return text === "" ? undefined : JSON.parse(text);
   } catch (error) {

@@ -6,6 +6,7 @@ import { messageOf } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
+import { beginning, ending } from "#lib/text";
 import { type ChromaUrl, heartbeat, proveSearch } from "./chroma-api.ts";
 
 /** Whether vectors can be searched. */
@@ -201,7 +202,7 @@ async function answers(url: ChromaUrl, timeoutMs?: number): Promise<boolean> {
 async function exitOf(child: ChildProcess): Promise<never> {
   let words = "";
   child.stderr?.on("data", (chunk: Buffer) => {
-    words = (words + chunk.toString("utf8")).slice(-wordsLengthMax);
+    words = ending(words + chunk.toString("utf8"), wordsLengthMax);
   });
   const how = await new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(`does not start: ${error.message}`));
@@ -214,7 +215,7 @@ async function exitOf(child: ChildProcess): Promise<never> {
 /** The line that names an error (a stack follows it), else the last one. */
 function lastWord(words: string): string {
   const lines = words.split("\n").filter((line) => line.trim() !== "");
-  return (lines.find((line) => /error|panic/i.test(line)) ?? lines.at(-1) ?? "").trim().slice(0, 300);
+  return beginning((lines.find((line) => /error|panic/i.test(line)) ?? lines.at(-1) ?? "").trim(), 300);
 }
 
 async function end(child: ChildProcess, exited: Promise<never>, clock: Clock): Promise<void> {

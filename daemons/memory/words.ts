@@ -1,3 +1,5 @@
+import { beginning } from "#lib/text";
+
 /*
  * The words of a text as everything here that looks for words sees them: the full-text indices, the queries, the lexical
  * embedding, the likeness of patterns. One reading for all, or a query looks for words that no index holds.
@@ -42,4 +44,4 @@ function parts(piece: string): string[] {
   return characters.length < 2 ? characters : characters.slice(1).map((one, at) => `${characters[at] ?? ""}${one}`);
 }
 
-const bounded = (word: string): string => word.slice(0, wordLengthMax).toWellFormed();
+const bounded = (word: string): string => beginning(word, wordLengthMax).toWellFormed();

@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
+import { beginning } from "#lib/text";
 import { AutonomyService, type AutonomyState } from "#proto/aios/autonomy";
 import { type Autonomy, levels } from "./autonomy.ts";
 import { nameOf } from "./further-calls.ts";
@@ -47,7 +48,7 @@ export function autonomyService({ autonomy, goals, resting, heldBack }: Autonomy
     },
     emergencyStop: async ({ reason }, { identity }) => {
       refuseAgents(identity, "stop the machine");
-      await autonomy.emergencyStop(nameOf(identity), reason.slice(0, reasonLengthMax));
+      await autonomy.emergencyStop(nameOf(identity), beginning(reason, reasonLengthMax));
       return state();
     },
     emergencyResume: async (_, { identity }) => {

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { cut } from "#lib/text";
 import type { DecisionNote, Goal, Option } from "./goal.ts";
 import { patiently } from "./patience.ts";
 import type { Draft } from "./plan.ts";
@@ -15,8 +16,8 @@ const waitingMax = 5_000;
 
 /** A decision as it is kept with its goal. */
 export function noteOf(situation: string, options: readonly Option[], draft: Draft, at: number): DecisionNote {
-  const shortened = options.map(({ verdict, ...option }) => ({ ...option, verdict: cut(verdict) }));
-  const common = { at, situation: cut(situation), options: shortened };
+  const shortened = options.map(({ verdict, ...option }) => ({ ...option, verdict: shortOf(verdict) }));
+  const common = { at, situation: shortOf(situation), options: shortened };
   if ("steps" in draft) {
     const { origin: chosen, why, level, model, procedure } = draft;
     return { ...common, chosen, why, level, model, procedure };
@@ -24,12 +25,10 @@ export function noteOf(situation: string, options: readonly Option[], draft: Dra
   const level = options.at(-1)?.level ?? "reactive";
   const none = { ...common, level, model: "", procedure: "" };
   if ("question" in draft) return { ...none, chosen: "ask the person", why: draft.question };
-  return { ...none, chosen: "give up", why: cut(draft.reason) };
+  return { ...none, chosen: "give up", why: shortOf(draft.reason) };
 }
 
-function cut(text: string): string {
-  return text.length > verdictLengthMax ? `${text.slice(0, verdictLengthMax - 1)}…` : text;
-}
+const shortOf = (text: string): string => cut(text, verdictLengthMax);
 
 /** A decision as the log of decisions has it. */
 export interface LoggedDecision extends DecisionNote {
@@ -94,6 +93,6 @@ function logged(goal: Goal, note: DecisionNote, at: number, outcome: string): Lo
 /** Of a decision that another followed, the next one's situation says what came of it. */
 function outcomeOf({ decisions, state, result }: Goal, at: number): string {
   const next = decisions[at + 1];
-  if (next === undefined) return state === "completed" ? "completed" : `${state}: ${cut(result)}`;
+  if (next === undefined) return state === "completed" ? "completed" : `${state}: ${shortOf(result)}`;
   return decisions[at]?.chosen === "ask the person" ? "answered" : `failed: ${next.situation}`;
 }

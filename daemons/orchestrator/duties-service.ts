@@ -1,10 +1,14 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
+import { beginning } from "#lib/text";
 import { DutiesService, type DutyReport, type Notice as NoticeMessage } from "#proto/aios/duties";
 import type { Greed } from "./greed.ts";
 import { type Notice, type Notices, severities } from "./notices.ts";
 import { openQueue } from "./queue.ts";
 import type { ServiceRegistry } from "./registry.ts";
+
+/** Listened for at once, at most. */
+const categoriesMax = 20;
 
 /** Of one report, at most. */
 const metricsMax = 100;
@@ -48,7 +52,7 @@ export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
     },
     listen: async function* ({ categories }, { identity, signal }) {
       agentOf(identity);
-      yield* heard(door.notices, categories.slice(0, 20), signal);
+      yield* heard(door.notices, categories.slice(0, categoriesMax), signal);
     },
   });
 }
@@ -69,12 +73,12 @@ function check({ metrics, notices, services }: DutyReport): void {
   }
   for (const { key, value } of metrics) {
     if (!/^[a-z][a-z0-9._:/-]*$/.test(key) || key.length > nameLengthMax)
-      throw bad(`metric "${key.slice(0, 50)}": no key`);
+      throw bad(`metric "${beginning(key, 50)}": no key`);
     if (!Number.isFinite(value)) throw bad(`metric ${key}: ${value} is no number`);
   }
   for (const { category, severity, subject } of notices) {
     if (!/^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$/.test(category) || category.length > nameLengthMax) {
-      throw bad(`notice "${category.slice(0, 50)}": no category such as service.down`);
+      throw bad(`notice "${beginning(category, 50)}": no category such as service.down`);
     }
     if (!severities.some((one) => one === severity))
       throw bad(`notice ${category}: severity: ${severities.join(", ")}`);
@@ -85,7 +89,7 @@ function check({ metrics, notices, services }: DutyReport): void {
 
 function noticeOf({ category, severity, subject, detail }: NoticeMessage, source: string): Notice {
   const known = severities.find((one) => one === severity) ?? "info";
-  return { category, severity: known, subject, detail: detail.slice(0, detailLengthMax), source };
+  return { category, severity: known, subject, detail: beginning(detail, detailLengthMax), source };
 }
 
 function agentOf(identity: Identity): string {

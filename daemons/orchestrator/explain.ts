@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import { type DecisionNote, type Goal, isOver, type Task } from "./goal.ts";
 import type { Execution } from "./tools.ts";
 
@@ -101,5 +102,5 @@ function moment(at: number): string {
 }
 
 function shortened(text: string): string {
-  return text.length > outputLengthMax ? `${text.slice(0, outputLengthMax - 1)}…` : text;
+  return cut(text, outputLengthMax);
 }

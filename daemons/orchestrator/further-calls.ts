@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import type { Handlers, Identity } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
@@ -70,8 +71,8 @@ export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits
         // The end is always told, and who waits for a person.
         if (now - last < progressIntervalMs && progress < 1 && waitsFor === "") continue;
         last = now;
-        const words = message.slice(0, progressMessageLengthMax);
-        if (waitsFor !== "") assignments.waits(agent, taskId, waitsFor.slice(0, idLengthMax));
+        const words = beginning(message, progressMessageLengthMax);
+        if (waitsFor !== "") assignments.waits(agent, taskId, beginning(waitsFor, idLengthMax));
         else goals.progress(agent, taskId, { share: clamp(progress), message: words });
         taken += 1;
       }

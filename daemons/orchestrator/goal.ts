@@ -1,4 +1,5 @@
 import { uuidOf } from "#lib/ids";
+import { beginning } from "#lib/text";
 import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";
 
@@ -190,7 +191,7 @@ export function phaseOf(goal: Goal): string {
   if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;
   if (goal.state === "pending") return `waits for ${goal.dependsOn.length} other goals`;
   if (goal.state === "planning" && goal.failure !== "")
-    return `looks for another plan: ${goal.failure.slice(0, 200).replaceAll(/\s+/g, " ")}`;
+    return `looks for another plan: ${beginning(goal.failure, 200).replaceAll(/\s+/g, " ")}`;
   if (goal.state !== "in_progress") return goal.state;
   const now = goal.tasks.filter(({ state }) => state === "assigned" || state === "in_progress");
   const done = goal.tasks.filter(({ state }) => state === "completed").length;

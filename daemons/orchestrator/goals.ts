@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
 import { type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
@@ -105,7 +106,7 @@ function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: Worl
       await room.makePlace(source);
     }
     const goal = goalOf(submission, metadata, clock.now());
-    log.info("goal submitted", { goal: goal.id, source: goal.source, description: goal.description.slice(0, 200) });
+    log.info("goal submitted", { goal: goal.id, source: goal.source, description: beginning(goal.description, 200) });
     // Before it is stored: of two with the same key the second must see the first.
     const one = floor.admit(goal);
     try {

@@ -6,6 +6,7 @@ import { replaceFile } from "#lib/files";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import type { Client } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { ApiGatewayService } from "#proto/aios/api_gateway";
 import { InitService } from "#proto/aios/init";
 import type { MemoryServiceService } from "#proto/aios/memory";
@@ -144,7 +145,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
       const source = `schedule:${id}`;
       return await submit({ id: goalId, words: goal, priority, source, tag: "schedule", dedupeKey: source });
     },
-    told: ({ id, goal }, what) => warn("schedule.missed", id, `"${goal.slice(0, 200)}": ${what}`),
+    told: ({ id, goal }, what) => warn("schedule.missed", id, `"${beginning(goal, 200)}": ${what}`),
   });
   const declared = whenAsked(
     () => readTriggers(`${paths.etc}/triggers`),

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { beginning } from "#lib/text";
 import { isProven } from "./confidence.ts";
 import { generalise } from "./generalise.ts";
 import type { Goal, JsonObject } from "./goal.ts";
@@ -114,5 +115,5 @@ export const isUsable = ({ successes, failures }: Learned): boolean => isProven(
 /** A name for people: the first words of the phrase. */
 function nameFor(phrase: string): string {
   const words = phrase.toLowerCase().match(/[a-z0-9]+/g) ?? [];
-  return words.slice(0, 8).join("-").slice(0, 64) || "goal";
+  return beginning(words.slice(0, 8).join("-"), 64) || "goal";
 }

@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import type { Procedure } from "./procedures.ts";
 import { wordsOf } from "./tool-choice.ts";
 
@@ -13,7 +14,7 @@ const general = new Set(
 
 /** Why there is no procedure for a goal. */
 export function uncovered(description: string, faults: readonly string[]): string {
-  const goal = description.length > quotedLengthMax ? `${description.slice(0, quotedLengthMax)}…` : description;
+  const goal = cut(description, quotedLengthMax);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
   return `no procedure covers this goal: "${goal.toWellFormed()}"${broken}`;
 }

@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { Ending, Report } from "./assignments.ts";
 import { type Fate, wholeOutput } from "./calls.ts";
 import { executionIds, type Goal, type JsonObject, type Task } from "./goal.ts";
@@ -183,7 +184,7 @@ function readOutput(goal: Goal, text: string): JsonObject | string {
     const value: unknown = JSON.parse(text || "{}");
     return value !== null && typeof value === "object" && !Array.isArray(value)
       ? (value as JsonObject)
-      : `its output is not a JSON object: ${text.slice(0, 100)}`;
+      : `its output is not a JSON object: ${beginning(text, 100)}`;
   } catch (error) {
     return `its output is not JSON: ${messageOf(error)}`;
   }
@@ -200,7 +201,7 @@ function unmetExpectation(goal: Goal, task: Task, output: JsonObject): string | 
     const values = valuesFor(goal, { [task.step]: { input: task.input ?? {}, output } });
     for (const [field, template] of Object.entries(task.expect)) {
       const [wanted, got] = [JSON.stringify(fill(template, values)), JSON.stringify(output[field] ?? null)];
-      if (wanted !== got) return `${field} is ${got.slice(0, 200)}, expected ${wanted.slice(0, 200)}`;
+      if (wanted !== got) return `${field} is ${beginning(got, 200)}, expected ${beginning(wanted, 200)}`;
     }
     return undefined;
   } catch (error) {

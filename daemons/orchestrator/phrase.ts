@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { cut } from "#lib/text";
 import { furtherIn } from "./further.ts";
 
 /** What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, or any text. */
@@ -216,7 +217,7 @@ const quotedLengthMax = 100;
 
 /** Why `value` cannot be a parameter of this type; undefined when it can. */
 export function unfit(type: ParameterType, value: string): string | undefined {
-  const told = JSON.stringify(value.length > quotedLengthMax ? `${value.slice(0, quotedLengthMax)}…` : value);
+  const told = JSON.stringify(cut(value, quotedLengthMax));
   if (type === "path" && !value.startsWith("/")) return `${told} is not an absolute path`;
   if (type === "path" && value.includes("\0")) return `${told} is not a path`;
   if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:+-]{0,127}$/.test(value)) return `${told} is not a name`;

@@ -1,5 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { saidJson } from "#lib/said-json";
+import { cut } from "#lib/text";
 import { besides } from "./besides.ts";
 import type { Json, JsonObject } from "./goal.ts";
 import type { Draft, Level, Objective, PlannedStep, Unusable } from "./plan.ts";
@@ -125,5 +126,5 @@ function isObject(value: unknown): value is JsonObject {
 
 function shortened(text: string, length: number): string {
   const trimmed = text.trim();
-  return trimmed.length > length ? `${trimmed.slice(0, length - 1)}…` : trimmed;
+  return cut(trimmed, length);
 }

@@ -1,11 +1,16 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
+
 import { dataNote, markData } from "#lib/data-marks";
+import { cut } from "#lib/text";
 import { type Objective, stepsMax } from "./plan.ts";
 import type { ToolFacts } from "./tools.ts";
 
 /** Characters of what a tool returned, and of the memory's context, that a model is shown. */
 const outputLengthMax = 2_000;
 const contextLengthMax = 6_000;
+
+/** Faults of a plan that its author is told of, at most. */
+const faultsMax = 20;
 
 const rules = `You plan work on a Linux machine for its orchestrator. Answer with one JSON object of the given schema and nothing else.
 - "steps" are calls of the tools listed, at most ${stepsMax}, in an order in which they can run. Use no other tool and no other field.
@@ -63,7 +68,7 @@ export function planPrompt(objective: Objective, { tools, context, agents }: Pro
 
 /** What a model is told of a draft of its own that cannot be run. */
 export function faultsPrompt(faults: readonly string[]): string {
-  const lines = faults.slice(0, 20).map((fault) => `- ${fault}`);
+  const lines = faults.slice(0, faultsMax).map((fault) => `- ${fault}`);
   return `That plan cannot be run:\n${lines.join("\n")}\nGive the whole plan again without these faults.`;
 }
 
@@ -75,8 +80,4 @@ function toolLine({ name, summary, input, outputs }: ToolFacts): string {
   });
   const gives = outputs.length === 0 ? "" : ` gives ${outputs.join(", ")}`;
   return `- ${name}(${fields.join(", ")})${gives}: ${summary}`;
-}
-
-function cut(text: string, length: number): string {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
 }

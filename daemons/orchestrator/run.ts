@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { beginning, cut } from "#lib/text";
 import { runTask } from "./attempt.ts";
 import { type Goal, isOver, type Task } from "./goal.ts";
 import type { Signals } from "./life.ts";
@@ -64,21 +65,21 @@ export async function endUndone(
 ): Promise<void> {
   const left = goal.tasks.filter((task) => !isOver(task.state));
   // First: who takes it up after a crash in between must not find a goal whose tasks are all over, and call it completed.
-  if (left.length > 0) await putGoal(goal, { failure: cutOf(reason) }, world);
+  if (left.length > 0) await putGoal(goal, { failure: shortOf(reason) }, world);
   for (const task of left) await closeTask(task, reason, world);
   await endGoal(goal, state, reason, world);
 }
 
 /** Closes a goal, durably. */
 export async function endGoal(goal: Goal, state: Goal["state"], result: string, world: World): Promise<void> {
-  const cut = cutOf(result);
-  await putGoal(goal, { state, result: cut, failure: "" }, world);
+  const short = shortOf(result);
+  await putGoal(goal, { state, result: short, failure: "" }, world);
   // The result of a goal may be a file's content: that is not for the log.
-  world.log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: cut.slice(0, 500) }) });
+  world.log.info(`goal ${state}`, { goal: goal.id, ...(state === "failed" && { reason: beginning(short, 500) }) });
   world.ended(goal);
 }
 
-const cutOf = (text: string): string => (text.length > resultLengthMax ? `${text.slice(0, resultLengthMax)}…` : text);
+const shortOf = (text: string): string => cut(text, resultLengthMax);
 
 /** Changes a goal once its new form is stored, however long the store is away. */
 export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
@@ -92,7 +93,7 @@ export async function putGoal(goal: Goal, next: Partial<Goal>, { store, clock, c
 export function failureOf({ tasks }: Goal): string {
   const failed = tasks.filter(({ state }) => state === "failed");
   const by = ({ agent }: Task) => (agent === "" ? "" : ` by agent ${agent}`);
-  return cutOf(failed.map((task) => `${task.description} (${task.tool}${by(task)}): ${task.error}`).join("; "));
+  return shortOf(failed.map((task) => `${task.description} (${task.tool}${by(task)}): ${task.error}`).join("; "));
 }
 
 function resultOf(goal: Goal): string {

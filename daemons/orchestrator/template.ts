@@ -9,7 +9,9 @@
  *
  * A value is put in once and never read as a template again: what a person or a file says stays data.
  */
+
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { Json, JsonObject } from "./goal.ts";
 import type { ParameterValue } from "./phrase.ts";
 
@@ -122,7 +124,7 @@ function wrong(text: string, rest: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", {
     act: "read template",
     object: JSON.stringify(text),
-    reason: `${JSON.stringify(rest.slice(0, 30))} is neither {parameter} nor \${step.field}`,
+    reason: `${JSON.stringify(beginning(rest, 30))} is neither {parameter} nor \${step.field}`,
     next: "write {{ for a brace",
   });
 }

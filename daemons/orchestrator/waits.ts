@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import { approvalOf, type Goal, type Task } from "./goal.ts";
 
 /** Characters of a goal that are shown where it is one line of many. */
@@ -22,6 +23,6 @@ export function forApproval(goal: Goal, task: Task): string {
 const line = (text: string) => text.replaceAll(/\s+/g, " ");
 
 function named({ description }: Goal): string {
-  const short = description.length > shownLengthMax ? `${description.slice(0, shownLengthMax)}…` : description;
+  const short = cut(description, shownLengthMax);
   return `goal "${line(short)}"`;
 }

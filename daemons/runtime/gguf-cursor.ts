@@ -1,4 +1,5 @@
 import { readSync } from "node:fs";
+import { beginning } from "#lib/text";
 
 /** Bytes of one text, and of a whole header: more than any real file has. */
 export const textLengthMax = 1_048_576;
@@ -6,7 +7,7 @@ const headerBytesMax = 268_435_456;
 
 /** A name from a file that may be hostile, fit for a message. */
 export function quoted(name: string): string {
-  return JSON.stringify(name.slice(0, 80));
+  return JSON.stringify(beginning(name, 80));
 }
 
 /** Bytes read at once. */

@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
+import { beginning } from "#lib/text";
 import type { Backend } from "./pool.ts";
 
 /** What the probe program prints. */
@@ -132,7 +133,7 @@ function accept({ backend, bindingFolder }: Candidate, output: string): Gpu | st
   if (answer.backend !== backend) return `its probe found ${answer.backend} only`;
   if (answer.devices.length === 0 || answer.totalBytes <= 0) return "it finds no device";
   const { totalBytes, freeBytes, devices } = answer;
-  return { backend, bindingFolder, device: devices.join(", ").slice(0, 200), totalBytes, freeBytes };
+  return { backend, bindingFolder, device: beginning(devices.join(", "), 200), totalBytes, freeBytes };
 }
 
 function parse(output: string): ProbeAnswer | undefined {

@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { beginning } from "#lib/text";
 
 /** Folders in folders that are looked into. */
 const depthMax = 3;
@@ -101,11 +102,11 @@ export function modelName(file: string): string {
 /** A name that no other has: the file's own where it can be, with what a name cannot hold as dashes. */
 function nameFor(file: string, taken: Set<string>): string {
   const plain = (text: string) => text.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+|-+$/g, "");
-  const short = plain(basename(file)).slice(0, nameLengthMax);
+  const short = beginning(plain(basename(file)), nameLengthMax);
   const choices = [
     short,
-    plain(file).slice(0, nameLengthMax),
-    ...[2, 3, 4, 5].map((n) => `${short.slice(0, 120)}-${n}`),
+    beginning(plain(file), nameLengthMax),
+    ...[2, 3, 4, 5].map((n) => `${beginning(short, 120)}-${n}`),
   ];
   const name = choices.find((one) => one !== "" && !taken.has(one)) ?? "";
   taken.add(name);

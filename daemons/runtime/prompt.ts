@@ -1,4 +1,5 @@
 import { messageOf } from "#lib/errors";
+import { ending } from "#lib/text";
 import type { Binding, Model } from "./binding.ts";
 import { chatPieces } from "./chat.ts";
 import { chatForm } from "./chat-form.ts";
@@ -131,7 +132,7 @@ function withoutStart(parts: readonly Part[], last: number, excess: number): num
 
 /** Of a text that is larger than any context, the end. */
 function shortened(message: Message, bytesMax: number): Message {
-  return message.content.length <= bytesMax ? message : { ...message, content: message.content.slice(-bytesMax) };
+  return message.content.length <= bytesMax ? message : { ...message, content: ending(message.content, bytesMax) };
 }
 
 function sizeBytes(messages: readonly Message[]): number {

@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 
 /** A capability's text is at most this long. */
 const capabilityLengthMax = 4200;
@@ -16,7 +17,7 @@ export function parseCapability(text: string): Capability {
   if (namespace === undefined || action === undefined || text.length > capabilityLengthMax || text.includes("\0")) {
     throw new AiosError("INVALID_ARGUMENT", {
       act: "read capability",
-      object: JSON.stringify(text.slice(0, 200)),
+      object: JSON.stringify(beginning(text, 200)),
       reason: "expected namespace:action or namespace:action:resource",
       next: 'for example "fs:write:/srv/www/*"',
     });

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 
 /** The longest address of a page, characters: with its capability's words it still fits a grant. */
 export const urlLengthMax = 2048;
@@ -33,14 +34,15 @@ export function resolveUrl(given: string): ResolvedName {
   const refuse = (reason: string) =>
     new AiosError("INVALID_ARGUMENT", {
       act: "read URL",
-      object: JSON.stringify(given.slice(0, 200)),
+      object: JSON.stringify(beginning(given, 200)),
       reason,
       next: "give an http or https URL such as https://example.org/page",
     });
   if (given.length > urlLengthMax) throw refuse(`longer than ${urlLengthMax} characters`);
   const url = URL.parse(given);
   if (url === null) throw refuse("it is not a URL");
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw refuse(`its scheme is ${url.protocol.slice(0, 20)}`);
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw refuse(`its scheme is ${beginning(url.protocol, 20)}`);
   if (url.username !== "" || url.password !== "") throw refuse("it holds a user name or password");
   if (isIP(hostOf(url)) === 0 && !isHostName(url.hostname)) throw refuse("its host is not a host name or an address");
   url.hash = "";
@@ -60,7 +62,7 @@ const isHostName = (name: string) =>
 function badHost(given: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", {
     act: "read host",
-    object: JSON.stringify(given.slice(0, 200)),
+    object: JSON.stringify(beginning(given, 200)),
     reason: "it is not a host name or an IP address",
     next: "give a name such as example.org, or an address such as 192.0.2.1 or 2001:db8::1",
   });

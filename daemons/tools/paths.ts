@@ -1,6 +1,7 @@
 import { lstat, readlink, realpath } from "node:fs/promises";
 import { dirname, normalize } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
+import { cut } from "#lib/text";
 
 /** The longest path, bytes, as the kernel has it. */
 const pathLengthMax = 4096;
@@ -123,7 +124,7 @@ async function look(path: string, given: string): Promise<{ exists: boolean; tar
 }
 
 function bad(given: string, reason: string): AiosError {
-  const shown = given.length > 200 ? `${given.slice(0, 200)}…` : given;
+  const shown = cut(given, 200);
   return new AiosError("INVALID_ARGUMENT", {
     act: "resolve",
     object: JSON.stringify(shown),

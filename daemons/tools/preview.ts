@@ -1,5 +1,6 @@
 import { timeoutSignal } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { Admitted } from "./gate.ts";
 import type { AnyCall } from "./tool.ts";
 import { visible } from "./visible.ts";
@@ -41,5 +42,5 @@ export async function previewOf(call: Admitted, executionId: string): Promise<Pr
 
 function shortened(text: string): string {
   if (text.length <= previewLengthMax) return text;
-  return `${text.slice(0, previewLengthMax).toWellFormed()}\n… ${text.length - previewLengthMax} characters more`;
+  return `${beginning(text, previewLengthMax).toWellFormed()}\n… ${text.length - previewLengthMax} characters more`;
 }

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { Code } from "#lib/errors";
 import type { Identity } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { Entry, Note } from "./ledger/entry.ts";
 import type { Redaction } from "./policy/redaction.ts";
 
@@ -99,6 +100,6 @@ function recorded(json: string): string {
   return JSON.stringify({
     sha256: hash("sha256", json),
     bytes: Buffer.byteLength(json),
-    begins: json.slice(0, 256).toWellFormed(),
+    begins: beginning(json, 256).toWellFormed(),
   });
 }

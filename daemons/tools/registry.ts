@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { parseCapability } from "./capability.ts";
 import type { ResourceKind, Tool } from "./tool.ts";
 
@@ -29,7 +30,7 @@ export function openRegistry(catalogue: readonly Tool[]): Registry {
       if (tool !== undefined) return tool;
       throw new AiosError("NOT_FOUND", {
         act: "find tool",
-        object: JSON.stringify(name.slice(0, 128)),
+        object: JSON.stringify(beginning(name, 128)),
         reason: "there is no such tool",
         next: 'see "aiosctl tools"',
       });

@@ -1,6 +1,7 @@
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv";
 import type { TSchema } from "typebox";
 import { AiosError, messageOf } from "#lib/errors";
+import { cut } from "#lib/text";
 import { underWatchdog } from "#lib/watchdog";
 import type { Tool } from "./tool.ts";
 
@@ -134,7 +135,7 @@ function explain(error: ErrorObject | undefined): string {
     return `${below(error.params["additionalProperty"])}: no such field; known are ${known}`;
   }
   const found = JSON.stringify(error?.data) ?? "nothing";
-  const shown = found.length > 80 ? `${found.slice(0, 80)}…` : found;
+  const shown = cut(found, 80);
   const described = schema?.description === undefined ? "" : ` (${schema.description})`;
   return `${path}: ${(error?.message ?? "does not fit").replace(/^must be/, "expected")}${described}, found ${shown}`;
 }

@@ -1,3 +1,4 @@
+import { beginning } from "#lib/text";
 import { type Duty, grade, listIn, type Output } from "./duty.ts";
 
 const minute = 60_000;
@@ -68,7 +69,7 @@ export const security: Duty = {
       first: "spread",
       async run({ call, state }) {
         const { valid, problems } = await call("sec.verify_ledger", {}, "the ledger check of the security agent");
-        const detail = valid === true ? "valid" : JSON.stringify(problems).slice(0, 1_000);
+        const detail = valid === true ? "valid" : beginning(JSON.stringify(problems), 1_000);
         state({
           category: "security.ledger",
           severity: valid === true ? "info" : "critical",

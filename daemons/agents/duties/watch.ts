@@ -1,4 +1,5 @@
 import { AiosError, messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { type Hands, listIn, type Output, type WatchedService } from "./duty.ts";
 
 /** Of services that have to be asked whether they answer, so many at a time, in turn: an agent's calls are limited. */
@@ -98,7 +99,7 @@ async function faultOf({ name, address, port, healthCheckPath }: WatchedService,
 /** The fault that a probe finds; undefined when it was not carried out, which says nothing of the service. */
 async function asked({ fault, tell }: Probe): Promise<string | undefined> {
   const found = await fault().catch((error) =>
-    error instanceof AiosError ? undefined : messageOf(error).slice(0, 300),
+    error instanceof AiosError ? undefined : beginning(messageOf(error), 300),
   );
   if (found !== undefined) tell(found);
   return found;

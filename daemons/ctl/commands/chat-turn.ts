@@ -1,5 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
+import { cut } from "#lib/text";
 import type { GoalControlService } from "#proto/aios/goal_control";
 import type { RunOver, SessionEvent, ToolAsked, Turn } from "#proto/aios/sessions";
 import { type Context, type Exit, exit } from "../command.ts";
@@ -80,7 +81,7 @@ const goalLines: Readonly<Record<string, string>> = {
 function callLine({ tool, inputJson }: ToolAsked): string {
   const input = JSON.stringify(fromBytes(inputJson) ?? {});
   if (tool in goalLines) return `  ▶ ${goalLines[tool]}`;
-  return `  ▶ ${tool} ${input.length > inputLengthMax ? `${input.slice(0, inputLengthMax - 1)}…` : input}`;
+  return `  ▶ ${tool} ${cut(input, inputLengthMax)}`;
 }
 
 /** Tells a goal's plan and tasks beside; that it is there takes a moment, and that it cannot be watched is no harm. */
@@ -120,4 +121,4 @@ export function turnLines({ role, content }: Turn): string[] {
   return ["", `${role === "user" ? "> " : ""}${first}`, ...more];
 }
 
-const shortened = (text: string) => (text.length > inputLengthMax ? `${text.slice(0, inputLengthMax - 1)}…` : text);
+const shortened = (text: string) => cut(text, inputLengthMax);

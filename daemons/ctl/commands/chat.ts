@@ -1,3 +1,4 @@
+import { beginning } from "#lib/text";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { type Session, SessionsService } from "#proto/aios/sessions";
 import { type Command, type Context, type Exit, exit, text, UsageError, whole } from "../command.ts";
@@ -51,7 +52,7 @@ async function sessionFor(context: Context): Promise<Session> {
   const agent = text(context, "agent") ?? "";
   const level = text(context, "level") ?? "";
   if (id === undefined) {
-    const name = (context.args[0] ?? "").slice(0, 100).toWellFormed();
+    const name = beginning(context.args[0] ?? "", 100).toWellFormed();
     const opened = await client(context).openSession({ agent, level, name });
     context.out.note(`session ${opened.id}; go on with it by --session`);
     return opened;

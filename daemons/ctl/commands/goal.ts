@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import type { Goal } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -190,7 +191,7 @@ const outcomeLength = 80;
 
 function shortened(value: unknown): string {
   const line = value === null ? "-" : typeof value === "string" ? value : JSON.stringify(value);
-  return line.length > outcomeLength ? `${line.slice(0, outcomeLength - 1)}…` : line;
+  return cut(line, outcomeLength);
 }
 
 function goalLines(goal: Goal | undefined): string[] {

@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import { type ContextPiece, MemoryQueryService, type SearchStatusResponse } from "#proto/aios/memory_query";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { fromBytes } from "../out.ts";
@@ -138,5 +139,5 @@ function share(context: Context, option: string): number | undefined {
 const shownLength = 400;
 
 function shortened(content: string): string {
-  return content.length > shownLength ? `${content.slice(0, shownLength - 1).trimEnd()}…` : content;
+  return cut(content, shownLength);
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import type { Service } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { ContextRequest, KnowledgeEntry, MemoryServiceService, SemanticSearchRequest } from "#proto/aios/memory";
 import type { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "../check.ts";
@@ -81,7 +82,7 @@ function knowledgeOf(request: KnowledgeEntry, nowMs: number): LongRecord {
   required("knowledge", "content", content.trim());
   if (tags.length > tagsMax) refuse("knowledge", "tags", `${tags.length} tags, at most ${tagsMax}`);
   const long = tags.find((tag) => tag.length > tagLengthMax);
-  if (long !== undefined) refuse("knowledge", "tags", `"${long.slice(0, 20)}…" is longer than ${tagLengthMax}`);
+  if (long !== undefined) refuse("knowledge", "tags", `"${beginning(long, 20)}…" is longer than ${tagLengthMax}`);
   return {
     collection: "knowledge",
     id: knowledgeId(source, title || content),
@@ -153,7 +154,7 @@ function collection(name: string): Collection {
   return refuse(
     "query",
     "collections",
-    `there is no collection "${name.slice(0, 64)}", but ${collections.join(", ")}`,
+    `there is no collection "${beginning(name, 64)}", but ${collections.join(", ")}`,
     "search",
   );
 }

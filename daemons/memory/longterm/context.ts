@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { cosine } from "./embedding.ts";
 import { lexicalVector } from "./lexical.ts";
 import { type CountTokens, estimatedTokens } from "./tokens.ts";
@@ -122,7 +123,7 @@ export function tiersOf(names: readonly string[]): readonly Tier[] {
   throw new AiosError("INVALID_ARGUMENT", {
     act: "assemble a context: read",
     object: "memory_tiers",
-    reason: `there is no tier ${JSON.stringify(unknown.slice(0, 64))}`,
+    reason: `there is no tier ${JSON.stringify(beginning(unknown, 64))}`,
     next: `ask for some of ${tiers.join(", ")}`,
   });
 }

@@ -1,3 +1,4 @@
+import { cut } from "#lib/text";
 import type { Operational } from "../operational.ts";
 import { finalStatuses } from "../records.ts";
 import type { Load } from "../snapshot.ts";
@@ -101,7 +102,10 @@ async function snapshotOf({ load, working, loadedModels, clock }: Sources): Prom
 
 function events(operational: Operational, near: Nearness): Piece[] {
   return operational.recent(eventsMax, "", "").map(({ id, timestamp, category, source, dataJson, critical }) => {
-    const content = cut(`${moment(timestamp)} ${category} from ${source}: ${dataJson.toString("utf8")}`);
+    const content = cut(
+      `${moment(timestamp)} ${category} from ${source}: ${dataJson.toString("utf8")}`,
+      pieceLengthMax,
+    );
     return {
       tier: "operational",
       collection: "events",
@@ -114,7 +118,7 @@ function events(operational: Operational, near: Nearness): Piece[] {
 
 function workingPieces(working: Working, near: Nearness): Piece[] {
   const piece = (collection: string, id: string, text: string, current = false): Piece => {
-    const content = cut(text);
+    const content = cut(text, pieceLengthMax);
     return { tier: "working", collection, id, content, relevance: near(content, current ? currentLeast : 0) };
   };
   const over = (status: string) => finalStatuses.includes(status);
@@ -156,9 +160,3 @@ function workingPieces(working: Working, near: Nearness): Piece[] {
 }
 
 const moment = (timestamp: number) => new Date(timestamp).toISOString().slice(0, 19).replace("T", " ");
-
-/** Never between the two halves of one character. */
-function cut(text: string): string {
-  if (text.length <= pieceLengthMax) return text;
-  return `${text.slice(0, pieceLengthMax - 1).replace(/[\uD800-\uDBFF]$/, "")}…`;
-}

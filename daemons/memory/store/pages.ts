@@ -1,5 +1,6 @@
 import { AiosError } from "#lib/errors";
 import type { Sqlite } from "#lib/sqlite";
+import { beginning } from "#lib/text";
 import { answerBytesMax, sizeBytes } from "../records.ts";
 
 export interface Page<R> {
@@ -106,7 +107,7 @@ function placeOf(cursor: string, length: number): Value[] {
   }
   throw new AiosError("INVALID_ARGUMENT", {
     act: "list from",
-    object: `cursor "${cursor.slice(0, 64)}"`,
+    object: `cursor "${beginning(cursor, 64)}"`,
     reason: "it is not one of ours",
     next: "send next_cursor of the page before, or nothing",
   });

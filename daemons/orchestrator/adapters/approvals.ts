@@ -3,6 +3,7 @@ import { momentOf } from "#kernel/events";
 import type { ApprovalPort, ApprovalTicket, EventStorePort } from "#kernel/ports";
 import type { Clock } from "#lib/clock";
 import { uuidOf } from "#lib/ids";
+import { beginning } from "#lib/text";
 
 /** Events that are read at once. */
 const pageLength = 500;
@@ -58,7 +59,7 @@ function pendingIn(events: readonly EventRecord[], branch: string): ApprovalTick
     if (kind.type !== "ApprovalRequested" || decided.has(kind.approval_id)) return [];
     const { approval_id, call_id, tool_name, risk } = kind;
     const capability = capabilityOf(own, approval_id, session_id, call_id);
-    const reason = `${risk} risk: ${JSON.stringify(kind.arguments).slice(0, 500)}`;
+    const reason = `${risk} risk: ${beginning(JSON.stringify(kind.arguments), 500)}`;
     return [{ approval_id, session_id, call_id, tool_name, capability, reason, created_at: timestamp }];
   });
 }

@@ -2,6 +2,7 @@ import type { ToolCall, ToolExecutionReport } from "#kernel/ports";
 import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { beginning } from "#lib/text";
 import type { Agents } from "../agents.ts";
 import type { Assignments, Report } from "../assignments.ts";
 import { besides } from "../besides.ts";
@@ -60,7 +61,7 @@ export async function byAgent(
         dependsOn: [],
         createdAt: clock.now(),
       },
-      description: `asked for in session ${session}: ${words.slice(0, 200)}`,
+      description: `asked for in session ${session}: ${beginning(words, 200)}`,
     },
     taken() {},
     async record(report: Report) {

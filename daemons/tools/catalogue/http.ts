@@ -5,6 +5,7 @@ import { isIP, isIPv4 } from "node:net";
 import type { Readable } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { AiosError, errnoOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { hostOf, resolveUrl } from "../names.ts";
 import { reachOf, spelled } from "./addresses.ts";
 
@@ -159,7 +160,8 @@ function redirection({ statusCode = 0, headers: { location } }: IncomingMessage)
 /** Where a redirect leads. Another origin does not get the caller's headers: they may hold a secret meant for the first. */
 function next(hop: Pick<HttpRequest, "method" | "url" | "headers" | "body">, status: number, location: string) {
   const to = URL.parse(location, hop.url);
-  if (to === null) throw failed(hop.url, `it redirects to ${JSON.stringify(location.slice(0, 200))}, which is no URL`);
+  if (to === null)
+    throw failed(hop.url, `it redirects to ${JSON.stringify(beginning(location, 200))}, which is no URL`);
   const url = resolveUrl(to.href).name;
   const sameOrigin = new URL(url).origin === new URL(hop.url).origin;
   const headers = sameOrigin ? hop.headers : {};

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { spelled } from "./addresses.ts";
 import { succeed } from "./program.ts";
 
@@ -134,7 +135,7 @@ export function cidr(given: string): string {
     return `${spelled(address)}/${prefix}`;
   throw new AiosError("INVALID_ARGUMENT", {
     act: "read address",
-    object: JSON.stringify(given.slice(0, 60)),
+    object: JSON.stringify(beginning(given, 60)),
     reason: "it is not an address with a prefix length",
     next: "give one such as 192.0.2.1/24 or 2001:db8::1/64",
   });

@@ -2,6 +2,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
+import { beginning } from "#lib/text";
 import { openDocuments } from "../documents.ts";
 import type { Grants } from "../grants.ts";
 import type { Holding } from "../holding.ts";
@@ -344,7 +345,7 @@ function outcomeOf({ state, exitCode, exitSignal }: Spawned) {
 function bounded(words: readonly string[]): string[] {
   let room = 4096;
   return words.flatMap((word) => {
-    const shown = word.slice(0, Math.max(0, room)).toWellFormed();
+    const shown = beginning(word, Math.max(0, room)).toWellFormed();
     room -= word.length + 1;
     return shown === "" && word !== "" ? [] : [shown];
   });

@@ -4,7 +4,7 @@ import { callAfter, timeoutSignal } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { type Piped, startPiped, whenClosed } from "#lib/pipes";
 import { seccompFilter } from "#lib/seccomp";
-import { ending, textWithin } from "#lib/text";
+import { cut, ending, textWithin } from "#lib/text";
 import { type Confinement, confinedProgram, filterDescriptor } from "./process/sandbox.ts";
 
 /** Output of a program that is kept, bytes, unless told otherwise: of stdout and of stderr. */
@@ -132,7 +132,7 @@ export function programFailed(argv: Argv, { exitCode, exitSignal, stdout, stderr
 /** A command line for people: bounded, in one line. */
 function shown(argv: Argv): string {
   const line = argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(" ");
-  return line.length > 300 ? `${line.slice(0, 300)}…` : line;
+  return cut(line, 300);
 }
 
 function lastWords(text: string): string {

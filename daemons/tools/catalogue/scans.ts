@@ -1,5 +1,6 @@
 import { lstat, opendir, readdir } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { managementPort } from "#manifest";
 import { reachOf } from "./addresses.ts";
 import type { KernelFolders } from "./hw.ts";
@@ -164,7 +165,7 @@ async function processes({ kernel: { proc } }: Scanned): Promise<Finding[]> {
 
 async function preload({ root }: Scanned): Promise<Finding[]> {
   const text = await textOf(`${root}/etc/ld.so.preload`);
-  return text ? [finding("preload", "critical", "a library is put into every program", text.slice(0, 200))] : [];
+  return text ? [finding("preload", "critical", "a library is put into every program", beginning(text, 200))] : [];
 }
 
 /** Settings of the kernel and the least that they should be. */

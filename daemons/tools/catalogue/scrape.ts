@@ -1,3 +1,4 @@
+import { beginning } from "#lib/text";
 import { resolveUrl } from "../names.ts";
 
 /** The largest page that is read, bytes, and the most links of it that are told. */
@@ -175,7 +176,7 @@ class Reader {
     this.#endLink();
     const lines = this.#text.join("").split("\n").map(spaced);
     return {
-      title: spaced(this.#title).slice(0, titleMax),
+      title: beginning(spaced(this.#title), titleMax),
       text: lines.filter((line) => line !== "").join("\n"),
       links: this.#links,
     };
@@ -210,7 +211,7 @@ class Reader {
   #takeLink({ kind, attributes }: Exclude<Token, { kind: "text" }>): void {
     this.#endLink();
     if (kind === "close" || this.#links.length > linksMax) return;
-    const href = /(?:^|\s)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))/i.exec(attributes.slice(0, 8192));
+    const href = /(?:^|\s)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))/i.exec(beginning(attributes, 8192));
     const to = href === null ? undefined : absolute(unescaped(href[1] ?? href[2] ?? href[3] ?? ""), this.#base);
     if (to !== undefined) this.#link = { url: to, parts: [] };
   }
@@ -218,7 +219,7 @@ class Reader {
   #endLink(): void {
     if (this.#link !== undefined) {
       const { url, parts } = this.#link;
-      this.#links.push({ text: spaced(parts.join("")).slice(0, linkTextMax).toWellFormed(), url });
+      this.#links.push({ text: beginning(spaced(parts.join("")), linkTextMax).toWellFormed(), url });
     }
     this.#link = undefined;
   }
@@ -280,7 +281,7 @@ function unescaped(text: string): string {
 function cut({ title, text, links }: Omit<Page, "truncated">, textLengthMax: number): Page {
   return {
     title: title.toWellFormed(),
-    text: text.slice(0, textLengthMax).toWellFormed(),
+    text: beginning(text, textLengthMax).toWellFormed(),
     links: links.slice(0, linksMax),
     truncated: text.length > textLengthMax || links.length > linksMax,
   };

@@ -1,6 +1,7 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/service";
+import { beginning } from "#lib/text";
 import { type InitService, type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { defineTool, type Tool } from "../tool.ts";
 import { packagedFolders } from "./service/packaged.ts";
@@ -108,5 +109,5 @@ export function serviceTools(
 
 const entry = ({ timestamp: at, text }: LogLine) => ({
   timestamp: at,
-  text: text.slice(0, lineLengthMax).toWellFormed(),
+  text: beginning(text, lineLengthMax).toWellFormed(),
 });

@@ -3,6 +3,7 @@ import { mkdir, open, readdir, rm } from "node:fs/promises";
 import * as Type from "typebox";
 import { callAfter } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { defineTool, type Tool, type ToolCall } from "../tool.ts";
 import { backupSizeMaxBytes } from "../undo.ts";
 import { reachable } from "./addresses.ts";
@@ -174,7 +175,7 @@ const scrapeTool = (outbound: Outbound) =>
         throw new AiosError("FAILED_PRECONDITION", {
           act: "scrape",
           object: answer.url,
-          reason: `it is ${type.slice(0, 100)}, not text`,
+          reason: `it is ${beginning(type, 100)}, not text`,
           next: "fetch it by web.download",
         });
       }

@@ -4,6 +4,7 @@ import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import { allows } from "#lib/role";
 import type { Identity } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { RegisterToolRequest } from "#proto/aios/tools";
 import { openDocuments } from "../documents.ts";
 import { conclude } from "../execute.ts";
@@ -85,7 +86,7 @@ export function openCustomTools(parts: CustomParts): CustomTools {
   const deregister = async (name: string) => {
     const one = tools.get(name);
     if (one === undefined)
-      throw new AiosError("NOT_FOUND", `deregister ${name.slice(0, 128)}: there is no such custom tool`);
+      throw new AiosError("NOT_FOUND", `deregister ${beginning(name, 128)}: there is no such custom tool`);
     await documents.remove(name);
     tools.delete(name);
     registry.remove(name);

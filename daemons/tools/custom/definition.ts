@@ -1,5 +1,6 @@
 import type { TObject, TSchema } from "typebox";
 import { AiosError, messageOf } from "#lib/errors";
+import { beginning } from "#lib/text";
 import type { ToolDefinition } from "#proto/aios/tools";
 import { parseCapability } from "../capability.ts";
 import type { Risk } from "../tool.ts";
@@ -103,5 +104,5 @@ function riskOf(name: string, risk: string): Risk {
 }
 
 export function refuse(name: string, reason: string, next: string): AiosError {
-  return new AiosError("INVALID_ARGUMENT", { act: "register", object: name.slice(0, 128) || "a tool", reason, next });
+  return new AiosError("INVALID_ARGUMENT", { act: "register", object: beginning(name, 128) || "a tool", reason, next });
 }

@@ -2,7 +2,7 @@ import { lstat, realpath } from "node:fs/promises";
 import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/service";
-import { cut } from "#lib/text";
+import { beginning, cut } from "#lib/text";
 import { ToolHandlerService } from "#proto/aios/tool_handler";
 import { type AnyCall, leastRole, type Tool } from "../tool.ts";
 import { type CustomTool, refuse } from "./definition.ts";
@@ -124,7 +124,7 @@ function failed(act: string, name: string, error: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act,
     object: name,
-    reason: error === "" ? "its handler says that it failed, and not why" : error.slice(0, 2000).toWellFormed(),
+    reason: error === "" ? "its handler says that it failed, and not why" : beginning(error, 2000).toWellFormed(),
   });
 }
 

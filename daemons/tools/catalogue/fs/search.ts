@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { open, statfs } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
+import { beginning } from "#lib/text";
 import { globMatches } from "../../capability.ts";
 import type { Protection } from "../../protection.ts";
 import { defineTool } from "../../tool.ts";
@@ -115,7 +116,7 @@ async function linesWith({ place }: Visited, content: string) {
       .toString("utf8")
       .split("\n")
       .flatMap((text, at) =>
-        text.includes(content) ? [{ line: at + 1, text: text.slice(0, lineLengthMax).toWellFormed() }] : [],
+        text.includes(content) ? [{ line: at + 1, text: beginning(text, lineLengthMax).toWellFormed() }] : [],
       )
       .slice(0, linesMax);
   } finally {

@@ -1,6 +1,7 @@
 import { lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
+import { beginning } from "#lib/text";
 import { resolveUrl } from "../../names.ts";
 import { resolvePath } from "../../paths.ts";
 import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
@@ -134,7 +135,7 @@ export async function remoteOf(url: string): Promise<string> {
   if ((protocol === "ssh" || protocol === "git") && !/[\s\x00-\x1f]|:\/\/-/.test(url)) return url;
   throw new AiosError("INVALID_ARGUMENT", {
     act: "read remote",
-    object: JSON.stringify(url.slice(0, 200)),
+    object: JSON.stringify(beginning(url, 200)),
     reason: "it is no URL that git may use",
     next: `give an absolute path, or a URL of ${protocols.join(", ")}`,
   });

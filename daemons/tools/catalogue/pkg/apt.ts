@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
+import { ending } from "#lib/text";
 import { hostOf } from "../../names.ts";
 import type { Outbound } from "../outbound.ts";
 import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../program.ts";
@@ -144,7 +145,7 @@ function aptFailed(act: string, words: readonly string[], { exitCode, exitSignal
   return new AiosError("FAILED_PRECONDITION", {
     act: `apt-get ${act}`,
     object: words.filter((word) => !word.startsWith("-")).join(" ") || "all",
-    reason: said.join("; ").slice(-1200) || (exitCode === null ? `ended by ${exitSignal}` : `exit status ${exitCode}`),
+    reason: ending(said.join("; "), 1200) || (exitCode === null ? `ended by ${exitSignal}` : `exit status ${exitCode}`),
   });
 }
 

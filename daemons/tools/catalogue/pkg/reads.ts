@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
+import { beginning, ending } from "#lib/text";
 import { globMatches } from "../../capability.ts";
 import { defineTool, type Tool } from "../../tool.ts";
 import { object } from "../words.ts";
@@ -76,7 +77,7 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
         throw error;
       });
       const text = await apt.run(["apt-cache", "show", "--no-all-versions", "--", name], { signal });
-      const field = (key: string) => (parseRecords(text)[0]?.get(key) ?? "").slice(0, textLengthMax);
+      const field = (key: string) => beginning(parseRecords(text)[0]?.get(key) ?? "", textLengthMax);
       const [summary = "", ...description] = (field("Description-en") || field("Description")).split("\n");
       return {
         name,
@@ -175,7 +176,7 @@ async function lastOf(path: string): Promise<string> {
   try {
     const text = await readFile(path, "utf8");
     if (text.length <= historyMaxBytes) return text;
-    const end = text.slice(-historyMaxBytes);
+    const end = ending(text, historyMaxBytes);
     return end.slice(end.indexOf("\n\n"));
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return "";
@@ -194,10 +195,10 @@ function entryOf(record: ReadonlyMap<string, string>) {
     );
   return {
     started: record.get("Start-Date") ?? "",
-    command: (record.get("Commandline") ?? "").slice(0, textLengthMax),
+    command: beginning(record.get("Commandline") ?? "", textLengthMax),
     installed: packages("Install", "Reinstall"),
     upgraded: packages("Upgrade", "Downgrade"),
     removed: packages("Remove", "Purge"),
-    error: (record.get("Error") ?? "").slice(0, textLengthMax),
+    error: beginning(record.get("Error") ?? "", textLengthMax),
   };
 }

@@ -1,0 +1,99 @@
+/** What somebody else has written is cut between characters, wherever the limit of its length falls. */
+import { describe, expect, it } from "vitest";
+import { messageOf } from "#lib/errors";
+import { openLog } from "#lib/log";
+import { tidy } from "../daemons/gateway/fault.ts";
+import { toolNames } from "../daemons/gateway/names.ts";
+import { printable } from "../daemons/init/screen.ts";
+import { indexed } from "../daemons/memory/words.ts";
+import { goalOf } from "../daemons/orchestrator/birth.ts";
+import { noteOf } from "../daemons/orchestrator/decisions.ts";
+import { phaseOf } from "../daemons/orchestrator/goal.ts";
+import { uncovered } from "../daemons/orchestrator/not-understood.ts";
+import { unfit } from "../daemons/orchestrator/phrase.ts";
+import { parseTemplate } from "../daemons/orchestrator/template.ts";
+import { waitsOf } from "../daemons/orchestrator/waits.ts";
+import { quoted } from "../daemons/runtime/gguf-cursor.ts";
+import { parseCapability } from "../daemons/tools/capability.ts";
+import { extract } from "../daemons/tools/catalogue/scrape.ts";
+import { resolveHost, resolveUrl } from "../daemons/tools/names.ts";
+import { resolvePath } from "../daemons/tools/paths.ts";
+import { openRedaction } from "../daemons/tools/policy/redaction.ts";
+import { outcome } from "../daemons/tools/record.ts";
+
+const goal = (description: string) => ({
+  ...goalOf(
+    { description, priority: 2, tags: [], metadata: "", source: "operator:o", dependsOn: [], dedupeKey: "" },
+    {},
+    0,
+  ),
+  failure: description,
+  questions: [{ question: description }],
+});
+const refusalOf = async (act: () => unknown): Promise<string> => {
+  try {
+    return JSON.stringify((await act()) ?? "");
+  } catch (error) {
+    return messageOf(error);
+  }
+};
+const logged = (text: string): string => {
+  let line = "";
+  openLog(
+    "tools",
+    "info",
+    (said) => (line = said),
+    () => 0,
+  ).info(text);
+  return line;
+};
+const facts = {
+  caller: { kind: "core", name: "console" },
+  tool: "t.t",
+  executionId: "e",
+  agentId: "",
+  taskId: "",
+  redaction: openRedaction([]),
+};
+const recorded = (text: string) => {
+  const result = { success: true, output: JSON.stringify({ text }), error: text, durationMs: 1 };
+  return JSON.stringify(outcome({ ...facts, reason: text, input: JSON.stringify({ text }) } as never, result));
+};
+const page = (text: string) =>
+  extract(Buffer.from(`<title>${text}</title><a href="/x">${text}</a>${text}`), "text/html", "http://a.example/", 300);
+
+/** Where texts of others are shortened, in each daemon. */
+const places: Readonly<Record<string, (text: string) => unknown>> = {
+  "a capability that is none": (text) => refusalOf(() => parseCapability(text)),
+  "a decision": (text) => noteOf(text, [{ source: "s", level: "tactical", verdict: text }], { reason: text }, 0),
+  "a goal that is not understood": (text) => uncovered(text, []),
+  "a goal that waits": (text) => waitsOf({ ...goal(text), state: "awaiting_input" }),
+  "a goal's phase": (text) => phaseOf(goal(text)),
+  "a host that is none": (text) => refusalOf(() => resolveHost(text)),
+  "a line of the log": logged,
+  "a line of the screen": printable,
+  "a model file's key": quoted,
+  "a path that is none": (text) => refusalOf(() => resolvePath(text)),
+  "a provider's error": (text) => tidy(text, undefined),
+  "a template that is none": (text) => refusalOf(() => parseTemplate(`{${text}`)),
+  "a text of a page": page,
+  "a tool's name": (text) => toolNames([{ name: text, description: "", schema: {} } as never]),
+  "a URL that is none": (text) => refusalOf(() => resolveUrl(text)),
+  "a value that does not fit": (text) => unfit("number", text),
+  "an entry of the ledger": recorded,
+  "words of an index": indexed,
+};
+
+describe("of characters outside the BMP", () => {
+  it.each(Object.entries(places))("none is cut in half by %s", async (_, shorten) => {
+    // One text has them at even places, the other at odd ones: each limit falls into one of the two.
+    for (const before of ["", "a"]) {
+      for (const length of [10, 64, 500, 20_000]) {
+        const text = `${before}${"😀".repeat(length)}`;
+        const shown = JSON.stringify(await shorten(text)) ?? "";
+        // JSON writes half a character as an escape; U+FFFD is what becomes of one on the wire.
+        expect(shown).not.toMatch(/(?:^|[^\\])(?:\\\\)*\\ud[89a-f]|\uFFFD/);
+      }
+    }
+  });
+});
