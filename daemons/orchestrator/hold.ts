@@ -1,4 +1,4 @@
-import type { Clock } from "#lib/clock";
+import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/service";
 import type { HoldingService } from "#proto/aios/holding";
@@ -9,7 +9,7 @@ const holdTimeoutMs = 20_000;
 
 /** Has aios-tools hold what agents have started, or let it go on. Throws what keeps it from that. */
 export const holdOver = (tools: Client<typeof HoldingService>, clock: Clock) => async (held: boolean) => {
-  const late = AbortSignal.timeout(holdTimeoutMs);
+  const late = timeoutSignal(holdTimeoutMs);
   try {
     await patiently(clock, late, () => tools.setHeld({ held }, { signal: late }));
   } catch (error) {

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import * as Type from "typebox";
+import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
 
@@ -108,7 +109,7 @@ export function openPodman(folder: string): Podman {
     },
     hold: async (held) => {
       const [act, from] = held ? ["pause", "running"] : ["unpause", "paused"];
-      const options = { signal: AbortSignal.timeout(holdTimeoutMs) };
+      const options = { signal: timeoutSignal(holdTimeoutMs) };
       const words = ["container", "ls", "--quiet", `--filter=label=${agentLabel}`, `--filter=status=${from}`];
       const found = await runProgram(["podman", ...settings, ...words], options).catch((error) => {
         if (isMissing(error)) return undefined;
