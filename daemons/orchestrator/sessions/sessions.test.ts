@@ -94,14 +94,17 @@ async function twins(): Promise<void> {
       throw new AiosError("FAILED_PRECONDITION", "infer: there is no tactical model");
     },
   } as never);
-  const init = service(InitService, { listUnits: () => ({ units: [] }) });
-  for (const [name, twin] of [["runtime", runtime] as const, ["init", init] as const]) {
-    const server = createServer([twin], () => coreIdentity("orchestrator"), silentLog);
-    await listen(server, {
-      path: openPeer(run, name, "orchestrator"),
-      identity: coreIdentity("orchestrator"),
-      mode: 0o600,
-    });
+  const init = service(InitService, { listUnits: () => ({ units: [] }), holdServices: () => ({}) });
+  const listeners = [
+    ["runtime", runtime, "orchestrator"],
+    ["init", init, "orchestrator"],
+    // What agents have defined is held there.
+    ["init", init, "tools"],
+  ] as const;
+  for (const [name, twin, peer] of listeners) {
+    const identity = coreIdentity(peer);
+    const server = createServer([twin], () => identity, silentLog);
+    await listen(server, { path: openPeer(run, name, peer), identity, mode: 0o600 });
     closers.push(() => server.forceShutdown());
   }
 }
