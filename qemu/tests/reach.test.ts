@@ -79,9 +79,9 @@ for (const lane of ["native", "qemu"] as const) {
         ...{ name: "attempts", restart: "never", start: true },
         argv: [layout.node, program, model, list, out],
       });
-      await expect.poll(() => look.exists(out), { timeout: 60_000, interval: 200 }).toBe(true);
+      await expect.poll(() => look.exists(out), { timeout: 240_000, interval: 200 }).toBe(true);
       ({ tried, running } = JSON.parse(await look.content(out)));
-    }, 180_000);
+    }, 600_000);
 
     it.each(Object.entries(given))("%s: what the table gives works, the rest is refused", (name, gives) => {
       const found = Object.entries(tried[name] ?? {});
