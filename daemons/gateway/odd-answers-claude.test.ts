@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
-import { above, held, json, type Odd } from "./odd.ts";
+import type { ApiInferRequest } from "#proto/aios/api_gateway";
+import { above, asks, held, json, type Odd } from "./odd.ts";
 import { drain, HastyClock, openTwin, provider, settings, type Twin } from "./twins.ts";
 
 const claudes: readonly Odd[] = [
@@ -97,8 +98,11 @@ afterEach(async () => {
 });
 
 describe("Anthropic's protocol as it is really spoken", () => {
-  it.each(claudes)("$what", (odd) => held(odd, server, twin, (asked) => twin.gateway.infer(asked)));
-  it.each(claudeStreams)("$what, in a stream", (odd) =>
-    held(odd, server, twin, async (asked) => (await drain(twin.gateway.streamInfer(asked))).response),
-  );
+  it.each(claudes)("$what", async (odd) => {
+    expect(await held(odd, server, twin, (asked) => twin.gateway.infer(asked))).toBe(asks(odd));
+  });
+  it.each(claudeStreams)("$what, in a stream", async (odd) => {
+    const streamed = async (asked: ApiInferRequest) => (await drain(twin.gateway.streamInfer(asked))).response;
+    expect(await held(odd, server, twin, streamed)).toBe(asks(odd));
+  });
 });

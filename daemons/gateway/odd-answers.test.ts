@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
-import { held, json, type Odd, tools } from "./odd.ts";
+import type { ApiInferRequest } from "#proto/aios/api_gateway";
+import { asks, held, json, type Odd, tools } from "./odd.ts";
 import { drain, HastyClock, openTwin, provider, request, settings, type Twin } from "./twins.ts";
 
 const events = (...chunks: readonly unknown[]): Reply => ({
@@ -293,10 +294,13 @@ afterEach(async () => {
 });
 
 describe("OpenAI's protocol as it is really spoken", () => {
-  it.each(wholes)("$what", (odd) => held(odd, server, twin, (asked) => twin.gateway.infer(asked)));
-  it.each(streams)("$what, in a stream", (odd) =>
-    held(odd, server, twin, async (asked) => (await drain(twin.gateway.streamInfer(asked))).response),
-  );
+  it.each(wholes)("$what", async (odd) => {
+    expect(await held(odd, server, twin, (asked) => twin.gateway.infer(asked))).toBe(asks(odd));
+  });
+  it.each(streams)("$what, in a stream", async (odd) => {
+    const streamed = async (asked: ApiInferRequest) => (await drain(twin.gateway.streamInfer(asked))).response;
+    expect(await held(odd, server, twin, streamed)).toBe(asks(odd));
+  });
 });
 
 it("an empty answer is given once, and asked for again", async () => {

@@ -13,7 +13,7 @@ let work: string;
 
 beforeEach(async () => {
   machine = await startMachine();
-  work = `${machine.folder}/work`;
+  work = `${machine.folder}/ground`;
   mkdirSync(work);
   writeFileSync(`${work}/kept`, "as it was");
   // What it may do it may do only below `allowed`, which no request names.
@@ -26,7 +26,7 @@ type Random = ReturnType<typeof randomFrom>;
 
 /** JSON of any shape; paths in it lead to what is kept, by many ways. */
 function jsonOf(random: Random, depth = 0): unknown {
-  const paths = ["/kept", "/allowed/../kept", "/./kept", "//kept/", "/allowed/../../work/kept"].map(
+  const paths = ["/kept", "/allowed/../kept", "/./kept", "//kept/", "/allowed/../../ground/kept"].map(
     (path) => work + path,
   );
   const kinds: readonly (() => unknown)[] = [

@@ -248,7 +248,7 @@ describe("who wants what is root's", () => {
     for (const role of ["reader", "operator"] as const) {
       const { raw } = machine.person(role);
       const calls = [
-        raw.register({ tool: ToolDefinition.fromPartial(tool), handlerAddress: `unix:${machine.folder}/work/mine` }),
+        raw.register({ tool: ToolDefinition.fromPartial(tool), handlerAddress: `unix:${machine.folder}/own/mine` }),
         raw.deregister({ toolName: "walk.run" }),
         ...(role === "reader" ? [raw.rollback({ executionId, reason: "walk" })] : []),
       ];

@@ -20,7 +20,7 @@ afterEach(() => machine.close());
 async function start(limits: string, clock = new ManualClock()): Promise<ManualClock> {
   machine = await startMachine({ clock, policy: policy(limits) });
   for (const agent_id of ["task", "system"]) {
-    const capabilities = ["hw:read", `fs:write:${machine.folder}/work/**`, `fs:read:${machine.folder}/work/**`];
+    const capabilities = ["hw:read", `fs:write:${machine.folder}/ground/**`, `fs:read:${machine.folder}/ground/**`];
     await machine.core.call("sec.grant", { agent_id, capabilities, reason: "r", duration_seconds: 3600 });
   }
   return clock;
@@ -33,7 +33,7 @@ const exhausted = (retryAfterMs: number, what: string) => ({
 });
 
 const write = (agent: string, name = "f") =>
-  machine.agent(agent).call("fs.write", { path: `${machine.folder}/work/${name}`, content: "x" });
+  machine.agent(agent).call("fs.write", { path: `${machine.folder}/ground/${name}`, content: "x" });
 
 describe("limits", () => {
   it("hold for each agent, tell when there is room again, and leave others alone", async () => {
