@@ -29,10 +29,10 @@ function hostSources() {
   return files.filter((path) => existsSync(path)).flatMap((path) => parseAptSources(path, readFileSync(path, "utf8")));
 }
 
-/** Options that keep apt's state out of the build root, which is never written to: lists and downloads go to /work. */
+/** Options that keep apt's state out of the build root, which is never written to: lists and downloads go to /out. */
 const aptElsewhere = [
-  ["-o", "Dir::State::lists=/work/lists"],
-  ["-o", "Dir::Cache=/work/cache"],
+  ["-o", "Dir::State::lists=/out/lists"],
+  ["-o", "Dir::Cache=/out/cache"],
   ["-o", "Acquire::GzipIndexes=false"],
   ["-o", "APT::Sandbox::User=root"],
 ].flat();
@@ -51,8 +51,8 @@ function apt(download: Download, tool: "apt-get" | "apt-cache", ...argv: string[
 
 function aptWith(download: Download, more: readonly Mount[], tool: string, ...argv: string[]): Promise<string> {
   const options = download.aptOptions.flatMap((option) => ["-o", option.replace(/ "(.*)";$/, "=$1")]);
-  const mounts = [{ from: download.folder, at: "/work" }, ...more];
-  return inBuildRoot(download.buildRoot, ["env", "--chdir=/work", tool, ...aptElsewhere, ...options, ...argv], mounts, {
+  const mounts = [{ from: download.folder, at: "/out" }, ...more];
+  return inBuildRoot(download.buildRoot, ["env", "--chdir=/out", tool, ...aptElsewhere, ...options, ...argv], mounts, {
     log: download.log,
   });
 }

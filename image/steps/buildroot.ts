@@ -33,7 +33,7 @@ export function buildrootStep(archive: Archive): Step {
       const argv = ["mmdebstrap", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`];
       const what = [`--include=${packages.join(",")}`, release, tree, ...sourceLines(archive.mirror)];
       await command([...argv, ...options, ...excludes, ...what], { log });
-      for (const folder of ["work", "src", "build", "in", "out"]) mkdirSync(join(tree, folder));
+      for (const folder of ["src", "build", "in", "out"]) mkdirSync(join(tree, folder));
       // A mount point for the host's own, which may change while this build root lives.
       rmSync(join(tree, "etc/resolv.conf"), { force: true });
       writeFileSync(join(tree, "etc/resolv.conf"), "");

@@ -71,9 +71,8 @@ export function manualsStep(archive: Archive): Step {
 
 /** The wanted pages of a package that was downloaded to `folder`. */
 async function pagesOf(work: StepWork, folder: string, name: string, wanted: readonly string[]) {
-  const unpack =
-    'mkdir -p "/work/$1" && dpkg-deb --fsys-tarfile "/work/$1"_*.deb | tar -x -C "/work/$1" ./usr/share/man';
-  const mounts = [{ from: folder, at: "/work" }];
+  const unpack = 'mkdir -p "/out/$1" && dpkg-deb --fsys-tarfile "/out/$1"_*.deb | tar -x -C "/out/$1" ./usr/share/man';
+  const mounts = [{ from: folder, at: "/out" }];
   await inBuildRoot(join(work.need("buildroot"), "tree"), ["sh", "-ec", unpack, "sh", name], mounts, { log: work.log });
   return wanted.map((page) => {
     const section = page.slice(page.lastIndexOf(".") + 1);
