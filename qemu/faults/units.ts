@@ -5,7 +5,7 @@ import type { Machine } from "../machine.ts";
 export async function notReady(machine: Machine): Promise<string[]> {
   const init = machine.client(InitService);
   try {
-    const { units } = await init.listUnits({});
+    const { units } = await init.listUnits({}, { timeoutMs: 5_000 });
     return units.filter(({ state, wanted }) => wanted && state !== UnitState.UNIT_READY).map(({ name }) => name);
   } finally {
     init.close();
