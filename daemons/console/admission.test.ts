@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ManualClock } from "#lib/clock";
 import { holderOf, openPlaces } from "./admission.ts";
 
 const guest = (name: string, out: string[]) => ({ name, destroy: () => void out.push(name) });
@@ -6,7 +7,7 @@ const guest = (name: string, out: string[]) => ({ name, destroy: () => void out.
 describe("places", () => {
   it("let everyone in, and turn out the oldest of an address that has as many as it may", () => {
     const out: string[] = [];
-    const places = openPlaces(10, 2);
+    const places = openPlaces({ all: 10, ofOne: 2 }, new ManualClock());
     for (const name of ["a1", "a2", "a3", "a4"]) places.enter("a", guest(name, out));
     expect(out).toEqual(["a1", "a2"]);
     expect(places.size).toBe(2);
@@ -14,7 +15,7 @@ describe("places", () => {
 
   it("when all are taken, turn out the oldest of whoever has the most", () => {
     const out: string[] = [];
-    const places = openPlaces(4, 10);
+    const places = openPlaces({ all: 4, ofOne: 10 }, new ManualClock());
     places.enter("b", guest("b1", out));
     for (const name of ["a1", "a2", "a3"]) places.enter("a", guest(name, out));
     places.enter("c", guest("c1", out));
@@ -23,11 +24,65 @@ describe("places", () => {
   });
 
   it("are free again when a guest leaves, once", () => {
-    const places = openPlaces(4, 2);
+    const places = openPlaces({ all: 4, ofOne: 2 }, new ManualClock());
     const one = guest("a", []);
     places.enter("a", one);
     expect([places.leave(one), places.leave(one)]).toEqual([true, false]);
     expect(places.size).toBe(0);
+  });
+});
+
+describe("places in which guests have their time", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+  const open = () => {
+    const [out, seated]: [string[], string[]] = [[], []];
+    const places = openPlaces(
+      { all: 4, ofOne: 2, undisturbedMs: 500, waiting: { all: 4, ofOne: 3 } },
+      { monotonic: () => Date.now() },
+    );
+    const enter = (name: string) => {
+      const one = guest(name, out);
+      places.enter(name.slice(0, 1), one, () => void seated.push(name));
+      return one;
+    };
+    return { out, seated, places, enter };
+  };
+
+  it("turn nobody out before that, and then let in the first and the last to come by turns", () => {
+    const { out, seated, enter } = open();
+    for (const name of ["a1", "a2", "a3", "a4", "a5"]) enter(name);
+    expect({ out, seated }).toEqual({ out: [], seated: ["a1", "a2"] });
+    vi.advanceTimersByTime(600);
+    expect({ out, seated }).toEqual({ out: ["a1", "a2"], seated: ["a1", "a2", "a3", "a5"] });
+  });
+
+  it("take the next in when a guest leaves, and nobody who has gone meanwhile", () => {
+    const { out, seated, places, enter } = open();
+    const [first, , third] = ["a1", "a2", "a3", "a4"].map(enter);
+    if (first === undefined || third === undefined) throw new Error("no guest");
+    expect([places.leave(third), places.leave(first)]).toEqual([true, true]);
+    vi.advanceTimersByTime(400);
+    expect({ out, seated, size: places.size }).toEqual({ out: [], seated: ["a1", "a2", "a4"], size: 2 });
+  });
+
+  it("let as many wait as may, and turn out who has waited longest", () => {
+    const { out, enter } = open();
+    for (const name of ["a1", "a2", "a3", "a4", "a5", "a6"]) enter(name);
+    expect(out).toEqual(["a3"]);
+    for (const name of ["b1", "b2", "b3", "b4"]) enter(name);
+    expect(out).toEqual(["a3", "a4"]);
+  });
+
+  it("give another address its share, when one has them all", () => {
+    const { out, seated, enter } = open();
+    for (const name of ["a1", "a2", "b1", "b2", "b3"]) enter(name);
+    vi.advanceTimersByTime(100);
+    enter("c1");
+    expect(seated).toEqual(["a1", "a2", "b1", "b2"]);
+    vi.advanceTimersByTime(500);
+    expect(seated).toEqual(["a1", "a2", "b1", "b2", "c1", "b3"]);
+    expect(out).toHaveLength(2);
   });
 });
 

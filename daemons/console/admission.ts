@@ -1,4 +1,5 @@
 import { isIPv6 } from "node:net";
+import { type Clock, callAfter } from "#lib/clock";
 
 /** Something that takes one of the places, and can be turned out of it. */
 export interface Guest {
@@ -7,49 +8,130 @@ export interface Guest {
 
 export interface Places<G extends Guest> {
   /**
-   * Gives `guest` a place under `holder`. Where the holder, or all together, have as many as they may, the one that has waited
-   * longest goes: of the holder, or of the holder with the most.
+   * Gives `guest` a place under `holder`, now or when one is free, and says so by `seated`. Where the holder, or all together,
+   * have as many as they may, the one that has been there longest goes, once it has had its time: of the holder, or of the
+   * holder with the most.
    */
-  enter(holder: string, guest: G): void;
-  /** Frees the place of a guest; false when it has none any more. */
+  enter(holder: string, guest: G, seated?: () => void): void;
+  /** Frees the place of a guest, or lets it wait no longer; false when it was not there any more. */
   leave(guest: G): boolean;
+  /** Guests that have places. */
   readonly size: number;
 }
 
+export interface PlaceLimits {
+  readonly all: number;
+  readonly ofOne: number;
+  /** How long a guest may stay whoever else comes, ms; 0 = not at all, and nobody waits. */
+  readonly undisturbedMs?: number;
+  /** How many may wait for a place. Beyond it, the one that has waited longest goes. */
+  readonly waiting?: { readonly all: number; readonly ofOne: number };
+}
+
+interface Stay<G> {
+  readonly guest: G;
+  readonly holder: string;
+  readonly seated: () => void;
+  sinceMs: number;
+}
+
 /**
- * Places for connections of which nothing is known yet. Nobody is kept out by those who hold places and say nothing: who comes
- * is let in, and the oldest of whoever has the most is turned out. An honest handshake takes milliseconds.
+ * Places for connections of which nothing is known yet. Nobody is kept out by those who hold places and do nothing: whoever has
+ * had the time of an honest handshake makes room for the next. Of those who wait, the last to come and the first are let in by
+ * turns: who is in earnest has mostly just come, and nobody waits without end. Holders with few places go before those with many.
  */
-export function openPlaces<G extends Guest>(placesMax: number, ofOneMax: number): Places<G> {
-  // Maps keep the order of entry.
-  const holders = new Map<string, Set<G>>();
-  const holderOf = new Map<G, string>();
-  const leave = (guest: G): boolean => {
-    const holder = holderOf.get(guest);
-    if (holder === undefined) return false;
-    holderOf.delete(guest);
-    const all = holders.get(holder);
-    all?.delete(guest);
-    if (all?.size === 0) holders.delete(holder);
+export function openPlaces<G extends Guest>(
+  { all, ofOne, undisturbedMs = 0, waiting = { all: 1, ofOne: 1 } }: PlaceLimits,
+  clock: Pick<Clock, "monotonic">,
+): Places<G> {
+  const inside = openTable<G>();
+  const outside = openTable<G>();
+  let looksAgain = false;
+
+  const mayGo = (stay: Stay<G> | undefined) =>
+    stay !== undefined && clock.monotonic() - stay.sinceMs >= undisturbedMs ? stay : undefined;
+  /** Makes room for one more of `holder`; false when nobody has had their time yet. */
+  const makeRoom = (holder: string): boolean => {
+    const full = inside.count(holder) >= ofOne ? holder : inside.size >= all ? inside.fullest() : undefined;
+    if (full === undefined) return true;
+    const oldest = mayGo(inside.oldest(full));
+    if (oldest === undefined) return false;
+    inside.remove(oldest.guest);
+    oldest.guest.destroy();
     return true;
   };
-  const turnOut = (holder: string) => {
-    const [oldest] = holders.get(holder) ?? [];
-    if (oldest === undefined) return;
-    leave(oldest);
-    oldest.destroy();
+  let lastFirst = false;
+  const next = (holder: string) => (lastFirst ? outside.newest(holder) : outside.oldest(holder));
+  const letIn = (holder: string) => {
+    for (let stay = next(holder); stay !== undefined && makeRoom(holder); stay = next(holder)) {
+      lastFirst = !lastFirst;
+      outside.remove(stay.guest);
+      inside.add({ ...stay, sinceMs: clock.monotonic() });
+      stay.seated();
+    }
   };
-  const mostOf = () => [...holders].reduce((most, one) => (one[1].size > most[1].size ? one : most))[0];
+  const letInAll = () => {
+    for (const holder of outside.holders().toSorted((a, b) => inside.count(a) - inside.count(b))) letIn(holder);
+    lookAgain();
+  };
+  const lookAgain = () => {
+    if (looksAgain || outside.size === 0) return;
+    looksAgain = true;
+    const look = () => {
+      looksAgain = false;
+      letInAll();
+    };
+    callAfter(undisturbedMs / 10, look, "unheld");
+  };
   return {
-    enter(holder, guest) {
-      if ((holders.get(holder)?.size ?? 0) >= ofOneMax) turnOut(holder);
-      else if (holderOf.size >= placesMax) turnOut(mostOf());
-      holderOf.set(guest, holder);
-      holders.set(holder, (holders.get(holder) ?? new Set<G>()).add(guest));
+    enter(holder, guest, seated = () => {}) {
+      const full =
+        outside.count(holder) >= waiting.ofOne ? holder : outside.size >= waiting.all ? outside.fullest() : undefined;
+      const first = full === undefined ? undefined : outside.oldest(full);
+      if (first !== undefined) {
+        outside.remove(first.guest);
+        first.guest.destroy();
+      }
+      outside.add({ guest, holder, seated, sinceMs: clock.monotonic() });
+      letIn(holder);
+      lookAgain();
     },
-    leave,
+    leave(guest) {
+      const was = inside.remove(guest) || outside.remove(guest);
+      if (was) letInAll();
+      return was;
+    },
     get size() {
-      return holderOf.size;
+      return inside.size;
+    },
+  };
+}
+
+/** Stays by guest and by holder, in the order in which they came. */
+function openTable<G>() {
+  const stays = new Map<G, Stay<G>>();
+  const byHolder = new Map<string, Set<Stay<G>>>();
+  const of = (holder: string) => byHolder.get(holder) ?? new Set<Stay<G>>();
+  return {
+    add(stay: Stay<G>) {
+      stays.set(stay.guest, stay);
+      byHolder.set(stay.holder, of(stay.holder).add(stay));
+    },
+    remove(guest: G): boolean {
+      const stay = stays.get(guest);
+      if (stay === undefined) return false;
+      stays.delete(guest);
+      of(stay.holder).delete(stay);
+      if (of(stay.holder).size === 0) byHolder.delete(stay.holder);
+      return true;
+    },
+    count: (holder: string) => of(holder).size,
+    holders: () => [...byHolder.keys()],
+    fullest: () => [...byHolder].reduce((most, one) => (one[1].size > most[1].size ? one : most))[0],
+    oldest: (holder: string) => of(holder).values().next().value,
+    newest: (holder: string) => [...of(holder)].at(-1),
+    get size() {
+      return stays.size;
     },
   };
 }

@@ -60,7 +60,7 @@ export async function openConsole(parts: ConsoleParts): Promise<Console> {
     operators: into(operators),
     newcomers: () => (enrolment?.open() ? welcomeNewcomer : undefined),
   };
-  const door = await openDoor(parts.where, parts.identity, rooms, log);
+  const door = await openDoor(parts.where, parts.identity, rooms, clock, log);
   return {
     port: door.port,
     async close() {

@@ -1,6 +1,7 @@
 import { constants } from "node:crypto";
 import { type AddressInfo, createServer as createListener, type Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
+import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { holderOf, openPlaces, type Places } from "./admission.ts";
@@ -12,13 +13,22 @@ import { peerOf } from "./peers.ts";
  * The stages do not share: what strangers hold takes nothing from those who have shown a certificate.
  */
 const stages = {
-  handshake: { all: 256, ofOne: 32 },
+  // A client speaks first, and at once: who is silent holds a descriptor, and takes no place of those who speak.
+  silent: { all: 4_096, ofOne: 2_048 },
+  // An honest handshake takes milliseconds, over a slow line two round trips.
+  handshake: { all: 256, ofOne: 32, undisturbedMs: 500, waiting: { all: 1_024, ofOne: 512 } },
   newcomers: { all: 32, ofOne: 4 },
   operators: { all: 512, ofOne: 64 },
 } as const;
 
 /** A handshake that takes longer is cut off: nobody holds a connection open by saying nothing. */
 const handshakeTimeoutMs = 5_000;
+
+/** About what a client says first. More of it stays with the kernel until the handshake begins. */
+const helloBytes = 2_048;
+
+/** Connections that the kernel holds until they are taken: beyond it, it lets whoever comes try again after seconds. */
+const backlog = 4_096;
 
 /** Takes a connection whose handshake is over. */
 export type Welcome = (socket: TLSSocket) => void;
@@ -47,11 +57,13 @@ export async function openDoor(
   where: { readonly host: string; readonly port: number },
   { ca, certificate, key }: MachineIdentity,
   rooms: Rooms,
+  clock: Pick<Clock, "monotonic">,
   log: Log,
 ): Promise<Door> {
-  const handshakes = openPlaces<Socket>(stages.handshake.all, stages.handshake.ofOne);
-  const newcomers = openPlaces<TLSSocket>(stages.newcomers.all, stages.newcomers.ofOne);
-  const operators = openPlaces<TLSSocket>(stages.operators.all, stages.operators.ofOne);
+  const silent = openPlaces<Socket>(stages.silent, clock);
+  const handshakes = openPlaces<Socket>(stages.handshake, clock);
+  const newcomers = openPlaces<TLSSocket>(stages.newcomers, clock);
+  const operators = openPlaces<TLSSocket>(stages.operators, clock);
   /** The connections below handshakes, by who is at the other end. */
   const below = new Map<string, Socket>();
   const tls = createServer({
@@ -90,17 +102,26 @@ export async function openDoor(
   tls.on("tlsClientError", (error, socket) =>
     log.debug("handshake failed", { from: socket.remoteAddress, reason: messageOf(error) }),
   );
-  const server = createListener((raw) => {
+  const server = createListener({ highWaterMark: helloBytes }, (raw) => {
     const end = endOf(raw);
+    const holder = holderOf(raw.remoteAddress);
     below.set(end, raw);
-    seat(handshakes, holderOf(raw.remoteAddress), raw);
     raw.once("close", () => below.delete(end));
     raw.on("error", () => {});
-    tls.emit("connection", raw);
+    raw.setTimeout(handshakeTimeoutMs, () => raw.destroy());
+    seat(silent, holder, raw);
+    raw.once("readable", () => {
+      if (!silent.leave(raw)) return;
+      if (raw.readableLength === 0) return void raw.destroy();
+      seat(handshakes, holder, raw, () => {
+        raw.setTimeout(0);
+        tls.emit("connection", raw);
+      });
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(new Error(`listen on ${where.host}:${where.port}: ${error.message}`)));
-    server.listen(where.port, where.host, resolve);
+    server.listen({ ...where, backlog }, resolve);
   });
   return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
 }
@@ -108,8 +129,8 @@ export async function openDoor(
 /** A connection's other end: no two connections have one. */
 const endOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
-/** Gives a connection a place until it ends. */
-function seat<S extends Socket>(places: Places<S>, holder: string, socket: S): void {
-  places.enter(holder, socket);
+/** Gives a connection a place until it ends, now or when one is free. */
+function seat<S extends Socket>(places: Places<S>, holder: string, socket: S, seated?: () => void): void {
+  places.enter(holder, socket, seated);
   socket.once("close", () => places.leave(socket));
 }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "#lib/clock";
+import { ManualClock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { messageSizeMaxBytes } from "#lib/server";
 import type { Rule } from "./access.ts";
@@ -103,7 +103,7 @@ beforeEach(async () => {
   proxy.addTo(front);
   const injector = front.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const rooms = { operators: injector.injectConnection, newcomers: () => undefined };
-  door = await openDoor({ host: "127.0.0.1", port: 0 }, provisioned, rooms, silentLog);
+  door = await openDoor({ host: "127.0.0.1", port: 0 }, provisioned, rooms, systemClock, silentLog);
   const { certificate, key } = await client("reader", "alice");
   const credentials = grpc.credentials.createSsl(
     Buffer.from(ca.certificate),
