@@ -25,3 +25,8 @@ export function uuidOf(...words: readonly (string | number)[]): string {
   const variant = "89ab"[Number.parseInt(digits.slice(16, 17), 16) % 4];
   return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-8${digits.slice(13, 16)}-${variant}${digits.slice(17, 20)}-${digits.slice(20, 32)}`;
 }
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Whether a text is a UUID in lower case, of whatever version. */
+export const isUuid = (text: string): boolean => uuid.test(text);

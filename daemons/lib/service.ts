@@ -100,7 +100,10 @@ export interface CallOptions {
   readonly onTold?: (header: (name: string) => string | undefined) => void;
 }
 
-/** Chosen by the caller of a tool (a UUID): the execution is begun at most once; asked again, the answer is what came of it. */
+/**
+ * Chosen by the caller of a tool, or by who gives a goal (a UUID in lower case): it is begun at most once, and the goal has this id;
+ * asked again, the answer is what came of it.
+ */
 export const executionHeader = "x-aios-execution-id";
 
 /** With {@link executionHeader}, "yes": the execution is not to be begun any more. */

@@ -8,12 +8,16 @@ import { fill } from "./template.ts";
 
 const around = new RegExp(`^[${spaces}]+|[${spaces}]+$`, "g");
 
+/** What a goal says, without the space around it. */
+export const descriptionOf = ({ description }: Pick<Submission, "description">): string =>
+  description.replaceAll(around, "");
+
 /** A goal as it begins: taken, and not yet planned. */
 export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
   const { id = uuidv7(now), description, priority, tags, source, dependsOn, dedupeKey } = submission;
   return {
     id,
-    description: description.replaceAll(around, ""),
+    description: descriptionOf({ description }),
     priority,
     source,
     tags,

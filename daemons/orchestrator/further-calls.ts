@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import type { Handlers, Identity } from "#lib/service";
+import { executionHeader, type Handlers, headerOf, type Identity } from "#lib/service";
 import { beginning } from "#lib/text";
 import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
@@ -107,9 +107,15 @@ function capabilityCalls({ capabilities, greed }: Further): Calls {
 
 function scheduleCalls({ schedules }: Further): Calls {
   return {
-    createSchedule: async ({ cronExpr, goalTemplate, priority, timeZone }, { identity }) => {
+    createSchedule: async ({ cronExpr, goalTemplate, priority, timeZone }, { identity, metadata }) => {
       refuseAgents(identity, "create a schedule");
-      const wanted = { cron: cronExpr, timeZone: timeZone || "UTC", goal: goalTemplate, priority };
+      const wanted = {
+        id: headerOf(metadata, executionHeader),
+        cron: cronExpr,
+        timeZone: timeZone || "UTC",
+        goal: goalTemplate,
+        priority,
+      };
       const { id } = await schedules.create({ ...wanted, by: nameOf(identity) });
       return { scheduleId: id, success: true };
     },

@@ -1,6 +1,7 @@
 import { AiosError } from "#lib/errors";
+import { executionHeader } from "#lib/service";
 import { beginning } from "#lib/text";
-import { goalOf } from "./birth.ts";
+import { descriptionOf, goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
 import { type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
@@ -16,7 +17,8 @@ const answerLengthMax = 4_096;
 export interface Goals {
   /**
    * Takes a goal: stored when this resolves with its id. One with the dedupe key of an unfinished goal is that goal, among people's
-   * goals and among those of each agent, schedule and trigger.
+   * goals and among those of each agent, schedule and trigger; one with the id of a goal is that goal, over or not. Throws
+   * INVALID_ARGUMENT, also for the id of another goal.
    */
   submit(submission: Submission): Promise<string>;
   /** A goal with its tasks as they are now. Throws NOT_FOUND. */
@@ -98,10 +100,11 @@ function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: Worl
     const metadata = checkSubmission(submission);
     for (const id of submission.dependsOn) await find(id);
     const { id: wanted, source } = submission;
-    if (wanted !== undefined && (open.has(wanted) || (await store.find(wanted)) !== undefined)) return wanted;
+    const given = wanted === undefined ? undefined : (open.get(wanted)?.goal ?? (await store.find(wanted)));
+    if (given !== undefined) return sameGoal(given, submission);
     for (;;) {
       const known = [...open.values()].find(({ goal }) => goal.id === wanted || isTwin(submission, goal));
-      if (known !== undefined) return known.goal.id;
+      if (known !== undefined) return known.goal.id === wanted ? sameGoal(known.goal, submission) : known.goal.id;
       if (room.hasPlace(source)) break;
       await room.makePlace(source);
     }
@@ -118,6 +121,15 @@ function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: Worl
     floor.start(one);
     return goal.id;
   };
+}
+
+/** The id of a goal that is asked for again. Throws INVALID_ARGUMENT when it is another one. */
+function sameGoal({ id, source, description }: Goal, submission: Submission): string {
+  if (source === submission.source && description === descriptionOf(submission)) return id;
+  throw new AiosError(
+    "INVALID_ARGUMENT",
+    `submit goal: ${executionHeader}: ${id} is another goal's id; choose your own`,
+  );
 }
 
 /** Who shares keys: people among themselves, and nobody else. */

@@ -17,6 +17,21 @@ describe("a goal", () => {
     expect(await bench.submit("watch the disk", { dedupeKey: "disk" })).not.toBe(first);
   });
 
+  it("with an id of its giver's is given once, also when it is over; the id of another goal is refused", async () => {
+    const id = "01a22c55-0000-7000-8000-000000000001";
+    expect(await bench.submit("watch the disk", { id })).toBe(id);
+    expect(await Promise.all([1, 2].map(() => bench.submit(" watch the disk", { id })))).toEqual([id, id]);
+    await bench.report((await bench.next()).taskId);
+    await bench.until(id, "completed");
+    expect(await bench.submit("watch the disk", { id })).toBe(id);
+    expect(await bench.nothingMore()).toBe(true);
+    await expect(bench.submit("watch the door", { id })).rejects.toThrow(/is another goal's id; choose your own/);
+    await expect(bench.submit("watch the disk", { id, source: "operator:p" })).rejects.toThrow(/another goal's id/);
+    await expect(bench.submit("watch the disk", { id: "one" })).rejects.toThrow(
+      /x-aios-execution-id: "one" is no UUID/,
+    );
+  });
+
   it("begins when those that it depends on are completed, and fails when one is not", async () => {
     const first = await bench.submit("first");
     const second = await bench.submit("second", { dependsOn: [first] });

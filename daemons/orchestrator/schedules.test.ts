@@ -83,6 +83,16 @@ describe("schedules", () => {
     expect(schedules.list()).toEqual([]);
   });
 
+  it("with an id of their giver's are there once, and the id of another one is refused", async () => {
+    const { schedules } = open(new ManualClock(noon));
+    const id = "01a22c55-0000-7000-8000-000000000001";
+    const first = await schedules.create({ ...daily, id });
+    expect(await schedules.create({ ...daily, id })).toBe(first);
+    expect(schedules.list()).toEqual([first]);
+    await expect(schedules.create({ ...daily, id, goal: "another" })).rejects.toThrow(/is another schedule's id/);
+    await expect(schedules.create({ ...daily, id: "x" })).rejects.toThrow(/"x" is no UUID/);
+  });
+
   it("are removed once", async () => {
     const { schedules } = open(new ManualClock(noon));
     const { id } = await schedules.create(daily);

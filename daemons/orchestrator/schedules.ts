@@ -1,7 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import { uuidOf, uuidv7 } from "#lib/ids";
+import { isUuid, uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
+import { executionHeader } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { NextRun } from "./cron.ts";
 import { type Durable, fieldsOf, listOf } from "./durable.ts";
 
@@ -32,8 +34,13 @@ export const isScheduleList = listOf(
 
 export interface Schedules {
   list(): readonly Schedule[];
-  /** Throws INVALID_ARGUMENT for what is no cron expression, time zone or goal, RESOURCE_EXHAUSTED when there are too many. */
-  create(wanted: Pick<Schedule, "cron" | "timeZone" | "goal" | "priority" | "by">): Promise<Schedule>;
+  /**
+   * With an id of its giver's it is there once however often it is asked for. Throws INVALID_ARGUMENT for what is no cron expression,
+   * time zone or goal, and for the id of another one, RESOURCE_EXHAUSTED when there are too many.
+   */
+  create(
+    wanted: Pick<Schedule, "cron" | "timeZone" | "goal" | "priority" | "by"> & { readonly id?: string | undefined },
+  ): Promise<Schedule>;
   /** Throws NOT_FOUND. */
   remove(id: string): void;
   /**
@@ -118,7 +125,11 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
 
   return {
     list: () => record.value,
-    async create({ cron, timeZone, goal, priority, by }) {
+    async create({ id, cron, timeZone, goal, priority, by }) {
+      if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
+      const known = record.value.find((one) => one.id === id);
+      if (known?.cron === cron && known.goal === goal && known.by === by) return known;
+      if (known !== undefined) throw wrongId(`${id} is another schedule's id; choose your own`);
       if (record.value.length >= schedulesMax) throw tooMany();
       if (goal.trim() === "" || goal.length > goalLengthMax) {
         throw new AiosError("INVALID_ARGUMENT", `create schedule: goal_template: 1 to ${goalLengthMax} characters`);
@@ -132,7 +143,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
         throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cron}" names no time to come`);
       }
       const given = { cron, timeZone, goal, priority, by, nextRun };
-      const schedule = { id: uuidv7(now), ...given, createdAt: now, lastRun: 0, lastGoal: "" };
+      const schedule = { id: id ?? uuidv7(now), ...given, createdAt: now, lastRun: 0, lastGoal: "" };
       record.set([...record.value, schedule]);
       wake();
       return schedule;
@@ -169,6 +180,8 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
 }
 
 const moment = (at: number) => new Date(at).toISOString().slice(0, 16).replace("T", " ").concat(" UTC");
+
+const wrongId = (reason: string) => new AiosError("INVALID_ARGUMENT", `create schedule: ${executionHeader}: ${reason}`);
 
 function tooMany(): AiosError {
   return new AiosError("RESOURCE_EXHAUSTED", `create schedule: there are ${schedulesMax}; remove some first`);

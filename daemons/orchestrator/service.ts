@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Identity, type Service, service } from "#lib/service";
+import { executionHeader, headerOf, type Identity, type Service, service } from "#lib/service";
 import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { GroupOf } from "./agent-groups.ts";
@@ -39,13 +39,14 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
   const { goals, agents, assignments, further } = orchestrator;
   return service(OrchestratorService, {
     ...furtherCalls(goals, assignments, further),
-    submitGoal: async (request, { identity }) => {
+    submitGoal: async (request, { identity, metadata: headers }) => {
       const { description, priority, tags, metadataJson, dependsOn, dedupeKey } = request;
       const metadata = text(metadataJson, "metadata_json");
       if (identity.kind === "agent") further.greed.count(identity.name);
       further.autonomy.permit(identity.kind === "agent" ? "machine" : "person");
       const source = sourceOf(identity, request.source);
-      return { id: await goals.submit({ description, priority, tags, metadata, source, dependsOn, dedupeKey }) };
+      const id = headerOf(headers, executionHeader);
+      return { id: await goals.submit({ id, description, priority, tags, metadata, source, dependsOn, dedupeKey }) };
     },
     getGoalStatus: async ({ id }, { identity }) => {
       const goal = await ownGoal(goals, id, identity);

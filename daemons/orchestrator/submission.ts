@@ -1,10 +1,13 @@
 import { AiosError, messageOf } from "#lib/errors";
+import { isUuid } from "#lib/ids";
+import { executionHeader } from "#lib/service";
+import { beginning } from "#lib/text";
 import type { JsonObject } from "./goal.ts";
 
 /** What a client asks for. */
 export interface Submission {
-  /** Chosen by who asks, so that it is there once however often it is asked for; undefined = a new one. */
-  readonly id?: string;
+  /** A UUID, chosen by who asks, so that it is there once however often it is asked for; undefined = a new one. */
+  readonly id?: string | undefined;
   readonly description: string;
   readonly priority: number;
   readonly tags: readonly string[];
@@ -28,7 +31,8 @@ const metadataSizeMaxBytes = 64 * 1024;
 
 /** The metadata of a submission. Throws INVALID_ARGUMENT naming the field that is not as it must be. */
 export function checkSubmission(submission: Submission): JsonObject {
-  const { description, priority, tags, metadata, dependsOn, dedupeKey } = submission;
+  const { id, description, priority, tags, metadata, dependsOn, dedupeKey } = submission;
+  if (id !== undefined && !isUuid(id)) throw bad(executionHeader, `"${beginning(id, 64)}" is no UUID in lower case`);
   if (description.trim() === "") throw bad("description", "it is empty");
   if (description.length > descriptionLengthMax) {
     throw bad("description", `${description.length} characters, at most ${descriptionLengthMax}`);

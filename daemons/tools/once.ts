@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { uuidv7 } from "#lib/ids";
+import { isUuid, uuidv7 } from "#lib/ids";
 import type { Identity } from "#lib/service";
 import type { Approvals } from "./approvals.ts";
 import type { Executed } from "./execute.ts";
@@ -10,8 +10,6 @@ import type { Ledger } from "./ledger/ledger.ts";
 import type { Policies } from "./policy/policy.ts";
 import { refusal } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export interface OnceParts {
   readonly ledger: Ledger;
@@ -42,7 +40,7 @@ export class Once {
       if (withdraw) throw wrongId("a call is withdrawn by its execution id");
       return begin(uuidv7(this.#parts.clock.now()));
     }
-    if (!uuid.test(id)) throw wrongId("it is not a UUID in lower case");
+    if (!isUuid(id)) throw wrongId("it is not a UUID in lower case");
     const { approvals, ledger } = this.#parts;
     const entries = ledger.ofExecution(id);
     const ticket = approvals.find(id) ?? (withdraw ? undefined : approvals.find(sameAs(entries)));

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { uuidOf } from "#lib/ids";
+import { executionHeader } from "#lib/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";
@@ -24,16 +26,17 @@ export async function beginLines(machine: Machine): Promise<void> {
   look.close();
 }
 
-/** Gives the goal of line `at` under a key, so that one whose acknowledgement was lost is not there twice. Resolves with its id. */
+/** Gives the goal of line `at` under an id, by which one whose acknowledgement was lost is given once. Resolves with the id. */
 export async function submitLine(machine: Machine, at: number): Promise<string> {
   const orchestrator = machine.client(OrchestratorService);
   try {
     const submission = {
       description: `append the line ${lineOf(at)} to ${linesFile}`,
       ...{ priority: 2, source: "", tags: ["faults"], metadataJson: Buffer.alloc(0), dependsOn: [] },
-      dedupeKey: `faults-${at}`,
+      dedupeKey: "",
     };
-    return (await orchestrator.submitGoal(submission, { timeoutMs: 5_000 })).id;
+    const headers = { [executionHeader]: uuidOf("faults", at) };
+    return (await orchestrator.submitGoal(submission, { timeoutMs: 5_000, headers })).id;
   } finally {
     orchestrator.close();
   }

@@ -25,6 +25,7 @@ export const protobufPackage = "aios.orchestrator";
 
 export const protobufFileName = "aios/orchestrator.proto";
 
+/** With the header x-aios-execution-id (a UUID) the goal has this id: asked for again after a lost answer, it is given once. */
 export interface SubmitGoalRequest {
   description: string;
   /** 0 critical, 1 high, 2 normal, 3 low */
@@ -114,6 +115,7 @@ export interface CapabilityRevocation {
   revokeAll: boolean;
 }
 
+/** With the header x-aios-execution-id (a UUID) the schedule has this id, and is there once however often it is asked for. */
 export interface CreateScheduleRequest {
   cronExpr: string;
   goalTemplate: string;
