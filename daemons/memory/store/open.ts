@@ -39,7 +39,8 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
     if (existsSync(wal)) moveAside(place, "its database file is missing", clock, log);
     return refill(place, "its file was missing", log);
   }
-  const problem = knownProblem(path);
+  // SQLite takes an empty file for a new database.
+  const problem = statSync(path).size === 0 ? "its file is empty" : knownProblem(path);
   if (problem === undefined) {
     try {
       const database = opened(place);

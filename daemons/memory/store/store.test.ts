@@ -177,6 +177,7 @@ describe("a damaged file", () => {
     ["that is no database", () => writeFileSync(path(), "this is not a database".repeat(1_000))],
     ["that is empty of sense in the middle", () => overwrite(path(), 4_096, 8_192)],
     ["that was cut off", () => truncateSync(path(), 5_000)],
+    ["that was emptied", () => truncateSync(path(), 0)],
     ["that is gone", () => rmSync(path())],
   ])("%s gives way to the last good backup, and is kept aside under a name in the log", async (_, damage) => {
     for (let n = 0; n < 200; n++) await put(n, "text".repeat(20));
@@ -196,15 +197,19 @@ describe("a damaged file", () => {
     expect(rows()).toHaveLength(201);
   });
 
-  it("without a backup is kept aside and the store begins empty, and says so", async () => {
-    await put(1);
-    store.close();
-    writeFileSync(path(), "nonsense".repeat(1_000));
-    open();
-    expect(rows()).toEqual([]);
-    expect(store.state()).toMatchObject({ state: "new", detail: expect.stringContaining(asides()[0] ?? "?") });
-    expect(readFileSync(join(folder, "memory", asides()[0] ?? ""), "utf8")).toContain("nonsense");
-  });
+  it.each(["nonsense".repeat(1_000), ""])(
+    "without a backup is kept aside and the store begins empty, and says so",
+    async (content) => {
+      await put(1);
+      store.close();
+      writeFileSync(path(), content);
+      open();
+      expect(rows()).toEqual([]);
+      expect(store.state()).toMatchObject({ state: "new", detail: expect.stringContaining(asides()[0] ?? "?") });
+      expect(readFileSync(join(folder, "memory", asides()[0] ?? ""), "utf8")).toBe(content);
+      expect(said.join()).toContain("a store begins empty");
+    },
+  );
 
   it("that shows while it is in use is marked, and checked at the next start though it is large", async () => {
     for (let n = 0; n < 400; n++) await put(n, "x".repeat(10_000));
