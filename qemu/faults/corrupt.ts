@@ -71,8 +71,7 @@ async function survive(ground: Ground, whole: string, damage: Damage, random: ()
     const id = await submitGoal(machine, "create a file /srv/after with content again");
     const { goal } = await followGoal(machine, id, goalTimeoutMs);
     const down = await notReady(machine);
-    // An index is made anew from what it indexes: nothing was lost.
-    const told = damage.kind === "missing" || damage.file.includes("/vectors/") || (await saysOf(machine, damage));
+    const told = damage.kind === "missing" || isMadeAnew(damage) || (await saysOf(machine, damage));
     await machine.powerOff();
     const failed = goal?.status === "completed" ? [] : [`the goal ${goal?.status}: ${goal?.metadataJson.toString()}`];
     return { problem: [...failed, ...down.map((unit) => `${unit} is not ready`)].join("; "), told };
@@ -81,6 +80,10 @@ async function survive(ground: Ground, whole: string, damage: Damage, random: ()
     return { problem: messageOf(error).split("\n")[0] ?? "", told: false };
   }
 }
+
+/** Nothing is lost with an index, which is made of what it indexes, nor with these, which are made anew at each start. */
+const isMadeAnew = ({ file }: Damage) => file.includes("/vectors/") || madeAnew.has(basename(file));
+const madeAnew: ReadonlySet<string> = new Set(["boot-good.json", "ledger.pub", "reserve"]);
 
 /** Whether a log or the console names the file, or its store. */
 async function saysOf(machine: Machine, { file }: Damage): Promise<boolean> {
