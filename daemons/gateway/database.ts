@@ -36,7 +36,8 @@ export function openGatewayDatabase(path: string, clock: Clock, lost: (what: str
   const empty = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
   const { database, problem, aside } = openOrBegin(path, migrations, clock);
   if (problem !== undefined) lost(`the gateway's database cannot be read (${problem}) and is now ${aside}; ${remedy}`);
-  else if (empty && existsSync(secretsKeyIn(dirname(path)))) lost(`the gateway's database is gone or empty; ${remedy}`);
+  else if (empty && existsSync(secretsKeyIn(dirname(path))))
+    lost(`the gateway's database ${path} is gone or empty; ${remedy}`);
   // What was removed is overwritten, not only let go.
   database.pragma("secure_delete = ON");
   return database;
