@@ -62,3 +62,17 @@ it("leaves one that is alone none, no signal to another and no limit of another"
   // It still ends itself: 128 + SIGABRT, as bwrap tells it.
   expect([stdout.trim(), status]).toEqual(["EPERM", 134]);
 });
+
+it("leaves one that is to start no program its threads, and no process beside its own", () => {
+  const filter = `${folder}/one`;
+  writeFileSync(filter, seccompFilter("any", "one"));
+  const tries = [
+    `const { error } = require("node:child_process").spawnSync("true");`,
+    `new (require("node:worker_threads").Worker)("console.log('thread')", { eval: true });`,
+    "console.log(error?.code);",
+  ].join("");
+  const argv = ["--dev-bind", "/", "/", "--seccomp", "3", "--", process.execPath, "-e", tries];
+  const stdio = ["ignore", "pipe", "ignore", openSync(filter, "r")] as const;
+  const { stdout } = spawnSync("bwrap", argv, { stdio: [...stdio], encoding: "utf8", timeout: 10_000 });
+  expect(stdout.split("\n").sort()).toEqual(["", "EPERM", "thread"]);
+});

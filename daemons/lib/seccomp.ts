@@ -22,6 +22,9 @@ const [clone, clone3, ioctl, socket] = [56, 435, 16, 41];
 /** The family of sockets that are files. */
 const familyUnix = 1;
 const newNamespaces = 0x7e02_0000;
+/** What makes a thread of the caller, where a process of its own would be without it. */
+const thread = 0x0001_0000;
+const [fork, vfork] = [57, 58];
 /** Types on somebody else's terminal. */
 const tiocsti = 0x5412;
 
@@ -69,7 +72,18 @@ const alone: readonly Instruction[] = [
   give(refuse(errnoEperm)),
 ];
 
-const program = (sockets: Sockets): readonly Instruction[] => [
+/** Threads, but no process beside its own. */
+const single: readonly Instruction[] = [
+  ...[fork, vfork].flatMap((call) => [ifEqual(call, 1), give(refuse(errnoEperm))]),
+  ifEqual(clone, 4),
+  load(at.first),
+  // Skips the refusal when it is a thread.
+  [0x45, 1, 0, thread],
+  give(refuse(errnoEperm)),
+  load(at.call),
+];
+
+const program = (sockets: Sockets, processes: Processes): readonly Instruction[] => [
   load(at.architecture),
   // Skips the next one when it is what this filter is for.
   [0x15, 1, 0, archX86],
@@ -79,6 +93,7 @@ const program = (sockets: Sockets): readonly Instruction[] => [
   give(refuse(errnoEnosys)),
   ...Object.values(refusedCalls).flatMap((call) => [ifEqual(call, 1), give(refuse(errnoEperm))]),
   ...(sockets === "unix" ? unixOnly : sockets === "none" ? alone : []),
+  ...(processes === "one" ? single : []),
   // Its flags are in memory, out of a filter's sight: libraries fall back to clone.
   ifEqual(clone3, 1),
   give(refuse(errnoEnosys)),
@@ -100,10 +115,13 @@ const program = (sockets: Sockets): readonly Instruction[] => [
  */
 export type Sockets = "any" | "unix" | "none";
 
+/** Which processes it may make: its own children, or none, so that it can start no program. */
+export type Processes = "any" | "one";
+
 /** The filter as the kernel takes it: eight bytes an instruction. */
-export const seccompFilter = (sockets: Sockets): Buffer =>
+export const seccompFilter = (sockets: Sockets, processes: Processes = "any"): Buffer =>
   Buffer.concat(
-    program(sockets).map(([code, whenTrue, whenFalse, operand]) => {
+    program(sockets, processes).map(([code, whenTrue, whenFalse, operand]) => {
       const bytes = Buffer.alloc(8);
       bytes.writeUInt16LE(code, 0);
       bytes.writeUInt8(whenTrue, 2);

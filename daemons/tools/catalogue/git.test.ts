@@ -1,48 +1,22 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Machine, startMachine } from "../harness.ts";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import {
+  back,
+  bareRemote,
+  call,
+  committed,
+  done,
+  eachWithRepository,
+  machine,
+  ok,
+  repo,
+  work,
+  write,
+} from "./git/twins.ts";
 
-let machine: Machine;
-let work: string;
-let repo: string;
-
-beforeEach(async () => {
-  machine = await startMachine();
-  work = `${machine.folder}/work`;
-  repo = `${work}/repo`;
-  mkdirSync(work);
-});
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-  machine.close();
-});
-
-const call = (tool: string, input: object = {}) => machine.operator.call(tool, { path: repo, ...input });
-const done = async (tool: string, input: object = {}) => {
-  const answer = await call(tool, input);
-  expect({ tool, error: answer.error }).toEqual({ tool, error: "" });
-  return answer;
-};
-const back = ({ executionId }: { executionId: string }) => machine.operator.raw.rollback({ executionId, reason: "r" });
-const ok = { success: true, error: "" };
-const write = (name: string, text: string) => writeFileSync(`${repo}/${name}`, text);
-
-/** Writes a file, adds and commits it. */
-async function committed(name: string, text: string) {
-  write(name, text);
-  await done("git.add");
-  return done("git.commit", { message: `write ${name}` });
-}
-
-/** A bare repository beside, as a remote. */
-function bareRemote(): string {
-  const remote = `${work}/remote.git`;
-  execFileSync("git", ["init", "--quiet", "--bare", "--initial-branch=main", remote]);
-  return remote;
-}
+eachWithRepository();
 
 describe("a repository", () => {
   it("git.init makes it with its folders, and its rollback takes both away, unless it holds commits", async () => {
@@ -167,42 +141,6 @@ describe("a repository", () => {
   });
 });
 
-describe("an ordinary repository", () => {
-  it("is one whatever habits its configuration holds", async () => {
-    await done("git.init");
-    const habits = [
-      "[core]\n\tautocrlf = input\n\tcommitGraph = false",
-      "[pull]\n\trebase = true",
-      '[branch "main"]\n\tvscode-merge-base = origin/main\n\tremote = origin',
-      "[user]\n\tname = Ada Lovelace\n[lfs]\n\trepositoryformatversion = 0",
-    ];
-    writeFileSync(`${repo}/.git/config`, `${habits.join("\n")}\n`, { flag: "a" });
-    write("a", "one\r\n");
-    await done("git.add");
-    await done("git.commit", { message: "one" });
-    expect(execFileSync("git", ["-C", repo, "show", "HEAD:a"]).toString()).toBe("one\n");
-  });
-
-  it("may be a further working tree, or a submodule", async () => {
-    const git = (...args: string[]) =>
-      execFileSync("git", ["-c", "protocol.file.allow=always", ...args], { stdio: "ignore" });
-    await done("git.init");
-    await committed("a", "1");
-    git("-C", repo, "worktree", "add", `${work}/tree`);
-    writeFileSync(`${work}/tree/b`, "2");
-    await done("git.add", { path: `${work}/tree` });
-    const { output } = await done("git.commit", { path: `${work}/tree`, message: "of the tree" });
-    expect(output.branch).toBe("tree");
-    const outer = `${work}/outer`;
-    git("init", "--quiet", outer);
-    git("-C", outer, "submodule", "add", repo, "inner");
-    expect((await done("git.status", { path: `${outer}/inner` })).output).toMatchObject({
-      clean: true,
-      branch: "main",
-    });
-  });
-});
-
 describe("git.clone", () => {
   it("brings no more than it may, and leaves nothing of what was too much", async () => {
     const url = bareRemote();
@@ -253,127 +191,6 @@ describe("git.clone", () => {
       expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
     },
   );
-});
-
-describe("what could run a program", () => {
-  /** A program that leaves a mark when it runs. */
-  function trap(): { program: string; sprung: () => boolean } {
-    const program = `${work}/trap`;
-    writeFileSync(program, `#!/bin/sh\necho > ${work}/sprung\nexit 1\n`);
-    chmodSync(program, 0o755);
-    return { program, sprung: () => existsSync(`${work}/sprung`) };
-  }
-
-  it("is no hook, and nothing in the daemon's environment", async () => {
-    const { program, sprung } = trap();
-    writeFileSync(`${work}/config`, `[core]\n\tfsmonitor = ${program}\n[diff]\n\texternal = ${program}\n`);
-    vi.stubEnv("GIT_CONFIG_GLOBAL", `${work}/config`);
-    vi.stubEnv("GIT_EXTERNAL_DIFF", program);
-    vi.stubEnv("GIT_SSH_COMMAND", program);
-    vi.stubEnv("GIT_DIR", `${work}/elsewhere`);
-    await done("git.init");
-    for (const hook of [
-      "pre-commit",
-      "commit-msg",
-      "post-commit",
-      "pre-push",
-      "post-checkout",
-      "reference-transaction",
-    ]) {
-      mkdirSync(`${repo}/.git/hooks`, { recursive: true });
-      symlinkSync(program, `${repo}/.git/hooks/${hook}`);
-    }
-    await committed("a", "1");
-    write("a", "2");
-    await done("git.diff");
-    await done("git.status");
-    await done("git.branch", { action: "create", name: "b" });
-    expect(sprung()).toBe(false);
-  });
-
-  it.each([
-    "[core]\n\tfsmonitor = TRAP",
-    "[core]\n\tsshCommand = TRAP",
-    "[core]\n\tworktree = /",
-    "[diff]\n\texternal = TRAP",
-    '[filter "x"]\n\tclean = TRAP',
-    '[remote "origin"]\n\tuploadpack = TRAP',
-    '[url "ext::TRAP"]\n\tinsteadOf = /',
-    "[include]\n\tpath = /etc/passwd",
-    "[alias]\n\tstatus = !TRAP",
-    "[gpg]\n\tprogram = TRAP",
-    "[core]\n\talternateRefsCommand = TRAP",
-    '[merge "x"]\n\tdriver = TRAP',
-    '[diff "x"]\n\ttextconv = TRAP\n\tcommand = TRAP',
-    "[core]\n\tpager = TRAP\n\teditor = TRAP\n\taskPass = TRAP\n\thooksPath = /srv",
-    "[credential]\n\thelper = !TRAP",
-  ])("in a repository's configuration has no say: %s", async (section) => {
-    const { program, sprung } = trap();
-    await done("git.init");
-    await committed("a", "1");
-    write(".gitattributes", "* filter=x diff=x merge=x\n");
-    writeFileSync(`${repo}/.git/config`, `${section.replaceAll("TRAP", program)}\n`, { flag: "a" });
-    write("a", "2");
-    for (const tool of ["git.status", "git.diff", "git.add"]) await done(tool);
-    await done("git.commit", { message: "two" });
-    expect((await done("git.status")).output).toMatchObject({ clean: true, branch: "main" });
-    await done("git.branch", { action: "create", name: "b" });
-    await done("git.branch", { action: "delete", name: "b" });
-    expect(await call("git.pull")).toMatchObject({ success: false });
-    expect(sprung()).toBe(false);
-  });
-
-  it("is no hook of a repository that is pushed to", async () => {
-    const { program, sprung } = trap();
-    const url = bareRemote();
-    for (const hook of ["pre-receive", "update", "post-receive", "post-update"])
-      symlinkSync(program, `${url}/hooks/${hook}`);
-    await done("git.clone", { url });
-    await committed("a", "1");
-    await done("git.push");
-    expect(sprung()).toBe(false);
-  });
-
-  it("is not reached by a .git that leads elsewhere", async () => {
-    mkdirSync(repo);
-    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("make one with git.init") });
-    execFileSync("git", ["init", "--quiet", `${work}/other`]);
-    writeFileSync(`${repo}/.git`, `gitdir: ${work}/other/.git\n`);
-    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("does not belong to it") });
-    rmSync(`${repo}/.git`);
-    symlinkSync(`${work}/other/.git`, `${repo}/.git`);
-    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining("not a folder") });
-    rmSync(`${repo}/.git`);
-    execFileSync("git", ["init", "--quiet", repo]);
-    rmSync(`${repo}/.git/objects`, { recursive: true });
-    symlinkSync(`${work}/other/.git/objects`, `${repo}/.git/objects`);
-    expect(await call("git.status")).toMatchObject({ success: false });
-  });
-
-  it.each([
-    ["git.clone", { url: "ext::sh -c id" }],
-    ["git.clone", { url: "--upload-pack=id" }],
-    ["git.clone", { url: "ssh://-oProxyCommand=id/x" }],
-    ["git.diff", { from: "--output=/tmp/x" }],
-    ["git.log", { revision: "--all" }],
-    ["git.add", { files: ["/etc/passwd"] }],
-    ["git.add", { files: ["a/../../b"] }],
-    ["git.add", { files: [".git/config"] }],
-    ["git.branch", { action: "create", name: "--force" }],
-    ["git.branch", { action: "create", name: "a..b" }],
-    ["git.push", { remote: "--mirror" }],
-    ["git.commit", { message: "m", author_name: "a <b>" }],
-  ])("is not smuggled in by %s %j", async (tool, input) => {
-    await done("git.init");
-    const answer = await call(tool, { path: tool === "git.clone" ? `${work}/clone` : repo, ...input }).catch(
-      (error: unknown) => error,
-    );
-    expect(answer).toMatchObject(
-      answer instanceof Error
-        ? { code: "INVALID_ARGUMENT" }
-        : { success: false, error: expect.stringContaining("URL") },
-    );
-  });
 });
 
 describe("an agent", () => {

@@ -89,7 +89,8 @@ export async function runProgram(argv: Argv, options: ProgramOptions): Promise<E
 function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Piped {
   const [file, ...args] = confine === undefined ? argv : confinedProgram(argv, cwd, confine);
   // On descriptors of its own the sandbox reads its filter, and the files that are given.
-  const given = confine === undefined ? [] : [callFilter, ...Object.values(confine.files ?? {})];
+  const given =
+    confine === undefined ? [] : [callFilters[confine.processes ?? "any"], ...Object.values(confine.files ?? {})];
   const running = startPiped((stdout, stderr) =>
     spawn(file, args, {
       cwd: confine === undefined ? cwd : "/",
@@ -109,7 +110,7 @@ function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Piped {
   return running;
 }
 
-const callFilter = seccompFilter("any");
+const callFilters = { any: seccompFilter("any"), one: seccompFilter("any", "one") } as const;
 
 /** Runs a program that must succeed and returns its standard output. Throws FAILED_PRECONDITION with the last lines of what it said. */
 export async function succeed(argv: Argv, options: ProgramOptions & { readonly act?: string }): Promise<string> {

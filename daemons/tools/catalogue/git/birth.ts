@@ -6,6 +6,7 @@ import { removeFolders } from "../../handles.ts";
 import type { ResolvedPath } from "../../paths.ts";
 import { defineTool, type Tool, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../words.ts";
+import { isBare } from "./place.ts";
 import { urlField } from "./remotes.ts";
 import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
 import { roomIn, withinSize } from "./size.ts";
@@ -50,7 +51,8 @@ const init = defineTool({
       throw refused(plan.path, "it holds commits by now", "remove the folder when they are not needed");
   }),
   run: async ({ input: { branch = "main" }, resources: { path }, signal }) => {
-    if (await isThere(`${path.path}/.git`)) throw refused(path.path, "it is a repository already");
+    if ((await isThere(`${path.path}/.git`)) || isBare(path.path))
+      throw refused(path.path, "it is a repository already");
     await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], {
       signal,
       confine: placeOf(path),
@@ -81,6 +83,8 @@ const cloneTool = (world: RemoteWorld) =>
     timeoutMs: 600_000,
     undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
       const repository = await openRepository(plan.path, signal);
+      if (await isThere(`${plan.path}/.git/modules`))
+        throw refused(plan.path, "it holds submodules by now", "remove the folder when they are not needed");
       const changed = await repository.git(["status", "--porcelain", "-z"], { signal });
       const own = await repository.git(["rev-list", "--branches", "--not", "--remotes", "--max-count=1"], { signal });
       if (changed !== "" || own !== "") {
@@ -103,7 +107,14 @@ const cloneTool = (world: RemoteWorld) =>
       await checkEmpty(path);
       const local = way.url.startsWith("/");
       const words = [
-        ...["--quiet", "--template=", "--no-local", "--no-recurse-submodules", quietPeer("upload-pack")],
+        ...[
+          "--quiet",
+          "--template=",
+          "--no-checkout",
+          "--no-local",
+          "--no-recurse-submodules",
+          quietPeer("upload-pack"),
+        ],
         ...(branch === undefined ? [] : [`--branch=${branch}`]),
         ...(depth === undefined ? [] : [`--depth=${depth}`]),
         ...["--", local ? `file://${way.url}` : way.url, path.path],
@@ -117,21 +128,20 @@ const cloneTool = (world: RemoteWorld) =>
       // One file is cut off by the kernel a little above: what is too large is told by looking.
       const fileMaxBytes = maxBytes + fileSlackBytes;
       try {
-        await withinSize(path.path, maxBytes, signal, (stop) =>
-          gitAlone([...way.settings, "clone", ...words], {
-            signal: stop,
-            timeoutMs,
-            env: way.env,
-            confine,
-            fileMaxBytes,
-          }),
-        );
+        const commit = await withinSize(path.path, maxBytes, signal, async (stop) => {
+          const options = { signal: stop, timeoutMs, fileMaxBytes };
+          await gitAlone([...way.settings, "clone", ...words], { ...options, env: way.env, confine });
+          const repository = await openRepository(path.path, stop);
+          const found = await commitAt(repository, { signal: stop });
+          // By a git that can start no filter, whatever was written beside meanwhile.
+          if (found !== undefined) await repository.git(["reset", "--quiet", "--hard"], options);
+          return found ?? "";
+        });
+        return { path: path.path, commit };
       } catch (error) {
         await clearAway(planOf(path));
         throw error;
       }
-      const commit = await commitAt(await openRepository(path.path, signal), { signal });
-      return { path: path.path, commit: commit ?? "" };
     },
   });
 

@@ -1,6 +1,8 @@
+import { existsSync, lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/service";
+import { cut } from "#lib/text";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../words.ts";
 import { relativePaths } from "./reads.ts";
@@ -8,6 +10,7 @@ import {
   branchName,
   commitAt,
   currentBranch,
+  gitFailed,
   openRepository,
   type Repository,
   refused,
@@ -33,7 +36,7 @@ const undoing = () => ({ signal: timeoutSignal(60_000) });
 
 interface AddPlan {
   readonly path: string;
-  /** The tree that stood in the index; restored when the last commit is still the same. */
+  /** The tree that stood in the index, "" when it held a conflict; restored when the last commit is still the same. */
   readonly tree: string;
   readonly head: string;
 }
@@ -49,7 +52,8 @@ const add = defineTool({
   undo: {
     prepare: async ({ resources: { path }, signal }: Call<unknown>): Promise<AddPlan> => {
       const repository = await openRepository(path.path, signal);
-      const tree = (await repository.git(["write-tree"], { signal })).trim();
+      const conflicts = await repository.git(["ls-files", "--unmerged", "-z"], { signal });
+      const tree = conflicts === "" ? (await repository.git(["write-tree"], { signal })).trim() : "";
       return { path: path.path, tree, head: (await commitAt(repository, { signal })) ?? "" };
     },
     restore: async ({ path, tree, head }) => {
@@ -57,17 +61,60 @@ const add = defineTool({
       if (((await commitAt(repository, undoing())) ?? "") !== head) {
         throw refused(path, "what was added was committed since", "roll the commit back first");
       }
+      if (tree === "") throw refused(path, "it held a conflict, which adding files has settled", "merge once more");
       await repository.git(["read-tree", tree], undoing());
     },
   },
   run: async ({ input: { files }, resources: { path }, signal }) => {
     const repository = await openRepository(path.path, signal);
-    const what = files === undefined || files.length === 0 ? ["--all"] : ["--", ...files];
-    await repository.git(["add", ...what], { signal });
+    const changed = await changedFiles(repository, files ?? [], signal);
+    await checkFilters(repository, changed, signal);
+    // Not by "git add", which asks every submodule's own git what was changed in it.
+    const adding = [
+      "update-index",
+      "--add",
+      "--remove",
+      "--replace",
+      "--ignore-skip-worktree-entries",
+      "-z",
+      "--stdin",
+    ];
+    await repository.git(adding, { signal, input: changed.map((name) => `${name}\0`).join("") });
     const staged = await repository.git(["diff", "--cached", "--name-only", "--no-renames", "-z"], { signal });
     return { added: staged.split("\0").length - 1 };
   },
 });
+
+const namesMaxBytes = 64 * 2 ** 20;
+
+/** What differs from what was added, new files among them: all of it, or what is below `files`, which must be there. */
+async function changedFiles(
+  repository: Repository,
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const listing = (...what: string[]) => ["ls-files", "-z", "--others", "--exclude-standard", ...what, "--", ...files];
+  if (files.length > 0) await repository.git(listing("--cached", "--error-unmatch"), { signal });
+  const options = { signal, stdoutMaxBytes: namesMaxBytes };
+  const listed = await repository.ask(listing("--modified", "--deduplicate"), options);
+  if (listed.exitCode !== 0) throw gitFailed(["ls-files"], listed);
+  if (listed.truncated) throw refused(repository.path, "it holds too many new files to add at once", "name some");
+  // A repository within this one is listed as a folder.
+  return listed.stdout.split("\0").flatMap((name) => (name === "" ? [] : [name.replace(/\/$/, "")]));
+}
+
+/** Refuses files that a filter is to change before they are kept, as it encrypts or moves them: no filter's program runs here. */
+async function checkFilters(repository: Repository, files: readonly string[], signal: AbortSignal): Promise<void> {
+  const kept = files.filter((name) => lstatSync(`${repository.path}/${name}`, { throwIfNoEntry: false })?.isFile());
+  const options = { signal, input: kept.map((name) => `${name}\0`).join(""), stdoutMaxBytes: namesMaxBytes };
+  const words = (await repository.git(["check-attr", "-z", "--stdin", "filter"], options)).split("\0");
+  for (let at = 0; at + 2 < words.length; at += 3) {
+    const [name = "", , filter = ""] = words.slice(at, at + 3);
+    if (filter === "unspecified" || filter === "unset") continue;
+    const reason = `${cut(name, 200)} goes through the filter ${JSON.stringify(cut(filter, 60))}, which runs a program`;
+    throw refused(repository.path, reason, "name other files; a person adds this one with git itself");
+  }
+}
 
 interface CommitPlan {
   readonly path: string;
@@ -103,7 +150,11 @@ const commit = defineTool({
   },
   run: async ({ input, resources: { path }, caller, signal }) => {
     const repository = await openRepository(path.path, signal);
-    const message = ["commit", "--quiet", "--no-verify", "--cleanup=strip", "--file=-"];
+    const staged = await repository.ask(["diff", "--cached", "--quiet", "--no-ext-diff"], { signal });
+    if (staged.exitCode === 0 && !existsSync(`${repository.gitDir}/MERGE_HEAD`))
+      throw refused(path.path, "nothing is added that the last commit does not hold", "add it with git.add");
+    // A line of the message may begin with "#".
+    const message = ["commit", "--quiet", "--no-verify", "--cleanup=whitespace", "--file=-"];
     await repository.git(message, { signal, input: input.message, env: author(input, caller) });
     const made = (await commitAt(repository, { signal })) ?? "";
     return { commit: made, branch: await currentBranch(repository, { signal }) };

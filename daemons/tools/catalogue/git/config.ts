@@ -7,10 +7,10 @@ const heeded = [
   /^core\.(autocrlf|safecrlf|eol|quotepath|abbrev|sparsecheckout|sparsecheckoutcone|compression|longpaths)$/,
   /^extensions\.(objectformat|refstorage|noop|partialclone|compatobjectformat)$/,
   /^(user|author|committer)\.(name|email)$/,
-  /^remote\..+\.(url|fetch)$/s,
+  /^remote\..+\.(url|pushurl|fetch)$/s,
   /^branch\..+\.(remote|merge|rebase|description)$/s,
   /^(pull\.(rebase|ff)|push\.default|merge\.(ff|conflictstyle)|rebase\.autostash|init\.defaultbranch)$/,
-  /^(diff\.(renames|renamelimit|algorithm|noprefix|mnemonicprefix)|status\.[a-z]+|i18n\.[a-z]+|index\.version)$/,
+  /^(diff\.(renames|renamelimit|algorithm|noprefix|mnemonicprefix)|status\.[a-z]+|index\.version)$/,
 ];
 
 /** A configuration of what is heeded, from "git config --list -z". */

@@ -9,41 +9,66 @@ export interface GitPlace {
   readonly gitDir: string;
   /** Objects, branches and configuration; the same folder but for a further working tree. */
   readonly commonDir: string;
+  /** Whether it has a working tree. */
+  readonly bare: boolean;
 }
 
 /**
- * Where the repository of a working tree is: in its .git, or, for a further working tree and a submodule, where its .git says, as
- * long as what is there says that it belongs to this tree. Throws FAILED_PRECONDITION.
+ * Where a repository is: in its .git; in the folder itself, which has no working tree then; or, for a further working tree and a
+ * submodule, where its .git says, as long as what is there says that it belongs to this tree. Throws FAILED_PRECONDITION.
  */
 export function placeOfRepository(path: string): GitPlace {
   const inside = `${path}/.git`;
-  const found = lookAt(path, inside);
-  if (found.isDirectory()) return { gitDir: inside, commonDir: inside };
+  const found = lookAt(inside);
+  if (found === undefined && isBare(path)) return whole(path, true);
+  if (found === undefined) throw refused(path, "there is no repository", "make one with git.init or git.clone");
+  if (found.isDirectory()) return whole(inside, false);
   const [, named] = found.isFile() ? (/^gitdir: (.+?)\s*$/.exec(textOf(inside)) ?? []) : [];
   if (named === undefined) throw refused(path, "its .git is not a folder");
   const gitDir = real(resolve(path, named));
   const common = textOf(`${gitDir}/commondir`).trim();
-  if (common !== "" && real(textOf(`${gitDir}/gitdir`).trim()) === inside) {
+  if (common !== "" && workingTreeOf(gitDir) === inside) {
     const commonDir = real(resolve(gitDir, common));
-    if (gitDir.startsWith(`${commonDir}/worktrees/`)) return { gitDir, commonDir };
+    if (gitDir.startsWith(`${commonDir}/worktrees/`)) return { gitDir, commonDir, bare: false };
   }
-  const owner = gitDir.slice(0, gitDir.indexOf("/.git/modules/"));
   const worktree = /^\s*worktree\s*=\s*"?(.+?)"?\s*$/m.exec(textOf(`${gitDir}/config`))?.[1];
   const own = worktree !== undefined && real(resolve(gitDir, worktree)) === path;
-  if (common === "" && own && owner !== "" && path.startsWith(`${owner}/`)) return { gitDir, commonDir: gitDir };
+  if (common === "" && own && path.startsWith(`${ownerOf(gitDir)}/`)) return whole(gitDir, false);
   throw refused(path, "its .git leads to a repository that does not belong to it");
 }
 
-function lookAt(path: string, inside: string) {
+const whole = (gitDir: string, bare: boolean): GitPlace => ({ gitDir, commonDir: gitDir, bare });
+
+/** Whether a folder is itself what git keeps of a repository. */
+export function isBare(path: string): boolean {
+  const folder = (name: string) => lookAt(`${path}/${name}`)?.isDirectory() === true;
+  return lookAt(`${path}/HEAD`)?.isFile() === true && folder("objects") && folder("refs");
+}
+
+/** The .git that a further working tree has. */
+const workingTreeOf = (gitDir: string) => {
+  const said = textOf(`${gitDir}/gitdir`).trim();
+  return said === "" ? "" : real(resolve(gitDir, said));
+};
+
+/** The working tree, the first or a further one, in which a submodule lies; "/?" when it is none's. */
+function ownerOf(gitDir: string): string {
+  const [, of, further] = /^(.*?)\/\.git(\/worktrees\/[^/]+)?\/modules\//.exec(gitDir) ?? [];
+  if (of === undefined) return "/?";
+  return further === undefined ? of : dirname(workingTreeOf(`${of}/.git${further}`) || "/?/?");
+}
+
+function lookAt(path: string) {
   try {
-    return lstatSync(inside);
+    return lstatSync(path);
   } catch (error) {
     if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "ENOTDIR") throw error;
-    throw refused(path, "there is no repository", "make one with git.init or git.clone");
+    return undefined;
   }
 }
 
-function textOf(path: string): string {
+/** What a small file says; nothing when there is none. */
+export function textOf(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {

@@ -46,12 +46,15 @@ const status = defineTool({
   run: async ({ resources: { path }, signal }) => {
     const options = { signal, env: { GIT_OPTIONAL_LOCKS: "0" } };
     const repository = await openRepository(path.path, signal, "read");
-    const text = await repository.git(["status", "--porcelain=v2", "--branch", "--no-renames", "-z"], options);
+    const what = ["--porcelain=v2", "--branch", "--no-renames", withoutSubmodules, "-z"];
+    const text = await repository.git(["status", ...what], options);
     const lines = text.split("\0");
     const fact = (name: string) => lines.find((line) => line.startsWith(`# branch.${name} `))?.split(" ")[2] ?? "";
     const [branch, commit] = [fact("head"), fact("oid")];
     const files = lines.flatMap((line) => {
-      const [, staged, unstaged, changed] = /^[12u] (.)(.) (?:\S+ ){6}(.*)$/s.exec(line) ?? [];
+      // A file in conflict has two more words: the mode and content of a third side.
+      const [, plain, conflict, changed] = /^(?:[12] (..) (?:\S+ ){6}|u (..) (?:\S+ ){8})(.*)$/s.exec(line) ?? [];
+      const [staged, unstaged] = plain ?? conflict ?? "";
       if (changed !== undefined) return [{ path: changed, staged: word(staged), unstaged: word(unstaged) }];
       return line.startsWith("? ") ? [{ path: line.slice(2), staged: "", unstaged: "?" }] : [];
     });
@@ -63,6 +66,9 @@ const status = defineTool({
     };
   },
 });
+
+/** A submodule is its commit: what is changed in it is its own repository's affair, which another git would have to look at. */
+const withoutSubmodules = "--ignore-submodules=dirty";
 
 const word = (letter: string | undefined) => (letter === undefined || letter === "." ? "" : letter);
 
@@ -116,7 +122,8 @@ const diff = defineTool({
   run: async ({ input: { staged = false, from, to, files = [] }, resources: { path }, signal }) => {
     const repository = await openRepository(path.path, signal, "read");
     const revisions = [from, to].filter((one) => one !== undefined);
-    const what = ["--no-ext-diff", "--no-textconv", "--no-color", ...(staged ? ["--cached"] : [])];
+    const plain = ["--no-ext-diff", "--no-textconv", "--no-color", withoutSubmodules];
+    const what = [...plain, ...(staged ? ["--cached"] : [])];
     const options = { signal, stdoutMaxBytes: diffMaxBytes, env: { GIT_OPTIONAL_LOCKS: "0" } };
     const argv = ["diff", ...what, "--end-of-options", ...revisions, "--", ...files];
     const result = await repository.ask(argv, options);

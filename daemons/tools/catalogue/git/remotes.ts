@@ -53,23 +53,23 @@ const pushTool = (world: RemoteWorld) =>
       const repository = await openRepository(path.path, signal, "read");
       const { remote, branch } = await target(repository, given, signal);
       const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
-      return `sends branch ${branch} (${commit ?? "no commits"}) to ${await urlOf(repository, remote, signal)}`;
+      return `sends branch ${branch} (${commit ?? "no commits"}) to ${await urlOf(repository, remote, "push", signal)}`;
     },
     run: async ({ input: given, resources: { path }, ...call }) => {
       const { signal } = call;
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, signal), "change", world, call);
+      const way = await wayTo(await urlOf(repository, remote, "push", signal), "change", world, call);
       const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
       if (commit === undefined) throw refused(path.path, `it has no branch ${branch} with commits`);
       const reference = `refs/heads/${branch}:refs/heads/${branch}`;
-      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, repository, "change") };
-      await repository.git(
+      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, "change") };
+      await repository.exchange(
         [...way.settings, "push", quietPeer("receive-pack"), ...quiet, "--no-verify", "--", way.url, reference],
         options,
       );
       // What a push to the remote's name would have noted.
-      await repository.git(["update-ref", `refs/remotes/${remote}/${branch}`, commit], options);
+      await repository.git(["update-ref", `refs/remotes/${remote}/${branch}`, commit], { signal });
       return { remote, branch, commit };
     },
   });
@@ -112,12 +112,12 @@ const pullTool = (world: RemoteWorld) =>
       const { signal } = call;
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, signal), "copy", world, call);
+      const way = await wayTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
       const before = (await commitAt(repository, { signal })) ?? "";
       const reference = `+refs/heads/${branch}:refs/remotes/${remote}/${branch}`;
-      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, repository, "read") };
+      const options = { signal, timeoutMs, env: way.env, confine: reaching(way, "read") };
       const fetching = ["fetch", quietPeer("upload-pack"), ...quiet, "--no-tags", "--", way.url, reference];
-      await repository.git([...way.settings, ...fetching], options);
+      await repository.exchange([...way.settings, ...fetching], options);
       const merging = ["merge", "--quiet", "--ff-only", `refs/remotes/${remote}/${branch}`];
       await repository.git(merging, { signal, timeoutMs });
       const after = (await commitAt(repository, { signal })) ?? "";
@@ -130,9 +130,9 @@ export const gitRemotes = (world: RemoteWorld): readonly Tool[] => [pushTool(wor
 const quiet = ["--quiet", "--no-recurse-submodules"];
 
 /** What git may touch to speak with a remote: the network, or the folder on this machine that it is. */
-function reaching({ url, confine }: Way, { folders }: Repository, access: "read" | "change"): Confinement {
+function reaching({ url, confine }: Way, access: "read" | "change"): Confinement {
   if (!url.startsWith("/")) return confine;
-  return { ...confine, ...(access === "read" ? { readable: [url] } : { writable: [...folders, url] }) };
+  return { ...confine, ...(access === "read" ? { readable: [url] } : { writable: [url] }) };
 }
 
 async function target(
@@ -145,8 +145,21 @@ async function target(
   return { remote, branch: chosen };
 }
 
-async function urlOf(repository: Repository, remote: string, signal: AbortSignal): Promise<string> {
-  const found = await repository.ask(["config", "--local", "--get", `remote.${remote}.url`], { signal });
-  if (found.exitCode === 0) return found.stdout.trim();
+/** Where a remote is: it may have another place to push to. */
+async function urlOf(
+  repository: Repository,
+  remote: string,
+  way: "fetch" | "push",
+  signal: AbortSignal,
+): Promise<string> {
+  const listed = async (name: string) => {
+    const { stdout } = await repository.ask(["config", "--get-all", "-z", `remote.${remote}.${name}`], { signal });
+    return stdout.split("\0").filter((url) => url !== "");
+  };
+  const own = way === "push" ? await listed("pushurl") : [];
+  const [url, ...others] = own.length > 0 ? own : await listed("url");
+  if (way === "push" && others.length > 0)
+    throw refused(repository.path, `remote ${remote} has several places to push to`);
+  if (url !== undefined) return url;
   throw refused(repository.path, `it has no remote ${remote}`, "clone it from where it is to go");
 }

@@ -1,12 +1,13 @@
-import { lstatSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { resolveUrl } from "../../names.ts";
 import { resolvePath } from "../../paths.ts";
+import type { Confinement } from "../process/sandbox.ts";
 import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../program.ts";
 import { heededOf } from "./config.ts";
-import { placeOfRepository } from "./place.ts";
+import { type GitPlace, placeOfRepository, textOf } from "./place.ts";
 import { refused } from "./refused.ts";
 
 /** A branch, tag or commit. Nothing that git would take for an option or an expression over commits. */
@@ -40,85 +41,122 @@ const environment = {
   GIT_PAGER: "cat",
   GIT_LITERAL_PATHSPECS: "1",
   GIT_ALLOW_PROTOCOL: protocols.join(":"),
+  GIT_PROXY_COMMAND: "",
 } as const;
 
 /** What a repository's own configuration could turn on. A redirect could lead where nothing was granted. */
 const settings = [
   ...["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.sshCommand=ssh -oBatchMode=yes", "credential.helper="],
   ...["http.followRedirects=false", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false"],
-  ...["commit.gpgSign=false", "init.defaultBranch=main", "init.templateDir=", "advice.detachedHead=false"],
+  ...["core.alternateRefsCommand=", "commit.gpgSign=false", "push.gpgSign=false", "http.proxy="],
+  ...["init.defaultBranch=main", "init.templateDir=", "advice.detachedHead=false"],
 ];
 
 export { refused } from "./refused.ts";
 
+export interface GitOptions extends ProgramOptions {
+  /** How large one file may become. */
+  readonly fileMaxBytes?: number;
+}
+
 /** A repository's folder, which was checked. */
 export interface Repository {
   readonly path: string;
+  /** What belongs to its working tree alone. */
+  readonly gitDir: string;
   /** What git touches of it: the working tree, and where its objects are. */
   readonly folders: readonly string[];
   /** Runs git in it; must succeed. */
-  git(args: readonly string[], options: ProgramOptions): Promise<string>;
+  git(args: readonly string[], options: GitOptions): Promise<string>;
   /** Runs git in it; any exit status resolves. */
-  ask(args: readonly string[], options: ProgramOptions): Promise<Ended>;
+  ask(args: readonly string[], options: GitOptions): Promise<Ended>;
+  /** Runs git with its objects and branches, to speak with a remote; must succeed. */
+  exchange(args: readonly string[], options: ProgramOptions): Promise<string>;
 }
 
 /** Runs git outside any repository: to make one. */
-export async function gitAlone(
-  args: readonly string[],
-  { fileMaxBytes, ...options }: ProgramOptions & { readonly fileMaxBytes?: number },
-): Promise<string> {
-  const plain = command([], args);
-  const argv: Argv = fileMaxBytes === undefined ? plain : ["prlimit", `--fsize=${fileMaxBytes}`, "--", ...plain];
-  const result = await runProgram(argv, { confine: {}, ...options, env: { ...environment, ...options.env } });
+export async function gitAlone(args: readonly string[], { fileMaxBytes, ...options }: GitOptions): Promise<string> {
+  const result = await runProgram(command([], args, fileMaxBytes), {
+    confine: alone,
+    ...options,
+    env: { ...environment, ...options.env },
+  });
   if (result.exitCode !== 0) throw gitFailed(args, result);
   return result.stdout;
 }
 
-function command(where: readonly string[], args: readonly string[]): Argv {
-  return ["git", ...where, ...settings.flatMap((setting) => ["-c", setting]), ...args];
+function command(where: readonly string[], args: readonly string[], fileMaxBytes?: number): Argv {
+  const plain: Argv = ["git", ...where, ...settings.flatMap((setting) => ["-c", setting]), ...args];
+  return fileMaxBytes === undefined ? plain : ["prlimit", `--fsize=${fileMaxBytes}`, "--", ...plain];
 }
+
+/** git that speaks with nobody starts no program: a filter or hook that gets by all the rest cannot run. */
+const alone: Confinement = { processes: "one" };
 
 /**
  * The repository in `path`, a resolved path. In its sandbox git finds a configuration of what is heeded where the repository's own
- * lies, so that nobody can change it in between. Throws FAILED_PRECONDITION when there is none.
+ * lies. Somebody who writes there at the same time can take it away again, so git starts no program; one that speaks with a remote
+ * must, and finds its configuration in a folder that is the sandbox's own. Throws FAILED_PRECONDITION when there is none.
  */
 export async function openRepository(
   path: string,
   signal: AbortSignal,
   access: "read" | "change" = "change",
 ): Promise<Repository> {
-  const { gitDir, commonDir } = placeOfRepository(path);
+  const place = placeOfRepository(path);
+  const { gitDir, commonDir, bare } = place;
   // Named, so that git looks for none further up.
-  const where = [`--git-dir=${gitDir}`, `--work-tree=${path}`, "-c", `safe.directory=${path}`];
+  const tree = bare ? [] : [`--work-tree=${path}`];
+  const where = [`--git-dir=${gitDir}`, ...tree, "-c", `safe.directory=${path}`];
   const folders = [path, commonDir];
   const own = access === "read" ? { readable: folders } : { writable: folders };
   const files = await heededFiles(commonDir, signal);
-  const ask: Repository["ask"] = (args, { confine = {}, ...options }) =>
-    runProgram(command(where, args), {
+  const ask: Repository["ask"] = (args, { confine = {}, fileMaxBytes, ...options }) =>
+    runProgram(command(where, args, fileMaxBytes), {
       cwd: path,
       ...options,
-      confine: { ...own, ...confine, files: { ...files, ...confine.files } },
+      confine: { ...alone, ...own, ...confine, files: { ...files, ...confine.files } },
       env: { ...environment, ...options.env },
+    });
+  const exchange: Repository["exchange"] = async (args, { confine = {}, ...options }) =>
+    gitAlone([`--git-dir=${exchangeFolder}`, ...args], {
+      ...options,
+      confine: {
+        ...confine,
+        moved: movedOf(place),
+        files: { ...confine.files, [`${exchangeFolder}/config`]: files[configOf(commonDir)] ?? "" },
+      },
     });
   const git: Repository["git"] = async (args, options) => {
     const result = await ask(args, options);
     if (result.exitCode !== 0) throw gitFailed(args, result);
     return result.stdout;
   };
-  return { path, folders, git, ask };
+  return { path, gitDir, folders, git, ask, exchange };
 }
 
-/** Where a repository on this machine that serves as a remote has its configuration: in its .git, or bare. */
-export function placeOfBare(path: string): string {
-  return lstatSync(`${path}/.git`, { throwIfNoEntry: false }) === undefined ? path : placeOfRepository(path).commonDir;
+/** Where a repository stands in the sandbox of a git that speaks with a remote. */
+const exchangeFolder = "/run/repository";
+
+function movedOf({ gitDir, commonDir }: GitPlace): Record<string, string> {
+  const shared = ["objects", "refs", "logs", "reftable", "packed-refs", "shallow"].map((name) => [name, commonDir]);
+  const there = [["HEAD", gitDir], ...shared].filter(([name, folder]) => existsSync(`${folder}/${name}`));
+  return Object.fromEntries(there.map(([name, folder]) => [`${exchangeFolder}/${name}`, `${folder}/${name}`]));
 }
 
-/** What stands for git where the configuration of a repository lies. */
+const configOf = (commonDir: string) => `${commonDir}/config`;
+
+/** What stands for git where the configuration of a repository lies. Throws FAILED_PRECONDITION where it cannot be used as it is. */
 export async function heededFiles(commonDir: string, signal: AbortSignal): Promise<Record<string, string>> {
-  const path = `${commonDir}/config`;
+  const path = configOf(commonDir);
   if (!lstatSync(path, { throwIfNoEntry: false })?.isFile()) throw refused(commonDir, "its config is no file");
+  const [borrowed = ""] = textOf(`${commonDir}/objects/info/alternates`).split("\n");
+  if (borrowed !== "") {
+    const next = "copy them into it with git repack -a -d, and remove objects/info/alternates";
+    throw refused(commonDir, `it borrows the objects in ${beginning(borrowed, 200)}`, next);
+  }
   const words = ["config", `--file=${path}`, "--no-includes", "--list", "-z"];
-  return { [path]: heededOf(await gitAlone(words, { signal, confine: { readable: [commonDir] } })) };
+  return { [path]: heededOf(await gitAlone(words, { signal, confine: { ...alone, readable: [commonDir] } })) };
 }
 
 /**
@@ -153,11 +191,17 @@ export async function commitAt(
   name = "HEAD",
 ): Promise<string | undefined> {
   const found = await repository.ask(["rev-parse", "--verify", "--quiet", `${name}^{commit}`], options);
-  return found.exitCode === 0 ? found.stdout.trim() : undefined;
+  return answered(["rev-parse", name], found) ? found.stdout.trim() : undefined;
 }
 
 /** The branch that is checked out; "" when a commit is. */
 export async function currentBranch(repository: Repository, options: ProgramOptions): Promise<string> {
   const found = await repository.ask(["symbolic-ref", "--quiet", "--short", "HEAD"], options);
-  return found.exitCode === 0 ? found.stdout.trim() : "";
+  return answered(["symbolic-ref", "HEAD"], found) ? found.stdout.trim() : "";
+}
+
+/** Whether git found what it was asked for. Throws when it could not look. */
+function answered(args: readonly string[], found: Ended): boolean {
+  if (found.exitCode !== 0 && found.exitCode !== 1) throw gitFailed(args, found);
+  return found.exitCode === 0;
 }

@@ -7,7 +7,8 @@ import type { ToolCall } from "../../tool.ts";
 import { reachable } from "../addresses.ts";
 import type { Outbound } from "../outbound.ts";
 import type { Confinement } from "../process/sandbox.ts";
-import { heededFiles, placeOfBare, refused, remoteOf } from "./repository.ts";
+import { placeOfRepository } from "./place.ts";
+import { heededFiles, refused, remoteOf } from "./repository.ts";
 
 /** How git reaches a remote: settings before its command, and what it may touch. */
 export interface Way {
@@ -28,7 +29,13 @@ type Asked = Pick<ToolCall<unknown, object>, "caller" | "permits" | "signal">;
 
 /** With these no hook or filter of a repository on this machine runs while another speaks with it. */
 export const quietPeer = (service: "upload-pack" | "receive-pack") =>
-  `--${service}=git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.alternateRefsCommand= ${service}`;
+  `--${service}=git ${peerSettings.map((setting) => `-c ${setting}`).join(" ")} ${service}`;
+
+// A repository on this machine may be of another account's: who may reach it was asked already.
+const peerSettings = [
+  ...["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.alternateRefsCommand=", "safe.directory=*"],
+  "receive.denyCurrentBranch=refuse",
+];
 
 /**
  * The way to a remote that the caller may use: its addresses are looked up once, by the rule of every tool that connects, and git
@@ -70,7 +77,7 @@ export async function wayTo(
 }
 
 async function localWay(url: string, signal: AbortSignal): Promise<Way> {
-  const files = await heededFiles(placeOfBare(url), signal);
+  const files = await heededFiles(placeOfRepository(url).commonDir, signal);
   return { url, settings: [], env: {}, confine: { files } };
 }
 

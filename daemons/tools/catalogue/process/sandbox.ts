@@ -1,4 +1,5 @@
 import { existsSync, realpathSync } from "node:fs";
+import type { Processes } from "#lib/seccomp";
 import type { Argv } from "../program.ts";
 
 /** The program that makes name spaces, as the image has it. */
@@ -59,6 +60,10 @@ export interface Confinement {
   readonly writable?: readonly string[];
   readonly readable?: readonly string[];
   readonly network?: boolean;
+  /** Whether it may start another program; any unless said. */
+  readonly processes?: Processes;
+  /** Folders and files that stand at another path for it, by that path: below /run, which is its own. */
+  readonly moved?: Readonly<Record<string, string>>;
   /** What stands at these paths for it, to read only, whatever lies there. */
   readonly files?: Readonly<Record<string, string>>;
 }
@@ -70,7 +75,7 @@ export interface Confinement {
 export function confinedProgram(
   argv: Argv,
   cwd: string,
-  { writable = [], readable = [], network = false, files = {} }: Confinement,
+  { writable = [], readable = [], network = false, moved = {}, files = {} }: Confinement,
 ): Argv {
   const spaces = ["pid", "ipc", "uts", ...(network ? [] : ["net"])].map((one) => `--unshare-${one}`);
   const root = process.geteuid?.() === 0;
@@ -83,6 +88,7 @@ export function confinedProgram(
     ...view(network),
     ...readable.flatMap((path) => ["--ro-bind", path, path]),
     ...writable.flatMap((path) => ["--bind", path, path]),
+    ...Object.entries(moved).flatMap(([path, from]) => ["--bind", from, path]),
     ...Object.keys(files).flatMap((path, at) => ["--ro-bind-data", `${filterDescriptor + 1 + at}`, path]),
     ...["--remount-ro", "/", "--seccomp", `${filterDescriptor}`, "--chdir", cwd, "--", ...argv],
   ];
