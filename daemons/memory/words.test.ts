@@ -17,7 +17,13 @@ describe("words", () => {
     ["磁", ["磁"]],
     ["nginx服务器", ["nginx", "服务", "务器"]],
     ["サーバー", ["サー", "ーバ", "バー"]],
-    ["서버가 죽었다", ["서버가", "죽었다"]],
+    ["서버가 죽었다", ["서버", "버가", "죽었", "었다"]],
+    ["디스크", ["디스", "스크"]],
+    ["disk🔥fire 👨‍👩‍👧", ["disk", "u1f525", "fire", "u1f468", "u1f469", "u1f467"]],
+    ["القُرْصُ امتلأ", ["القرص", "امتلا"]],
+    ["הַדִּיסְק", ["הדיסק"]],
+    ["Straße STRASSE", ["strasse", "strasse"]],
+    ["ﾊﾞｯｸ", ["バッ", "ック"]],
     ["सर्वर", ["सर्वर"]],
     [`sha256:${"ab".repeat(32)}`, ["sha256", "ab".repeat(20)]],
     ["… !", []],
@@ -55,6 +61,9 @@ describe("what is written without spaces", () => {
     "सर्वर की डिस्क भर गई है",
     "Сервер: диск заполнен",
     "the server's disk is full",
+    "امتلأ القُرْصُ في الخادم",
+    "2024年12月31日 Webサーバー3号機 🚀",
+    "디스크를 교체했습니다",
   ];
   const recordOf = (id: string, body: string) =>
     ({ collection: "knowledge", id, title: "", body, metadata: {}, storedAt: 1 }) as const;
@@ -68,6 +77,15 @@ describe("what is written without spaces", () => {
     ["डिस्क", "4"],
     ["ДИСК", "5"],
     ["disks", "6"],
+    ["القرص", "7"],
+    ["磁", "0"],
+    ["志", "0"],
+    ["号", "8"],
+    ["年", "8"],
+    ["3号機", "8"],
+    ["🚀", "8"],
+    ["디스크는 교체", "9"],
+    ["교", "9"],
   ])("is found by %j", (query, id) => {
     const [best] = openTextRank(database).search(query, [], 5);
     expect(archive.chunks([best?.key ?? -1])).toMatchObject([{ id }]);

@@ -8,40 +8,59 @@ import { beginning } from "#lib/text";
 /** A longer word is known by its beginning: a hash, encoded data. UTF-16 units. */
 const wordLengthMax = 40;
 
-/** Scripts that are written without spaces between words. */
+/** Scripts that are written without spaces between words, and Korean, which writes particles and names in one with them. */
 const unspaced =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 const unspacedRuns = new RegExp(`((?:${unspaced.source}|ー)+)`, "u");
 
 /** A letter or digit with the marks that belong to it. */
 const character = /[\p{L}\p{N}]\p{M}*/gu;
 
 /**
+ * Marks that no script owns are accents; a vowel sign of Thai or Devanagari is a letter in all but name, as is the voicing of
+ * kana. The points of Hebrew are written for learners only, and the stroke that makes an Arabic word longer says nothing.
+ */
+const accents = /(?![\u3099\u309a])\p{Script=Inherited}|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640]/gu;
+
+/** What stands for a picture: its number, which is a word of every index. */
+const pictures = /\p{Extended_Pictographic}/gu;
+const named = (picture: string) => ` u${picture.codePointAt(0)?.toString(16)} `;
+
+/**
  * Lower-case words of letters, digits and the marks that are part of their script, in order. Accents are dropped, as are
  * punctuation and the difference between full and half width. A run of a script without spaces gives its pairs of neighbouring
- * characters ("磁盘满了": 磁盘, 盘满, 满了), so that a piece of a sentence is found in it.
+ * characters ("磁盘满了": 磁盘, 盘满, 满了), so that a piece of a sentence is found in it. A picture is a word.
  */
-export function wordsOf(text: string): string[] {
+export const wordsOf = (text: string): string[] => read(text, paired);
+
+/**
+ * What the full-text indices hold of a text: its words, with blanks between; of a run without spaces also the last character, so
+ * that each of them begins a word, which a query of one character asks for.
+ */
+export const indexed = (text: string): string => read(text, pairedToTheEnd).join(" ");
+
+/** What a full-text index is asked for a word of a query. */
+export function asked(word: string): string {
+  const alone = unspaced.test(word) && word.match(character)?.length === 1;
+  return `"${word.replaceAll('"', '""')}"${alone ? "*" : ""}`;
+}
+
+function read(text: string, parts: (characters: readonly string[]) => readonly string[]): string[] {
   if (/^[ -~\s]*$/.test(text)) return (text.toLowerCase().match(/[a-z0-9]+/g) ?? []).map(bounded);
-  // Marks that no script owns are accents; a vowel sign of Thai or Devanagari is a letter in all but name.
-  const plain = text
-    .normalize("NFKD")
-    .replace(/[\u0300-\u036f]/g, "")
-    .normalize("NFC")
-    .toLowerCase();
-  return (plain.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []).flatMap((run) =>
-    unspaced.test(run) ? run.split(unspacedRuns).flatMap(parts) : bounded(run),
-  );
+  const plain = text.normalize("NFKD").replace(accents, "").normalize("NFC").replace(pictures, named);
+  // By way of capitals, which German, Greek and Turkish letters have in common that small ones keep apart.
+  const lower = plain.toUpperCase().toLowerCase();
+  const pieces = (lower.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []).flatMap((run) => run.split(unspacedRuns));
+  return pieces.flatMap((piece) => {
+    if (piece === "") return [];
+    return unspaced.test(piece) ? parts(piece.match(character) ?? []) : [bounded(piece)];
+  });
 }
 
-/** What the full-text indices hold of a text: its words, with blanks between. */
-export const indexed = (text: string): string => wordsOf(text).join(" ");
+const paired = (characters: readonly string[]): readonly string[] =>
+  characters.length < 2 ? characters : characters.slice(1).map((one, at) => `${characters[at] ?? ""}${one}`);
 
-function parts(piece: string): string[] {
-  if (piece === "") return [];
-  if (!unspaced.test(piece)) return [bounded(piece)];
-  const characters = piece.match(character) ?? [];
-  return characters.length < 2 ? characters : characters.slice(1).map((one, at) => `${characters[at] ?? ""}${one}`);
-}
+const pairedToTheEnd = (characters: readonly string[]): readonly string[] =>
+  characters.length < 2 ? characters : [...paired(characters), characters.at(-1) ?? ""];
 
 const bounded = (word: string): string => beginning(word, wordLengthMax).toWellFormed();

@@ -114,7 +114,7 @@ describe("search", () => {
     expect(await query.searchStatus({})).toMatchObject({
       chunks: 5,
       waiting: 5,
-      embedding: "lexical-2-384",
+      embedding: "lexical-3-384",
       shelfChunks: 0,
     });
   });

@@ -109,25 +109,25 @@ describe("the embedding in use", () => {
   }
 
   it("is the runtime's model where there is one, and lexical where the runtime says that there is none", async () => {
-    expect(await chosen(followerOf(lexicalEmbedding))).toBe("lexical-2-384");
+    expect(await chosen(followerOf(lexicalEmbedding))).toBe("lexical-3-384");
     model = { name: "mini", dimension: 32 };
     const follower = followerOf(lexicalEmbedding);
     expect(await chosen(follower)).toBe("model:mini:32");
     model = "none";
-    expect(await chosen(follower)).toBe("lexical-2-384");
+    expect(await chosen(follower)).toBe("lexical-3-384");
   });
 
   it("stays while the runtime is away", async () => {
     model = "away";
-    expect(await chosen(followerOf(lexicalEmbedding))).toBe("lexical-2-384");
+    expect(await chosen(followerOf(lexicalEmbedding))).toBe("lexical-3-384");
     expect(await chosen(followerOf(modelEmbedding("mini", 32, runtime)))).toBe("model:mini:32");
   });
 
   it("is that of the vectors after a restart, before the runtime has said anything", async () => {
     await archive.setIndexState({ embedding: "model:mini:32", upto: 5, mark: "m", nextMark: "" });
     expect(lastEmbedding(archive, runtime)).toMatchObject({ id: "model:mini:32", dimension: 32 });
-    await archive.setIndexState({ embedding: "lexical-2-384", upto: 5, mark: "m", nextMark: "" });
-    expect(lastEmbedding(archive, runtime).id).toBe("lexical-2-384");
+    await archive.setIndexState({ embedding: "lexical-3-384", upto: 5, mark: "m", nextMark: "" });
+    expect(lastEmbedding(archive, runtime).id).toBe("lexical-3-384");
   });
 
   it("gives the image's knowledge vectors of the model, once, and they are kept", async () => {

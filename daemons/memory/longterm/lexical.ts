@@ -14,7 +14,7 @@ import { commonWords, rareWeight } from "./lexical-words.ts";
 export const lexicalDimension = 384;
 
 /** Names the embedding and everything that decides its vectors. */
-export const lexicalId = "lexical-2-384";
+export const lexicalId = "lexical-3-384";
 
 /** What each kind of feature weighs beside a word. */
 const kindWeight = { word: 1, concept: 1.3, pair: 0.2, gram: 0.15 } as const;

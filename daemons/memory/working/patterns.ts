@@ -2,6 +2,7 @@ import type { Pattern } from "../records.ts";
 import { type Page, pager, unknown } from "../store/pages.ts";
 import { select, type Table, upsert } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
+import { asked } from "../words.ts";
 import { fullWordsOf, similarity } from "./similarity.ts";
 
 /** What has been done in a situation, and how often that was right. */
@@ -49,9 +50,9 @@ export function openPatterns({ database, write }: Store): Patterns {
     findPattern(trigger, minSuccessRate) {
       const words = fullWordsOf(trigger).slice(0, wordsMax);
       if (words.length === 0) return undefined;
-      const asked = words.map((word) => `"${word}"`).join(" OR ");
+      const any = words.map(asked).join(" OR ");
       const [best] = candidates
-        .all(asked)
+        .all(any)
         .map((pattern) => ({
           pattern,
           likeness: similarity(trigger, pattern.trigger),
