@@ -142,9 +142,8 @@ describe("an agent's program", () => {
 });
 
 describe("a program of ours that is confined", () => {
-  const signal = AbortSignal.timeout(10_000);
   const shellIn = (confine: Confinement, text: string, cwd = "/") =>
-    runProgram(["/usr/bin/dash", "-c", text], { signal, confine, cwd });
+    runProgram(["/usr/bin/dash", "-c", text], { signal: AbortSignal.timeout(10_000), confine, cwd });
 
   it("changes what it works on, reads the rest, and sees nothing of what is hidden", async () => {
     const [own, other] = [mkdtempSync("/tmp/aios-own-"), mkdtempSync("/tmp/aios-other-")];
