@@ -38,7 +38,7 @@ export function keepHouse(data: string, faults: Faults, clock: Clock): void {
   };
   look();
   callEvery(lookEveryMs, look);
-  callEvery(markEveryMs, () => rememberTime(clock));
+  callEvery(markEveryMs, () => rememberTime(clock, faults));
 }
 
 /** Arms the machine's watchdog until its end. Best effort: a machine without one is said to have none. */

@@ -34,7 +34,7 @@ export async function keepClock(keeping: ClockKeeping): Promise<void> {
   const learnt = (sure: boolean, detail: string) => {
     if (!sure) return unsure(detail);
     boot.keepTime({ sure, detail });
-    rememberTime(clock);
+    rememberTime(clock, faults);
     if (told.sure) return;
     told = { sure: true };
     writeMachineState(layout.run, { data, clock: told });

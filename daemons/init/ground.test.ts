@@ -1,5 +1,14 @@
 /** Phase 1's parts: provisioning, clock, watchdog, mounts; and the order of an end. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
@@ -85,7 +94,7 @@ describe("time", () => {
 
   it("does not run backwards over a boot", async () => {
     expect(await start(hardwareMs)).toMatchObject({ set: [], faults: [], detail: "by the hardware clock" });
-    markTime(inFolder("clock"), new ManualClock(hardwareMs));
+    markTime(inFolder("clock"), new ManualClock(hardwareMs), openFaults());
     expect(await start(hardwareMs + 5)).toMatchObject({ set: [], faults: [] });
     expect(await start(hardwareMs - 5_000)).toMatchObject({ set: [hardwareMs], faults: [] });
     expect(said.at(-1)).toBe("aios-init: clock set to 2027-01-01T00:00:00.000Z, by the last shutdown");
@@ -104,10 +113,33 @@ describe("time", () => {
   });
 
   it("is not set ahead by a mark of a clock that was ahead once", async () => {
-    markTime(inFolder("clock"), new ManualClock(Date.UTC(2040, 0, 1)));
+    markTime(inFolder("clock"), new ManualClock(Date.UTC(2040, 0, 1)), openFaults());
     const started = await start(hardwareMs);
     expect(started).toMatchObject({ set: [], detail: "by the hardware clock" });
     expect(started.faults[0]).toMatch(/mark of the last shutdown says 2040-01-01/);
+  });
+
+  it("is marked whatever stands in the mark's place, and says what cannot be", async () => {
+    const faults = openFaults();
+    const mark = () => markTime(inFolder("clock"), new ManualClock(hardwareMs), faults);
+    for (const place of [
+      () => mkdirSync(inFolder("clock")),
+      () => writeFileSync(inFolder("clock"), Buffer.alloc(5_000, 0xff)),
+      () => symlinkSync("clock.real", inFolder("clock")),
+    ]) {
+      place();
+      mark();
+      expect((await start(hardwareMs - 5_000)).set).toEqual([hardwareMs]);
+      rmSync(inFolder("clock"), { recursive: true });
+    }
+    expect(faults.list()).toEqual([]);
+    symlinkSync("clock", inFolder("clock"));
+    mark();
+    expect(faults.list()).toEqual([expect.stringMatching(/^mark the time in .*clock: ELOOP.*; without it/)]);
+    expect((await start(hardwareMs)).set).toEqual([]);
+    rmSync(inFolder("clock"));
+    mark();
+    expect(faults.list()).toEqual([]);
   });
 
   it("counts from kernel start", () => {

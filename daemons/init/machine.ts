@@ -81,7 +81,7 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   const facts = { id, version: release.version ?? "unknown", firstJavascriptMs, names: phaseNames };
   const groups = new Map<string, Group>();
   const boot: Boot = openBoot(facts, faults, screen, clock, () => markGood(boot, groups, clock.now()));
-  const power = listenForPower({ screen, clock, syscalls, logs, machine: cmdline.lane === "machine" });
+  const power = listenForPower({ screen, clock, syscalls, logs, faults, machine: cmdline.lane === "machine" });
   keepReaping(children, syscalls);
   const done = (step: string) => {
     const [wall, cpu] = [Math.round(clock.monotonic()), usedMs()];

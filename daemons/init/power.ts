@@ -1,4 +1,5 @@
 import type { Clock } from "#lib/clock";
+import type { Faults } from "./faults.ts";
 import type { Logs } from "./logs.ts";
 import { rememberTime } from "./prepare.ts";
 import { leaveRoot, type Root } from "./root.ts";
@@ -29,6 +30,7 @@ export interface PowerNeeds {
   readonly clock: Clock;
   readonly syscalls: Syscalls;
   readonly logs: Logs;
+  readonly faults: Faults;
   /** A machine of its own, not a name space of a host. */
   readonly machine: boolean;
 }
@@ -68,7 +70,7 @@ export function listenForPower(needs: PowerNeeds): Power {
 }
 
 async function endAll(act: EndAct, reason: string, alive: Alive, needs: PowerNeeds) {
-  const { screen, clock, syscalls, logs, machine } = needs;
+  const { screen, clock, syscalls, logs, faults, machine } = needs;
   await endMachine(act, reason, {
     screen,
     clock,
@@ -78,7 +80,7 @@ async function endAll(act: EndAct, reason: string, alive: Alive, needs: PowerNee
     },
     signalAll,
     closeServices: () => alive.closeServices?.(),
-    markTime: () => rememberTime(clock),
+    markTime: () => rememberTime(clock, faults),
     closeLogs: () => logs.close(),
     unmount: () => (alive.root === undefined ? [] : leaveRoot(alive.root, syscalls)),
     sync: () => syscalls.sync(),

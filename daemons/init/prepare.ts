@@ -149,7 +149,7 @@ async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config
 async function startTime(tools: Tools): Promise<StartTime> {
   if (tools.cmdline.lane !== "machine") return { state: { sure: true }, detail: "by the host's clock" };
   const time = await setClock({ ...tools, floorMs: tools.madeMs, mark: timeMark, passed: provisionedAt });
-  attempt(tools, "clock", () => rememberTime(tools.clock));
+  rememberTime(tools.clock, tools.faults);
   return time;
 }
 
@@ -162,8 +162,8 @@ async function provisionedAt(): Promise<number | undefined> {
 }
 
 /** Marks how late it is, for a boot whose clock has forgotten. */
-export function rememberTime(clock: Clock): void {
-  if (existsSync(layout.state)) markTime(timeMark, clock);
+export function rememberTime(clock: Clock, faults: Faults): void {
+  if (existsSync(layout.state)) markTime(timeMark, clock, faults);
 }
 
 function attempt({ faults }: Tools, what: string, act: () => void): void {

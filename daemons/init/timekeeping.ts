@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync, utimesSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync, utimesSync } from "node:fs";
 import { type Clock, systemClock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { ClockState } from "#lib/machine-state";
@@ -15,11 +15,32 @@ export function bootClock(kernelStartMs: number): Clock {
   return { ...systemClock, monotonic: () => Number(process.hrtime.bigint() / 1000n) / 1000 - kernelStartMs };
 }
 
-/** Remembers in a file's time that it was this late: for a machine whose clock has no battery. */
-export function markTime(path: string, clock: Clock): void {
-  closeSync(openSync(path, "a", 0o644));
+const markFault = "time mark";
+
+/**
+ * Remembers in the time of what lies at `path` that it was this late: for a machine whose clock has no battery. What cannot be
+ * written is a fault, and done without.
+ */
+export function markTime(path: string, clock: Clock, faults: Faults): void {
   const seconds = clock.now() / 1000;
-  utimesSync(path, seconds, seconds);
+  try {
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o644));
+    utimesSync(path, seconds, seconds);
+    faults.clear(markFault);
+  } catch (error) {
+    const next =
+      "without it a machine whose hardware clock stops begins earlier at the next boot; make room, or restart";
+    faults.raise(markFault, `mark the time in ${path}: ${messageOf(error)}; ${next}`);
+  }
+}
+
+/** When the mark was set; undefined where there is none, or none that can be read. */
+function markedMs(path: string): number | undefined {
+  try {
+    return statSync(path).mtimeMs;
+  } catch {
+    return undefined;
+  }
 }
 
 export interface ClockNeeds {
@@ -45,7 +66,7 @@ export interface StartTime {
 /** Sets the clock to a time that can be believed. What cannot is a fault until a time server has told. */
 export async function setClock(needs: ClockNeeds): Promise<StartTime> {
   const { clock, syscalls, faults, screen, mark } = needs;
-  const markMs = statSync(mark, { throwIfNoEntry: false })?.mtimeMs;
+  const markMs = markedMs(mark);
   const begin = (floorMs: number) => ({ floorMs, ...beginTime({ hardwareMs: clock.now(), floorMs, markMs }) });
   let begun = begin(needs.floorMs);
   if (begun.aheadMs > 0) begun = begin(Math.max(needs.floorMs, (await needs.passed()) ?? 0));

@@ -1,4 +1,5 @@
 import { AiosError, messageOf } from "#lib/errors";
+import { cut } from "#lib/text";
 
 /** The moment after `afterMs` that a cron expression names in a time zone; undefined when there is none any more. */
 export type NextRun = (expression: string, timeZone: string, afterMs: number) => number | undefined;
@@ -15,8 +16,9 @@ export async function loadCron(): Promise<NextRun> {
     } catch (error) {
       throw new AiosError("INVALID_ARGUMENT", {
         act: "read schedule",
-        object: `"${expression}" in ${timeZone}`,
-        reason: messageOf(error),
+        object: `"${cut(expression, 100)}" in ${cut(timeZone, 60)}`,
+        // It quotes what it does not understand, whole.
+        reason: cut(messageOf(error), 200),
         next: 'five fields (minute hour day month weekday) such as "0 3 * * *", and a time zone such as Europe/Berlin',
       });
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { AiosError } from "#lib/errors";
+import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { loadCron } from "./cron.ts";
 import { kept } from "./further-twin.ts";
@@ -75,11 +75,16 @@ describe("schedules", () => {
     ["a field too many", { cron: "0 0 0 0 0 0 0" }],
     ["a wrong hour", { cron: "0 25 * * *" }],
     ["no zone", { timeZone: "Mars/Olympus" }],
+    ["very many words", { cron: "0 ".repeat(50_000) }],
+    ["a very long field", { cron: `0 0 ${"🕰".repeat(50_000)} * *` }],
+    ["a very long zone", { timeZone: "Europe/".repeat(20_000) }],
     ["no goal", { goal: " " }],
     ["a wrong priority", { priority: 4 }],
   ])("with %s are refused", async (_, more) => {
     const { schedules } = open(new ManualClock(noon));
-    await expect(schedules.create({ ...daily, ...more })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const refusal = await schedules.create({ ...daily, ...more }).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(messageOf(refusal).length).toBeLessThan(700);
     expect(schedules.list()).toEqual([]);
   });
 

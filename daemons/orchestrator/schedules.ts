@@ -3,7 +3,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { isUuid, uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
 import { executionHeader } from "#lib/service";
-import { beginning } from "#lib/text";
+import { beginning, cut } from "#lib/text";
 import type { NextRun } from "./cron.ts";
 import { type Durable, fieldsOf, listOf } from "./durable.ts";
 
@@ -140,7 +140,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
       const now = clock.now();
       const nextRun = (await loadCron())(cron, timeZone, now);
       if (nextRun === undefined) {
-        throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cron}" names no time to come`);
+        throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cut(cron, 100)}" names no time to come`);
       }
       const given = { cron, timeZone, goal, priority, by, nextRun };
       const schedule = { id: id ?? uuidv7(now), ...given, createdAt: now, lastRun: 0, lastGoal: "" };
