@@ -73,6 +73,20 @@ it("answers any byte of the header changed with a header or a clear error, never
   expect(refused).toBeGreaterThan(100);
 });
 
+it("says of numbers in the other order, and of layers that llama.cpp cannot hold, what they are", () => {
+  const layersAt = whole.indexOf("llama.block_count") + "llama.block_count".length + 4;
+  const told = (write: (file: Buffer) => void) => {
+    const changed = Buffer.from(whole);
+    write(changed);
+    writeFileSync(path, changed);
+    return () => readModelHeader(path);
+  };
+  expect(told((file) => file.writeUInt32BE(3, 4))).toThrow("big-endian");
+  for (const layers of [0, 513, 0xffff_ffff])
+    expect(told((file) => file.writeUInt32LE(layers, layersAt))).toThrow(`"llama.block_count" is ${layers}`);
+  expect(told((file) => file.writeUInt32LE(512, layersAt))).not.toThrow();
+});
+
 it("refuses counts that no file has without reading on", () => {
   for (const [at, what] of [
     [8, "tensors"],

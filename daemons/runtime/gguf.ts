@@ -196,6 +196,8 @@ function read(cursor: Cursor, split: boolean): { readonly metadata: Metadata; re
   const magic = sizeBytes < 4 ? "" : cursor.bytes(4).toString("latin1");
   if (magic !== "GGUF" || short !== "") throw new Error(`${short}not a GGUF (magic ${JSON.stringify(magic)})`);
   const version = cursor.uint32();
+  if (version === 0x0200_0000 || version === 0x0300_0000)
+    throw new Error("its numbers are big-endian: convert it for this processor");
   if (version !== 2 && version !== 3) throw new Error(`GGUF version ${version}: this runtime reads 2 and 3`);
   const tensorCount = cursor.count("tensors", entriesMax);
   const entryCount = cursor.count("metadata entries", entriesMax);
@@ -220,7 +222,13 @@ function separatorOf(metadata: Metadata): number | undefined {
   return metadata.number("tokenizer.ggml.seperator_token_id") || bertSeparator;
 }
 
+/** More layers end llama.cpp's process, as does a model that says it has none. */
+const layersMax = 512;
+
 function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Tensor[]): ModelShape {
+  const layers = metadata.given(`${architecture}.block_count`);
+  if (layers !== undefined && (layers < 1 || layers > layersMax))
+    throw new Error(`${quoted(`${architecture}.block_count`)} is ${layers}: expected 1 to ${layersMax}`);
   const of = (key: string) => metadata.number(`${architecture}.${key}`);
   const [embedding, heads] = [of("embedding_length"), of("attention.head_count")];
   const perHead = heads > 0 ? Math.ceil(embedding / heads) : 0;
@@ -262,6 +270,8 @@ function alignment(metadata: Metadata): number {
 interface Metadata {
   text(key: string): string;
   number(key: string): number;
+  /** Undefined where the file does not say. */
+  given(key: string): number | undefined;
   length(key: string): number;
   /** Undefined where the file does not say. */
   flag(key: string): boolean | undefined;
@@ -289,6 +299,7 @@ function readMetadata(cursor: Cursor, count: number): Metadata {
   return {
     text: (key) => texts.get(key) ?? "",
     number: (key) => numbers.get(key) ?? 0,
+    given: (key) => numbers.get(key),
     length: (key) => lengths.get(key) ?? 0,
     flag: (key) => flags.get(key),
   };
