@@ -23,6 +23,7 @@ import {
   requested,
   sdkTimeoutMs,
   tokensOf,
+  unasked,
   type WireSettings,
 } from "./wire.ts";
 
@@ -44,7 +45,12 @@ export function claudeWire(settings: WireSettings, clock: Clock, learned: Learne
       const messages = await open(key);
       yield* requested({ ...settings, clock, key, caller }, async function* ({ signal }) {
         const answered = await learning(learned, body, () => messages.create({ ...body, stream: false }, { signal }));
-        yield { answer: await learning(learned, body, async () => readMessage(answered, asking)) };
+        yield await learning(learned, body, async () => {
+          const streamed = await unasked(answered, (events: AsyncIterable<RawMessageStreamEvent>) =>
+            readEvents(events, asking, () => {}),
+          );
+          return streamed ?? { answer: readMessage(answered, asking) };
+        });
       });
     },
     async *stream(question, maxTokens, key, caller) {

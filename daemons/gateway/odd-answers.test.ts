@@ -297,6 +297,9 @@ describe("OpenAI's protocol as it is really spoken", () => {
   it.each(wholes)("$what", async (odd) => {
     expect(await held(odd, server, twin, (asked) => twin.gateway.infer(asked))).toBe(asks(odd));
   });
+  it.each(streams)("$what, in a stream that was not asked for", async (odd) => {
+    expect(await held(odd, server, twin, (asked) => twin.gateway.infer(asked))).toBe(asks(odd));
+  });
   it.each(streams)("$what, in a stream", async (odd) => {
     const streamed = async (asked: ApiInferRequest) => (await drain(twin.gateway.streamInfer(asked))).response;
     expect(await held(odd, server, twin, streamed)).toBe(asks(odd));

@@ -1,4 +1,5 @@
 import type {
+  ChatCompletionChunk,
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam,
 } from "openai/resources/chat/completions/completions";
@@ -11,7 +12,7 @@ import { openaiDialect } from "./openai-schema.ts";
 import type { Message, Wire } from "./question.ts";
 import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch, withoutHalves } from "./transport.ts";
-import { type Asking, requested, sdkTimeoutMs, type WireSettings } from "./wire.ts";
+import { type Asking, requested, sdkTimeoutMs, unasked, type WireSettings } from "./wire.ts";
 
 /** OpenAI's chat completions API, by its SDK; and whatever speaks the same protocol. */
 export function openaiWire(settings: WireSettings, clock: Clock, learned: Learned): Wire {
@@ -32,7 +33,12 @@ export function openaiWire(settings: WireSettings, clock: Clock, learned: Learne
       const completions = await open(key);
       yield* requested({ ...settings, clock, key, caller }, async function* ({ signal }) {
         const answered = await learning(learned, body, () => completions.create(body, { signal }));
-        yield { answer: await learning(learned, body, async () => readCompletion(answered, asking)) };
+        yield await learning(learned, body, async () => {
+          const streamed = await unasked(answered, (chunks: AsyncIterable<ChatCompletionChunk>) =>
+            readChunks(chunks, asking, () => {}),
+          );
+          return streamed ?? { answer: readCompletion(answered, asking) };
+        });
       });
     },
     async *stream(question, maxTokens, key, caller) {

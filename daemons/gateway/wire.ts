@@ -86,6 +86,26 @@ export function errorIn(answer: unknown): Error | undefined {
   return Object.assign(new Error(message), { status: statusIn(told) ?? 400, error: told });
 }
 
+/**
+ * The answer in events that came where none were asked for: some who speak a protocol stream whatever they are asked. It is paid
+ * for, as another try would be. Undefined when what came is no text of events.
+ */
+export async function unasked<Event>(
+  answered: unknown,
+  read: (events: AsyncIterable<Event>) => AsyncIterable<Piece>,
+): Promise<Piece | undefined> {
+  if (typeof answered !== "string" || !/^\s*(?:data|event|id|retry)?:/.test(answered)) return undefined;
+  const texts = answered.split(/\r\n?|\n/).flatMap((line) => /^data: ?(.*)$/.exec(line)?.[1] ?? []);
+  const events = texts.filter((text) => text !== "[DONE]").map((text) => JSON.parse(text) as Event);
+  let whole: Piece | undefined;
+  for await (const piece of read(inTurn(events))) if ("answer" in piece) whole = piece;
+  return whole;
+}
+
+async function* inTurn<Event>(events: readonly Event[]): AsyncGenerator<Event> {
+  yield* events;
+}
+
 /** Arguments as JSON; some write none as null, and some write the JSON as a text of JSON. */
 function argumentsOf(json: string): unknown {
   const value = json.trim() === "" ? null : parsed(json);
