@@ -112,7 +112,7 @@ export function openGate({ registry, validation, grants, protection, reserve }: 
 }
 
 /** The socket says who calls; a message that says otherwise is refused. */
-function identify(request: Request, caller: Identity): void {
+export function identify(request: Request, caller: Identity): void {
   for (const [word, most] of Object.entries(lengthMax) as [keyof typeof lengthMax, number][]) {
     if (request[word].length > most) {
       throw new AiosError("INVALID_ARGUMENT", `execute: ${word} is longer than ${most} characters; shorten it`);

@@ -4,9 +4,10 @@ import { isUuid, uuidv7 } from "#lib/ids";
 import type { Identity } from "#lib/service";
 import type { Approvals } from "./approvals.ts";
 import type { Executed } from "./execute.ts";
-import type { Request } from "./gate.ts";
+import { identify, type Request } from "./gate.ts";
 import type { Entry } from "./ledger/entry.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import type { Limits } from "./policy/limits.ts";
 import type { Policies } from "./policy/policy.ts";
 import { refusal } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
@@ -14,6 +15,7 @@ import { checkSame, sameRequest } from "./tickets.ts";
 export interface OnceParts {
   readonly ledger: Ledger;
   readonly approvals: Approvals;
+  readonly limits: Limits;
   readonly policies: Policies;
   readonly clock: Clock;
 }
@@ -80,9 +82,12 @@ export class Once {
   }
 
   async #withdraw(executionId: string, request: Request, caller: Identity): Promise<never> {
-    const { redaction } = await this.#parts.policies.current();
+    // As long as any call's words, and no more often than calls are refused: it is an entry of the ledger that costs its caller nothing.
+    identify(request, caller);
+    const policy = await this.#parts.policies.current();
+    this.#parts.limits.takeRefusal(request.tool, caller, policy);
     const { agentId, tool, taskId, reason } = request;
-    const facts = { executionId, caller, agentId, tool, taskId, reason, input: "{}", redaction };
+    const facts = { executionId, caller, agentId, tool, taskId, reason, input: "{}", redaction: policy.redaction };
     await this.#parts.ledger.append(refusal(facts, withdrawn));
     throw new AiosError("ABORTED", `execute ${executionId}: ${withdrawn}`);
   }

@@ -1,7 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { executionHeader } from "#lib/service";
+import { executionHeader, withdrawHeader } from "#lib/service";
 import { type Machine, requestOf, startMachine } from "./harness.ts";
 
 const hourMs = 3_600_000;
@@ -117,10 +118,7 @@ describe("a call that an agent repeats", () => {
 });
 
 it("what is refused for its number is not written, and refused calls have a limit", async () => {
-  machine.close();
-  const limits = "[limits.global]\n[limits.agent]\ncalls = 10\n";
-  const policy = `[approval]\nfull = []\nsupervised = []\nmanual = []\ntimeout = "120s"\npending_per_agent_max = 5\n${limits}[redaction]\nkeys = ["password"]\n`;
-  machine = await startMachine({ clock, policy });
+  await withTenRefusals();
   const codes: string[] = [];
   for (let made = 0; made < 30; made += 1)
     codes.push(await look("fs.read", { path: `/etc/${made}` }).catch((error) => error.code));
@@ -128,3 +126,41 @@ it("what is refused for its number is not written, and refused calls have a limi
   expect(codes.filter((code) => code === "RESOURCE_EXHAUSTED")).toHaveLength(20);
   expect(await told()).toHaveLength(10);
 });
+
+/** An agent's ways to an entry of the ledger without a grant, beside calls of tools. */
+const ways: Readonly<Record<string, () => Promise<unknown>>> = {
+  "adding a tool": () => machine.agent("task").raw.register({ tool: undefined, handlerAddress: "unix:/x" }),
+  "taking a tool away": () => machine.agent("task").raw.deregister({ toolName: "x.y" }),
+  "withdrawing what was never asked": () => {
+    const headers = { [executionHeader]: randomUUID(), [withdrawHeader]: "yes" };
+    return machine.agent("task").raw.execute(requestOf("monitor.memory", {}), { headers });
+  },
+  "taking back what another did": async () => {
+    const { executionId } = await machine.operator.call("monitor.memory");
+    return machine.agent("task").raw.rollback({ executionId, reason: "r" });
+  },
+};
+
+it.each(Object.entries(ways))("%s is written no more often than calls are refused", async (_, way) => {
+  await withTenRefusals();
+  const codes: string[] = [];
+  for (let made = 0; made < 13; made += 1) codes.push(await way().then(String, (error) => error.code));
+  expect(codes.slice(10)).toEqual(Array(3).fill("RESOURCE_EXHAUSTED"));
+  expect(new Set(codes).size).toBe(2);
+  expect(await told()).toHaveLength(10);
+});
+
+it("a call is withdrawn in as many words as one is made in", async () => {
+  const headers = { [executionHeader]: randomUUID(), [withdrawHeader]: "yes" };
+  const request = { ...requestOf("monitor.memory", {}), reason: "x".repeat(100_000) };
+  await expect(machine.agent("task").raw.execute(request, { headers })).rejects.toThrow("reason is longer than 1024");
+  expect(await told()).toEqual([]);
+});
+
+/** The machine with a policy that counts to ten. */
+async function withTenRefusals(): Promise<void> {
+  machine.close();
+  const limits = "[limits.global]\n[limits.agent]\ncalls = 10\n";
+  const policy = `[approval]\nfull = []\nsupervised = []\nmanual = []\ntimeout = "120s"\npending_per_agent_max = 5\n${limits}[redaction]\nkeys = ["password"]\n`;
+  machine = await startMachine({ clock, policy });
+}

@@ -163,7 +163,7 @@ function inputOf({ input }: Entry): unknown {
 
 /** Core daemons and people may take back what they may do; an agent what it did itself and still may. */
 async function permit(
-  { registry, undos, grants, ledger }: RollbackParts,
+  { registry, undos, grants, ledger, limits, policies }: RollbackParts,
   execution: Entry,
   facts: Facts,
 ): Promise<void> {
@@ -188,6 +188,7 @@ async function permit(
         : `${caller.name} may take back only what it did itself and still holds the grants for`,
     next: caller.kind === "operator" ? "ask an admin" : "ask the orchestrator or an operator",
   });
+  limits.takeRefusal(facts.tool, caller, await policies.current());
   await ledger.append(refusal(facts, error.message));
   throw error;
 }

@@ -90,9 +90,10 @@ async function open(
   const kept = { grants, ledger, state, undos, keep };
   const world = { init, ...kept, clock, kernel, protection, paths, packages, approvals, policies, holding, table };
   const registry: Registry = openRegistry(catalogue(world));
-  const custom = openCustomTools({ registry, state, validation, ledger, policies, clock, log, run: paths.run });
-  const gate = openGate({ registry, validation, grants, protection, reserve });
   const limits = new Limits(clock);
+  const added = { registry, state, validation, ledger, limits, policies, clock, log, run: paths.run };
+  const custom = openCustomTools(added);
+  const gate = openGate({ registry, validation, grants, protection, reserve });
   const locks = new Locks();
   const repeats = openRepeats(ledger, clock, log);
   const records = { ledger, undos, ...outside };

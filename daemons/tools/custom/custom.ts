@@ -9,6 +9,7 @@ import type { RegisterToolRequest } from "#proto/aios/tools";
 import { openDocuments } from "../documents.ts";
 import { conclude } from "../execute.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Limits } from "../policy/limits.ts";
 import type { Policies } from "../policy/policy.ts";
 import { type Facts, intent, refusal } from "../record.ts";
 import type { Registry } from "../registry.ts";
@@ -37,6 +38,7 @@ export interface CustomParts {
   readonly state: State;
   readonly validation: Validation;
   readonly ledger: Ledger;
+  readonly limits: Limits;
   readonly policies: Policies;
   readonly clock: Clock;
   readonly log: Log;
@@ -108,13 +110,14 @@ export function openCustomTools(parts: CustomParts): CustomTools {
 
 /** Carries out a change of the registry as any other: its intent first, its outcome before the answer; agents make none. */
 async function recorded(
-  { ledger, policies, clock }: CustomParts,
+  { ledger, limits, policies, clock }: CustomParts,
   tool: string,
   input: object,
   caller: Identity,
   act: () => Promise<void>,
 ): Promise<void> {
-  const { redaction } = await policies.current();
+  const policy = await policies.current();
+  const { redaction } = policy;
   const executionId = uuidv7(clock.now());
   const said = JSON.stringify(input);
   const facts: Facts = { executionId, caller, agentId: "", tool, taskId: "", reason: "", input: said, redaction };
@@ -122,6 +125,7 @@ async function recorded(
     const who =
       caller.kind === "agent" ? "agents may not" : `it needs the role admin, and ${caller.name} is ${caller.role}`;
     const error = new AiosError("PERMISSION_DENIED", `${tool} a tool: ${who}; ask an admin`);
+    limits.takeRefusal(tool, caller, policy);
     await ledger.append(refusal(facts, error.message));
     throw error;
   }
