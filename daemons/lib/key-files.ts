@@ -1,12 +1,27 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AiosError, messageOf } from "./errors.ts";
 import { replaceFile } from "./files.ts";
 import type { KeyPair } from "./pki.ts";
+import { cut } from "./text.ts";
 
-/** Reads NAME.pem and NAME.key of `folder`. Throws FAILED_PRECONDITION when one is missing. */
+/** Reads NAME.pem and NAME.key of `folder`. Throws FAILED_PRECONDITION when one is missing, none, or not the other's. */
 export function readPair(folder: string, name: string): KeyPair {
-  return { certificate: readPem(join(folder, `${name}.pem`)), key: readPem(join(folder, `${name}.key`)) };
+  const [certificateFile, keyFile] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
+  const pair = { certificate: readPem(certificateFile), key: readPem(keyFile) };
+  const certificate = parsed(certificateFile, "certificate", () => new X509Certificate(pair.certificate));
+  const key = parsed(keyFile, "private key", () => createPrivateKey(pair.key));
+  if (!certificate.checkPrivateKey(key)) throw incomplete(keyFile, `it is not the key of ${certificateFile}`);
+  return pair;
+}
+
+function parsed<T>(path: string, what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw incomplete(path, `it is no ${what} (${cut(messageOf(error), 100)})`);
+  }
 }
 
 /** Writes NAME.key (0600) and then NAME.pem, each whole or not at all. */
