@@ -17,7 +17,7 @@ import type { Repeats } from "./repeats.ts";
 import type { Reserve } from "./reserve.ts";
 import { Seats } from "./seats.ts";
 import { digestOf, type Ticket } from "./tickets.ts";
-import type { AnyCall } from "./tool.ts";
+import type { AnyCall, Tool } from "./tool.ts";
 import type { Undos } from "./undo.ts";
 import type { Validation } from "./validation.ts";
 
@@ -181,7 +181,7 @@ async function act(
   recorded: Promise<void>,
   signal: AbortSignal,
 ): Promise<Result> {
-  const { clock, locks, validation } = parts;
+  const { clock, locks, validation, undos } = parts;
   const { tool } = call;
   const started = clock.monotonic();
   const duration = () => Math.round(clock.monotonic() - started);
@@ -192,14 +192,12 @@ async function act(
         const view = { executionId, caller, input, resources, permits, signal: stop };
         const given = { ...view, forGood: tool.irreversible !== undefined } as unknown as AnyCall;
         stop.throwIfAborted();
-        if (tool.undo?.preparesByReading) await bothOf(recorded, prepareUndo(parts.undos, call, given));
-        else {
-          await recorded;
-          stop.throwIfAborted();
-          await prepareUndo(parts.undos, call, given);
-        }
+        // One that reads is prepared while the intent goes to the disk.
+        if (!tool.undo?.preparesByReading) await recorded;
         stop.throwIfAborted();
-        return tool.run(given);
+        const plan = await afterBoth(recorded, prepareUndo(undos, call, given));
+        stop.throwIfAborted();
+        return run(parts, tool, given, plan);
       }),
     );
     return { success: true, output: await validation.output(tool, output), error: "", durationMs: duration() };
@@ -208,16 +206,33 @@ async function act(
   }
 }
 
-/** Waits for both, also when one fails: what was begun has ended by then. */
-async function bothOf(...works: readonly Promise<void>[]): Promise<void> {
-  for (const settled of await Promise.allSettled(works)) if (settled.status === "rejected") throw settled.reason;
+/** What `work` gives once both are done. Waits for both, also when one fails: what was begun has ended by then. */
+async function afterBoth<T>(before: Promise<void>, work: Promise<T>): Promise<T> {
+  await Promise.allSettled([before, work]);
+  await before;
+  return work;
 }
 
-async function prepareUndo(undos: Undos, { tool, needs, locks, role }: Admitted, given: AnyCall): Promise<void> {
-  if (tool.undo === undefined) return;
+async function prepareUndo(undos: Undos, { tool, needs, locks, role }: Admitted, given: AnyCall): Promise<unknown> {
+  if (tool.undo === undefined) return undefined;
   const { executionId } = given;
   const plan = await tool.undo.prepare(given, undos.backups(executionId));
   await undos.keep({ executionId, tool: tool.name, needs, locks, role, plan });
+  return plan;
+}
+
+/** Runs a tool. What it leaves half done when it fails is cleared away as after a crash, where the tool wants that. */
+async function run({ undos, log }: Parts, { undo, ...tool }: Tool, given: AnyCall, plan: unknown): Promise<unknown> {
+  try {
+    return await tool.run(given, plan);
+  } catch (error) {
+    const { executionId } = given;
+    if (undo?.settlesFailures)
+      await undo.settle?.(plan, { executionId, backups: undos.backups(executionId) }).catch((failure: unknown) => {
+        log.warn("what a failed execution left half done could not be cleared away", { executionId, error: failure });
+      });
+    throw error;
+  }
 }
 
 /** Writes the outcome down. The act is done by now: when that fails the caller hears of both. */

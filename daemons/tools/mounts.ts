@@ -33,6 +33,10 @@ const plain = (text: string) =>
 /** What lies uppermost at a path; undefined when nothing is mounted there. */
 export const mountAt = (path: string): Mount | undefined => mounts().findLast((mount) => mount.path === path);
 
+/** What is mounted below a path: file systems, and folders and files of the same one that are bound there. */
+export const mountsBelow = (path: string): Mount[] =>
+  mounts().filter((mount) => mount.path !== path && isWithin(mount.path, path));
+
 /** Kernel file systems that hold nothing. */
 const hollow =
   /^(proc|sysfs|cgroup2?|devpts|devtmpfs|mqueue|securityfs|debugfs|tracefs|pstore|bpf|configfs|fusectl|hugetlbfs|autofs|binfmt_misc|efivarfs|nsfs|rpc_pipefs)$/;

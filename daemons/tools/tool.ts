@@ -62,6 +62,8 @@ export interface Undo<Input, Fields, Plan> {
   restore(plan: Plan, call: UndoCall): Promise<void>;
   /** Clears away what an act that was interrupted left half done. Runs at the daemon's next start. */
   settle?(plan: Plan, call: UndoCall): Promise<void>;
+  /** An act that fails in its middle is settled at once, too. */
+  readonly settlesFailures?: true;
 }
 
 /** Calls after which the caller could do anything on the machine. */
@@ -78,7 +80,7 @@ interface SomeCalls<Input> {
   holds(input: Input): boolean;
 }
 
-interface Facts<Input extends TObject, Output extends TSchema, Fields> {
+interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   /** `namespace.verb`. */
   readonly name: `${string}.${string}`;
   /** One sentence, for models and people. */
@@ -120,7 +122,8 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields> {
   readonly confirmationWhen?: SomeCalls<Static<Input>>;
   /** What a call would change, for the person who is asked: for files a diff. Changes nothing. */
   preview?(call: ToolCall<Static<Input>, Fields>): Promise<string>;
-  run(call: ToolCall<Static<Input>, Fields>): Promise<Static<Output>> | Static<Output>;
+  /** `plan` is what its undo has prepared; undefined when it cannot be taken back. */
+  run(call: ToolCall<Static<Input>, Fields>, plan?: Plan): Promise<Static<Output>> | Static<Output>;
 }
 
 interface Reads {
@@ -145,13 +148,13 @@ interface Irreversible {
 }
 
 /** What an author writes: a change without `undo` or a reason for being irreversible does not compile. */
-export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan> = Facts<Input, Output, Fields> &
+export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan> = Facts<Input, Output, Fields, Plan> &
   (Reads | Reversible<Static<Input>, Fields, Plan> | Irreversible);
 
 /** A tool as the pipeline handles it. Made by {@link defineTool} only. */
 export interface Tool
   extends Omit<
-    Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>>,
+    Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>, unknown>,
     "run" | "preview" | "resources" | "uses" | "role" | "rootWhen" | "confirmationWhen"
   > {
   readonly namespace: string;
@@ -166,7 +169,7 @@ export interface Tool
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
   final?(input: unknown): string | undefined;
-  run(call: AnyCall): Promise<unknown> | unknown;
+  run(call: AnyCall, plan?: unknown): Promise<unknown> | unknown;
   preview?(call: AnyCall): Promise<string>;
 }
 

@@ -85,7 +85,8 @@ export const copyKeeper =
   (store: Store): KeepCopy =>
   async (path, executionId, signal) => {
     await store.ready();
-    await keepBackup(store, executionId, path, `what stood there before ${executionId} was rolled back`, signal);
+    const note = `what stood there before ${executionId} was rolled back`;
+    return (await keepBackup(store, executionId, path, note, signal)).fingerprint;
   };
 
 export function openStore({ state, clock, paths }: BackupWorld): Store {
@@ -198,10 +199,10 @@ const restoreTool = (store: Store) =>
       const gone = await withEntry(destination.path, (entry) => showRemoval(entry, signal));
       return `${gone}\n+ ${destination.path}, ${entries} entries, ${bytes} bytes, as the backup of ${path} holds it`;
     },
-    run: ({ executionId, input: { id }, resources: { destination }, signal }) =>
+    run: ({ executionId, input: { id }, resources: { destination }, signal }, plan) =>
       named("restore", destination.path, async () => {
         const { entries } = backupOf(store, id);
-        await unpack(store.fileOf(id), destination.path, executionId, signal);
+        await unpack(store.fileOf(id), destination.path, plan?.before?.fingerprint, executionId, signal);
         return { restored: true, entries };
       }),
   });

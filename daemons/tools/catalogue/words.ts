@@ -29,6 +29,7 @@ const causes: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "the name is too long",
   ELOOP: "it is a symbolic link now",
   EFBIG: "it would be too large",
+  EBUSY: "something is mounted there, or the system uses it",
   EMFILE: "too many files are open",
 };
 

@@ -5,7 +5,9 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Entry, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
+import { mountAt } from "../../mounts.ts";
+import { exchange } from "../fs/aside.ts";
+import { type Entry, mountedThere, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
 import { tarKeeps } from "../fs/keep.ts";
 import { type Measure, measure } from "../fs/tree.ts";
 import { succeed } from "../program.ts";
@@ -57,12 +59,14 @@ export async function pack(source: string, file: string, signal: AbortSignal): P
 }
 
 /**
- * Puts what an archive holds at `destination`, in place of what stands there: unpacked beside it first, so that a broken
- * archive changes nothing. Throws FAILED_PRECONDITION when the destination is a mount point.
+ * Puts what an archive holds at `destination`, in place of what stands there, whose fingerprint is `stood`: unpacked beside it
+ * first, so that a broken archive changes nothing. Throws FAILED_PRECONDITION when the destination is a mount point, and when
+ * something else stands there by then.
  */
 export async function unpack(
   file: string,
   destination: string,
+  stood: string | undefined,
   executionId: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -77,8 +81,7 @@ export async function unpack(
       const cwd = `${placeFor(entry.folder)}/${temporary.name}`;
       await succeed([...argv, ...how], { signal, cwd, timeoutMs: archiveTimeoutMs, act: "unpack" });
       const name = await only(temporary.place, file);
-      await removeEntry(entry, signal);
-      await rename(`${temporary.place}/${name}`, entry.place);
+      await exchange(entry, { act: "restore", stood, next: `${temporary.place}/${name}`, executionId, signal });
     } finally {
       await removeEntry(temporary, timeoutSignal(60_000));
     }
@@ -116,9 +119,8 @@ export async function checkSum(file: string, sha256: string, signal: AbortSignal
   });
 }
 
-function checkNoMountPoint({ path, found, folder }: Entry): void {
-  if (found === undefined || !found.isDirectory() || found.dev === folder.found.dev) return;
-  throw refused("restore", path, "a file system is mounted there", "restore into a folder in it");
+function checkNoMountPoint({ path }: Entry): void {
+  if (mountAt(path) !== undefined) throw mountedThere("restore", path);
 }
 
 async function checkRoom(file: string, bytes: number): Promise<void> {

@@ -1,7 +1,8 @@
 import { rm } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import type { UndoCall } from "../../tool.ts";
-import { changedSince, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
+import { exchange, settleAside } from "../fs/aside.ts";
+import { changedSince, lookAt, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
 import { measure } from "../fs/tree.ts";
 import { undoSignal } from "../program.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
@@ -12,7 +13,7 @@ export interface ReplacePlan {
   /** Fingerprint of what was put there. */
   readonly restored: string;
   /** An archive of what stood there. */
-  readonly before?: { readonly file: string; readonly sha256: string };
+  readonly before?: { readonly file: string; readonly sha256: string; readonly fingerprint: string };
 }
 
 /** Packs what stands at the destination, so that it can come back. `restored` is the fingerprint of what will stand there. */
@@ -24,12 +25,12 @@ export async function prepareReplace(
 ): Promise<ReplacePlan> {
   const stands = await withEntry(destination, async ({ found }) => found !== undefined);
   if (!stands) return { destination, restored };
-  const { sha256 } = await pack(destination, file, signal);
-  return { destination, restored, before: { file, sha256 } };
+  const { sha256, fingerprint } = await pack(destination, file, signal);
+  return { destination, restored, before: { file, sha256, fingerprint } };
 }
 
-/** Keeps a copy of what stands at a path, under an execution's id. */
-export type KeepCopy = (path: string, executionId: string, signal: AbortSignal) => Promise<void>;
+/** Keeps a copy of what stands at a path, under an execution's id; returns its fingerprint. */
+export type KeepCopy = (path: string, executionId: string, signal: AbortSignal) => Promise<string>;
 
 /**
  * Puts back what stood there. Where something was changed since the restore it is refused, unless it is forced: then a copy
@@ -40,15 +41,16 @@ export const undoReplace =
   async ({ destination, restored, before }: ReplacePlan, { executionId, force = false }: UndoCall): Promise<void> => {
     const signal = undoSignal();
     if (before !== undefined) await checkSum(before.file, before.sha256, signal);
-    const now = await withEntry(destination, async (entry) =>
+    let stood = await withEntry(destination, async (entry) =>
       entry.found === undefined ? undefined : (await measure(entry, signal)).fingerprint,
     );
-    if (now !== undefined && now !== restored) {
+    if (stood !== undefined && stood !== restored) {
       if (!force) throw newer(destination);
-      await keep(destination, executionId, signal);
+      stood = await keep(destination, executionId, signal);
     }
-    if (before === undefined) return withEntry(destination, (entry) => removeEntry(entry, signal));
-    await unpack(before.file, destination, executionId, signal);
+    const how = { act: "restore", stood, executionId, signal };
+    if (before === undefined) return withEntry(destination, (entry) => exchange(entry, how));
+    await unpack(before.file, destination, stood, executionId, signal);
     await rm(before.file, { force: true });
   };
 
@@ -60,14 +62,17 @@ const newer = (path: string) =>
     "roll back with --force to give that up too: a copy of it is kept, which backup.list tells of",
   );
 
-/** After a crash: what was unpacked beside goes, and what had been removed already comes back. */
-export async function settleReplace(plan: ReplacePlan, { executionId }: UndoCall): Promise<void> {
+/** After a crash: what was unpacked beside goes, and what had been put aside already comes back. */
+export async function settleReplace({ destination, before }: ReplacePlan, { executionId }: UndoCall): Promise<void> {
+  const signal = undoSignal();
   try {
-    const gone = await withEntry(plan.destination, async (entry) => {
-      await removeEntry(temporaryOf(entry, executionId), undoSignal());
-      return entry.found === undefined;
+    const gone = await withEntry(destination, async (entry) => {
+      await removeEntry(temporaryOf(entry, executionId), signal);
+      await settleAside(entry, executionId, signal);
+      return (await lookAt(entry.place)) === undefined;
     });
-    if (gone && plan.before !== undefined) await unpack(plan.before.file, plan.destination, executionId, undoSignal());
+    // Where it could not be put aside it was removed at once.
+    if (gone && before !== undefined) await unpack(before.file, destination, undefined, executionId, signal);
   } catch (error) {
     if (errnoOf(error) !== "ENOENT") throw error;
   }

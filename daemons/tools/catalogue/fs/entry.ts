@@ -1,8 +1,9 @@
 import type { Stats } from "node:fs";
-import { lstat, rename, rm, unlink } from "node:fs/promises";
+import { lstat, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, type Held, hold } from "../../handles.ts";
+import { mountAt, mountsBelow } from "../../mounts.ts";
 import { succeed } from "../program.ts";
 
 /** What stands at a name in a folder that is held. A symbolic link there stands for itself. */
@@ -41,7 +42,8 @@ export async function withEntry<T>(path: string, work: (entry: Entry) => Promise
   }
 }
 
-async function lookAt(place: string): Promise<Stats | undefined> {
+/** What stands at an entry's place by now; undefined when nothing does. */
+export async function lookAt(place: string): Promise<Stats | undefined> {
   try {
     return await lstat(place);
   } catch (error) {
@@ -62,11 +64,16 @@ export function temporaryOf({ folder, path }: Entry, executionId: string): Entry
   return { path: `${dirname(path)}/${name}`, folder, name, found: undefined, place, close: async () => {} };
 }
 
-/** Removes an entry with all that lies in it, but nothing that is mounted there; nothing when there is none. */
-export async function removeEntry({ folder, name, place }: Entry, signal: AbortSignal): Promise<void> {
+/**
+ * Removes an entry with all that lies in it; nothing when there is none. Throws FAILED_PRECONDITION, and has removed nothing,
+ * when something is mounted in it.
+ */
+export async function removeEntry({ path, folder, name, place }: Entry, signal: AbortSignal): Promise<void> {
   const found = await lookAt(place);
   if (found === undefined) return;
   if (!found.isDirectory()) return unlink(place);
+  if (mountAt(path) !== undefined) throw mountedThere("remove", path);
+  checkNothingMounted(path);
   // rm(1) goes down by openat(2): a folder that is swapped for a link while it works leads nowhere.
   await succeed(["rm", "-rf", "--one-file-system", "--", `./${name}`], {
     signal,
@@ -82,23 +89,24 @@ export async function copyEntry(from: Entry, to: Entry, signal: AbortSignal): Pr
   await succeed(argv, { signal, cwd: placeFor(from.folder), timeoutMs: 600_000, act: "copy" });
 }
 
-/** Moves an entry to a name where nothing stands, or to replace a file; over file systems by way of a copy. */
-export async function moveEntry(from: Entry, to: Entry, executionId: string, signal: AbortSignal): Promise<void> {
-  try {
-    await rename(from.place, to.place);
-  } catch (error) {
-    if (errnoOf(error) !== "EXDEV") throw error;
-    const temporary = temporaryOf(to, executionId);
-    try {
-      await copyEntry(from, temporary, signal);
-      await rename(temporary.place, to.place);
-    } catch (failure) {
-      await rm(temporary.place, { recursive: true, force: true });
-      throw failure;
-    }
-    await removeEntry(from, signal);
-  }
+/**
+ * Throws FAILED_PRECONDITION when something is mounted below `path`. The kernel's list tells: what is bound there from
+ * the same file system bears its device's number, and by that alone its own content would be taken for what lies here.
+ */
+export function checkNothingMounted(path: string): void {
+  const [mounted] = mountsBelow(path);
+  if (mounted === undefined) return;
+  throw new AiosError("FAILED_PRECONDITION", {
+    act: "go through",
+    object: path,
+    reason: `${mounted.source} is mounted at ${mounted.path}`,
+    next: "unmount it first",
+  });
 }
+
+/** Its content would go, and the folder could not. */
+export const mountedThere = (act: string, path: string) =>
+  refused(act, path, "a file system is mounted there", "unmount it first, or go by what lies in it");
 
 export function changedSince(act: string, path: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", {

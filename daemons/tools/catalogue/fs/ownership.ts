@@ -1,8 +1,9 @@
-import { constants, type Stats } from "node:fs";
+import { constants } from "node:fs";
 import { chmod, chown, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { type Ownership, oPath } from "../../handles.ts";
+import { mountsBelow } from "../../mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
@@ -135,11 +136,11 @@ async function visit(path: string, recursive: boolean, signal: AbortSignal, each
     if (top.found === undefined) throw refused("find", path, "it does not exist");
     await one("", Buffer.from(top.place), top.found, each);
     if (!recursive || !top.found.isDirectory()) return;
-    const { dev } = top.found;
     // What is mounted in it is another's, such as a folder of the system that is bound there.
-    const enter = (_: string, found: Stats) => found.dev === dev;
-    const going = { depthMax: Number.POSITIVE_INFINITY, entriesMax, signal, enter };
-    for await (const { path: at, place, found } of walk(top, going)) await one(at, place, found, each);
+    const mounted = new Set(mountsBelow(path).map((mount) => mount.path));
+    const isOwn = (at: string) => !mounted.has(`${path}/${at}`);
+    const going = { depthMax: Number.POSITIVE_INFINITY, entriesMax, signal, enter: isOwn };
+    for await (const { path: at, place, found } of walk(top, going)) if (isOwn(at)) await one(at, place, found, each);
   });
 }
 

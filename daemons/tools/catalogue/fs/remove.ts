@@ -4,7 +4,8 @@ import { mountAt } from "../../mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
-import { changedSince, type Entry, refused, removeEntry, withEntry } from "./entry.ts";
+import { exchange, settleAside } from "./aside.ts";
+import { changedSince, type Entry, lookAt, mountedThere, refused, removeEntry, withEntry } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";
 import { showRemoval } from "./show.ts";
 import { measure } from "./tree.ts";
@@ -35,11 +36,13 @@ const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
         if ((await measure(entry, signal)).fingerprint !== fingerprint) throw changedSince("restore", path);
       }),
     ),
-  settle: async ({ path }, { backups }) => {
+  settlesFailures: true,
+  settle: async ({ path }, { executionId, backups }) => {
     try {
       await withEntry(path, async (entry) => {
+        await settleAside(entry, executionId, undoSignal());
         // A part of it is gone: the rest is worth nothing without it.
-        if (entry.found?.isDirectory()) await putBackEntry(entry, backupName, backups, undoSignal());
+        if ((await lookAt(entry.place))?.isDirectory()) await putBackEntry(entry, backupName, backups, undoSignal());
       });
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw error;
@@ -78,22 +81,20 @@ export const remove = defineTool({
       checkDeletable(entry, input);
       return `${forGood ? "for good, it cannot be taken back:\n" : ""}${await showRemoval(entry, signal)}`;
     }),
-  run: ({ input, resources, signal, forGood }) =>
+  run: ({ executionId, input, resources, signal, forGood }, plan) =>
     named("delete", resources.path.path, () =>
       withEntry(resources.path.path, async (entry) => {
         checkDeletable(entry, input);
-        await removeEntry(entry, signal);
+        if (plan === undefined) await removeEntry(entry, signal);
+        else await exchange(entry, { act: "delete", stood: plan.fingerprint, executionId, signal });
         return { deleted: true, permanent: forGood };
       }),
     ),
 });
 
-function checkDeletable({ path, found, folder }: Entry, { recursive }: Input): void {
+function checkDeletable({ path, found }: Entry, { recursive }: Input): void {
   if (found === undefined) throw refused("delete", path, "it does not exist");
-  // Its content would go, and the folder could not.
-  if (found.isDirectory() && (found.dev !== folder.found.dev || mountAt(path) !== undefined)) {
-    throw refused("delete", path, "a file system is mounted there", "unmount it first, or delete what lies in it");
-  }
+  if (mountAt(path) !== undefined) throw mountedThere("delete", path);
   if (found.isDirectory() && recursive !== true) {
     throw refused("delete", path, "it is a folder", "say recursive=true to delete it with all that lies in it");
   }

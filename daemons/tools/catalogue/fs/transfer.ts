@@ -1,20 +1,11 @@
-import { rename } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { defineTool, type Undo } from "../../tool.ts";
 import type { Backups } from "../../undo.ts";
 import { undoSignal } from "../program.ts";
 import { absolutePath, named, object } from "../words.ts";
-import {
-  changedSince,
-  copyEntry,
-  type Entry,
-  moveEntry,
-  refused,
-  removeEntry,
-  temporaryOf,
-  withEntry,
-} from "./entry.ts";
+import { exchange, removeAside, settleAside } from "./aside.ts";
+import { changedSince, copyEntry, type Entry, refused, removeEntry, temporaryOf, withEntry } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";
 import { showArrival } from "./show.ts";
 import { measure } from "./tree.ts";
@@ -24,8 +15,8 @@ interface TransferPlan {
   readonly destination: string;
   /** What is moved or copied. */
   readonly fingerprint: string;
-  /** A file stood at the destination; it is the backup "replaced". */
-  readonly replaced: boolean;
+  /** Fingerprint of the file that stood at the destination; it is the backup "replaced". */
+  readonly replaced?: string;
 }
 
 type Input = { source: string; destination: string; overwrite?: boolean };
@@ -49,9 +40,9 @@ async function prepare(
   return between(act, source.path, destination.path, async (from, to) => {
     checkTransfer(act, from, to, input);
     const { fingerprint } = await measure(from, signal);
-    const replaced = to.found !== undefined;
-    if (replaced) await keepEntry(to, backupName, backups, signal);
-    return { source: from.path, destination: to.path, fingerprint, replaced };
+    const plan = { source: from.path, destination: to.path, fingerprint };
+    if (to.found === undefined) return plan;
+    return { ...plan, replaced: (await keepEntry(to, backupName, backups, signal)).fingerprint };
   });
 }
 
@@ -61,34 +52,38 @@ const undoMove: Undo<Input, { source: "entry"; destination: "entry" }, TransferP
     between("restore", plan.source, plan.destination, async (from, to) => {
       const signal = undoSignal();
       if (from.found === undefined && to.found !== undefined) {
-        await moveEntry(to, from, executionId, signal);
+        await moveEntry(to, from, undefined, executionId, signal);
       } else if (from.found === undefined) {
         throw refused("restore", plan.source, `${plan.destination}, where it was moved to, does not exist`);
       } else if ((await measure(from, signal)).fingerprint !== plan.fingerprint) {
         throw refused("restore", plan.source, "something else stands there now", "move it away first");
       }
-      if (plan.replaced) await putBackEntry(to, backupName, backups, signal);
+      if (plan.replaced !== undefined) await putBackEntry(to, backupName, backups, signal);
     }),
   settle: (plan, { executionId }) =>
     settled(plan, async (from, to) => {
       await removeEntry(temporaryOf(to, executionId), undoSignal());
-      // The copy is whole, since it bears its name: what is left of the source is the rest of a removal.
-      if (!plan.replaced && from.found !== undefined && to.found !== undefined) await removeEntry(from, undoSignal());
+      const isMoved = async (entry: Entry) =>
+        entry.found !== undefined && (await measure(entry, undoSignal())).fingerprint === plan.fingerprint;
+      if (plan.replaced !== undefined || !(await isMoved(to))) return settleAside(from, executionId, undoSignal());
+      // The whole of it stands at the destination: the removal of the source had begun, or was about to.
+      await removeAside(from, executionId, undoSignal());
+      if (await isMoved(from)) await removeEntry(from, undoSignal());
     }),
 };
 
 const undoCopy: Undo<Input, { source: "path"; destination: "entry" }, TransferPlan> = {
   prepare: ({ input, resources, signal }, backups) => prepare("copy", input, resources, backups, signal),
-  restore: (plan, { backups }) =>
+  restore: (plan, { executionId, backups }) =>
     named("restore", plan.destination, () =>
       withEntry(plan.destination, async (to) => {
         const signal = undoSignal();
         if (to.found !== undefined) {
           const now = await measure(to, signal);
           if (now.fingerprint !== plan.fingerprint) throw changedSince("restore", plan.destination);
-          await removeEntry(to, signal);
+          await exchange(to, { act: "restore", stood: plan.fingerprint, executionId, signal });
         }
-        if (plan.replaced) await putBackEntry(to, backupName, backups, signal);
+        if (plan.replaced !== undefined) await putBackEntry(to, backupName, backups, signal);
       }),
     ),
   settle: (plan, { executionId }) => settled(plan, (_, to) => removeEntry(temporaryOf(to, executionId), undoSignal())),
@@ -114,10 +109,10 @@ export const move = defineTool({
       checkTransfer("move", from, to, input);
       return `- ${from.path}\n${await showArrival(from, to, signal)}`;
     }),
-  run: ({ executionId, input, resources: { source, destination }, signal }) =>
+  run: ({ executionId, input, resources: { source, destination }, signal }, plan) =>
     between("move", source.path, destination.path, async (from, to) => {
       checkTransfer("move", from, to, input);
-      await moveEntry(from, to, executionId, signal);
+      await moveEntry(from, to, plan?.replaced, executionId, signal);
       return { moved: true };
     }),
 });
@@ -143,14 +138,15 @@ export const copy = defineTool({
       checkTransfer("copy", from, to, input);
       return showArrival(from, to, signal);
     }),
-  run: ({ executionId, input, resources: { source, destination }, signal }) =>
+  run: ({ executionId, input, resources: { source, destination }, signal }, plan) =>
     between("copy", source.path, destination.path, async (from, to) => {
       checkTransfer("copy", from, to, input);
       const temporary = temporaryOf(to, executionId);
       try {
         await copyEntry(from, temporary, signal);
         const { bytes, entries } = await withEntry(temporary.path, (copied) => measure(copied, signal));
-        await rename(temporary.place, to.place);
+        const how = { act: "copy to", stood: plan?.replaced, executionId, signal };
+        await exchange(to, { ...how, next: temporary.place });
         return { bytes_copied: bytes, entries };
       } catch (error) {
         await removeEntry(temporary, undoSignal());
@@ -158,6 +154,32 @@ export const copy = defineTool({
       }
     }),
 });
+
+/** Moves an entry to a name where nothing stands, or to replace a file; over file systems by way of a copy. */
+async function moveEntry(
+  from: Entry,
+  to: Entry,
+  replaced: string | undefined,
+  executionId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const put = (next: string) => exchange(to, { act: "move to", stood: replaced, next, executionId, signal });
+  try {
+    await put(from.place);
+  } catch (error) {
+    if (errnoOf(error) !== "EXDEV") throw error;
+    const { fingerprint: stood } = await measure(from, signal);
+    const temporary = temporaryOf(to, executionId);
+    try {
+      await copyEntry(from, temporary, signal);
+      await put(temporary.place);
+    } catch (failure) {
+      await removeEntry(temporary, undoSignal());
+      throw failure;
+    }
+    await exchange(from, { act: "remove", stood, executionId, signal });
+  }
+}
 
 const between = <T>(
   act: string,

@@ -3,7 +3,7 @@ import { constants, type Stats } from "node:fs";
 import { type FileHandle, lstat, open, opendir, readlink } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
 import { modifiedMsOf, oPath } from "../../handles.ts";
-import type { Entry } from "./entry.ts";
+import { checkNothingMounted, type Entry } from "./entry.ts";
 
 /** Something below a folder. */
 export interface Visited {
@@ -121,17 +121,16 @@ export interface Measure {
 
 const entriesMax = 200_000;
 
-/** Measures an entry. Throws FAILED_PRECONDITION when a file system is mounted in it. */
+/** Measures an entry. Throws FAILED_PRECONDITION when something is mounted in it. */
 export async function measure(entry: Entry, signal: AbortSignal): Promise<Measure> {
   const { found } = entry;
   if (found === undefined) throw new AiosError("FAILED_PRECONDITION", `measure ${entry.path}: it does not exist`);
+  checkNothingMounted(entry.path);
   const print = createHash("sha256");
   let bytes = 0;
   let entries = 0;
   const once = eachOnce();
   const add = async (path: string, one: Stats, place: Buffer) => {
-    // Only folders tell: over an overlay files bear the number of the layer they come from.
-    if (one.isDirectory() && one.dev !== found.dev) throw mountedIn(entry.path, path);
     const target = one.isSymbolicLink() ? (await readlink(place, "buffer")).toString("hex") : "";
     const size = one.isFile() ? one.size : 0;
     const time = one.isFile() ? modifiedMsOf(one) : 0;
@@ -145,15 +144,6 @@ export async function measure(entry: Entry, signal: AbortSignal): Promise<Measur
     for await (const one of walk(entry, going)) await add(one.path, one.found, one.place);
   }
   return { bytes, entries, fingerprint: print.digest("hex") };
-}
-
-function mountedIn(top: string, path: string): AiosError {
-  return new AiosError("FAILED_PRECONDITION", {
-    act: "go through",
-    object: top,
-    reason: `a file system is mounted at ${path}`,
-    next: "unmount it first",
-  });
 }
 
 function tooMuch(path: string, reason: string): AiosError {

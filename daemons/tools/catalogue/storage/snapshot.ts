@@ -109,9 +109,9 @@ const restoreTool = (snapshots: Documents<Snapshot>, store: Store) =>
       await known(snapshots, archive.path, signal);
       return `${await withEntry(path.path, (entry) => showRemoval(entry, signal))}\n+ ${path.path}, as ${archive.path} holds it`;
     },
-    run: ({ executionId, resources: { archive, path }, signal }) =>
+    run: ({ executionId, resources: { archive, path }, signal }, plan) =>
       named("restore", path.path, async () => {
-        await unpack(archive.path, path.path, executionId, signal);
+        await unpack(archive.path, path.path, plan?.before?.fingerprint, executionId, signal);
         return { restored: true };
       }),
   });
