@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -39,7 +39,7 @@ beforeAll(async () => {
     stdio: ["ignore", "pipe", "inherit"],
   });
   await once(peer.stdout as NonNullable<typeof peer.stdout>, "data");
-}, 30_000);
+});
 
 afterEach(async () => {
   const { output } = await machine.call("firewall.rules");
@@ -177,6 +177,30 @@ describe("the firewall", () => {
     } finally {
       agent.close();
     }
+  });
+
+  it.each([
+    ["::ffff:203.0.113.2", "203.0.113.2/32"],
+    ["::ffff:203.0.113.2/120", "203.0.113.0/24"],
+    ["::FFFF:cb00:7102", "203.0.113.2/32"],
+  ])("knows an address of IPv4 in its other spelling: %s", async (address, is) => {
+    await add("deny", { address });
+    expect((await machine.call("firewall.rules")).output.rules).toMatchObject([{ address: is }]);
+    expect(await reaches(8080)).toBe(false);
+  });
+
+  it("does not leave a rule in the kernel that cannot be kept", async () => {
+    const file = join(machine.folder, "state/ledger/firewall.json");
+    mkdirSync(`${file}/in-the-way`, { recursive: true });
+    try {
+      expect(await ask("deny", { protocol: "tcp", port: 8080 })).toMatchObject({ success: false });
+      expect(await reaches(8080)).toBe(true);
+      expect((await machine.call("firewall.rules")).output.rules).toEqual([]);
+    } finally {
+      rmSync(file, { recursive: true });
+    }
+    await add("deny", { protocol: "tcp", port: 8080 });
+    expect(await reaches(8080)).toBe(false);
   });
 
   it("puts what is allowed before what is denied", async () => {

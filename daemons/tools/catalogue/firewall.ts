@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import type { Static } from "typebox";
 import * as Type from "typebox";
 import { callEvery, timeoutSignal } from "#lib/clock";
@@ -108,7 +108,8 @@ class Firewall {
     this.#bootFile = bootFile;
     this.#management = management;
     // The kernel forgot them with the last boot. A start does not wait for it, the tools do.
-    this.#started = this.rules().length === 0 ? Promise.resolve() : this.#refresh();
+    const isNone = this.rules().length === 0 && !existsSync(bootFile);
+    this.#started = isNone ? Promise.resolve() : this.#refresh();
   }
 
   management(): { port: number; networks: string[] } {
@@ -124,10 +125,15 @@ class Firewall {
     return this.#started;
   }
 
-  /** Puts rules into the kernel, then keeps them. */
+  /** Puts rules into the kernel, then keeps them. Rules that cannot be kept are not left in the kernel. */
   async set(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
-    await this.#apply(rules, signal);
-    await this.#documents.put("rules", rules);
+    try {
+      await this.#apply(rules, signal);
+      await this.#documents.put("rules", rules);
+    } catch (error) {
+      await this.#refresh();
+      throw error;
+    }
   }
 
   async #apply(rules: readonly Rule[], signal: AbortSignal): Promise<void> {
@@ -272,6 +278,12 @@ function told({ lastPort, ...rule }: Rule) {
 function network(given: string): string {
   const [address = "", length] = cidr(given).split("/");
   const bits = Number(length);
+  // As programs that listen to both write an address of IPv4: as one of IPv6 no packet bears it.
+  const [, ...halves] = bits < 96 ? [] : (/^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(address) ?? []);
+  if (halves.length > 0) {
+    const octets = halves.map((half) => Number.parseInt(half, 16)).flatMap((half) => [half >> 8, half & 255]);
+    return network(`${octets.join(".")}/${bits - 96}`);
+  }
   const six = address.includes(":");
   const parts = six ? expanded(address) : address.split(".").map(Number);
   const size = six ? 16 : 8;
