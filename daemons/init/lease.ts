@@ -5,6 +5,8 @@ export interface Lease {
   readonly routes: readonly Route[];
   readonly nameServers: readonly string[];
   readonly timeServers: readonly string[];
+  /** The largest packet that the link takes, bytes; undefined where the server does not say. */
+  readonly mtu?: number;
 }
 
 export interface Route {
@@ -13,6 +15,9 @@ export interface Route {
   /** A router, which may be outside of the address's own network; undefined: the network is on the link. */
   readonly via?: string;
 }
+
+/** What Ethernet takes: where a lease said otherwise, and the next one says nothing. */
+const mtuOfEthernet = 1_500;
 
 /** The first interface's routes win, and the next ones' are there when it has none. */
 const metricOf = (place: number) => 1_024 + place;
@@ -29,6 +34,8 @@ export function leaseLines(nic: string, place: number, before: Lease | undefined
   if (before !== undefined && before.address !== after?.address)
     lines.push(`address delete ${before.address} dev ${nic}`);
   if (after === undefined) return lines;
+  const mtu = after.mtu ?? (before?.mtu === undefined ? undefined : mtuOfEthernet);
+  if (mtu !== undefined) lines.push(`link set ${nic} mtu ${mtu}`);
   lines.push(`address replace ${after.address} dev ${nic}`);
   for (const { to, via } of after.routes) {
     // On the link: the router need not be in the address's own network, as with a lease of a single address (/32).

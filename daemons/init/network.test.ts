@@ -48,7 +48,7 @@ describe("the network", () => {
       firewallFile: inFolder("firewall.json"),
       provision: {},
       hostname: "box",
-      dnsServers: ["1.1.1.1", "not an address"],
+      dnsServers: ["1.1.1.1"],
       run: folder,
       command: async (_, __, options) => {
         lines.push(...(options?.input ?? "").trim().split("\n"));
@@ -73,8 +73,16 @@ describe("the network", () => {
     expect(needs.faults.list()).toEqual([]);
   });
 
+  it("says which of its name servers is none", async () => {
+    const dnsServers = ["1.1.1.1", "fe80::1%eth0", "2001:db8:::1"];
+    await startNetwork({ ...needs, dnsServers, provision: { network: { address: "10.1.2.3/30" } } });
+    const servers = "nameserver fe80::1%eth0\nnameserver 1.1.1.1\n";
+    expect(readFileSync(inFolder("resolv.conf"), "utf8")).toBe(servers);
+    expect(needs.faults.list()).toEqual([expect.stringMatching(/dns_servers: 2001:db8:::1: not asked/)]);
+  });
+
   it("that cannot be is a fault with its next step, and loopback is up all the same", async () => {
-    await startNetwork({ ...needs, nics: [] });
+    await startNetwork({ ...needs, nics: [], nicsNow: () => [] });
     expect(lines).toEqual(["link set lo up"]);
     expect(needs.faults.list()[0]).toMatch(/no interface found; give the machine a network card/);
     const broken = async () => {
@@ -118,6 +126,50 @@ describe("the network", () => {
     expect(parseEvent(line("x 10.9.0.1 1.2.3.4/40 1.1.1.1 1.2.3.0/24"))?.lease?.routes).toEqual([
       { to: "default", via: "10.9.0.9" },
     ]);
+  });
+
+  it("is configured though a server leaves out, or writes down, what makes no sense", () => {
+    const lease = (line: string) => parseEvent(`aios-dhcp bound ${line}`)?.lease;
+    const via = (router: string) => [{ to: "default", via: router }];
+    // Without a mask, as RFC 791's classes have it.
+    expect(lease("ip=10.9.0.7 mask= router= dns= routes= ntp= mtu=")?.address).toBe("10.9.0.7/8");
+    expect(lease("ip=172.16.0.7 mask= router= dns= routes= ntp= mtu=")?.address).toBe("172.16.0.7/16");
+    expect(lease("ip=192.168.1.7 mask= router= dns= routes= ntp= mtu=")?.address).toBe("192.168.1.7/24");
+    const first = "ip=10.9.0.7 mask=24 router=0.0.0.0 10.9.0.7 10.9.0.1 10.9.0.2 dns=0.0.0.0 255.255.255.255 10.9.0.53";
+    expect(lease(`${first} routes= ntp=0.0.0.0 224.0.1.1 mtu=`)).toEqual({
+      address: "10.9.0.7/24",
+      routes: via("10.9.0.1"),
+      nameServers: ["10.9.0.53"],
+      timeServers: [],
+    });
+    expect(lease("ip=10.9.0.7 mask=24 router=0.0.0.0 dns= routes= ntp= mtu=")?.routes).toEqual([]);
+    const routes = "routes=10.1.2.3/8 10.9.0.1 192.168.5.130/25 10.9.0.1 0.0.0.0/0 10.9.0.1 10.0.0.0/8 10.9.0.7";
+    expect(lease(`ip=10.9.0.7 mask=24 router= dns= ${routes} ntp= mtu=`)?.routes).toEqual([
+      { to: "10.0.0.0/8", via: "10.9.0.1" },
+      { to: "192.168.5.128/25", via: "10.9.0.1" },
+      ...via("10.9.0.1"),
+    ]);
+    for (const ip of ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"])
+      expect(parseEvent(`aios-dhcp bound ip=${ip} mask=24 router= dns=`)).toEqual({ lease: undefined });
+  });
+
+  it("takes packets of the size that the server says", () => {
+    const mtu = (text: string) => parseEvent(`aios-dhcp bound ip=10.9.0.7 mask=24 ntp= mtu=${text}`)?.lease?.mtu;
+    expect(["1450", "576", "9000", "575", "65536", "0", "-1", "1e3", ""].map(mtu)).toEqual([
+      1450,
+      576,
+      9000,
+      ...Array<undefined>(6).fill(undefined),
+    ]);
+  });
+
+  it("is asked for again when a client cannot be started", async () => {
+    rmSync(ownFolder(folder, "init"), { recursive: true });
+    const { nics } = needs;
+    let there = true;
+    await startNetwork({ ...needs, nicsNow: () => (there ? nics : []) });
+    there = false;
+    expect(said).toEqual([expect.stringMatching(/^fault: start a DHCP client on eth0: .*ENOENT/)]);
   });
 
   it("asks name servers of the house before public ones", async () => {
@@ -227,6 +279,18 @@ describe("a lease", () => {
     expect(addresses("eth0")).toEqual(["192.168.3.4"]);
     take("eth0", 0, undefined);
     expect([addresses("eth0") ?? [], routes()]).toEqual([[], []]);
+  });
+
+  it("sets the packet size, and Ethernet's again when the next one does not say it", () => {
+    const mtu = () => /mtu (\d+)/.exec(inside("ip", ["link", "show", "eth0"]))?.[1];
+    const small = { ...lease("10.9.0.7/24", by("10.9.0.1")), mtu: 1_450 };
+    take("eth0", 0, small);
+    expect(mtu()).toBe("1450");
+    take("eth0", 0, small);
+    take("eth0", 0, lease("10.9.0.7/24", by("10.9.0.1")));
+    expect(mtu()).toBe("1500");
+    take("eth0", 0, { ...small, mtu: 65_535 });
+    expect(routes()[0]).toContain("default via 10.9.0.1");
   });
 
   it("of a second interface does not take the first one's way, and is there when that is lost", () => {

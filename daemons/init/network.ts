@@ -55,6 +55,7 @@ const loopback = "link set lo up";
 export async function startNetwork(needs: NetworkNeeds): Promise<Network> {
   const { nics, provision } = needs;
   await loadFirewall(needs);
+  tellNameServers(needs);
   writeResolvConf(needs, []);
   if (provision.network === undefined) return byDhcp(needs);
   return asProvisioned(nics, provision.network, needs);
@@ -178,14 +179,26 @@ async function configure(command: Run, lines: readonly string[]): Promise<void> 
   await command("ip", ["-force", "-batch", "-"], { input: `${lines.join("\n")}\n`, timeoutMs: 10_000 });
 }
 
+/** One that is no address is left out of what the C library reads, and that is said. */
+function tellNameServers({ dnsServers, faults }: NetworkNeeds): void {
+  const wrong = dnsServers.filter((server) => isIP(server) === 0);
+  if (wrong.length === 0) return;
+  const next = 'give addresses such as "10.0.0.1" or "2001:db8::1"';
+  faults.raise("name-servers", `network: dns_servers: ${wrong.join(", ")}: not asked, since it is no address; ${next}`);
+}
+
 /** Names of the house do not leave it: its own name servers are asked before public ones. */
-function writeResolvConf({ run, dnsServers }: NetworkNeeds, found: readonly string[]): void {
+function writeResolvConf({ run, dnsServers, screen }: NetworkNeeds, found: readonly string[]): void {
   const isPrivate = (server: string) =>
     /^(10\.|127\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|f[cd]|fe80:|::1$)/i.test(server);
   const ordered = [...dnsServers.filter(isPrivate), ...found, ...dnsServers.filter((server) => !isPrivate(server))];
   const servers = [...new Set(ordered)].filter((server) => isIP(server) !== 0);
   const lines = servers.slice(0, nameServersMax).map((server) => `nameserver ${server}\n`);
-  writeFileSync(`${run}/resolv.conf`, lines.join(""), { mode: 0o644 });
+  try {
+    writeFileSync(`${run}/resolv.conf`, lines.join(""), { mode: 0o644 });
+  } catch (error) {
+    screen.fault("write down the name servers", error);
+  }
 }
 
 /** Makes the C library read resolv.conf where init writes it. The image has the link; a machine may have lost it. */
