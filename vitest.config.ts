@@ -9,7 +9,9 @@ export default defineConfig({
           name: "unit",
           include: ["{daemons,image,qemu,ci}/**/*.test.ts"],
           exclude: ["qemu/tests/**"],
-          testTimeout: 20_000,
+          // An end to what hangs, also where the machine is busy with others.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
