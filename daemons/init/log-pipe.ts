@@ -17,7 +17,7 @@ export const pipeLimits = {
 export function readLines(stream: Readable, allowance: Allowance, add: (line: string) => void): void {
   const text = new StringDecoder("utf8");
   let rest = "";
-  /** The chunk that was dropped last, while nothing was taken after it. */
+  /** The end of what was dropped, while nothing was taken after it. */
   let lost: Buffer | undefined;
 
   const take = (more: string) => {
@@ -40,7 +40,7 @@ export function readLines(stream: Readable, allowance: Allowance, add: (line: st
     allowance.drop(countLines(chunk));
     text.end();
     rest = "";
-    lost = chunk;
+    lost = endOf(lost, chunk);
   };
   /** What is left of the line in whose middle the taking begins again is no line. */
   const fromLineStart = (chunk: Buffer) => {
@@ -56,7 +56,7 @@ export function readLines(stream: Readable, allowance: Allowance, add: (line: st
     if (!allowance.takes(chunk.length)) drop(chunk);
     else {
       const whole = fromLineStart(chunk);
-      if (whole === undefined) lost = chunk;
+      if (whole === undefined) lost = endOf(undefined, chunk);
       else take(text.write(whole));
     }
     const paused = allowance.full();
@@ -83,7 +83,13 @@ function countLines(chunk: Buffer): number {
   return count;
 }
 
-function lastLinesOf(chunk: Buffer): string[] {
-  const text = textWithin(chunk.subarray(-pipeLimits.lineLength)).replace(/\n$/, "");
+/** As much of what was dropped as last lines are taken from: a program's last ones may come one by one. */
+function endOf(before: Buffer | undefined, chunk: Buffer): Buffer {
+  const all = before === undefined || chunk.length >= pipeLimits.lineLength ? chunk : Buffer.concat([before, chunk]);
+  return all.subarray(-pipeLimits.lineLength);
+}
+
+function lastLinesOf(end: Buffer): string[] {
+  const text = textWithin(end).replace(/\n$/, "");
   return text.split("\n").slice(-pipeLimits.lastLines);
 }

@@ -195,9 +195,14 @@ describe("a unit's pipes", () => {
   it("keep the last words of a program that ends while its lines are dropped", async () => {
     pipe.write("y\n".repeat(allowanceLimits.lines));
     pipe.write("y\n".repeat(1_000));
-    pipe.write("fatal: no config\nstack");
+    // Each by a write of its own, as a program that ends says them.
+    for (const part of ["fatal: no config\n", "  at start\n", "  at main\n", "stack"]) {
+      pipe.write(part);
+      await turn();
+    }
     await closed(pipe);
-    expect(texts(3)).toEqual([droppedLines(1_001), "fatal: no config", "stack"]);
+    expect(texts(pipeLimits.lastLines + 1)[0]).toBe(droppedLines(1_003));
+    expect(texts(4)).toEqual(["fatal: no config", "  at start", "  at main", "stack"]);
   });
 
   it("are read no faster than PID 1 can stand: who writes more waits", async () => {
