@@ -25,6 +25,9 @@ const marks = new RegExp(
   "g",
 );
 
+/** What Transformers gives every template: to one that asks whether tools are "not none" what is missing would be some. */
+const nothing = { tools: null, documents: null } as const;
+
 /**
  * A conversation in the model's own format, ending where its answer begins.
  * A template that refuses or drops the system role gets the system text at the head of the first question; a model without
@@ -41,7 +44,7 @@ export function chatPieces(
   const rendered = (list: readonly { role: string; content: string }[]) =>
     render({
       messages: list.map(({ role, content }) => ({ role, content: contentOf(content) })),
-      ...{ add_generation_prompt: true, bos_token: tokens.bos, eos_token: tokens.eos },
+      ...{ add_generation_prompt: true, bos_token: tokens.bos, eos_token: tokens.eos, ...nothing },
     });
   const [system, first, ...rest] = marked;
   if (system?.role !== "system" || first === undefined) return split(rendered(marked), messages);

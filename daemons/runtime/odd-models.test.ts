@@ -102,6 +102,14 @@ describe("a chat template", () => {
     expect(said).toContain("takes lists of parts");
   });
 
+  it("that asks for tools, or for documents, is told that there are none", async () => {
+    const asking =
+      "{% if tools is not none %}{{ tools | tojson }}{% endif %}{{ documents + '' if documents is not none }}";
+    const { said, tokens } = await load(withTemplate(`${asking}{{ messages[0]['content'] }}`));
+    expect(tokens).toBeGreaterThan(0);
+    expect(said).not.toContain("chat template");
+  });
+
   it.each([
     ["fails", "{{ raise_exception('not today') }}"],
     ["is no template", "{% for message in %}"],
