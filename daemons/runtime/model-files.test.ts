@@ -1,5 +1,14 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -72,6 +81,66 @@ describe("models' files as people have them", () => {
         "y-00002-of-00002.gguf: part 1 of 2 is missing",
       ]),
     });
+  });
+});
+
+describe("a folder of models", () => {
+  const leftOut = () => modelFiles(folder).leftOut;
+
+  it("is looked into though something in it cannot be", () => {
+    put("x.gguf");
+    mkdirSync(join(folder, "shut"));
+    symlinkSync("loop.gguf", join(folder, "loop.gguf"));
+    symlinkSync(join(folder, "x.gguf/y.gguf"), join(folder, "in-a-file.gguf"));
+    const looked = `import { modelFiles } from ${JSON.stringify(here("model-files.ts"))}; console.log(JSON.stringify(modelFiles(${JSON.stringify(folder)})));`;
+    put("shut/y.gguf");
+    symlinkSync(join(folder, "shut/y.gguf"), join(folder, "into-shut.gguf"));
+    chmodSync(join(folder, "shut"), 0o700);
+    chownSync(join(folder, "shut"), 65_534, 65_534);
+    // By a process that may not read what is another's.
+    const argv = ["--bounding-set", "-dac_override,-dac_read_search", process.execPath];
+    const found = JSON.parse(
+      execFileSync("setpriv", [...argv, "--input-type=module", "-e", looked], { encoding: "utf8" }),
+    );
+    expect(found).toEqual({
+      models: [{ file: "x.gguf", name: "x" }],
+      leftOut: [
+        "in-a-file.gguf: it leads nowhere",
+        "into-shut.gguf: the runtime may not read it; chmod a+rX",
+        "loop.gguf: it leads nowhere",
+        "shut: the runtime may not read it; chmod a+rX",
+      ],
+    });
+  });
+
+  it("is looked into once, whatever leads back to it", () => {
+    put("sub/x.gguf");
+    symlinkSync(".", join(folder, "again"));
+    symlinkSync("../sub", join(folder, "sub/itself"));
+    expect(modelFiles(folder).models).toEqual([{ file: "sub/x.gguf", name: "x" }]);
+    expect(leftOut().map((line) => line.split(":")[0])).toEqual(["again", "sub/itself"]);
+  });
+
+  it("leaves a file its name when another of that name comes further down", () => {
+    put("x.gguf");
+    put("a/x.gguf");
+    expect(modelFiles(folder).models).toEqual([
+      { file: "x.gguf", name: "x" },
+      { file: "a/x.gguf", name: "a-x" },
+    ]);
+  });
+
+  it("holds parts that are none of a file's", () => {
+    for (const part of ["x-00000-of-00001", "x-00001-of-00001", "x-00002-of-00001", "y-00001-of-00000"])
+      put(`${part}.gguf`);
+    put("Z-00001-OF-00001.GGUF");
+    expect(modelFiles(folder).models).toEqual([{ file: "x-00001-of-00001.gguf", name: "x" }]);
+    expect(leftOut()).toEqual([
+      expect.stringMatching(/^Z-00001-OF-00001\.GGUF: the parts of a split file are found by small letters/),
+      "x-00000-of-00001.gguf: there is no part 0 of 1",
+      "x-00002-of-00001.gguf: there is no part 2 of 1",
+      "y-00001-of-00000.gguf: there is no part 1 of 0",
+    ]);
   });
 });
 
