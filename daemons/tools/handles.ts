@@ -17,7 +17,7 @@ import {
   write,
   writeSync,
 } from "node:fs";
-import { type FileHandle, mkdir, open, rm, rmdir } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, rm, rmdir, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
 import { type Attributes, attributesOf, keptAttributes, setAttributes } from "./attributes.ts";
@@ -267,7 +267,7 @@ function finish(file: number, { uid, gid, mode, modifiedMs, attributes = {} }: O
 
 /**
  * Puts a file at `name` in a held folder, whole or not at all: written beside it as `temporary`, made durable, then renamed.
- * A link at `name` is replaced, never followed.
+ * A link at `name` is replaced, never followed. One that `isNew` replaces nothing: EEXIST when something stands there by then.
  */
 export async function putFile(
   folder: Descriptor,
@@ -275,6 +275,7 @@ export async function putFile(
   temporary: string,
   content: Uint8Array | FileHandle,
   ownership: Ownership,
+  isNew = false,
 ): Promise<void> {
   const path = `${viaDescriptor(folder)}/${temporary}`;
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -284,7 +285,7 @@ export async function putFile(
     finish(file, ownership);
     await syncLater(file);
     // While the file system closes a transaction a rename waits for it.
-    await renameLater(path, `${viaDescriptor(folder)}/${name}`);
+    await (isNew ? renameNew : renameLater)(path, `${viaDescriptor(folder)}/${name}`);
   } catch (error) {
     await rm(path, { force: true });
     throw error;
@@ -292,6 +293,18 @@ export async function putFile(
     closeSync(file);
   }
   await syncHeld(folder);
+}
+
+/** As a second name first, which replaces nothing; where a file system has no second names, after a look. */
+async function renameNew(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP"].includes(errnoOf(error) ?? "")) throw error;
+    if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw Object.assign(new Error(to), { code: "EEXIST" });
+    return renameLater(from, to);
+  }
+  await unlink(from);
 }
 
 /** Writes all of `content`; returns how much it was, bytes. */

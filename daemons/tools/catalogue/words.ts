@@ -18,6 +18,7 @@ export const serviceName = Type.String({ pattern: "^[a-z0-9][a-z0-9_.-]{0,63}$",
 export const timestamp = Type.Integer({ minimum: 0, description: "milliseconds since the epoch" });
 
 const causes: Readonly<Record<string, string>> = {
+  EEXIST: "something was put there meanwhile",
   ENOENT: "it does not exist",
   ENOTDIR: "a part of the path is not a folder",
   EISDIR: "it is a folder",

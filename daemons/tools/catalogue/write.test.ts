@@ -1,8 +1,19 @@
 import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { attributesOf, setAttributes } from "../attributes.ts";
+import { putFile } from "../handles.ts";
 import { type Answer, type Machine, startMachine } from "../harness.ts";
 import { append } from "./fs/append.ts";
 import { undoWrite } from "./write.ts";
@@ -101,6 +112,38 @@ describe("fs.append", () => {
     expect(await back(made)).toEqual(done);
     expect(existsSync(`${work}/new`)).toBe(false);
     expect(await call("fs.append", { path: work, content: "" })).toMatchObject({ success: false });
+  });
+});
+
+describe("a new file", () => {
+  it("takes the place of nothing that another has put there meanwhile", async () => {
+    const folder = openSync(work, "r");
+    const owned = { mode: 0o644, uid: 0, gid: 0 };
+    try {
+      writeFileSync(`${work}/f`, "another's");
+      const put = putFile({ fd: folder }, "f", ".aios-e", Buffer.from("mine"), owned, true);
+      await expect(put).rejects.toMatchObject({ code: "EEXIST" });
+      expect([readFileSync(`${work}/f`, "utf8"), readdirSync(work)]).toEqual(["another's", ["f"]]);
+      await putFile({ fd: folder }, "g", ".aios-e", Buffer.from("mine"), owned, true);
+      expect([statSync(`${work}/g`).nlink, readdirSync(work)]).toEqual([1, ["f", "g"]]);
+    } finally {
+      closeSync(folder);
+    }
+  });
+});
+
+describe("fs.append to text of another kind", () => {
+  it.each([
+    ["UTF-16LE", Buffer.from("\ufeffa\nb", "utf16le")],
+    ["UTF-16BE", Buffer.from("\ufeffa\nb", "utf16le").swap16()],
+  ])("is refused: %s", async (_, content) => {
+    writeFileSync(`${work}/f`, content);
+    for (const line of [true, false])
+      expect(await call("fs.append", { path: `${work}/f`, content: "c", line })).toMatchObject({
+        success: false,
+        error: expect.stringContaining("its text is UTF-16"),
+      });
+    expect(readFileSync(`${work}/f`)).toEqual(content);
   });
 });
 

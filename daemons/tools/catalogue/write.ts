@@ -79,7 +79,7 @@ export async function placeFile(
     if (before !== undefined && !before.isFile) throw notAFile(path.path);
     const ownership = { ...(before ?? owned(newFile)), ...(mode !== undefined && { mode }) };
     if (before !== undefined && before.links > 1) await overwriteFile(folder, name, content, ownership);
-    else await putFile(folder, name, temporaryName(executionId), content, ownership);
+    else await putFile(folder, name, temporaryName(executionId), content, ownership, before === undefined);
   } catch (error) {
     await removeFolders(path.folder, made);
     throw error;

@@ -86,11 +86,9 @@ export const append = defineTool({
     named("append to", path.path, async () => {
       const before = await standing(path.path);
       const content = await contentFor(path.path, input, before);
-      if (before === undefined) {
-        const written = await writeFile(path, content, executionId);
-        return { ...written, size: written.bytes_written };
-      }
-      return addTo(path.path, content);
+      if (before !== undefined) return addTo(path.path, content);
+      const written = await writeFile(path, content, executionId);
+      return { ...written, size: written.bytes_written };
     }),
 });
 
@@ -118,6 +116,9 @@ async function readAt(file: FileHandle, from: number, length: number): Promise<B
 async function addTo(path: string, content: Buffer) {
   return withFile(path, constants.O_RDWR | constants.O_APPEND, async (file, held) => {
     const { size } = held.found;
+    const head = (await readAt(file, 0, 2)).toString("hex");
+    if (["fffe", "feff"].includes(head))
+      throw refused("append to", path, "its text is UTF-16, and what is added is UTF-8", "convert it to UTF-8 first");
     try {
       await file.appendFile(content);
       await file.sync();
