@@ -23,6 +23,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { type Attributes, attributesOf, keptAttributes, setAttributes } from "./attributes.ts";
 import { FolderSyncs } from "./folder-sync.ts";
 import { kernelsOwn, notContent } from "./kernels.ts";
+import { reserveSpace } from "./space.ts";
 
 /** A descriptor: a number, or a file handle of Node's. */
 export interface Descriptor {
@@ -249,6 +250,8 @@ export async function overwriteFile(
   const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const file = await openLater(`${viaDescriptor(folder)}/${name}`, flags, 0);
   try {
+    // A full disk is noticed before what stood there is written over.
+    reserveSpace(file, content instanceof Uint8Array ? content.length : (await content.stat()).size);
     ftruncateSync(file, await fill(file, content));
     finish(file, ownership);
     await syncLater(file);

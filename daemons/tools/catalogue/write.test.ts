@@ -33,6 +33,17 @@ const call = (tool: string, input: object): Promise<Answer> => machine.core.call
 const back = ({ executionId }: Answer) => machine.core.raw.rollback({ executionId, reason: "" });
 const done = { success: true, error: "" };
 
+async function onSmallDisk(act: (disk: string) => Promise<void>): Promise<void> {
+  const disk = `${work}/small`;
+  mkdirSync(disk);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]);
+  try {
+    await act(disk);
+  } finally {
+    execFileSync("umount", [disk]);
+  }
+}
+
 describe("fs.write over a file", () => {
   const note = (text: string) => ({ "user.note": Buffer.from(text).toString("base64") });
   /** An access list as the kernel keeps it: version 2, then tag, rights and user of each entry. */
@@ -75,9 +86,22 @@ describe("fs.write over a file", () => {
     expect(statSync(path)).toMatchObject({ ino, nlink: 2 });
   });
 
+  it("with several names is as it was when the disk is full", async () => {
+    await onSmallDisk(async (disk) => {
+      writeFileSync(`${disk}/f`, "a".repeat(5_000));
+      linkSync(`${disk}/f`, `${disk}/other`);
+      const answer = await call("fs.write", { path: `${disk}/f`, content: "x".repeat(100_000) });
+      expect(answer).toMatchObject({ success: false, error: expect.stringContaining("ENOSPC") });
+      expect(readFileSync(`${disk}/other`, "utf8")).toBe("a".repeat(5_000));
+      const written = await call("fs.write", { path: `${disk}/f`, content: "b" });
+      expect([written.error, readFileSync(`${disk}/other`, "utf8")]).toEqual(["", "b"]);
+    });
+  });
+
   it.each([
     ["neXXXX", "before"],
     ["neforY", "neforY"],
+    ["Y", "Y"],
     ["before", "before"],
     ["new", "new"],
   ])("with several names is put back as it was when that was interrupted: %s", async (found, left) => {
@@ -198,15 +222,11 @@ describe("fs.append that was interrupted", () => {
   });
 
   it("by a full disk leaves what was there, and no part of itself", async () => {
-    mkdirSync(`${work}/small`);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", `${work}/small`]);
-    try {
-      writeFileSync(`${work}/small/f`, "12345");
-      const answer = await call("fs.append", { path: `${work}/small/f`, content: "x".repeat(100_000) });
+    await onSmallDisk(async (disk) => {
+      writeFileSync(`${disk}/f`, "12345");
+      const answer = await call("fs.append", { path: `${disk}/f`, content: "x".repeat(100_000) });
       expect(answer).toMatchObject({ success: false, error: expect.stringContaining("ENOSPC") });
-      expect(readFileSync(`${work}/small/f`, "utf8")).toBe("12345");
-    } finally {
-      execFileSync("umount", [`${work}/small`]);
-    }
+      expect(readFileSync(`${disk}/f`, "utf8")).toBe("12345");
+    });
   });
 });

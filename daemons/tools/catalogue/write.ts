@@ -172,7 +172,9 @@ async function settleOverwritten({ path, before, written, bytes }: WritePlan, ex
   const kept = await backups.load(backupName);
   const content = kept instanceof Uint8Array ? Buffer.from(kept) : await kept.readFile();
   if (!(kept instanceof Uint8Array)) await kept.close();
-  if (now.subarray(bytes).equals(content.subarray(bytes))) await putBack(path, before, executionId, content);
+  // It is cut at the end alone: what is shorter than what stood there is another's.
+  const isHalf = now.length >= content.length && now.subarray(bytes).equals(content.subarray(bytes));
+  if (isHalf) await putBack(path, before, executionId, content);
 }
 
 async function putBack(
