@@ -65,7 +65,7 @@ async function release(version: string): Promise<void> {
 }
 
 describe("a call that is stopped", () => {
-  it("while a package is configured goes on until that is done", { timeout: 60_000 }, async () => {
+  it("while a package is configured goes on until that is done", { timeout: 240_000 }, async () => {
     const postinst = "echo > /begun; i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo > /slowly";
     makeDeb(`${folder}/archive`, { name: "slow", version: "1", postinst });
     indexArchive(`${folder}/archive`, "Debian");
@@ -74,17 +74,17 @@ describe("a call that is stopped", () => {
     const inputJson = Buffer.from(JSON.stringify({ name: "slow" }));
     const answer = machine.operator.raw.execute(
       { toolName: "pkg.install", agentId: "", taskId: "", inputJson, reason: "a test" },
-      { signal: stop.signal, timeoutMs: 60_000 },
+      { signal: stop.signal, timeoutMs: 240_000 },
     );
     answer.catch(() => {});
-    await expect.poll(() => existsSync(`${root}/begun`), { timeout: 30_000, interval: 5 }).toBe(true);
+    await expect.poll(() => existsSync(`${root}/begun`), { timeout: 120_000, interval: 5 }).toBe(true);
     stop.abort();
     await expect(answer).rejects.toMatchObject({ code: "CANCELLED" });
     expect(existsSync(`${root}/slowly`)).toBe(false);
-    await expect.poll(() => existsSync(`${root}/slowly`), { timeout: 30_000 }).toBe(true);
-    await expect.poll(installed, { timeout: 30_000 }).toEqual(["slow 1"]);
+    await expect.poll(() => existsSync(`${root}/slowly`), { timeout: 120_000 }).toBe(true);
+    await expect.poll(installed, { timeout: 120_000 }).toEqual(["slow 1"]);
     const state = async () => (await call("sec.audit", { tool_name: "pkg.install" })).output.entries[0].state;
-    await expect.poll(state, { timeout: 30_000 }).toBe("done");
+    await expect.poll(state, { timeout: 120_000 }).toBe("done");
   });
 });
 
