@@ -6,6 +6,8 @@ export const allowanceLimits = {
   bytes: 512 * 1024,
   /** So much is read in that time, and no more: whoever writes faster waits. Reading costs PID 1 time, dropped or not. */
   bytesRead: 4 * 1024 * 1024,
+  /** And so much of all units together: many that write fast are no reason to be slow either. */
+  bytesReadOfAll: 12 * 1024 * 1024,
   windowMs: 1_000,
 } as const;
 
@@ -26,8 +28,30 @@ export interface Allowance {
 export const droppedLines = (count: number) =>
   `aios-init: dropped ${count} lines: they came faster than a log may grow`;
 
+/** What is read of all units together in the window of time that is open. */
+export interface Intake {
+  add(bytes: number): void;
+  /** As {@link Allowance.full}. */
+  full(): Promise<void> | undefined;
+}
+
+export function openIntake(clock: Clock): Intake {
+  let since = Number.NEGATIVE_INFINITY;
+  let bytes = 0;
+  return {
+    add(more) {
+      if (clock.monotonic() - since >= allowanceLimits.windowMs) [since, bytes] = [clock.monotonic(), 0];
+      bytes += more;
+    },
+    full() {
+      if (bytes < allowanceLimits.bytesReadOfAll) return undefined;
+      return clock.sleep(Math.max(0, since + allowanceLimits.windowMs - clock.monotonic()));
+    },
+  };
+}
+
 /** `say` gets one line at the end of each window in which lines were dropped. */
-export function openAllowance(clock: Clock, say: (line: string) => void): Allowance {
+export function openAllowance(clock: Clock, intake: Intake, say: (line: string) => void): Allowance {
   let since = Number.NEGATIVE_INFINITY;
   let [lines, bytes, dropped] = [0, 0, 0];
   let ending: Promise<void> | undefined;
@@ -59,6 +83,7 @@ export function openAllowance(clock: Clock, say: (line: string) => void): Allowa
     takes(more) {
       beginInTime();
       bytes += more;
+      intake.add(more);
       return bytes <= allowanceLimits.bytes && lines < allowanceLimits.lines;
     },
     takesLine() {
@@ -70,6 +95,6 @@ export function openAllowance(clock: Clock, say: (line: string) => void): Allowa
     },
     drop,
     tell,
-    full: () => (bytes < allowanceLimits.bytesRead ? undefined : windowEnd()),
+    full: () => (bytes < allowanceLimits.bytesRead ? intake.full() : windowEnd()),
   };
 }

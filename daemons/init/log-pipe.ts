@@ -79,7 +79,8 @@ const newline = 0x0a;
 
 function countLines(chunk: Buffer): number {
   let count = 0;
-  for (const byte of chunk) if (byte === newline) count += 1;
+  // By index: an iterator takes four times as long, and this is most of what a flood costs.
+  for (let at = 0; at < chunk.length; at += 1) if (chunk[at] === newline) count += 1;
   return count;
 }
 

@@ -217,4 +217,26 @@ describe("a unit's pipes", () => {
     for (let turns = 0; turns < 2 * chunks; turns += 1) await turn();
     expect(pipe.readableLength + pipe.writableLength).toBeLessThan(left);
   });
+
+  it("of many units are read no faster together than PID 1 can stand", async () => {
+    const chunk = Buffer.alloc(64 * 1024, "y\n");
+    const pipes = Array.from({ length: 8 }, (_, at) => {
+      const one = new PassThrough({ highWaterMark: 16 * 1024 * 1024 });
+      logs.of(`many-${at}`).read(one);
+      for (let written = 0; written < allowanceLimits.bytesRead; written += chunk.length) one.write(chunk);
+      return one;
+    });
+    const left = () => pipes.reduce((sum, one) => sum + one.readableLength + one.writableLength, 0);
+    const all = pipes.length * allowanceLimits.bytesRead;
+    const turns = async () => {
+      for (let at = 0; at < 200; at += 1) await turn();
+    };
+    await turns();
+    const read = all - left();
+    expect(read).toBeGreaterThanOrEqual(allowanceLimits.bytesReadOfAll);
+    expect(read).toBeLessThan(allowanceLimits.bytesReadOfAll + pipes.length * 2 * chunk.length);
+    await clock.advance(allowanceLimits.windowMs);
+    await turns();
+    expect(all - left()).toBeGreaterThan(read);
+  });
 });

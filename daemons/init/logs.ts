@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import { type Allowance, openAllowance } from "./log-allowance.ts";
+import { type Allowance, openAllowance, openIntake } from "./log-allowance.ts";
 import { type LogFiles, openLogFiles } from "./log-files.ts";
 import { readLines } from "./log-pipe.ts";
 import type { UnitLog } from "./processes.ts";
@@ -62,6 +62,7 @@ function keep(ring: Ring, line: Kept): void {
 export function openLogs(clock: Clock): Logs {
   const rings = new Map<string, Ring>();
   const allowances = new Map<string, Allowance>();
+  const intake = openIntake(clock);
   let place = 0;
   const notices = new Set<(line: LogLine) => void>();
   let files: LogFiles | undefined;
@@ -87,7 +88,7 @@ export function openLogs(clock: Clock): Logs {
     },
     of(unit) {
       // One for all pipes of a unit, its next start's too: a loop of crashes is no reason to write more.
-      const allowance = allowances.get(unit) ?? openAllowance(clock, (line) => add(unit, line));
+      const allowance = allowances.get(unit) ?? openAllowance(clock, intake, (line) => add(unit, line));
       allowances.set(unit, allowance);
       const say = (line: string) => add(unit, line);
       return { say, read: (pipe) => readLines(pipe, allowance, say) };
