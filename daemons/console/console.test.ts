@@ -79,7 +79,7 @@ describe("who comes in", () => {
     const started = performance.now();
     const goals = twin.client(OrchestratorService, shows);
     await expect(goals.listGoals(page)).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     expect((await knock(twin.console.port, shows)).received).toBe(0);
     expect(callers).toEqual([]);
     expect(lines.join("")).toMatch("refused a connection");

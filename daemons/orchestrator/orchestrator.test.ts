@@ -342,7 +342,7 @@ describe("orchestrator and agents, as processes", () => {
     const started = performance.now();
     await kill(orchestrator, "SIGTERM");
     expect(orchestrator.exitCode).toBe(0);
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     expect(existsSync(`/proc/${pid}`)).toBe(false);
   });
 });

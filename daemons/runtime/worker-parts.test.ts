@@ -129,7 +129,7 @@ describe("answerCheck", () => {
     const check = await answerCheck('{"type":"string","pattern":"^(a+)+$"}');
     const started = performance.now();
     expect(check(JSON.stringify(`${"a".repeat(60)}b`))).toMatch(/patterns cannot be checked: .*timed out/);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     expect(check('"aaa"')).toBeUndefined();
     expect(check('"b"')).toMatch(/does not fit/);
   });

@@ -27,7 +27,7 @@ describe("globs", () => {
   it("take no more time than the product of the lengths", () => {
     const started = performance.now();
     expect(globMatches(`/${"**a".repeat(200)}c`, `/${"a".repeat(3000)}b`)).toBe(false);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });
 

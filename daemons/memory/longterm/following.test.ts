@@ -197,7 +197,7 @@ describe.each(servers)("vectors in %s", (_, { command, program }) => {
     children[0]?.kill("SIGSTOP");
     const before = performance.now();
     const blind = await search({ text: textOf(2), among: [], count: 1, relevanceMin: 0 });
-    expect(performance.now() - before).toBeLessThan(2_000);
+    expect(performance.now() - before).toBeLessThan(10_000);
     expect(blind).toMatchObject({ ranking: "text", hits: [{ id: "k2" }] });
     await until(() => children.length === 2);
     await settled();

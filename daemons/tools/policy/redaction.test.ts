@@ -67,7 +67,7 @@ describe("redaction", () => {
       "://".repeat(300_000),
     ])
       redaction.json(JSON.stringify({ slow }));
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it("holds for logs", () => {
