@@ -114,7 +114,7 @@ export const table: Readonly<Record<string, Row>> = {
     reader: ["ListUnits", "GetUnit", "WatchUnits", "GetBoot", "GetHardware", "ReadLogs"],
     operator: ["StartUnit", "StopUnit", "RestartUnit", "EnableUnit", "DisableUnit"],
     admin: ["Shutdown", "Reboot"],
-    nobody: ["HoldServices"],
+    nobody: ["HoldServices", "WatchKeyboard"],
   },
   "aios.agent.Agent": { daemon: "agents", nobody: ["ExecuteTask", "CancelTask", "GetStatus", "Shutdown"] },
   "aios.console.Enrollment": { daemon: "console", nobody: ["Enroll"] },

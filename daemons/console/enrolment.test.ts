@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { PassThrough } from "node:stream";
 import { connect as connectTls, type DetailedPeerCertificate } from "node:tls";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createCsr } from "#lib/certify";
 import { ManualClock } from "#lib/clock";
 import { parseCode, shortFingerprint } from "#lib/enrolment-code";
+import { AiosError } from "#lib/errors";
 import { openLog } from "#lib/log";
 import { fingerprint, readCertificate } from "#lib/pki";
 import { service } from "#lib/service";
@@ -19,6 +21,8 @@ let lines: string[];
 let twin: Twin;
 let code: { secret: string; fingerprint: string } | undefined;
 let trusted: string;
+let keyboard: PassThrough;
+let asked: string[];
 
 /** A machine that nobody provisioned; booted again, it keeps its state and loses /run. */
 async function boot(run = "run", dataUnreadable = false): Promise<void> {
@@ -26,13 +30,31 @@ async function boot(run = "run", dataUnreadable = false): Promise<void> {
   mkdirSync(`${folder}/${run}`, { recursive: true });
   lines = [];
   const log = openLog("console", "info", (line) => lines.push(line));
-  const settings = { state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log, dataUnreadable };
+  keyboard = new PassThrough();
+  const settings = {
+    ...{ state: `${folder}/state`, run: `${folder}/${run}`, machine: "aios", clock, log, dataUnreadable },
+    typed: (word: string) => typedOn(keyboard, word),
+    signal: new AbortController().signal,
+  };
   twin = await openTwin({ ...(await inviteFirstAdmin(settings)), clock }, log);
   await twin.daemon("orchestrator", service(OrchestratorService, { listAgents: () => ({ agents: [] }) }));
   trusted = readFileSync(`${folder}/state/ca.pem`, "utf8");
-  const shown = lines.map((line) => JSON.parse(line)).find((line) => line.console === true);
-  code = shown && parseCode(/enroll \S+ ([0-9A-Z-]+)"/.exec(shown.msg)?.[1] ?? "");
+  code = shownCode();
 }
+
+/** What the console asks init for: an answer each time that someone types the word. */
+async function* typedOn(input: PassThrough, word: string) {
+  asked.push(word);
+  for await (const line of input.setEncoding("utf8")) if (line.trim() === word) yield {};
+}
+
+/** What init has printed for the console so far. */
+const screen = (): string[] =>
+  lines.map((line) => JSON.parse(line)).flatMap((line) => (line.console === true ? [line.msg] : []));
+const shownCode = () => {
+  const last = screen().findLast((line) => line.includes("aiosctl enroll"));
+  return last === undefined ? undefined : parseCode(/enroll \S+ ([0-9A-Z-]+)"/.exec(last)?.[1] ?? "");
+};
 
 async function reboot(run?: string): Promise<void> {
   await twin.close();
@@ -45,9 +67,27 @@ const enrol = async (secret: string | undefined, csr?: Buffer) => {
   return twin.client(EnrollmentService, undefined, trusted).enroll({ code: secret ?? "", csrDer });
 };
 
+/** Misses the code three times; gives it back. */
+async function usedUp() {
+  for (const _ of [1, 2, 3]) {
+    await expect(enrol("0000000")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await clock.advance(4_000);
+  }
+  return code;
+}
+
+/** Someone at the machine asks for another code; gives back what is shown then. */
+async function typeCode() {
+  const before = screen().length;
+  keyboard.write("code\n");
+  await vi.waitFor(() => expect(screen().length).toBeGreaterThan(before));
+  return shownCode();
+}
+
 beforeEach(async () => {
   folder = mkdtempSync("/tmp/aios-enrol-");
   clock = new ManualClock(Date.now());
+  asked = [];
   await boot();
 });
 afterEach(async () => {
@@ -106,7 +146,7 @@ describe("enrolment", () => {
     expect(code).toEqual(before);
     await expect(enrol("")).rejects.toMatchObject({ message: expect.stringContaining("one try is left") });
     await clock.advance(2_000);
-    await expect(enrol("0000000")).rejects.toMatchObject({ message: expect.stringContaining("restart the machine") });
+    await expect(enrol("0000000")).rejects.toMatchObject({ message: expect.stringContaining("or restart it") });
     await clock.advance(4_000);
     await expect(enrol(code?.secret)).rejects.toMatchObject({
       code: "FAILED_PRECONDITION",
@@ -115,8 +155,62 @@ describe("enrolment", () => {
     expect(existsSync(`${folder}/state/enrolled.json`)).toBe(false);
   });
 
+  it("goes on with another code, for which someone asks at the machine's own keyboard", async () => {
+    const old = await usedUp();
+    expect(asked).toEqual(["code"]);
+    const next = await typeCode();
+    expect(next).not.toEqual(old);
+    expect(next?.fingerprint).toBe(old?.fingerprint);
+    await expect(enrol(old?.secret)).rejects.toMatchObject({ message: expect.stringContaining("2 tries are left") });
+    await clock.advance(1_000);
+    expect((await enrol(next?.secret)).machine).toBe("aios");
+  });
+
+  it("says on the machine's console why its code is not taken any more, once, whoever else misses it", async () => {
+    await usedUp();
+    const missed = "the code was missed three times from 127.0.0.1: type code and Enter at the machine's own console";
+    const told = () => screen().filter((line) => line.startsWith("the code "));
+    expect(told()).toEqual([expect.stringContaining(missed)]);
+    const files = { enrolled: `${folder}/state/enrolled.json`, offer: `${folder}/run/enrolment.json` };
+    const { tries, ...rest } = JSON.parse(readFileSync(files.offer, "utf8"));
+    const reasons: string[] = [];
+    writeFileSync(files.offer, JSON.stringify({ ...rest, tries: { ...tries, "192.0.2.1": 2, "192.0.2.2": 9_993 } }));
+    const enrolment = openEnrolment(files, clock, (reason) => reasons.push(reason));
+    const ask = (from: string) => enrolment.enrol("0000000", { name: "m", key: "k", from }, async () => "certificate");
+    await expect(ask("192.0.2.1")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(reasons).toEqual([]);
+    await expect(ask("192.0.2.3")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(ask("192.0.2.4")).rejects.toMatchObject({ message: expect.stringContaining("guessed at too often") });
+    expect([reasons, enrolment.secret()]).toEqual([["the code was guessed at too often"], undefined]);
+  });
+
+  it("is opened again at the keyboard when its code is too old", async () => {
+    await clock.advance(openForMs);
+    expect(screen().at(-1)).toMatch(/^the code is too old: type code and Enter/);
+    await expect(enrol(code?.secret)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    const next = await typeCode();
+    await clock.advance(openForMs - 1);
+    expect((await enrol(next?.secret)).machine).toBe("aios");
+  });
+
+  it("is not opened again at the keyboard once there is an admin, and asks for nothing there after a boot", async () => {
+    await enrol(code?.secret);
+    keyboard.write("code\n");
+    await vi.waitFor(() => expect(screen().at(-1)).toMatch("this machine has its admin"));
+    await expect(enrol(code?.secret)).rejects.toThrow("done once");
+    asked = [];
+    await reboot("run2");
+    expect(asked).toEqual([]);
+  });
+
+  it("says so where nobody can be heard at a keyboard", async () => {
+    keyboard.destroy(new AiosError("FAILED_PRECONDITION", "read this machine's keyboard: there is none"));
+    await vi.waitFor(() => expect(screen().at(-1)).toMatch("there is none: for another code, restart the machine"));
+    expect((await enrol(code?.secret)).machine).toBe("aios");
+  });
+
   it("is not closed to others by someone who guesses, and asks from many networks", async () => {
-    const files = { enrolled: `${folder}/enrolled.json`, boot: `${folder}/boot.json` };
+    const files = { enrolled: `${folder}/enrolled.json`, offer: `${folder}/boot.json` };
     const enrolment = openEnrolment(files, clock);
     const ask = (secret: string, from: string) =>
       enrolment.enrol(secret, { name: "m", key: "k", from }, async () => "certificate");
@@ -155,8 +249,8 @@ describe("enrolment", () => {
   });
 
   it.each(["", "{", "null", "5", '{"secret":"x"}'])("of a boot whose file holds %j is another one", (content) => {
-    const files = { enrolled: `${folder}/other.json`, boot: `${folder}/other-boot.json` };
-    writeFileSync(files.boot, content);
+    const files = { enrolled: `${folder}/other.json`, offer: `${folder}/other-boot.json` };
+    writeFileSync(files.offer, content);
     const secret = openEnrolment(files, clock).secret();
     expect(secret).toMatch(/^\S{6,}/);
     expect(openEnrolment(files, clock).secret()).toBe(secret);

@@ -1,11 +1,11 @@
 import { timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { newSecret } from "#lib/enrolment-code";
+import { newSecret, renewalStep } from "#lib/enrolment-code";
 import { AiosError } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 
-/** A code is good for this long from its boot on. */
+/** A code is good for this long from its making on. */
 export const openForMs = 600_000;
 
 /** Wrong answers that one address has; who guesses from elsewhere takes none of them away. */
@@ -21,6 +21,10 @@ const waitMs = 1_000;
 export interface Enrolment {
   /** The secret to show on the console, or undefined when enrolment is closed. */
   secret(): string | undefined;
+  /** Its first admin has been enrolled: it takes nobody any more but them. */
+  hasAdmin(): boolean;
+  /** Makes another code, with all its time and tries: for whoever is at the machine. */
+  renew(): void;
   /**
    * Certifies whoever knows the secret, as `certify` does, and closes enrolment for ever. The same key may ask again
    * while the code is good: an answer can be lost on its way. Throws FAILED_PRECONDITION when enrolment is closed (to
@@ -38,8 +42,8 @@ export interface Applicant {
   readonly from: string;
 }
 
-/** The present boot's code. Kept beside the sockets, so that a console that is started again neither renews nor forgets it. */
-interface Boot {
+/** The present code. Kept beside the sockets, so that a console that is started again neither renews nor forgets it. */
+interface Offer {
   readonly secret: string;
   readonly openedAt: number;
   /** Wrong answers, by where they came from. */
@@ -49,49 +53,77 @@ interface Boot {
 export interface EnrolmentFiles {
   /** Survives a reboot: says that an admin has been enrolled. */
   readonly enrolled: string;
-  /** Does not: the code of this boot. */
-  readonly boot: string;
+  /** Does not: the present code. */
+  readonly offer: string;
 }
 
-/** Opens enrolment, unless an admin has been enrolled, the code of this boot is too old, or it was missed too often. */
-export function openEnrolment(files: EnrolmentFiles, clock: Clock): Enrolment {
+/**
+ * Opens enrolment, unless an admin has been enrolled, the present code is too old, or it was missed too often. `spent` is told
+ * why the code is not taken any more from an address, the first of them, or from anybody.
+ */
+export function openEnrolment(
+  files: EnrolmentFiles,
+  clock: Clock,
+  spent: (reason: string) => void = () => {},
+): Enrolment {
   // That the file is there is enough: one that cannot be read must not open enrolment again.
   const closedBefore = existsSync(files.enrolled);
   let enrolled: Applicant | undefined;
-  let boot = readBoot(files.boot) ?? { secret: newSecret(), openedAt: clock.now(), tries: {} };
+  let offer = readOffer(files.offer) ?? newOffer(clock);
+  const age = clock.now() - offer.openedAt;
+  // A clock that was set back while the console was away must not make the code good for longer.
+  let endsAt = clock.monotonic() + (age < 0 ? 0 : openForMs - age);
+  let aged = new AbortController();
   /** Monotonic; forgotten when the console is started again, which takes longer than most waits. */
   const waitsUntil = new Map<string, number>();
-  const age = clock.now() - boot.openedAt;
-  // A clock that was set back while the console was away must not make the code good for longer.
-  const endsAt = clock.monotonic() + (age < 0 ? 0 : openForMs - age);
-  const keep = (next: Boot) => {
-    replaceFile(files.boot, JSON.stringify(next), 0o600);
-    boot = next;
+  const keep = (next: Offer) => {
+    replaceFile(files.offer, JSON.stringify(next), 0o600);
+    offer = next;
   };
-  if (!closedBefore) keep(boot);
+  const tellWhenOld = () => {
+    aged.abort();
+    aged = new AbortController();
+    clock.sleep(Math.max(0, endsAt - clock.monotonic()), aged.signal).then(
+      () => enrolled ?? spent(tooOld),
+      () => {},
+    );
+  };
+  if (!closedBefore) {
+    keep(offer);
+    tellWhenOld();
+  }
   const refuseAnother = ({ key }: Applicant) => {
     if (enrolled !== undefined && enrolled.key !== key) throw alreadyEnrolled();
   };
-  const triesOfAll = () => Object.values(boot.tries).reduce((sum, tries) => sum + tries, 0);
+  const triesOf = (from: string) => offer.tries[from] ?? 0;
+  const triesOfAll = () => Object.values(offer.tries).reduce((sum, tries) => sum + tries, 0);
   const inTime = () => clock.monotonic() < endsAt && triesOfAll() < triesOfAllMax;
   const miss = (from: string): AiosError => {
-    const tries = (boot.tries[from] ?? 0) + 1;
-    keep({ ...boot, tries: { ...boot.tries, [from]: tries } });
+    const firstSpent = !Object.values(offer.tries).includes(triesMax);
+    const tries = triesOf(from) + 1;
+    keep({ ...offer, tries: { ...offer.tries, [from]: tries } });
     waitsUntil.set(from, clock.monotonic() + waitMs * 2 ** (tries - 1));
+    if (triesOfAll() === triesOfAllMax) spent(guessedAt);
+    else if (tries === triesMax && firstSpent) spent(missedFrom(from));
     return wrong(triesMax - tries);
   };
 
   return {
-    secret: () => (!closedBefore && inTime() ? boot.secret : undefined),
+    secret: () => (!closedBefore && inTime() ? offer.secret : undefined),
+    hasAdmin: () => closedBefore || enrolled !== undefined,
+    renew() {
+      keep(newOffer(clock));
+      endsAt = clock.monotonic() + openForMs;
+      waitsUntil.clear();
+      tellWhenOld();
+    },
     async enrol(secret, applicant, certify) {
       if (closedBefore) throw alreadyEnrolled();
-      if (!inTime())
-        throw closed(triesOfAll() < triesOfAllMax ? "the code is too old" : "the code was guessed at too often");
-      if ((boot.tries[applicant.from] ?? 0) >= triesMax)
-        throw closed(`the code was missed three times from ${applicant.from}`);
+      if (!inTime()) throw closed(triesOfAll() < triesOfAllMax ? tooOld : guessedAt);
+      if (triesOf(applicant.from) >= triesMax) throw closed(missedFrom(applicant.from));
       const waits = (waitsUntil.get(applicant.from) ?? 0) - clock.monotonic();
       if (waits > 0) throw tooSoon(waits);
-      if (!same(secret, boot.secret)) throw miss(applicant.from);
+      if (!same(secret, offer.secret)) throw miss(applicant.from);
       refuseAnother(applicant);
       const certificate = await certify();
       // Two may know the code, and another may have been first meanwhile: one certificate leaves this machine, not two.
@@ -105,12 +137,19 @@ export function openEnrolment(files: EnrolmentFiles, clock: Clock): Enrolment {
   };
 }
 
-/** The code of this boot; undefined when there is none, or what is there is none: another one is made then, and shown. */
-function readBoot(path: string): Boot | undefined {
+const tooOld = "the code is too old";
+const guessedAt = "the code was guessed at too often";
+const missedFrom = (from: string) => `the code was missed three times from ${from}`;
+
+const newOffer = (clock: Clock): Offer => ({ secret: newSecret(), openedAt: clock.now(), tries: {} });
+
+/** The present code; undefined when there is none, or what is there is none: another one is made then, and shown. */
+function readOffer(path: string): Offer | undefined {
   try {
-    const boot = JSON.parse(readFileSync(path, "utf8")) as Boot | null;
-    const isBoot = typeof boot?.secret === "string" && Number.isFinite(boot.openedAt) && typeof boot.tries === "object";
-    return isBoot && boot.tries !== null ? boot : undefined;
+    const offer = JSON.parse(readFileSync(path, "utf8")) as Offer | null;
+    const isOffer =
+      typeof offer?.secret === "string" && Number.isFinite(offer.openedAt) && typeof offer.tries === "object";
+    return isOffer && offer.tries !== null ? offer : undefined;
   } catch {
     return undefined;
   }
@@ -125,7 +164,7 @@ function wrong(triesLeft: number): AiosError {
   const next =
     triesLeft > 0
       ? `compare it with the machine's console; ${triesLeft === 1 ? "one try is" : `${triesLeft} tries are`} left`
-      : "restart the machine for a new code, or ask from another address";
+      : `ask from another address, or ${renewalStep}`;
   return new AiosError("PERMISSION_DENIED", { act: "enrol with", object: "this code", reason: "it is wrong", next });
 }
 
@@ -144,7 +183,7 @@ function closed(reason: string): AiosError {
     act: "enrol on",
     object: "this machine",
     reason,
-    next: "restart the machine for a new code",
+    next: renewalStep,
   });
 }
 

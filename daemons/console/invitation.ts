@@ -1,10 +1,11 @@
 import type { Clock } from "#lib/clock";
-import { formatCode, shortFingerprint } from "#lib/enrolment-code";
+import { formatCode, renewalStep, renewalWord, shortFingerprint } from "#lib/enrolment-code";
+import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { keysOutOfReach } from "#lib/machine-state";
 import { fingerprint, type Moment } from "#lib/pki";
 import type { ConsoleParts } from "./console.ts";
-import { openEnrolment, openForMs } from "./enrolment.ts";
+import { type Enrolment, openEnrolment, openForMs } from "./enrolment.ts";
 import { identityFrom, ownAddresses, ownAuthority } from "./machine-identity.ts";
 import { enrolmentService } from "./service.ts";
 
@@ -20,12 +21,22 @@ export interface InvitationSettings {
   readonly dataUnreadable?: boolean;
   /** The time, as far as the machine knows it, where that is less than what the clock says. */
   readonly now?: () => Moment;
+  /** Answers each time that someone types the word at the machine's own keyboard, until `signal`. */
+  readonly typed: (word: string, signal: AbortSignal) => AsyncIterable<unknown>;
+  /** The console ends. */
+  readonly signal: AbortSignal;
   readonly log: Log;
 }
 
+/** What asks the keyboard is asked again after so long: init opens its socket later than the console begins. */
+const againMs = 5_000;
+
+/** A log line that init prints on the machine's own console. */
+const shown = { console: true } as const;
+
 /**
  * A machine that nobody has provisioned is its own authority. Until its first admin is enrolled, it shows a code on its
- * console, by way of a log line that init prints there ("console": true).
+ * console, and another one when somebody asks for it at the keyboard there.
  */
 export async function inviteFirstAdmin(
   settings: InvitationSettings,
@@ -34,18 +45,17 @@ export async function inviteFirstAdmin(
   // Those who manage the machine would have to trust another one, and the first one would come back after a repair.
   if (settings.dataUnreadable) throw keysOutOfReach("make", "the machine's authority");
   const authority = await ownAuthority(state, machine, now());
-  const files = { enrolled: `${state}/enrolled.json`, boot: `${run}/enrolment.json` };
-  const enrolment = openEnrolment(files, clock);
+  const files = { enrolled: `${state}/enrolled.json`, offer: `${run}/enrolment.json` };
+  const enrolment = openEnrolment(files, clock, (reason) => log.warn(`${reason}: ${renewalStep}`, shown));
   const addresses = ownAddresses();
-  const secret = enrolment.secret();
-  if (secret !== undefined) {
+  const show = () => {
+    const secret = enrolment.secret();
+    if (secret === undefined) return;
     const code = formatCode({ secret, fingerprint: shortFingerprint(fingerprint(authority.certificate)) });
-    const host = addresses[0] ?? "ADDRESS-OF-THIS-MACHINE";
-    const minutes = openForMs / 60_000;
-    log.warn(`this machine has no admin yet: within ${minutes} minutes, run "aiosctl enroll ${host} ${code}"`, {
-      console: true,
-    });
-  }
+    log.warn(invitation(addresses[0] ?? "ADDRESS-OF-THIS-MACHINE", code), shown);
+  };
+  show();
+  void renewAtKeyboard(enrolment, show, settings);
   return {
     identity: await identityFrom(authority, machine, ["localhost", "127.0.0.1", ...addresses], now()),
     enrolment: {
@@ -53,4 +63,30 @@ export async function inviteFirstAdmin(
       open: () => enrolment.secret() !== undefined,
     },
   };
+}
+
+const invitation = (host: string, code: string) =>
+  `this machine has no admin yet: within ${openForMs / 60_000} minutes, run "aiosctl enroll ${host} ${code}"; ` +
+  `for another code, type ${renewalWord} and Enter here`;
+
+/** Shows another code whenever someone at the machine asks for one, until its admin is enrolled. Nothing else makes one. */
+async function renewAtKeyboard(
+  enrolment: Enrolment,
+  show: () => void,
+  { typed, clock, signal, log }: InvitationSettings,
+): Promise<void> {
+  while (!enrolment.hasAdmin() && !signal.aborted) {
+    try {
+      for await (const _ of typed(renewalWord, signal)) {
+        if (enrolment.hasAdmin()) return log.warn("this machine has its admin: ask them for a certificate", shown);
+        enrolment.renew();
+        show();
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof AiosError && error.code === "UNAVAILABLE"))
+        return log.warn(`${messageOf(error)}: for another code, restart the machine`, shown);
+    }
+    await clock.sleep(againMs, signal).catch(() => {});
+  }
 }

@@ -7,10 +7,12 @@ import { ownFolder, peerFolder } from "#lib/sockets";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { provisionedIdentity } from "./machine-identity.ts";
+import { typedAtKeyboard } from "./service.ts";
 import { rememberHead } from "./witness.ts";
 
 await runDaemon("console", process.env, async ({ paths, log, clock, address }) => {
   const { network } = effectiveConfig(paths.run);
+  const over = new AbortController();
   const provisioned = provisionedIdentity(`${paths.run}/provision`);
   const console = await openConsole({
     where: { host: "0.0.0.0", port: network.management_port },
@@ -23,6 +25,8 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
           clock,
           dataUnreadable: dataUnreadable(paths.run),
           now: () => momentOf(paths.run, clock),
+          typed: (word, signal) => typedAtKeyboard(address("init"), word, signal),
+          signal: over.signal,
           log,
         })),
     address,
@@ -30,7 +34,6 @@ await runDaemon("console", process.env, async ({ paths, log, clock, address }) =
     clock,
     log,
   });
-  const over = new AbortController();
   const heads = {
     told: `${peerFolder(paths.run, "tools", "console")}/ledger-head.json`,
     kept: `${paths.state}/console/ledger-head.json`,

@@ -40,6 +40,18 @@ export function enrolmentService(
 /** The address in a peer's "ADDRESS:PORT". */
 const addressOf = (peer: string): string => peer.slice(0, peer.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 
+/** Answers each time that someone types `word` at the machine's own keyboard, which PID 1 reads, until `signal`. */
+export async function* typedAtKeyboard(init: string, word: string, signal: AbortSignal): AsyncGenerator<unknown> {
+  // A machine that was provisioned never asks.
+  const { InitService } = await import("#proto/aios/init");
+  const peer = connect(InitService, init);
+  try {
+    yield* peer.watchKeyboard({ word }, { signal });
+  } finally {
+    peer.close();
+  }
+}
+
 /** grpc.health.v1 of the whole machine: "" is the console itself, any other name the daemon that serves it. */
 export function healthOfAll(daemons: ReadonlyMap<string, string>, address: (daemon: string) => string): Service {
   const peerOf = (request: HealthCheckRequest) => {

@@ -204,11 +204,11 @@ describe("a machine that nobody provisioned", () => {
         await new Promise((resolve) => setTimeout(resolve, 250));
       }
     };
-    for (const left of ["2 tries are left", "one try is left", "restart the machine"])
+    for (const left of ["2 tries are left", "one try is left", "type code and Enter at the machine's own console"])
       expect(await patiently(wrong)).toMatchObject({ code: 3, error: expect.stringContaining(left) });
     expect(await patiently(shownCode())).toMatchObject({
       code: 1,
-      error: expect.stringContaining("missed three times from 127.0.0.1; restart the machine for a new code"),
+      error: expect.stringContaining("missed three times from 127.0.0.1; type code and Enter"),
     });
     expect(existsSync(join(twin.folder, "machines.toml"))).toBe(false);
   });

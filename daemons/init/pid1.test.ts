@@ -154,6 +154,19 @@ describe("PID 1", () => {
     expect(machine.console()).not.toContain("the gateway may not speak");
   });
 
+  it("reads the machine's keyboard for the console alone, and says where there is none", async () => {
+    const console = connect(InitService, `unix:${machine.path(socketPath("/run/aios", "init", "console"))}`);
+    const watched = (by: typeof console, headers = {}) => readAll(by.watchKeyboard({ word: "code" }, { headers }));
+    await expect(watched(init)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const admin = { "x-aios-operator": "alice", "x-aios-role": "admin" };
+    await expect(watched(console, admin)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(watched(console)).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      message: expect.stringContaining("read this machine's keyboard: ENOENT"),
+    });
+    console.close();
+  });
+
   it("reaps the orphans it inherits and leaves its own children to libuv", async () => {
     const orphan = () => readFileSync(machine.path("/var/lib/aios/memory/orphan"), "utf8");
     const pid = await eventually(

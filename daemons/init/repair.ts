@@ -1,17 +1,14 @@
-import { constants, openSync } from "node:fs";
 import type { Readable } from "node:stream";
-import { ReadStream } from "node:tty";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
-import { beginning } from "#lib/text";
 import type { Run } from "./commands.ts";
+import { linesOf, openKeyboard } from "./keyboard.ts";
 import type { Screen } from "./screen.ts";
 
 /** Whoever chose the boot entry is at the screen; nobody answers later. */
 const answerWithinMs = 300_000;
 /** A large volume takes its time. */
 const repairWithinMs = 4 * 3_600_000;
-const answerLengthMax = 100;
 
 const choices = ["repair", "leave"] as const;
 export type Choice = (typeof choices)[number];
@@ -45,18 +42,11 @@ export async function askRepair(
   return choice;
 }
 
-function firstLine(input: Readable): Promise<string> {
-  return new Promise((resolve) => {
-    let text = "";
-    input.setEncoding("utf8");
-    input.on("data", (more: string) => {
-      text = beginning(text + more, answerLengthMax);
-      const [line, rest] = text.split(/[\r\n]/, 2);
-      if (rest !== undefined) resolve(line ?? "");
-    });
-    input.once("error", () => resolve(""));
-    input.once("close", () => resolve(""));
-  });
+async function firstLine(input: Readable): Promise<string> {
+  const line = await linesOf(input)
+    .next()
+    .catch(() => undefined);
+  return line?.value ?? "";
 }
 
 /** Mends a file system whatever that costs. Throws when it stays damaged. */
@@ -71,9 +61,9 @@ export async function offerRepair(
   reason: string,
   { screen, clock, command }: { readonly screen: Screen; readonly clock: Clock; readonly command: Run },
 ): Promise<boolean> {
-  let input: ReadStream;
+  let input: Readable;
   try {
-    input = new ReadStream(openSync("/dev/console", constants.O_RDWR | constants.O_NOCTTY));
+    input = openKeyboard();
   } catch (error) {
     screen.say(`aios-init: nobody can be asked at the console: ${messageOf(error)}`);
     return false;

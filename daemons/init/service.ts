@@ -1,7 +1,7 @@
 import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Call, type Service, service } from "#lib/service";
+import { type Call, type Identity, type Service, service } from "#lib/service";
 import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
 import type { Logs } from "./logs.ts";
 import { logLimits } from "./logs.ts";
@@ -95,11 +95,15 @@ export function initService(machine: Machine): Service<typeof InitService> {
     enableUnit: ({ name }) => enable(name, true),
     disableUnit: ({ name }) => enable(name, false),
     holdServices: async ({ held }, { identity }) => {
-      if (identity.kind !== "core" || identity.name !== "tools")
-        throw new AiosError("PERMISSION_DENIED", `hold services: not for ${identity.name}`);
+      onlyFor("tools", identity, "hold services");
       await managed.refresh();
       for (const { name, ofAgent } of machine.services.values()) if (ofAgent) machine.groups.get(name)?.freeze(held);
       return {};
+    },
+    watchKeyboard: async function* ({ word }, { identity, signal }) {
+      onlyFor("console", identity, "watch the keyboard");
+      const { openKeyboard, typed } = await import("./keyboard.ts");
+      for await (const _ of typed(word, openKeyboard(), machine.clock, signal)) yield {};
     },
     watchUnits: (_, call) => watchUnits(machine, call),
     getBoot: () => ({
@@ -123,6 +127,11 @@ export function initService(machine: Machine): Service<typeof InitService> {
     shutdown: ({ reason }, call) => end(machine, "power-off", reason, call),
     reboot: ({ reason }, call) => end(machine, "restart", reason, call),
   });
+}
+
+/** What one daemon alone may ask. An operator's call through it is the operator's. */
+function onlyFor(daemon: string, { kind, name }: Identity, act: string): void {
+  if (kind !== "core" || name !== daemon) throw new AiosError("PERMISSION_DENIED", `${act}: not for ${name}`);
 }
 
 async function measured(machine: Machine, name: string): Promise<UnitMessage> {

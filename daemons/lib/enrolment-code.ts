@@ -4,7 +4,7 @@ import { beginning } from "./text.ts";
 /**
  * The code on a new machine's console: 24 symbols in groups of four.
  *
- *     7 a secret (35 bits; a wrong one is taken three times)
+ *     7 a secret (35 bits; a wrong one is taken three times from an address)
  *    16 the beginning of the SHA-256 of the machine's CA certificate (80 bits: none can be made to match)
  *     1 a check, so that a mistyped code is noticed before it is sent
  *
@@ -21,6 +21,12 @@ export interface EnrolmentCode {
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const secretLength = 7;
 const fingerprintLength = 16;
+
+/** What one types at the machine's own keyboard, with Enter, for another code. */
+export const renewalWord = "code";
+
+/** The next step of whoever has no code that is taken. */
+export const renewalStep = `type ${renewalWord} and Enter at the machine's own console for a new one, or restart it`;
 
 /** A new secret. */
 export function newSecret(): string {

@@ -4,7 +4,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { connect } from "#lib/client";
-import { type EnrolmentCode, parseCode, shortFingerprint } from "#lib/enrolment-code";
+import { type EnrolmentCode, parseCode, renewalStep, shortFingerprint } from "#lib/enrolment-code";
 import { AiosError } from "#lib/errors";
 import { replaceFile } from "#lib/files";
 import { writePair } from "#lib/key-files";
@@ -108,7 +108,7 @@ async function again(ask: () => Promise<EnrollResponse>): Promise<EnrollResponse
           act: "enrol on",
           object: "this machine",
           reason: "it takes no one without a certificate any more: it has an admin, or the code is too old",
-          next: "ask its admin for a certificate, or restart the machine for a new code",
+          next: `ask its admin for a certificate; where it has none, ${renewalStep}`,
         });
     }
   }

@@ -40,6 +40,10 @@ export namespace UnitState {
   export type UNRECOGNIZED = typeof UnitState.UNRECOGNIZED;
 }
 
+export interface WatchKeyboardRequest {
+  word: string;
+}
+
 export interface HoldServicesRequest {
   held: boolean;
 }
@@ -137,6 +141,61 @@ export interface LogLine {
 export interface ShutdownRequest {
   reason: string;
 }
+
+function createBaseWatchKeyboardRequest(): WatchKeyboardRequest {
+  return { word: "" };
+}
+
+export const WatchKeyboardRequest: MessageFns<WatchKeyboardRequest> = {
+  encode(message: WatchKeyboardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.word !== "") {
+      writer.uint32(10).string(message.word);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchKeyboardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchKeyboardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.word = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WatchKeyboardRequest>, I>>(base?: I): WatchKeyboardRequest {
+    return WatchKeyboardRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchKeyboardRequest>, I>>(object: I): WatchKeyboardRequest {
+    const message = createBaseWatchKeyboardRequest();
+    message.word = object.word ?? "";
+    return message;
+  },
+};
 
 function createBaseHoldServicesRequest(): HoldServicesRequest {
   return { held: false };
@@ -1284,6 +1343,19 @@ export const InitService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /**
+   * One answer each time that someone types the word and Enter at the machine's own keyboard, which is read meanwhile
+   * and not otherwise. For aios-console.
+   */
+  watchKeyboard: {
+    path: "/aios.init.Init/WatchKeyboard" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchKeyboardRequest): Buffer => Buffer.from(WatchKeyboardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchKeyboardRequest => WatchKeyboardRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
 } as const;
 
 export interface InitServer extends UntypedServiceImplementation {
@@ -1304,6 +1376,11 @@ export interface InitServer extends UntypedServiceImplementation {
   disableUnit: handleUnaryCall<UnitName, Unit>;
   /** Keeps the services that agents have defined from running on, or lets them. For aios-tools. */
   holdServices: handleUnaryCall<HoldServicesRequest, Empty>;
+  /**
+   * One answer each time that someone types the word and Enter at the machine's own keyboard, which is read meanwhile
+   * and not otherwise. For aios-console.
+   */
+  watchKeyboard: handleServerStreamingCall<WatchKeyboardRequest, Empty>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
