@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCa, issueCertificate } from "#lib/certify";
@@ -208,6 +209,14 @@ describe("health and reflection", () => {
   });
 });
 
+/** What a TLS client says first. */
+function clientHello(): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const socket = new Duplex({ read() {}, write: (chunk) => resolve(chunk) });
+    connectTls({ socket, ALPNProtocols: ["h2"] }).on("error", () => {});
+  });
+}
+
 describe("strangers", () => {
   it("that say nothing shut nobody out, however many, and as often as they come again", async () => {
     await twin.close();
@@ -231,6 +240,40 @@ describe("strangers", () => {
       for (const socket of silent) socket.destroy();
     }
   });
+
+  it("that say nothing from many addresses do not either", async () => {
+    const silent: Socket[] = [];
+    for (let n = 0; n < 400; n++) {
+      const from = { host: "127.0.0.1", localAddress: `127.1.${n >> 7}.${1 + (n & 127)}` };
+      silent.push(
+        connectTcp({ port: twin.console.port, ...from })
+          .on("error", () => {})
+          .resume(),
+      );
+    }
+    try {
+      const { total } = await twin.client(OrchestratorService, await client("reader")).listGoals(page);
+      expect(total).toBe(7);
+      await expect.poll(() => silent.filter(({ closed }) => !closed), { timeout: 20_000 }).toEqual([]);
+    } finally {
+      for (const socket of silent) socket.destroy();
+    }
+  }, 30_000);
+
+  it("are cut off when they hold a handshake open: silent, half-way, or a byte at a time", async () => {
+    const hello = await clientHello();
+    const open = () =>
+      connectTcp(twin.console.port, "127.0.0.1")
+        .on("error", () => {})
+        .resume();
+    const [silent, halfWay, slow] = [open(), open(), open()];
+    const closed = [silent, halfWay, slow].map((socket) => once(socket, "close"));
+    halfWay.write(hello);
+    let at = 0;
+    const trickle = setInterval(() => slow.write(hello.subarray(at, ++at)), 500);
+    await Promise.all(closed);
+    clearInterval(trickle);
+  }, 30_000);
 
   it("with a certificate of their own do not either", async () => {
     const stray = await client("reader", "stray", now, stranger);

@@ -99,9 +99,11 @@ export async function openDoor(
     seat(newcomers, holderOf(socket.remoteAddress), socket);
     return welcome(socket);
   });
-  tls.on("tlsClientError", (error, socket) =>
-    log.debug("handshake failed", { from: socket.remoteAddress, reason: messageOf(error) }),
-  );
+  tls.on("tlsClientError", (error, socket) => {
+    log.debug("handshake failed", { from: socket.remoteAddress, reason: messageOf(error) });
+    // One that took too long Node only tells of, and leaves open.
+    socket.destroy();
+  });
   const server = createListener({ highWaterMark: helloBytes }, (raw) => {
     const end = endOf(raw);
     const holder = holderOf(raw.remoteAddress);
