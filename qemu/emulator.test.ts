@@ -31,6 +31,11 @@ describe("emulatorArguments", () => {
     expect(values(args, "-netdev")).toEqual(["user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:40123-:9090"]);
   });
 
+  it("lets a machine that is told so speak to this host", () => {
+    const open = emulatorArguments({ ...options, reachesHost: true }, 40123);
+    expect(values(open, "-netdev")).toEqual(["user,id=net,restrict=off,hostfwd=tcp:127.0.0.1:40123-:9090"]);
+  });
+
   it("gives drives in order, the root read-only, a comma in a path doubled", () => {
     const drives = values(args, "-drive");
     expect(drives[0]).toMatch(/^file=\/out\/root\.erofs,.*readonly=on$/);

@@ -30,6 +30,8 @@ export interface EmulatorOptions {
   readonly drives: readonly Drive[];
   /** What the machine's own clock says when it is switched on, milliseconds since the epoch; the host's when absent. */
   readonly clockMs?: number | undefined;
+  /** It may speak to this host's loopback, which it knows as its gateway; else nothing leads out of it. */
+  readonly reachesHost?: boolean | undefined;
 }
 
 /** QEMU's arguments. `hostPort` of the host's loopback interface leads to port 9090 of the machine. */
@@ -40,7 +42,12 @@ export function emulatorArguments(options: EmulatorOptions, hostPort: number): s
     ...["-m", String(options.memoryMiB), "-smp", String(options.cpus)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
-    ...["-netdev", `user,id=net,restrict=on,${forward}`, "-device", "virtio-net-pci,netdev=net,romfile="],
+    ...[
+      "-netdev",
+      `user,id=net,restrict=${options.reachesHost ? "off" : "on"},${forward}`,
+      "-device",
+      "virtio-net-pci,netdev=net,romfile=",
+    ],
     ...["-device", "virtio-rng-pci"],
     ...(options.clockMs === undefined ? [] : ["-rtc", `base=${new Date(options.clockMs).toISOString().slice(0, 19)}`]),
     ...options.drives.flatMap(driveArguments),

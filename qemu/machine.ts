@@ -39,6 +39,8 @@ export interface MachineSpec {
   readonly cpus?: number;
   /** In QEMU: what its own clock says when it is switched on, milliseconds since the epoch; the host's when absent. */
   readonly clockMs?: number;
+  /** In QEMU: it may speak to servers on this host's loopback, at 10.0.2.2. */
+  readonly reachesHost?: boolean;
   /**
    * "none" = it has no data disk; a path = this file instead of its own: a disk, or in the native lane an ext4 image. "folder",
    * in the native lane = `folder`/data on this host's own file system, for who looks into it or measures: it has no bound.
@@ -172,6 +174,7 @@ async function startInQemu(spec: MachineSpec, name: string): Promise<Running> {
     memoryMiB: spec.memoryMiB ?? memoryMiBDefault,
     cpus: spec.cpus ?? cpusDefault,
     clockMs: spec.clockMs,
+    reachesHost: spec.reachesHost,
     drives: [
       ...drives,
       ...(spec.provisioned === false ? [] : [{ path: provision, serial: "aios-prov", readOnly: true }]),

@@ -74,7 +74,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
       return exit.usage;
     }
     const code = error instanceof AiosError ? error.code : "INTERNAL";
-    const why = code === "UNAVAILABLE" && connection ? await whyUnreachable(connection) : undefined;
+    const why = code === "UNAVAILABLE" && connection ? await whyUnreachable(connection, world.clock.now()) : undefined;
     fail(code, why ?? messageOf(error));
     return error instanceof AiosError && unreachable.includes(error.code) ? exit.unreachable : exit.failed;
   } finally {

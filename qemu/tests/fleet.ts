@@ -54,7 +54,7 @@ export interface Fleet {
 
 export type FleetSpec = Pick<
   MachineSpec,
-  "lane" | "append" | "data" | "keeps" | "provisioned" | "dhcp" | "memoryMiB"
+  "lane" | "append" | "data" | "keeps" | "provisioned" | "dhcp" | "memoryMiB" | "clockMs" | "reachesHost"
 > & {
   readonly name: string;
 };

@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
-import { answerTo, startTimeServer, type TimeServerTwin, writeTime } from "../testing/time-server.ts";
+import { answerTo, startTimeServer, type TimeServerTwin, writeTime } from "#lib/testing/time-server";
 import { readReply, request } from "./message.ts";
 import { askTime } from "./query.ts";
 
