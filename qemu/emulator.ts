@@ -88,6 +88,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Running> 
     console,
     target: `127.0.0.1:${port}`,
     ended: gone,
+    type: (text) => void input.write(text),
     cut: async () => {
       child.kill("SIGKILL");
       await gone;

@@ -73,6 +73,8 @@ export interface Machine {
   client<S extends ServiceDefinition>(definition: S, as?: ClientIdentity): Client<S>;
   /** Resolves when port 9090 answers. */
   reached(timeoutMs: number): Promise<void>;
+  /** Types on its own keyboard, the serial line; throws where it has none. */
+  type(text: string): void;
   /** A power cut. */
   cut(): Promise<void>;
   /** Shuts down in order, through its API. Throws, with the last lines of its console, when it does not end in time. */
@@ -113,6 +115,7 @@ export async function startMachine(spec: MachineSpec): Promise<Machine> {
       return connect(definition, running.target, credentials, { "grpc.ssl_target_name_override": name });
     },
     reached: (timeoutMs) => reached(machine, timeoutMs),
+    type: (text) => typeOn(running, text),
     cut: () => running.cut(),
     powerOff: (timeoutMs = powerOffTimeoutMs) => powerOff(machine, timeoutMs),
     processes: () => processes(running),
@@ -254,6 +257,12 @@ async function powerOff(machine: Machine, timeoutMs: number): Promise<End> {
 /** The console ends with the machine: the answer may be lost, and whether the machine ends is what counts. */
 function unlessGone(error: unknown): void {
   if (!(error instanceof AiosError && error.code === "UNAVAILABLE")) throw error;
+}
+
+function typeOn(running: Running | RunningNative, text: string): void {
+  if (!("type" in running) || running.type === undefined)
+    throw new AiosError("FAILED_PRECONDITION", "type at a machine: in the native lane it has no keyboard");
+  running.type(text);
 }
 
 function processes(running: Running | RunningNative): MachineProcess[] {

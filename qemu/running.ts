@@ -6,6 +6,8 @@ export interface Running {
   /** Where port 9090 of the machine is reached from this host: "127.0.0.1:40123". */
   readonly target: string;
   readonly ended: Promise<End>;
+  /** Types on its own keyboard, the serial line; absent where it has none. */
+  type?(text: string): void;
   /** A power cut: what runs the machine is killed, nothing in it gets to say a word. Resolves when all of it is gone. */
   cut(): Promise<void>;
 }
