@@ -33,3 +33,11 @@ export function autonomyLevel(runFolder: string): Autonomy {
 export function autonomyPath(runFolder: string): string {
   return `${runFolder}/autonomy`;
 }
+
+/**
+ * There while an emergency stop is in effect: the orchestrator writes it, and whoever starts again meanwhile finds it. Unlike what
+ * is kept on the data volume no full disk refuses it, and a reboot forgets it.
+ */
+export function stopPath(runFolder: string): string {
+  return `${runFolder}/stop.json`;
+}

@@ -33,6 +33,7 @@ export function autonomyService({ autonomy, goals, resting, heldBack }: Autonomy
       resting: resting(),
       heldBack: heldBack(),
       waiting: goals.waiting(),
+      unstored: autonomy.unstored,
     };
   };
   return service(AutonomyService, {

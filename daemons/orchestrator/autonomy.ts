@@ -4,6 +4,7 @@ import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { type Durable, type Fits, fieldsOf } from "./durable.ts";
 import type { Goals } from "./goals.ts";
+import type { StopNote } from "./stop-note.ts";
 
 /** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
 export interface AutonomyRecord {
@@ -26,6 +27,8 @@ export interface Autonomy {
   readonly level: AutonomyLevel;
   readonly configured: AutonomyLevel;
   readonly stop: Stop | undefined;
+  /** Why the stop is not on the data volume yet: a reboot would forget it. Empty when it is there, or there is none. */
+  readonly unstored: string;
   /** Sets the level, durably; empty = the configuration's again. */
   setLevel(level: AutonomyLevel | "", by: string): void;
   /** Stops all that runs. Resolves when it has stopped, or when what still ends has had its time. */
@@ -39,7 +42,8 @@ export interface Autonomy {
 
 export const levels: readonly AutonomyLevel[] = ["full", "supervised", "manual"];
 
-const isStop = fieldsOf({ by: "string", reason: "string", at: "number" });
+/** Whether a value read from a file is a {@link Stop}. */
+export const isStop = fieldsOf({ by: "string", reason: "string", at: "number" });
 
 /** Whether a value read from a file is an {@link AutonomyRecord}. */
 export const isAutonomyRecord: Fits = (value) => {
@@ -56,6 +60,7 @@ const stopGraceMs = 900;
 
 export interface AutonomyParts {
   readonly record: Durable<AutonomyRecord>;
+  readonly note: StopNote;
   readonly configured: AutonomyLevel;
   readonly goals: Pick<Goals, "hold" | "release">;
   /** Keeps the agents' own processes from running on, or lets them. */
@@ -67,7 +72,8 @@ export interface AutonomyParts {
 }
 
 /** How far the machine acts by itself. A stop of an earlier run holds the goals before they are taken up. */
-export function openAutonomy({ record, configured, goals, freezeAgents, hold, clock, log }: AutonomyParts): Autonomy {
+export function openAutonomy(parts: AutonomyParts): Autonomy {
+  const { record, note, configured, goals, freezeAgents, hold, clock, log } = parts;
   const listeners: (() => Promise<void> | void)[] = [];
   const changed = async () => {
     await Promise.all(listeners.map((listener) => listener()));
@@ -75,23 +81,38 @@ export function openAutonomy({ record, configured, goals, freezeAgents, hold, cl
   const holdOrSay = () =>
     hold(true).catch((error) => log.error("an emergency stop could not hold what agents started", { error }));
   const level = () => record.value.level || configured;
-  const { stop } = record.value;
+  let unstored = "";
+
+  /** Tries to store the stop until it is, or is over. */
+  const storeLater = async (why: string) => {
+    log.error("the stop is in effect and not stored yet: a reboot would forget it", { reason: why });
+    unstored = why;
+    while (unstored !== "" && record.value.stop !== undefined) {
+      await clock.sleep(storeAgainMs);
+      if (record.value.stop !== undefined) unstored = record.setAnyway(record.value) ?? "";
+    }
+    unstored = "";
+    log.info("what was not stored is stored");
+  };
+  /** Whoever stops the machine is not held up by a disk that is full: what one place refuses is in the other. */
+  const keep = (stop: Stop) => {
+    try {
+      note.write(stop);
+    } catch (error) {
+      log.error("a stop could not be noted beside the sockets", { error });
+    }
+    const refused = record.setAnyway({ ...record.value, stop });
+    if (refused !== undefined && unstored === "") void storeLater(refused);
+  };
+
+  const stop = record.value.stop ?? note.read(clock.now());
   if (stop !== undefined) {
     log.warn("the machine is stopped", { ...stop });
+    keep(stop);
     void goals.hold(describe(stop));
     // What a boot has started again, and what an earlier run did not come to hold. Agents start for the boot, and hold nothing.
     holdOrSay();
   }
-
-  /** Tries to store the stop until it is, or is over. */
-  const storeLater = async (why: string) => {
-    log.error("the stop is in effect and not stored yet: a restart would forget it", { reason: why });
-    for (let left: string | undefined = why; left !== undefined && record.value.stop !== undefined; ) {
-      await clock.sleep(storeAgainMs);
-      if (record.value.stop !== undefined) left = record.setAnyway(record.value);
-    }
-    log.info("what was not stored is stored");
-  };
 
   return {
     get level() {
@@ -101,6 +122,9 @@ export function openAutonomy({ record, configured, goals, freezeAgents, hold, cl
     get stop() {
       return record.value.stop;
     },
+    get unstored() {
+      return unstored;
+    },
     setLevel(next, by) {
       record.set({ ...record.value, level: next });
       log.info("autonomy level", { level: level(), by });
@@ -108,10 +132,8 @@ export function openAutonomy({ record, configured, goals, freezeAgents, hold, cl
     },
     async emergencyStop(by, reason) {
       const stop = record.value.stop ?? { by, reason, at: clock.now() };
-      // Whoever stops the machine is not held up by a full disk.
-      const unstored = record.setAnyway({ ...record.value, stop });
+      keep(stop);
       log.warn("emergency stop", { by, reason });
-      if (unstored !== undefined) void storeLater(unstored);
       const over = new AbortController();
       const stopped = Promise.all([changed(), goals.hold(describe(stop)), holdOrSay()]);
       await Promise.race([stopped, clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
@@ -120,13 +142,20 @@ export function openAutonomy({ record, configured, goals, freezeAgents, hold, cl
       if (record.value.stop !== undefined) freezeAgents(true);
     },
     async emergencyResume(by) {
-      if (record.value.stop === undefined) {
-        throw new AiosError("FAILED_PRECONDITION", "resume the machine: it is not stopped");
+      const { stop, ...resumed } = record.value;
+      if (stop === undefined) throw new AiosError("FAILED_PRECONDITION", "resume the machine: it is not stopped");
+      // An aios-tools that starts from now on is not told of it any more; one that has is let go below.
+      note.write(undefined);
+      try {
+        // Before the stop is forgotten: what is still held then would be for ever.
+        await hold(false);
+        record.set(resumed);
+      } catch (error) {
+        keep(stop);
+        holdOrSay();
+        throw error;
       }
-      // Before the stop is forgotten: what is still held then would be for ever.
-      await hold(false);
       freezeAgents(false);
-      record.set({ level: record.value.level });
       log.info("emergency resume", { by });
       await changed();
       await goals.release();

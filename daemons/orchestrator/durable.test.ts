@@ -8,6 +8,7 @@ import { type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./autonomy.
 import { type Fits, openDurable } from "./durable.ts";
 import { isServiceList, type RegisteredService } from "./registry.ts";
 import { isScheduleList, type Schedule } from "./schedules.ts";
+import { stopNoteIn } from "./stop-note.ts";
 import { type Given, isGivenMap } from "./triggers.ts";
 
 let folder: string;
@@ -112,6 +113,15 @@ describe("how far the machine acts by itself", () => {
     expect(told).toHaveLength(1);
   });
 
+  it.each(["{", '{"by":1}', ""])("is a stop where the note of one holds %j", (content) => {
+    const note = stopNoteIn(`${folder}/stop.json`);
+    expect(note.read(1)).toBeUndefined();
+    writeFileSync(`${folder}/stop.json`, content);
+    expect(note.read(1)).toMatchObject({ by: "core", reason: expect.stringContaining("cannot be read"), at: 1 });
+    note.write(undefined);
+    expect(note.read(1)).toBeUndefined();
+  });
+
   it.runIf(process.getuid?.() === 0)(
     "is lowered at once by a stop on a full disk, and stored when there is room",
     async () => {
@@ -133,11 +143,15 @@ describe("how far the machine acts by itself", () => {
         expect(record.value).toEqual({ level: "full" });
         const held: string[] = [];
         const goals = { hold: async (why: string) => void held.push(why), release: async () => {} };
-        const autonomy = openAutonomy({
-          ...{ record, configured: "full", goals, clock, log: silentLog },
-          ...{ freezeAgents: () => {}, hold: async () => {} },
-        });
+        const note = stopNoteIn(`${folder}/stop.json`);
+        const parts = { note, goals, clock, log: silentLog, freezeAgents: () => {}, hold: async () => {} };
+        const autonomy = openAutonomy({ ...parts, record, configured: "full" });
         await autonomy.emergencyStop("operator:a", "smoke");
+        expect(autonomy.unstored).toMatch("full");
+        const again = open(kind, `${volume}/autonomy.json`) as typeof record;
+        expect(again.value).toEqual({ level: "full" });
+        expect(openAutonomy({ ...parts, record: again, configured: "full" }).stop).toMatchObject({ reason: "smoke" });
+        held.pop();
         expect(held).toEqual(["the machine was stopped by operator:a: smoke"]);
         expect(() => autonomy.permit("person")).toThrow(/stopped by operator:a/);
         const stored = () => JSON.parse(readFileSync(`${volume}/autonomy.json`, "utf8"));
@@ -146,6 +160,7 @@ describe("how far the machine acts by itself", () => {
         rmSync(filler);
         await clock.advance(5_000);
         expect(stored().stop).toMatchObject({ by: "operator:a", reason: "smoke" });
+        expect(autonomy.unstored).toBe("");
       } finally {
         execFileSync("umount", [volume]);
       }

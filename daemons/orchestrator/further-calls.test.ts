@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import type { AiosError } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
-import { type AutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { type AutonomyRecord, openAutonomy, type Stop } from "./autonomy.ts";
 import { isWithin, openCapabilityRequests } from "./capability-requests.ts";
 import { kept } from "./further-twin.ts";
 import { noPlan } from "./goal.ts";
@@ -41,7 +41,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("autonomy", () => {
   let toolsAway = false;
-  const open = (record = kept<AutonomyRecord>({ level: "" })) => {
+  const open = (record = kept<AutonomyRecord>({ level: "" }), noted: { stop?: Stop | undefined } = {}) => {
     const acts: string[] = [];
     const goals = {
       hold: async (reason: string) => void acts.push(`hold: ${reason}`),
@@ -51,13 +51,19 @@ describe("autonomy", () => {
     const held: string[] = [];
     const autonomy = openAutonomy({
       ...{ record, configured: "full", goals, clock, log: silentLog },
+      note: {
+        read: () => noted.stop,
+        write: (stop) => {
+          noted.stop = stop;
+        },
+      },
       freezeAgents: (frozen) => held.push(`${frozen ? "freeze" : "thaw"} agents`),
       hold: async (all) => {
         if (toolsAway) throw new Error("aios-tools is away");
         held.push(all ? "hold" : "release");
       },
     });
-    return { record, acts, held, autonomy };
+    return { record, noted, acts, held, autonomy };
   };
 
   it("holds what agents have started, until it is resumed; after a restart anew, but the agents start", async () => {
@@ -69,10 +75,40 @@ describe("autonomy", () => {
     toolsAway = true;
     await expect(second.autonomy.emergencyResume("operator:o")).rejects.toThrow("aios-tools is away");
     expect(second.autonomy.stop).toMatchObject({ reason: "smoke" });
+    expect(second.noted.stop).toMatchObject({ reason: "smoke" });
     toolsAway = false;
     await second.autonomy.emergencyResume("operator:o");
+    expect(second.noted.stop).toBeUndefined();
     expect(second.held).toEqual(["hold", "release", "thaw agents"]);
     expect(open(first.record).held).toEqual([]);
+  });
+
+  it("is stopped by what was noted of a stop that the disk did not take", async () => {
+    const refuses = { ...kept<AutonomyRecord>({ level: "manual" }) };
+    refuses.setAnyway = (next) => {
+      refuses.value = next;
+      return "the data volume is full";
+    };
+    const first = open(refuses);
+    await first.autonomy.emergencyStop("operator:o", "smoke");
+    expect(first.autonomy.unstored).toBe("the data volume is full");
+    const later = kept<AutonomyRecord>({ level: "manual" });
+    const second = open(later, first.noted);
+    expect(second.autonomy.stop).toMatchObject({ by: "operator:o", reason: "smoke" });
+    expect(second.acts).toEqual(["hold: the machine was stopped by operator:o: smoke"]);
+    expect([later.value.stop?.reason, later.value.level, second.autonomy.unstored]).toEqual(["smoke", "manual", ""]);
+  });
+
+  it("is held again when it cannot be stored that it goes on", async () => {
+    const full = kept<AutonomyRecord>({ level: "" });
+    const { autonomy, noted, held } = open(full);
+    await autonomy.emergencyStop("operator:o", "smoke");
+    full.set = () => {
+      throw new AiosError("RESOURCE_EXHAUSTED", "store: the data volume is full");
+    };
+    await expect(autonomy.emergencyResume("operator:o")).rejects.toThrow("full");
+    expect(held).toEqual(["hold", "freeze agents", "release", "hold"]);
+    expect([autonomy.stop, noted.stop]).toMatchObject([{ reason: "smoke" }, { reason: "smoke" }]);
   });
 
   it("is stopped until it is resumed, also after a restart", async () => {

@@ -32,7 +32,7 @@ export function kept<T>(value: T): Durable<T> {
 export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock: Clock): Further {
   const record = kept<AutonomyRecord>({ level: "" });
   const autonomy = openAutonomy({
-    ...{ record, configured: "full", goals, clock, log: silentLog },
+    ...{ record, note: { read: () => undefined, write: () => {} }, configured: "full", goals, clock, log: silentLog },
     freezeAgents: () => {},
     hold: async () => {},
   });

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
-import { type Autonomy as AutonomyLevel, autonomyPath } from "#lib/effective";
+import { type Autonomy as AutonomyLevel, autonomyPath, stopPath } from "#lib/effective";
 import { replaceFile } from "#lib/files";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
@@ -33,6 +33,7 @@ import { isServiceList, openRegistry, type RegisteredService } from "./registry.
 import { isScheduleList, openSchedules, type Schedule } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
 import { openStanding, type Standing } from "./standing.ts";
+import { stopNoteIn } from "./stop-note.ts";
 import { type Given, isGivenMap, openTriggers, readTriggers, type Triggers } from "./triggers.ts";
 import { followUnits } from "./units.ts";
 
@@ -111,6 +112,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   const notices = openNotices();
   const autonomy = openAutonomy({
     record,
+    note: stopNoteIn(stopPath(paths.run)),
     configured,
     goals,
     freezeAgents: parts.freezeAgents,

@@ -10,16 +10,23 @@ export interface Holding {
 
 export function openHolding(): Holding {
   const kinds: { readonly what: string; hold(held: boolean): Promise<void> | void }[] = [];
+  let before: Promise<unknown> = Promise.resolve();
+  const all = async (held: boolean) => {
+    const done = await Promise.allSettled(kinds.map(async ({ hold }) => hold(held)));
+    const failed = done.flatMap((one, at) =>
+      one.status === "rejected" ? [`${kinds[at]?.what}: ${messageOf(one.reason)}`] : [],
+    );
+    if (failed.length === 0) return;
+    const act = held ? "hold" : "release";
+    throw new AiosError("FAILED_PRECONDITION", { act, object: "what agents started", reason: failed.join("; ") });
+  };
   return {
     add: (what, hold) => kinds.push({ what, hold }),
-    set: async (held) => {
-      const done = await Promise.allSettled(kinds.map(async ({ hold }) => hold(held)));
-      const failed = done.flatMap((one, at) =>
-        one.status === "rejected" ? [`${kinds[at]?.what}: ${messageOf(one.reason)}`] : [],
-      );
-      if (failed.length === 0) return;
-      const act = held ? "hold" : "release";
-      throw new AiosError("FAILED_PRECONDITION", { act, object: "what agents started", reason: failed.join("; ") });
+    set: (held) => {
+      // One after the other: what is asked last is what is so.
+      const done = before.then(() => all(held));
+      before = done.catch(() => {});
+      return done;
     },
   };
 }

@@ -1,7 +1,7 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { durationMs } from "#lib/duration";
-import { effectiveConfig } from "#lib/effective";
+import { effectiveConfig, stopPath } from "#lib/effective";
 import type { Log } from "#lib/log";
 import { dataUnreadable, keysOutOfReach } from "#lib/machine-state";
 import type { Client } from "#lib/service";
@@ -104,6 +104,8 @@ async function open(
   const rollbacks = openRollbacks({ ...parts, registry, grants, once });
   await rollbacks.settle(ledger.interrupted);
   await approvals.resume();
+  if (existsSync(stopPath(paths.run)))
+    holding.set(true).catch((error) => log.error("the machine is stopped, and not all is held", { error }));
   return {
     registry,
     holding,

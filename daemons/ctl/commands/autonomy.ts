@@ -45,7 +45,8 @@ export const emergencyResume: Command = {
 const resumeTimeoutMs = 60_000;
 
 function show({ out }: Context, state: AutonomyState): typeof exit.ok {
-  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting, heldBack } = state;
+  const { level, configuredLevel, stopped, stoppedBy, stoppedAt, reason, goalsHeld, resting, heldBack, unstored } =
+    state;
   out.line(`${level}${level === configuredLevel ? "" : ` (the configuration says ${configuredLevel})`}`);
   if (level === "manual")
     out.line('agents begin nothing by themselves; what is held back is done when you give it: aiosctl goal submit "…"');
@@ -53,6 +54,7 @@ function show({ out }: Context, state: AutonomyState): typeof exit.ok {
     out.line(
       `stopped by ${stoppedBy} at ${moment(stoppedAt)} UTC${reason && `: ${reason}`}; ${goalsHeld} goals are held`,
     );
+    if (unstored !== "") out.line(`a reboot would forget that it is stopped, until this is mended: ${unstored}`);
     out.line('"aiosctl emergency resume" lets it go on');
   }
   for (const one of resting) out.line(`duties rest: ${one}`);

@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
+import { stopPath } from "#lib/effective";
 import { type Answer, type Machine, startMachine } from "../harness.ts";
 import { openCgroups } from "./process/cgroups.ts";
 import { commandLine, factsOf } from "./process/proc.ts";
@@ -45,6 +47,19 @@ describe("process.spawn", () => {
     await grows(agents);
     await grows(late);
     for (const pid of [agents, people, late]) await call("process.kill", { pid, grace_seconds: 0 });
+  });
+
+  it("learns at its start that the machine is stopped, and holds what agents start from then on", async () => {
+    await machine.core.call("sec.grant", { agent_id: "task", capabilities: ["process:spawn:/**"], reason: "r" });
+    const ticking = { command: "/usr/bin/dash", args: ["-c", "while :; do echo x; /bin/sleep 0.05; done"] };
+    const ticks = async (pid: number) => (await call("process.output", { pid })).output.stdout.length;
+    await machine.restart(() => writeFileSync(stopPath(`${machine.folder}/run`), "{}"));
+    const { pid } = (await machine.agent("task").call("process.spawn", ticking)).output;
+    await sleep(500);
+    expect(await ticks(pid)).toBeLessThanOrEqual(2);
+    await machine.hold(false);
+    await expect.poll(() => ticks(pid), { timeout: 15_000 }).toBeGreaterThan(2);
+    await call("process.kill", { pid, grace_seconds: 0 });
   });
 
   it("starts a program with arguments as they are, and tells how it ended and what it wrote", async () => {

@@ -40,6 +40,8 @@ export interface AutonomyState {
   heldBack: string[];
   /** What goals wait for a person for, with the command to answer or to look */
   waiting: string[];
+  /** Why the stop is not on the data volume yet: a reboot would forget it; empty when it is there */
+  unstored: string;
 }
 
 function createBaseSetAutonomyRequest(): SetAutonomyRequest {
@@ -164,6 +166,7 @@ function createBaseAutonomyState(): AutonomyState {
     resting: [],
     heldBack: [],
     waiting: [],
+    unstored: "",
   };
 }
 
@@ -198,6 +201,9 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     }
     for (const v of message.waiting) {
       writer.uint32(82).string(v!);
+    }
+    if (message.unstored !== "") {
+      writer.uint32(90).string(message.unstored);
     }
     return writer;
   },
@@ -295,6 +301,14 @@ export const AutonomyState: MessageFns<AutonomyState> = {
             message.waiting.push(reader.string());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.unstored = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -322,6 +336,7 @@ export const AutonomyState: MessageFns<AutonomyState> = {
     message.resting = object.resting?.map((e) => e) || [];
     message.heldBack = object.heldBack?.map((e) => e) || [];
     message.waiting = object.waiting?.map((e) => e) || [];
+    message.unstored = object.unstored ?? "";
     return message;
   },
 };
