@@ -16,6 +16,8 @@ import { list, optional, str, struct, type TypeOf } from "./wire.ts";
 export const sessionConfig = struct({
   agent_id: str,
   owner: str,
+  /** The role of the person who opened it; absent when none did. */
+  role: optional(str),
   workspace_root: str,
   system_prompt: optional(str),
   /** The least intelligence level that is asked in it; absent = the cheapest there is. */

@@ -1,5 +1,6 @@
 import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
+import { allows } from "#lib/role";
 import type { Place } from "./agents.ts";
 import type { Ending } from "./assignments.ts";
 import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, saidIn, type Task } from "./goal.ts";
@@ -121,14 +122,16 @@ async function assign(attempt: Attempt, world: World, { waiting, running }: Sign
 
 /**
  * By a goal an agent gets no further than by itself: a person is asked about all that is not among what it may have. So it is
- * about what leaves the machine, and about places that a plan changes which is not the image's and that nobody has named.
+ * about what leaves the machine, and about places that a plan changes which is not the image's and that nobody has named. A
+ * person gets no further either: who is no admin makes nobody root by agents.
  */
 function askingOf({ goal, task, tool, input, capabilities }: Attempt, { agents, mayName }: World): Asking {
   const [, giver] = /^agent:(.+)$/.exec(goal.source) ?? [];
   if (giver !== undefined && !capabilities.every((one) => agents.mayHave(giver, one))) return "everything";
   const { declared = false } = goal.plan;
   const strange = declared ? [] : strangePlaces({ tool: tool.name, input }, tool, mayName, saidIn(goal));
-  return strange.length > 0 || sendsOut(goal, task) ? "changes" : "nothing";
+  if (strange.length > 0 || sendsOut(goal, task)) return "changes";
+  return goal.role === "" || allows(goal.role, "admin") ? "nothing" : "root";
 }
 
 function loanOf(attempt: Attempt, world: World): Loan {

@@ -14,12 +14,13 @@ export const descriptionOf = ({ description }: Pick<Submission, "description">):
 
 /** A goal as it begins: taken, and not yet planned. */
 export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
-  const { id = uuidv7(now), description, priority, tags, source, dependsOn, dedupeKey } = submission;
+  const { id = uuidv7(now), description, priority, tags, source, role = "", dependsOn, dedupeKey } = submission;
   return {
     id,
     description: descriptionOf({ description }),
     priority,
     source,
+    role,
     tags,
     metadata,
     dependsOn,

@@ -22,7 +22,10 @@ describe("a goal", () => {
     bench.draft = ({ answers }) => (answers.length === 0 ? { question: "Which?" } : planOf(step("one")));
     const id = await bench.submit("something");
     await bench.until(id, "awaiting_input");
-    const both = await Promise.allSettled([bench.goals.answer(id, "this"), bench.goals.answer(id, "that")]);
+    const both = await Promise.allSettled([
+      bench.goals.answer(id, "this", "admin"),
+      bench.goals.answer(id, "that", "admin"),
+    ]);
     expect(both).toMatchObject([
       { status: "fulfilled" },
       { status: "rejected", reason: { code: "FAILED_PRECONDITION" } },
@@ -38,7 +41,7 @@ describe("a goal", () => {
     const id = await bench.submit("something");
     await bench.until(id, "awaiting_input");
     // Whichever comes first.
-    await Promise.allSettled([bench.goals.answer(id, "this"), bench.goals.cancel(id, "a test")]);
+    await Promise.allSettled([bench.goals.answer(id, "this", "admin"), bench.goals.cancel(id, "a test")]);
     expect(bench.ports.goals.get(id)).toMatchObject({ state: "cancelled" });
     expect(await bench.nothingMore()).toBe(true);
   });

@@ -1,6 +1,7 @@
 import { type Service, service } from "#lib/service";
 import { GoalControlService, type GoalView, type KnownGoal } from "#proto/aios/goal_control";
 import { explainGoal } from "./explanation.ts";
+import { roleOf } from "./further-calls.ts";
 import { type Goal, isOver } from "./goal.ts";
 import type { Goals } from "./goals.ts";
 import { viewMessage } from "./messages.ts";
@@ -26,7 +27,7 @@ export function goalControlService(
     },
     answerGoal: async ({ goalId, answer }, { identity }) => {
       await ownGoal(goals, goalId, identity);
-      await goals.answer(goalId, answer);
+      await goals.answer(goalId, answer, roleOf(identity));
       return { success: true, message: `goal ${goalId} goes on with the answer` };
     },
     explainGoal: async ({ id }, { identity }) => explainGoal(await ownGoal(goals, id, identity), tools),

@@ -21,7 +21,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const schedule: Schedule = {
-  ...{ id: "s", cron: "0 3 * * *", timeZone: "UTC", goal: "g", priority: 1, by: "operator:a" },
+  ...{ id: "s", cron: "0 3 * * *", timeZone: "UTC", goal: "g", priority: 1, by: "operator:a", role: "admin" as const },
   ...{ createdAt: 1, lastRun: 0, nextRun: 2, lastGoal: "" },
 };
 const registered: RegisteredService = {

@@ -346,7 +346,16 @@ describe("sub tasks", () => {
     ...{ tries: 1, waitsFor: "", startedAt: 1, completedAt: 0, error: "" },
   };
   const goal = {
-    ...{ id: "g", description: "d", priority: 1, source: "operator:o", tags: [], metadata: {}, dependsOn: [] },
+    ...{
+      id: "g",
+      description: "d",
+      priority: 1,
+      role: "operator" as const,
+      source: "operator:o",
+      tags: [],
+      metadata: {},
+      dependsOn: [],
+    },
     ...{ dedupeKey: "", createdAt: 0, plan: noPlan, questions: [], state: "in_progress" as const, updatedAt: 0 },
     ...{ failure: "", result: "", tasks: [task], decisions: [] },
   };
@@ -354,7 +363,7 @@ describe("sub tasks", () => {
 
   it("become goals of the agent that asks, below the one that it works on", () => {
     const made = subTaskGoal({ goal, task }, wish, 0);
-    expect(made).toMatchObject({ source: "agent:dev", priority: 1, tags: ["sub-task"] });
+    expect(made).toMatchObject({ source: "agent:dev", role: "operator", priority: 1, tags: ["sub-task"] });
     expect(JSON.parse(made.metadata)).toEqual({ parent_goal: "g", parent_task: "t", sub_task_depth: 1 });
   });
 

@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import type { Role } from "#lib/role";
 import { executionHeader, type Handlers, headerOf, type Identity } from "#lib/service";
 import { beginning } from "#lib/text";
 import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
@@ -116,7 +117,7 @@ function scheduleCalls({ schedules }: Further): Calls {
         goal: goalTemplate,
         priority,
       };
-      const { id } = await schedules.create({ ...wanted, by: nameOf(identity) });
+      const { id } = await schedules.create({ ...wanted, by: nameOf(identity), role: roleOf(identity) });
       return { scheduleId: id, success: true };
     },
     listSchedules: (_, { identity }) => {
@@ -185,5 +186,8 @@ function refuseAgents(identity: Identity, act: string): void {
 export function nameOf({ kind, name }: Identity): string {
   return kind === "core" ? "core" : `${kind}:${name}`;
 }
+
+/** The role of a person; empty for daemons and agents. */
+export const roleOf = (identity: Identity): Role | "" => (identity.kind === "operator" ? identity.role : "");
 
 const clamp = (share: number) => (Number.isFinite(share) ? Math.min(1, Math.max(0, share)) : 0);

@@ -34,6 +34,31 @@ describe("a goal", () => {
     await bench.until(id, "completed");
   });
 
+  it.each([
+    ["", "nothing"],
+    ["admin", "nothing"],
+    ["operator", "root"],
+  ] as const)("of a person whose role is %j asks about %s", async (role, asks) => {
+    bench.draft = () => planOf(step("one", { input: { what: "a name" } }));
+    const id = await bench.submit("say it", { role });
+    const { taskId } = await bench.next();
+    expect(bench.ports.asks).toEqual([asks]);
+    await bench.report(taskId);
+    await bench.until(id, "completed");
+  });
+
+  it("of an admin that an operator has answered is bound as the operator is, after a restart too", async () => {
+    bench.draft = () => ({ question: "Where?" });
+    const id = await bench.submit("say it", { role: "admin" });
+    await bench.until(id, "awaiting_input");
+    bench.draft = () => planOf(step("one", { input: { what: "a name" } }));
+    await bench.goals.answer(id, "there", "operator");
+    const { taskId } = await bench.next();
+    expect(bench.ports.asks).toEqual(["root"]);
+    await bench.report(taskId);
+    await bench.until(id, "completed");
+  });
+
   it("by a procedure of the image asks nobody where it acts", async () => {
     bench.draft = () => ({ ...planOf(step("one", { input: { what: "/etc/nginx/site" } })), model: "", declared: true });
     const id = await bench.submit("set the proxy up");

@@ -1,4 +1,5 @@
 import { uuidOf } from "#lib/ids";
+import { allows, type Role } from "#lib/role";
 import { beginning } from "#lib/text";
 import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";
@@ -92,6 +93,8 @@ export interface Goal {
   readonly priority: number;
   /** The identity that asked: "operator:alice", "agent:system", "core". */
   readonly source: string;
+  /** The least role of the people who have said what is to be done; empty when no person has. */
+  role: Role | "";
   readonly tags: readonly string[];
   /** What the client sent along; an empty object when nothing. */
   readonly metadata: JsonObject;
@@ -176,6 +179,10 @@ export const noPlan: PlanHead = {
 
 export const isOver = (state: GoalState | TaskState): boolean =>
   state === "completed" || state === "failed" || state === "cancelled";
+
+/** The lesser of two roles; a person's word binds what no person has said. */
+export const leastOf = (one: Role | "", other: Role | ""): Role | "" =>
+  one === "" || other === "" ? one || other : allows(one, other) ? other : one;
 
 /** Whether an agent, a schedule or a trigger gave it: no person waits for its end, or is there to be asked at once. */
 export const isGivenByMachine = (source: string): boolean => /^(trigger|schedule|agent):/.test(source);

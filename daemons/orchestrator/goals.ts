@@ -1,9 +1,10 @@
 import { AiosError } from "#lib/errors";
+import type { Role } from "#lib/role";
 import { executionHeader } from "#lib/service";
 import { beginning } from "#lib/text";
 import { descriptionOf, goalOf } from "./birth.ts";
 import { type Floor, type Open, openFloor } from "./floor.ts";
-import { type Goal, type GoalState, isGivenByMachine, isOver, type Progress, type Task } from "./goal.ts";
+import { type Goal, type GoalState, isGivenByMachine, isOver, leastOf, type Progress, type Task } from "./goal.ts";
 import { Held } from "./life.ts";
 import { openRoom, type Room } from "./room.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
@@ -30,8 +31,8 @@ export interface Goals {
   pause(id: string): Promise<void>;
   /** Goes on with a paused goal. */
   unpause(id: string): Promise<void>;
-  /** A person's answer to what the goal asks. FAILED_PRECONDITION when it asks nothing. */
-  answer(id: string, text: string): Promise<void>;
+  /** The answer of a person of this role to what the goal asks. FAILED_PRECONDITION when it asks nothing. */
+  answer(id: string, text: string, role: Role | ""): Promise<void>;
   /** While held no goal is worked on: what runs is stopped where it is, and settled by the ledger when it goes on. */
   hold(reason: string): Promise<void>;
   release(): Promise<void>;
@@ -179,12 +180,13 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
       claim(id, "resume", "paused", ({ plan, failure }) => ({
         state: failure !== "" ? "planning" : plan.round < 0 ? "pending" : "in_progress",
       })),
-    async answer(id, text) {
+    async answer(id, text, role) {
       const answer = text.trim();
       if (answer === "" || answer.length > answerLengthMax) {
         throw new AiosError("INVALID_ARGUMENT", `answer goal ${id}: answer: 1 to ${answerLengthMax} characters`);
       }
-      await claim(id, "answer", "awaiting_input", ({ questions }) => ({
+      await claim(id, "answer", "awaiting_input", ({ questions, role: before }) => ({
+        role: leastOf(before, role),
         questions: questions.map((asked) => (asked.answer === undefined ? { ...asked, answer } : asked)),
         state: "planning",
       }));

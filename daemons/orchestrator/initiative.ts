@@ -34,6 +34,7 @@ import { isScheduleList, openSchedules, type Schedule } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
 import { openStanding, type Standing } from "./standing.ts";
 import { stopNoteIn } from "./stop-note.ts";
+import type { Submission } from "./submission.ts";
 import { type Given, isGivenMap, openTriggers, readTriggers, type Triggers } from "./triggers.ts";
 import { followUnits } from "./units.ts";
 
@@ -131,21 +132,21 @@ export function openInitiative(parts: InitiativeParts): Initiative {
   });
 
   const submit = async (
-    goal: { id?: string; words: string; priority: number; source: string; tag: string; dedupeKey: string },
+    goal: Pick<Submission, "id" | "role" | "priority" | "source" | "dedupeKey"> & { words: string; tag: string },
     metadata = "",
   ) =>
     await goals.submit({
       ...(goal.id !== undefined && { id: goal.id }),
       ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
-      ...{ source: goal.source, dependsOn: [], dedupeKey: goal.dedupeKey },
+      ...{ source: goal.source, role: goal.role ?? "", dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({
     record: kept<readonly Schedule[]>("schedules", [], isScheduleList),
     ...{ clock, log, loadCron },
-    submit: async ({ id, goal, priority }, goalId) => {
+    submit: async ({ id, goal, priority, role }, goalId) => {
       autonomy.permit("person");
       const source = `schedule:${id}`;
-      return await submit({ id: goalId, words: goal, priority, source, tag: "schedule", dedupeKey: source });
+      return await submit({ id: goalId, words: goal, priority, source, role, tag: "schedule", dedupeKey: source });
     },
     told: ({ id, goal }, what) => warn("schedule.missed", id, `"${beginning(goal, 200)}": ${what}`),
   });

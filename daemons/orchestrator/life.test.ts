@@ -55,13 +55,13 @@ describe("a goal", () => {
     expect(bench.waits).toEqual([`goal "make a proxy" asks: Which port? (aiosctl goal answer ${id} "…")`]);
     expect(await bench.until(id, "awaiting_input")).toMatchObject({ questions: [{ question: "Which port?" }] });
     expect(bench.goals.waiting()).toEqual([`goal "make a proxy" asks: Which port? (aiosctl goal answer ${id} "…")`]);
-    await expect(bench.goals.answer(id, "  ")).rejects.toThrow(/answer/);
-    await bench.goals.answer(id, "8080");
+    await expect(bench.goals.answer(id, "  ", "admin")).rejects.toThrow(/answer/);
+    await bench.goals.answer(id, "8080", "admin");
     expect(bench.goals.waiting()).toEqual([]);
     await bench.report((await bench.next()).taskId);
     await bench.until(id, "completed");
     expect(bench.asked.at(-1)?.objective.answers).toEqual([{ question: "Which port?", answer: "8080" }]);
-    await expect(bench.goals.answer(id, "again")).rejects.toThrow(/it is completed/);
+    await expect(bench.goals.answer(id, "again", "admin")).rejects.toThrow(/it is completed/);
   });
 
   it("goes on while the grants of what is done are being ended, and is closed only after them", async () => {
@@ -178,7 +178,7 @@ describe("a plan", () => {
     expect(await bench.until(id, "awaiting_input")).toMatchObject({ questions: [{ question: "Where else?" }] });
     await bench.goals.end();
     await bench.open();
-    await bench.goals.answer(id, "there");
+    await bench.goals.answer(id, "there", "admin");
     await bench.goals.end();
     await bench.open();
     await bench.report((await bench.next()).taskId);

@@ -73,7 +73,7 @@ export function storeOver(
 }
 
 function writeGoal(goal: Goal): GoalRecord {
-  const { source, tags, metadata, plan, failure, questions, decisions, dependsOn, dedupeKey } = goal;
+  const { source, role, tags, metadata, plan, failure, questions, decisions, dependsOn, dedupeKey } = goal;
   const planning = { plan, failure, questions, decisions };
   return {
     id: goal.id,
@@ -83,12 +83,14 @@ function writeGoal(goal: Goal): GoalRecord {
     createdAt: goal.createdAt,
     completedAt: isOver(goal.state) ? goal.updatedAt : 0,
     result: goal.result,
-    metadataJson: toJson({ source, tags, metadata, ...planning, depends_on: dependsOn, dedupe_key: dedupeKey }),
+    metadataJson: toJson({ source, role, tags, metadata, ...planning, depends_on: dependsOn, dedupe_key: dedupeKey }),
   };
 }
 
 /** What a goal's record has no field for. */
-type GoalJson = Partial<Pick<Goal, "source" | "tags" | "metadata" | "plan" | "failure" | "questions" | "decisions">> & {
+type GoalJson = Partial<
+  Pick<Goal, "source" | "role" | "tags" | "metadata" | "plan" | "failure" | "questions" | "decisions">
+> & {
   readonly depends_on?: readonly string[];
   readonly dedupe_key?: string;
 };
@@ -100,6 +102,7 @@ function readGoal(record: GoalRecord): Goal {
     description: record.description,
     priority: record.priority,
     source: more.source ?? "",
+    role: more.role ?? "",
     tags: more.tags ?? [],
     metadata: more.metadata ?? {},
     createdAt: record.createdAt,

@@ -9,7 +9,14 @@ import { openSchedules, type Schedule } from "./schedules.ts";
 const noon = Date.UTC(2026, 2, 28, 12);
 const dayMs = 86_400_000;
 const minute = (at: number) => new Date(Math.floor(at / 60_000) * 60_000).toISOString().slice(0, 16);
-const daily = { cron: "30 3 * * *", timeZone: "Europe/Berlin", goal: "check system health", priority: 2, by: "core" };
+const daily = {
+  cron: "30 3 * * *",
+  timeZone: "Europe/Berlin",
+  goal: "check system health",
+  priority: 2,
+  by: "core",
+  role: "" as const,
+};
 
 /** Schedules whose goals cannot be given while there is a reason in `refusals`; `during` lets time pass while they run. */
 function open(clock: ManualClock, record = kept<readonly Schedule[]>([])) {

@@ -2,6 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { isUuid, uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
+import type { Role } from "#lib/role";
 import { executionHeader } from "#lib/service";
 import { beginning, cut } from "#lib/text";
 import type { NextRun } from "./cron.ts";
@@ -16,6 +17,8 @@ export interface Schedule {
   readonly priority: number;
   /** Who made it: its goals come from "schedule:<id>", on behalf of this identity. */
   readonly by: string;
+  /** The role that they had then; empty for no person. */
+  readonly role: Role | "";
   readonly createdAt: number;
   readonly lastRun: number;
   /** When it is due next; 0 when no time is left that it names. */
@@ -27,7 +30,15 @@ export interface Schedule {
 /** Whether a value read from a file is a list of them. */
 export const isScheduleList = listOf(
   fieldsOf({
-    ...{ id: "string", cron: "string", timeZone: "string", goal: "string", priority: "number", by: "string" },
+    ...{
+      id: "string",
+      cron: "string",
+      timeZone: "string",
+      goal: "string",
+      priority: "number",
+      by: "string",
+      role: "string",
+    },
     ...{ createdAt: "number", lastRun: "number", nextRun: "number", lastGoal: "string" },
   }),
 );
@@ -39,7 +50,9 @@ export interface Schedules {
    * time zone or goal, and for the id of another one, RESOURCE_EXHAUSTED when there are too many.
    */
   create(
-    wanted: Pick<Schedule, "cron" | "timeZone" | "goal" | "priority" | "by"> & { readonly id?: string | undefined },
+    wanted: Pick<Schedule, "cron" | "timeZone" | "goal" | "priority" | "by" | "role"> & {
+      readonly id?: string | undefined;
+    },
   ): Promise<Schedule>;
   /** Throws NOT_FOUND. */
   remove(id: string): void;
@@ -125,7 +138,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
 
   return {
     list: () => record.value,
-    async create({ id, cron, timeZone, goal, priority, by }) {
+    async create({ id, cron, timeZone, goal, priority, by, role }) {
       if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
       const known = record.value.find((one) => one.id === id);
       if (known?.cron === cron && known.goal === goal && known.by === by) return known;
@@ -142,7 +155,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
       if (nextRun === undefined) {
         throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cut(cron, 100)}" names no time to come`);
       }
-      const given = { cron, timeZone, goal, priority, by, nextRun };
+      const given = { cron, timeZone, goal, priority, by, role, nextRun };
       const schedule = { id: id ?? uuidv7(now), ...given, createdAt: now, lastRun: 0, lastGoal: "" };
       record.set([...record.value, schedule]);
       wake();

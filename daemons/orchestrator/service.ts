@@ -5,7 +5,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { GroupOf } from "./agent-groups.ts";
 import type { Agent, Agents } from "./agents.ts";
 import type { Assignments } from "./assignments.ts";
-import { type Further, furtherCalls, nameOf } from "./further-calls.ts";
+import { type Further, furtherCalls, nameOf, roleOf } from "./further-calls.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
 import type { Goals } from "./goals.ts";
 import { goalMessage, handoutMessage, taskMessage } from "./messages.ts";
@@ -45,8 +45,11 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       if (identity.kind === "agent") further.greed.count(identity.name);
       further.autonomy.permit(identity.kind === "agent" ? "machine" : "person");
       const source = sourceOf(identity, request.source);
+      const role = roleOf(identity);
       const id = headerOf(headers, executionHeader);
-      return { id: await goals.submit({ id, description, priority, tags, metadata, source, dependsOn, dedupeKey }) };
+      return {
+        id: await goals.submit({ id, description, priority, tags, metadata, source, role, dependsOn, dedupeKey }),
+      };
     },
     getGoalStatus: async ({ id }, { identity }) => {
       const goal = await ownGoal(goals, id, identity);

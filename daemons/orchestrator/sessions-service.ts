@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/service";
 import { type SessionEvent, type Session as SessionMessage, SessionsService } from "#proto/aios/sessions";
 import type { Autonomy } from "./autonomy.ts";
-import { nameOf } from "./further-calls.ts";
+import { nameOf, roleOf } from "./further-calls.ts";
 import type { Happening } from "./sessions/happenings.ts";
 import type { Sessions, SessionView } from "./sessions/sessions.ts";
 
@@ -21,7 +21,7 @@ export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeo
     openSession: async ({ agent, level, name }, { identity }) => {
       const owner = personOf(identity, "open a session");
       autonomy.permit("person");
-      return sessionMessage(await (await load()).open({ agent, level, name, owner }));
+      return sessionMessage(await (await load()).open({ agent, level, name, owner, role: roleOf(identity) }));
     },
     listSessions: async ({ limit, cursor }, { identity }) => {
       personOf(identity, "list sessions");
@@ -35,10 +35,10 @@ export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeo
       return sessionMessage(await (await load()).view(named(id)));
     },
     say: async function* ({ sessionId, text, runId }, { identity, signal }) {
-      const actor = personOf(identity, "speak in a session");
+      const by = { name: personOf(identity, "speak in a session"), role: roleOf(identity) };
       autonomy.permit("person");
       const sessions = await load();
-      for await (const one of sessions.say(named(sessionId), text, runId, actor, signal)) yield eventMessage(one);
+      for await (const one of sessions.say(named(sessionId), text, runId, by, signal)) yield eventMessage(one);
     },
     followSession: async function* ({ sessionId, afterSequence }, { identity, signal }) {
       personOf(identity, "follow a session");

@@ -1,5 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { isUuid } from "#lib/ids";
+import type { Role } from "#lib/role";
 import { executionHeader } from "#lib/service";
 import { beginning } from "#lib/text";
 import type { JsonObject } from "./goal.ts";
@@ -15,6 +16,8 @@ export interface Submission {
   readonly metadata: string;
   /** The identity that asks. */
   readonly source: string;
+  /** The role of the person who asks; absent = it is no person's wish. */
+  readonly role?: Role | "";
   /** Goals that must be completed first. */
   readonly dependsOn: readonly string[];
   /** Of the goals that are not over only one has it; empty = none. */

@@ -40,6 +40,7 @@ export function subTaskGoal(
     tags: ["sub-task"],
     metadata: JSON.stringify(metadata),
     source: `agent:${wish.agent}`,
+    role: goal.role,
     dependsOn: [],
     dedupeKey: "",
   };

@@ -60,7 +60,7 @@ export interface Tools {
 }
 
 /** Nothing; what changes something or leaves the machine; everything. */
-export type Asking = "nothing" | "changes" | "everything";
+export type Asking = "nothing" | "root" | "changes" | "everything";
 
 /** What an agent is let do, for a task and a time. */
 export interface Grant {

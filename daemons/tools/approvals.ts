@@ -69,13 +69,14 @@ interface Waiting {
 
 /**
  * Whether a person is asked first: whoever changes a protected place; calls of agents whose tool wants it, changes whose risk
- * the policy names, and where the grant asks for it all, or all that changes something or leaves the machine.
+ * the policy names, and where the grant asks for it all, all that changes something or leaves the machine, or what amounts to root.
  */
 export function needsApproval({ tool, caller, asks, places, risk }: Admitted, policy: Policy): boolean {
   if (places.length > 0) return true;
   if (caller.kind !== "agent") return false;
   if (asks === "everything") return true;
   if (asks === "changes" && kindsOf(tool).some((kind) => kind !== "calls")) return true;
+  if (asks === "root" && risk === "critical") return true;
   return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(risk));
 }
 

@@ -98,7 +98,7 @@ export function openGate({ registry, validation, grants, protection, reserve }: 
       const locks = locksOf(tool, resources);
       const asks = caller.kind === "agent" ? grants.asks(caller.name, request.taskId) : "nothing";
       const view = viewOf(request, tool, caller, input, resources, permits);
-      const root = (await tool.rootWhen?.holds(view)) === true;
+      const root = (await tool.rootWhen?.holds(view, asks !== "nothing")) === true;
       const critical = root || places.length > 0;
       const [risk, role] = critical
         ? (["critical", "admin"] as const)

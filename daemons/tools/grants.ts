@@ -9,8 +9,11 @@ const grantsMax = 256;
 /** Grants that ended are kept this long for whoever asks, and for undoing a revocation. */
 const keptMs = 7 * 86_400_000;
 
-/** What a person is asked about of what is done with a grant: nothing, what changes something or leaves the machine, all. */
-export const askings = ["nothing", "changes", "everything"] as const;
+/**
+ * What a person is asked about of what is done with a grant: nothing but what anybody's call asks about; what amounts to root in
+ * any way; what changes something or leaves the machine; all.
+ */
+export const askings = ["nothing", "root", "changes", "everything"] as const;
 export type Asking = (typeof askings)[number];
 
 export interface Grant {

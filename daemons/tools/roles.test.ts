@@ -97,6 +97,21 @@ describe("what a person may do", () => {
   });
 });
 
+describe("what an agent does for a person who is no admin", () => {
+  it("waits for an admin where it amounts to root alone", async () => {
+    const path = `${machine.folder}/file`;
+    const asked = { ...grantOf("task"), task_id: "t", ask: "root" };
+    await machine.core.call("sec.grant", { ...asked, capabilities: [`fs:write:${path}`, "config:write:*"] });
+    const agent = machine.agent("task");
+    expect((await agent.call("fs.write", { path, content: "x" }, { taskId: "t" })).success).toBe(true);
+    copyFileSync(join(import.meta.dirname, "../../rootfs/etc/aios/config.toml"), `${machine.folder}/etc/config.toml`);
+    const set = { key: "system.log_level", value: "debug" };
+    const { ticket } = await whenAsked(machine.operator, () => agent.call("config.set", set, { taskId: "t" }));
+    expect(ticket).toMatchObject({ risk: "critical", role: "admin" });
+    await machine.operator.call("sec.deny", { id: ticket.id, reason: "a test" });
+  });
+});
+
 const grantOf = (agent: string) => ({
   agent_id: agent,
   capabilities: ["fs:read:/srv/**"],

@@ -70,8 +70,8 @@ export interface Undo<Input, Fields, Plan> {
 interface RootCalls<Input, Fields> {
   /** Which calls, for people: "without a sandbox". */
   readonly what: string;
-  /** Looks, and changes nothing. */
-  holds(call: ToolCall<Input, Fields>): boolean | Promise<boolean>;
+  /** Looks, and changes nothing. `bounded`: an agent calls for somebody who is no admin, or a person is asked anyway. */
+  holds(call: ToolCall<Input, Fields>, bounded: boolean): boolean | Promise<boolean>;
 }
 
 interface SomeCalls<Input> {

@@ -1,6 +1,7 @@
 import type { ToolCall, ToolExecutionReport, ToolFate, ToolRequirements } from "#kernel/ports";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
+import type { Role } from "#lib/role";
 import { type Goal, isOver, type JsonObject } from "../goal.ts";
 import type { Goals } from "../goals.ts";
 import type { ToolFacts } from "../tools.ts";
@@ -12,6 +13,8 @@ export interface Talk {
   readonly words: string;
   /** Who opened the session: "operator:alice". */
   readonly owner: string;
+  /** Their role then; empty for no person. */
+  readonly role: Role | "";
 }
 
 const goalTool = (name: string, summary: string, ...fields: readonly string[]): ToolFacts => ({
@@ -70,7 +73,7 @@ export function goalHands(goals: Goals, clock: Clock): GoalHands {
   const begin = async (call: ToolCall, talk: Talk): Promise<void> => {
     const { words, goalId } = fieldsOf(call);
     if (call.tool_name === "goal.give") await goals.submit(submissionOf(goalId, words, talk));
-    else if (call.tool_name === "goal.answer") await goals.answer(goalId, words);
+    else if (call.tool_name === "goal.answer") await goals.answer(goalId, words, talk.role);
     else await cancelOwn(goals, goalId, talk);
   };
   return {
@@ -107,9 +110,9 @@ async function cancelOwn(goals: Goals, id: string, { session, owner }: Talk): Pr
 const asks = ({ state }: Goal) => state === "awaiting_input";
 const rests = (goal: Goal) => isOver(goal.state) || asks(goal) || goal.state === "paused";
 
-const submissionOf = (id: string, description: string, { session, owner }: Talk) => ({
+const submissionOf = (id: string, description: string, { session, owner, role }: Talk) => ({
   ...{ id, description, priority: 1, tags: ["session"], metadata: JSON.stringify({ session }) },
-  ...{ source: owner, dependsOn: [], dedupeKey: "" },
+  ...{ source: owner, role, dependsOn: [], dedupeKey: "" },
 });
 
 /** The goal once it is over, asks or is paused. Throws the signal's reason when that is not waited for any more. */

@@ -227,6 +227,15 @@ describe("a conversation without a model that can think", () => {
     });
   });
 
+  it("takes no word of who may do less than the person whose conversation it is", async () => {
+    const as = (role: string) => ({ headers: { [operatorHeader]: "alice", [roleHeader]: role } });
+    const { id } = await sessions.openSession({ agent: "task", level: "", name: "" }, as("admin"));
+    const speak = async () => {
+      for await (const _ of sessions.say({ sessionId: id, text: "greet somebody", runId: "" }, as("operator"))) return;
+    };
+    await expect(speak()).rejects.toThrow("it is a conversation of one who is admin");
+  });
+
   it("asks what a goal asks, and passes on the answer", async () => {
     const id = await open();
     expect(answerOf(await say(id, "greet somebody"))).toBe("Who is to be greeted?");

@@ -1,14 +1,16 @@
 import type { Standing } from "#kernel/branch";
 import { decodeEvent, type EventRecord } from "#kernel/events";
 import { type Kernel, mainBranch, type TickResult } from "#kernel/kernel";
-import type { BranchState } from "#kernel/state";
+import type { BranchState, SessionConfig } from "#kernel/state";
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
+import { type Role, roles } from "#lib/role";
 import type { Client } from "#lib/service";
 import type { EventJournalService } from "#proto/aios/journal";
 import type { Durable } from "../durable.ts";
+import { leastOf } from "../goal.ts";
 import { openQueue } from "../queue.ts";
 import { type Happening, happeningIn } from "./happenings.ts";
 import type { Waits } from "./waits.ts";
@@ -20,6 +22,13 @@ export interface Wish {
   readonly name: string;
   /** Who opens it: "operator:alice". */
   readonly owner: string;
+  readonly role: Role | "";
+}
+
+/** Who says something. */
+export interface Speaker {
+  readonly name: string;
+  readonly role: Role | "";
 }
 
 export interface SessionView {
@@ -45,8 +54,11 @@ export interface Sessions {
   list(limit: number, cursor: string): Promise<SessionPage>;
   /** Throws NOT_FOUND. */
   view(id: string): Promise<SessionView>;
-  /** Says something; what comes of it, the last being that the run is over, or that it goes on by itself later. */
-  say(id: string, text: string, runId: string, actor: string, signal: AbortSignal): AsyncGenerator<Happening>;
+  /**
+   * Says something; what comes of it, the last being that the run is over, or that it goes on by itself later. Throws
+   * PERMISSION_DENIED to who has a lesser role than the person whose conversation it is: what is said is theirs.
+   */
+  say(id: string, text: string, runId: string, by: Speaker, signal: AbortSignal): AsyncGenerator<Happening>;
   /** What there is after an event, then as `say` of the run that is open. */
   follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<Happening>;
   interrupt(id: string, by: string): Promise<void>;
@@ -67,6 +79,17 @@ export interface SessionsParts {
   readonly log: Log;
   create(id: string, wish: Wish): Promise<BranchState>;
 }
+
+/** The role of the person who opened a session; empty when none did. */
+export const roleIn = (config: SessionConfig | undefined): Role | "" => roles.find((one) => one === config?.role) ?? "";
+
+const lesser = (id: string, role: string, by: Speaker) =>
+  new AiosError("PERMISSION_DENIED", {
+    act: "speak in session",
+    object: id,
+    reason: `it is a conversation of one who is ${role}, and ${by.name} is ${by.role}`,
+    next: 'open one of your own: "aiosctl chat"',
+  });
 
 /** A journal that does not answer is asked again after this time. */
 const againMs = 300;
@@ -116,8 +139,11 @@ export function openSessions(parts: SessionsParts): Sessions {
       return { sessions, nextCursor: page.nextCursor };
     },
     view: async (id) => viewOf(await known(id), await firstOf(journal, id)),
-    async *say(id, text, runId, actor, signal) {
-      const { head } = await known(id);
+    async *say(id, text, runId, by, signal) {
+      const { head, config } = await known(id);
+      const role = roleIn(config);
+      if (leastOf(role, by.role) !== role) throw lesser(id, role, by);
+      const actor = by.name;
       const run = runId === "" ? {} : { runId };
       const { done } = await kernel.submit({ session: id, objective: text, actor, ...run });
       begins(id);

@@ -26,7 +26,7 @@ import type { AgentHandsParts } from "./agent-hands.ts";
 import { goalTools } from "./goal-calls.ts";
 import { handsOf } from "./hands.ts";
 import { rulesBefore } from "./rules.ts";
-import { openSessions, type Sessions, type Wish } from "./sessions.ts";
+import { openSessions, roleIn, type Sessions, type Wish } from "./sessions.ts";
 import { openWaits } from "./waits.ts";
 
 export interface SessionWorld extends Omit<AgentHandsParts, "waits" | "tools"> {
@@ -113,7 +113,7 @@ export function startSessions(world: SessionWorld): Sessions {
     if (wish.name.length > nameLengthMax)
       throw new AiosError("INVALID_ARGUMENT", `open a session: name: at most ${nameLengthMax} characters`);
     const config: SessionConfig = {
-      ...{ agent_id: agent.name, owner: wish.owner, workspace_root: "/", budget },
+      ...{ agent_id: agent.name, owner: wish.owner, role: wish.role, workspace_root: "/", budget },
       system_prompt: `You are the ${agent.name} agent of this machine. ${agent.role} ${agent.brief}`,
       ...(level !== "" && { level }),
       policy: {
@@ -132,6 +132,7 @@ type State = Awaited<ReturnType<Kernel["state"]>>;
 
 const talkIn = (session: string, { run, config, agentId }: State) => ({
   ...{ session, agent: agentId, words: run?.objective ?? "", owner: config?.owner ?? "core" },
+  role: roleIn(config),
 });
 
 const levelIn = (config: SessionConfig | undefined): Level => levels.find((one) => one === config?.level) ?? "reactive";

@@ -56,9 +56,9 @@ const grantTool = ({ grants, table }: SecWorld) =>
       duration_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: durationMaxSeconds })),
       task_id: taskId,
       ask: Type.Optional(
-        Type.Enum(["changes", "everything"], {
+        Type.Enum(["root", "changes", "everything"], {
           description:
-            "a person is asked about each call of the task: those that change something or leave the machine, or all",
+            "a person is asked about each call of the task: those that amount to root, also what a package runs as root; those that change something or leave the machine; or all",
         }),
       ),
     }),

@@ -187,14 +187,16 @@ const hasNetwork = ({ network, ready_port }: Definition) => network ?? ready_por
 
 /**
  * Whether a definition is more than a program under a user of its own: another user, the network or a program that was not
- * granted. What a package runs is the package's, and agents are granted each package; a person is asked for the right to be root.
+ * granted. What a package runs is the package's, and agents are granted each package; a person is asked for the right to be root,
+ * and so is an agent that acts for one who has it not.
  */
 function isMoreThanConfined(
   { input, caller, permits }: ToolCall<Definition, object>,
   folders: readonly string[],
+  bounded: boolean,
 ): boolean {
   const { argv, user } = programOf(input, caller, folders);
-  const packaged = caller.kind === "operator" ? undefined : packagedService(input.name, folders);
+  const packaged = caller.kind === "operator" || bounded ? undefined : packagedService(input.name, folders);
   if (typeof packaged === "object" && isPackaged(argv, user, packaged)) return false;
   if (user !== ownUser) return true;
   const network = hasNetwork(input);
@@ -231,8 +233,8 @@ function define(init: Units, etc: string, folders: readonly string[]): Tool {
     alsoNeeds: ["service:run:{argv}", "service:network:{name}"],
     risk: "high",
     rootWhen: {
-      what: "as root or another account, or with a program or the network that was not granted, unless it is an agent's and a package runs it so",
-      holds: (call) => isMoreThanConfined(call, folders),
+      what: "as root or another account, or with a program or the network that was not granted, unless it is an agent's, for an admin or the machine, and a package runs it so",
+      holds: (call, bounded) => isMoreThanConfined(call, folders, bounded),
     },
     preview: async (call) => {
       const { input, resources } = await writing(call);

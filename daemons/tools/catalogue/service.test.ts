@@ -230,16 +230,18 @@ describe("a service that a package brought", () => {
     }
     const define = tool("service.define");
     const packaged = { name: "web", packaged: true };
-    expect(await define?.rootWhen?.holds(given(packaged))).toBe(false);
+    expect(await define?.rootWhen?.holds(given(packaged), false)).toBe(false);
+    // An agent that acts for such a person gets them no further.
+    expect(await define?.rootWhen?.holds(given(packaged), true)).toBe(true);
     // Of a person who is no admin it is the right to be root: what the package is set to would be theirs to write.
     const person = { ...(given(packaged) as object), caller: { kind: "operator", name: "olga", role: "operator" } };
-    expect(await define?.rootWhen?.holds(person as never)).toBe(true);
+    expect(await define?.rootWhen?.holds(person as never, false)).toBe(true);
     expect(await define?.preview?.(given({ name: "web", packaged: true }))).toContain("/usr/sbin/web");
     expect(
-      await define?.rootWhen?.holds(given({ name: "web", argv: ["/usr/sbin/web", "-c", "/x"], user: "root" })),
+      await define?.rootWhen?.holds(given({ name: "web", argv: ["/usr/sbin/web", "-c", "/x"], user: "root" }), false),
     ).toBe(true);
-    expect(() => define?.rootWhen?.holds(given({ name: "none", packaged: true }))).toThrow("no package");
-    expect(() => define?.rootWhen?.holds(given({ name: "web" }))).toThrow("give argv");
+    expect(() => define?.rootWhen?.holds(given({ name: "none", packaged: true }), false)).toThrow("no package");
+    expect(() => define?.rootWhen?.holds(given({ name: "web" }), false)).toThrow("give argv");
   });
 });
 
