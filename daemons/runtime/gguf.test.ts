@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
-import { readModelHeader, tensorTypes } from "./gguf.ts";
+import { readModelHeader } from "./gguf.ts";
+import { tensorTypes } from "./gguf-tensors.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 let folder: string;

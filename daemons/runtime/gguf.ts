@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { AiosError, messageOf } from "#lib/errors";
 import { Cursor, quoted, textLengthMax } from "./gguf-cursor.ts";
+import { repackedTypes, tensorTypes } from "./gguf-tensors.ts";
 import { partsOf } from "./model-files.ts";
 
 /** What a model file says of itself. */
@@ -72,48 +73,6 @@ const stringType = 8;
 const arrayType = 9;
 const uint32Type = 4;
 const int32Type = 5;
-
-/** Tensor types that processors with AVX2 read in another order: Q4_0, Q2_K, Q4_K, IQ4_NL, MXFP4. */
-const repackedTypes: readonly number[] = [2, 10, 12, 20, 39];
-
-/** ggml's tensor types: numbers in a block, and bytes of a block. */
-export const tensorTypes: Readonly<Record<number, readonly [numbers: number, bytes: number]>> = {
-  0: [1, 4],
-  1: [1, 2],
-  2: [32, 18],
-  3: [32, 20],
-  6: [32, 22],
-  7: [32, 24],
-  8: [32, 34],
-  9: [32, 36],
-  10: [256, 84],
-  11: [256, 110],
-  12: [256, 144],
-  13: [256, 176],
-  14: [256, 210],
-  15: [256, 292],
-  16: [256, 66],
-  17: [256, 74],
-  18: [256, 98],
-  19: [256, 50],
-  20: [32, 18],
-  21: [256, 110],
-  22: [256, 82],
-  23: [256, 136],
-  24: [1, 1],
-  25: [1, 2],
-  26: [1, 4],
-  27: [1, 8],
-  28: [1, 8],
-  29: [256, 56],
-  30: [1, 2],
-  34: [256, 54],
-  35: [256, 66],
-  39: [32, 17],
-  40: [64, 36],
-  41: [128, 18],
-  42: [64, 18],
-};
 
 /**
  * Reads and checks the header of the GGUF file at `path`: magic, version, metadata, and that every tensor lies within the
