@@ -87,7 +87,7 @@ describe.each(kinds)("$name", (kind) => {
     const record = open(kind, path);
     // Kept twice, it is what it was; else it begins anew.
     expect(record.value).toEqual(kind.whenUnreadable === undefined ? kind.initial : kind.value);
-    expect(told).toEqual([expect.stringMatching(/\.json cannot be read \(.*what was there is in .*\.aside-/)]);
+    expect(told).toEqual([expect.stringMatching(/\.json cannot be read \(.*what was there is in .*\.aside-/s)]);
     expect(readdirSync(folder).some((name) => name.includes(".aside-"))).toBe(true);
     record.set(kind.value);
     expect(open(kind, path).value).toEqual(kind.value);
