@@ -33,7 +33,7 @@ beforeEach(async () => {
       });
     },
     searchStatus: () =>
-      SearchStatusResponse.fromPartial({ detail: "starting", embedding: "lexical-2-384", chunks: 7, waiting: 2 }),
+      SearchStatusResponse.fromPartial({ detail: "starting", embedding: "lexical-3-384", chunks: 7, waiting: 2 }),
   });
   await twin.daemon("init", init());
   await twin.daemon("memory", calls);

@@ -144,6 +144,36 @@ describe("a ready runtime", () => {
     }
   });
 
+  it.each([{ temperature: 0 }, { topK: 1 }])(
+    "is asked for otherwise when the likeliest is refused: %j",
+    async (likeliest) => {
+      const words = [
+        "ash",
+        "birch",
+        "cedar",
+        "elm",
+        "fir",
+        "holly",
+        "larch",
+        "maple",
+        "oak",
+        "pine",
+        "rowan",
+        "willow",
+      ];
+      const schema = {
+        ...{ type: "object", properties: { tree: { enum: words } }, required: ["tree"], additionalProperties: false },
+      };
+      const ask = async (more: object) => {
+        const jsonSchema = JSON.stringify({ ...schema, ...more });
+        return JSON.parse((await client.infer(request({ jsonSchema, seed: 1, ...likeliest }))).text).tree;
+      };
+      const first = await ask({});
+      const second = await ask({ not: { properties: { tree: { const: first } } } });
+      expect([words.includes(second), second === first]).toEqual([true, false]);
+    },
+  );
+
   it("fails when the answer does not fit what a grammar cannot carry", async () => {
     const jsonSchema = JSON.stringify({ type: "string", maxLength: 3, pattern: "^impossible$" });
     await expect(client.infer(request({ jsonSchema }))).rejects.toMatchObject({

@@ -57,6 +57,10 @@ export interface Runtime {
 /** An answer that does not fit its schema is asked for once more. */
 const triesMax = 2;
 
+const topKDefault = 40;
+/** At this temperature less likely answers come, too. */
+const freeTemperature = 0.8;
+
 /** Characters of an answer that may be unread before generation waits for the caller. */
 const unreadMax = 16_384;
 
@@ -81,7 +85,7 @@ export function openRuntime(pool: ModelPool<Worker>, clock: Clock): Runtime {
       truncate: ask.truncate,
       maxTokens: ask.maxTokens || maxTokens,
       temperature: ask.temperature ?? temperature,
-      topK: ask.topK ?? 40,
+      topK: ask.topK ?? topKDefault,
       topP: ask.topP ?? 0.95,
       minP: ask.minP ?? 0.05,
       seed: ask.seed ?? Math.floor(Math.random() * 2 ** 32),
@@ -206,9 +210,16 @@ function patientChannel(clock: Clock, leaving: AbortController) {
   };
 }
 
-/** A second try with the same seed would give the same answer. */
+/** A second try with the same seed, or with the likeliest token alone, would give the same answer. */
 function again(generation: Generation, tries: number): Generation {
-  return tries === 1 ? generation : { ...generation, seed: (generation.seed + tries - 1) % 2 ** 32 };
+  if (tries === 1) return generation;
+  const { seed, temperature, topK } = generation;
+  return {
+    ...generation,
+    seed: (seed + tries - 1) % 2 ** 32,
+    temperature: Math.max(temperature, freeTemperature),
+    topK: topK === 1 ? topKDefault : topK,
+  };
 }
 
 function unfit(model: string, { stop, answerTokens }: Generated, wrong: string): AiosError {
