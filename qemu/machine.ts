@@ -90,6 +90,9 @@ export interface ClientIdentity {
   readonly pair: KeyPair | undefined;
 }
 
+/** A boot takes at most so long, by its lane: under emulation hosts differ threefold. */
+export const bootTimeoutMs = { native: 60_000, qemu: 240_000, firmware: 300_000 } as const;
+
 const powerOffTimeoutMs = 60_000;
 const reachPauseMs = 100;
 

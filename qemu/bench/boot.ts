@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { consoleLines } from "#manifest";
 import type { Images } from "../images.ts";
-import { type Lane, type Machine, startMachine } from "../machine.ts";
+import { bootTimeoutMs, type Lane, type Machine, startMachine } from "../machine.ts";
 import { type BootReport, bootReport } from "../report.ts";
 import type { Bench, BenchHost } from "./bench.ts";
 import { measureRebuild } from "./rebuild.ts";
@@ -20,8 +20,6 @@ const agentsBudget = 8;
 
 /** Boots measured after the first, of which the median counts. */
 const laterBoots: Readonly<Partial<Record<Lane, number>>> = { native: 5, qemu: 3 };
-
-const bootTimeoutMs = 240_000;
 
 /** Not counted as userland: what a model's and Chroma's size decides. */
 const modelOrChroma = /runtime-worker|chroma/i;
@@ -79,9 +77,9 @@ async function boot(which: Lane, folder: string, host: BenchHost, images: Images
     ...(which === "native" && { data: "folder" }),
   });
   try {
-    const line = await machine.waitFor(consoleLines.ready, bootTimeoutMs);
+    const line = await machine.waitFor(consoleLines.ready, bootTimeoutMs[which]);
     host.say(`bench: ${which}: ${line.text}`);
-    await machine.reached(bootTimeoutMs);
+    await machine.reached(bootTimeoutMs[which]);
     const memory = which === "native" ? userland(machine) : [];
     const report = await bootReport(machine, {});
     await machine.powerOff();

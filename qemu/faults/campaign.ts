@@ -1,7 +1,7 @@
 import { consoleLines } from "#manifest";
 import type { BenchHost } from "../bench/bench.ts";
 import type { Measure } from "../bench/row.ts";
-import { type Machine, type MachineSpec, startMachine } from "../machine.ts";
+import { bootTimeoutMs, type Machine, type MachineSpec, startMachine } from "../machine.ts";
 
 /** What a campaign is given beside what every benchmark is. */
 export interface Ground extends BenchHost {
@@ -39,8 +39,6 @@ export const counted = (name: string, value: number, budget?: number): Measure =
   ...{ name, value, unit: "count" },
   ...(budget !== undefined && { budget }),
 });
-
-const bootTimeoutMs = { native: 60_000, qemu: 240_000, firmware: 300_000 } as const;
 
 /** Runs a campaign on ground of its own. */
 export async function onGround<T>(

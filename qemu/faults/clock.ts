@@ -2,9 +2,9 @@ import { connect as connectTls, type PeerCertificate } from "node:tls";
 import { messageOf } from "#lib/errors";
 import { consoleLines } from "#manifest";
 import { followGoal, submitGoal } from "../goal.ts";
+import { bootTimeoutMs } from "../machine.ts";
 import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
 
-const bootTimeoutMs = 240_000;
 const goalTimeoutMs = 120_000;
 const dayMs = 86_400_000;
 
@@ -49,8 +49,8 @@ export const clock: Campaign = {
 async function bootAt(ground: Ground, name: string, moment: number, at: number): Promise<string> {
   const machine = await ground.start({ lane: "qemu", name, clockMs: moment });
   try {
-    await machine.waitFor(consoleLines.ready, bootTimeoutMs);
-    await machine.reached(bootTimeoutMs);
+    await machine.waitFor(consoleLines.ready, bootTimeoutMs.qemu);
+    await machine.reached(bootTimeoutMs.qemu);
     const certificate = await shownBy(machine.target);
     const [from, to] = [Date.parse(certificate.valid_from), Date.parse(certificate.valid_to)];
     if (from > Date.now() || to < Date.now())

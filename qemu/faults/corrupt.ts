@@ -5,13 +5,12 @@ import { messageOf } from "#lib/errors";
 import { consoleLines } from "#manifest";
 import { InitService } from "#proto/aios/init";
 import { executeTool, followGoal, submitGoal } from "../goal.ts";
-import type { Machine } from "../machine.ts";
+import { bootTimeoutMs, type Machine } from "../machine.ts";
 import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
 import { type Damage, damagesTo, harm, named } from "./damage.ts";
 import { drawing, shuffled } from "./drawing.ts";
 import { notReady } from "./units.ts";
 
-const bootTimeoutMs = 60_000;
 const goalTimeoutMs = 60_000;
 /** Pages of each database. */
 const pagesOfEach = 12;
@@ -66,8 +65,8 @@ async function survive(ground: Ground, whole: string, damage: Damage, random: ()
   harm(data, damage, random);
   const machine = await ground.start({ lane: "native", name, data: "folder" });
   try {
-    await machine.waitFor(new RegExp(`${consoleLines.ready}|${consoleLines.degraded}`), bootTimeoutMs);
-    await machine.reached(bootTimeoutMs);
+    await machine.waitFor(new RegExp(`${consoleLines.ready}|${consoleLines.degraded}`), bootTimeoutMs.native);
+    await machine.reached(bootTimeoutMs.native);
     const id = await submitGoal(machine, "create a file /srv/after with content again");
     const { goal } = await followGoal(machine, id, goalTimeoutMs);
     const down = await notReady(machine);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTimeServer, type TimeServerTwin } from "#lib/testing/time-server";
 import { InitService } from "#proto/aios/init";
-import type { Machine } from "../machine.ts";
-import { bootTimeoutMs, laneRuns, useFleet } from "./fleet.ts";
+import { bootTimeoutMs, type Machine } from "../machine.ts";
+import { laneRuns, useFleet } from "./fleet.ts";
 
 describe.runIf(laneRuns("qemu"))("a machine whose clock is wrong when it is switched on", () => {
   const fleet = useFleet();

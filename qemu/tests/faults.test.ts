@@ -7,8 +7,8 @@ import { consoleLines } from "#manifest";
 import { type Boot, InitService, type Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { executeTool, followGoal, submitGoal } from "../goal.ts";
-import type { Machine } from "../machine.ts";
-import { allAgents, bootTimeoutMs, type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
+import { bootTimeoutMs, type Machine } from "../machine.ts";
+import { allAgents, type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
 
 /** Long enough for a loop to show. */
 const watchMs = 5_000;

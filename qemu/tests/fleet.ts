@@ -9,12 +9,9 @@ import { sayEvent } from "../../image/print.ts";
 import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { allAgents } from "../agents.ts";
 import { buildImages, type Images } from "../images.ts";
-import { type Lane, type Machine, type MachineSpec, startMachine } from "../machine.ts";
+import { bootTimeoutMs, type Lane, type Machine, type MachineSpec, startMachine } from "../machine.ts";
 
 export { allAgents };
-
-/** How long a boot may take in a test; what it should take is the bench's matter. */
-export const bootTimeoutMs = { native: 60_000, qemu: 180_000, firmware: 240_000 } as const;
 
 const tools: Readonly<Record<Lane, readonly string[]>> = {
   native: ["unshare", "ip", "setpriv"],

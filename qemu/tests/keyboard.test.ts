@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bootTimeoutMs, laneRuns, useFleet } from "./fleet.ts";
+import { bootTimeoutMs } from "../machine.ts";
+import { laneRuns, useFleet } from "./fleet.ts";
 
 describe.runIf(laneRuns("qemu"))("a machine that nobody has provisioned", () => {
   const fleet = useFleet();
