@@ -14,10 +14,10 @@ export const descriptionOf = ({ description }: Pick<Submission, "description">):
 
 /** A goal as it begins: taken, and not yet planned. */
 export function goalOf(submission: Submission, metadata: Goal["metadata"], now: number): Goal {
-  const { id = uuidv7(now), description, priority, tags, source, role = "", dependsOn, dedupeKey } = submission;
+  const { id = uuidv7(now), priority, tags, source, role = "", dependsOn, dedupeKey } = submission;
   return {
     id,
-    description: descriptionOf({ description }),
+    description: descriptionOf(submission),
     priority,
     source,
     role,

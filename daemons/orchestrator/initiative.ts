@@ -136,8 +136,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     metadata = "",
   ) =>
     await goals.submit({
-      ...(goal.id !== undefined && { id: goal.id }),
-      ...{ description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
+      ...{ id: goal.id, description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
       ...{ source: goal.source, role: goal.role ?? "", dependsOn: [], dedupeKey: goal.dedupeKey },
     });
   const schedules = openSchedules({

@@ -19,7 +19,7 @@ export function kernelSourceStep(archive: Archive, allowDrift: boolean): Step {
     params: { series, allowDrift },
     needs: ["buildroot"],
     run: async ({ repository, out, log, need }) => {
-      const folder = join(out, "work");
+      const folder = join(out, "scratch");
       mkdirSync(folder);
       const download = { buildRoot: join(need("buildroot"), "tree"), folder, aptOptions: archive.aptOptions, log };
       const index = await fetchIndex(download);
@@ -53,8 +53,8 @@ async function unpack(
   out: string,
   log: Parameters<Step["run"]>[0]["log"],
 ): Promise<void> {
-  const script = `cd /out/work && dpkg-deb --extract "$1" deb && tar -xf deb/usr/src/${series}.tar.xz`;
-  const name = `/out/work/${deb.split("/").at(-1)}`;
+  const script = `cd /out/scratch && dpkg-deb --extract "$1" deb && tar -xf deb/usr/src/${series}.tar.xz`;
+  const name = `/out/scratch/${deb.split("/").at(-1)}`;
   await inBuildRoot(buildRoot, ["sh", "-ec", script, "sh", name], [{ from: out, at: "/out" }], { log });
-  renameSync(join(out, "work", series), join(out, "linux"));
+  renameSync(join(out, "scratch", series), join(out, "linux"));
 }

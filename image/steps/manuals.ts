@@ -49,7 +49,7 @@ export function manualsStep(archive: Archive): Step {
     params: { release, mirror: { ...archive.mirror } },
     needs: ["buildroot"],
     run: async (work) => {
-      const folder = join(work.out, "work");
+      const folder = join(work.out, "scratch");
       mkdirSync(folder);
       const buildRoot = join(work.need("buildroot"), "tree");
       const download = { buildRoot, folder, aptOptions: archive.aptOptions, log: work.log };

@@ -42,7 +42,7 @@ export function packagesStep(archive: Archive, allowDrift: boolean, profile: Pro
     params: { release, allowDrift, mirror: { ...archive.mirror } },
     needs: ["buildroot"],
     run: async (work) => {
-      const folder = join(work.out, "work");
+      const folder = join(work.out, "scratch");
       mkdirSync(folder);
       const buildRoot = join(work.need("buildroot"), "tree");
       const index = await fetchIndex({ buildRoot, folder, aptOptions: archive.aptOptions, log: work.log });
@@ -123,7 +123,7 @@ async function bootstrap(
   wanted: readonly WantedPackage[],
 ): Promise<void> {
   const aptOptions = ['Apt::Install-Recommends "false";', ...archive.aptOptions].map((option) => `--aptopt=${option}`);
-  const pinHook = 'mkdir -p "$1/etc/apt/preferences.d" && cp /out/work/pins "$1/etc/apt/preferences.d/aios-lock"';
+  const pinHook = 'mkdir -p "$1/etc/apt/preferences.d" && cp /out/scratch/pins "$1/etc/apt/preferences.d/aios-lock"';
   const argv = [
     ...["mmdebstrap", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`],
     ...aptOptions,
