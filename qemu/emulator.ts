@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { promisify } from "node:util";
+import { AiosError } from "#lib/errors";
 import { managementPort } from "#manifest";
 import { type Accelerator, acceleratorArguments } from "./accelerator.ts";
 import { Console } from "./console.ts";
@@ -8,6 +11,9 @@ import type { NetworkSettings, Running } from "./running.ts";
 
 /** QEMU's user network: the machine's address, and the host as it sees it. */
 export const userNetwork: NetworkSettings = { address: "10.0.2.15/24", gateway: "10.0.2.2" };
+
+const dataSerial = "aios-data";
+const copy = promisify(execFile);
 
 /** A raw disk image of the host. */
 export interface Drive {
@@ -89,6 +95,17 @@ export async function startEmulator(options: EmulatorOptions): Promise<Running> 
     target: `127.0.0.1:${port}`,
     ended: gone,
     type: (text) => void input.write(text),
+    copyData: async (to) => {
+      const from = options.drives.find(({ serial }) => serial === dataSerial)?.path;
+      if (from === undefined) throw new AiosError("FAILED_PRECONDITION", "copy a data disk: the machine has none");
+      // What was written has reached the host's file; what was not is what a cut loses.
+      child.kill("SIGSTOP");
+      try {
+        await copy("cp", ["--sparse=always", "--reflink=auto", from, to]);
+      } finally {
+        child.kill("SIGCONT");
+      }
+    },
     cut: async () => {
       child.kill("SIGKILL");
       await gone;

@@ -75,6 +75,8 @@ export interface Machine {
   reached(timeoutMs: number): Promise<void>;
   /** Types on its own keyboard, the serial line; throws where it has none. */
   type(text: string): void;
+  /** Copies its data disk to a path of this host, as a power cut at this moment would leave it. Only in the QEMU lane; throws elsewhere. */
+  copyData(to: string): Promise<void>;
   /** A power cut. */
   cut(): Promise<void>;
   /** Shuts down in order, through its API. Throws, with the last lines of its console, when it does not end in time. */
@@ -119,6 +121,7 @@ export async function startMachine(spec: MachineSpec): Promise<Machine> {
     },
     reached: (timeoutMs) => reached(machine, timeoutMs),
     type: (text) => typeOn(running, text),
+    copyData: (to) => copyData(running, to),
     cut: () => running.cut(),
     powerOff: (timeoutMs = powerOffTimeoutMs) => powerOff(machine, timeoutMs),
     processes: () => processes(running),
@@ -266,6 +269,15 @@ function typeOn(running: Running | RunningNative, text: string): void {
   if (!("type" in running) || running.type === undefined)
     throw new AiosError("FAILED_PRECONDITION", "type at a machine: in the native lane it has no keyboard");
   running.type(text);
+}
+
+async function copyData(running: Running | RunningNative, to: string): Promise<void> {
+  if (!("copyData" in running) || running.copyData === undefined)
+    throw new AiosError(
+      "FAILED_PRECONDITION",
+      "copy a machine's data disk: only in the QEMU lane it is at rest meanwhile",
+    );
+  await running.copyData(to);
 }
 
 function processes(running: Running | RunningNative): MachineProcess[] {

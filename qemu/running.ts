@@ -8,6 +8,8 @@ export interface Running {
   readonly ended: Promise<End>;
   /** Types on its own keyboard, the serial line; absent where it has none. */
   type?(text: string): void;
+  /** Copies its data disk to a path of this host, as a power cut at this moment would leave it; absent where it has none of its own. */
+  copyData?(to: string): Promise<void>;
   /** A power cut: what runs the machine is killed, nothing in it gets to say a word. Resolves when all of it is gone. */
   cut(): Promise<void>;
 }

@@ -1,16 +1,22 @@
+import { rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/errors";
+import { consoleLines } from "#manifest";
 import { verifyLedger } from "../goal.ts";
 import { type Probe, probe } from "../goals/probe.ts";
-import type { Machine } from "../machine.ts";
-import { atMost, type Campaign, type CampaignSpec, counted, type Ground } from "./campaign.ts";
+import { bootTimeoutMs, type Machine } from "../machine.ts";
+import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
 import { between, drawing, oneOf } from "./drawing.ts";
 import { beginLines, countLines, lineOf, linesFile, openOf, submitLine } from "./lines.ts";
 import { makeDiskWithPackage, packageMark, packageName, packageSource } from "./package.ts";
 import { notReady } from "./units.ts";
 
-/** After autonomy, when the power goes: within the first work, a backup, what the start left over. */
-const cutWithinMs = 15_000;
+/** A machine is cut off so many times in one life: all but the last time its disk is copied as the cut would have left it. */
+const cutsPerLife = 8;
+/** Between two cuts of a life, once it works: within the first work, a backup, what the start left over. */
+const cutWithinMs = 12_000;
+/** While it boots on data that was cut off before. */
+const cutBootWithinMs = 40_000;
 /** A first boot makes the databases, key and volume; it is cut off before it is through. */
 const cutFirstBootWithinMs = 30_000;
 const submitEveryMs = 500;
@@ -18,8 +24,10 @@ const endsWithinMs = 240_000;
 const diskBytes = 2 ** 31;
 const dayMs = 86_400_000;
 
+type Act = (look: Probe) => Promise<unknown>;
+
 /** What the machine is at, beside goals, when the power goes. */
-const acts: Readonly<Record<string, (look: Probe) => Promise<unknown>>> = {
+const acts: Readonly<Record<string, Act>> = {
   goals: () => delay(100),
   backup: async (look) => {
     const { id } = await look.call("backup.create", { path: linesFile });
@@ -33,57 +41,91 @@ const acts: Readonly<Record<string, (look: Probe) => Promise<unknown>>> = {
 };
 const firstBoot = "first boot";
 
+/** What was acknowledged before a cut, and the disk that it left. */
+interface Cut {
+  readonly disk: string;
+  readonly goals: ReadonlyMap<string, string>;
+}
+
 /**
- * Power cuts of a QEMU machine at random moments while goals are given, also within dpkg, a backup, a prune of the ledger, and the
- * first boot, which makes and migrates every database. What was acknowledged is there afterwards.
+ * Power cuts of a QEMU machine at random moments: while it boots on what the cut before left, while goals are given, within dpkg, a
+ * backup, a prune of the ledger, and within the first boot, which makes and migrates every database. A machine boots from each
+ * disk, and what was acknowledged is there.
  */
 export const power: Campaign = {
-  summary: "power cuts at random moments under load, in QEMU: nothing acknowledged is lost, nothing is done twice",
+  summary: "power cuts of a QEMU machine at random moments: nothing acknowledged is lost, nothing is done twice",
   countDefault: 100,
   async run(ground) {
     const { seed, count = power.countDefault, say } = ground;
     const random = drawing(seed);
-    const ids = new Map<string, string>();
-    const cuts = new Map<string, number>();
     const data = ground.folder("power.ext4");
     makeDiskWithPackage(data, diskBytes);
-    // A day and a half passes from boot to boot, and the ledger is kept for one: there is something to prune each time.
-    const spec = (at: number): CampaignSpec => ({
-      ...{ lane: "qemu", name: "power", data, append: ["aios.security.ledger_keep=1d"] },
-      clockMs: Date.now() + at * 1.5 * dayMs,
-    });
-    let unbooted = 0;
-    for (let at = 1; at <= count; at++) {
-      const act = at === 1 ? "goals" : oneOf([...Object.keys(acts), firstBoot], random);
-      cuts.set(act, (cuts.get(act) ?? 0) + 1);
-      try {
-        if (act === firstBoot) await cutFirstBoot(ground, `first-${at}`, between(0, cutFirstBootWithinMs, random));
-        else {
-          const machine = await ground.boot(spec(at));
-          if (at === 1) await prepare(machine);
-          await workUntilCut(machine, ids, acts[act] ?? (() => delay(100)), between(0, cutWithinMs, random));
-        }
-      } catch (error) {
-        unbooted++;
-        say(`faults: power: cut ${at}, within ${act}: ${messageOf(error).split("\n")[0]}`);
-      }
-      if (at % 10 === 0) say(`faults: power: ${at} of ${count} cuts, ${ids.size} goals given`);
+    const life: Life = { ground, random, data, goals: new Map(), found: [], at: 0 };
+    const cuts = new Map<string, number>();
+    for (let made = 0; made < count; ) {
+      const name = life.at === 0 ? "goals" : oneOf([...Object.keys(acts), firstBoot], random);
+      const act = acts[name];
+      const wanted = act === undefined ? 1 : Math.min(cutsPerLife, count - made);
+      if (act === undefined) await cutFirstBoot(life, `first-${made}`);
+      else await cutWorking(life, act, wanted);
+      made += wanted;
+      cuts.set(name, (cuts.get(name) ?? 0) + wanted);
+      say(`faults: power: ${made} of ${count} cuts, ${life.goals.size} goals given`);
     }
-    const { twice, missing, lost, done, valid, whole } = await settled(ground, spec(count + 1), ids);
+    // The last disk of all: what came of the whole row.
+    await check(life, { disk: data, goals: life.goals }, "the last cut");
+    const sum = (of: (found: Found) => number) => life.found.reduce((total, found) => total + of(found), 0);
     return [
       counted("power.cuts", count, 1),
       ...[...cuts].map(([act, made]) => counted(`power.cuts.${act.replace(" ", "_")}`, made)),
-      atMost("power.did_not_boot", unbooted, 0),
-      counted("power.goals", ids.size, 1),
-      counted("power.goals.completed", done.length),
-      atMost("power.acknowledged_and_lost", lost, 0),
-      atMost("power.done_twice", twice.length, 0),
-      atMost("power.called_done_and_not_done", missing.length, 0),
-      counted("power.package_installs_whole", Number(whole), 1),
-      counted("power.ledger.valid", Number(valid), 1),
+      counted("power.disks_checked", life.found.length, 1),
+      counted("power.goals", life.goals.size, 1),
+      counted("power.goals.completed", life.found.at(-1)?.done ?? 0, 1),
+      atMost(
+        "power.not_working",
+        sum(({ broken }) => Number(broken)),
+        0,
+      ),
+      atMost(
+        "power.acknowledged_and_lost",
+        sum(({ lost }) => lost),
+        0,
+      ),
+      atMost(
+        "power.done_twice",
+        sum(({ twice }) => twice),
+        0,
+      ),
+      atMost(
+        "power.called_done_and_not_done",
+        sum(({ missing }) => missing),
+        0,
+      ),
     ];
   },
 };
+
+/** The row of lives that one data disk lives through. */
+interface Life {
+  readonly ground: Ground;
+  readonly random: () => number;
+  readonly data: string;
+  /** The line of each goal that was acknowledged, by its id. */
+  readonly goals: Map<string, string>;
+  readonly found: Found[];
+  /** How many boots it had. */
+  at: number;
+}
+
+/** What a machine that booted from a cut's disk was like. */
+interface Found {
+  readonly done: number;
+  readonly lost: number;
+  readonly twice: number;
+  readonly missing: number;
+  /** It did not boot, a unit was not ready, its ledger was not valid, a package could not be installed. */
+  readonly broken: boolean;
+}
 
 /** Makes the file that goals append to, and tells apt where the package is. */
 async function prepare(machine: Machine): Promise<void> {
@@ -95,13 +137,39 @@ async function prepare(machine: Machine): Promise<void> {
   look.close();
 }
 
-/** Gives goals, and acts, until the power goes. An acknowledgement that the cut swallowed counts for nothing. */
-async function workUntilCut(
-  machine: Machine,
-  ids: Map<string, string>,
-  act: (look: Probe) => Promise<unknown>,
-  ms: number,
-): Promise<void> {
+/** Boots from the disk that the last cut left, gives goals and acts, and is cut off `cuts` times. Then each disk is looked at. */
+async function cutWorking(life: Life, act: Act, cuts: number): Promise<void> {
+  const { ground, random } = life;
+  // A day and a half passes from boot to boot, and the ledger is kept for one: there is something to prune each time.
+  const clockMs = Date.now() + ++life.at * 1.5 * dayMs;
+  const append = ["aios.security.ledger_keep=1d"];
+  const machine = await ground.start({ lane: "qemu", name: "power", data: life.data, append, clockMs });
+  const left: Cut[] = [];
+  const cut = async () => {
+    const disk = ground.folder(`cut-${left.length}.ext4`);
+    left.push({ disk, goals: new Map(life.goals) });
+    await machine.copyData(disk);
+  };
+  if (life.at > 1 && cuts > 1) {
+    await delay(between(0, cutBootWithinMs, random));
+    await cut();
+  }
+  const broken = await autonomous(machine);
+  if (broken !== "") note(life, `boot ${life.at}`, nothingFound(true), broken);
+  if (life.at === 1) await prepare(machine);
+  const work = working(life, machine, act);
+  while (left.length < cuts - 1) {
+    await delay(between(0, cutWithinMs, random));
+    await cut();
+  }
+  await delay(between(0, cutWithinMs, random));
+  await machine.cut();
+  await work.end();
+  for (const [at, each] of left.entries()) await check(life, each, `boot ${life.at}, cut ${at + 1}`);
+}
+
+/** Gives goals, and acts, until it is ended. An acknowledgement that the cut swallowed counts for nothing. */
+function working(life: Life, machine: Machine, act: Act): { end(): Promise<void> } {
   const stop = new AbortController();
   const look = probe(machine);
   const untilStopped = async (once: () => Promise<unknown>, pauseMs: number) => {
@@ -111,44 +179,84 @@ async function workUntilCut(
     }
   };
   const give = async () => {
-    const at = ids.size;
-    ids.set(await submitLine(machine, at), lineOf(at));
+    const at = life.goals.size;
+    life.goals.set(await submitLine(machine, at), lineOf(at));
   };
   const work = [untilStopped(give, submitEveryMs), untilStopped(() => act(look), 10)];
-  await delay(ms);
-  await machine.cut();
-  stop.abort();
-  look.close();
-  await Promise.all(work);
+  return {
+    end: async () => {
+      stop.abort();
+      look.close();
+      await Promise.all(work);
+    },
+  };
 }
 
 /** Cuts off the first boot of a machine of its own, whose next boot must be as if it were the first. */
-async function cutFirstBoot(ground: Ground, name: string, ms: number): Promise<void> {
-  const first = await ground.start({ lane: "qemu", name });
-  await delay(ms);
+async function cutFirstBoot(life: Life, name: string): Promise<void> {
+  const first = await life.ground.start({ lane: "qemu", name });
+  await delay(between(0, cutFirstBootWithinMs, life.random));
   await first.cut();
-  const machine = await ground.boot({ lane: "qemu", name });
-  const down = await notReady(machine);
-  const { valid } = await verifyLedger(machine);
+  const machine = await life.ground.start({ lane: "qemu", name });
+  const broken = await autonomous(machine);
+  note(life, name, nothingFound(broken !== ""), broken);
   await machine.cut();
-  if (down.length > 0 || !valid) throw new Error(`${down.join(", ")} not ready, ledger ${valid ? "valid" : "invalid"}`);
 }
 
-/** Boots once more, lets everything end, and counts. */
-async function settled(ground: Ground, spec: CampaignSpec, ids: ReadonlyMap<string, string>) {
-  const machine = await ground.boot(spec);
-  const until = performance.now() + endsWithinMs;
-  for (;;) {
-    const counts = await countLines(machine, ids);
-    const open = openOf(counts.states).length > 0;
-    if (open && performance.now() < until) {
-      await delay(1_000);
-      continue;
-    }
+/** Boots natively from a disk that a cut left, lets every goal end, and counts. The disk is not needed afterwards. */
+async function check(life: Life, { disk, goals }: Cut, name: string): Promise<void> {
+  const machine = await life.ground.start({ lane: "native", name: "power", data: disk });
+  try {
+    const broken = await autonomous(machine);
+    if (broken !== "") return note(life, name, nothingFound(true), broken);
+    const counts = await endedCounts(machine, goals);
     const look = probe(machine);
     await look.call("pkg.install", { name: packageName });
     const whole = await look.exists(packageMark);
     look.close();
-    return { ...counts, whole, ...(await verifyLedger(machine)) };
+    const { done, lost, twice, missing } = counts;
+    const found = { done: done.length, lost, twice: twice.length, missing: missing.length, broken: !whole };
+    const remarks = [
+      ...(whole ? [] : ["the package is not installed"]),
+      ...(lost > 0 ? [`${lost} goals lost`] : []),
+      ...(twice.length > 0 ? [`twice: ${twice.join(", ")}`] : []),
+      ...(missing.length > 0 ? [`called done and not done: ${missing.join(", ")}`] : []),
+    ];
+    note(life, name, found, remarks.join("; "));
+  } catch (error) {
+    note(life, name, nothingFound(true), messageOf(error).split("\n")[0] ?? "");
+  } finally {
+    await machine.cut();
+    rmSync(disk, { force: true });
+  }
+}
+
+const nothingFound = (broken: boolean): Found => ({ done: 0, lost: 0, twice: 0, missing: 0, broken });
+
+function note({ ground, found }: Life, name: string, each: Found, remark: string): void {
+  found.push(each);
+  if (remark !== "") ground.say(`faults: power: ${name}: ${remark}`);
+}
+
+/** "" once it is autonomous with every unit ready and a valid ledger, else what is not so. */
+async function autonomous(machine: Machine): Promise<string> {
+  try {
+    await machine.waitFor(consoleLines.ready, bootTimeoutMs[machine.lane]);
+    await machine.reached(bootTimeoutMs[machine.lane]);
+    const down = await notReady(machine);
+    const { valid } = await verifyLedger(machine);
+    return [...down.map((name) => `${name} not ready`), ...(valid ? [] : ["its ledger is not valid"])].join(", ");
+  } catch (error) {
+    return messageOf(error).split("\n")[0] ?? "";
+  }
+}
+
+/** Waits until every goal has ended, and counts. */
+async function endedCounts(machine: Machine, goals: ReadonlyMap<string, string>) {
+  const until = performance.now() + endsWithinMs;
+  for (;;) {
+    const counts = await countLines(machine, goals);
+    if (openOf(counts.states).length === 0 || performance.now() > until) return counts;
+    await delay(500);
   }
 }
