@@ -5,20 +5,19 @@ const idLengthMax = 128;
 const textLengthMax = 1_048_576;
 const jsonLengthMax = 1_048_576;
 
-/** Before 1973 in milliseconds, today in seconds: such a time was sent in the wrong unit. */
-const earliestMs = 100_000_000_000;
+/** 1973 to 5138 in milliseconds: what is less is seconds, what is more is microseconds. The clock is not asked: it is set back, too. */
+const earliestMs = 1e11;
+const latestMs = 1e14;
 /** Fields that are times, beside those whose names end with "At". */
 const times = new Set(["timestamp", "lastUsed", "since", "until"]);
-/** Clocks of one machine differ by nothing; what is further ahead is microseconds. */
-const aheadMs = 86_400_000;
 
 /**
  * Checks the fields of a record by their names: `id`s, texts, `…Json` (valid JSON), and times (milliseconds).
  * Returns the record; throws INVALID_ARGUMENT naming the field, by its name in the proto.
  */
-export function checked<R extends object>(what: string, record: R, nowMs: number): R {
+export function checked<R extends object>(what: string, record: R): R {
   for (const [name, value] of Object.entries(record)) {
-    const problem = problemOf(name, value, nowMs);
+    const problem = problemOf(name, value);
     if (problem !== undefined) refuse(what, name, problem);
   }
   return record;
@@ -39,7 +38,7 @@ export function refuse(what: string, name: string, reason: string, act = "store"
   });
 }
 
-function problemOf(name: string, value: unknown, nowMs: number): string | undefined {
+function problemOf(name: string, value: unknown): string | undefined {
   if (value instanceof Uint8Array) return jsonProblem(value);
   if (typeof value === "string") {
     const most = name === "id" || name.endsWith("Id") ? idLengthMax : textLengthMax;
@@ -48,7 +47,7 @@ function problemOf(name: string, value: unknown, nowMs: number): string | undefi
   }
   if (typeof value !== "number") return undefined;
   if (!Number.isFinite(value)) return `${value} is not a number`;
-  if (times.has(name) || name.endsWith("At")) return timeProblem(value, nowMs);
+  if (times.has(name) || name.endsWith("At")) return timeProblem(value);
   return name.endsWith("Ms") && value < 0 ? `${value} is negative` : undefined;
 }
 
@@ -63,9 +62,9 @@ function jsonProblem(bytes: Uint8Array): string | undefined {
   }
 }
 
-function timeProblem(value: number, nowMs: number): string | undefined {
+function timeProblem(value: number): string | undefined {
   if (value === 0) return undefined;
   if (value < earliestMs) return `${value} is not milliseconds since the epoch; it looks like seconds`;
-  if (value > Math.max(nowMs, earliestMs) + aheadMs) return `${value} is in the future; it looks like microseconds`;
+  if (value >= latestMs) return `${value} is not milliseconds since the epoch; it looks like microseconds`;
   return undefined;
 }

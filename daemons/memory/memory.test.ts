@@ -232,6 +232,15 @@ describe("metrics and the snapshot", () => {
   });
 });
 
+describe("a clock that was set back", () => {
+  it("keeps nothing from being stored: a goal given ten years later is closed", async () => {
+    const later = start + 3_652 * 86_400_000;
+    await memory.storeGoal(goal({ id: "later", createdAt: later }));
+    await memory.storeGoal(goal({ id: "later", createdAt: later, status: "failed", completedAt: later }));
+    expect(await query.getGoal({ goalId: "later" })).toMatchObject({ createdAt: later, status: "failed" });
+  });
+});
+
 describe("bad input", () => {
   it.each<[string, () => Promise<unknown>, RegExp]>([
     [

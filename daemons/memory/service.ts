@@ -55,7 +55,7 @@ function operationalCalls({ operational, working, load, loadedModels }: Memory, 
   return {
     pushEvent: async (request) => {
       const filled = { ...request, id: request.id || uuidv7(now()), timestamp: request.timestamp || now() };
-      const event = checked("event", filled, now());
+      const event = checked("event", filled);
       required("event", "category", event.category);
       if (event.critical) await working.putEvent(event);
       operational.push(event);
@@ -65,7 +65,7 @@ function operationalCalls({ operational, working, load, loadedModels }: Memory, 
       events: operational.recent(within("events", count, eventsDefault, eventsMax), category, source),
     }),
     updateMetric: (request) => {
-      const metric = checked("metric", { ...request, timestamp: request.timestamp || now() }, now());
+      const metric = checked("metric", { ...request, timestamp: request.timestamp || now() });
       required("metric", "key", metric.key);
       operational.setMetric(metric);
       working.metrics.note(metric);
@@ -82,20 +82,20 @@ function operationalCalls({ operational, working, load, loadedModels }: Memory, 
 function goalCalls(working: Working, now: Now): Handlers {
   return {
     storeGoal: async (request) => {
-      const goal = checked("goal", { ...request, createdAt: request.createdAt || now() }, now());
+      const goal = checked("goal", { ...request, createdAt: request.createdAt || now() });
       for (const field of ["id", "status"] as const) required("goal", field, goal[field]);
       await working.putGoal(goal);
       return {};
     },
     updateGoal: async (request) => {
-      const { id, status, result } = checked("goal", request, now());
+      const { id, status, result } = checked("goal", request);
       required("goal", "status", status);
       await working.updateGoal(id, status, result, now());
       return {};
     },
     getActiveGoals: () => ({ goals: working.activeGoals() }),
     storeTask: async (request) => {
-      const task = checked("task", request, now());
+      const task = checked("task", request);
       for (const field of ["id", "goalId", "status"] as const) required("task", field, task[field]);
       await working.putTask(task);
       return {};
@@ -107,19 +107,19 @@ function goalCalls(working: Working, now: Now): Handlers {
 function deedCalls({ working, longterm }: Memory, now: Now): Handlers {
   return {
     storeToolCall: async (request) => {
-      const call = checked("tool call", { ...request, timestamp: request.timestamp || now() }, now());
+      const call = checked("tool call", { ...request, timestamp: request.timestamp || now() });
       for (const field of ["id", "toolName"] as const) required("tool call", field, call[field]);
       await working.putToolCall(call);
       return {};
     },
     storeDecision: async (request) => {
-      const decision = checked("decision", { ...request, timestamp: request.timestamp || now() }, now());
+      const decision = checked("decision", { ...request, timestamp: request.timestamp || now() });
       for (const field of ["id", "chosen"] as const) required("decision", field, decision[field]);
       await Promise.all([working.putDecision(decision), longterm.putDecision(decision)]);
       return {};
     },
     storeAgentState: async (request) => {
-      const state = checked("agent state", { ...request, updatedAt: request.updatedAt || now() }, now());
+      const state = checked("agent state", { ...request, updatedAt: request.updatedAt || now() });
       required("agent state", "agentName", state.agentName);
       await working.putAgentState(state);
       return {};
@@ -131,7 +131,7 @@ function deedCalls({ working, longterm }: Memory, now: Now): Handlers {
 function patternCalls(working: Working, now: Now): Handlers {
   return {
     storePattern: async (request) => {
-      const pattern = checked("pattern", request, now());
+      const pattern = checked("pattern", request);
       for (const field of ["id", "trigger", "action"] as const) required("pattern", field, pattern[field]);
       share("pattern", "successRate", pattern.successRate);
       if (pattern.uses < 0) refuse("pattern", "uses", `${pattern.uses} is negative`);
@@ -155,7 +155,7 @@ function patternCalls(working: Working, now: Now): Handlers {
 function longtermCalls(longterm: Longterm, now: Now): Handlers {
   return {
     storeProcedure: async (request) => {
-      const procedure = checked("procedure", { ...request, createdAt: request.createdAt || now() }, now());
+      const procedure = checked("procedure", { ...request, createdAt: request.createdAt || now() });
       for (const field of ["id", "name"] as const) required("procedure", field, procedure[field]);
       for (const field of ["successCount", "failCount"] as const)
         if (procedure[field] < 0) refuse("procedure", field, `${procedure[field]} is negative`);
@@ -163,13 +163,13 @@ function longtermCalls(longterm: Longterm, now: Now): Handlers {
       return {};
     },
     storeIncident: async (request) => {
-      const incident = checked("incident", { ...request, timestamp: request.timestamp || now() }, now());
+      const incident = checked("incident", { ...request, timestamp: request.timestamp || now() });
       for (const field of ["id", "description"] as const) required("incident", field, incident[field]);
       await longterm.putIncident(incident);
       return {};
     },
     storeConfigChange: async (request) => {
-      const change = checked("configuration change", { ...request, timestamp: request.timestamp || now() }, now());
+      const change = checked("configuration change", { ...request, timestamp: request.timestamp || now() });
       for (const field of ["id", "filePath"] as const) required("configuration change", field, change[field]);
       await longterm.putConfigChange(change);
       return {};
@@ -179,8 +179,8 @@ function longtermCalls(longterm: Longterm, now: Now): Handlers {
 
 /** aios.memory.MemoryQuery: reads that MemoryService lacks. */
 export function memoryQueryService(memory: Memory): Service<typeof MemoryQueryService> {
-  const { operational, working, longterm, clock } = memory;
-  const filtered = <F extends object>(filter: F) => checked("filter", filter, clock.now());
+  const { operational, working, longterm } = memory;
+  const filtered = <F extends object>(filter: F) => checked("filter", filter);
   const page = (limit: number) => within("records", limit, pageDefault, pageMax);
   return service(MemoryQueryService, {
     getGoal: ({ goalId }) => working.goal(goalId),
@@ -229,7 +229,7 @@ export function memoryQueryService(memory: Memory): Service<typeof MemoryQuerySe
       return { states: rows, nextCursor };
     },
     setDecisionOutcome: async ({ id, outcome }) => {
-      const decision = await working.setOutcome(id, checked("decision", { outcome }, 0).outcome);
+      const decision = await working.setOutcome(id, checked("decision", { outcome }).outcome);
       await longterm.putDecision(decision);
       return {};
     },

@@ -31,9 +31,10 @@ export const clock: Campaign = {
     let boots = 0;
     let failures = 0;
     for (const [name, moments] of lives.slice(0, count)) {
+      const left: string[] = [];
       for (const [at, moment] of moments(Date.now()).entries()) {
         boots++;
-        const problem = await bootAt(ground, name.replaceAll(/\W+/g, "-"), moment, at).catch(
+        const problem = await bootAt(ground, name.replaceAll(/\W+/g, "-"), moment, at, left).catch(
           (error) => messageOf(error).split("\n")[0] ?? "",
         );
         if (problem === "") continue;
@@ -45,8 +46,8 @@ export const clock: Campaign = {
   },
 };
 
-/** "" when the machine works, else what does not. */
-async function bootAt(ground: Ground, name: string, moment: number, at: number): Promise<string> {
+/** "" when the machine works, else what does not. Each boot ends goals that the one before left open: `left`, their ids. */
+async function bootAt(ground: Ground, name: string, moment: number, at: number, left: string[]): Promise<string> {
   const machine = await ground.start({ lane: "qemu", name, clockMs: moment });
   try {
     await machine.waitFor(consoleLines.ready, bootTimeoutMs.qemu);
@@ -56,10 +57,14 @@ async function bootAt(ground: Ground, name: string, moment: number, at: number):
     if (from > Date.now() || to < Date.now())
       return `its certificate is valid ${certificate.valid_from} to ${certificate.valid_to}`;
     const id = await submitGoal(machine, `create a file /srv/boot-${at} with content there`);
-    const { goal } = await followGoal(machine, id, goalTimeoutMs);
-    return goal?.status === "completed" ? "" : `a goal ${goal?.status}`;
+    for (const each of [...left.splice(0), id]) {
+      const { goal } = await followGoal(machine, each, goalTimeoutMs);
+      if (goal?.status !== "completed") return `a goal ${goal?.status}`;
+    }
+    left.push(await submitGoal(machine, `create a file /srv/left-${at} with content there`));
+    return "";
   } finally {
-    await machine.powerOff().catch(() => machine.cut());
+    await machine.cut();
   }
 }
 

@@ -247,7 +247,7 @@ async function autonomous(machine: Machine): Promise<string> {
     const { valid } = await verifyLedger(machine);
     return [...down.map((name) => `${name} not ready`), ...(valid ? [] : ["its ledger is not valid"])].join(", ");
   } catch (error) {
-    return messageOf(error).split("\n")[0] ?? "";
+    return `${messageOf(error).split("\n")[0]}\n${machine.console.tail()}`;
   }
 }
 

@@ -52,7 +52,7 @@ export function memoryAdminService(parts: Administration): Service<typeof Memory
       for await (const data of archiveOf(backup, (file) => statSync(file).size)) yield { data };
     },
     export: async function* (request) {
-      const { kinds, since } = checked("export", request, clock.now());
+      const { kinds, since } = checked("export", request);
       for (const kind of kinds)
         if (!kindNames.includes(kind)) refuse("export", "kinds", `there is no ${kind}, only ${kindNames.join(", ")}`);
       let given = 0;

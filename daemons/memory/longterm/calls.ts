@@ -78,7 +78,7 @@ async function answered({ search }: SearchMemory, request: SemanticSearchRequest
 }
 
 function knowledgeOf(request: KnowledgeEntry, nowMs: number): LongRecord {
-  const { title, content, source, tags } = checked("knowledge", request, nowMs);
+  const { title, content, source, tags } = checked("knowledge", request);
   required("knowledge", "content", content.trim());
   if (tags.length > tagsMax) refuse("knowledge", "tags", `${tags.length} tags, at most ${tagsMax}`);
   const long = tags.find((tag) => tag.length > tagLengthMax);
