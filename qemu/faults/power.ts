@@ -211,6 +211,8 @@ async function check(life: Life, { disk, goals }: Cut, name: string): Promise<vo
     if (broken !== "") return note(life, name, nothingFound(true), broken);
     const counts = await endedCounts(machine, goals);
     const look = probe(machine);
+    // apt does not wait for the disk with its lists, which are read again whenever they are wanted.
+    await look.call("pkg.update", {});
     await look.call("pkg.install", { name: packageName });
     const whole = await look.exists(packageMark);
     look.close();
