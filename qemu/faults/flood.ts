@@ -1,11 +1,12 @@
-import { connect as connectTcp, type Socket } from "node:net";
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { connect as connectTls } from "node:tls";
+import { Worker } from "node:worker_threads";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { submitGoal } from "../goal.ts";
 import type { Machine } from "../machine.ts";
 import { atMost, type Campaign, counted } from "./campaign.ts";
+import type { Strangers } from "./connections.ts";
 
 /** The operator's next call, whatever else goes on. */
 const nextCallMs = 1_000;
@@ -56,45 +57,22 @@ export const flood: Campaign = {
 
 type Flood = (machine: Machine, count: number, stop: AbortSignal) => Promise<number>;
 
-const where = (machine: Machine) => {
-  const [host = "", port = ""] = machine.target.split(":");
-  return { host, port: Number(port) };
-};
-
-/** Holds connections open until it is told to stop, and makes new ones for those that were closed. */
-async function hold(open: () => Socket, count: number, stop: AbortSignal): Promise<number> {
-  const held = new Set<Socket>();
-  let made = 0;
-  while (!stop.aborted) {
-    while (held.size < count / 4 && made < count) {
-      const socket = open();
-      made++;
-      held.add(socket);
-      socket.on("error", () => {}).once("close", () => held.delete(socket));
-      if (made % 50 === 0) await delay(1);
-    }
-    await delay(10);
-  }
-  for (const socket of held) socket.destroy();
-  return made;
-}
+/** Connections that strangers hold, from a thread of their own, until they are told to stop; how many they made. */
+const strangers =
+  (kind: Strangers["kind"]): Flood =>
+  async (machine, count, stop) => {
+    const [host = "", port = ""] = machine.target.split(":");
+    const workerData: Strangers = { kind, host, port: Number(port), count };
+    const thread = new Worker(new URL("connections.ts", import.meta.url), { workerData });
+    const made = once(thread, "message");
+    stop.addEventListener("abort", () => thread.postMessage("stop"), { once: true });
+    return (await made)[0];
+  };
 
 const floods: Readonly<Record<string, Flood>> = {
-  silent: (machine, count, stop) => hold(() => connectTcp(where(machine)), count, stop),
-  without_certificate: (machine, count, stop) =>
-    hold(() => connectTls({ ...where(machine), rejectUnauthorized: false, ALPNProtocols: ["h2"] }), count, stop),
-  slow: (machine, count, stop) =>
-    hold(
-      () => {
-        const socket = connectTcp(where(machine));
-        // The head of a TLS record that says there are 512 bytes to come, a byte at a time.
-        const bytes = [0x16, 0x03, 0x01, 0x02, 0x00];
-        const drip = setInterval(() => socket.write(Buffer.from([bytes.shift() ?? 1])), 500);
-        return socket.once("close", () => clearInterval(drip));
-      },
-      count,
-      stop,
-    ),
+  silent: strangers("silent"),
+  without_certificate: strangers("without_certificate"),
+  slow: strangers("slow"),
   large_messages: async (machine, _count, stop) => {
     const tools = machine.client(ToolRegistryService);
     const inputJson = Buffer.alloc(100 * megabyte, "x");
