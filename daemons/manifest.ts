@@ -25,7 +25,7 @@ export interface DaemonSpec {
    */
   readonly readyTimeoutMs: number;
   readonly limits: { readonly memoryMiB: number; readonly pids: number };
-  /** What its own heap may grow to, where others share its limit of memory; V8's own measure when absent. */
+  /** What its own heap may grow to, MiB; V8's own measure when absent. */
   readonly heapMiB?: number;
   /** It puts what it starts into control groups of their own, below its own (AIOS_GROUP); its limits hold for all together. */
   readonly makesGroups?: true;
@@ -70,12 +70,14 @@ export const daemons: readonly DaemonSpec[] = [
     phase: "runtime",
     folders: ["runtime"],
     limits: { memoryMiB: 65_536, pids: 256 },
+    heapMiB: 1024,
   }),
   daemon({
     name: "memory",
     user: "aios-memory",
     folders: ["memory", "vectors"],
     limits: { memoryMiB: 2048, pids: 128 },
+    heapMiB: 1024,
   }),
   daemon({
     name: "tools",
@@ -86,7 +88,7 @@ export const daemons: readonly DaemonSpec[] = [
     // Writes that are made durable at the same time share the disk's work; with four threads they queue for it.
     diskThreads: 32,
   }),
-  daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"] }),
+  daemon({ name: "gateway", user: "aios-gateway", folders: ["gateway"], heapMiB: 256 }),
   daemon({
     name: "orchestrator",
     user: "root",
@@ -98,7 +100,7 @@ export const daemons: readonly DaemonSpec[] = [
     heapMiB: 1024,
     makesGroups: true,
   }),
-  daemon({ name: "console", user: "aios-console", folders: ["console"] }),
+  daemon({ name: "console", user: "aios-console", folders: ["console"], heapMiB: 256 }),
 ];
 
 /**

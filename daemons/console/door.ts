@@ -1,10 +1,11 @@
-import { constants } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import { type AddressInfo, createServer as createListener, type Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { holderOf, openPlaces, type Places } from "./admission.ts";
+import { serverNameOf } from "./hello.ts";
 import type { MachineIdentity } from "./machine-identity.ts";
 import { peerOf } from "./peers.ts";
 
@@ -64,6 +65,9 @@ export async function openDoor(
   const handshakes = openPlaces<Socket>(stages.handshake, clock);
   const newcomers = openPlaces<TLSSocket>(stages.newcomers, clock);
   const operators = openPlaces<TLSSocket>(stages.operators, clock);
+  // Who names this machine has places beside those of the same address who name nobody.
+  const own = new X509Certificate(certificate);
+  const isNamed = (hello: Buffer) => own.checkHost(serverNameOf(hello) ?? "") !== undefined;
   /** The connections below handshakes, by who is at the other end. */
   const below = new Map<string, Socket>();
   const tls = createServer({
@@ -114,8 +118,10 @@ export async function openDoor(
     seat(silent, holder, raw);
     raw.once("readable", () => {
       if (!silent.leave(raw)) return;
-      if (raw.readableLength === 0) return void raw.destroy();
-      seat(handshakes, holder, raw, () => {
+      const hello: Buffer | null = raw.read();
+      if (hello === null) return void raw.destroy();
+      raw.unshift(hello);
+      seat(handshakes, isNamed(hello) ? `${holder} by name` : holder, raw, () => {
         raw.setTimeout(0);
         tls.emit("connection", raw);
       });

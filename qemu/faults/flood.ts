@@ -11,7 +11,7 @@ import type { Strangers } from "./connections.ts";
 /** The operator's next call, whatever else goes on. */
 const nextCallMs = 1_000;
 const goalsASecond = 60;
-const warmUpGoals = 20;
+const warmUpGoals = 300;
 const floodMs = 20_000;
 const settleMs = 60_000;
 const refusedMs = 20_000;
