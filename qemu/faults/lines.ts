@@ -60,10 +60,11 @@ export const openOf = (states: ReadonlyMap<string, string>) => [...states.values
 
 /** What became of the lines: those that are there, those there more than once, those said to be done and not there. */
 export async function countLines(machine: Machine, lineById: ReadonlyMap<string, string>) {
+  // The states first: a goal that ends in between is there with its line, and not without.
+  const states = await statesOf(machine, lineById.keys());
   const look = probe(machine);
   const lines = (await look.content(linesFile)).split("\n").filter((line) => line !== "");
   look.close();
-  const states = await statesOf(machine, lineById.keys());
   const done = [...lineById].flatMap(([id, line]) => (states.get(id) === "completed" ? [line] : []));
   return {
     lines,
