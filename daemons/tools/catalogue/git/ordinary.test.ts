@@ -128,4 +128,17 @@ describe("an ordinary repository", () => {
     await done("git.pull");
     await done("git.clone", { url, path: `${work}/second` });
   });
+
+  it.each([
+    ["a pipe", "mkfifo", "is no file"],
+    ["a device", "ln -s /dev/zero", "is no file"],
+    ["a file without end", "truncate -s 2M", "is longer than"],
+  ])("has %s where git keeps a path: that is said, and stops nobody", async (_, put, reason) => {
+    await done("git.init");
+    shell(`mkdir -p repo/.git/objects/info; ${put} repo/.git/objects/info/alternates`);
+    expect(await call("git.status")).toMatchObject({ error: expect.stringContaining(`its alternates ${reason}`) });
+    shell(`mkdir tree there; echo "gitdir: $PWD/there" >tree/.git; ${put} there/commondir`);
+    const tree = { path: `${work}/tree` };
+    expect(await call("git.status", tree)).toMatchObject({ error: expect.stringContaining(`its commondir ${reason}`) });
+  });
 });

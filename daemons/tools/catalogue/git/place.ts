@@ -1,5 +1,5 @@
-import { lstatSync, readFileSync, realpathSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { closeSync, constants, lstatSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import { errnoOf } from "#lib/errors";
 import { refused } from "./refused.ts";
 
@@ -67,12 +67,38 @@ function lookAt(path: string) {
   }
 }
 
-/** What a small file says; nothing when there is none. */
+/** The most that is read of such a file, bytes: each holds a path or two, a configuration its settings. */
+const smallMaxBytes = 1024 * 1024;
+
+/**
+ * What a small file says; nothing when there is none. Whoever may write in a repository may put anything there: a pipe or a device,
+ * which would stop the daemon or never end, is refused, and so is a file without end.
+ */
 export function textOf(path: string): string {
+  const found = isThere(path);
+  if (found === undefined) return "";
+  const file = `its ${basename(path)}`;
+  if (!found.isFile()) throw refused(dirname(path), `${file} is no file`);
+  if (found.size > smallMaxBytes) throw refused(dirname(path), `${file} is longer than ${smallMaxBytes} bytes`);
+  return beginningOf(path);
+}
+
+function isThere(path: string): Stats | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return statSync(path);
   } catch {
-    return "";
+    return undefined;
+  }
+}
+
+/** Without waiting: a pipe may have been put in its place meanwhile. */
+function beginningOf(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const bytes = Buffer.alloc(smallMaxBytes);
+    return bytes.toString("utf8", 0, readSync(file, bytes));
+  } finally {
+    closeSync(file);
   }
 }
 
