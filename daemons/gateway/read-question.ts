@@ -24,6 +24,8 @@ export interface RawQuestion {
 
 const messagesMax = 1_000;
 const toolsMax = 256;
+/** Characters: a longer one takes seconds to compile, in which nobody else is answered. */
+const schemaLengthMax = 131_072;
 
 /** Throws INVALID_ARGUMENT, naming the field and what was expected. */
 export async function readQuestion(raw: RawQuestion): Promise<Question> {
@@ -91,6 +93,8 @@ function objectOf(text: string, what: string): Record<string, unknown> {
 }
 
 function schemaOf(text: string): Schema {
+  if (text.length > schemaLengthMax)
+    throw wrong("json_schema", `${text.length} characters, more than ${schemaLengthMax}`, "send a smaller one");
   objectOf(text, "json_schema");
   const schema = readSchema(text);
   if (isSchema(schema)) return schema;

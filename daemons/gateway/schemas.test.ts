@@ -166,8 +166,11 @@ describe.each(["claude", "openai"] as const)("%s, whose server refuses what it d
     expect(await twin.gateway.infer(request({ tools }))).toMatchObject({ text: "yes" });
   });
 
-  it("is not asked with what is no schema", async () => {
-    const asked = twin.gateway.infer(request({ jsonSchema: '{"type":"decimal"}' }));
+  it.each([
+    ["no schema", '{"type":"decimal"}'],
+    ["larger than is compiled in a moment", JSON.stringify({ description: "x".repeat(131_072) })],
+  ])("is not asked with what is %s", async (_, jsonSchema) => {
+    const asked = twin.gateway.infer(request({ jsonSchema }));
     await expect(asked).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message: expect.stringContaining("json_schema"),

@@ -14,8 +14,8 @@ const repeatMax = 256;
 /** Of all counts in one grammar together: each is a rule in llama.cpp's memory. */
 const repeatsMax = 20_000;
 
-/** A regular expression of a caller's can take for ever on a name; all are given this long. */
-const patternTimeoutMs = 1_000;
+/** A regular expression of a caller's can take for ever on a name, and parts can combine without end: all have this long. */
+const writeTimeoutMs = 1_000;
 
 const terminals = [
   `space ::= " "?`,
@@ -48,9 +48,7 @@ export function grammarOf(schemaText: string): string {
       const root = rules.expression(schema, "#", 0);
       return [`root ::= ${root}`, ...rules.lines, ...terminals].join("\n");
     };
-    // Its patterns of names are tried on the names that it tells.
-    const patterned = JSON.stringify(schema).includes('"patternProperties"');
-    const grammar = patterned ? underWatchdog(write, patternTimeoutMs) : write();
+    const grammar = underWatchdog(write, writeTimeoutMs);
     if (grammar.length > grammarLengthMax) throw new Error(`its grammar is over ${grammarLengthMax} characters`);
     return grammar;
   } catch (error) {

@@ -17,7 +17,16 @@ export interface Flattener {
 
 export function flattener(root: Json): Flattener {
   const places = namedPlaces(root);
+  // What is referred to twice, in what is referred to twice itself, would be taken apart four times, and so on.
+  const known = new Map<Json | undefined, Schema[]>();
   const ways = (schema: Json | undefined, depth: number): Schema[] => {
+    const before = known.get(schema);
+    if (before !== undefined) return before;
+    const apart = takenApart(schema, depth);
+    known.set(schema, apart);
+    return apart;
+  };
+  const takenApart = (schema: Json | undefined, depth: number): Schema[] => {
     if (depth > depthMax) throw new Error(`nested deeper than ${depthMax} levels`);
     if (schema === undefined || schema === true) return [{}];
     if (schema === false) return [];

@@ -128,7 +128,7 @@ describe("answerCheck", () => {
   it("gives up on a pattern that takes for ever", async () => {
     const check = await answerCheck('{"type":"string","pattern":"^(a+)+$"}');
     const started = performance.now();
-    expect(check(JSON.stringify(`${"a".repeat(60)}b`))).toMatch(/patterns cannot be checked: .*timed out/);
+    expect(check(JSON.stringify(`${"a".repeat(60)}b`))).toMatch(/cannot be checked by the schema: .*timed out/);
     expect(performance.now() - started).toBeLessThan(10_000);
     expect(check('"aaa"')).toBeUndefined();
     expect(check('"b"')).toMatch(/does not fit/);
