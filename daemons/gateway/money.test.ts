@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Clock, ManualClock } from "#lib/clock";
+import { silentLog } from "#lib/log";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
 import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./twins.ts";
+import { openUsage } from "./usage.ts";
+
+const day = 86_400_000;
 
 let server: ModelServer;
 let twin: Twin;
@@ -140,5 +145,33 @@ describe("on a full disk", () => {
     expect(text).toBe("ok");
     expect(await used()).toBeGreaterThan(costUsd);
     expect(twin.logged.join()).toContain("what a request cost cannot be written");
+  });
+});
+
+describe("by a clock that is set", () => {
+  const start = Date.UTC(2026, 10, 21);
+  const most = { provider: "claude", model: "m", inputTokens: 1, outputTokens: 1, costUsd: 7, agent: "", taskId: "" };
+  const opened = (clock: Clock) => openUsage(twin.database, clock, silentLog);
+
+  it("what was asked while it was ahead counts in the month in which it was set back, and in none after it", () => {
+    const clock = new ManualClock(start);
+    const usage = opened(clock);
+    usage.reserve(most).stand();
+    clock.setTo(start + 400 * day);
+    usage.reserve(most).stand();
+    clock.setTo(start);
+    expect(usage.spentThisMonth("claude")).toBe(14);
+    usage.reserve(most).stand();
+    clock.setTo(start + 31 * day);
+    expect([usage, opened(clock)].map((one) => one.spentThisMonth("claude"))).toEqual([0, 0]);
+  });
+
+  it("what was spent this month stays spent when it is far ahead at a start", () => {
+    const clock = new ManualClock(start);
+    opened(clock).reserve(most).stand();
+    clock.setTo(start + 1_000 * day);
+    opened(clock);
+    clock.setTo(start);
+    expect(opened(clock).spentThisMonth("claude")).toBe(7);
   });
 });

@@ -72,6 +72,13 @@ const matching = `FROM usage WHERE at >= @since AND (@provider = '' OR provider 
 
 type Match = Omit<UsageFilter, "days"> & { readonly since: number };
 
+/** A month (UTC): its first moment, that of the next, and the last record written before it. */
+interface Month {
+  readonly start: number;
+  readonly end: number;
+  readonly lastBefore: number;
+}
+
 /** What providers were asked and what it cost. What was under way when the gateway ended counts as spent. */
 export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore {
   tidyUp(database, clock, log);
@@ -93,8 +100,13 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
     `SELECT coalesce(sum(cost_usd), 0) AS costUsd, count(*) AS requests,
        coalesce(sum(input_tokens + output_tokens), 0) AS tokens ${matching}`,
   );
-  const sum = database.prepare<[number, string], { spent: number }>(
-    "SELECT coalesce(sum(cost_usd), 0) AS spent FROM usage WHERE at >= ? AND provider = ?",
+  // What was asked by a clock that was ahead counts until the month after; records lie in the order in which they were written.
+  const sum = database.prepare<[Month & { provider: string }], { spent: number }>(
+    `SELECT coalesce(sum(cost_usd), 0) AS spent FROM usage
+     WHERE provider = @provider AND at >= @start AND (at < @end OR rowid > @lastBefore)`,
+  );
+  const lastBefore = database.prepare<[number], { row: number }>(
+    "SELECT coalesce(max(rowid), 0) AS row FROM usage WHERE at < ?",
   );
   const given = database.prepare<[string, number, number]>(
     "SELECT 1 FROM alert WHERE provider = ? AND month = ? AND percent = ?",
@@ -102,13 +114,15 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
   const give = database.prepare("INSERT OR IGNORE INTO alert (provider, month, percent) VALUES (?, ?, ?)");
 
   // A month's sum is read once after each change: it is asked for before each request.
-  let month = 0;
+  let month: Month = { start: 0, end: 0, lastBefore: 0 };
   const spent = new Map<string, number>();
   const spentOf = (provider: string): number => {
-    const now = monthStart(clock.now());
-    if (now !== month) spent.clear();
-    month = now;
-    const known = spent.get(provider) ?? sum.get(month, provider)?.spent ?? 0;
+    const start = monthStart(clock.now());
+    if (start !== month.start) {
+      month = { start, end: monthStart(start, 1), lastBefore: lastBefore.get(start)?.row ?? 0 };
+      spent.clear();
+    }
+    const known = spent.get(provider) ?? sum.get({ ...month, provider })?.spent ?? 0;
     spent.set(provider, known);
     return known;
   };
@@ -165,15 +179,18 @@ function tidyUp(database: Sqlite, clock: Clock, log: Log): void {
     );
   try {
     database.prepare("UPDATE usage SET outcome = 'unsettled' WHERE outcome = 'asked'").run();
-    database.prepare("DELETE FROM usage WHERE at < ?").run(clock.now() - keptDays * dayMs);
+    // By the last record, not by the clock alone: one that is ahead at a start must not cost what was spent this month.
+    database
+      .prepare("DELETE FROM usage WHERE at < (SELECT max(at) FROM usage WHERE at <= ?) - ?")
+      .run(clock.now(), keptDays * dayMs);
   } catch (error) {
     log.warn("the records of usage cannot be written", { reason: messageOf(error) });
   }
 }
 
-function monthStart(now: number): number {
+function monthStart(now: number, later = 0): number {
   const date = new Date(now);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1);
 }
 
 /** Days of this month (UTC) after today. */
