@@ -30,16 +30,18 @@ export function moveAside(path: string, clock: Clock): string {
   for (const file of filesOf(path)) if (existsSync(file)) renameSync(file, file.replace(path, aside));
   rmSync(suspicionOf(path), { force: true });
   syncFolder(dirname(path));
-  dropOldAsides(path);
+  dropOldAsides(path, aside);
   return aside;
 }
 
-function dropOldAsides(path: string): void {
+/** A name that is later than the one just `made` is of a clock that was set back since: it goes first. */
+function dropOldAsides(path: string, made: string): void {
   const folder = dirname(path);
   const prefix = `${basename(path)}.aside-`;
   const names = readdirSync(folder).filter((file) => file.startsWith(prefix));
   const moments = [...new Set(names.map((file) => file.replace(/-(wal|shm|journal)$/, "")))].sort();
-  const old = moments.slice(0, -asideMax);
+  const isPast = (moment: string) => Number(moment <= basename(made));
+  const old = moments.toSorted((a, b) => isPast(a) - isPast(b)).slice(0, -asideMax);
   for (const file of names) if (old.some((moment) => file.startsWith(moment))) rmSync(join(folder, file));
 }
 

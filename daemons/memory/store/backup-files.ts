@@ -30,10 +30,16 @@ export function backupName(atMs: number): string {
   return new Date(atMs).toISOString().replace(/[:.]/g, "-");
 }
 
-/** The backups in a folder, newest first. */
-export function backupsIn(folder: string): Backup[] {
+/** A clock may be this much behind before it is set, as at a start. */
+const behindMaxMs = 86_400_000;
+
+/**
+ * The backups in a folder, newest first. One whose time is still to come was made by a clock that was set back since: it comes
+ * after those that were made by the right time.
+ */
+export function backupsIn(folder: string, nowMs: number): Backup[] {
   if (!existsSync(folder)) return [];
-  return readdirSync(folder)
+  const all = readdirSync(folder)
     .filter((name) => finished.test(name))
     .sort()
     .reverse()
@@ -44,16 +50,18 @@ export function backupsIn(folder: string): Backup[] {
       const createdAt = Date.parse(name.replace(finished, "$1:$2:$3.$4"));
       return { name, folder: inside, createdAt, bytes, stores: files.map((file) => file.slice(0, -3)).sort() };
     });
+  const isAhead = ({ createdAt }: Backup) => Number(createdAt > nowMs + behindMaxMs);
+  return all.toSorted((a, b) => isAhead(a) - isAhead(b));
 }
 
 /** The newest backup that has a store. */
-export function newestWith(folder: string, store: string): Backup | undefined {
-  return backupsIn(folder).find(({ stores }) => stores.includes(store));
+export function newestWith(folder: string, store: string, nowMs: number): Backup | undefined {
+  return backupsIn(folder, nowMs).find(({ stores }) => stores.includes(store));
 }
 
 /** The backup of a name, or (empty) the newest. Throws NOT_FOUND. */
-export function backupCalled(folder: string, name: string): Backup {
-  const all = backupsIn(folder);
+export function backupCalled(folder: string, name: string, nowMs: number): Backup {
+  const all = backupsIn(folder, nowMs);
   const found = name === "" ? all[0] : all.find((backup) => backup.name === name);
   if (found !== undefined) return found;
   throw new AiosError("NOT_FOUND", {

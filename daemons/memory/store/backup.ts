@@ -67,23 +67,24 @@ export function openBackups({ folder, stores, check, clock, log }: BackupOptions
       rmSync(unfinished, { recursive: true, force: true });
       throw error;
     }
-    for (const old of backupsIn(folder).slice(keptMax)) rmSync(old.folder, { recursive: true, force: true });
-    const made = backupCalled(folder, name);
+    for (const old of backupsIn(folder, clock.now()).slice(keptMax))
+      rmSync(old.folder, { recursive: true, force: true });
+    const made = backupCalled(folder, name, clock.now());
     log.info("backup made", { name, bytes: made.bytes });
     return made;
   };
 
   return {
-    list: () => backupsIn(folder),
+    list: () => backupsIn(folder, clock.now()),
     make() {
       making ??= make().finally(() => {
         making = undefined;
       });
       return making;
     },
-    find: (name) => backupCalled(folder, name),
+    find: (name) => backupCalled(folder, name, clock.now()),
     stage(name) {
-      const backup = backupCalled(folder, name);
+      const backup = backupCalled(folder, name, clock.now());
       const incoming = openIncoming(folder);
       try {
         for (const { name: store } of stores)

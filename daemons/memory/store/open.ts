@@ -37,7 +37,7 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
   if (!existsSync(path)) {
     const wal = `${path}-wal`;
     if (existsSync(wal)) moveAside(place, "its database file is missing", clock, log);
-    return refill(place, "its file was missing", log);
+    return refill(place, "its file was missing", clock, log);
   }
   // SQLite takes an empty file for a new database.
   const problem = statSync(path).size === 0 ? "its file is empty" : knownProblem(path);
@@ -57,13 +57,13 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
 
 function afresh(place: Place, problem: string, clock: Clock, log: Log): Opened {
   const aside = moveAside(place, problem, clock, log);
-  return refill(place, `${problem}; what was there is in ${aside}`, log);
+  return refill(place, `${problem}; what was there is in ${aside}`, clock, log);
 }
 
 /** Opens what the last good backup holds, or an empty store. */
-function refill(place: Place, reason: string, log: Log): Opened {
+function refill(place: Place, reason: string, clock: Clock, log: Log): Opened {
   const { path, name } = place;
-  const backup = newestWith(place.backups, name);
+  const backup = newestWith(place.backups, name, clock.now());
   if (backup === undefined) {
     const lost = existsSync(place.backups) || reason.includes("what was there");
     if (lost) log.error("a store begins empty: there is no backup of it", { store: name, reason });

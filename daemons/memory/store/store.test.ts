@@ -18,8 +18,10 @@ import { type Log, silentLog } from "#lib/log";
 import { checkHere, openBackups } from "./backup.ts";
 import { checkApart, runCheck } from "./check.ts";
 import { openStore, type Store } from "./store.ts";
+import { keepUp } from "./upkeep.ts";
 
 const start = Date.UTC(2026, 10, 21);
+const day = 86_400_000;
 const migrations = ["CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT) STRICT; CREATE INDEX t_text ON t (text);"];
 
 let folder: string;
@@ -249,6 +251,22 @@ describe("a damaged file", () => {
     expect(asides().filter((name) => !/-(wal|shm)$/.test(name))).toHaveLength(3);
   });
 
+  it("is kept aside, whatever the names of earlier ones say: the clock may have been set back", async () => {
+    clock.setTo(start + 400 * day);
+    const damaged: string[] = [];
+    for (let at = 0; at < 4; at++) {
+      if (at === 3) clock.setTo(start);
+      store.close();
+      writeFileSync(path(), `nonsense ${at}`.repeat(1_000));
+      await clock.advance(1_000);
+      open();
+      damaged.push(...asides().filter((name) => !/-(wal|shm)$/.test(name) && !damaged.includes(name)));
+    }
+    expect(damaged).toHaveLength(4);
+    expect(asides()).toEqual(expect.arrayContaining(damaged.slice(1)));
+    expect(asides()).not.toContain(damaged[0]);
+  });
+
   it("written by a newer version is refused and left alone", () => {
     store.close();
     const newer = new Database(path());
@@ -284,6 +302,27 @@ describe("backups", () => {
         .list()
         .map(({ createdAt }) => createdAt - start),
     ).toEqual([3_000, 2_000]);
+  });
+
+  it("are made and kept after a clock was set back, and the newest is the one made last", async () => {
+    clock.setTo(start + 400 * day);
+    for (let at = 0; at < 2; at++) {
+      await backups().make();
+      await clock.advance(1_000);
+    }
+    clock.setTo(start);
+    await put(1);
+    const upkeep = keepUp({
+      ...{ stores: [store], backups: backups(), prune: async () => 0, vacuumFile: join(folder, "vacuum"), clock, log },
+    });
+    await clock.advance(3_600_000);
+    await expect.poll(() => backups().find("").createdAt).toBeLessThan(start + day);
+    await upkeep.stop();
+    expect(backups().list()).toHaveLength(2);
+    store.close();
+    rmSync(path());
+    open();
+    expect(rows()).toEqual([1]);
   });
 
   it("take the store's place at the next start when that is asked for, and what was there is kept", async () => {

@@ -40,6 +40,11 @@ export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chore
   const { signal } = ending;
   let lastVacuumAt = timeIn(vacuumFile);
 
+  /** Whether it was done so lately; what is still to come was done by a clock that was set back since. */
+  const isWithin = (ms: number, atMs: number) => {
+    const ageMs = clock.now() - atMs;
+    return ageMs >= 0 && ageMs < ms;
+  };
   const pruneAll = async () => {
     let rows = 0;
     for (let batch = await prune(clock.now()); batch > 0; batch = await prune(clock.now())) {
@@ -49,7 +54,7 @@ export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chore
     if (rows > 0) log.info("deleted what is past its time", { rows });
   };
   const vacuum = async () => {
-    if (clock.now() - lastVacuumAt < vacuumEveryMs) return;
+    if (isWithin(vacuumEveryMs, lastVacuumAt)) return;
     for (const store of stores) {
       const before = store.sizes().free;
       for (let left = await store.shrink(vacuumPages), last = Infinity; left > 0 && left < last; ) {
@@ -67,7 +72,7 @@ export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chore
     // Not writes: pages that are given back and pruning that finds nothing are no reason for another.
     const changes = stores.reduce((sum, store) => sum + store.changes(), 0);
     const [newest] = backups.list();
-    if (newest !== undefined && (changes === changesAtBackup || clock.now() - newest.createdAt < backupEveryMs)) return;
+    if (newest !== undefined && (changes === changesAtBackup || isWithin(backupEveryMs, newest.createdAt))) return;
     await backups.make();
     changesAtBackup = changes;
   };
