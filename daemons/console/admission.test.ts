@@ -74,6 +74,21 @@ describe("places in which guests have their time", () => {
     expect(out).toEqual(["a3", "a4"]);
   });
 
+  it("are looked through in a moment, however many wait from however many addresses", () => {
+    const places = openPlaces(
+      { all: 256, ofOne: 32, undisturbedMs: 500, waiting: { all: 1_024, ofOne: 512 } },
+      { monotonic: () => Date.now() },
+    );
+    const inside = Array.from({ length: 256 }, (_, at) => guest(`a${at}`, []));
+    for (const one of inside) places.enter(one.name, one);
+    for (let at = 0; at < 1_024; at++) places.enter(`b${at}`, guest("", []));
+    const before = process.cpuUsage();
+    for (const one of inside.slice(0, 100)) places.leave(one);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1_000).toBeLessThan(300);
+    expect(places.size).toBe(256);
+  });
+
   it("give another address its share, when one has them all", () => {
     const { out, seated, enter } = open();
     for (const name of ["a1", "a2", "b1", "b2", "b3"]) enter(name);

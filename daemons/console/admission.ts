@@ -71,7 +71,14 @@ export function openPlaces<G extends Guest>(
     }
   };
   const letInAll = () => {
-    for (const holder of outside.holders().toSorted((a, b) => inside.count(a) - inside.count(b))) letIn(holder);
+    let isFull = false;
+    for (const holder of outside.holders().toSorted((a, b) => inside.count(a) - inside.count(b))) {
+      const takesItsOwn = inside.count(holder) >= ofOne;
+      if (isFull && !takesItsOwn) continue;
+      letIn(holder);
+      // Who waits on could be given no place of others': nor can those after it.
+      isFull ||= outside.count(holder) > 0 && inside.count(holder) < ofOne;
+    }
     lookAgain();
   };
   const lookAgain = () => {
@@ -125,7 +132,7 @@ function openTable<G>() {
       if (of(stay.holder).size === 0) byHolder.delete(stay.holder);
       return true;
     },
-    count: (holder: string) => of(holder).size,
+    count: (holder: string) => byHolder.get(holder)?.size ?? 0,
     holders: () => [...byHolder.keys()],
     fullest: () => [...byHolder].reduce((most, one) => (one[1].size > most[1].size ? one : most))[0],
     oldest: (holder: string) => of(holder).values().next().value,
