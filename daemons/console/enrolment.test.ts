@@ -234,6 +234,17 @@ describe("enrolment", () => {
     expect((await enrol(code?.secret)).machine).toBe("aios");
   });
 
+  it("counts a wrong answer that cannot be written down", async () => {
+    rmSync(`${folder}/run`, { recursive: true });
+    for (const waitsMs of [1_000, 2_000]) {
+      await expect(enrol("0000000")).rejects.toMatchObject({ code: "INTERNAL" });
+      await expect(enrol("0000000")).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", retryAfterMs: waitsMs });
+      await clock.advance(waitsMs);
+    }
+    await expect(enrol("0000000")).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(enrol(code?.secret)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
   it("is over after ten minutes, on the machine's own clock", async () => {
     const client = twin.client(EnrollmentService, undefined, trusted);
     await clock.advance(openForMs - 1);

@@ -101,8 +101,10 @@ export function openEnrolment(
   const miss = (from: string): AiosError => {
     const firstSpent = !Object.values(offer.tries).includes(triesMax);
     const tries = triesOf(from) + 1;
-    keep({ ...offer, tries: { ...offer.tries, [from]: tries } });
     waitsUntil.set(from, clock.monotonic() + waitMs * 2 ** (tries - 1));
+    // It counts whether or not it can be written.
+    offer = { ...offer, tries: { ...offer.tries, [from]: tries } };
+    keep(offer);
     if (triesOfAll() === triesOfAllMax) spent(guessedAt);
     else if (tries === triesMax && firstSpent) spent(missedFrom(from));
     return wrong(triesMax - tries);
