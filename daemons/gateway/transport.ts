@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { callAfter } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import { ProviderFault } from "./fault.ts";
 
 /** The longest answer that is read, bytes. A stream takes some two hundred for each token. */
@@ -38,31 +39,48 @@ export function isLoopback(baseUrl: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
-/** A signal that is aborted when the caller's is, or when nothing has happened for `ms`. */
+/**
+ * A signal that is aborted when the caller's is, when the provider has said nothing for `ms`, and when the caller has taken nothing
+ * for as long: that is no fault of the provider's.
+ */
 export interface Patience {
   readonly signal: AbortSignal;
-  /** Whether anything happened. */
+  /** Whether anything came. */
   readonly begun: boolean;
-  /** Something happened: waiting begins anew. */
+  /** Something came: waiting begins anew. */
   renew(): void;
+  /** The caller has been given something, and is waited for until it is `taken`. */
+  given(): void;
+  taken(): void;
   end(): void;
 }
 
 export function patience(ms: number, caller: AbortSignal): Patience {
-  const silence = new AbortController();
-  const give = () => silence.abort(new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`));
-  let callOff = callAfter(ms, give);
+  const over = new AbortController();
+  const silent = () => new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`);
+  let callOff = () => {};
+  const wait = (why: () => Error) => {
+    callOff();
+    callOff = callAfter(ms, () => over.abort(why()));
+  };
   let begun = false;
+  wait(silent);
   return {
-    signal: AbortSignal.any([caller, silence.signal]),
+    signal: AbortSignal.any([caller, over.signal]),
     get begun() {
       return begun;
     },
     renew() {
       begun = true;
-      callOff();
-      callOff = callAfter(ms, give);
+      wait(silent);
     },
+    given: () => wait(() => unread(ms)),
+    taken: () => wait(silent),
     end: () => callOff(),
   };
+}
+
+function unread(ms: number): AiosError {
+  const reason = `the caller has read nothing for ${ms / 1_000} s`;
+  return new AiosError("ABORTED", { act: "stream", object: "the answer", reason, next: "read, or ask for less" });
 }

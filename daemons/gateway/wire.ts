@@ -1,4 +1,5 @@
 import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
 import { faultOf, ProviderFault, statusIn } from "./fault.ts";
 import type { ToolNames } from "./names.ts";
 import type { Finish, Piece, Question, Tokens, ToolCall } from "./question.ts";
@@ -32,7 +33,7 @@ interface RequestSettings extends Pick<WireSettings, "timeoutMs"> {
 
 /**
  * One request: with the patience of the settings, and whatever is thrown turned into a ProviderFault without the key.
- * What the caller cancelled rejects with the caller's reason.
+ * What the caller cancelled rejects with the caller's reason, what it does not read with ABORTED.
  */
 export async function* requested(
   { timeoutMs, clock, key, caller }: RequestSettings,
@@ -40,12 +41,17 @@ export async function* requested(
 ): AsyncGenerator<Piece> {
   const waiting = patience(timeoutMs, caller);
   try {
-    for await (const piece of request(waiting)) yield piece;
+    for await (const piece of request(waiting)) {
+      waiting.given();
+      yield piece;
+      waiting.taken();
+    }
     // The SDKs end a stream that is aborted without a word.
     waiting.signal.throwIfAborted();
   } catch (error) {
     caller.throwIfAborted();
     const reason: unknown = waiting.signal.reason;
+    if (reason instanceof AiosError) throw reason;
     const silent = waiting.signal.aborted && reason instanceof ProviderFault;
     const fault = silent ? reason : faultOf(error, clock.now(), key);
     fault.begun = waiting.begun;
