@@ -16,6 +16,7 @@ export interface Stores {
   /** Where the backups are. */
   readonly backups: string;
   readonly vacuumFile: string;
+  readonly pruneFile: string;
   close(): void;
 }
 
@@ -39,6 +40,7 @@ export function openStores(
     all,
     backups,
     vacuumFile: join(folder, "last-vacuum"),
+    pruneFile: join(folder, "last-pruned"),
     close: () => {
       for (const store of all) store.close();
     },

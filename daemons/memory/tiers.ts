@@ -56,8 +56,8 @@ export function openTiers(world: World) {
   const longterm = openLongterm(stores.longterm, archive.index);
   const search = openTier({ archive, vectors, runtime, shelfFile, settled, clock, log });
   const backups = openBackups({ folder: stores.backups, stores: stores.all, check: world.check, clock, log });
-  const { vacuumFile, all } = stores;
-  const upkeep = keepUp({ stores: all, backups, prune: working.prune, vacuumFile, clock, log });
+  const { vacuumFile, pruneFile, all } = stores;
+  const upkeep = keepUp({ stores: all, backups, prune: working.prune, vacuumFile, pruneFile, clock, log });
   const memory = { operational, working, longterm, search, vectors, load, loadedModels, clock };
   const { residentBytes } = world;
   const administration = { stores: all, operational, journal, backups, upkeep, clock, residentBytes, restart };

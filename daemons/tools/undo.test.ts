@@ -82,9 +82,21 @@ describe("undo plans", () => {
     await keep("e2", 70_000);
     await clock.advance(2 * day);
     undos = await openUndos(state, `${folder}/undo`, clock);
+    expect(readdirSync(`${folder}/undo`)).toEqual(["e1", "e2"]);
+    expect(await undos.forget()).toBe(1);
     expect(undos.find("e1")).toBeUndefined();
     expect(undos.find("e2")?.state).toBe("ready");
     expect(readdirSync(`${folder}/undo`)).toEqual(["e2"]);
+  });
+
+  it("are not forgotten at a start, when the clock may be ahead until a time server has told", async () => {
+    await keep("e1", 70_000);
+    const now = clock.now();
+    clock.setTo(now + 400 * day);
+    undos = await openUndos(state, `${folder}/undo`, clock);
+    clock.setTo(now);
+    expect(await undos.forget()).toBe(0);
+    expect(undos.find("e1")?.state).toBe("ready");
   });
 
   it("are refused for a file that is too large to back up", async () => {

@@ -66,8 +66,6 @@ export async function openUndos(
     for (const executionId of forgotten) await discard(executionId);
     return forgotten.length;
   };
-  // Where that fails, for a full disk, it is done later.
-  await forget().catch(() => {});
   // Backups whose plan was never kept belong to acts that never began.
   for (const name of await readdir(folder)) if (table.find(name) === undefined) await discard(name);
   let totalBytes = table.totalBytes();

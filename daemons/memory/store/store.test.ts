@@ -312,9 +312,8 @@ describe("backups", () => {
     }
     clock.setTo(start);
     await put(1);
-    const upkeep = keepUp({
-      ...{ stores: [store], backups: backups(), prune: async () => 0, vacuumFile: join(folder, "vacuum"), clock, log },
-    });
+    const files = { vacuumFile: join(folder, "vacuum"), pruneFile: join(folder, "pruned") };
+    const upkeep = keepUp({ ...files, stores: [store], backups: backups(), prune: async () => 0, clock, log });
     await clock.advance(3_600_000);
     await expect.poll(() => backups().find("").createdAt).toBeLessThan(start + day);
     await upkeep.stop();

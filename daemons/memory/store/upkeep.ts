@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
+import { replaceFile } from "#lib/files";
 import type { Log } from "#lib/log";
 import type { Backups } from "./backup.ts";
 import type { Store } from "./store.ts";
@@ -11,8 +12,9 @@ export interface Chores {
   readonly backups: Backups;
   /** Deletes one batch of what is past its time; resolves to the number of rows. */
   readonly prune: (nowMs: number) => Promise<number>;
-  /** Remembers over restarts when free pages were last given back. */
+  /** Remember over restarts when free pages were last given back, and up to when was last pruned. */
   readonly vacuumFile: string;
+  readonly pruneFile: string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -22,6 +24,9 @@ const firstMs = 300_000;
 const pruneEveryMs = 6 * hourMs;
 const backupEveryMs = 24 * hourMs;
 const vacuumEveryMs = 7 * 24 * hourMs;
+
+/** What one pruning goes on from the last, at most: a clock that is far ahead for a while costs so much, and not all there is. */
+const pruneStepMs = 48 * hourMs;
 
 /** Between two batches the calls have their turn. */
 const breathMs = 50;
@@ -35,7 +40,7 @@ export interface Upkeep {
 }
 
 /** Prunes, vacuums and backs up from time to time, until it is stopped. A job that fails is logged and tried again next time. */
-export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chores): Upkeep {
+export function keepUp({ stores, backups, prune, vacuumFile, pruneFile, clock, log }: Chores): Upkeep {
   const ending = new AbortController();
   const { signal } = ending;
   let lastVacuumAt = timeIn(vacuumFile);
@@ -46,11 +51,14 @@ export function keepUp({ stores, backups, prune, vacuumFile, clock, log }: Chore
     return ageMs >= 0 && ageMs < ms;
   };
   const pruneAll = async () => {
+    const before = timeIn(pruneFile);
+    const upTo = before === 0 ? clock.now() : Math.min(clock.now(), before + pruneStepMs);
     let rows = 0;
-    for (let batch = await prune(clock.now()); batch > 0; batch = await prune(clock.now())) {
+    for (let batch = await prune(upTo); batch > 0; batch = await prune(upTo)) {
       rows += batch;
       await clock.sleep(breathMs, signal);
     }
+    replaceFile(pruneFile, `${upTo}\n`);
     if (rows > 0) log.info("deleted what is past its time", { rows });
   };
   const vacuum = async () => {
