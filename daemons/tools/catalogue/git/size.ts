@@ -15,12 +15,19 @@ export function roomIn(folder: string, wantedMaxBytes: number): number {
   return Math.min(wantedMaxBytes, Math.floor(bavail * bsize * shareMost));
 }
 
+/** What a folder takes on the disk, bytes. */
+async function sizeOnDisk(path: string, signal: AbortSignal): Promise<number> {
+  const { stdout } = await runProgram(["du", "-sk", "--", path], { signal });
+  return Number(/^\d+/.exec(stdout)?.[0] ?? 0) * 1024;
+}
+
 /** Runs `act`, and aborts its signal when `path` grows beyond `maxBytes` on the disk. Throws RESOURCE_EXHAUSTED then. */
 export async function withinSize<T>(
   path: string,
   maxBytes: number,
   signal: AbortSignal,
   act: (signal: AbortSignal) => Promise<T>,
+  sizeOf = sizeOnDisk,
 ): Promise<T> {
   const stop = new AbortController();
   const tooLarge = new AiosError("RESOURCE_EXHAUSTED", {
@@ -30,12 +37,22 @@ export async function withinSize<T>(
     next: "give a depth, a larger max_mb, or a place on a larger disk",
   });
   const look = async () => {
-    const { stdout } = await runProgram(["du", "-sk", "--", path], { signal });
-    if (Number(/^\d+/.exec(stdout)?.[0] ?? 0) * 1024 > maxBytes) stop.abort(tooLarge);
+    if ((await sizeOf(path, signal)) > maxBytes) stop.abort(tooLarge);
   };
-  const watched = callEvery(lookEveryMs, () => look().catch(() => {}));
+  // One at a time: on a slow disk, or at many files, a look takes longer than the pause.
+  let looking: Promise<void> | undefined;
+  const lookOnce = () => {
+    looking ??= look()
+      .catch(() => {})
+      .finally(() => {
+        looking = undefined;
+      });
+  };
+  const watched = callEvery(lookEveryMs, lookOnce);
   try {
     const done = await act(AbortSignal.any([signal, stop.signal]));
+    watched();
+    await looking;
     await look();
     stop.signal.throwIfAborted();
     return done;
