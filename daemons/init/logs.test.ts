@@ -49,6 +49,16 @@ describe("logs", () => {
     expect(logs.tail("a", 1)[0]?.text).toBe("3");
   });
 
+  it("are read at their end in a moment, however many units have said however much", () => {
+    const logs = openLogs(clock);
+    for (let unit = 0; unit < 40; unit += 1)
+      for (let line = 0; line < logLimits.lines; line += 1) logs.write(`u${unit}`, `${line}`);
+    const before = process.cpuUsage();
+    for (let turn = 0; turn < 100; turn += 1) expect(logs.tail("", 3)).toHaveLength(3);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1_000).toBeLessThan(150);
+  });
+
   it("hold a bounded number of characters", () => {
     const logs = openLogs(clock);
     for (let line = 0; line < 500; line += 1) logs.write("a", `${line} ${"x".repeat(8_000)}`);
