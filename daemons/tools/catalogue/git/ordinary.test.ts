@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { back, bareRemote, call, committed, done, eachWithRepository, repo, shell, work, write } from "./twins.ts";
 
@@ -140,5 +140,22 @@ describe("an ordinary repository", () => {
     shell(`mkdir tree there; echo "gitdir: $PWD/there" >tree/.git; ${put} there/commondir`);
     const tree = { path: `${work}/tree` };
     expect(await call("git.status", tree)).toMatchObject({ error: expect.stringContaining(`its commondir ${reason}`) });
+  });
+
+  it("full of blanks where git keeps a path is read in a moment", async () => {
+    const blanks = 500_000;
+    mkdirSync(`${work}/tree`);
+    mkdirSync(`${work}/there`);
+    for (const [named, config] of [
+      [`gitdir: a${" ".repeat(blanks)}\nb`, ""],
+      [`gitdir: ${work}/there`, "\n".repeat(blanks)],
+      [`gitdir: ${work}/there`, `worktree = a${" ".repeat(blanks)}"b`],
+    ] as const) {
+      writeFileSync(`${work}/tree/.git`, named);
+      writeFileSync(`${work}/there/config`, config);
+      const before = process.cpuUsage();
+      expect(await call("git.status", { path: `${work}/tree` })).toMatchObject({ success: false });
+      expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
+    }
   });
 });

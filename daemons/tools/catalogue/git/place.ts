@@ -23,7 +23,7 @@ export function placeOfRepository(path: string): GitPlace {
   if (found === undefined && isBare(path)) return whole(path, true);
   if (found === undefined) throw refused(path, "there is no repository", "make one with git.init or git.clone");
   if (found.isDirectory()) return whole(inside, false);
-  const [, named] = found.isFile() ? (/^gitdir: (.+?)\s*$/.exec(textOf(inside)) ?? []) : [];
+  const named = found.isFile() ? namedIn(textOf(inside)) : undefined;
   if (named === undefined) throw refused(path, "its .git is not a folder");
   const gitDir = real(resolve(path, named));
   const common = textOf(`${gitDir}/commondir`).trim();
@@ -31,7 +31,7 @@ export function placeOfRepository(path: string): GitPlace {
     const commonDir = real(resolve(gitDir, common));
     if (gitDir.startsWith(`${commonDir}/worktrees/`)) return { gitDir, commonDir, bare: false };
   }
-  const worktree = /^\s*worktree\s*=\s*"?(.+?)"?\s*$/m.exec(textOf(`${gitDir}/config`))?.[1];
+  const worktree = worktreeIn(textOf(`${gitDir}/config`));
   const own = worktree !== undefined && real(resolve(gitDir, worktree)) === path;
   if (common === "" && own && path.startsWith(`${ownerOf(gitDir)}/`)) return whole(gitDir, false);
   throw refused(path, "its .git leads to a repository that does not belong to it");
@@ -43,6 +43,24 @@ const whole = (gitDir: string, bare: boolean): GitPlace => ({ gitDir, commonDir:
 export function isBare(path: string): boolean {
   const folder = (name: string) => lookAt(`${path}/${name}`)?.isDirectory() === true;
   return lookAt(`${path}/HEAD`)?.isFile() === true && folder("objects") && folder("refs");
+}
+
+// Patterns that look from each blank for the end of blanks would take hours for a file full of them.
+
+/** What a .git that is a file says. */
+function namedIn(text: string): string | undefined {
+  const line = text.trimEnd();
+  const named = line.startsWith("gitdir: ") ? line.slice("gitdir: ".length) : "";
+  return named === "" || named.includes("\n") ? undefined : named;
+}
+
+/** The working tree that a submodule's configuration names. */
+function worktreeIn(config: string): string | undefined {
+  const line = config.split("\n").find((one) => /^\s*worktree\s*=/.test(one));
+  return line
+    ?.slice(line.indexOf("=") + 1)
+    .trim()
+    .replace(/^"|"$/g, "");
 }
 
 /** The .git that a further working tree has. */
