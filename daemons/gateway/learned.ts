@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Log } from "#lib/log";
+import { beginning } from "#lib/text";
 import { ProviderFault } from "./fault.ts";
 
 /** What an endpoint refuses of its protocol. It is learned when it does, and told once; the next question goes without. */
@@ -26,6 +27,9 @@ const refusals = [400, 422, 501];
 const ofItsValue =
   /\b(between|at most|at least|less than|greater than|range|too (large|high|low|small|big)|<=|>=|≤|≥)/i;
 
+/** So much of a refusal is read: the patterns take long for a text without end. */
+const saidLengthMax = 16_384;
+
 /** Schemas that were refused are remembered by name; past so many, from the beginning. */
 const learnedMax = 256;
 
@@ -36,7 +40,7 @@ export function openLearned(provider: string, log: Log): Learned {
     learn(error, sent) {
       const { status, error: body, message } = error as { status?: unknown; error?: unknown; message?: unknown };
       if (!refusals.includes(Number(status))) return;
-      const said = `${JSON.stringify(body) ?? ""} ${String(message)}`;
+      const said = beginning(`${JSON.stringify(body) ?? ""} ${String(message)}`, saidLengthMax);
       const part = sent.find(({ name, means }) => means.test(said) && !refused.has(name));
       if (part === undefined || ofItsValue.test(said)) return;
       if (refused.size >= learnedMax) refused.clear();

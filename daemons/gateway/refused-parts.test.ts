@@ -41,6 +41,16 @@ describe("a part that an endpoint refuses", () => {
     },
   );
 
+  it("is looked for in a moment, however much the refusal says", async () => {
+    await open("openai");
+    server.say({ status: 400, message: "schema ".repeat(60_000) });
+    const before = process.cpuUsage();
+    await expect(twin.gateway.infer(request({ jsonSchema: schema }))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(3_000);
+  });
+
   it("is not one whose value is out of range", async () => {
     await open("openai");
     server.say({ status: 400, message: "temperature must be between 0 and 1" });
