@@ -7,7 +7,7 @@ import { underWatchdog } from "#lib/watchdog";
 export type AnswerCheck = (answer: string) => string | undefined;
 
 /** A caller's regular expression can take for ever on an answer, and so can references that double each other: they have this long. */
-const checkTimeoutMs = 1_000;
+const checkTimeoutMs = 2_000;
 
 /**
  * A check of answers against a JSON Schema. Ajv is loaded at the first call: most machines boot without ever needing it.

@@ -15,7 +15,7 @@ const repeatMax = 256;
 const repeatsMax = 20_000;
 
 /** A regular expression of a caller's can take for ever on a name, and parts can combine without end: all have this long. */
-const writeTimeoutMs = 1_000;
+const writeTimeoutMs = 2_000;
 
 const terminals = [
   `space ::= " "?`,
