@@ -9,10 +9,11 @@ export async function loadCron(): Promise<NextRun> {
   const { Cron } = await import("croner");
   return (expression, timeZone, afterMs) => {
     try {
-      // Never started: it only tells times. What names its hours runs once for each, also where a summer time repeats or leaves out one.
-      const rules = { paused: true, mode: "5-part", fixedTimeRule: "no-wildcard" } as const;
-      const cron = new Cron(withNamedHours(expression), { timezone: timeZone, ...rules });
-      return cron.nextRun(new Date(afterMs))?.getTime();
+      const named = namesHours(expression);
+      // Never started: it only tells times, those of a clock on the wall where hours are named.
+      const cron = new Cron(expression, { timezone: named ? "UTC" : timeZone, paused: true, mode: "5-part" });
+      const next = (after: number) => cron.nextRun(new Date(after))?.getTime();
+      return named ? nextOnWall(next, timeZone, afterMs) : next(afterMs);
     } catch (error) {
       throw new AiosError("INVALID_ARGUMENT", {
         act: "read schedule",
@@ -25,24 +26,34 @@ export async function loadCron(): Promise<NextRun> {
   };
 }
 
-/**
- * Steps of hours, and of minutes in named hours, written out: the library takes a star or a step for "by the clock", which runs
- * twice what an autumn night repeats, and leaves out a whole day in spring.
- */
-function withNamedHours(expression: string): string {
-  const [minute = "", hour = "", ...days] = expression.trim().split(/\s+/);
-  if (days.length !== 3 || ["*", "*/1", "?"].includes(hour)) return expression;
-  return [writtenOut(minute, 59), writtenOut(hour, 23), ...days].join(" ");
+/** Whether hours are named: what runs in every hour goes by the hours that pass, also where the clock shows one twice. */
+function namesHours(expression: string): boolean {
+  const [minute = "", hour = ""] = expression.trim().split(/\s+/);
+  return minute.toLowerCase() !== "@hourly" && !hour.split(",").some((part) => /^[*?](?:\/0*1)?$/.test(part));
 }
 
-function writtenOut(field: string, last: number): string {
-  const parts = field.split(",").map((part) => {
-    const [, from = "0", to = String(last), step = "1"] =
-      /^(?:\*|(\d{1,2})-(\d{1,2}))(?:\/([1-9]\d?))?$/.exec(part) ?? [];
-    if (!/[*/]/.test(part) || Number(to) > last || Number(from) > Number(to) || Number(step) > last) return part;
-    return Array.from({ length: last + 1 }, (_, at) => at)
-      .filter((at) => at >= Number(from) && at <= Number(to) && (at - Number(from)) % Number(step) === 0)
-      .join();
-  });
-  return parts.join();
+/**
+ * The next moment at which the clock of a zone shows one of the times that `next` tells: once for each. One that is shown twice
+ * counts at the first, one that is left out when the clock jumps over it. The library leaves out a day whose jump ends on the next
+ * one, and runs twice what is written with a star.
+ */
+function nextOnWall(
+  next: (after: number) => number | undefined,
+  timeZone: string,
+  afterMs: number,
+): number | undefined {
+  const now = Temporal.Instant.fromEpochMilliseconds(afterMs).toZonedDateTimeISO(timeZone).toPlainDateTime();
+  for (let shown = next(now.toZonedDateTime("UTC").epochMilliseconds); shown !== undefined; shown = next(shown)) {
+    const at = momentOf(shown, timeZone);
+    if (at > afterMs) return at;
+  }
+  return undefined;
+}
+
+/** When the clock of a zone shows a time first, or jumps over it. */
+function momentOf(shown: number, timeZone: string): number {
+  const plain = Temporal.Instant.fromEpochMilliseconds(shown).toZonedDateTimeISO("UTC").toPlainDateTime();
+  const first = plain.toZonedDateTime(timeZone, { disambiguation: "earlier" });
+  const jump = first.toPlainDateTime().equals(plain) ? undefined : first.getTimeZoneTransition("next");
+  return (jump ?? first).epochMilliseconds;
 }

@@ -85,6 +85,9 @@ describe("schedules", () => {
     ["very many words", { cron: "0 ".repeat(50_000) }],
     ["a very long field", { cron: `0 0 ${"🕰".repeat(50_000)} * *` }],
     ["a very long zone", { timeZone: "Europe/".repeat(20_000) }],
+    ["a step from a number", { cron: "0 2/12 * * *" }],
+    ["a range that ends before it begins", { cron: "0 22-2/2 * * *" }],
+    ["a step of nothing", { cron: "*/0 2 * * *" }],
     ["no goal", { goal: " " }],
     ["a wrong priority", { priority: 4 }],
   ])("with %s are refused", async (_, more) => {
@@ -101,7 +104,8 @@ describe("schedules", () => {
     const first = await schedules.create({ ...daily, id });
     expect(await schedules.create({ ...daily, id })).toBe(first);
     expect(schedules.list()).toEqual([first]);
-    await expect(schedules.create({ ...daily, id, goal: "another" })).rejects.toThrow(/is another schedule's id/);
+    for (const other of [{ goal: "another" }, { timeZone: "UTC" }, { priority: 1 }])
+      await expect(schedules.create({ ...daily, id, ...other })).rejects.toThrow(/is another schedule's id/);
     await expect(schedules.create({ ...daily, id: "x" })).rejects.toThrow(/"x" is no UUID/);
   });
 
@@ -130,6 +134,63 @@ describe("schedules", () => {
     await schedules.create({ ...daily, cron });
     await during(() => clock.advance(22 * 3_600_000));
     expect(given.map(minute)).toEqual(runs);
+  });
+
+  it.each([
+    // In Nuuk the clock jumps from 23:00 to the next day.
+    ["America/Nuuk", "30 23 * * *", "2027-03-27T12:00Z", ["2027-03-28T01:00", "2027-03-29T00:30"]],
+    ["America/Nuuk", "30 23 * * *", "2026-10-24T12:00Z", ["2026-10-25T00:30", "2026-10-26T01:30"]],
+    ["Africa/Cairo", "0 */24 * * *", "2027-04-29T12:00Z", ["2027-04-29T22:00", "2027-04-30T21:00"]],
+    ["America/Havana", "0 0 * * *", "2026-11-01T00:00Z", ["2026-11-01T04:00", "2026-11-02T05:00"]],
+    ["America/Havana", "*/60 */24 * * *", "2026-11-01T00:00Z", ["2026-11-01T04:00", "2026-11-02T05:00"]],
+    ["Europe/Berlin", "? 2 * * 7", "2027-03-27T12:00Z", ["2027-03-28T01:00"]],
+    ["Europe/Berlin", "@daily", "2026-10-24T12:00Z", ["2026-10-24T22:00", "2026-10-25T23:00"]],
+    [
+      "Europe/Berlin",
+      "0 00-23/012 * * *",
+      "2026-10-24T12:00Z",
+      ["2026-10-24T22:00", "2026-10-25T11:00", "2026-10-25T23:00"],
+    ],
+    ["Australia/Lord_Howe", "45 1 * * *", "2027-04-03T10:00Z", ["2027-04-03T14:45", "2027-04-04T15:15"]],
+    [
+      "Australia/Lord_Howe",
+      "15,45 2 * * *",
+      "2026-10-03T12:00Z",
+      ["2026-10-03T15:30", "2026-10-03T15:45", "2026-10-04T15:15", "2026-10-04T15:45"],
+    ],
+    [
+      "America/St_Johns",
+      "30 0-2 * * *",
+      "2026-11-01T00:00Z",
+      ["2026-11-01T03:00", "2026-11-01T04:00", "2026-11-01T06:00"],
+    ],
+    [
+      "Australia/Lord_Howe",
+      "45 * * * *",
+      "2027-04-03T14:00Z",
+      ["2027-04-03T14:45", "2027-04-03T15:15", "2027-04-03T16:15"],
+    ],
+  ])("in %s (%s) run once for each hour that is named, from %s on", async (timeZone, cron, from, runs) => {
+    const nextRun = await loadCron();
+    const told: string[] = [];
+    for (let at = Date.parse(from); told.length < runs.length; ) {
+      at = nextRun(cron, timeZone, at) ?? Number.NaN;
+      told.push(minute(at));
+    }
+    expect(told).toEqual(runs);
+  });
+
+  it("are told of once when they cannot be read any more, and stop no other", async () => {
+    const clock = new ManualClock(noon);
+    const before = open(clock);
+    const first = await before.schedules.create(daily);
+    await before.schedules.create({ ...daily, goal: "list services" });
+    const old = { ...first, cron: "0 2/12 * * *" };
+    const { given, told, schedules, during } = open(clock, kept([old, ...before.record.value.slice(1)]));
+    await during(() => clock.advance(2 * dayMs));
+    expect(given).toHaveLength(2);
+    expect(told).toEqual([expect.stringMatching(/^it is not run any more: read schedule "0 2\/12 /)]);
+    expect(schedules.list()[0]).toMatchObject({ nextRun: 0, lastGoal: told[0] });
   });
 
   it("whose goal cannot be given are tried again, and run late", async () => {

@@ -95,6 +95,8 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
   const runDue = async (schedule: Schedule, nextRun: NextRun) => {
     const { id, cron, timeZone, nextRun: due } = schedule;
     const now = clock.now();
+    // Counted from now on: of several missed times one run is made.
+    const following = nextRun(cron, timeZone, Math.max(now, due)) ?? 0;
     try {
       // One goal for each time that is due, whatever is killed in between.
       const wanted = uuidOf(id, due);
@@ -103,8 +105,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
       if (goal === wanted && now - due > lateMs) told(schedule, `it was due at ${moment(due)}, and is run once now`);
       if (goal !== wanted && schedule.lastGoal !== lastGoal) told(schedule, lastGoal);
       log.info("schedule ran", { schedule: id, goal: lastGoal });
-      // Counted from now on: of several missed times one run is made.
-      replace({ ...schedule, lastRun: now, nextRun: nextRun(cron, timeZone, Math.max(now, due)) ?? 0, lastGoal });
+      replace({ ...schedule, lastRun: now, nextRun: following, lastGoal });
     } catch (error) {
       const reason = messageOf(error);
       const next = nextRun(cron, timeZone, due) ?? 0;
@@ -117,16 +118,32 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
     }
   };
   /** What was told while the clock was ahead is told anew from now on. */
-  const tellAnew = (nextRun: NextRun) => {
+  const tellAnew = (schedule: Schedule, nextRun: NextRun) => {
     const now = clock.now();
-    for (const schedule of record.value) {
-      const { id, cron, timeZone, lastRun, nextRun: told, createdAt } = schedule;
-      if (told <= now) continue;
-      const last = Math.max(lastRun, createdAt);
-      const next = nextRun(cron, timeZone, last - now > stepMs ? now : Math.max(now, lastRun)) ?? 0;
-      if (next === told) continue;
-      log.warn("the clock was set: a schedule's next time is told anew", { schedule: id, was: told, is: next });
-      replace({ ...schedule, nextRun: next });
+    const { id, cron, timeZone, lastRun, nextRun: told, createdAt } = schedule;
+    if (told <= now) return;
+    const last = Math.max(lastRun, createdAt);
+    const next = nextRun(cron, timeZone, last - now > stepMs ? now : Math.max(now, lastRun)) ?? 0;
+    if (next === told) return;
+    log.warn("the clock was set: a schedule's next time is told anew", { schedule: id, was: told, is: next });
+    replace({ ...schedule, nextRun: next });
+  };
+  /** Does something with each; one that cannot be read any more, as an older version could, stops no other. */
+  const withEach = async (list: readonly Schedule[], act: (schedule: Schedule, nextRun: NextRun) => unknown) => {
+    if (list.length === 0) return;
+    const nextRun = await loadCron();
+    for (const schedule of list) {
+      try {
+        await act(schedule, nextRun);
+      } catch (error) {
+        log.error("a schedule could not be run", { schedule: schedule.id, error });
+        if (!(error instanceof AiosError && error.code === "INVALID_ARGUMENT")) continue;
+        const why = `it is not run any more: ${error.message}`;
+        record.setAnyway(
+          record.value.map((one) => (one.id === schedule.id ? { ...one, nextRun: 0, lastGoal: why } : one)),
+        );
+        told(schedule, why);
+      }
     }
   };
   const replace = (schedule: Schedule) => {
@@ -141,7 +158,9 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
     async create({ id, cron, timeZone, goal, priority, by, role }) {
       if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
       const known = record.value.find((one) => one.id === id);
-      if (known?.cron === cron && known.goal === goal && known.by === by) return known;
+      const given = { cron, timeZone, goal, priority, by };
+      if (known !== undefined && Object.entries(given).every(([key, value]) => known[key as keyof Schedule] === value))
+        return known;
       if (known !== undefined) throw wrongId(`${id} is another schedule's id; choose your own`);
       if (record.value.length >= schedulesMax) throw tooMany();
       if (goal.trim() === "" || goal.length > goalLengthMax) {
@@ -155,8 +174,7 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
       if (nextRun === undefined) {
         throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cut(cron, 100)}" names no time to come`);
       }
-      const given = { cron, timeZone, goal, priority, by, role, nextRun };
-      const schedule = { id: id ?? uuidv7(now), ...given, createdAt: now, lastRun: 0, lastGoal: "" };
+      const schedule = { id: id ?? uuidv7(now), ...given, role, nextRun, createdAt: now, lastRun: 0, lastGoal: "" };
       record.set([...record.value, schedule]);
       wake();
       return schedule;
@@ -172,17 +190,13 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
       let skewMs = Number.NaN;
       while (!signal.aborted) {
         const skewNowMs = clock.now() - clock.monotonic();
-        if (!(Math.abs(skewNowMs - skewMs) <= driftMs) && record.value.length > 0) tellAnew(await loadCron());
+        if (!(Math.abs(skewNowMs - skewMs) <= driftMs)) await withEach(record.value, tellAnew);
         skewMs = skewNowMs;
-        const due = record.value.filter(({ nextRun }) => nextRun > 0 && nextRun <= clock.now());
-        if (due.length > 0) {
-          const nextRun = await loadCron();
-          for (const schedule of due) {
-            await runDue(schedule, nextRun).catch((error) =>
-              log.error("a schedule could not be run", { schedule: schedule.id, error }),
-            );
-          }
-        }
+        const now = clock.now();
+        await withEach(
+          record.value.filter(({ nextRun }) => nextRun > 0 && nextRun <= now),
+          runDue,
+        );
         const woken = new AbortController();
         wake = () => woken.abort();
         const waitMs = Math.max(1_000, Math.min(lookEveryMs, nextDue(clock.now()) - clock.now()));
