@@ -35,6 +35,9 @@ function namesOf(seed: number) {
     text: () => some([" ", "  ", ", ", ". "]),
     name: () => one(["now", "please", "a", "the", "me", "a-team", "nginx", "now.service", "an_x", "to", "g++", "with"]),
     number: () => String(1 + random(65_535)),
+    remote: () =>
+      one(["git@the.example:a/now.git", "/srv/a-please/to", "https://a.example/me", "ssh://git@b.example/c"]),
+    pattern: () => one(["*.log", "now", "a", "to.?", "[ab]*"]),
     url: () => one(["http://127.0.0.1:8081/a?b=c", "https://the.example/now", "https://a.example"]),
   };
   /** As it is typed: as it is, or in quotes that it does not hold itself. */

@@ -22,7 +22,9 @@ export function learnedSource(learning: Learning, declared: () => Declared): Pla
     return (learned: Learned): Reading | undefined => {
       const phrase = phraseOf(learned);
       const reading = phrase.weight < least ? undefined : phrase.match(description);
-      return reading?.doubt === "" ? reading : undefined;
+      if (reading?.doubt !== "") return undefined;
+      // What became a text was in quotes; without them "a poem about the sea" may be what to write of.
+      return reading.bare.length > 0 && declarationOf(learned) === undefined ? undefined : reading;
     };
   };
   /** A procedure that the image declares is gone by as it is declared now, not as it was. */

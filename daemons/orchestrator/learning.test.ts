@@ -154,6 +154,18 @@ describe("what was learned", () => {
     });
   });
 
+  it("takes a text in quotes only, as the one that it was learned from", async () => {
+    const { learning, source } = open(storeTwin());
+    const steps = [step("write", "fs.write", { path: "/srv/a", content: "the tide turns" })];
+    learning.ended(goalBy('write "the tide turns" to /srv/a', planOf(steps)));
+    await learning.settled();
+    expect(await draft(source, 'write "a poem" to /srv/b')).toMatchObject({
+      parameters: { path: "/srv/b", text: "a poem" },
+    });
+    for (const goal of ["write a poem about the sea to /srv/b", "write hello to /srv/b"])
+      expect(await draft(source, goal)).toEqual({ reason: "nothing that was learned fits" });
+  });
+
   it("is used no more after it has failed, and again when it has worked by another way", async () => {
     const { learning, source } = open(storeTwin());
     learning.ended(goalBy(proxyGoal, planOf(proxySteps)));

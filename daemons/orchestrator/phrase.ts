@@ -1,9 +1,12 @@
 import { AiosError } from "#lib/errors";
 import { cut } from "#lib/text";
-import { furtherIn } from "./further.ts";
+import { furtherIn, isTelling } from "./further.ts";
 
-/** What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, or any text. */
-export const parameterTypes = ["path", "name", "number", "url", "text"] as const;
+/**
+ * What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, where a git repository is,
+ * any text, or a text of one word ("*.log"), of more in quotes only.
+ */
+export const parameterTypes = ["path", "name", "number", "url", "remote", "text", "pattern"] as const;
 export type ParameterType = (typeof parameterTypes)[number];
 
 /** A parameter's value: a number is one also where a template's only hole takes it. */
@@ -15,8 +18,10 @@ export interface Reading {
   readonly said: Readonly<Record<string, string>>;
   /** Of a path that ends where the sentence does: how it would read with the mark that was taken for the sentence's. */
   readonly unsure: Readonly<Record<string, string>>;
-  /** Why it cannot be told where a text ends; empty when it can. */
+  /** Why it cannot be told where a text ends, or whether it is one; empty when it can. */
   readonly doubt: string;
+  /** Texts that were said without quotes. */
+  readonly bare: readonly string[];
 }
 
 /** One way to say a goal: "report disk usage to {path}". */
@@ -43,13 +48,18 @@ const quoted = `"[^"]+"|'[^']+'`;
 const word = `(?!(?:${fillers})[.!?,]*(?:${space}|$))[^${spaces}"']${letter}*?`;
 
 /** A word, or words in quotes; a text may have spaces without them. As short as can be: a full stop after it is none of it. */
+const anyText = `"[^"]*"|'[^']*'|${letter}|${letter}[\\s\\S]*${letter}`;
 const shapes: Readonly<Record<ParameterType, string>> = {
   path: `${quoted}|${word}`,
   name: `${quoted}|${word}`,
+  remote: `${quoted}|${word}`,
   number: "\\d+",
   url: `"https?://[^"]+"|'https?://[^']+'|https?://${letter}+?`,
-  text: `"[^"]*"|'[^']*'|${letter}|${letter}[\\s\\S]*${letter}`,
+  text: anyText,
+  pattern: anyText,
 };
+
+const isText = (type: ParameterType | undefined) => type === "text" || type === "pattern";
 
 const gap = `${space}+`;
 /** Between two words of a phrase, or before a value of one word. */
@@ -89,14 +99,17 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
       if (found === null) return undefined;
       const { MARK: mark, ...groups } = found.groups ?? {};
       const raw = (name: string) => groups[name] ?? "";
-      const texts = parameters.filter((name) => types[name] === "text" && isBare(raw(name)));
+      const bare = parameters.filter((name) => isText(types[name]) && isBare(raw(name)));
       const { rests } = compiled;
-      const doubts = texts.map((name) => doubtOf(raw(name), rests.get(name))).filter((doubt) => doubt !== "");
+      const doubts = bare
+        .map((name) => doubtOf(raw(name), rests.get(name), types[name] === "pattern"))
+        .filter((doubt) => doubt !== "");
       const open = mark !== undefined && last !== undefined && types[last] === "path" && isBare(raw(last));
       return {
         said: Object.fromEntries(parameters.map((name) => [name, unquoted(raw(name))])),
         unsure: open ? { [last]: raw(last) + mark } : {},
         doubt: doubts[0] ?? "",
+        bare,
       };
     },
   };
@@ -158,8 +171,8 @@ function readChunk(chunk: string, text: string, types: Readonly<Record<string, P
     fitting: sourceOf((type) => (type === "path" ? `["']?/\\S*?` : `(?:${shapes[type]})`)).join(""),
     holes: pieces.flatMap((piece) => nameIn(piece) ?? []),
     letters: pieces.filter((piece) => nameIn(piece) === undefined).join("").length,
-    opensText: typeIn(pieces[0]) === "text",
-    endsWith: nameIn(last) === undefined ? "words" : typeIn(last) === "text" ? "text" : "value",
+    opensText: isText(typeIn(pieces[0])),
+    endsWith: nameIn(last) === undefined ? "words" : isText(typeIn(last)) ? "text" : "value",
   };
 }
 
@@ -178,7 +191,7 @@ function restsOf(
 ): ReadonlyMap<string, RegExp> {
   const rests = chunks.slice(0, -1).flatMap(({ holes, endsWith }, at): [string, RegExp][] => {
     const name = holes.at(-1);
-    if (name === undefined || endsWith !== "text" || types[name] !== "text") return [];
+    if (name === undefined || endsWith !== "text" || !isText(types[name])) return [];
     const after = chunks.slice(at + 1);
     return [
       [
@@ -190,9 +203,14 @@ function restsOf(
   return new Map(rests);
 }
 
-function doubtOf(text: string, rest: RegExp | undefined): string {
-  const further = rest?.exec(text)?.[0].trim() ?? furtherIn(text);
-  return further === "" ? "" : `the text could end before ${JSON.stringify(further)}: put the text in quotes`;
+function doubtOf(text: string, rest: RegExp | undefined, isOneWord: boolean): string {
+  const more = isOneWord ? text.split(new RegExp(gap)).slice(1).join(" ") : "";
+  const further = rest?.exec(text)?.[0].trim() ?? (more || furtherIn(text));
+  const end = "put the text in quotes";
+  if (further !== "") return `the text could end before ${JSON.stringify(cut(further, quotedLengthMax))}: ${end}`;
+  return !isOneWord && isTelling(text)
+    ? `${JSON.stringify(cut(text, quotedLengthMax))} may only tell of a text: ${end}`
+    : "";
 }
 
 const enclosed = /^(?:"([^"]*)"|'([^']*)')$/;
@@ -223,11 +241,18 @@ export function unfit(type: ParameterType, value: string): string | undefined {
   if (type === "name" && !/^[A-Za-z0-9][A-Za-z0-9@._:+-]{0,127}$/.test(value)) return `${told} is not a name`;
   if (type === "number" && !/^\d{1,15}$/.test(value)) return `${told} is not a whole number`;
   if (type === "url" && !isWebAddress(value)) return `${told} is not an http or https address`;
+  if (type === "remote" && !isRemote(value)) return `${told} is neither a repository's address nor an absolute path`;
   return undefined;
 }
 
 function isWebAddress(value: string): boolean {
   return /^https?:\/\/[^\s"'<>]+$/i.test(value) && URL.canParse(value);
+}
+
+/** As git's tools take it. */
+function isRemote(value: string): boolean {
+  if (value.startsWith("/")) return !value.includes("\0");
+  return /^(?:(?:https?|ssh|git):\/\/|file:\/\/\/|\w[\w.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:)[^\s"'<>]+$/.test(value);
 }
 
 function wrong(text: string, name: string): AiosError {

@@ -26,6 +26,8 @@ describe("procedures of the image", () => {
       name: ["memory", "other"],
       number: ["8081", "8082"],
       url: ["http://127.0.0.1:8081/a?b=c", "https://other.example/"],
+      remote: ["git@git.example.org:group/project.git", "/srv/other"],
+      pattern: ["*.log", "other"],
     } as const;
     for (const { name, phrases, parameters, defaults, questions } of shipped.procedures) {
       const keys = Object.keys(parameters);

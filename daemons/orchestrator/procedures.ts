@@ -204,6 +204,10 @@ function fitsOf(description: string, procedures: readonly Procedure[]) {
   return fits.toSorted((a, b) => b.phrase.weight - a.phrase.weight);
 }
 
+/** Words that stand for what was said before, or for more than one thing: names in quotes only. */
+const noName =
+  /^(?:it|this|that|them|these|those|all|both|each|any|everything|anything|something|nothing|others?|here|there|today|yesterday|latest|machine|computer|system)$/i;
+
 /**
  * "list users" is no "list {path}": a verb alone does not make a plain word a path. "uninstall package now" is no "uninstall
  * {name}": a word that the procedure's own phrases have is a name in quotes only.
@@ -218,7 +222,7 @@ function isOther(
     if (parameters[key] === "path") return /^\S+ \{\w+\}$/.test(text) && !/[/.]/.test(value);
     if (parameters[key] !== "name" || new RegExp(`["']${value.replaceAll(/\W/g, "\\$&")}["']`).test(description))
       return false;
-    return phrases.some((phrase) => phrase.text.split(/\s+/).includes(value.toLowerCase()));
+    return noName.test(value) || phrases.some((phrase) => phrase.text.split(/\s+/).includes(value.toLowerCase()));
   });
 }
 

@@ -23,6 +23,12 @@ describe("a value", () => {
     ["create a file /srv/it's with the content a  b.", { path: "/srv/it's", content: "a  b." }],
     ["append the line the a to b please to /srv/l please", { line: "the a to b please", path: "/srv/l" }],
     ["raise an alert: the disk is full and slow.", { title: "the disk is full and slow." }],
+    ["restart 'it'", { name: "it" }],
+    ["clone git@git.example.org:a/b.git to /srv/b now", { url: "git@git.example.org:a/b.git", path: "/srv/b" }],
+    ["clone the repository ssh://git@b.example/c to /srv/c.", { url: "ssh://git@b.example/c", path: "/srv/c" }],
+    ["clone '/srv/my repo' into /srv/c", { url: "/srv/my repo", path: "/srv/c" }],
+    ["find files named *.log in /srv", { pattern: "*.log", path: "/srv" }],
+    ["find all files named 'my file' in /srv now", { pattern: "my file", path: "/srv" }],
     ["append 磁盘 满了 to /srv/日 志", undefined],
     ["append 磁盘 满了 to /srv/日志", { line: "磁盘 满了", path: "/srv/日志" }],
   ])("of %j is what was said", (goal, parameters) => {
@@ -47,6 +53,12 @@ describe("a value", () => {
 
   it.each([
     "stop service now",
+    "restart it",
+    "install everything",
+    "restart the machine",
+    "is that installed",
+    "clone /srv/a to x",
+    "clone a.git to /srv/a",
     "restart please",
     "uninstall package now",
     "delete the file now",
@@ -68,6 +80,37 @@ describe("a text without quotes", () => {
     "hello readable only by root",
     "hello only if it is not there",
     "hello. Restart nginx",
+    "hello and rerun the backup",
+    "hello and frob it",
+    "hello & restart nginx",
+    "hello and a file /srv/y with content bye",
+    "hello and another one at /srv/y",
+    "hello and only root may read it",
+    "hello and nobody else can read it",
+    "hello so that root alone can read it",
+    "hello and executable",
+    "hello belonging to alice",
+    "hello encoded as UTF-16",
+    "hello chmod it to 600",
+    "hello unless the disk is full",
+    "hello if nginx runs",
+    "hello before restarting nginx",
+    "hello after the first line",
+    "hello as a new line",
+    "hello three times",
+    "hello every night",
+    "hello at 17:00",
+    "hello in 10 minutes",
+    "hello tomorrow.",
+    "of /srv/y",
+    "from /srv/y",
+    "the first line of /srv/y",
+    "the output of uptime",
+    "/srv/y",
+    "today's date",
+    "it",
+    "when the disk is full",
+    "every hour",
   ])("does not swallow what goes on: %s", (content) => {
     const goal = (text: string) => `create a file /srv/x with content ${text}`;
     expect(planOf(goal(content))).toEqual({ reason: expect.stringMatching(/: put the text in quotes$/) });
@@ -82,10 +125,36 @@ describe("a text without quotes", () => {
     },
   );
 
-  it.each(["salt and pepper", "to be or not to be", "it works", "a list, and one more: a b", "first\n  second"])(
-    "that goes on with nothing else is taken whole: %s",
-    (content) => {
-      expect(planOf(`create a file /srv/x with content ${content}`)).toMatchObject({ parameters: { content } });
-    },
-  );
+  it.each([
+    "find files named *.log and *.txt in /srv",
+    "find files named core larger than 1 MB in /srv",
+    "put the text of /srv/a into /srv/b",
+    "append the contents of /srv/a to /srv/b",
+    "append hello every day to /srv/log",
+    "raise an alert when the disk is full",
+    "raise an alert about the disk",
+  ])("is not taken for all that it could be: %s", (goal) => {
+    expect(planOf(goal)).toEqual({ reason: expect.stringMatching(/: put the text in quotes$/) });
+  });
+
+  it.each([
+    "call mum",
+    "see /etc/hosts",
+    "127.0.0.1 localhost",
+    "0 3 * * * root /usr/bin/x",
+    "eggs, milk and bread",
+    "a=1; b=2",
+    '{"a": 1, "b": [2, 3]}',
+    "the disk of web1 is full",
+    "backup failed, exit code 3",
+    "dear bob, how are you?",
+    "date and place",
+    "salt and pepper",
+    "to be or not to be",
+    "it works",
+    "a list, and one more: a b",
+    "first\n  second",
+  ])("that goes on with nothing else is taken whole: %s", (content) => {
+    expect(planOf(`create a file /srv/x with content ${content}`)).toMatchObject({ parameters: { content } });
+  });
 });

@@ -210,4 +210,17 @@ describe("an agent", () => {
     expect(await clone()).toMatchObject({ success: true });
     expect(await agent.call("git.status", { path: repo })).toMatchObject({ output: { branch: "main", clean: true } });
   });
+
+  it("is granted a remote as it is compared, however it is written", async () => {
+    const url = `file://${bareRemote()}/`;
+    const agent = machine.agent("task");
+    const clone = async (remote: string, path: string) => {
+      const capabilities = [`git:write:${path}`, `git:remote:${remote}`];
+      await machine.core.call("sec.grant", { agent_id: "task", capabilities, reason: "r" });
+      return agent.call("git.clone", { url: remote, path });
+    };
+    expect(await clone(url, `${work}/one`)).toMatchObject({ success: true });
+    const web = await clone("http://LocalHost:1/x/./y.git", `${work}/two`);
+    expect(web.error).toContain("is not on the public network");
+  });
 });

@@ -237,12 +237,16 @@ function grantable(text: string, table: CapabilityTable): string {
 
 /** As resources are compared: paths without doubled slashes, "." parts and a slash at the end, hosts and URLs in their one spelling. */
 function normalized(text: string, table: CapabilityTable): string {
-  const { resource, ...fixed } = parseCapability(text);
-  const kind = table.get(`${fixed.namespace}:${fixed.action}`)?.kind;
+  const { resource: given, ...fixed } = parseCapability(text);
+  const name = `${fixed.namespace}:${fixed.action}`;
+  // A git remote may be a web address or a folder.
+  const isRemote = name === "git:remote";
+  const resource = isRemote ? given?.replace(/^file:\/\/(?=\/)/, "") : given;
+  const kind = isRemote && /^https?:\/\//.test(resource ?? "") ? "url" : table.get(name)?.kind;
   if (resource !== undefined && (kind === "host" || kind === "url") && !/(?<!\\)[*?]/.test(resource)) {
     const plain = resource.replaceAll(/\\(.)/g, "$1");
-    const { name } = kind === "host" ? resolveHost(plain) : resolveUrl(plain);
-    return capabilityText({ ...fixed, resource: name.replaceAll(/[\\*?]/g, "\\$&") });
+    const spelled = kind === "host" ? resolveHost(plain) : resolveUrl(plain);
+    return capabilityText({ ...fixed, resource: spelled.name.replaceAll(/[\\*?]/g, "\\$&") });
   }
   if (!resource?.startsWith("/")) return text;
   const parts = resource.split("/").filter((part) => part !== "" && part !== ".");
