@@ -38,14 +38,53 @@ describe("a goal that is not understood", () => {
     expect(answer.match(/"/g)?.length).toBeLessThanOrEqual(8);
   });
 
-  it.each(["write me a poem about the sea", "compose a symphony", "brew some coffee", "list the users", "你好"])(
-    "%s: names nothing where nothing is near, and one thing that helps",
-    async (goal) => {
-      expect(await answerTo(goal)).toBe(
-        `no procedure covers this goal: "${goal}"; no model is there to plan it: give a provider a key ("aiosctl secrets set claude")`,
-      );
-    },
-  );
+  it.each([
+    ["what ports are open", ["is port {port} open"]],
+    ["show cpu usage", ["report cpu usage to {path}", "show disk usage", "show memory usage"]],
+    ["remove all packages that are not needed", ["remove package {name}"]],
+    ["delete the server log", ["delete {path}"]],
+    ["install nginx and curl", ["install {name}"]],
+    [
+      "what services are running and how much memory do they use",
+      ["which services are running", "what uses most memory"],
+    ],
+    ["how much memory does nginx use", ["what uses most memory"]],
+    ["download https://example.org/a/b/c/d.txt", ["download {url} to {path}"]],
+    ["find large files", ["find files named {pattern} in {path}"]],
+    ["open port 80 and 443", ["open port {port}"]],
+  ])("%s: is answered with what does that, and with nothing else", async (goal, near) => {
+    expect(await answerTo(goal)).toBe(
+      `no procedure covers this goal: "${goal}"; say it as ${near.map((text) => `"${text}"`).join(" or ")}`,
+    );
+  });
+
+  it.each([
+    ["reboot", "restart"],
+    ["please restart the machine now", "restart"],
+    ["Shut down this computer.", "off"],
+    ["turn off the server", "off"],
+  ])("%s: is told the command that does it", async (goal, verb) => {
+    expect(await answerTo(goal)).toBe(
+      `no procedure covers this goal: "${goal}"; that is no goal but a command: aiosctl power ${verb}`,
+    );
+  });
+
+  it.each([
+    "write me a poem about the sea",
+    "compose a symphony",
+    "brew some coffee",
+    "list the users",
+    "你好",
+    "what is the weather",
+    "what can you do",
+    "how are you",
+    "rotate logs",
+    "restore my backup",
+  ])("%s: names nothing where nothing is near, and one thing that helps", async (goal) => {
+    expect(await answerTo(goal)).toBe(
+      `no procedure covers this goal: "${goal}"; no model is there to plan it: give a provider a key ("aiosctl secrets set claude")`,
+    );
+  });
 
   it.each([
     "delete everything",
@@ -56,6 +95,14 @@ describe("a goal that is not understood", () => {
     "destroy yourself",
     "rm -rf /",
     "kill all processes",
+    "delete all my files",
+    "wipe the disk clean",
+    "erase every drive for good",
+    "nuke the machine",
+    "zero out the hard drive with zeros",
+    "rm -r -f /",
+    "chmod -R 777 /",
+    "kill -9 1",
   ])("%s: is not answered with how it could be done", async (goal) => {
     expect(await answerTo(goal)).toBe(
       `no procedure covers this goal: "${goal}"; it would break the machine: name the one thing that is to go`,
