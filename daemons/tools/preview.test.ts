@@ -79,6 +79,32 @@ describe("what a person is shown", () => {
   });
 });
 
+it.each([
+  ["fs.symlink", { path: "WORK/f", target: "WORK/binary" }, "it exists already"],
+  ["fs.mkdir", { path: "WORK/f" }, "it exists already"],
+  ["fs.mkdir", { path: "WORK/folder" }, "it exists already"],
+  ["fs.mkdir", { path: "WORK/x/y" }, "does not exist"],
+  ["fs.append", { path: "WORK/wide", content: "x" }, "UTF-16"],
+  ["fs.append", { path: "WORK/f", content: "x".repeat(2 ** 20 + 1) }, "are written at once"],
+  ["fs.write", { path: "WORK/folder", content: "x" }, "not a regular file"],
+  ["fs.move", { source: "WORK/f", destination: "WORK/binary" }, "exists already"],
+  ["fs.copy", { source: "WORK/none", destination: "WORK/g" }, "does not exist"],
+  ["fs.chmod", { path: "WORK/none", mode: "0600" }, "does not exist"],
+  ["fs.delete", { path: "WORK/folder" }, "recursive"],
+])("nobody is asked about what cannot be done: %s, %#", async (tool, input, why) => {
+  writeFileSync(`${work}/wide`, Buffer.from("fffe61000a00", "hex"));
+  const placed = JSON.parse(JSON.stringify(input).replaceAll("WORK", work));
+  const answer = machine
+    .agent("task")
+    .call(tool, placed)
+    .then(
+      ({ error }) => error,
+      (error: Error) => error.message,
+    );
+  expect(await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 3_000, "asks"))])).toContain(why);
+  expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
+});
+
 it("every tool that agents change much with says what it would change", async () => {
   const { openTools } = await import("./tools.ts");
   const { systemClock } = await import("#lib/clock");

@@ -175,6 +175,26 @@ describe("git.clone", () => {
     });
   });
 
+  it("git.push asks nobody about what is not there, and cannot be reached", async () => {
+    const agent = machine.agent("task");
+    const tell = async (capabilities: string[], input: object = {}) => {
+      const grant = { agent_id: "task", capabilities, reason: "r", task_id: "t", ask: "everything" };
+      await machine.core.call("sec.grant", grant);
+      return agent.call("git.push", { path: repo, ...input }, { taskId: "t" }).then(
+        ({ error }) => error,
+        (error: Error) => error.message,
+      );
+    };
+    const write = [`git:write:${repo}`];
+    execFileSync("git", ["clone", "--quiet", bareRemote(), repo], { stdio: "ignore" });
+    expect(await tell([...write, "git:remote:**"])).toContain("with commits");
+    await committed("a", "x");
+    expect(await tell([...write, "git:remote:**"], { branch: "none" })).toContain("no branch none");
+    execFileSync("git", ["-C", repo, "remote", "set-url", "origin", "git@example.org:a/b.git"]);
+    expect(await tell([...write, "git:remote:**"])).toContain("security/git/key");
+    expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
+  });
+
   it.each(["git@example.org:a/b.git", "ssh://git@example.org/a/b.git"])(
     "of %s tells what ssh lacks, before anybody is asked",
     async (url) => {

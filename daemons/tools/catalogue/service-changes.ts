@@ -48,7 +48,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     undo: undoRunning(init),
     preview: (call) => showUnit(init, "start", call),
     run: async ({ input: { name }, signal }) => {
-      await managed(init, "start", name, signal);
+      mustBeManaged("start", await init.getUnit({ name }, { signal }));
       return runningOf(await init.startUnit({ name }, { signal, timeoutMs }), "start");
     },
   });
@@ -64,7 +64,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     undo: undoRunning(init),
     preview: (call) => showUnit(init, "stop", call),
     run: async ({ input: { name }, signal }) => {
-      await managed(init, "stop", name, signal);
+      mustBeManaged("stop", await init.getUnit({ name }, { signal }));
       return stateOf(await init.stopUnit({ name }, { signal, timeoutMs }));
     },
   });
@@ -80,8 +80,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     irreversible: "a process that has ended cannot be brought back",
     preview: (call) => showUnit(init, "restart", call),
     run: async ({ input: { name }, signal }) => {
-      // Its own answer would not come.
-      if (name === "tools") throw refused("restart", name, "it is the daemon that carries out this call");
+      mustNotBeOurs(name);
       return runningOf(await init.restartUnit({ name }, { signal, timeoutMs }), "restart");
     },
   });
@@ -97,7 +96,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
       undo: undoEnabling(init),
       preview: (call) => showUnit(init, verb, call),
       run: async ({ input: { name }, signal }) => {
-        await managed(init, verb, name, signal);
+        mustBeManaged(verb, await init.getUnit({ name }, { signal }));
         const unit = await setEnabled(init, name, enabled, signal);
         return { name, enabled: unit.enabled };
       },
@@ -237,6 +236,7 @@ function define(init: Units, etc: string, folders: readonly string[]): Tool {
       holds: (call, bounded) => isMoreThanConfined(call, folders, bounded),
     },
     preview: async (call) => {
+      await checkFree(init, call);
       const { input, resources } = await writing(call);
       return diffOfWrite(resources.path, input.content, contentMaxBytes);
     },
@@ -307,6 +307,8 @@ function undoRunning(init: Units): Undo<{ name: string }, object, RunningPlan> {
 /** What a call would do to a unit, and what it is now. Without its pid: a restart meanwhile changes nothing of that. */
 async function showUnit(init: Units, verb: string, { input: { name }, signal }: Named): Promise<string> {
   const unit = await init.getUnit({ name }, { signal });
+  if (verb === "restart") mustNotBeOurs(name);
+  else mustBeManaged(verb, unit);
   const boot = unit.enabled ? "starts at boot" : "does not start at boot";
   return `${verb} ${name}, ${unit.managed ? "a service" : "a daemon of aiOS"} that ${isMeantToRun(unit) ? "runs" : "is stopped"} and ${boot}`;
 }
@@ -344,9 +346,13 @@ function setEnabled(init: Units, name: string, enabled: boolean, signal?: AbortS
   return enabled ? init.enableUnit({ name }, options) : init.disableUnit({ name }, options);
 }
 
-async function managed(init: Units, act: string, name: string, signal: AbortSignal): Promise<void> {
-  if ((await init.getUnit({ name }, { signal })).managed) return;
-  throw refused(act, name, "it is a daemon of aiOS; it can be restarted");
+function mustBeManaged(act: string, { name, managed }: Unit): void {
+  if (!managed) throw refused(act, name, "it is a daemon of aiOS; it can be restarted");
+}
+
+/** Its own answer would not come. */
+function mustNotBeOurs(name: string): void {
+  if (name === "tools") throw refused("restart", name, "it is the daemon that carries out this call");
 }
 
 const isMeantToRun = ({ state }: Unit) => state !== UnitState.UNIT_STOPPED && state !== UnitState.UNIT_STOPPING;

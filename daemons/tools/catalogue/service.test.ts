@@ -196,7 +196,14 @@ describe("a service that a package brought", () => {
     brought("forks", "[Service]\nType=forking\nExecStart=/usr/bin/x\n");
     brought("varies", "[Service]\nExecStart=/usr/bin/x $OPTIONS\n");
     brought("two", "[Service]\nExecStart=/usr/bin/x\nExecStart=/usr/bin/y\n");
-    brought("bare", "[Service]\nType=oneshot\n");
+    brought("bare", "[Service]\nType=simple\n");
+    brought("once", "[Service]\nType=oneshot\nRemainAfterExit=on\nExecStart=/bin/true\n");
+    brought("nobodys", "[Service]\nDynamicUser=yes\nUser=x\nExecStart=/usr/bin/x\n");
+    brought("placed", "[Service]\nRuntimeDirectory=x\nExecStart=/usr/bin/x\n");
+    brought("shown", "[Service]\nExecStart=@/usr/bin/x x-of-y \\\n  # as it was\n  --more\n");
+    brought("handed", "[Service]\nStandardInput=socket\nExecStart=/usr/bin/x\n");
+    brought("listed", "[Service]\nExecStart=/usr/bin/x ; /usr/bin/y\n");
+    brought("of-one", "[Service]\nUser=%i\nExecStart=/usr/bin/x\n");
     const read = (name: string) => packagedService(name, [folder]);
     const nginxProgram = { argv: ["/usr/sbin/nginx", "-g", "daemon off; master_process on;"], user: "root" };
     expect(read("nginx")).toEqual(nginxProgram);
@@ -212,6 +219,13 @@ describe("a service that a package brought", () => {
     expect(read("two")).toContain("several programs");
     expect(read("bare")).toContain("not told by a path");
     expect(read("none")).toBeUndefined();
+    expect(read("once")).toContain("does its work once");
+    expect(read("nobodys")).toContain("account");
+    expect(read("placed")).toContain("RuntimeDirectory");
+    expect(read("shown")).toEqual({ argv: ["/usr/bin/x", "--more"], user: "root" });
+    expect(read("handed")).toContain("by systemd");
+    expect(read("listed")).toContain("several programs");
+    expect(read("of-one")).toContain("variables");
   });
 
   it("is set up as the package says, unasked, and told of before anybody is asked", async () => {
@@ -243,6 +257,23 @@ describe("a service that a package brought", () => {
     expect(() => define?.rootWhen?.holds(given({ name: "none", packaged: true }), false)).toThrow("no package");
     expect(() => define?.rootWhen?.holds(given({ name: "web" }), false)).toThrow("give argv");
   });
+});
+
+it("nobody is asked about what is not done to a daemon of aiOS", async () => {
+  const tools = serviceTools(init as never, systemClock, `${machine.folder}/etc`);
+  const signal = AbortSignal.timeout(5_000);
+  units.set("tools", unit("tools", { managed: false, state: State.UNIT_READY, pid: 6 }));
+  const shown = (name: string, input: object) =>
+    tools
+      .find((one) => one.name === name)
+      ?.preview?.({
+        ...{ input, caller: { kind: "agent", name: "task" }, permits: () => false, resources: {}, signal },
+      } as never);
+  for (const name of ["service.start", "service.stop", "service.enable", "service.disable"])
+    await expect(shown(name, { name: "memory" })).rejects.toThrow("it is a daemon of aiOS; it can be restarted");
+  await expect(shown("service.restart", { name: "tools" })).rejects.toThrow("the daemon that carries out this call");
+  expect(await shown("service.restart", { name: "memory" })).toContain("a daemon of aiOS that runs");
+  await expect(shown("service.define", { name: "memory", argv: ["/bin/x"] })).rejects.toThrow("has this name");
 });
 
 describe("a managed service", () => {

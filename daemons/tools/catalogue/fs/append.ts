@@ -71,7 +71,10 @@ export const append = defineTool({
   preview: ({ input, resources: { path } }) =>
     named("append to", path.path, async () => {
       const before = await standing(path.path);
-      const content = (await contentFor(path.path, input, before)).toString("utf8");
+      const added = await contentFor(path.path, input, before);
+      checkSize(path.path, added.length);
+      if (before !== undefined) await withFile(path.path, constants.O_RDONLY, (file) => checkText(path.path, file));
+      const content = added.toString("utf8");
       if (before === undefined) return unifiedDiff(path.path, undefined, content);
       // Without what stands before it: a log that goes on growing is no other change.
       return [
@@ -116,9 +119,7 @@ async function readAt(file: FileHandle, from: number, length: number): Promise<B
 async function addTo(path: string, content: Buffer) {
   return withFile(path, constants.O_RDWR | constants.O_APPEND, async (file, held) => {
     const { size } = held.found;
-    const head = (await readAt(file, 0, 2)).toString("hex");
-    if (["fffe", "feff"].includes(head))
-      throw refused("append to", path, "its text is UTF-16, and what is added is UTF-8", "convert it to UTF-8 first");
+    await checkText(path, file);
     try {
       await file.appendFile(content);
       await file.sync();
@@ -128,6 +129,12 @@ async function addTo(path: string, content: Buffer) {
     }
     return { bytes_written: content.length, size: (await file.stat()).size };
   });
+}
+
+async function checkText(path: string, file: FileHandle): Promise<void> {
+  const head = (await readAt(file, 0, 2)).toString("hex");
+  if (["fffe", "feff"].includes(head))
+    throw refused("append to", path, "its text is UTF-16, and what is added is UTF-8", "convert it to UTF-8 first");
 }
 
 /** On a full disk a part may have been written: it is cut off again. Throws when that cannot be done, and says so. */

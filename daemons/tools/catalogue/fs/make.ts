@@ -5,7 +5,7 @@ import { makeFolders, removeFolders } from "../../handles.ts";
 import type { ResolvedPath } from "../../paths.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../words.ts";
-import { changedSince, refused, withEntry } from "./entry.ts";
+import { changedSince, type Entry, refused, withEntry } from "./entry.ts";
 
 interface FolderPlan {
   readonly path: string;
@@ -43,7 +43,8 @@ export const mkdir = defineTool({
   timeoutMs: 10_000,
   idempotent: false,
   confirmation: false,
-  preview: async ({ resources: { path } }) => {
+  preview: async ({ input: { recursive = false }, resources: { path } }) => {
+    await checkFolder(path, recursive);
     const outer = path.folder === "/" ? "" : path.folder;
     const made = path.exists ? [] : path.names.map((_, at) => `+ ${outer}/${path.names.slice(0, at + 1).join("/")}/`);
     return made.join("\n") || `${path.path} exists`;
@@ -53,9 +54,16 @@ export const mkdir = defineTool({
 });
 
 async function makeFolder(path: ResolvedPath, recursive: boolean) {
+  if (await checkFolder(path, recursive)) return { created: 0 };
+  (await makeFolders(path.folder, path.names)).close();
+  return { created: path.names.length };
+}
+
+/** Whether the folder is there, as it may be with `recursive`. Throws FAILED_PRECONDITION where it cannot be made. */
+async function checkFolder(path: ResolvedPath, recursive: boolean): Promise<boolean> {
   const standing = path.exists ? await withEntry(path.path, async ({ found }) => found) : undefined;
   if (standing !== undefined) {
-    if (recursive && standing.isDirectory()) return { created: 0 };
+    if (recursive && standing.isDirectory()) return true;
     throw refused("make folder", path.path, "it exists already");
   }
   if (path.names.length > 1 && !recursive) {
@@ -66,8 +74,7 @@ async function makeFolder(path: ResolvedPath, recursive: boolean) {
       "say recursive=true to make it too",
     );
   }
-  (await makeFolders(path.folder, path.names)).close();
-  return { created: path.names.length };
+  return false;
 }
 
 const undoLink: Undo<
@@ -102,13 +109,23 @@ export const symlink = defineTool({
   timeoutMs: 10_000,
   idempotent: false,
   confirmation: false,
-  preview: async ({ input: { target }, resources: { path } }) => `+ ${path.path} -> ${target}`,
+  preview: ({ input: { target }, resources: { path } }) =>
+    named("link", path.path, () =>
+      withEntry(path.path, async (entry) => {
+        checkFree(entry);
+        return `+ ${path.path} -> ${target}`;
+      }),
+    ),
   run: ({ input: { target }, resources: { path } }) =>
     named("link", path.path, () =>
-      withEntry(path.path, async ({ found, place }) => {
-        if (found !== undefined) throw refused("link", path.path, "it exists already", "delete it first");
-        await makeLink(target, place);
+      withEntry(path.path, async (entry) => {
+        checkFree(entry);
+        await makeLink(target, entry.place);
         return { created: true };
       }),
     ),
 });
+
+function checkFree({ path, found }: Entry): void {
+  if (found !== undefined) throw refused("link", path, "it exists already", "delete it first");
+}

@@ -40,8 +40,16 @@ const input = object({
   branch: Type.Optional(branchName),
 });
 
-const pushTool = (world: RemoteWorld) =>
-  defineTool({
+const pushTool = (world: RemoteWorld) => {
+  const sending = async (repository: Repository, given: Given, call: Parameters<typeof wayTo>[3]) => {
+    const { signal } = call;
+    const { remote, branch } = await target(repository, given, signal);
+    const way = await wayTo(await urlOf(repository, remote, "push", signal), "change", world, call);
+    const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
+    if (commit === undefined) throw refused(repository.path, `it has no branch ${branch} with commits`);
+    return { way, remote, branch, commit };
+  };
+  return defineTool({
     ...facts,
     name: "git.push",
     summary: "Sends a branch, the one that is checked out unless told otherwise, to a remote. Never by force.",
@@ -49,19 +57,15 @@ const pushTool = (world: RemoteWorld) =>
     output: object({ remote: Type.String(), branch: Type.String(), commit: Type.String() }),
     irreversible: "who has fetched it since keeps it",
     confirmation: true,
-    preview: async ({ input: given, resources: { path }, signal }) => {
-      const repository = await openRepository(path.path, signal, "read");
-      const { remote, branch } = await target(repository, given, signal);
-      const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
-      return `sends branch ${branch} (${commit ?? "no commits"}) to ${await urlOf(repository, remote, "push", signal)}`;
+    // Whether there is something to send, and a way, shows before anybody is asked.
+    preview: async ({ input: given, resources: { path }, ...call }) => {
+      const { way, branch, commit } = await sending(await openRepository(path.path, call.signal, "read"), given, call);
+      return `sends branch ${branch} (${commit}) to ${way.url}`;
     },
     run: async ({ input: given, resources: { path }, ...call }) => {
       const { signal } = call;
       const repository = await openRepository(path.path, signal);
-      const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, "push", signal), "change", world, call);
-      const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
-      if (commit === undefined) throw refused(path.path, `it has no branch ${branch} with commits`);
+      const { way, remote, branch, commit } = await sending(repository, given, call);
       const reference = `refs/heads/${branch}:refs/heads/${branch}`;
       const options = { signal, timeoutMs, env: way.env, confine: reaching(way, "change") };
       await repository.exchange(
@@ -73,6 +77,12 @@ const pushTool = (world: RemoteWorld) =>
       return { remote, branch, commit };
     },
   });
+};
+
+interface Given {
+  readonly remote?: string;
+  readonly branch?: string;
+}
 
 interface PullPlan {
   readonly path: string;
@@ -137,7 +147,7 @@ function reaching({ url, confine }: Way, access: "read" | "change"): Confinement
 
 async function target(
   repository: Repository,
-  { remote = "origin", branch }: { readonly remote?: string; readonly branch?: string },
+  { remote = "origin", branch }: Given,
   signal: AbortSignal,
 ): Promise<{ remote: string; branch: string }> {
   const chosen = branch ?? (await currentBranch(repository, { signal }));

@@ -26,14 +26,34 @@ export function packagedService(name: string, folders: readonly string[]): Packa
   const settings = settingsOf(text);
   const [command = "", more] = settings.get("ExecStart") ?? [];
   if (more !== undefined) return "it is made of several programs";
-  const words = wordsOf(command.replace(/^[-@:+!|]+/, ""));
-  const [program, ...args] = words ?? [];
+  const lacking = lackingIn(settings);
+  if (lacking !== undefined) return lacking;
+  const [prefix = ""] = /^[-@:+!|]*/.exec(command) ?? [];
+  const words = wordsOf(command.slice(prefix.length));
+  const [program, ...rest] = words ?? [];
+  const user = settings.get("User")?.at(-1) ?? "root";
   if (program === undefined || !program.startsWith("/")) return "its program is not told by a path";
-  if (words?.some((word) => /[$%]/.test(word))) return "its program is told with variables of systemd's";
+  if (rest.includes(";")) return "it is made of several programs";
+  if ([...(words ?? []), user].some((word) => /[$%]/.test(word)))
+    return "its program is told with variables of systemd's";
+  // The word after an "@" is only what the program is shown as.
+  const args = prefix.includes("@") ? rest.slice(1) : rest;
   const kept = args.map((word) => foreground.reduce((now, [from, to]) => now.replace(from, to), word));
   if (settings.get("Type")?.at(-1) === "forking" && kept.join(" ") === args.join(" "))
     return "it goes to the background by itself";
-  return { argv: [program, ...kept], user: settings.get("User")?.at(-1) ?? "root" };
+  return { argv: [program, ...kept], user };
+}
+
+/** What PID 1 here does not give a service, and without which it is another one. */
+function lackingIn(settings: ReadonlyMap<string, readonly string[]>): string | undefined {
+  const last = (key: string) => settings.get(key)?.at(-1) ?? "";
+  if (last("Type") === "oneshot") return "it does its work once and ends";
+  if (/^(?:1|yes|true|on)$/i.test(last("DynamicUser"))) return "its account is one that systemd makes while it runs";
+  if (last("StandardInput") === "socket") return "it is handed its connections by systemd";
+  const given = ["Environment", "WorkingDirectory", "RootDirectory", "RootImage", "RuntimeDirectory"].find(
+    (key) => last(key) !== "",
+  );
+  return given === undefined ? undefined : `systemd gives it what nothing here does (${given})`;
 }
 
 /** Whether this is what a package runs, to the word; what it tells of the foreground beside is not looked at. */
@@ -47,7 +67,7 @@ function settingsOf(text: string): Map<string, string[]> {
   const settings = new Map<string, string[]>();
   let section = "";
   for (const line of text
-    .replace(/\\\n/g, " ")
+    .replace(/\\\r?\n(?:[ \t]*[#;].*\n)*/g, " ")
     .split("\n")
     .map((one) => one.trim())) {
     const [, name] = /^\[(.+)\]$/.exec(line) ?? [];

@@ -24,7 +24,7 @@ function broughtBy(name: string, folders: readonly string[]): AiosError | undefi
     return new AiosError("NOT_FOUND", {
       ...found,
       reason: `a package brought it, nobody has set it up, and ${packaged}`,
-      next: "describe with service.define how it stays in the foreground",
+      next: "describe with service.define a program that stays in the foreground",
     });
   return new AiosError("NOT_FOUND", {
     ...found,
