@@ -53,6 +53,16 @@ describe("status, boot, units", () => {
     expect(out).toMatch(/fault +no goal can be given: call .*nothing answers/);
   });
 
+  it("is not autonomous while a daemon is not ready, however it booted; a service of one's own is another matter", async () => {
+    const { stop } = await twin.daemon("init", init([], "autonomous"));
+    await twin.daemon("orchestrator", orchestrator([]), autonomy());
+    expect((await twin.aiosctl("status")).out).toMatch(/^this machine: degraded,[\s\S]*gateway is crash loop/);
+    expect(documents((await twin.aiosctl("status", "--json")).out)).toMatchObject([{ state: "degraded" }]);
+    stop();
+    await twin.daemon("init", init([], "autonomous", true));
+    expect((await twin.aiosctl("status")).out).toMatch(/^this machine: autonomous,[\s\S]*gateway is crash loop/);
+  });
+
   it("is not autonomous while it was stopped, and says how to go on", async () => {
     await twin.daemon("init", init([], "autonomous"));
     const stopped = { stopped: true, stoppedBy: "operator:alice", reason: "smoke" };

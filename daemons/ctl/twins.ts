@@ -84,7 +84,7 @@ export function openTwin(): Twin {
 const at = Date.UTC(2026, 10, 21, 9, 15, 2);
 
 /** A machine that has booted, with one unit in trouble. */
-export const init = (asked: unknown[] = [], state = "degraded"): Service =>
+export const init = (asked: unknown[] = [], state = "degraded", managed = false): Service =>
   service(InitService, {
     getBoot: () =>
       Boot.fromPartial({
@@ -114,7 +114,13 @@ export const init = (asked: unknown[] = [], state = "degraded"): Service =>
           readyAfterMs: 412,
           memoryBytes: 19_400_000,
         }),
-        Unit.fromPartial({ name: "gateway", state: UnitState.UNIT_CRASH_LOOP, restarts: 9, reason: "exit status 70" }),
+        Unit.fromPartial({
+          name: "gateway",
+          state: UnitState.UNIT_CRASH_LOOP,
+          restarts: 9,
+          reason: "exit status 70",
+          managed,
+        }),
       ],
     }),
     restartUnit: ({ name }) => {

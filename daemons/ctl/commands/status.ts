@@ -28,9 +28,10 @@ export const status: Command = {
     const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
     const { work, unable } = await system;
     const notReady = units.filter((unit) => stateOf(unit) !== "ready");
-    // Who can be given no goal is not autonomous, whatever its boot was.
+    // Who can be given no goal, or lacks a daemon that would do it, is not autonomous now, whatever its boot was.
     const faults = unable === "" ? boot.faults : [...boot.faults, unable];
-    const state = boot.state === "autonomous" && unable !== "" ? "degraded" : boot.state;
+    const unfit = unable !== "" || notReady.some(({ managed }) => !managed);
+    const state = boot.state === "autonomous" && unfit ? "degraded" : boot.state;
     out.line(`${machine.name}: ${state}, version ${boot.version || "unknown"}`);
     if (boot.autonomyMs > 0) out.line(`  boot     autonomous ${duration(boot.autonomyMs)} after kernel start`);
     out.line(`  units    ${units.length - notReady.length} of ${units.length} ready`);
