@@ -86,7 +86,7 @@ const powers: readonly (readonly [string, string])[] = [
 ];
 
 /** The command for what is done to the machine as a whole, which no goal does. */
-function powerOf(description: string): string | undefined {
+export function powerOf(description: string): string | undefined {
   const [, verb] =
     powers.find(([words]) =>
       new RegExp(`^(?:please )?${words}(?:,? please| now)*[.!]*$`, "i").test(description.trim()),

@@ -3,7 +3,7 @@ import * as Type from "typebox";
 import { parseToml } from "#lib/config";
 import { AiosError, messageOf } from "#lib/errors";
 import type { JsonObject } from "./goal.ts";
-import { nextStep, uncovered } from "./not-understood.ts";
+import { nextStep, powerOf, uncovered } from "./not-understood.ts";
 import { compilePhrase, type Phrase, parameterTypes, type Reading, readParameter } from "./phrase.ts";
 import { type Draft, type Objective, type PlannedStep, type PlanSource, stepsMax } from "./plan.ts";
 import { type Declaration, parametersFrom } from "./said.ts";
@@ -206,7 +206,7 @@ function fitsOf(description: string, procedures: readonly Procedure[]) {
 
 /** Words that stand for what was said before, or for more than one thing: names in quotes only. */
 const noName =
-  /^(?:it|this|that|them|these|those|all|both|each|any|everything|anything|something|nothing|others?|here|there|today|yesterday|latest|machine|computer|system)$/i;
+  /^(?:it|this|that|them|these|those|all|both|each|any|everything|anything|something|nothing|others?|here|there|today|yesterday|latest)$/i;
 
 /**
  * "list users" is no "list {path}": a verb alone does not make a plain word a path. "uninstall package now" is no "uninstall
@@ -218,6 +218,7 @@ function isOther(
   { said }: Reading,
   description: string,
 ): boolean {
+  if (powerOf(description) !== undefined) return true;
   return Object.entries(said).some(([key, value]) => {
     if (parameters[key] === "path") return /^\S+ \{\w+\}$/.test(text) && !/[/.]/.test(value);
     if (parameters[key] !== "name" || new RegExp(`["']${value.replaceAll(/\W/g, "\\$&")}["']`).test(description))

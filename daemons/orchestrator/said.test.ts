@@ -24,6 +24,8 @@ describe("a value", () => {
     ["append the line the a to b please to /srv/l please", { line: "the a to b please", path: "/srv/l" }],
     ["raise an alert: the disk is full and slow.", { title: "the disk is full and slow." }],
     ["restart 'it'", { name: "it" }],
+    ["restart service system now", { name: "system" }],
+    ["show the logs of system", { name: "system" }],
     ["clone git@git.example.org:a/b.git to /srv/b now", { url: "git@git.example.org:a/b.git", path: "/srv/b" }],
     ["clone the repository ssh://git@b.example/c to /srv/c.", { url: "ssh://git@b.example/c", path: "/srv/c" }],
     ["clone '/srv/my repo' into /srv/c", { url: "/srv/my repo", path: "/srv/c" }],

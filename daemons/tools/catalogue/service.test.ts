@@ -242,6 +242,8 @@ describe("a service that a package brought", () => {
         message: expect.stringContaining('"packaged":true'),
       });
     }
+    const logs = tool("service.logs")?.run(given({ name: "web" }), undefined as never);
+    await expect(logs).rejects.toThrow("a package brought it, and nobody has set it up");
     const define = tool("service.define");
     const packaged = { name: "web", packaged: true };
     expect(await define?.rootWhen?.holds(given(packaged), false)).toBe(false);

@@ -5,15 +5,23 @@ import { packagedService } from "./packaged.ts";
 
 /** PID 1's units, where one that it does not know is told of as what it may be: a service that a package brought. */
 export function tellingOfPackaged(init: Units, folders: readonly string[]): Units {
+  const told = (error: unknown, name: string) =>
+    error instanceof AiosError && error.code === "NOT_FOUND" ? (broughtBy(name, folders) ?? error) : error;
   const getUnit: Units["getUnit"] = async (request: { name: string }, options?: CallOptions) => {
     try {
       return await init.getUnit(request, options);
     } catch (error) {
-      if (error instanceof AiosError && error.code === "NOT_FOUND") throw broughtBy(request.name, folders) ?? error;
-      throw error;
+      throw told(error, request.name);
     }
   };
-  return Object.create(init, { getUnit: { value: getUnit } });
+  const readLogs: Units["readLogs"] = async function* (request, options) {
+    try {
+      yield* init.readLogs(request, options);
+    } catch (error) {
+      throw told(error, request.unit ?? "");
+    }
+  };
+  return Object.create(init, { getUnit: { value: getUnit }, readLogs: { value: readLogs } });
 }
 
 function broughtBy(name: string, folders: readonly string[]): AiosError | undefined {
