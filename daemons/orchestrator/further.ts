@@ -20,13 +20,14 @@ const weekdays = "(?:mon|tues|wednes|thurs|fri|satur|sun)day";
 
 const signs: readonly RegExp[] = [
   // "and make it readable", "but keep the old one", ", restart nginx", ". Stop it"
-  new RegExp(`(?:${join}|[.;!?,]\\s+|\\s[-–—]\\s+)${adverbs}(?:re-?|un)?(?:${acts})\\b`, "i"),
+  new RegExp(`(?:${join}|[.;!?,]\\s+|\\n[ \\t]*|\\s[-–—]\\s+)${adverbs}(?:re-?|un)?(?:${acts})\\b`, "i"),
   // "and then …", "; then …", ". Also …"
   new RegExp(`(?:\\s(?:and|but)\\s+|[.;!?,\\n]\\s*)(?:${sequence})\\b`, "i"),
   new RegExp(`\\s(?:then|afterwards)\\s+(?:${acts})\\b`, "i"),
   // "and frob it": what is done with something said before
   new RegExp(`(?:${join}|[.;!?]\\s+)${adverbs}[a-z]+\\s+(?:it|its|them|these|those|him|her)\\b`, "i"),
-  // "chmod it to 600"
+  // "chmod it to 600", "> /srv/y"
+  /\s(?:\||>>?)\s*(?:\w+\s+)?["']?\/\S+/,
   new RegExp(`\\s(?:${acts})\\s+(?:it|them)\\b`, "i"),
   // "and a file /srv/y with …"
   new RegExp(`(?:${join}|,\\s+)(?:[\\w'-]+\\s+){0,4}["']?/\\S+`, "i"),
@@ -48,12 +49,14 @@ const signs: readonly RegExp[] = [
   /\s(?:if|unless|until|whenever|as soon as)\s+\S+/i,
   /\s(?:before|after|while)\s+\w+ing\b/i,
   /\sonly\s+(?:if|when|once|after|for|by)\b/i,
+  new RegExp(`\\s(?:when\\s+(?:idle|possible|ready|done|free|needed)|\\(?dry[- ]run\\)?)${stop}`, "i"),
   /\swithout\s+(?:\w+ing|a|any)\b/i,
   // "after the first line", "as a new line", "three times"
   /\s(?:after|before|above|below|at|in|on|as)\s+(?:(?:a|the|its)\s+)?(?:(?:new|own|separate|first|last)\s+)?(?:line|top|end|beginning|bottom)\b/i,
   new RegExp(`\\s(?:twice|(?:\\d+|two|three|four|five|ten|several|many)\\s+times)${stop}`, "i"),
   // "every night", "at 17:00", "in 10 minutes", "tomorrow"
   new RegExp(`\\s(?:every|each)\\s+(?:\\d+\\s+)?(?:${units}s?|${weekdays}|weekday)(?:\\s+at\\s+\\S+)?${stop}`, "i"),
+  new RegExp(`\\s(?:once|twice|times)\\s+(?:a|an|per|every|each)\\s+${units}${stop}`, "i"),
   new RegExp(`\\sat\\s+(?:\\d{1,2}:\\d\\d|\\d{1,2}\\s*(?:am|pm|o'clock)|noon|midnight)${stop}`, "i"),
   new RegExp(
     `\\s(?:in\\s+(?:\\d+|an?)\\s+${units}s?|on\\s+${weekdays}|tomorrow|tonight|later|daily|hourly|weekly)${stop}`,
@@ -81,6 +84,9 @@ const tellings: readonly RegExp[] = [
   ),
   // "today's date", "the current time"
   /^(?:the\s+)?(?:(?:today's|current|present|actual|this machine's)\s+)?(?:date|time|date and time|timestamp|host ?name|uptime)$/i,
+  // "append not the line x"
+  /^(?:not|never|no|nothing)\s/i,
+  /^(?:\w+\s+){1,2}(?:the|this)\s+(?:line|text|content)\s/i,
   // "it", "/srv/a": the file's name, or what is in it
   /^(?:it|this|that|them|these|those|the same|everything)$/i,
   /^\/\S+$/,

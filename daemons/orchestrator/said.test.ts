@@ -104,6 +104,12 @@ describe("a text without quotes", () => {
     "hello at 17:00",
     "hello in 10 minutes",
     "hello tomorrow.",
+    "hello once a day",
+    "hello when idle",
+    "hello (dry run)",
+    "hello > /srv/y",
+    "hello | tee /srv/y",
+    "hello\nreboot",
     "of /srv/y",
     "from /srv/y",
     "the first line of /srv/y",
@@ -135,6 +141,8 @@ describe("a text without quotes", () => {
     "append hello every day to /srv/log",
     "raise an alert when the disk is full",
     "raise an alert about the disk",
+    "append not the line hello to /srv/b",
+    "append all of the line hello to /srv/b",
   ])("is not taken for all that it could be: %s", (goal) => {
     expect(planOf(goal)).toEqual({ reason: expect.stringMatching(/: put the text in quotes$/) });
   });
@@ -151,6 +159,10 @@ describe("a text without quotes", () => {
     "backup failed, exit code 3",
     "dear bob, how are you?",
     "date and place",
+    "nameserver 1.1.1.1",
+    "PermitRootLogin no",
+    "a > b",
+    "the line is drawn",
     "salt and pepper",
     "to be or not to be",
     "it works",

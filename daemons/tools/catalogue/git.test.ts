@@ -175,23 +175,26 @@ describe("git.clone", () => {
     });
   });
 
-  it("git.push asks nobody about what is not there, and cannot be reached", async () => {
+  it("git.push, git.pull, git.init and git.commit ask nobody about what cannot be done", async () => {
     const agent = machine.agent("task");
-    const tell = async (capabilities: string[], input: object = {}) => {
-      const grant = { agent_id: "task", capabilities, reason: "r", task_id: "t", ask: "everything" };
+    const capabilities = [`git:write:${repo}`, "git:remote:**"];
+    const grant = { agent_id: "task", capabilities, reason: "r", task_id: "t", ask: "everything" };
+    const tell = async (tool: string, input: object = {}) => {
       await machine.core.call("sec.grant", grant);
-      return agent.call("git.push", { path: repo, ...input }, { taskId: "t" }).then(
+      return agent.call(tool, { path: repo, ...input }, { taskId: "t" }).then(
         ({ error }) => error,
         (error: Error) => error.message,
       );
     };
-    const write = [`git:write:${repo}`];
     execFileSync("git", ["clone", "--quiet", bareRemote(), repo], { stdio: "ignore" });
-    expect(await tell([...write, "git:remote:**"])).toContain("with commits");
+    expect(await tell("git.push")).toContain("with commits");
+    expect(await tell("git.init")).toContain("it is a repository already");
+    expect(await tell("git.commit", { message: "m" })).toContain("nothing is added");
+    expect(await tell("git.pull", { remote: "none" })).toContain("no remote none");
     await committed("a", "x");
-    expect(await tell([...write, "git:remote:**"], { branch: "none" })).toContain("no branch none");
+    expect(await tell("git.push", { branch: "none" })).toContain("no branch none");
     execFileSync("git", ["-C", repo, "remote", "set-url", "origin", "git@example.org:a/b.git"]);
-    expect(await tell([...write, "git:remote:**"])).toContain("security/git/key");
+    for (const tool of ["git.push", "git.pull"]) expect(await tell(tool)).toContain("security/git/key");
     expect((await machine.operator.call("sec.approvals")).output.waiting).toEqual([]);
   });
 

@@ -50,9 +50,12 @@ const init = defineTool({
     if (commits !== "")
       throw refused(plan.path, "it holds commits by now", "remove the folder when they are not needed");
   }),
+  preview: async ({ input: { branch = "main" }, resources: { path } }) => {
+    await checkNone(path.path);
+    return `+ ${path.path}/.git, a repository without commits on branch ${branch}`;
+  },
   run: async ({ input: { branch = "main" }, resources: { path }, signal }) => {
-    if ((await isThere(`${path.path}/.git`)) || isBare(path.path))
-      throw refused(path.path, "it is a repository already");
+    await checkNone(path.path);
     await gitAlone(["init", "--quiet", "--template=", `--initial-branch=${branch}`, "--", path.path], {
       signal,
       confine: placeOf(path),
@@ -144,6 +147,10 @@ const cloneTool = (world: RemoteWorld) =>
       }
     },
   });
+
+async function checkNone(path: string): Promise<void> {
+  if ((await isThere(`${path}/.git`)) || isBare(path)) throw refused(path, "it is a repository already");
+}
 
 /** A clone goes into a folder of its own; what stands in another would be cleared away with one that failed. */
 async function checkEmpty({ path, exists }: ResolvedPath): Promise<void> {

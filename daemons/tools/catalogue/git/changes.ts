@@ -148,11 +148,15 @@ const commit = defineTool({
       else await repository.git(["reset", "--quiet", "--soft", before], undoing());
     },
   },
+  preview: async ({ input: { message }, resources: { path }, signal }) => {
+    const repository = await openRepository(path.path, signal, "read");
+    await checkAdded(repository, signal);
+    const changed = await repository.git(["diff", "--cached", "--name-status", "--no-ext-diff"], { signal });
+    return `commits ${JSON.stringify(message)} on ${(await currentBranch(repository, { signal })) || "no branch"}\n${changed.trim()}`;
+  },
   run: async ({ input, resources: { path }, caller, signal }) => {
     const repository = await openRepository(path.path, signal);
-    const staged = await repository.ask(["diff", "--cached", "--quiet", "--no-ext-diff"], { signal });
-    if (staged.exitCode === 0 && !existsSync(`${repository.gitDir}/MERGE_HEAD`))
-      throw refused(path.path, "nothing is added that the last commit does not hold", "add it with git.add");
+    await checkAdded(repository, signal);
     // A line of the message may begin with "#".
     const message = ["commit", "--quiet", "--no-verify", "--cleanup=whitespace", "--file=-"];
     await repository.git(message, { signal, input: input.message, env: author(input, caller) });
@@ -160,6 +164,12 @@ const commit = defineTool({
     return { commit: made, branch: await currentBranch(repository, { signal }) };
   },
 });
+
+async function checkAdded(repository: Repository, signal: AbortSignal): Promise<void> {
+  const staged = await repository.ask(["diff", "--cached", "--quiet", "--no-ext-diff"], { signal });
+  if (staged.exitCode !== 0 || existsSync(`${repository.gitDir}/MERGE_HEAD`)) return;
+  throw refused(repository.path, "nothing is added that the last commit does not hold", "add it with git.add");
+}
 
 /** Who a commit is by: whom the call names, and else who calls. */
 function author(

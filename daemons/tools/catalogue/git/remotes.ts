@@ -118,6 +118,14 @@ const pullTool = (world: RemoteWorld) =>
         await repository.git(["reset", "--quiet", "--keep", before], { signal });
       },
     },
+    preview: async ({ input: given, resources: { path }, ...call }) => {
+      const { signal } = call;
+      const repository = await openRepository(path.path, signal, "read");
+      const { remote, branch } = await target(repository, given, signal);
+      const way = await wayTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
+      const commit = await commitAt(repository, { signal });
+      return `fetches branch ${branch} of ${way.url}, and moves ${path.path} forward to it from ${commit ?? "no commit"}`;
+    },
     run: async ({ input: given, resources: { path }, ...call }) => {
       const { signal } = call;
       const repository = await openRepository(path.path, signal);
