@@ -54,6 +54,10 @@ const signs: readonly RegExp[] = [
   // "after the first line", "as a new line", "three times"
   /\s(?:after|before|above|below|at|in|on|as)\s+(?:(?:a|the|its)\s+)?(?:(?:new|own|separate|first|last)\s+)?(?:line|top|end|beginning|bottom)\b/i,
   new RegExp(`\\s(?:twice|(?:\\d+|two|three|four|five|ten|several|many)\\s+times)${stop}`, "i"),
+];
+
+/** When something is wanted. */
+const times: readonly RegExp[] = [
   // "every night", "at 17:00", "in 10 minutes", "tomorrow"
   new RegExp(`\\s(?:every|each)\\s+(?:\\d+\\s+)?(?:${units}s?|${weekdays}|weekday)(?:\\s+at\\s+\\S+)?${stop}`, "i"),
   new RegExp(`\\s(?:once|twice|times)\\s+(?:a|an|per|every|each)\\s+${units}${stop}`, "i"),
@@ -64,9 +68,14 @@ const signs: readonly RegExp[] = [
   ),
 ];
 
-/** Where a text seems to go over into something else, in its own words; empty when it does not. */
-export function furtherIn(text: string): string {
-  const found = signs.map((sign) => sign.exec(text)).filter((match) => match !== null);
+/**
+ * Where a text seems to go over into something else, in its own words; empty when it does not. A time at the end is part of a text
+ * that a colon introduced: "warn the operators: maintenance at 22:00".
+ */
+export function furtherIn(text: string, isIntroduced = false): string {
+  const found = [...signs, ...(isIntroduced ? [] : times)]
+    .map((sign) => sign.exec(text))
+    .filter((match) => match !== null);
   const first = found.toSorted((a, b) => a.index - b.index)[0]?.[0] ?? "";
   return first.replace(/^[\s.;!?,–—-]+/, "");
 }
@@ -76,7 +85,7 @@ const parts = "(?:contents?|text|output|results?|lines?|words|rest|beginning|end
 const tellings: readonly RegExp[] = [
   // "of /srv/a", "from there", "when the disk is full", "every hour"
   /^(?:of|from|like|that|which|equal|taken|copied|containing|consisting|saying|about)\s/i,
-  /^(?:if|unless|until|when|whenever|once|as|every|each|after|before)\s/i,
+  /^(?:if|unless|until|when|whenever|once|as|every|each|after|before)\s+\w/i,
   // "the first line of /srv/a", "the output of uptime"
   new RegExp(
     `^(?:(?:the|all|a|its|this|that)\\s+)*(?:(?:first|last|whole|entire|current|\\d+)\\s+)*${parts}\\s+(?:of|from|in)\\s`,

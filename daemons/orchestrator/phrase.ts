@@ -102,7 +102,7 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
       const bare = parameters.filter((name) => isText(types[name]) && isBare(raw(name)));
       const { rests } = compiled;
       const doubts = bare
-        .map((name) => doubtOf(raw(name), rests.get(name), types[name] === "pattern"))
+        .map((name) => doubtOf(raw(name), rests.get(name), types[name] === "pattern", text.includes(`: {${name}}`)))
         .filter((doubt) => doubt !== "");
       const open = mark !== undefined && last !== undefined && types[last] === "path" && isBare(raw(last));
       return {
@@ -203,9 +203,9 @@ function restsOf(
   return new Map(rests);
 }
 
-function doubtOf(text: string, rest: RegExp | undefined, isOneWord: boolean): string {
+function doubtOf(text: string, rest: RegExp | undefined, isOneWord: boolean, isIntroduced: boolean): string {
   const more = isOneWord ? text.split(new RegExp(gap)).slice(1).join(" ") : "";
-  const further = rest?.exec(text)?.[0].trim() ?? (more || furtherIn(text));
+  const further = rest?.exec(text)?.[0].trim() ?? (more || furtherIn(text, isIntroduced));
   const end = "put the text in quotes";
   if (further !== "") return `the text could end before ${JSON.stringify(cut(further, quotedLengthMax))}: ${end}`;
   return !isOneWord && isTelling(text)

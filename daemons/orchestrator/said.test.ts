@@ -100,11 +100,6 @@ describe("a text without quotes", () => {
     "hello after the first line",
     "hello as a new line",
     "hello three times",
-    "hello every night",
-    "hello at 17:00",
-    "hello in 10 minutes",
-    "hello tomorrow.",
-    "hello once a day",
     "hello when idle",
     "hello (dry run)",
     "hello > /srv/y",
@@ -130,6 +125,16 @@ describe("a text without quotes", () => {
     "ends where it can be told: %s",
     (goal) => {
       expect(planOf(goal)).toEqual({ reason: expect.stringMatching(/could end before .*: put the text in quotes$/) });
+    },
+  );
+
+  it.each(["hello every night", "hello at 17:00", "hello in 10 minutes", "hello tomorrow.", "hello once a day"])(
+    "ends before a time, unless a colon introduced it: %s",
+    (content) => {
+      const reason = { reason: expect.stringMatching(/could end before .*: put the text in quotes$/) };
+      expect(planOf(`create a file /srv/x with content ${content}`)).toEqual(reason);
+      expect(planOf(`raise an alert ${content}`)).toEqual(reason);
+      expect(planOf(`raise an alert: ${content}`)).toMatchObject({ parameters: { title: content } });
     },
   );
 
