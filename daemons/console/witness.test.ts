@@ -134,6 +134,12 @@ it.each(["", "{", "null", "\u0000\u0001", "[]"])(
   },
 );
 
+it("says that what it has kept is damaged before the ledger tells anything", async () => {
+  writeFileSync(`${folder}/kept`, "");
+  await look();
+  expect(logged).toEqual(["what was seen of the ledger cannot be read: it is watched from its present head on"]);
+});
+
 it("does not believe a head signed by somebody else, or a file that is none", async () => {
   tell(9);
   await look();

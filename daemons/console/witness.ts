@@ -57,10 +57,11 @@ export async function rememberHead(
 
 /** Keeps the head that is told when it follows the one that is kept. Returns what is wrong with it. */
 function look(told: string, kept: string, clock: Clock, log: Log): string | undefined {
+  // First of all: that it is damaged is said also while the ledger tells nothing yet.
+  const before = keptHead(kept, clock, log);
   const now: Told | undefined = readHead(told);
   if (now === undefined) return undefined;
   if (!isSigned(now)) return "the ledger's head is not signed with its key";
-  const before = keptHead(kept, clock, log);
   if (before?.sequence === now.sequence && before.hash === now.hash) return undefined;
   const acknowledged = (now.acknowledged ?? 0) > (before?.sequence ?? 0);
   if (before !== undefined && !acknowledged) {
