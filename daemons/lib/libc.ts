@@ -7,7 +7,8 @@ export type Signatures = Parameters<Ffi["dlopen"]>[1];
 
 /**
  * Functions of the C library that Node lacks. `check` throws an Error whose `code` is the errno's name when a result is -1;
- * it comes right after the call: nothing may run between the two, or libc's errno is another call's.
+ * it comes right after the call: nothing may run between the two, or libc's errno is another call's. `addressOf` tells where a buffer
+ * lies, for a struct that points to it: as long as the buffer is held, and is larger than those that move (64 bytes).
  */
 export function openLibc<const S extends Signatures>(signatures: S) {
   const ffi = loadFfi();
@@ -16,7 +17,7 @@ export function openLibc<const S extends Signatures>(signatures: S) {
   const check = (result: number, what: string) => {
     if (result === -1) throw systemError(ffi.getInt32(errno, 0), what);
   };
-  return { libc: functions, check };
+  return { libc: functions, check, addressOf: (buffer: Buffer) => ffi.getRawPointer(buffer) };
 }
 
 /** node:ffi without its warning that it is experimental; every other warning is shown. */

@@ -113,7 +113,10 @@ function adapt(
     };
     const trailer = new grpc.Metadata();
     const context: Call = {
-      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata, peer: call.getPeer() },
+      ...{ identity: identify(call), signal: abort.signal, metadata: call.metadata },
+      get peer() {
+        return call.getPeer();
+      },
       tell: (headers) => call.sendMetadata(metadataOf(headers)),
       add: (headers) => trailer.merge(metadataOf(headers)),
     };

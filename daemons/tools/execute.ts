@@ -89,7 +89,7 @@ async function repeat(parts: Parts, call: Admitted, facts: Facts, signal: AbortS
   const { repeats, ledger } = parts;
   const { executionId } = facts;
   if (repeats.knows(call.tool, facts)) {
-    const result = await act(parts, call, executionId, Promise.resolve(), signal);
+    const { result } = await act(parts, call, executionId, Promise.resolve(), signal);
     if (repeats.count(call.tool, facts, result, result.durationMs))
       return { ...result, executionId, reversible: false };
     await ledger.append(intent(facts));
@@ -128,15 +128,14 @@ export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signa
   const recorded = parts.ledger.append(intent(facts)).then(() => {});
   // What fails is told below; until then nobody may be listening.
   recorded.catch(() => {});
-  const result = await act(parts, call, executionId, recorded, signal);
+  const { result, kept } = await act(parts, call, executionId, recorded, signal);
   await recorded.catch(async (error: unknown) => {
     // Nothing was done, so there is nothing to take back.
     if (call.tool.undo !== undefined) await parts.undos.undone(executionId).catch(() => {});
     throw error;
   });
   await conclude(parts.ledger, facts, result);
-  const reversible = call.tool.undo !== undefined && parts.undos.find(executionId) !== undefined;
-  return { ...result, executionId, reversible, irreversible: call.tool.irreversible };
+  return { ...result, executionId, reversible: kept, irreversible: call.tool.irreversible };
 }
 
 /**
@@ -180,9 +179,10 @@ async function act(
   executionId: string,
   recorded: Promise<void>,
   signal: AbortSignal,
-): Promise<Result> {
+): Promise<Acted> {
   const { clock, locks, validation, undos } = parts;
   const { tool } = call;
+  let kept = false;
   const started = clock.monotonic();
   const duration = () => Math.round(clock.monotonic() - started);
   try {
@@ -196,14 +196,23 @@ async function act(
         if (!tool.undo?.preparesByReading) await recorded;
         stop.throwIfAborted();
         const plan = await afterBoth(recorded, prepareUndo(undos, call, given));
+        kept = tool.undo !== undefined;
         stop.throwIfAborted();
         return run(parts, tool, given, plan);
       }),
     );
-    return { success: true, output: await validation.output(tool, output), error: "", durationMs: duration() };
+    const text = await validation.output(tool, output);
+    return { result: { success: true, output: text, error: "", durationMs: duration() }, kept };
   } catch (error) {
-    return { success: false, output: "", ...told(parts.noticed(error), tool.name, parts.log), durationMs: duration() };
+    const failed = told(parts.noticed(error), tool.name, parts.log);
+    return { result: { success: false, output: "", ...failed, durationMs: duration() }, kept };
   }
+}
+
+interface Acted {
+  readonly result: Result;
+  /** A plan that takes it back is on disk. */
+  readonly kept: boolean;
 }
 
 /** What `work` gives once both are done. Waits for both, also when one fails: what was begun has ended by then. */

@@ -15,12 +15,12 @@ export class FolderSyncs {
   readonly #sync: (folder: number) => Promise<void>;
   readonly #under = new Map<string, Under>();
 
-  /** `sync` makes the names in an open folder durable. */
+  /** `sync` makes the names in a held folder durable. */
   constructor(sync: (folder: number) => Promise<void>) {
     this.#sync = sync;
   }
 
-  /** Makes the names in an open folder durable. The descriptor stays open until this has settled. */
+  /** Makes the names in a held folder durable. The descriptor stays open until this has settled. */
   async sync(folder: number): Promise<void> {
     const { dev, ino } = fstatSync(folder, { bigint: true });
     const key = `${dev}:${ino}`;

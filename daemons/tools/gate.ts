@@ -97,8 +97,9 @@ export function openGate({ registry, validation, grants, protection, reserve }: 
       const permits = (capability: string) => permitted(parseCapability(capability));
       const locks = locksOf(tool, resources);
       const asks = caller.kind === "agent" ? grants.asks(caller.name, request.taskId) : "nothing";
-      const view = viewOf(request, tool, caller, input, resources, permits);
-      const root = (await tool.rootWhen?.holds(view, asks !== "nothing")) === true;
+      // Only for a tool that looks: its signal is a timer, which stays for as long as the look may take.
+      const view = () => viewOf(request, tool, caller, input, resources, permits);
+      const root = (await tool.rootWhen?.holds(view(), asks !== "nothing")) === true;
       const critical = root || places.length > 0;
       const [risk, role] = critical
         ? (["critical", "admin"] as const)

@@ -21,6 +21,7 @@ import { type FileHandle, link, mkdir, open, rm, rmdir, unlink } from "node:fs/p
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
 import { type Attributes, attributesOf, keptAttributes, setAttributes } from "./attributes.ts";
+import { readCached } from "./cached.ts";
 import { FolderSyncs } from "./folder-sync.ts";
 import { kernelsOwn, notContent } from "./kernels.ts";
 import { reserveSpace } from "./space.ts";
@@ -77,7 +78,7 @@ export async function hold(path: string): Promise<Held> {
 /** As {@link hold}, for what is changed. Throws FAILED_PRECONDITION when it is the kernel's and no content. */
 export async function holdForChange(path: string): Promise<Held> {
   const held = await hold(path);
-  const type = kernelsOwn(viaDescriptor(held.handle));
+  const type = kernelsOwn(viaDescriptor(held.handle), held.found);
   if (type === undefined) return held;
   await held.close();
   throw notContent("change", path, type);
@@ -107,6 +108,8 @@ export async function readHeld(held: Held, bytesMax: number): Promise<Buffer> {
   if (found.size > bytesMax) throw tooLarge(path, `${found.size} bytes`, bytesMax);
   const fd = openFile(held);
   try {
+    const cached = readCached(fd, found.size);
+    if (cached !== undefined) return cached;
     // Files of /proc say 0 and hold more: read until the end or one byte too many. The first read is a large one, since a
     // number of /proc/sys is told once: what is read after its first digit is the end.
     const chunks: Buffer[] = [];
@@ -343,16 +346,17 @@ export async function removeFile(folder: Descriptor, name: string): Promise<void
 
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
 
-const folderSyncs = new FolderSyncs((folder) => syncLater(folder));
-
-async function syncHeld(folder: Descriptor): Promise<void> {
-  const fd = openSync(viaDescriptor(folder), folderFlags);
+/** Opened by the one who syncs: those who share it need not. */
+const folderSyncs = new FolderSyncs(async (held) => {
+  const folder = openSync(viaDescriptor({ fd: held }), folderFlags);
   try {
-    await folderSyncs.sync(fd);
+    await syncLater(folder);
   } finally {
-    closeSync(fd);
+    closeSync(folder);
   }
-}
+});
+
+const syncHeld = ({ fd }: Descriptor): Promise<void> => folderSyncs.sync(fd);
 
 function moved(path: string, held: string): AiosError {
   return new AiosError("ABORTED", {

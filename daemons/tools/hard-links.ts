@@ -14,11 +14,10 @@ export interface Linked {
   entries: number;
 }
 
-/** The file at a path; undefined when no file stands there, or it has no other name. */
-export function linkedFile(path: string): Linked | undefined {
-  const found = standing(path);
+/** The file that was `found` at a path; undefined when that is none, or has no other name. */
+export function linkedFile(path: string, found: Stats | undefined): Linked | undefined {
   if (found === undefined || !found.isFile() || found.nlink === 1) return undefined;
-  return { found, device: standing(dirname(path))?.dev, entries: 0 };
+  return { found, device: standingAt(dirname(path))?.dev, entries: 0 };
 }
 
 /** Whether a place, by a name that may have stars, holds a file. A hard link never leaves its file system. */
@@ -28,7 +27,7 @@ export async function holdsFile(name: string, file: Linked): Promise<boolean> {
 }
 
 async function isOrHolds(path: string, file: Linked): Promise<boolean> {
-  const here = standing(path);
+  const here = standingAt(path);
   if (here?.isFile()) return here.ino === file.found.ino && here.dev === file.found.dev;
   if (!here?.isDirectory() || here.dev !== file.device) return false;
   const names = await namesIn(path);
@@ -38,7 +37,8 @@ async function isOrHolds(path: string, file: Linked): Promise<boolean> {
   return false;
 }
 
-function standing(path: string): Stats | undefined {
+/** What stands at a path, a link for itself; undefined when nothing does. */
+export function standingAt(path: string): Stats | undefined {
   try {
     return lstatSync(path);
   } catch (error) {

@@ -1,7 +1,8 @@
-import { lstatSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { readFileSync, type Stats, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import { machineProcess } from "./catalogue/process/proc.ts";
+import { standingAt } from "./hard-links.ts";
 import type { Access } from "./protection.ts";
 
 /** The kernel's own file systems, by the number that statfs(2) gives, as linux/magic.h has them: their files are switches and tables. */
@@ -29,20 +30,26 @@ const types: ReadonlyMap<number, string> = new Map([
   [0x6759_6969, "rpc_pipefs"],
 ]);
 
-/** The kernel's file system that `path`, which stands, lies in; undefined for one that holds content. Devices count: theirs has no number of its own. */
-export function kernelsOwn(path: string): string | undefined {
+/**
+ * The kernel's file system that `path`, which stands and was `found`, lies in; undefined for one that holds content. Devices count:
+ * theirs has no number of its own.
+ */
+export function kernelsOwn(path: string, found: Stats): string | undefined {
   // 32 bits, which some kernels give with a sign.
   const type = types.get(statfsSync(path).type >>> 0);
   if (type !== undefined) return type;
-  const devices = statSync("/dev").dev;
-  return devices !== statSync("/").dev && statSync(path).dev === devices ? "device" : undefined;
+  return found.dev === statSync("/dev").dev && found.dev !== statSync("/").dev ? "device" : undefined;
 }
 
-/** Throws FAILED_PRECONDITION when a change, or a copy of a folder, would be of the kernel's files. `path` is resolved. */
-export function checkContent(path: string, access: Access): void {
+/**
+ * Throws FAILED_PRECONDITION when a change, or a copy of a folder, would be of the kernel's files. `path` is resolved; `found` is what
+ * stands there, itself, undefined when nothing does.
+ */
+export function checkContent(path: string, access: Access, found: Stats | undefined): void {
   if (access === "read") return;
-  const type = kernelsOwn(standing(path));
-  if (type === undefined || (access === "copy" && !lstatSync(path).isDirectory())) return;
+  const [place, there] = standing(path, found);
+  const type = kernelsOwn(place, there);
+  if (type === undefined || (access === "copy" && !found?.isDirectory())) return;
   throw notContent(access, path, type);
 }
 
@@ -55,14 +62,11 @@ export function notContent(act: string, path: string, type: string): AiosError {
   });
 }
 
-/** The path itself, or the deepest folder above it that exists. A link at its end stands for itself. */
-function standing(path: string): string {
-  try {
-    return lstatSync(path).isSymbolicLink() ? dirname(path) : path;
-  } catch (error) {
-    if (path === "/" || !["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "")) throw error;
-    return standing(dirname(path));
-  }
+/** The path itself, or the deepest folder above it that exists, and what stands there. A link at its end stands for itself. */
+function standing(path: string, found: Stats | undefined): readonly [string, Stats] {
+  const outer = dirname(path);
+  if (found === undefined) return standing(outer, standingAt(outer));
+  return found.isSymbolicLink() ? [outer, statSync(outer)] : [path, found];
 }
 
 /** What the machine's own /proc/net and /proc/mounts lead to: it tells of the machine, not of the process. */

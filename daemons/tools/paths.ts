@@ -2,6 +2,7 @@ import { lstat, readlink, realpath } from "node:fs/promises";
 import { dirname, normalize } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 import { cut } from "#lib/text";
+import { standsPlainly } from "./cached.ts";
 
 /** The longest path, bytes, as the kernel has it. */
 const pathLengthMax = 4096;
@@ -51,11 +52,12 @@ function check(given: string): void {
   if (Buffer.byteLength(given) > pathLengthMax) throw bad(given, `longer than ${pathLengthMax} bytes`);
 }
 
-/** The common case, in one call of the kernel's: the path stands, and no link leads to it. */
+/** The common case, in one call of the kernel's: the path stands, and no link leads to it. Mostly it knows that from memory. */
 async function resolveStanding(given: string): Promise<ResolvedPath | undefined> {
+  const plain = normalize(given).replace(/(.)\/$/, "$1");
+  if (standsPlainly(given)) return resolved(given, plain, []);
   try {
-    const real = await realpath(given);
-    return real === normalize(given).replace(/(.)\/$/, "$1") ? resolved(given, real, []) : undefined;
+    return (await realpath(given)) === plain ? resolved(given, plain, []) : undefined;
   } catch {
     // It does not, or not as it was written: the walk finds out how far it goes.
     return undefined;

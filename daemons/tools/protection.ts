@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/service";
 import { globMatches } from "./capability.ts";
-import { holdsFile, linkedFile } from "./hard-links.ts";
+import { holdsFile, linkedFile, standingAt } from "./hard-links.ts";
 import { checkContent, checkProcess } from "./kernels.ts";
 import { isWithin, mounts, namesOf } from "./mounts.ts";
 import { resolvePath } from "./paths.ts";
@@ -67,8 +67,9 @@ export async function openProtection(folders: Folders, clock: Clock): Promise<Pr
     places,
     check,
     checkFile: async (path, access, caller) => {
-      checkContent(path, access);
-      const file = linkedFile(path);
+      const found = standingAt(path);
+      checkContent(path, access, found);
+      const file = linkedFile(path, found);
       if (file === undefined) return [];
       const hit: Named[] = [];
       for (const one of all()) {
