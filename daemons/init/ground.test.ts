@@ -65,6 +65,8 @@ describe("provisioning", () => {
   it.each([
     ['hostname = "Bad_Name"', "hostname"],
     ["hostname = 5", "hostname"],
+    ['hostname = "2000"', "not of digits alone"],
+    ['hostname = "0x7f"', "not of digits alone"],
     ['[network]\naddress = "10.1.2.3"', "network.address"],
     ['[network]\naddress = "10.1.2.300/24"', "network.address"],
     ['[network]\naddress = "10.1.2.3/24 dev lo"', "network.address"],

@@ -2,6 +2,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "no
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
+import { hostname as hostnameRule } from "#lib/hostname";
 import { users } from "#manifest";
 
 /** What whoever runs the machine hands it: provision.toml. */
@@ -15,7 +16,7 @@ export interface Provision {
 const consoleFiles = ["ca.pem", "machine.pem", "machine.key"] as const;
 const fileSizeMaxBytes = 64 * 1024;
 
-const hostnamePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const hostnamePattern = new RegExp(hostnameRule.pattern);
 const octet = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
 const ipv4 = `${octet}(\\.${octet}){3}`;
 export const ipv4Pattern = new RegExp(`^${ipv4}$`);
@@ -46,7 +47,7 @@ function readProvision(file: string): Provision {
   const table = parseFile(content.toString("utf8"), file);
   const { hostname, network } = table;
   if (hostname !== undefined && !matches(hostname, hostnamePattern)) {
-    throw refused(file, "hostname", "a host name of lower-case letters, digits and dashes");
+    throw refused(file, "hostname", hostnameRule.description);
   }
   if (network === undefined) return { ...(hostname !== undefined && { hostname: hostname as string }) };
   const { address, gateway } = network as Record<string, unknown>;

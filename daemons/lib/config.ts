@@ -6,6 +6,7 @@ import { Check, Errors } from "typebox/schema";
 import { durationMs } from "./duration.ts";
 import { durationType } from "./duration-type.ts";
 import { AiosError, messageOf } from "./errors.ts";
+import { hostname } from "./hostname.ts";
 
 const strict = { additionalProperties: false } as const;
 const duration = durationType();
@@ -36,10 +37,7 @@ export const configSchema = Type.Object(
   {
     system: Type.Object(
       {
-        hostname: Type.String({
-          pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-          description: "a host name of lower-case letters, digits and dashes",
-        }),
+        hostname: Type.String(hostname),
         log_level: Type.Union([
           Type.Literal("debug"),
           Type.Literal("info"),

@@ -34,7 +34,7 @@ export const clock: Campaign = {
       const left: string[] = [];
       for (const [at, moment] of moments(Date.now()).entries()) {
         boots++;
-        const problem = await bootAt(ground, name.replaceAll(/\W+/g, "-"), moment, at, left).catch(
+        const problem = await bootAt(ground, `clock-${name.replaceAll(/\W+/g, "-")}`, moment, at, left).catch(
           (error) => messageOf(error).split("\n")[0] ?? "",
         );
         if (problem === "") continue;
