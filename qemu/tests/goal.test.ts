@@ -50,17 +50,15 @@ describe.runIf(laneRuns("native"))("a goal", () => {
 
   it("can be found again in the list of goals", async () => {
     const orchestrator = machine.client(OrchestratorService);
-    const { goals, total } = await orchestrator.listGoals({
+    const { goals } = await orchestrator.listGoals({
       statusFilter: "completed",
       limit: 0,
       offset: 0,
       cursor: "",
     });
     orchestrator.close();
-    expect(total).toBe(1);
-    expect(goals[0]).toMatchObject({
-      description: `report disk usage to ${path}`,
-      source: expect.stringContaining("operator:"),
-    });
+    // A busy host has the machine give itself goals, too.
+    const ours = goals.filter(({ source }) => source.startsWith("operator:"));
+    expect(ours).toMatchObject([{ description: `report disk usage to ${path}` }]);
   });
 });

@@ -107,8 +107,9 @@ async function expectGoals(machine: Machine): Promise<void> {
   // Until its end is known: what had reached it is lost with it.
   await delay(100);
   const orchestrator = machine.client(OrchestratorService);
-  const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 1, offset: 0, cursor: "" });
-  expect(goals).toEqual([]);
+  const { goals } = await orchestrator.listGoals({ statusFilter: "", limit: 0, offset: 0, cursor: "" });
+  // On a busy host the machine gives itself goals.
+  expect(goals.filter(({ source }) => !source.startsWith("trigger:"))).toEqual([]);
   orchestrator.close();
 }
 
