@@ -1,11 +1,12 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { holdLock } from "./cache-lock.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "aios-lock-"));
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("a second build waits, says so, and goes on when the first has let go", async () => {
   const path = join(folder, "cache/lock");
@@ -13,11 +14,18 @@ test("a second build waits, says so, and goes on when the first has let go", asy
   const release = await holdLock(path, () => order.push("never"));
   const second = holdLock(path, () => {
     order.push("waiting");
-    release();
-  }).then((releaseSecond) => {
+    void release();
+  }).then(async (releaseSecond) => {
     order.push("second");
-    releaseSecond();
+    await releaseSecond();
   });
   await second;
   expect(order).toEqual(["waiting", "second"]);
+});
+
+test("what has been let go of may be had at once, also by a program that is waited for", async () => {
+  const path = join(folder, "cache/lock");
+  const release = await holdLock(path, () => {});
+  await release();
+  expect(spawnSync("flock", ["--nonblock", path, "true"]).status).toBe(0);
 });

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { AiosError } from "#lib/errors";
@@ -8,9 +9,10 @@ const waitSecondsMax = 45 * 60;
 
 /**
  * Holds the lock file `path`, so that two builds do not write into one cache. `onWait` is called when another build holds
- * it. The lock belongs to a child that ends with this process, however this process ends.
+ * it. The lock belongs to a child that ends with this process, however this process ends. What is returned lets go of it, and
+ * resolves once another may have it.
  */
-export async function holdLock(path: string, onWait: () => void): Promise<() => void> {
+export async function holdLock(path: string, onWait: () => void): Promise<() => Promise<void>> {
   mkdirSync(dirname(path), { recursive: true });
   const argv = ["--wait", String(waitSecondsMax), path, "sh", "-c", "echo held; exec cat"];
   const child = spawn("flock", argv, { stdio: ["pipe", "pipe", "inherit"] });
@@ -25,7 +27,14 @@ export async function holdLock(path: string, onWait: () => void): Promise<() => 
     clearTimeout(waiting);
   }
   child.unref();
-  return () => child.stdin.end();
+  return async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    // A program that is run next, and waited for without a turn of the event loop, would wait for it for ever.
+    const gone = once(child, "exit");
+    child.ref();
+    child.stdin.end();
+    await gone;
+  };
 }
 
 function busy(path: string): AiosError {

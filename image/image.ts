@@ -141,7 +141,7 @@ export async function buildImage(
     const ran = await runSteps(prepared, request, log);
     return finish(prepared, request, ran);
   } finally {
-    release();
+    await release();
   }
 }
 
