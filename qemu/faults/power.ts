@@ -6,7 +6,7 @@ import { verifyLedger } from "../goal.ts";
 import { type Probe, probe } from "../goals/probe.ts";
 import { bootTimeoutMs, type Machine } from "../machine.ts";
 import { atMost, type Campaign, counted, type Ground } from "./campaign.ts";
-import { between, drawing, oneOf } from "./drawing.ts";
+import { between, drawing, shuffled } from "./drawing.ts";
 import { beginLines, countLines, lineOf, linesFile, openOf, submitLine } from "./lines.ts";
 import { makeDiskWithPackage, packageMark, packageName, packageSource } from "./package.ts";
 import { notReady } from "./units.ts";
@@ -62,8 +62,11 @@ export const power: Campaign = {
     makeDiskWithPackage(data, diskBytes);
     const life: Life = { ground, random, data, goals: new Map(), found: [], at: 0 };
     const cuts = new Map<string, number>();
+    const turns: string[] = [];
     for (let made = 0; made < count; ) {
-      const name = life.at === 0 ? "goals" : oneOf([...Object.keys(acts), firstBoot], random);
+      // Each in its turn, in an order that is drawn: a short campaign has all of them as well.
+      if (turns.length === 0) turns.push(...shuffled([...Object.keys(acts), firstBoot], random));
+      const name = life.at === 0 ? "goals" : (turns.pop() ?? firstBoot);
       const act = acts[name];
       const wanted = act === undefined ? 1 : Math.min(cutsPerLife, count - made);
       if (act === undefined) await cutFirstBoot(life, `first-${made}`);
