@@ -1,9 +1,9 @@
 /**
  * Which tools the unit tests have really carried out: the daemons of the tests leave what their ledgers say
- * (daemons/tools/carried.ts), and every tool of the catalogue must be among it.
+ * (daemons/tools/testing/carried.ts), and every tool of the catalogue must be among it.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { carriedFolder } from "../daemons/tools/carried.ts";
+import { carriedFolder } from "../daemons/tools/testing/carried.ts";
 
 /** They need podman, which is no part of the image: qemu/tests/container.test.ts installs it in a machine and runs them. */
 export const machineOnly: readonly string[] = [

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { AgentService } from "#proto/aios/agent";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { AutonomyService } from "#proto/aios/autonomy";
@@ -21,11 +21,11 @@ import { initService } from "../daemons/init/service.ts";
 import { memoryAdminService } from "../daemons/memory/admin/service.ts";
 import { journalService } from "../daemons/memory/journal/service.ts";
 import { memoryQueryService, memoryService } from "../daemons/memory/service.ts";
-import { autonomyService } from "../daemons/orchestrator/autonomy-service.ts";
-import { goalControlService } from "../daemons/orchestrator/control-service.ts";
-import { dutiesService } from "../daemons/orchestrator/duties-service.ts";
 import { orchestratorService } from "../daemons/orchestrator/service.ts";
-import { sessionsService } from "../daemons/orchestrator/sessions-service.ts";
+import { autonomyService } from "../daemons/orchestrator/services/autonomy-service.ts";
+import { goalControlService } from "../daemons/orchestrator/services/control-service.ts";
+import { dutiesService } from "../daemons/orchestrator/services/duties-service.ts";
+import { sessionsService } from "../daemons/orchestrator/services/sessions-service.ts";
 import { runtimeService } from "../daemons/runtime/service.ts";
 import { toolsService } from "../daemons/tools/service.ts";
 

@@ -13,7 +13,7 @@ describe("imports", () => {
     ["daemons/tools/main.ts", "const x = await import(name);", "cannot be checked"],
     ["daemons/lib/x.ts", 'export * from "#manifest";', "may not import manifest"],
     ["daemons/kernel/x.ts", 'import type { Y } from "#proto/aios/tools";', "may not import proto/gen"],
-    ["qemu/x.ts", 'import { y } from "../daemons/init/units.ts";', "may not import daemon:init"],
+    ["qemu/x.ts", 'import { y } from "../daemons/init/units/units.ts";', "may not import daemon:init"],
     ["image/x.ts", 'import "../qemu/machine.ts";', "may not import qemu"],
   ])("%s refuses %s", (path, text, problem) => {
     expect(importFindings({ path, text })).toMatchObject([{ line: 1, problem: expect.stringContaining(problem) }]);
@@ -34,16 +34,16 @@ describe("imports", () => {
 
 describe("forbidden words", () => {
   it.each([
-    ["daemons/tools/execute.ts", `const x = ${environment}["HOME"];`, "main.ts"],
-    ["daemons/tools/execute.ts", "const now = Date.now();", "Clock"],
-    ["daemons/tools/execute.ts", "spawn(a, { shell: true });", "argv"],
-    ["daemons/tools/execute.ts", "refuse(name.slice(0, 64))", "#lib/text"],
-    ["daemons/tools/execute.ts", "text.substring(0, shownLengthMax)", "#lib/text"],
-    ["daemons/tools/execute.ts", "said.slice(-wordsLengthMax)", "#lib/text"],
-    ["daemons/tools/execute.ts", "setTimeout(() => end(5), tool.timeoutMs);", "callAfter"],
-    ["daemons/tools/execute.ts", "setInterval(() => {", "callEvery"],
-    ["daemons/tools/execute.ts", "race(AbortSignal.timeout(waitMs))", "timeoutSignal"],
-    ["daemons/tools/execute.ts", 'import { setTimeout as delay } from "node:timers/promises";', "callAfter"],
+    ["daemons/tools/pipeline/execute.ts", `const x = ${environment}["HOME"];`, "main.ts"],
+    ["daemons/tools/pipeline/execute.ts", "const now = Date.now();", "Clock"],
+    ["daemons/tools/pipeline/execute.ts", "spawn(a, { shell: true });", "argv"],
+    ["daemons/tools/pipeline/execute.ts", "refuse(name.slice(0, 64))", "#lib/text"],
+    ["daemons/tools/pipeline/execute.ts", "text.substring(0, shownLengthMax)", "#lib/text"],
+    ["daemons/tools/pipeline/execute.ts", "said.slice(-wordsLengthMax)", "#lib/text"],
+    ["daemons/tools/pipeline/execute.ts", "setTimeout(() => end(5), tool.timeoutMs);", "callAfter"],
+    ["daemons/tools/pipeline/execute.ts", "setInterval(() => {", "callEvery"],
+    ["daemons/tools/pipeline/execute.ts", "race(AbortSignal.timeout(waitMs))", "timeoutSignal"],
+    ["daemons/tools/pipeline/execute.ts", 'import { setTimeout as delay } from "node:timers/promises";', "callAfter"],
     ["daemons/tools/execute.test.ts", `${only}"x", f)`, "mend it"],
   ])("%s refuses %s", (path, text, problem) => {
     expect(forbiddenFindings({ path, text })).toMatchObject([{ problem: expect.stringContaining(problem) }]);

@@ -87,7 +87,7 @@ export function importFindings({ path, text }: Source): Finding[] {
 
 /** Entry scripts: the only files that read the outside world. */
 const entry =
-  /^(daemons\/[^/]+\/(main|worker)\.ts|(image|qemu|ci)\/([^/]+\/)?(build|up|run|test|check|proto|setup|reproducible)\.ts)$/;
+  /^(daemons\/[^/]+\/(main|worker\/worker)\.ts|(image|qemu|ci)\/([^/]+\/)?(build|up|run|test|check|proto|setup|reproducible)\.ts)$/;
 
 interface Forbidden {
   readonly pattern: RegExp;
@@ -106,7 +106,7 @@ const forbidden: readonly Forbidden[] = [
   },
   {
     pattern: /\bDate\.now\(|\bnew Date\(\)/g,
-    where: (path) => inDaemons(path) && !/^daemons\/lib\/(clock|client|server|log)\.ts$/.test(path),
+    where: (path) => inDaemons(path) && !/^daemons\/lib\/(clock|rpc\/client|rpc\/server|log)\.ts$/.test(path),
     problem: "the wall clock read directly: take a Clock (#lib/clock) and pass systemClock from main.ts",
   },
   {

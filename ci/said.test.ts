@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import { planCheck } from "../daemons/orchestrator/check-plan.ts";
-import { readProcedures } from "../daemons/orchestrator/declared.ts";
 import type { ParameterType } from "../daemons/orchestrator/phrase.ts";
-import { planByProcedure } from "../daemons/orchestrator/procedures.ts";
+import { planCheck } from "../daemons/orchestrator/plans/check-plan.ts";
+import { readProcedures } from "../daemons/orchestrator/plans/declared.ts";
+import { planByProcedure } from "../daemons/orchestrator/plans/procedures.ts";
 import { fillObject, textsIn } from "../daemons/orchestrator/template.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
-import { randomFrom } from "../daemons/tools/random.ts";
+import { randomFrom } from "../daemons/tools/testing/random.ts";
 import { catalogueTools } from "./catalogue.ts";
 
 const { procedures } = readProcedures(new URL("../rootfs/etc/aios/procedures", import.meta.url).pathname);

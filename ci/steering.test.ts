@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
 import { describe, expect, it } from "vitest";
-import { planCheck } from "../daemons/orchestrator/check-plan.ts";
 import type { JsonObject } from "../daemons/orchestrator/goal.ts";
 import type { Objective, Plan } from "../daemons/orchestrator/plan.ts";
-import { strangePlaces } from "../daemons/orchestrator/steering.ts";
+import { planCheck } from "../daemons/orchestrator/plans/check-plan.ts";
+import { strangePlaces } from "../daemons/orchestrator/plans/steering.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
 import { catalogueTools } from "./catalogue.ts";
 

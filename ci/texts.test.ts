@@ -2,24 +2,24 @@
 import { describe, expect, it } from "vitest";
 import { messageOf } from "#lib/errors";
 import { openLog } from "#lib/log";
-import { tidy } from "../daemons/gateway/fault.ts";
-import { toolNames } from "../daemons/gateway/names.ts";
-import { printable } from "../daemons/init/screen.ts";
+import { tidy } from "../daemons/gateway/providers/fault.ts";
+import { toolNames } from "../daemons/gateway/providers/names.ts";
+import { printable } from "../daemons/init/base/screen.ts";
 import { indexed } from "../daemons/memory/words.ts";
-import { goalOf } from "../daemons/orchestrator/birth.ts";
-import { noteOf } from "../daemons/orchestrator/decisions.ts";
 import { phaseOf } from "../daemons/orchestrator/goal.ts";
-import { uncovered } from "../daemons/orchestrator/not-understood.ts";
+import { goalOf } from "../daemons/orchestrator/goals/records.ts";
+import { waitsOf } from "../daemons/orchestrator/goals/waits.ts";
 import { unfit } from "../daemons/orchestrator/phrase.ts";
+import { noteOf } from "../daemons/orchestrator/plans/decisions.ts";
+import { uncovered } from "../daemons/orchestrator/plans/not-understood.ts";
 import { parseTemplate } from "../daemons/orchestrator/template.ts";
-import { waitsOf } from "../daemons/orchestrator/waits.ts";
-import { quoted } from "../daemons/runtime/gguf-cursor.ts";
-import { parseCapability } from "../daemons/tools/capability.ts";
-import { extract } from "../daemons/tools/catalogue/scrape.ts";
+import { quoted } from "../daemons/runtime/files/gguf-cursor.ts";
+import { parseCapability } from "../daemons/tools/access/capability.ts";
+import { openRedaction } from "../daemons/tools/access/policy/redaction.ts";
+import { extract } from "../daemons/tools/catalogue/web/scrape.ts";
+import { resolvePath } from "../daemons/tools/files/paths.ts";
 import { resolveHost, resolveUrl } from "../daemons/tools/names.ts";
-import { resolvePath } from "../daemons/tools/paths.ts";
-import { openRedaction } from "../daemons/tools/policy/redaction.ts";
-import { outcome } from "../daemons/tools/record.ts";
+import { outcome } from "../daemons/tools/pipeline/record.ts";
 
 const goal = (description: string) => ({
   ...goalOf(

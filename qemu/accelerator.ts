@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { replaceFile } from "#lib/files";
+import { replaceFile } from "#lib/data/files";
 
 export type Accelerator = "kvm" | "tcg";
 

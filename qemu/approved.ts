@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { approvalHeader, type CallOptions, type Client } from "#lib/service";
+import { approvalHeader, type CallOptions, type Client } from "#lib/rpc/service";
 import { type ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import type { Machine } from "./machine.ts";
 

@@ -1,4 +1,4 @@
-import type { MachineIdentity } from "#lib/operator";
+import type { MachineIdentity } from "#lib/identity/operator";
 import type { NetworkSettings } from "./running.ts";
 
 /** What a provisioning volume holds: file name → text. Without `network` the machine asks DHCP. */

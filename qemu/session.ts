@@ -2,7 +2,7 @@ import { chownSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AiosError, messageOf } from "#lib/errors";
-import { readMachines, rememberMachine, writeMachines } from "#lib/machines";
+import { readMachines, rememberMachine, writeMachines } from "#lib/identity/machines";
 import { consoleLines } from "#manifest";
 import { InitService } from "#proto/aios/init";
 import type { Accelerator } from "./accelerator.ts";

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
-import { ensureOperatorIdentity, operatorFolder } from "#lib/operator";
+import { ensureOperatorIdentity, operatorFolder } from "#lib/identity/operator";
 import { imageSettings } from "../image/image.ts";
 import { sayEvent } from "../image/print.ts";
 import { hostAccelerator } from "./accelerator.ts";

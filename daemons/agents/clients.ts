@@ -1,4 +1,4 @@
-import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/service";
+import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { AgentRegistration } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";

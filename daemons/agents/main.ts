@@ -1,7 +1,7 @@
-import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
 import { messageOf } from "#lib/errors";
-import { coreIdentity } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import { coreIdentity } from "#lib/rpc/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { live } from "./agent.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Service, service } from "#lib/service";
+import { type Service, service } from "#lib/rpc/service";
 import { AgentService } from "#proto/aios/agent";
 import type { Load } from "./load.ts";
 import type { Settings } from "./settings.ts";

@@ -1,4 +1,4 @@
-import type { Role } from "#lib/role";
+import type { Role } from "#lib/identity/role";
 
 /**
  * Who may call what through the management port, and which daemon answers. A call that is in no list is refused.

@@ -1,11 +1,11 @@
 import type { TLSSocket } from "node:tls";
 import grpc from "@grpc/grpc-js";
 import type { Clock } from "#lib/clock";
-import { health } from "#lib/health";
 import type { Log } from "#lib/log";
-import { type Descriptors, reflection } from "#lib/reflection";
-import { closeServer, createServer } from "#lib/server";
-import type { Identity, Service } from "#lib/service";
+import { health } from "#lib/rpc/health";
+import { type Descriptors, reflection } from "#lib/rpc/reflection";
+import { closeServer, createServer } from "#lib/rpc/server";
+import type { Identity, Service } from "#lib/rpc/service";
 import { offered, rules } from "./access.ts";
 import { openDoor, type Welcome } from "./door.ts";
 import type { MachineIdentity } from "./machine-identity.ts";

@@ -2,13 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { PassThrough } from "node:stream";
 import { connect as connectTls, type DetailedPeerCertificate } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createCsr } from "#lib/certify";
 import { ManualClock } from "#lib/clock";
-import { parseCode, shortFingerprint } from "#lib/enrolment-code";
 import { AiosError } from "#lib/errors";
+import { createCsr } from "#lib/identity/certify";
+import { parseCode, shortFingerprint } from "#lib/identity/enrolment-code";
+import { fingerprint, readCertificate } from "#lib/identity/pki";
 import { openLog } from "#lib/log";
-import { fingerprint, readCertificate } from "#lib/pki";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { EnrollmentService } from "#proto/aios/console";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { openEnrolment, openForMs } from "./enrolment.ts";

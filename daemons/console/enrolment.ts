@@ -1,9 +1,9 @@
 import { timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { newSecret, renewalStep } from "#lib/enrolment-code";
+import { replaceFile } from "#lib/data/files";
 import { AiosError } from "#lib/errors";
-import { replaceFile } from "#lib/files";
+import { newSecret, renewalStep } from "#lib/identity/enrolment-code";
 
 /** A code is good for this long from its making on. */
 export const openForMs = 600_000;

@@ -1,9 +1,9 @@
 import type { Clock } from "#lib/clock";
-import { formatCode, renewalStep, renewalWord, shortFingerprint } from "#lib/enrolment-code";
+import { keysOutOfReach } from "#lib/data/machine-state";
 import { AiosError, messageOf } from "#lib/errors";
+import { formatCode, renewalStep, renewalWord, shortFingerprint } from "#lib/identity/enrolment-code";
+import { fingerprint, type Moment } from "#lib/identity/pki";
 import type { Log } from "#lib/log";
-import { keysOutOfReach } from "#lib/machine-state";
-import { fingerprint, type Moment } from "#lib/pki";
 import type { ConsoleParts } from "./console.ts";
 import { type Enrolment, openEnrolment, openForMs } from "./enrolment.ts";
 import { identityFrom, ownAddresses, ownAuthority } from "./machine-identity.ts";

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { readPair, readPem, writePair } from "#lib/key-files";
-import type { KeyPair, Moment } from "#lib/pki";
+import { readPair, readPem, writePair } from "#lib/identity/key-files";
+import type { KeyPair, Moment } from "#lib/identity/pki";
 
 /** What the machine proves itself with, and whose certificates it takes. All PEM. */
 export interface MachineIdentity {
@@ -22,7 +22,7 @@ export function provisionedIdentity(folder: string): MachineIdentity | undefined
 /** The machine's own authority in `folder`, made at its first boot. */
 export async function ownAuthority(folder: string, name: string, now: Moment): Promise<KeyPair> {
   if (!existsSync(join(folder, "ca.pem"))) {
-    const { createCa } = await import("#lib/certify");
+    const { createCa } = await import("#lib/identity/certify");
     writePair(folder, "ca", await createCa(`${name}-ca`, now));
   }
   return readPair(folder, "ca");
@@ -38,7 +38,7 @@ export async function identityFrom(
   addresses: readonly string[],
   now: Moment,
 ): Promise<MachineIdentity> {
-  const { issueCertificate } = await import("#lib/certify");
+  const { issueCertificate } = await import("#lib/identity/certify");
   const pair = await issueCertificate(authority, { kind: "server", name, addresses }, now);
   return { ca: authority.certificate, certificate: pair.certificate + authority.certificate, key: pair.key };
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { effectiveConfig } from "#lib/config/effective";
 import { runDaemon } from "#lib/daemon";
-import { effectiveConfig } from "#lib/effective";
-import { dataUnreadable, momentOf } from "#lib/machine-state";
-import { ownFolder, peerFolder } from "#lib/sockets";
+import { dataUnreadable, momentOf } from "#lib/data/machine-state";
+import { ownFolder, peerFolder } from "#lib/rpc/sockets";
 import { openConsole } from "./console.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
 import { provisionedIdentity } from "./machine-identity.ts";

@@ -1,6 +1,6 @@
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
-import { roleOf } from "#lib/pki";
-import type { Role } from "#lib/role";
+import { roleOf } from "#lib/identity/pki";
+import type { Role } from "#lib/identity/role";
 
 /** Someone with a certificate of the authority that this machine trusts. */
 export interface Operator {

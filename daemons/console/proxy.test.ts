@@ -4,7 +4,7 @@ import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { messageSizeMaxBytes } from "#lib/server";
+import { messageSizeMaxBytes } from "#lib/rpc/server";
 import type { Rule } from "./access.ts";
 import { type Door, openDoor } from "./door.ts";
 import { type CallProxy, openProxy } from "./proxy.ts";

@@ -1,11 +1,11 @@
 import grpc from "@grpc/grpc-js";
-import { channelOptions } from "#lib/client";
 import type { Clock } from "#lib/clock";
+import { allows } from "#lib/identity/role";
 import { uuidv7 } from "#lib/ids";
 import { type Log, withCorrelation } from "#lib/log";
-import { allows } from "#lib/role";
-import { correlationHeader, detailsOf } from "#lib/server";
-import { executionHeader, forceHeader, headerOf, operatorHeader, roleHeader } from "#lib/service";
+import { channelOptions } from "#lib/rpc/client";
+import { correlationHeader, detailsOf } from "#lib/rpc/server";
+import { executionHeader, forceHeader, headerOf, operatorHeader, roleHeader } from "#lib/rpc/service";
 import type { Rule } from "./access.ts";
 import { type Operator, operatorOf } from "./peers.ts";
 

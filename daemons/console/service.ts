@@ -1,7 +1,7 @@
-import { connect } from "#lib/client";
 import { AiosError } from "#lib/errors";
-import type { KeyPair, Moment } from "#lib/pki";
-import { type Service, service } from "#lib/service";
+import type { KeyPair, Moment } from "#lib/identity/pki";
+import { connect } from "#lib/rpc/client";
+import { type Service, service } from "#lib/rpc/service";
 import { EnrollmentService } from "#proto/aios/console";
 import {
   type HealthCheckRequest,
@@ -25,7 +25,7 @@ export function enrolmentService(
     enroll: async ({ code, csrDer }, { peer }) => {
       if (csrDer.length > csrLengthMax)
         throw new AiosError("INVALID_ARGUMENT", `read certificate request: over ${csrLengthMax} bytes`);
-      const { readCsr, signCsr } = await import("#lib/certify");
+      const { readCsr, signCsr } = await import("#lib/identity/certify");
       const { name, spki } = await readCsr(csrDer);
       const certificatePem = await enrolment.enrol(
         code,

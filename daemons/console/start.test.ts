@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ownFolder } from "#lib/sockets";
+import { ownFolder } from "#lib/rpc/sockets";
 import { provisioned } from "./twins.ts";
 
 let run: string;

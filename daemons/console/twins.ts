@@ -1,15 +1,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
 import grpc from "@grpc/grpc-js";
-import { createCa, issueCertificate } from "#lib/certify";
-import { connect } from "#lib/client";
 import { ManualClock, systemClock } from "#lib/clock";
+import { createCa, issueCertificate } from "#lib/identity/certify";
+import type { KeyPair } from "#lib/identity/pki";
+import type { Role } from "#lib/identity/role";
 import { type Log, silentLog } from "#lib/log";
-import type { KeyPair } from "#lib/pki";
-import type { Role } from "#lib/role";
-import { createServer, listen } from "#lib/server";
-import { type Client, coreIdentity, identify, type Service, type ServiceDefinition } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { type Client, coreIdentity, identify, type Service, type ServiceDefinition } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { openPeer } from "#lib/testing/sockets";
 import { type Console, type ConsoleParts, openConsole } from "./console.ts";
 

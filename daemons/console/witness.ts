@@ -1,9 +1,9 @@
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { moveAside } from "#lib/damaged";
+import { moveAside } from "#lib/data/damaged";
+import { replaceFile } from "#lib/data/files";
 import { errnoOf } from "#lib/errors";
-import { replaceFile } from "#lib/files";
 import type { Log } from "#lib/log";
 
 /** How often the ledger's head is looked at. */

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import { init, openTwin, type Twin } from "./twins.ts";
 

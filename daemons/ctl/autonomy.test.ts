@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { type CreateScheduleRequest, OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";

@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import type { Client, ServiceDefinition } from "#lib/service";
+import type { Client, ServiceDefinition } from "#lib/rpc/service";
 import type { Out } from "./out.ts";
 import type { Screen } from "./screen.ts";
 

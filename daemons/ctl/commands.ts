@@ -7,10 +7,10 @@ import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts
 import { boot } from "./commands/boot.ts";
 import { chat, chatClose, chatList, chatShow } from "./commands/chat.ts";
 import { enroll } from "./commands/enroll.ts";
-import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal.ts";
-import { goalAnswer, goalPause, goalResume } from "./commands/goal-control.ts";
-import { goalExplain } from "./commands/goal-explain.ts";
-import { goalKnown } from "./commands/goal-known.ts";
+import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal/goal.ts";
+import { goalAnswer, goalPause, goalResume } from "./commands/goal/goal-control.ts";
+import { goalExplain } from "./commands/goal/goal-explain.ts";
+import { goalKnown } from "./commands/goal/goal-known.ts";
 import { logs } from "./commands/logs.ts";
 import { machinesForget, machinesList, machinesUse } from "./commands/machines.ts";
 import { memoryBackup, memoryBackups, memoryExport, memoryRestore, memoryStats } from "./commands/memory.ts";

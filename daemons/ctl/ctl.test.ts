@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { HealthStatus } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";

@@ -1,7 +1,7 @@
 import { connect, type DetailedPeerCertificate } from "node:tls";
 import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { KeyPair } from "#lib/pki";
+import type { KeyPair } from "#lib/identity/pki";
 
 /** A machine gets this long to finish a TLS handshake. */
 const timeoutMs = 5_000;

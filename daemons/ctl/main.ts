@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { systemClock } from "#lib/clock";
 import { pathsFrom } from "#lib/daemon";
-import { operatorFolder } from "#lib/operator";
+import { operatorFolder } from "#lib/identity/operator";
 import { run } from "./cli.ts";
 import { openPrompt, readInput } from "./input.ts";
 import { openScreen } from "./screen.ts";

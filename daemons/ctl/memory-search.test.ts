@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import type { ContextRequest, SemanticSearchRequest } from "#proto/aios/memory";
 import { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
 import { init, openTwin, type Twin } from "./twins.ts";

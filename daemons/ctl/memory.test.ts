@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { BackupInfo, MemoryAdminService, MemoryStats, StoreStats } from "#proto/aios/memory_admin";
 import { init, openTwin, type Twin } from "./twins.ts";
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { HealthStatus } from "#proto/aios/common";
 import { AIRuntimeService, ModelEntry, ModelStatus, ModelVerdict, PullProgress } from "#proto/aios/runtime";
 import { init, openTwin, type Twin } from "./twins.ts";

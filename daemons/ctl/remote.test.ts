@@ -4,12 +4,12 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createCa, issueCertificate } from "#lib/certify";
 import { type Clock, ManualClock, systemClock } from "#lib/clock";
-import { formatCode, parseCode } from "#lib/enrolment-code";
-import { readMachines, rememberMachine } from "#lib/machines";
-import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/operator";
-import { ownFolder } from "#lib/sockets";
+import { createCa, issueCertificate } from "#lib/identity/certify";
+import { formatCode, parseCode } from "#lib/identity/enrolment-code";
+import { readMachines, rememberMachine } from "#lib/identity/machines";
+import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/identity/operator";
+import { ownFolder } from "#lib/rpc/sockets";
 import { init, openTwin, orchestrator, type Twin, toolRoles, tools } from "./twins.ts";
 
 /** The console as it ships, run as a process, with twins of the daemons behind it. */

@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { ApiGatewayService, BudgetStatus, SecretsService, type SetSecretRequest } from "#proto/aios/api_gateway";
 import { readInput } from "./input.ts";
 import { openTwin, type Twin } from "./twins.ts";

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { isIPv6 } from "node:net";
-import { connect } from "#lib/client";
-import { type Access, accessTo, readMachines, withPort } from "#lib/machines";
-import type { Client, ServiceDefinition } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { type Access, accessTo, readMachines, withPort } from "#lib/identity/machines";
+import { connect } from "#lib/rpc/client";
+import type { Client, ServiceDefinition } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { managementPort } from "#manifest";
 import { type Target, UsageError } from "./command.ts";
 

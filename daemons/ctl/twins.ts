@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { type Clock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { identify, identityOf, type Service, service } from "#lib/service";
+import { createServer, listen } from "#lib/rpc/server";
+import { identify, identityOf, type Service, service } from "#lib/rpc/service";
 import { openPeer } from "#lib/testing/sockets";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { Goal, Task } from "#proto/aios/common";

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import type { Task } from "#proto/aios/common";
 import type { GoalStatusResponse, OrchestratorService } from "#proto/aios/orchestrator";
 import { type Context, type Exit, exit } from "./command.ts";

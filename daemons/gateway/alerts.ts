@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import type { MemoryServiceService } from "#proto/aios/memory";
 import type { BudgetAlert } from "./budget.ts";
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { silentLog } from "#lib/log";
 import { openGatewayDatabase, secretsKeyIn } from "./database.ts";
 import { keepSoundKey, openSecrets } from "./secrets.ts";
-import { HastyClock, theKey } from "./twins.ts";
+import { HastyClock, theKey } from "./testing/twins.ts";
 import { openUsage } from "./usage.ts";
 
 let folder: string;

@@ -1,8 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";
-import { openOrBegin } from "#lib/damaged";
-import type { Sqlite } from "#lib/sqlite";
+import { openOrBegin } from "#lib/data/damaged";
+import type { Sqlite } from "#lib/data/sqlite";
 
 const migrations = [
   `CREATE TABLE usage (

@@ -3,7 +3,7 @@ import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import type { GatewaySettings, ProviderSettings } from "./settings.ts";
-import { drain, HastyClock, openTwin, provider, request, settings, type Twin, theKey } from "./twins.ts";
+import { drain, HastyClock, openTwin, provider, request, settings, type Twin, theKey } from "./testing/twins.ts";
 
 let claude: ModelServer;
 let openai: ModelServer;

@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import { dataNote, markData } from "#lib/data-marks";
+import { dataNote, markData } from "#lib/data/data-marks";
 import { AiosError, type Code } from "#lib/errors";
 import { beginning } from "#lib/text";
 import type { Paid, PaidPiece } from "./attempt.ts";

@@ -4,12 +4,12 @@ import { AiosError, type Code } from "#lib/errors";
 import { attempt, type PaidPiece, type Request } from "./attempt.ts";
 import { type Breaker, openBreaker } from "./breaker.ts";
 import { type Budget, costOf, type Most } from "./budget.ts";
-import { type FaultKind, ProviderFault, UnfitAnswer } from "./fault.ts";
+import { type FaultKind, ProviderFault, UnfitAnswer } from "./providers/fault.ts";
+import { isLoopback } from "./providers/transport.ts";
 import type { Asked, Question, Wire } from "./question.ts";
 import { openRate } from "./rate.ts";
 import type { Secrets } from "./secrets.ts";
 import type { GatewaySettings, ProviderSettings } from "./settings.ts";
-import { isLoopback } from "./transport.ts";
 
 /** The way to one provider: its key, price, budget, rate, breaker and retries. */
 export interface Lane {

@@ -1,9 +1,9 @@
 import type { Log } from "#lib/log";
 import { type BudgetAlert, openBudget } from "./budget.ts";
-import { claudeWire } from "./claude.ts";
 import { type Lane, type LaneWorld, openLane } from "./lane.ts";
-import { openLearned } from "./learned.ts";
-import { openaiWire } from "./openai.ts";
+import { claudeWire } from "./providers/claude.ts";
+import { openLearned } from "./providers/learned.ts";
+import { openaiWire } from "./providers/openai.ts";
 import type { GatewaySettings } from "./settings.ts";
 import type { UsageStore } from "./usage.ts";
 

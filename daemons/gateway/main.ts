@@ -1,8 +1,8 @@
-import { connect } from "#lib/client";
+import { effectiveConfig } from "#lib/config/effective";
 import { runDaemon } from "#lib/daemon";
-import { effectiveConfig } from "#lib/effective";
-import { dataUnreadable, keysOutOfReach } from "#lib/machine-state";
-import { opening, restartSoon, watchDamage, watchful } from "#lib/watchful";
+import { dataUnreadable, keysOutOfReach } from "#lib/data/machine-state";
+import { opening, restartSoon, watchDamage, watchful } from "#lib/data/watchful";
+import { connect } from "#lib/rpc/client";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { alertTo } from "./alerts.ts";
 import { openGatewayDatabase, remedy, secretsKeyIn } from "./database.ts";

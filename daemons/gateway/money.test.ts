@@ -3,7 +3,7 @@ import { type Clock, ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
-import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./twins.ts";
+import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./testing/twins.ts";
 import { openUsage } from "./usage.ts";
 
 const day = 86_400_000;

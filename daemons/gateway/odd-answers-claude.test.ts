@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
 import type { ApiInferRequest } from "#proto/aios/api_gateway";
-import { above, asks, held, json, type Odd } from "./odd.ts";
-import { drain, HastyClock, openTwin, provider, settings, type Twin } from "./twins.ts";
+import { above, asks, held, json, type Odd } from "./testing/odd.ts";
+import { drain, HastyClock, openTwin, provider, settings, type Twin } from "./testing/twins.ts";
 
 const claudes: readonly Odd[] = [
   {

@@ -3,8 +3,8 @@ import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer, Reply } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import type { ApiInferRequest } from "#proto/aios/api_gateway";
-import { asks, held, json, type Odd, tools } from "./odd.ts";
-import { drain, HastyClock, openTwin, provider, request, settings, type Twin } from "./twins.ts";
+import { asks, held, json, type Odd, tools } from "./testing/odd.ts";
+import { drain, HastyClock, openTwin, provider, request, settings, type Twin } from "./testing/twins.ts";
 
 const events = (...chunks: readonly unknown[]): Reply => ({
   raw: {

@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { ProviderFault } from "./fault.ts";
-import { requested } from "./wire.ts";
+import { ProviderFault } from "./providers/fault.ts";
+import { requested } from "./providers/wire.ts";
 
 const silenceMs = 200;
 const settings = { timeoutMs: silenceMs, clock: systemClock, key: undefined, caller: new AbortController().signal };

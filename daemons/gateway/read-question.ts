@@ -43,7 +43,7 @@ export async function readQuestion(raw: RawQuestion): Promise<Question> {
   return {
     ...{ system, messages, tools, maxTokens, temperature, toolChoice: choiceOf(raw.toolChoice, tools) },
     jsonSchema: schema === "" ? undefined : schemaOf(schema),
-    check: schema === "" ? undefined : await (await import("./sdk/answers.ts")).answerCheck(schema),
+    check: schema === "" ? undefined : await (await import("./providers/sdk/answers.ts")).answerCheck(schema),
   };
 }
 

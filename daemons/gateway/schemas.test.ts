@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
-import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./twins.ts";
+import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./testing/twins.ts";
 
 const closed = (properties: Record<string, unknown>, more: object = {}) => ({
   ...{ type: "object", properties, required: Object.keys(properties), additionalProperties: false },

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Call, type Service, service } from "#lib/service";
+import { type Call, type Service, service } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { SecretsService } from "#proto/aios/api_gateway";
 import type { Secrets } from "./secrets.ts";

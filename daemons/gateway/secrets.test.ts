@@ -11,15 +11,15 @@ import {
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { keysOutOfReach } from "#lib/data/machine-state";
 import { silentLog } from "#lib/log";
-import { keysOutOfReach } from "#lib/machine-state";
-import { operatorHeader, roleHeader } from "#lib/service";
+import { operatorHeader, roleHeader } from "#lib/rpc/service";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import { SecretsService } from "#proto/aios/api_gateway";
 import { openGatewayDatabase } from "./database.ts";
 import { openSecrets } from "./secrets.ts";
-import { drain, HastyClock, openTwin, provider, request, settings, theKey } from "./twins.ts";
+import { drain, HastyClock, openTwin, provider, request, settings, theKey } from "./testing/twins.ts";
 import { openUsage } from "./usage.ts";
 
 const clock = new HastyClock();

@@ -1,10 +1,10 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { moveAside } from "#lib/damaged";
+import { moveAside } from "#lib/data/damaged";
+import { replaceFile } from "#lib/data/files";
+import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { replaceFile } from "#lib/files";
-import type { Sqlite } from "#lib/sqlite";
 import { beginning } from "#lib/text";
 
 /** What is told of a secret. `setAt` is milliseconds since the epoch. */

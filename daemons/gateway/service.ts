@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Call, type Identity, type Service, service } from "#lib/service";
+import { type Call, type Identity, type Service, service } from "#lib/rpc/service";
 import { ApiGatewayService, type ApiInferRequest } from "#proto/aios/api_gateway";
 import { InferenceResponse } from "#proto/aios/common";
 import type { BudgetState, Gateway, Given } from "./gateway.ts";

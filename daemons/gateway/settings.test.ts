@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { configSchema, parseToml } from "#lib/config";
+import { configSchema, parseToml } from "#lib/config/config";
 import { settingsOf } from "./settings.ts";
 
 const image = readFileSync(new URL("../../rootfs/etc/aios/config.toml", import.meta.url), "utf8");

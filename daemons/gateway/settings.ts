@@ -1,5 +1,5 @@
-import type { Config } from "#lib/config";
-import { durationMs } from "#lib/duration";
+import type { Config } from "#lib/config/config";
+import { durationMs } from "#lib/config/duration";
 import type { Price } from "./budget.ts";
 import type { CacheLimits } from "./cache.ts";
 

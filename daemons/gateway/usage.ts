@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
+import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Sqlite } from "#lib/sqlite";
 
 /** One request to a provider. `at` is milliseconds since the epoch. */
 export interface Usage {

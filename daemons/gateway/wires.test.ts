@@ -3,7 +3,7 @@ import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import { ChatMessage } from "#proto/aios/api_gateway";
-import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./twins.ts";
+import { drain, openTwin, provider, request, settings, type Twin, theKey } from "./testing/twins.ts";
 
 /** Both protocols, by the same tests: a caller sees no difference. */
 describe.each(["claude", "openai"] as const)("%s", (protocol) => {

@@ -1,33 +1,33 @@
 import { dirname } from "node:path";
-import { type Group, openGroups } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
-import { replaceFile } from "#lib/files";
+import { replaceFile } from "#lib/data/files";
+import { type Group, openGroups } from "#lib/linux/cgroups";
 import { daemons, layout } from "#manifest";
-import { type BootNeeds, bootPhases } from "./boot.ts";
-import { type Children, openChildren } from "./children.ts";
-import { armWatchdog, keepHouse, keepReaping } from "./chores.ts";
-import { keepClock } from "./clock-keeping.ts";
-import { parseCmdline } from "./cmdline.ts";
-import { commandRunner } from "./commands.ts";
-import { narrate } from "./console-story.ts";
-import { watchDaemons } from "./daemon-watch.ts";
-import { openFaults } from "./faults.ts";
-import { listNics } from "./hardware.ts";
-import { readText } from "./kernel-files.ts";
-import { type Logs, openLogs } from "./logs.ts";
-import { type Managed, openManaged } from "./managed.ts";
-import { mountKernelFiles } from "./mounts.ts";
-import type { Network } from "./network.ts";
-import { listenForPower, type Power } from "./power.ts";
-import { listenForPowerButton } from "./power-button.ts";
-import { type Ground, prepare, type Tools } from "./prepare.ts";
-import type { Screen } from "./screen.ts";
-import type { ServiceSpec } from "./services.ts";
-import { Supervisor } from "./supervisor.ts";
-import { openSyscalls } from "./syscalls.ts";
-import { bootClock } from "./timekeeping.ts";
-import { type Boot, bootId, openBoot } from "./timeline.ts";
-import { machineWorld } from "./world.ts";
+import { type Children, openChildren } from "./base/children.ts";
+import { parseCmdline } from "./base/cmdline.ts";
+import { commandRunner } from "./base/commands.ts";
+import { openFaults } from "./base/faults.ts";
+import { readText } from "./base/kernel-files.ts";
+import type { Screen } from "./base/screen.ts";
+import { openSyscalls } from "./base/syscalls.ts";
+import { type BootNeeds, bootPhases } from "./boot/boot.ts";
+import { narrate } from "./boot/console-story.ts";
+import { type Ground, prepare, type Tools } from "./boot/prepare.ts";
+import { type Boot, bootId, openBoot } from "./boot/timeline.ts";
+import { mountKernelFiles } from "./disks/mounts.ts";
+import { listNics } from "./hardware/hardware.ts";
+import { type Logs, openLogs } from "./logs/logs.ts";
+import type { Network } from "./network/network.ts";
+import { armWatchdog, keepHouse, keepReaping } from "./power/chores.ts";
+import { listenForPower, type Power } from "./power/power.ts";
+import { listenForPowerButton } from "./power/power-button.ts";
+import { keepClock } from "./time/clock-keeping.ts";
+import { bootClock } from "./time/timekeeping.ts";
+import { watchDaemons } from "./units/daemon-watch.ts";
+import { type Managed, openManaged } from "./units/managed.ts";
+import type { ServiceSpec } from "./units/services.ts";
+import { Supervisor } from "./units/supervisor.ts";
+import { machineWorld } from "./units/world.ts";
 
 export interface Start {
   /** The command line of the native lane; undefined on a machine, which has the kernel's. */
@@ -197,7 +197,7 @@ function lazyPeers(clock: Clock): Pick<BootNeeds, "runtimeProblem" | "missingAge
 }
 
 async function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): Promise<Network> {
-  const { linkResolvConf, startNetwork } = await import("./network.ts");
+  const { linkResolvConf, startNetwork } = await import("./network/network.ts");
   const { command, children, faults, screen } = parts;
   const { nics } = hardware;
   const dnsServers = config.network.dns_servers;

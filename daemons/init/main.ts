@@ -1,6 +1,6 @@
-import { parseCmdline } from "./cmdline.ts";
+import { parseCmdline } from "./base/cmdline.ts";
+import { openScreen } from "./base/screen.ts";
 import { sayFirstLine } from "./first-line.ts";
-import { openScreen } from "./screen.ts";
 
 // PID 1. Three small files are loaded before the first line is said; the rest follows, and the daemons' protocol last.
 const native = process.env["AIOS_CMDLINE"];

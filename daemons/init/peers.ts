@@ -1,17 +1,17 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
-import { connect } from "#lib/client";
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import { type Client, executionHeader } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import { type Client, executionHeader } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
-import type { BootNeeds } from "./boot.ts";
-import { namesIn } from "./kernel-files.ts";
+import { namesIn } from "./base/kernel-files.ts";
+import type { BootNeeds } from "./boot/boot.ts";
 
 type Questions = Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems">;
 

@@ -12,9 +12,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import type { Client } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import type { Client } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { consoleLines, daemons } from "#manifest";
 import { InitService, type Unit, UnitState } from "#proto/aios/init";
 import { makeTinyRoot, startTinyMachine, type TinyMachine } from "./testing/tiny-root.ts";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { openEndpoint } from "#lib/daemon";
 import { openLog } from "#lib/log";
-import type { Descriptors } from "#lib/reflection";
-import { peerEndpoints } from "#lib/sockets";
+import type { Descriptors } from "#lib/rpc/reflection";
+import { peerEndpoints } from "#lib/rpc/sockets";
 import { layout } from "#manifest";
 import { initService, type Machine } from "./service.ts";
 

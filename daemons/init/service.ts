@@ -1,15 +1,15 @@
-import type { Group } from "#lib/cgroups";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Call, type Identity, type Service, service } from "#lib/service";
+import type { Group } from "#lib/linux/cgroups";
+import { type Call, type Identity, type Service, service } from "#lib/rpc/service";
 import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
-import type { Logs } from "./logs.ts";
-import { logLimits } from "./logs.ts";
-import type { Managed } from "./managed.ts";
-import type { ServiceSpec } from "./services.ts";
-import type { Supervisor } from "./supervisor.ts";
-import type { Boot } from "./timeline.ts";
-import type { UnitState, UnitStatus } from "./units.ts";
+import type { Boot } from "./boot/timeline.ts";
+import type { Logs } from "./logs/logs.ts";
+import { logLimits } from "./logs/logs.ts";
+import type { Managed } from "./units/managed.ts";
+import type { ServiceSpec } from "./units/services.ts";
+import type { Supervisor } from "./units/supervisor.ts";
+import type { UnitState, UnitStatus } from "./units/units.ts";
 
 /** What the service is about. */
 export interface Machine {
@@ -102,7 +102,7 @@ export function initService(machine: Machine): Service<typeof InitService> {
     },
     watchKeyboard: async function* ({ word }, { identity, signal }) {
       onlyFor("console", identity, "watch the keyboard");
-      const { openKeyboard, typed } = await import("./keyboard.ts");
+      const { openKeyboard, typed } = await import("./base/keyboard.ts");
       for await (const _ of typed(word, openKeyboard(), machine.clock, signal)) yield {};
     },
     watchUnits: (_, call) => watchUnits(machine, call),

@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { socketPath } from "#lib/sockets";
+import { socketPath } from "#lib/rpc/sockets";
 import { daemons, users } from "#manifest";
 import { calls } from "#reach";
-import { machineFolders, makeFolders } from "./folders.ts";
+import { machineFolders, makeFolders } from "./base/folders.ts";
 
 /*
  * The folders as init makes them, with a listener in each as the daemon's own account, and whoever is not root trying them all:

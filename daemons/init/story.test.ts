@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { consoleLines } from "#manifest";
-import { shownMessage } from "./console-story.ts";
-import { type Faults, openFaults } from "./faults.ts";
-import type { Phase } from "./phases.ts";
-import { openScreen, printable, type Screen } from "./screen.ts";
-import { checkSpace, checkWritable, spaceMinBytes } from "./space.ts";
-import { type Boot, bootId, openBoot } from "./timeline.ts";
+import { type Faults, openFaults } from "./base/faults.ts";
+import { openScreen, printable, type Screen } from "./base/screen.ts";
+import { shownMessage } from "./boot/console-story.ts";
+import type { Phase } from "./boot/phases.ts";
+import { type Boot, bootId, openBoot } from "./boot/timeline.ts";
+import { checkSpace, checkWritable, spaceMinBytes } from "./disks/space.ts";
 
 let clock: ManualClock;
 let said: string[];

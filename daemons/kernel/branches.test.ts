@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { callOf, config, say, use, Workbench } from "./workbench.ts";
+import { callOf, config, say, use, Workbench } from "./testing/workbench.ts";
 
 let bench: Workbench;
 

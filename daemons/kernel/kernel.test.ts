@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { AiosError } from "#lib/errors";
 import { defaultBudget } from "./limits.ts";
-import { callOf, config, say, use, Workbench } from "./workbench.ts";
+import { callOf, config, say, use, Workbench } from "./testing/workbench.ts";
 
 let bench: Workbench;
 

@@ -1,7 +1,7 @@
 import { isMultiple } from "#lib/decimal";
 import { AiosError, messageOf } from "#lib/errors";
 import { readSchema } from "#lib/json-schema";
-import { underWatchdog } from "#lib/watchdog";
+import { underWatchdog } from "#lib/linux/watchdog";
 
 /** Says what is wrong with an answer, or undefined when it is JSON that the schema accepts. */
 export type AnswerCheck = (answer: string) => string | undefined;

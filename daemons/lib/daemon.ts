@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import type grpc from "@grpc/grpc-js";
 import { type Clock, systemClock } from "./clock.ts";
-import { health } from "./health.ts";
 import { type Level, type Log, openLog } from "./log.ts";
-import { type Descriptors, reflection } from "./reflection.ts";
-import { closeServer, createServer, type Endpoint, listen } from "./server.ts";
-import { identify, type Service } from "./service.ts";
-import { agentEndpoints, peerEndpoints, socketPath } from "./sockets.ts";
+import { health } from "./rpc/health.ts";
+import { type Descriptors, reflection } from "./rpc/reflection.ts";
+import { closeServer, createServer, type Endpoint, listen } from "./rpc/server.ts";
+import { identify, type Service } from "./rpc/service.ts";
+import { agentEndpoints, peerEndpoints, socketPath } from "./rpc/sockets.ts";
 
 /** Where things are; the machine's own paths unless the environment (tests) says otherwise. */
 export interface Paths {

@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statfsSync, st
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
-import { isFullDisk } from "./disk.ts";
+import { isFullDisk } from "./data/disk.ts";
+import { replaceFile, syncFolder } from "./data/files.ts";
 import { AiosError, messageOf } from "./errors.ts";
-import { replaceFile, syncFolder } from "./files.ts";
 import { type Answer, openAddress, RetryLater } from "./http-get.ts";
 
 /** What is downloaded, and where to. */

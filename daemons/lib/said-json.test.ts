@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
+import { underWatchdog } from "./linux/watchdog.ts";
 import { saidJson } from "./said-json.ts";
-import { underWatchdog } from "./watchdog.ts";
 
 it.each([
   ['{"a":1}', '{"a":1}'],

@@ -2,10 +2,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { callAfter, callEvery, ManualClock, systemClock, timeoutSignal } from "./clock.ts";
-import { replaceFile } from "./files.ts";
+import { replaceFile } from "./data/files.ts";
+import { openDatabase } from "./data/sqlite.ts";
 import { uuidv7 } from "./ids.ts";
 import { openLog } from "./log.ts";
-import { openDatabase } from "./sqlite.ts";
 
 let folder: string;
 beforeEach(() => {

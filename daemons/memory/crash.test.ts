@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
+import { connect } from "#lib/rpc/client";
 import { openPeer } from "#lib/testing/sockets";
 import { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { Event } from "#proto/aios/memory";
-import { type OpenMemory, openMemory, start } from "./harness.ts";
 import type { Event as Kept } from "./records.ts";
 import { openRing } from "./ring.ts";
+import { type OpenMemory, openMemory, start } from "./testing/harness.ts";
 
 const event = (fields: Partial<Event>) =>
   Event.fromPartial({ category: "event", source: "init", timestamp: start, ...fields });

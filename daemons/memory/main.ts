@@ -1,18 +1,18 @@
-import { connect } from "#lib/client";
-import { confined } from "#lib/confinement";
+import { effectiveConfig } from "#lib/config/effective";
 import { runDaemon } from "#lib/daemon";
-import { effectiveConfig } from "#lib/effective";
-import { restartSoon } from "#lib/watchful";
+import { restartSoon } from "#lib/data/watchful";
+import { confined } from "#lib/linux/confinement";
+import { connect } from "#lib/rpc/client";
 import { layout } from "#manifest";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { held } from "#reach";
-import { superviseChroma, watchRemoteChroma } from "./chroma.ts";
-import { type Hold, spawnChroma, untilQuiet } from "./chroma-process.ts";
 import { runtimeText } from "./longterm/runtime-text.ts";
+import { openTiers } from "./memory.ts";
 import { loadedModels } from "./models.ts";
 import { loadReader } from "./snapshot.ts";
 import { checkApart, checkCommand, runCheck } from "./store/check.ts";
-import { openTiers } from "./tiers.ts";
+import { superviseChroma, watchRemoteChroma } from "./vectors/chroma.ts";
+import { type Hold, spawnChroma, untilQuiet } from "./vectors/chroma-process.ts";
 
 const [program = "", command, file] = process.argv.slice(1);
 if (command === checkCommand && file !== undefined) process.exit(runCheck(file, console.log));

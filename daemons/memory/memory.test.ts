@@ -2,8 +2,8 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { connect } from "#lib/client";
 import type { ManualClock } from "#lib/clock";
+import { connect } from "#lib/rpc/client";
 import {
   AgentState,
   Decision,
@@ -13,7 +13,7 @@ import {
   TaskRecord,
   ToolCallRecord,
 } from "#proto/aios/memory";
-import { entriesMax, json, type OpenMemory, openMemory, start } from "./harness.ts";
+import { entriesMax, json, type OpenMemory, openMemory, start } from "./testing/harness.ts";
 
 let folder: string;
 let clock: ManualClock;

@@ -1,4 +1,4 @@
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import type { AIRuntimeService } from "#proto/aios/runtime";
 
 /** The snapshot does not wait longer than this for the runtime. */

@@ -1,15 +1,15 @@
 import type { Clock } from "#lib/clock";
 import { uuidv7 } from "#lib/ids";
-import { type Service, service } from "#lib/service";
+import { type Service, service } from "#lib/rpc/service";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "./check.ts";
-import type { Vectors } from "./chroma.ts";
 import { within } from "./limits.ts";
 import { type SearchTier, searchCalls, searchQueryCalls } from "./longterm/calls.ts";
-import type { Longterm } from "./longterm.ts";
+import type { Longterm } from "./longterm/longterm.ts";
 import type { Operational } from "./operational.ts";
 import type { Load } from "./snapshot.ts";
+import type { Vectors } from "./vectors/chroma.ts";
 import type { Working } from "./working/working.ts";
 
 export interface Memory {

@@ -1,8 +1,8 @@
 import { dirname, join } from "node:path";
-import { isCorrupt } from "#lib/damaged";
+import { isCorrupt } from "#lib/data/damaged";
+import type { Noticed } from "#lib/data/watchful";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import type { Noticed } from "#lib/watchful";
 import type { Event } from "./records.ts";
 import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
 import { openStore, type Store, type StoreOptions } from "./store/store.ts";

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openDatabase, type Sqlite } from "#lib/sqlite";
+import { openDatabase, type Sqlite } from "#lib/data/sqlite";
 import { type Archive, openArchive } from "./longterm/archive.ts";
 import { lexicalVector } from "./longterm/lexical.ts";
 import { openTextRank } from "./longterm/text-rank.ts";

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type CallOptions, type Client, executionHeader, withdrawHeader } from "#lib/service";
+import { type CallOptions, type Client, executionHeader, withdrawHeader } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import type { Json } from "./goal.ts";
 

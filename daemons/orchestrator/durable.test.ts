@@ -4,12 +4,12 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./autonomy.ts";
 import { type Fits, openDurable } from "./durable.ts";
-import { isServiceList, type RegisteredService } from "./registry.ts";
-import { isScheduleList, type Schedule } from "./schedules.ts";
-import { stopNoteIn } from "./stop-note.ts";
-import { type Given, isGivenMap } from "./triggers.ts";
+import { type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./initiative/autonomy.ts";
+import { isServiceList, type RegisteredService } from "./initiative/registry.ts";
+import { isScheduleList, type Schedule } from "./initiative/schedules.ts";
+import { stopNoteIn } from "./initiative/stop-note.ts";
+import { type Given, isGivenMap } from "./initiative/triggers.ts";
 
 let folder: string;
 let told: string[];

@@ -1,10 +1,10 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";
-import { moveAside } from "#lib/damaged";
-import { isFullDisk } from "#lib/disk";
+import { moveAside } from "#lib/data/damaged";
+import { isFullDisk } from "#lib/data/disk";
+import { replaceFile } from "#lib/data/files";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { replaceFile } from "#lib/files";
 
 /** One value of JSON in a file of its own: what was set is there after a power cut. */
 export interface Durable<T> {

@@ -1,5 +1,5 @@
+import { allows, type Role } from "#lib/identity/role";
 import { uuidOf } from "#lib/ids";
-import { allows, type Role } from "#lib/role";
 import { beginning } from "#lib/text";
 import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";

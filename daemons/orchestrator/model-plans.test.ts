@@ -1,23 +1,23 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
 import { mkdtempSync, rmSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { coreIdentity, service } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { coreIdentity, service } from "#lib/rpc/service";
 import { ApiGatewayService, type ApiInferRequest, BudgetStatus, ProviderStatus } from "#proto/aios/api_gateway";
 import { InferenceResponse } from "#proto/aios/common";
-import { planCheck } from "./check-plan.ts";
-import { gatewayThinker } from "./gateway-source.ts";
 import type { JsonObject } from "./goal.ts";
-import { type Answer, allowances, type Means, modelSource, type Thinker, type Thought } from "./model-source.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
-import { grammarSchema, providerSchema } from "./plan-schema.ts";
-import { type Planner, plannerOver } from "./planner.ts";
+import { planCheck } from "./plans/check-plan.ts";
+import { gatewayThinker } from "./plans/gateway-source.ts";
+import { type Answer, allowances, type Means, modelSource, type Thinker, type Thought } from "./plans/model-source.ts";
+import { grammarSchema, providerSchema } from "./plans/plan-schema.ts";
+import { type Planner, plannerOver } from "./plans/planner.ts";
+import { chooseTools } from "./plans/tool-choice.ts";
 import { fillObject } from "./template.ts";
-import { chooseTools } from "./tool-choice.ts";
 import type { ToolFacts } from "./tools.ts";
 
 const tool = (name: string, summary: string, fields: Record<string, string>, capability: string): ToolFacts => ({

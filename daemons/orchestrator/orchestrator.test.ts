@@ -11,12 +11,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import type { Client } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import type { Client } from "#lib/rpc/service";
 import { openPeer } from "#lib/testing/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { writeBundles } from "./bundles.ts";
-import { type MemoryTwin, memoryTwin, type ToolsTwin, type ToolTwin, toolsTwin } from "./twins.ts";
+import { writeBundles } from "./testing/bundles.ts";
+import { type MemoryTwin, memoryTwin, type ToolsTwin, type ToolTwin, toolsTwin } from "./testing/twins.ts";
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
 /** Two of the eight: each is a process. */

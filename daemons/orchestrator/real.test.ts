@@ -1,17 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { type Client, coreIdentity, operatorHeader, roleHeader, service } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { type Client, coreIdentity, operatorHeader, roleHeader, service } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { openPeer } from "#lib/testing/sockets";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { InitService, Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { writeBundles } from "./bundles.ts";
+import { writeBundles } from "./testing/bundles.ts";
 
 /** The orchestrator, its eight agents, aios-memory and aios-tools as on the machine, each its own process; only PID 1 is a twin. */
 

@@ -1,15 +1,15 @@
 import { AiosError } from "#lib/errors";
-import { executionHeader, headerOf, type Identity, type Service, service } from "#lib/service";
+import { executionHeader, headerOf, type Identity, type Service, service } from "#lib/rpc/service";
 import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import type { GroupOf } from "./agent-groups.ts";
-import type { Agent, Agents } from "./agents.ts";
-import type { Assignments } from "./assignments.ts";
-import { type Further, furtherCalls, nameOf, roleOf } from "./further-calls.ts";
+import type { GroupOf } from "./agents/agent-groups.ts";
+import type { Agent, Agents } from "./agents/agents.ts";
+import type { Assignments } from "./agents/assignments.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
-import type { Goals } from "./goals.ts";
-import { goalMessage, handoutMessage, taskMessage } from "./messages.ts";
-import type { Load } from "./system-status.ts";
+import type { Goals } from "./goals/goals.ts";
+import { type Further, furtherCalls, nameOf, roleOf } from "./services/further-calls.ts";
+import { goalMessage, handoutMessage, taskMessage } from "./services/messages.ts";
+import type { Load } from "./services/system-status.ts";
 
 /** An agent that asks for a task waits so long at most. */
 const pollMaxMs = 20_000;

@@ -1,23 +1,23 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
-import { configSchema, parseToml } from "#lib/config";
+import { configSchema, parseToml } from "#lib/config/config";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { coreIdentity, service } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { coreIdentity, service } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { openClaudeServer } from "#lib/testing/claude-server";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import { openPeer } from "#lib/testing/sockets";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { MemoryServiceService } from "#proto/aios/memory";
-import { planCheck } from "./check-plan.ts";
-import { gatewayThinker } from "./gateway-source.ts";
-import { allowances, type Means, modelSource } from "./model-source.ts";
-import { plannerOver } from "./planner.ts";
+import { planCheck } from "./plans/check-plan.ts";
+import { gatewayThinker } from "./plans/gateway-source.ts";
+import { allowances, type Means, modelSource } from "./plans/model-source.ts";
+import { plannerOver } from "./plans/planner.ts";
 import type { ToolFacts } from "./tools.ts";
 
 /** Strategic plans through aios-gateway as its own process, from servers that speak the providers' protocols. */

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import { ToolDefinition, type ToolRegistryService } from "#proto/aios/tools";
 import { toolsOver } from "./tools-client.ts";
 

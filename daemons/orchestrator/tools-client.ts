@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { uuidOf, uuidv7 } from "#lib/ids";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import type { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import { type AuditedCall, callsOver, interrupted } from "./calls.ts";
 import type { JsonObject } from "./goal.ts";

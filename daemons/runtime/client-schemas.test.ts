@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { answerCheck } from "#lib/answer-check";
-import { grammarOf } from "./grammar.ts";
+import { grammarOf } from "./between/grammar.ts";
 
 /** The binding's own grammar engine judges: what it accepts is what a model can say. */
 let matches: (schema: unknown, text: string) => boolean;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { answerCheck } from "#lib/answer-check";
-import { grammarOf } from "./grammar.ts";
+import { grammarOf } from "./between/grammar.ts";
 
 describe("a pattern that takes for ever", () => {
   const forEver = "^(([a-z])+.)+[A-Z]$";

@@ -15,8 +15,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
-import { readModelHeader } from "./gguf.ts";
-import { startWorker } from "./worker-process.ts";
+import { startWorker } from "./between/worker-process.ts";
+import { readModelHeader } from "./files/gguf.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -121,7 +121,7 @@ function checkFile(): "sound" | "refused" {
 async function loads(file: string): Promise<"loaded" | "refused" | "crashed"> {
   const { chatTemplate, contextTokens } = readModelHeader(file);
   const start = () =>
-    spawn(process.execPath, [here("worker.ts")], {
+    spawn(process.execPath, [here("worker/worker.ts")], {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
       env: { UV_THREADPOOL_SIZE: "1" },
     });

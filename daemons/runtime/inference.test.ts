@@ -2,7 +2,7 @@ import grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { AIRuntimeService, InferRequest, type InferStatistics } from "#proto/aios/runtime";
-import { callerLengthMax } from "./queue.ts";
+import { callerLengthMax } from "./questions/queue.ts";
 import { type Served, serveRuntime } from "./testing/served.ts";
 
 let served: Served;

@@ -5,8 +5,8 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
+import { connect } from "#lib/rpc/client";
 import { openPeer } from "#lib/testing/sockets";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
@@ -29,7 +29,7 @@ beforeEach(async () => {
   const models = { model_dir: join(folder, "models"), metrics_port: metricsPort, operational };
   writeFileSync(join(folder, "run/config.json"), JSON.stringify({ models }));
   socket();
-  writeFileSync(join(folder, "lib/runtime-worker.mjs"), `import ${JSON.stringify(here("worker.ts"))};`);
+  writeFileSync(join(folder, "lib/runtime-worker.mjs"), `import ${JSON.stringify(here("worker/worker.ts"))};`);
   symlinkSync(here("../../node_modules"), join(folder, "lib/node_modules"));
   const env = {
     AIOS_RUN_DIR: join(folder, "run"),

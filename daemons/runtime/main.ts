@@ -1,15 +1,15 @@
 import { execFile, spawn } from "node:child_process";
 import { writeFile } from "node:fs";
-import { confined } from "#lib/confinement";
+import { effectiveConfig } from "#lib/config/effective";
 import { runDaemon } from "#lib/daemon";
-import { effectiveConfig } from "#lib/effective";
 import { messageOf } from "#lib/errors";
+import { confined } from "#lib/linux/confinement";
 import { layout } from "#manifest";
 import { held } from "#reach";
-import { openMachinePool } from "./machine-pool.ts";
 import { serveMetrics } from "./metrics-page.ts";
 import { modelsOf } from "./model-calls.ts";
-import { openRuntime } from "./runtime.ts";
+import { openMachinePool } from "./models/machine-pool.ts";
+import { openRuntime } from "./questions/runtime.ts";
 import { runtimeService } from "./service.ts";
 
 await runDaemon("runtime", process.env, ({ paths, clock, log }) => {

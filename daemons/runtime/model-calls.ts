@@ -1,13 +1,13 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Call } from "#lib/service";
+import type { Call } from "#lib/rpc/service";
 import type { ModelEntry as EntryMessage, LoadModelRequest, RemoveModelRequest } from "#proto/aios/runtime";
 import { ModelEntry, type ModelStatus, ModelVerdict, PullProgress } from "#proto/aios/runtime";
-import type { LoadWishes } from "./admission.ts";
-import { type Library, openLibrary } from "./library.ts";
-import type { OperatedPool } from "./model-pool.ts";
+import type { ModelState, PooledWorker } from "./between/pool.ts";
+import { type Library, openLibrary } from "./files/library.ts";
 import { modelStatus } from "./model-status.ts";
-import type { ModelState, PooledWorker } from "./pool.ts";
+import type { LoadWishes } from "./models/admission.ts";
+import type { OperatedPool } from "./models/model-pool.ts";
 
 /** What the calls about models are made from. */
 export interface Models {

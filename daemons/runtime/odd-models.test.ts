@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { openLog } from "#lib/log";
-import type { Context, Model } from "./binding.ts";
-import { chatPieces } from "./chat.ts";
-import { chatForm } from "./chat-form.ts";
-import { embedTexts } from "./embedding.ts";
-import { readModelHeader } from "./gguf.ts";
-import { startWorker } from "./worker-process.ts";
+import { chatPieces } from "./between/chat.ts";
+import { chatForm } from "./between/chat-form.ts";
+import { startWorker } from "./between/worker-process.ts";
+import { readModelHeader } from "./files/gguf.ts";
+import type { Context, Model } from "./worker/binding.ts";
+import { embedTexts } from "./worker/embedding.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const bindingFolder = here("../../node_modules/@node-llama-cpp/linux-x64/bins/linux-x64");
@@ -71,7 +71,7 @@ async function load(bytes: Buffer, kind: "generation" | "embedding" = "generatio
   const log = openLog("runtime", "debug", (line) => logged.push(line), systemClock.now);
   let child: ChildProcess | undefined;
   const start = () => {
-    child = spawn(process.execPath, [here("worker.ts")], {
+    child = spawn(process.execPath, [here("worker/worker.ts")], {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
       env: { UV_THREADPOOL_SIZE: "1" },
     });

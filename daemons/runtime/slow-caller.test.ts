@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import type { Ask } from "./ask.ts";
-import { channel } from "./channel.ts";
-import type { Generated, Generation } from "./messages.ts";
-import type { ModelPool } from "./pool.ts";
-import { openRuntime } from "./runtime.ts";
-import { startWorker, type Worker, type Write } from "./worker-process.ts";
+import type { Generated, Generation } from "./between/messages.ts";
+import type { ModelPool } from "./between/pool.ts";
+import { startWorker, type Worker, type Write } from "./between/worker-process.ts";
+import type { Ask } from "./questions/ask.ts";
+import { channel } from "./questions/channel.ts";
+import { openRuntime } from "./questions/runtime.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const folder = mkdtempSync("/tmp/aios-slow-caller-");
@@ -25,7 +25,7 @@ const generation: Generation = {
 
 it("a worker generates nothing while its caller has no room, and the same answer as ever", async () => {
   const spawnWorker = () =>
-    spawn(process.execPath, [here("worker.ts")], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    spawn(process.execPath, [here("worker/worker.ts")], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
   const worker = startWorker(spawnWorker, "tiny", systemClock, silentLog);
   try {
     await worker.load({

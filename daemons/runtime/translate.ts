@@ -1,9 +1,9 @@
 import { AiosError } from "#lib/errors";
-import type { Call, Identity } from "#lib/service";
+import type { Call, Identity } from "#lib/rpc/service";
 import { AIRuntimeService, InferRequest, InferStatistics } from "#proto/aios/runtime";
-import { type Ask, type Asker, priorityOf } from "./ask.ts";
-import type { Priority } from "./queue.ts";
-import type { Outcome } from "./runtime.ts";
+import { type Ask, type Asker, priorityOf } from "./questions/ask.ts";
+import type { Priority } from "./questions/queue.ts";
+import type { Outcome } from "./questions/runtime.ts";
 import { badUtf8, type TextFields } from "./utf8.ts";
 
 /** Texts of a request that a model reads. */

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { answerCheck } from "#lib/answer-check";
 import { InferRequest } from "#proto/aios/runtime";
-import { chatPieces } from "./chat.ts";
-import type { Message } from "./messages.ts";
-import { metricsText } from "./metrics.ts";
-import { parcels } from "./parcels.ts";
-import { stopText } from "./stop-text.ts";
-import { textStream } from "./text-stream.ts";
+import { chatPieces } from "./between/chat.ts";
+import type { Message } from "./between/messages.ts";
+import { metricsText } from "./questions/metrics.ts";
 import { badUtf8 } from "./utf8.ts";
+import { parcels } from "./worker/parcels.ts";
+import { stopText } from "./worker/stop-text.ts";
+import { textStream } from "./worker/text-stream.ts";
 
 const marks = { bos: "<s>", eos: "</s>" };
 

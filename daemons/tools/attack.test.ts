@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
-import { socketPath } from "#lib/sockets";
-import { type Answer, type Machine, startMachine } from "./harness.ts";
-import { sampleOf } from "./sample.ts";
+import { socketPath } from "#lib/rpc/sockets";
+import { type Answer, type Machine, startMachine } from "./testing/harness.ts";
+import { sampleOf } from "./testing/sample.ts";
 
 let machine: Machine;
 let work: string;

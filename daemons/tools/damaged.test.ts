@@ -1,12 +1,12 @@
 import { existsSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
-import { suspicionOf } from "#lib/damaged";
+import { suspicionOf } from "#lib/data/damaged";
+import { opening, watchDamage } from "#lib/data/watchful";
 import { silentLog } from "#lib/log";
-import { opening, watchDamage } from "#lib/watchful";
-import { type Machine, startMachine } from "./harness.ts";
-import { openState } from "./state.ts";
-import { openUndos } from "./undo.ts";
+import { openState } from "./state/state.ts";
+import { openUndos } from "./state/undo.ts";
+import { type Machine, startMachine } from "./testing/harness.ts";
 
 /** Pages that go bad in files that are too large to be read whole at each start. */
 

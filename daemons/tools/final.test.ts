@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Machine, startMachine, whenAsked } from "./harness.ts";
+import { type Machine, startMachine, whenAsked } from "./testing/harness.ts";
 
 let machine: Machine;
 

@@ -2,8 +2,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect as connectSocket } from "node:net";
 import grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Machine, requestOf, startMachine } from "./harness.ts";
-import { randomFrom } from "./random.ts";
+import { type Machine, requestOf, startMachine } from "./testing/harness.ts";
+import { randomFrom } from "./testing/random.ts";
 
 const requests = 10_000;
 const together = 50;

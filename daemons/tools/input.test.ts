@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Machine, requestOf, startMachine } from "./harness.ts";
+import { type Machine, requestOf, startMachine } from "./testing/harness.ts";
 
 let machine: Machine;
 let work: string;

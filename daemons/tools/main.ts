@@ -1,5 +1,5 @@
-import { connect } from "#lib/client";
 import { runDaemon } from "#lib/daemon";
+import { connect } from "#lib/rpc/client";
 import { InitService } from "#proto/aios/init";
 import { holdingService } from "./holding-service.ts";
 import { rolesService } from "./roles-service.ts";

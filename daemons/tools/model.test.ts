@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Machine, startMachine } from "./harness.ts";
-import { randomFrom } from "./random.ts";
+import { type Machine, startMachine } from "./testing/harness.ts";
+import { randomFrom } from "./testing/random.ts";
 
 /** What a folder holds: paths below it, each a folder, a file's content and mode, or a link's target. */
 type Tree = Readonly<Record<string, string>>;

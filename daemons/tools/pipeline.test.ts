@@ -3,23 +3,23 @@ import * as Type from "typebox";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { type Log, silentLog } from "#lib/log";
-import { coreIdentity } from "#lib/service";
-import { openApprovals } from "./approvals.ts";
-import { object } from "./catalogue/words.ts";
-import { type Executor, openExecutor } from "./execute.ts";
-import { openGate } from "./gate.ts";
-import { openGrants } from "./grants.ts";
+import { coreIdentity } from "#lib/rpc/service";
+import { openGrants } from "./access/grants.ts";
+import { Limits } from "./access/policy/limits.ts";
+import { openPolicies } from "./access/policy/policy.ts";
+import { openRegistry } from "./access/registry.ts";
+import { object } from "./catalogue/shared/words.ts";
 import { type Ledger, openLedger } from "./ledger/ledger.ts";
-import { Locks } from "./locks.ts";
-import { Once } from "./once.ts";
-import { Limits } from "./policy/limits.ts";
-import { openPolicies } from "./policy/policy.ts";
-import { openRegistry } from "./registry.ts";
-import { openRepeats } from "./repeats.ts";
-import { openState } from "./state.ts";
+import { openApprovals } from "./pipeline/approvals.ts";
+import { type Executor, openExecutor } from "./pipeline/execute.ts";
+import { openGate } from "./pipeline/gate.ts";
+import { Locks } from "./pipeline/locks.ts";
+import { Once } from "./pipeline/once.ts";
+import { openRepeats } from "./pipeline/repeats.ts";
+import { openValidation } from "./pipeline/validation.ts";
+import { openState } from "./state/state.ts";
+import { openUndos } from "./state/undo.ts";
 import { defineTool, type Tool } from "./tool.ts";
-import { openUndos } from "./undo.ts";
-import { openValidation } from "./validation.ts";
 
 const facts = {
   summary: "For a test.",

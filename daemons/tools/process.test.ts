@@ -3,13 +3,13 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import type { Client } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import type { Client } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
-import { answerOf, requestOf } from "./harness.ts";
+import { answerOf, requestOf } from "./testing/harness.ts";
 
 /** The daemon as it ships, as a process that is killed. */
 let folder: string;

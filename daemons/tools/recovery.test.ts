@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Machine, startMachine } from "./harness.ts";
+import { type Machine, startMachine } from "./testing/harness.ts";
 
 /** What may become of the daemon's own files, and that it starts whatever became of them. */
 

@@ -1,11 +1,11 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import type { Role } from "#lib/role";
-import { socketPath } from "#lib/sockets";
+import type { Role } from "#lib/identity/role";
+import { connect } from "#lib/rpc/client";
+import { socketPath } from "#lib/rpc/sockets";
 import { ToolRolesService } from "#proto/aios/tool_roles";
-import { type Machine, startMachine, whenAsked } from "./harness.ts";
+import { type Machine, startMachine, whenAsked } from "./testing/harness.ts";
 
 let machine: Machine;
 

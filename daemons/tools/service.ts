@@ -1,3 +1,4 @@
+import { type Noticed, watchful } from "#lib/data/watchful";
 import { AiosError } from "#lib/errors";
 import {
   approvalHeader,
@@ -9,13 +10,12 @@ import {
   type Service,
   service,
   withdrawHeader,
-} from "#lib/service";
-import { type Noticed, watchful } from "#lib/watchful";
+} from "#lib/rpc/service";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
+import type { Registry } from "./access/registry.ts";
 import type { CustomTools } from "./custom/custom.ts";
-import type { Executor } from "./execute.ts";
-import type { Registry } from "./registry.ts";
-import type { Rollbacks } from "./rollback.ts";
+import type { Executor } from "./pipeline/execute.ts";
+import type { Rollbacks } from "./pipeline/rollback.ts";
 import type { Tool } from "./tool.ts";
 
 /** Version of the tools that the image carries. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Machine, startMachine } from "./harness.ts";
+import { type Machine, startMachine } from "./testing/harness.ts";
 
 let machine: Machine;
 let work: string;

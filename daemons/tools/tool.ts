@@ -1,11 +1,11 @@
 import type { Static, TObject, TSchema } from "typebox";
-import type { Role } from "#lib/role";
-import type { Identity } from "#lib/service";
-import { parseCapability } from "./capability.ts";
+import type { Role } from "#lib/identity/role";
+import type { Identity } from "#lib/rpc/service";
+import { parseCapability } from "./access/capability.ts";
+import type { Access } from "./access/protection.ts";
+import type { ResolvedPath } from "./files/paths.ts";
 import type { ResolvedName } from "./names.ts";
-import type { ResolvedPath } from "./paths.ts";
-import type { Access } from "./protection.ts";
-import type { Backups } from "./undo.ts";
+import type { Backups } from "./state/undo.ts";
 
 /** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
 export interface ResourceKinds {

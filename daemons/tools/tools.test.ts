@@ -2,7 +2,7 @@ import { existsSync, globSync, mkdirSync, readFileSync, symlinkSync, writeFileSy
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
 import { type Unit, Unit as UnitMessage, UnitState } from "#proto/aios/init";
-import { type Machine, startMachine } from "./harness.ts";
+import { type Machine, startMachine } from "./testing/harness.ts";
 
 const units: Unit[] = [
   UnitMessage.fromPartial({ name: "memory", state: UnitState.UNIT_READY, pid: 42, startedAt: 1, restarts: 1 }),

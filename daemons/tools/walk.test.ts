@@ -14,16 +14,16 @@ import {
 } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AiosError } from "#lib/errors";
-import type { Role } from "#lib/role";
+import type { Role } from "#lib/identity/role";
 import { type Held, type Worst, worstInputs } from "#lib/testing/worst";
 import { UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
 import { ToolDefinition } from "#proto/aios/tools";
 import { makeDeb, makeRoot } from "./catalogue/pkg/archive.ts";
-import { type Machine, startMachine, whenAsked } from "./harness.ts";
+import { type Machine, startMachine, whenAsked } from "./testing/harness.ts";
 
 /** Containers run on a machine that has podman: here it stands that nothing of the machine is lent. */
-vi.mock("./catalogue/program.ts", async (importOriginal) => {
-  const original = await importOriginal<typeof import("./catalogue/program.ts")>();
+vi.mock("./catalogue/shared/program.ts", async (importOriginal) => {
+  const original = await importOriginal<typeof import("./catalogue/shared/program.ts")>();
   const runProgram: typeof original.runProgram = ([program, ...args], options) =>
     original.runProgram([program === "podman" ? "/nowhere/podman" : program, ...args], options);
   return { ...original, runProgram };

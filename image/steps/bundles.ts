@@ -29,8 +29,8 @@ const esm = (name: string, entry: string): Bundle => ({
 export const bundles: readonly Bundle[] = [
   ...daemons.map(({ name }) => esm(name, `${name}/main.ts`)),
   esm("agents", "agents/main.ts"),
-  esm("runtime-worker", "runtime/worker.ts"),
-  esm("runtime-probe", "runtime/gpu-probe.ts"),
+  esm("runtime-worker", "runtime/worker/worker.ts"),
+  esm("runtime-probe", "runtime/machine/gpu-probe.ts"),
   esm("ctl", "ctl/main.ts"),
   {
     name: "init",
@@ -49,10 +49,10 @@ export const bundles: readonly Bundle[] = [
  */
 export const parts: readonly Bundle[] = [
   ...["claude", "openai"].map((name) => ({
-    ...esm(`gateway-${name}`, `gateway/sdk/${name}.ts`),
+    ...esm(`gateway-${name}`, `gateway/providers/sdk/${name}.ts`),
     foreign: true as const,
   })),
-  esm("answers", "gateway/sdk/answers.ts"),
+  esm("answers", "gateway/providers/sdk/answers.ts"),
   esm("agents-duties", "agents/duties/start.ts"),
   esm("orchestrator-sessions", "orchestrator/sessions/start.ts"),
 ];
@@ -111,7 +111,7 @@ export function optionsOf(
 const partsApart: Plugin = {
   name: "parts-apart",
   setup(build) {
-    build.onResolve({ filter: /^\.\/(sdk|duties|sessions)\/[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
+    build.onResolve({ filter: /^\.\/([a-z]+\/)*[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== "dynamic-import") return undefined;
       const file = join(resolveDir, path);
       const part = parts.find(({ entry }) => file.endsWith(`/${entry}`));

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { readConfig } from "#lib/config";
+import { readConfig } from "#lib/config/config";
 import { type UserName, users } from "#manifest";
 import { addAccounts } from "../accounts.ts";
 import { sourcesFile } from "../apt-sources.ts";

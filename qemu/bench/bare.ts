@@ -2,10 +2,10 @@
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { dirname } from "node:path";
-import { health } from "#lib/health";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { coreIdentity, service } from "#lib/service";
+import { health } from "#lib/rpc/health";
+import { createServer, listen } from "#lib/rpc/server";
+import { coreIdentity, service } from "#lib/rpc/service";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 
 type Input = { readonly path: string; readonly content: string };

@@ -8,6 +8,6 @@ import { openPeer } from "#lib/testing/sockets";
  */
 export function daemonSocket(repository: string, run: string, daemon: string): string {
   mkdirSync(run, { recursive: true });
-  const onePerPeer = existsSync(join(repository, "daemons/lib/sockets.ts"));
+  const onePerPeer = existsSync(join(repository, "daemons/lib/rpc/sockets.ts"));
   return onePerPeer ? openPeer(run, daemon, "orchestrator") : join(run, `${daemon}.sock`);
 }

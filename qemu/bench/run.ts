@@ -11,13 +11,13 @@ import { compareBench } from "./compare.ts";
 import { faultsBench } from "./faults.ts";
 import { goalsBench } from "./goals.ts";
 import { idleBench } from "./idle.ts";
-import { inferenceBench } from "./inference.ts";
-import { memoryBench } from "./memory.ts";
+import { inferenceBench } from "./inference/inference.ts";
+import { memoryBench } from "./memory/memory.ts";
 import { orchestrationBench } from "./orchestration.ts";
 import { imagesOf } from "./reference.ts";
 import { rowOf, tableOf } from "./row.ts";
 import { soakBench } from "./soak.ts";
-import { toolsBench } from "./tools.ts";
+import { toolsBench } from "./tools/tools.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
   boot: bootBench,

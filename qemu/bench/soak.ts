@@ -5,7 +5,7 @@ import { AiosError } from "#lib/errors";
 import { InferRequest } from "#proto/aios/runtime";
 import { writeBringUpModel } from "../../image/model/bring-up.ts";
 import type { Bench } from "./bench.ts";
-import { type RunningRuntime, residentMb, startRuntime } from "./inference-runtime.ts";
+import { type RunningRuntime, residentMb, startRuntime } from "./inference/inference-runtime.ts";
 import type { Measure } from "./row.ts";
 
 const soakMs = 120_000;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { uuidOf } from "#lib/ids";
-import { executionHeader } from "#lib/service";
+import { executionHeader } from "#lib/rpc/service";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { probe } from "../goals/probe.ts";
 import type { Machine } from "../machine.ts";

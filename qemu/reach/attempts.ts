@@ -5,7 +5,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { type Confinement, confined } from "#lib/confinement";
+import { type Confinement, confined } from "#lib/linux/confinement";
 import { layout, users } from "#manifest";
 import { type Held, held } from "#reach";
 import { inside } from "./inside.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
+import { connect } from "#lib/rpc/client";
 import { AutonomyService } from "#proto/aios/autonomy";
 import { InitService, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createCa, issueCertificate } from "#lib/certify";
-import type { KeyPair } from "#lib/pki";
-import type { Role } from "#lib/role";
+import { createCa, issueCertificate } from "#lib/identity/certify";
+import type { KeyPair } from "#lib/identity/pki";
+import type { Role } from "#lib/identity/role";
 import { InitService } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { submitGoal } from "../goal.ts";

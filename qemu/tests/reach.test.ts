@@ -1,6 +1,6 @@
 import { build } from "esbuild";
 import { describe, expect, it } from "vitest";
-import { socketPath } from "#lib/sockets";
+import { socketPath } from "#lib/rpc/sockets";
 import { layout, users } from "#manifest";
 import { calls, type held } from "#reach";
 import { type Probe, probe } from "../goals/probe.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
 import { AiosError } from "#lib/errors";
-import { approvalHeader } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import { approvalHeader } from "#lib/rpc/service";
 import { worstInputs } from "#lib/testing/worst";
 import { layout } from "#manifest";
 import { AutonomyService } from "#proto/aios/autonomy";

@@ -1,5 +1,5 @@
 import { uuidv7 } from "#lib/ids";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";
 import { type Duty, keepDuty, type Surroundings, type Ways } from "./duty.ts";

@@ -1,4 +1,4 @@
-import { forceHeader } from "#lib/service";
+import { forceHeader } from "#lib/rpc/service";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
 import { duration, moment } from "../words.ts";

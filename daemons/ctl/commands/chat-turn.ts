@@ -1,12 +1,12 @@
 import { AiosError, messageOf } from "#lib/errors";
-import type { Client } from "#lib/service";
+import type { Client } from "#lib/rpc/service";
 import { cut } from "#lib/text";
 import type { GoalControlService } from "#proto/aios/goal_control";
 import type { RunOver, SessionEvent, ToolAsked, Turn } from "#proto/aios/sessions";
 import { type Context, type Exit, exit } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { approve, deny, ticketLines, ticketOf } from "./approvals.ts";
-import { planTeller } from "./goal-follow.ts";
+import { planTeller } from "./goal/goal-follow.ts";
 
 type Control = Pick<Client<typeof GoalControlService>, "watchGoal">;
 

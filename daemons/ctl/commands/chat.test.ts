@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { service } from "#lib/service";
+import { service } from "#lib/rpc/service";
 import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { Session, SessionEvent, SessionsService } from "#proto/aios/sessions";
 import { ToolRegistryService } from "#proto/aios/tools";

@@ -3,13 +3,13 @@ import { mkdirSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
-import { connect } from "#lib/client";
-import { type EnrolmentCode, parseCode, renewalStep, shortFingerprint } from "#lib/enrolment-code";
+import { replaceFile } from "#lib/data/files";
 import { AiosError } from "#lib/errors";
-import { replaceFile } from "#lib/files";
-import { writePair } from "#lib/key-files";
-import { readMachines, rememberMachine, withPort } from "#lib/machines";
-import { fingerprint, type KeyPair, readCertificate } from "#lib/pki";
+import { type EnrolmentCode, parseCode, renewalStep, shortFingerprint } from "#lib/identity/enrolment-code";
+import { writePair } from "#lib/identity/key-files";
+import { readMachines, rememberMachine, withPort } from "#lib/identity/machines";
+import { fingerprint, type KeyPair, readCertificate } from "#lib/identity/pki";
+import { connect } from "#lib/rpc/client";
 import { managementPort } from "#manifest";
 import { EnrollmentService, type EnrollResponse } from "#proto/aios/console";
 import { type Command, exit, text, UsageError } from "../command.ts";
@@ -79,7 +79,7 @@ async function certified(
   code: EnrolmentCode,
   person: string,
 ): Promise<KeyPair> {
-  const { createCsr } = await import("#lib/certify");
+  const { createCsr } = await import("#lib/identity/certify");
   const { csr, key } = await createCsr(person);
   const credentials = grpc.credentials.createSsl(Buffer.from(ca));
   const client = connect(EnrollmentService, address, credentials, { "grpc.ssl_target_name_override": machine });

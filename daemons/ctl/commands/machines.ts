@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { messageOf } from "#lib/errors";
-import { readPair } from "#lib/key-files";
-import { type Machine, readMachines, writeMachines } from "#lib/machines";
-import { readCertificate } from "#lib/pki";
+import { readPair } from "#lib/identity/key-files";
+import { type Machine, readMachines, writeMachines } from "#lib/identity/machines";
+import { readCertificate } from "#lib/identity/pki";
 import { type Command, exit, UsageError } from "../command.ts";
 import { moment } from "../words.ts";
 

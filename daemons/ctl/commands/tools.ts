@@ -1,6 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
-import { approvalHeader, executionHeader, irreversibleHeader } from "#lib/service";
+import { approvalHeader, executionHeader, irreversibleHeader } from "#lib/rpc/service";
 import { ToolRolesService } from "#proto/aios/tool_roles";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError } from "../command.ts";

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { runDaemon } from "#lib/daemon";
-import { executionHeader, headerOf, type Service, service } from "#lib/service";
+import { executionHeader, headerOf, type Service, service } from "#lib/rpc/service";
 import { AgentListResponse, OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";

@@ -1,7 +1,7 @@
 /** What time it is: at the start of a machine, by several servers, and from then on. */
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { type Faults, openFaults } from "../faults.ts";
+import { type Faults, openFaults } from "../base/faults.ts";
 import { agreement, type Sample } from "./agreement.ts";
 import { type KeeperNeeds, keepTime } from "./keeper.ts";
 import type { Said } from "./query.ts";

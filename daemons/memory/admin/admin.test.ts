@@ -15,9 +15,9 @@ import {
   Procedure,
   TaskRecord,
 } from "#proto/aios/memory";
-import { json, type OpenMemory, openMemory, start } from "../harness.ts";
 import { workingMigrations } from "../store/migrations/migrations.ts";
 import { openStore } from "../store/store.ts";
+import { json, type OpenMemory, openMemory, start } from "../testing/harness.ts";
 
 let folder: string;
 let opened: OpenMemory;

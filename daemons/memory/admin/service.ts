@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { type Service, service } from "#lib/service";
+import { type Service, service } from "#lib/rpc/service";
 import { type BackupChunk, MemoryAdminService, MemoryStats, StoreStats } from "#proto/aios/memory_admin";
 import { checked, refuse } from "../check.ts";
 import type { Journal } from "../journal/journal.ts";

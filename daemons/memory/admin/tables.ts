@@ -1,4 +1,4 @@
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 
 /** Rows of a table that are counted: a count walks through them. */
 const countedMax = 100_000;

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
+import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError } from "#lib/errors";
-import type { Sqlite } from "#lib/sqlite";
 import { type Page, pager } from "../store/pages.ts";
 import type { Ref } from "./journal.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AppendRequest, type JournalEvent } from "#proto/aios/journal";
-import { json, type OpenMemory, openMemory } from "../harness.ts";
+import { json, type OpenMemory, openMemory } from "../testing/harness.ts";
 
 let folder: string;
 let opened: OpenMemory;

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type Service, service } from "#lib/service";
+import { type Service, service } from "#lib/rpc/service";
 import { EventJournalService, type JournalEvent } from "#proto/aios/journal";
 import { refuse } from "../check.ts";
 import { within } from "../limits.ts";

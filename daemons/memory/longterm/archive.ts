@@ -1,6 +1,6 @@
-import type { Sqlite } from "#lib/sqlite";
-import type { Document } from "../longterm.ts";
+import type { Sqlite } from "#lib/data/sqlite";
 import { chunked } from "./chunks.ts";
+import type { Document } from "./longterm.ts";
 import type { Chunk, Collection, LongRecord } from "./records.ts";
 
 /** Where the archive keeps itself: a database and its durable writes. */

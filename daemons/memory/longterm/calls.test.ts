@@ -12,7 +12,7 @@ import {
   Procedure,
   SemanticSearchRequest,
 } from "#proto/aios/memory";
-import { awayRuntime, json, type OpenMemory, openMemory, start } from "../harness.ts";
+import { awayRuntime, json, type OpenMemory, openMemory, start } from "../testing/harness.ts";
 import type { RuntimeText } from "./runtime-text.ts";
 
 let folder: string;

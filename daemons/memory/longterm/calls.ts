@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "#lib/clock";
-import type { Service } from "#lib/service";
+import type { Service } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import type { ContextRequest, KnowledgeEntry, MemoryServiceService, SemanticSearchRequest } from "#proto/aios/memory";
 import type { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "../check.ts";
-import type { Vectors } from "../chroma.ts";
 import { answerBytesMax } from "../records.ts";
+import type { Vectors } from "../vectors/chroma.ts";
 import type { Archive } from "./archive.ts";
 import { assembled, tiersOf } from "./context.ts";
 import type { Follower } from "./follower.ts";

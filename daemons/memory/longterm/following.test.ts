@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Clock, systemClock } from "#lib/clock";
+import { openDatabase, type Sqlite } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
-import { openDatabase, type Sqlite } from "#lib/sqlite";
-import { superviseChroma, type Vectors, watchRemoteChroma } from "../chroma.ts";
-import { spawnChroma } from "../chroma-process.ts";
-import { realChroma } from "../real-chroma.ts";
 import { functions, longtermMigrations } from "../store/migrations/migrations.ts";
+import { realChroma } from "../testing/real-chroma.ts";
+import { superviseChroma, type Vectors, watchRemoteChroma } from "../vectors/chroma.ts";
+import { spawnChroma } from "../vectors/chroma-process.ts";
 import { type Archive, openArchive } from "./archive.ts";
 import { type Embedding, lexicalEmbedding } from "./embedding.ts";
 import { type Follower, followArchive } from "./follower.ts";
@@ -17,7 +17,10 @@ import { lexicalVector } from "./lexical.ts";
 import type { Collection } from "./records.ts";
 import { openSearch, type Search } from "./search.ts";
 
-const fake = { command: [process.execPath], program: fileURLToPath(new URL("../fake-chroma.ts", import.meta.url)) };
+const fake = {
+  command: [process.execPath],
+  program: fileURLToPath(new URL("../testing/fake-chroma.ts", import.meta.url)),
+};
 const real = realChroma();
 const servers = [["the stand-in", fake] as const, ...(real === undefined ? [] : [["Chroma itself", real] as const])];
 

@@ -5,8 +5,8 @@
  * search with exact vectors gives, the share that the search gave. `bare`: the vector server asked alone, milliseconds, sorted.
  */
 import { readFileSync } from "node:fs";
+import { openDatabase } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
-import { openDatabase } from "#lib/sqlite";
 import { functions, longtermMigrations } from "../store/migrations/migrations.ts";
 import { openArchive } from "./archive.ts";
 import { cosine, lexicalEmbedding } from "./embedding.ts";

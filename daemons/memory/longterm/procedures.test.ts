@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Procedure } from "#proto/aios/memory";
-import { json, type OpenMemory, openMemory, start } from "../harness.ts";
+import { json, type OpenMemory, openMemory, start } from "../testing/harness.ts";
 
 let folder: string;
 let opened: OpenMemory;

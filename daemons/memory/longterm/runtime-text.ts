@@ -1,4 +1,4 @@
-import { connect } from "#lib/client";
+import { connect } from "#lib/rpc/client";
 import { AIRuntimeService, EmbedRequest, InferRequest } from "#proto/aios/runtime";
 
 export interface Embedded {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 import { cosine, type Embedding } from "./embedding.ts";
 import type { Chunk, Collection } from "./records.ts";
 import { openTextRank, type TextRank } from "./text-rank.ts";

@@ -1,4 +1,4 @@
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 import { asked, wordsOf } from "../words.ts";
 import { rarityOf, stem } from "./lexical.ts";
 import type { Collection } from "./records.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import Database from "better-sqlite3";
+import { register } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
-import { register } from "#lib/sqlite";
 import { openArchive } from "../longterm/archive.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import type { Follower } from "../longterm/follower.ts";

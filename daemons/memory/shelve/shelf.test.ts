@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { KnowledgeEntry, SemanticSearchRequest } from "#proto/aios/memory";
-import { openMemory, start } from "../harness.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import { openShelf, type Shelf } from "../longterm/shelf.ts";
+import { openMemory, start } from "../testing/harness.ts";
 import { qualityOf, questionsIn } from "./quality.ts";
 
 const repository = fileURLToPath(new URL("../../..", import.meta.url));

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import Database from "better-sqlite3";
-import { register } from "#lib/sqlite";
+import { register } from "#lib/data/sqlite";
 import { openArchive } from "../longterm/archive.ts";
 import { lexicalEmbedding } from "../longterm/embedding.ts";
 import { lexicalVector } from "../longterm/lexical.ts";

@@ -1,9 +1,9 @@
 import { mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
-import { filesOf, problemIn } from "#lib/damaged";
+import { filesOf, problemIn } from "#lib/data/damaged";
+import { syncFolder } from "#lib/data/files";
 import { AiosError } from "#lib/errors";
-import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
 import { type Backup, backupCalled, backupName, backupsIn, copyOf } from "./backup-files.ts";
 import type { Check } from "./check.ts";

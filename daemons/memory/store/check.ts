@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { setPriority } from "node:os";
-import { problemIn } from "#lib/damaged";
+import { problemIn } from "#lib/data/damaged";
 import { messageOf } from "#lib/errors";
 
 /** Says what is wrong with the database in a file that nobody has open; undefined when nothing is. */

@@ -1,10 +1,10 @@
 import { closeSync, fsync, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { isFullDisk } from "#lib/disk";
+import { isFullDisk } from "#lib/data/disk";
+import { syncFolder } from "#lib/data/files";
+import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError } from "#lib/errors";
-import { syncFolder } from "#lib/files";
-import type { Sqlite } from "#lib/sqlite";
 
 /** Writes that wait for a commit at most; more are refused, so that a slow disk does not fill the memory. */
 export const waitingMax = 4_096;

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "#lib/clock";
-import { isCorrupt, knownProblem, moveAside as moveFilesAside, suspicionOf } from "#lib/damaged";
+import { isCorrupt, knownProblem, moveAside as moveFilesAside, suspicionOf } from "#lib/data/damaged";
+import { syncFolder } from "#lib/data/files";
+import { openDatabase, type Sqlite } from "#lib/data/sqlite";
 import { messageOf } from "#lib/errors";
-import { syncFolder } from "#lib/files";
 import type { Log } from "#lib/log";
-import { openDatabase, type Sqlite } from "#lib/sqlite";
 import { copyOf, newestWith } from "./backup-files.ts";
 import { functions } from "./migrations/migrations.ts";
 import { incomingBeside, type Place } from "./place.ts";

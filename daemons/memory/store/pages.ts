@@ -1,5 +1,5 @@
+import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError } from "#lib/errors";
-import type { Sqlite } from "#lib/sqlite";
 import { beginning } from "#lib/text";
 import { answerBytesMax, sizeBytes } from "../records.ts";
 

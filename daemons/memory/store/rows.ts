@@ -1,4 +1,4 @@
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 
 /** A table as the records see it: its columns, the key first. A record's fields are the columns' names in camel case. */
 export interface Table {

@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { suspect as markSuspect } from "#lib/damaged";
+import { suspect as markSuspect } from "#lib/data/damaged";
+import type { Sqlite } from "#lib/data/sqlite";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Sqlite } from "#lib/sqlite";
 import { type Commits, openCommits } from "./commits.ts";
 import { openFile } from "./open.ts";
 import type { Place } from "./place.ts";

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
+import { replaceFile } from "#lib/data/files";
 import { messageOf } from "#lib/errors";
-import { replaceFile } from "#lib/files";
 import type { Log } from "#lib/log";
 import type { Backups } from "./backup.ts";
 import type { Store } from "./store.ts";

@@ -9,7 +9,7 @@ import {
   ListToolCallsQuery,
   MetricHistoryQuery,
 } from "#proto/aios/memory_query";
-import { type OpenMemory, openMemory, start } from "../harness.ts";
+import { type OpenMemory, openMemory, start } from "../testing/harness.ts";
 import { wilsonLowerBound } from "./patterns.ts";
 import { similarity } from "./similarity.ts";
 

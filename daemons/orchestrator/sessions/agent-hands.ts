@@ -3,12 +3,12 @@ import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
-import type { Agents } from "../agents.ts";
-import type { Assignments, Report } from "../assignments.ts";
-import { besides } from "../besides.ts";
+import type { Agents } from "../agents/agents.ts";
+import type { Assignments, Report } from "../agents/assignments.ts";
 import { type JsonObject, namespaceOf } from "../goal.ts";
+import { openLoan } from "../goals/lend.ts";
 import { capabilityFor } from "../grants.ts";
-import { openLoan } from "../lend.ts";
+import { besides } from "../plans/extra-grants.ts";
 import type { Tools } from "../tools.ts";
 import type { Talk } from "./goal-calls.ts";
 

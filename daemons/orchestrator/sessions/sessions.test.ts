@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect } from "#lib/client";
-import { configSchema, parseToml } from "#lib/config";
+import { configSchema, parseToml } from "#lib/config/config";
 import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { coreIdentity, operatorHeader, roleHeader, service } from "#lib/service";
-import { socketPath } from "#lib/sockets";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { coreIdentity, operatorHeader, roleHeader, service } from "#lib/rpc/service";
+import { socketPath } from "#lib/rpc/sockets";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
 import { openPeer } from "#lib/testing/sockets";
@@ -20,7 +20,7 @@ import { AIRuntimeService, ModelEntry, ModelStatus } from "#proto/aios/runtime";
 import { type SessionEvent, SessionsService } from "#proto/aios/sessions";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus, HealthService } from "#proto/grpc/health/v1/health";
-import { writeBundles } from "../bundles.ts";
+import { writeBundles } from "../testing/bundles.ts";
 
 /**
  * Conversations on the orchestrator, its agents, aios-memory, aios-tools and aios-gateway, each its own process; the model is a

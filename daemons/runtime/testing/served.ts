@@ -2,15 +2,15 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { connect } from "#lib/client";
 import { systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { createServer, listen } from "#lib/server";
-import { type Client, coreIdentity, type Identity } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import { createServer, listen } from "#lib/rpc/server";
+import { type Client, coreIdentity, type Identity } from "#lib/rpc/service";
 import { AIRuntimeService } from "#proto/aios/runtime";
-import { openMachinePool } from "../machine-pool.ts";
 import { modelsOf } from "../model-calls.ts";
-import { openRuntime, type Runtime } from "../runtime.ts";
+import { openMachinePool } from "../models/machine-pool.ts";
+import { openRuntime, type Runtime } from "../questions/runtime.ts";
 import { runtimeService } from "../service.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -59,7 +59,7 @@ export async function serveRuntime(): Promise<Served> {
     spawnProbe: () => spawn("false"),
     limitMemory: () => {},
     spawnWorker: () => {
-      const child = spawn(process.execPath, [here("../worker.ts")], {
+      const child = spawn(process.execPath, [here("../worker/worker.ts")], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { UV_THREADPOOL_SIZE: "1" },
       });

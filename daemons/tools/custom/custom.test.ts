@@ -4,9 +4,9 @@ import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:
 import { createServer, type Socket } from "node:net";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { socketPath } from "#lib/sockets";
+import { socketPath } from "#lib/rpc/sockets";
 import { ToolDefinition } from "#proto/aios/tools";
-import { type Machine, startMachine } from "../harness.ts";
+import { type Machine, startMachine } from "../testing/harness.ts";
 
 let machine: Machine;
 let made: string;

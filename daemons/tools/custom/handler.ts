@@ -1,7 +1,7 @@
 import { lstat, realpath } from "node:fs/promises";
-import { connect } from "#lib/client";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Client } from "#lib/service";
+import { connect } from "#lib/rpc/client";
+import type { Client } from "#lib/rpc/service";
 import { beginning, cut } from "#lib/text";
 import { ToolHandlerService } from "#proto/aios/tool_handler";
 import { type AnyCall, leastRole, type Tool } from "../tool.ts";

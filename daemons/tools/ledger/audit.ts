@@ -1,4 +1,4 @@
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 import type { Entry } from "./entry.ts";
 
 /** What to look for; empty text and 0 mean any. */

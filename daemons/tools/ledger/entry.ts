@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Identity } from "#lib/service";
+import type { Identity } from "#lib/rpc/service";
 
 /**
  * What an entry tells: a call that waits for a person (asked), one let through the gate (intent) and what came of it (outcome),

@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
-import { moveAside } from "#lib/damaged";
+import { moveAside } from "#lib/data/damaged";
+import { replaceFile } from "#lib/data/files";
 import { errnoOf, messageOf } from "#lib/errors";
-import { replaceFile } from "#lib/files";
 
 /** The end of the chain, signed: without it a tail that was cut off would not be missed. */
 export interface Head {

@@ -1,8 +1,8 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Identity } from "#lib/service";
-import { type Commits, type Outside, openCommits } from "../commits.ts";
+import type { Identity } from "#lib/rpc/service";
+import { type Commits, type Outside, openCommits } from "../state/commits.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
 import { type Exported, exportFrom } from "./export.ts";

@@ -1,8 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import type { Clock } from "#lib/clock";
-import { openOrBegin } from "#lib/damaged";
-import type { Sqlite } from "#lib/sqlite";
+import { openOrBegin } from "#lib/data/damaged";
+import type { Sqlite } from "#lib/data/sqlite";
 import type { Head, Seal } from "./head.ts";
 import { type Ended, nothing } from "./segment.ts";
 import { ledgerTable, migrations, type Table } from "./table.ts";

@@ -1,9 +1,9 @@
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";
+import type { Sqlite } from "#lib/data/sqlite";
 import type { Log } from "#lib/log";
-import type { Sqlite } from "#lib/sqlite";
-import type { Commits } from "../commits.ts";
+import type { Commits } from "../state/commits.ts";
 import { type Entry, type Note, noteOf } from "./entry.ts";
 import type { Seal } from "./head.ts";
 import { baseOf, dayOf, type Segment } from "./segment.ts";

@@ -1,4 +1,4 @@
-import type { Sqlite } from "#lib/sqlite";
+import type { Sqlite } from "#lib/data/sqlite";
 import { type Entry, hashedFields } from "./entry.ts";
 import type { Head } from "./head.ts";
 import type { Base, Segment } from "./segment.ts";

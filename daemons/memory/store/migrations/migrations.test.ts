@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openDatabase } from "#lib/sqlite";
+import { openDatabase } from "#lib/data/sqlite";
 import { functions, journalMigrations, longtermMigrations, workingMigrations } from "./migrations.ts";
 
 let folder: string;

@@ -5,12 +5,12 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { mountAt } from "../../mounts.ts";
+import { mountAt } from "../../files/mounts.ts";
 import { exchange } from "../fs/aside.ts";
 import { type Entry, mountedThere, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
 import { tarKeeps } from "../fs/keep.ts";
 import { type Measure, measure } from "../fs/tree.ts";
-import { succeed } from "../program.ts";
+import { succeed } from "../shared/program.ts";
 
 /** Archives are tar files packed with gzip: what every Debian has can read them. */
 

@@ -4,7 +4,7 @@ import type { UndoCall } from "../../tool.ts";
 import { exchange, settleAside } from "../fs/aside.ts";
 import { changedSince, lookAt, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
 import { measure } from "../fs/tree.ts";
-import { undoSignal } from "../program.ts";
+import { undoSignal } from "../shared/program.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
 
 /** What is needed to take back that an archive was put in place of what stood at a path. */

@@ -1,11 +1,11 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
-import type { Identity } from "#lib/service";
-import { resolvePath } from "../../paths.ts";
-import type { Protection } from "../../protection.ts";
+import type { Identity } from "#lib/rpc/service";
+import type { Protection } from "../../access/protection.ts";
+import { resolvePath } from "../../files/paths.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import type { Outbound } from "../outbound.ts";
-import { absolutePath, object } from "../words.ts";
+import type { Outbound } from "../shared/outbound.ts";
+import { absolutePath, object } from "../shared/words.ts";
 import { need } from "./images.ts";
 import { agentLabel, containerName, imageName, type Podman, refused } from "./podman.ts";
 

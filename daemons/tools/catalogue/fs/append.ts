@@ -2,11 +2,11 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
-import { entriesOf, type Held, hold, holdForChange, modifiedMsOf, setModified } from "../../handles.ts";
+import { entriesOf, type Held, hold, holdForChange, modifiedMsOf, setModified } from "../../files/handles.ts";
 import { defineTool, type Undo, type UndoCall } from "../../tool.ts";
-import { unifiedDiff } from "../diff.ts";
-import { absolutePath, named, object } from "../words.ts";
-import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../write.ts";
+import { unifiedDiff } from "../shared/diff.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
+import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../shared/write.ts";
 import { changedSince, refused } from "./entry.ts";
 import { asLines, lookedAtBytes } from "./line.ts";
 

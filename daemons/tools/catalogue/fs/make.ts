@@ -1,10 +1,10 @@
 import { symlink as makeLink, readlink, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import * as Type from "typebox";
-import { makeFolders, removeFolders } from "../../handles.ts";
-import type { ResolvedPath } from "../../paths.ts";
+import { makeFolders, removeFolders } from "../../files/handles.ts";
+import type { ResolvedPath } from "../../files/paths.ts";
 import { defineTool, type Undo } from "../../tool.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { changedSince, type Entry, refused, withEntry } from "./entry.ts";
 
 interface FolderPlan {

@@ -1,9 +1,9 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import { mountAt } from "../../mounts.ts";
+import { mountAt } from "../../files/mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
-import { undoSignal } from "../program.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { undoSignal } from "../shared/program.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { exchange, settleAside } from "./aside.ts";
 import { changedSince, type Entry, lookAt, mountedThere, refused, removeEntry, withEntry } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";

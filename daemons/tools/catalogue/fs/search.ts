@@ -3,10 +3,10 @@ import { open, statfs } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { beginning } from "#lib/text";
-import { globMatches } from "../../capability.ts";
-import type { Protection } from "../../protection.ts";
+import { globMatches } from "../../access/capability.ts";
+import type { Protection } from "../../access/protection.ts";
 import { defineTool } from "../../tool.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
 import { eachOnce, takenBytes, type Visited, walk } from "./tree.ts";
 

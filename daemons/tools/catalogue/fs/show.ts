@@ -1,7 +1,7 @@
 import { readlink } from "node:fs/promises";
-import { hold, readHeld } from "../../handles.ts";
-import { unifiedDiff } from "../diff.ts";
-import { contentMaxBytes } from "../write.ts";
+import { hold, readHeld } from "../../files/handles.ts";
+import { unifiedDiff } from "../shared/diff.ts";
+import { contentMaxBytes } from "../shared/write.ts";
 import type { Entry } from "./entry.ts";
 import { measure, walk } from "./tree.ts";
 

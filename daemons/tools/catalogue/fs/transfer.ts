@@ -1,9 +1,9 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
+import type { Backups } from "../../state/undo.ts";
 import { defineTool, type Undo } from "../../tool.ts";
-import type { Backups } from "../../undo.ts";
-import { undoSignal } from "../program.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { undoSignal } from "../shared/program.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { exchange, removeAside, settleAside } from "./aside.ts";
 import { changedSince, copyEntry, type Entry, refused, removeEntry, temporaryOf, withEntry } from "./entry.ts";
 import { keepEntry, putBackEntry } from "./keep.ts";

@@ -1,10 +1,10 @@
 import { existsSync, lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
-import type { Identity } from "#lib/service";
+import type { Identity } from "#lib/rpc/service";
 import { cut } from "#lib/text";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import { absolutePath, object } from "../words.ts";
+import { absolutePath, object } from "../shared/words.ts";
 import { relativePaths } from "./reads.ts";
 import {
   branchName,

@@ -1,8 +1,8 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { defineTool, type Tool } from "../../tool.ts";
-import type { Confinement } from "../process/sandbox.ts";
-import { absolutePath, object } from "../words.ts";
+import type { Confinement } from "../shared/sandbox.ts";
+import { absolutePath, object } from "../shared/words.ts";
 import {
   branchName,
   commitAt,

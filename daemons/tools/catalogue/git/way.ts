@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { AiosError } from "#lib/errors";
+import type { Access, Protection } from "../../access/protection.ts";
 import { hostOf } from "../../names.ts";
-import type { Access, Protection } from "../../protection.ts";
 import type { ToolCall } from "../../tool.ts";
-import { reachable } from "../addresses.ts";
-import type { Outbound } from "../outbound.ts";
-import type { Confinement } from "../process/sandbox.ts";
+import { reachable } from "../shared/addresses.ts";
+import type { Outbound } from "../shared/outbound.ts";
+import type { Confinement } from "../shared/sandbox.ts";
 import { placeOfRepository } from "./place.ts";
 import { heededFiles, refused, remoteOf } from "./repository.ts";
 

@@ -3,8 +3,8 @@ import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { ending } from "#lib/text";
 import { hostOf } from "../../names.ts";
-import type { Outbound } from "../outbound.ts";
-import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../program.ts";
+import type { Outbound } from "../shared/outbound.ts";
+import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../shared/program.ts";
 
 /** Acts that fetch from the archive. */
 const fetching = ["update", "install", "upgrade", "download"];

@@ -1,10 +1,10 @@
 import { open, stat } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
-import { resolvePath } from "../../paths.ts";
+import { resolvePath } from "../../files/paths.ts";
+import type { Backups } from "../../state/undo.ts";
 import type { Undo } from "../../tool.ts";
-import type { Backups } from "../../undo.ts";
-import type { ProgramOptions } from "../program.ts";
-import { placeFile } from "../write.ts";
+import type { ProgramOptions } from "../shared/program.ts";
+import { placeFile } from "../shared/write.ts";
 import type { Apt } from "./apt.ts";
 
 /** Configuration files that a purge may take along, at most: each is kept. */

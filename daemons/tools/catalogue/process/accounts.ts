@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { AiosError } from "#lib/errors";
-import type { Identity } from "#lib/service";
+import type { Identity } from "#lib/rpc/service";
 
 export interface Account {
   readonly uid: number;

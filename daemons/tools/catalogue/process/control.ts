@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import { object } from "../words.ts";
+import { object } from "../shared/words.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
 import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "./proc.ts";
 import type { SpawnedProcesses } from "./spawned.ts";

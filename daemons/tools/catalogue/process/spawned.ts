@@ -2,16 +2,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Writable } from "node:stream";
 import { type Clock, callAfter, timeoutSignal } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { type Piped, startPiped, whenClosed } from "#lib/pipes";
-import { seccompFilter } from "#lib/seccomp";
-import type { Identity } from "#lib/service";
+import { type Piped, startPiped, whenClosed } from "#lib/linux/pipes";
+import { seccompFilter } from "#lib/linux/seccomp";
+import type { Identity } from "#lib/rpc/service";
 import { ending } from "#lib/text";
-import type { Documents } from "../../documents.ts";
-import { fixedEnvironment } from "../program.ts";
+import type { Documents } from "../../state/documents.ts";
+import { fixedEnvironment } from "../shared/program.ts";
+import { filterDescriptor, sandboxed } from "../shared/sandbox.ts";
 import { type Capture, capture } from "./capture.ts";
 import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
 import { factsOf, lives } from "./proc.ts";
-import { filterDescriptor, sandboxed } from "./sandbox.ts";
 
 /** Processes that run at once at most, and those that are remembered. */
 const runningMax = 64;

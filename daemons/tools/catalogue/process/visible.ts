@@ -1,6 +1,6 @@
 import { globSync, statSync } from "node:fs";
-import { parseCapability } from "../../capability.ts";
-import type { Grant } from "../../grants.ts";
+import { parseCapability } from "../../access/capability.ts";
+import type { Grant } from "../../access/grants.ts";
 
 /** Files that one grant shows at most. */
 const filesMax = 500;

@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
-import type { CallOptions } from "#lib/service";
-import type { Units } from "../service.ts";
+import type { CallOptions } from "#lib/rpc/service";
+import type { Units } from "./index.ts";
 import { packagedService } from "./packaged.ts";
 
 /** PID 1's units, where one that it does not know is told of as what it may be: a service that a package brought. */

@@ -1,11 +1,11 @@
 import { readdir } from "node:fs/promises";
 import * as Type from "typebox";
-import { entriesOf, hold } from "../../handles.ts";
-import { type Mount, mountAt, mounts } from "../../mounts.ts";
+import { entriesOf, hold } from "../../files/handles.ts";
+import { type Mount, mountAt, mounts } from "../../files/mounts.ts";
 import { defineTool, type Undo } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
-import { succeed, undoSignal } from "../program.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { succeed, undoSignal } from "../shared/program.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { checkNotSystem, deviceAt } from "./format.ts";
 
 const types = ["ext4", "vfat", "erofs", "iso9660", "xfs", "btrfs", "tmpfs"] as const;

@@ -5,10 +5,10 @@ import { errnoOf } from "#lib/errors";
 import { layout } from "#manifest";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Keep } from "../../ledger/prune.ts";
+import type { Undos } from "../../state/undo.ts";
 import { defineTool, type Tool } from "../../tool.ts";
-import type { Undos } from "../../undo.ts";
-import type { PackageWorld } from "../pkg.ts";
-import { object } from "../words.ts";
+import type { PackageWorld } from "../pkg/index.ts";
+import { object } from "../shared/words.ts";
 
 /** A database that was damaged and moved aside is kept this long, for whoever wants to save something of it. */
 const asideKeptMs = 7 * 86_400_000;

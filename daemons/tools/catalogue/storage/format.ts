@@ -1,10 +1,10 @@
 import { basename } from "node:path";
 import * as Type from "typebox";
-import { mounts } from "../../mounts.ts";
+import { mounts } from "../../files/mounts.ts";
 import { defineTool } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
-import { runProgram, succeed } from "../program.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { runProgram, succeed } from "../shared/program.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 import { type BlockDevice, blockDevice, partsOf, swapDevices } from "./devices.ts";
 
 /** Making a file system on a large slow disk takes minutes. */

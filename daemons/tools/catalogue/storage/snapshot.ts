@@ -1,14 +1,14 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import { type Documents, openDocuments } from "../../documents.ts";
-import type { State } from "../../state.ts";
+import { type Documents, openDocuments } from "../../state/documents.ts";
+import type { State } from "../../state/state.ts";
 import { defineTool, type Tool } from "../../tool.ts";
 import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
+import { copyKeeper, openStore, type Store } from "../backup/index.ts";
 import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
-import { copyKeeper, openStore, type Store } from "../backup.ts";
 import { refused, withEntry } from "../fs/entry.ts";
 import { showRemoval } from "../fs/show.ts";
-import { absolutePath, named, object } from "../words.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
 
 /** Snapshots whose archives are known again at most. */
 const snapshotsMax = 1_000;

@@ -1,0 +1,36 @@
+import { beginning } from "#lib/text";
+import type { ToolSpec } from "../question.ts";
+import { ProviderFault } from "./fault.ts";
+
+/** What providers take for a tool's name. */
+const nameLengthMax = 64;
+
+/** Our tools' names as a provider takes them ("fs.read" has a dot, which both refuse), and back. */
+export interface ToolNames {
+  outward(name: string): string;
+  /** Throws ProviderFault when the model asks for what it was not offered. */
+  back(name: string): string;
+}
+
+export function toolNames(tools: readonly ToolSpec[]): ToolNames {
+  const outward = new Map<string, string>();
+  const back = new Map<string, string>();
+  for (const { name } of tools) {
+    let said = plain(name);
+    for (let n = 2; back.has(said); n++) said = `${beginning(plain(name), nameLengthMax - 4)}_${n}`;
+    outward.set(name, said);
+    back.set(said, name);
+  }
+  return {
+    // A tool of the history that is no longer offered keeps its plain name.
+    outward: (name) => outward.get(name) ?? plain(name),
+    back(name) {
+      const ours = back.get(name);
+      if (ours === undefined)
+        throw new ProviderFault("malformed", `it asks for the tool ${plain(name)}, which it was not offered`);
+      return ours;
+    },
+  };
+}
+
+const plain = (name: string) => beginning(name.replace(/[^A-Za-z0-9_-]/g, "_"), nameLengthMax);

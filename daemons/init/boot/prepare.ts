@@ -1,0 +1,175 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "#lib/clock";
+import type { Config } from "#lib/config/config";
+import { type MachineState, writeMachineState } from "#lib/data/machine-state";
+import { messageOf } from "#lib/errors";
+import { writeFilters } from "#lib/linux/confinement";
+import { layout } from "#manifest";
+import type { Cmdline } from "../base/cmdline.ts";
+import type { Run } from "../base/commands.ts";
+import { effectiveConfig } from "../base/config.ts";
+import type { Faults } from "../base/faults.ts";
+import { machineFolders, makeFolders } from "../base/folders.ts";
+import { readText } from "../base/kernel-files.ts";
+import type { Provision } from "../base/provision.ts";
+import { takeProvision } from "../base/provision.ts";
+import type { Screen } from "../base/screen.ts";
+import { mountFlags, type Syscalls } from "../base/syscalls.ts";
+import { setSysctls } from "../base/sysctls.ts";
+import { openData } from "../disks/data-volume.ts";
+import { findVolume, listBlockDevices } from "../disks/disks.ts";
+import { bindData, enterOverlay, mountOverlay, plainRoot, type Root } from "../disks/root.ts";
+import { prepareGpus } from "../hardware/gpu-drivers.ts";
+import { type Hardware, readHardware, shortfalls } from "../hardware/hardware.ts";
+import { markTime, type StartTime, setClock } from "../time/timekeeping.ts";
+
+/** What phase 1 works with. */
+export interface Tools {
+  readonly cmdline: Cmdline;
+  readonly syscalls: Syscalls;
+  readonly command: Run;
+  readonly faults: Faults;
+  readonly screen: Screen;
+  readonly clock: Clock;
+  /** When the image was made, milliseconds since the epoch. */
+  readonly madeMs: number;
+  /** Says in init's log, not on the screen, that a step of phase 1 is done: where a slow boot spends its time. */
+  readonly done: (step: string) => void;
+}
+
+/** What phase 1 makes: the ground that everything else stands on. */
+export interface Ground {
+  readonly root: Root;
+  readonly hardware: Hardware;
+  readonly provision: Provision;
+  readonly config: Config;
+  readonly hostname: string;
+  /** Where the data are: see MachineState. */
+  readonly data: MachineState["data"];
+  readonly time: StartTime;
+}
+
+const kernel = { proc: "/proc", sys: "/sys", dev: "/dev" } as const;
+const timeMark = `${layout.state}/clock`;
+const provisionMount = "/run/aios-provision";
+const provisionFolder = join(layout.run, "provision");
+
+/**
+ * Phase 1, hardware: what the machine is, its data, its root, its configuration. What is missing or broken becomes a fault
+ * and is done without; it throws only where nothing could run.
+ */
+export async function prepare(tools: Tools): Promise<Ground> {
+  const { cmdline, syscalls, faults, done } = tools;
+  for (const [index, problem] of cmdline.problems.entries()) faults.raise(`cmdline-${index}`, problem);
+  const found = readHardware(kernel);
+  for (const [index, shortfall] of shortfalls(found).entries()) faults.raise(`hardware-${index}`, shortfall);
+  if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command: tools.command, faults });
+  const hardware = found.gpus.length > 0 ? readHardware(kernel) : found;
+  // A host's kernel is the host's.
+  const refused = cmdline.lane === "machine" ? setSysctls(found.gpus.length > 0) : [];
+  if (refused.length > 0)
+    faults.raise("sysctls", `kernel settings: ${refused.join("; ")}; the machine goes on without`);
+  done("hardware");
+  const data = await openData(kernel, tools);
+  done("data volume");
+  mkdirSync(layout.run, { recursive: true });
+  const provision = provisioned(tools);
+  done("provisioning");
+  const root = cmdline.overlay ? overlaidRoot(tools) : plainRoot();
+  bindData(root, syscalls);
+  makeFolders(machineFolders(layout.run, layout.state, layout.log));
+  writeFilters(layout.run);
+  done("root and folders");
+  const config = await configure(root, tools);
+  done("configuration");
+  writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
+  const hostname = provision.hostname ?? config.system.hostname;
+  attempt(tools, "hostname", () => syscalls.setHostname(hostname));
+  const time = await startTime(tools);
+  writeMachineState(layout.run, { data, clock: time.state });
+  return { root, hardware, provision, config, hostname, data, time };
+}
+
+/** The image's root under what was changed on this machine, or alone when the two cannot be joined. */
+function overlaidRoot({ syscalls, faults }: Tools): Root {
+  try {
+    mountOverlay(syscalls);
+  } catch (error) {
+    const next =
+      'changes to the system are not in effect; start the recovery entry ("aios.overlay=off") and free space';
+    faults.raise("overlay", `overlay of the root: ${messageOf(error)}; ${next}`);
+    return plainRoot();
+  }
+  return enterOverlay(syscalls);
+}
+
+/** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
+function provisioned(tools: Tools): Provision {
+  const { cmdline, syscalls, faults } = tools;
+  const take = (folder: string) => {
+    try {
+      return takeProvision(folder, provisionFolder);
+    } catch (error) {
+      faults.raise("provision", messageOf(error));
+      return {};
+    }
+  };
+  if (cmdline.provisionFolder !== undefined) return take(cmdline.provisionFolder);
+  const device = cmdline.lane === "machine" ? findVolume(listBlockDevices(kernel), "provision") : undefined;
+  if (device === undefined) return {};
+  try {
+    mkdirSync(provisionMount, { recursive: true });
+    const flags = mountFlags.readOnly | mountFlags.noExec | mountFlags.noDev | mountFlags.noSuid;
+    syscalls.mount(device.path, provisionMount, "vfat", flags, "umask=077");
+  } catch (error) {
+    faults.raise("provision", `provisioning volume ${device.path}: ${messageOf(error)}; make it anew`);
+    return {};
+  }
+  const provision = take(provisionMount);
+  syscalls.unmount(provisionMount);
+  return provision;
+}
+
+async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config> {
+  const file = `${layout.etc}/config.toml`;
+  const files = {
+    // Below the overlay is the file that the build has checked, whatever lies over it.
+    image: `${root.image ?? ""}${file}`,
+    machine: file,
+    lastGood: `${layout.state}/config.last-good.toml`,
+  };
+  const { config, problems } = await effectiveConfig(files, cmdline.settings);
+  for (const [index, problem] of problems.entries()) faults.raise(`config-${index}`, problem);
+  writeFileSync(`${layout.run}/config.json`, JSON.stringify(config), { mode: 0o644 });
+  return config;
+}
+
+/** A host's clock is the host's: a machine that shares it leaves it alone. */
+async function startTime(tools: Tools): Promise<StartTime> {
+  if (tools.cmdline.lane !== "machine") return { state: { sure: true }, detail: "by the host's clock" };
+  const time = await setClock({ ...tools, floorMs: tools.madeMs, mark: timeMark, passed: provisionedAt });
+  rememberTime(tools.clock, tools.faults);
+  return time;
+}
+
+/** Whoever provisioned the machine made its certificate at this time. */
+async function provisionedAt(): Promise<number | undefined> {
+  const certificate = readText(provisionFolder, "machine.pem");
+  if (certificate === "") return undefined;
+  const { readCertificate } = await import("#lib/identity/pki");
+  return readCertificate(certificate).notBefore;
+}
+
+/** Marks how late it is, for a boot whose clock has forgotten. */
+export function rememberTime(clock: Clock, faults: Faults): void {
+  if (existsSync(layout.state)) markTime(timeMark, clock, faults);
+}
+
+function attempt({ faults }: Tools, what: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    faults.raise(what, `${messageOf(error)}; the machine goes on without`);
+  }
+}

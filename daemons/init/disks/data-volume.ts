@@ -1,0 +1,62 @@
+import type { MachineState } from "#lib/data/machine-state";
+import { messageOf } from "#lib/errors";
+import type { KernelFiles } from "../base/kernel-files.ts";
+import type { Tools } from "../boot/prepare.ts";
+import { awaitDataVolume, prepareDataVolume } from "./disks.ts";
+import { type DataSource, mountData, unmountData } from "./root.ts";
+
+interface Found {
+  readonly source: DataSource;
+  readonly data: MachineState["data"];
+}
+
+/** Mounts what holds the data: the volume, or memory where there is none that can be used. Says which, and why. */
+export async function openData(kernel: KernelFiles, tools: Tools): Promise<MachineState["data"]> {
+  const { source, data } = await findData(kernel, tools);
+  try {
+    mountData(source, tools.syscalls);
+    return data;
+  } catch (error) {
+    if (source.kind === "memory") throw error;
+    const next = "nothing was written to it; nothing is kept after power-off";
+    tools.faults.raise(dataFault, `data volume: ${messageOf(error)}; ${next}`);
+    unmountData(tools.syscalls);
+    mountData({ kind: "memory" }, tools.syscalls);
+    return "unreadable";
+  }
+}
+
+export const dataFault = "data";
+
+async function findData(kernel: KernelFiles, tools: Tools): Promise<Found> {
+  const { cmdline, faults, clock, command, screen } = tools;
+  if (cmdline.dataFolder !== undefined) {
+    return { source: { kind: "folder", path: cmdline.dataFolder }, data: "volume" };
+  }
+  const device = await awaitDataVolume(kernel, clock);
+  if (device === undefined) {
+    const next = 'attach a disk with a partition named "aios-data", or one with that serial number, and restart';
+    faults.raise(dataFault, `data volume: none found, nothing is kept after power-off; ${next}`);
+    return { source: { kind: "memory" }, data: "memory" };
+  }
+  const usable = async () => {
+    const done = await prepareDataVolume(device, command);
+    screen.say(`aios-init: data volume ${device.path}: ${done}`);
+    return { source: { kind: "device", path: device.path }, data: "volume" } as const;
+  };
+  try {
+    return await usable().catch(async (error: unknown) => {
+      if (!cmdline.askRepair || !(await mended(device.path, messageOf(error), tools))) throw error;
+      return usable();
+    });
+  } catch (error) {
+    faults.raise(dataFault, `${messageOf(error)}; until then nothing is kept after power-off`);
+    return { source: { kind: "memory" }, data: "unreadable" };
+  }
+}
+
+/** Code that one boot in thousands needs. */
+async function mended(device: string, reason: string, tools: Tools): Promise<boolean> {
+  const { offerRepair } = await import("../boot/repair.ts");
+  return offerRepair(device, reason, tools);
+}

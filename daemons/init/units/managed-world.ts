@@ -1,0 +1,122 @@
+import { existsSync } from "node:fs";
+import { connect } from "node:net";
+import type { Clock } from "#lib/clock";
+import { AiosError, messageOf } from "#lib/errors";
+import type { Group } from "#lib/linux/cgroups";
+import type { Children } from "../base/children.ts";
+import { readText } from "../base/kernel-files.ts";
+import type { Logs } from "../logs/logs.ts";
+import { becomeOwn, ownAccount, ownUser } from "./own-user.ts";
+import { type Command, neverStarted, startProcess } from "./processes.ts";
+import type { ServiceSpec } from "./services.ts";
+import type { Readiness, UnitProcess } from "./supervisor.ts";
+
+export interface ServiceNeeds {
+  groupOf(spec: ServiceSpec): Group;
+  readonly children: Children;
+  readonly logs: Logs;
+  readonly clock: Clock;
+}
+
+/** A service without a port counts as ready when it has run this long; one with a port has this long to answer there. */
+const steadyAfterMs = 500;
+const readyWithinMs = 60_000;
+const lookAgainMs = 100;
+const connectWithinMs = 1_000;
+
+/** Starts a service's program as its user, in a group of its own. */
+export function startService(spec: ServiceSpec, needs: ServiceNeeds): UnitProcess {
+  const [program] = spec.argv;
+  if (!existsSync(program)) return neverStarted(`${program} does not exist`);
+  if (spec.readyPort !== undefined && isTaken(spec.readyPort)) {
+    return neverStarted(`port ${spec.readyPort} is taken by another program`);
+  }
+  try {
+    const account = spec.user === ownUser ? ownAccount(spec.name) : accountOf(spec.user, readText("/etc/passwd"));
+    const group = needs.groupOf(spec);
+    return startProcess(commandOf(spec, account, group.folder), group, needs.children, needs.logs.of(spec.name));
+  } catch (error) {
+    return neverStarted(messageOf(error));
+  }
+}
+
+/**
+ * Joins the group before it becomes the service: programs that fork at once would leave children outside. The line is
+ * constant, and group, program and arguments are its parameters: no shell reads them as words.
+ */
+const joinGroup = 'if [ -n "$1" ]; then echo 0 > "$1/cgroup.procs"; fi; shift; exec "$@"';
+
+function commandOf({ argv, user, network }: ServiceSpec, account: Account, groupFolder: string | undefined): Command {
+  const { uid, gid, home } = account;
+  // The account's further groups count too, which libuv's own change of user would drop.
+  const named = uid === 0 ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--init-groups", "--"];
+  const become = user === ownUser ? becomeOwn(account, network) : named;
+  return {
+    program: "/bin/sh",
+    args: ["-c", joinGroup, "sh", groupFolder ?? "", ...become, ...argv],
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: home, USER: user, LANG: "C.UTF-8" },
+    uid: 0,
+    gid: 0,
+    owner: { uid, gid },
+  };
+}
+
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** An account in the text of /etc/passwd. Throws NOT_FOUND. */
+export function accountOf(user: string, passwd: string): Account {
+  const fields = passwd
+    .split("\n")
+    .map((line) => line.split(":"))
+    .find(([name]) => name === user);
+  if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]), home: fields[5] || "/" };
+  throw new AiosError("NOT_FOUND", { act: "find", object: `account ${user}`, reason: "it is not in /etc/passwd" });
+}
+
+/** Whether a program listens on a TCP port: the service could not, and what answers there would not be the service. */
+function isTaken(port: number): boolean {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const lines = ["tcp", "tcp6"].flatMap((table) => readText("/proc/net", table).split("\n"));
+  return lines.some((line) => {
+    const [, local = "", , state] = line.trim().split(/\s+/);
+    return state === "0A" && local.endsWith(suffix);
+  });
+}
+
+/** Tells when a service is ready. What it does later shows in its process alone. */
+export async function watchService(
+  { readyPort: port }: ServiceSpec,
+  notice: Readiness,
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<void> {
+  if (port === undefined) {
+    await clock.sleep(steadyAfterMs, signal).catch(() => {});
+    return notice(true, "runs");
+  }
+  const giveUpAt = clock.monotonic() + readyWithinMs;
+  while (!signal.aborted && !(await answers(port))) {
+    if (clock.monotonic() > giveUpAt) {
+      throw new Error(`did not answer on port ${port} within ${readyWithinMs / 1000} s`);
+    }
+    await clock.sleep(lookAgainMs, signal).catch(() => {});
+  }
+  notice(true, `answers on port ${port}`);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port, timeout: connectWithinMs });
+    const end = (answered: boolean) => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.once("connect", () => end(true));
+    socket.once("timeout", () => end(false));
+    socket.once("error", () => end(false));
+  });
+}

@@ -1,0 +1,211 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Clock } from "../clock.ts";
+import { errnoOf } from "../errors.ts";
+
+/** What the processes of a group may use together. */
+export interface Limits {
+  readonly memoryMiB: number;
+  /** Processes and threads. */
+  readonly pids: number;
+  /** Processors' worth of time; as much as there is when absent. */
+  readonly cpuCores?: number;
+}
+
+/** The processes of one unit, and of the groups below its own. */
+export interface Group {
+  /** Its folder, where a process can join by itself; undefined where the kernel has no groups. */
+  readonly folder?: string;
+  /** Puts a process, and all it will start, into the group. Rejects with why not; one that has ended is no reason. */
+  add(pid: number): Promise<void>;
+  /** Sends SIGKILL to every process of the group. */
+  kill(): void;
+  /** Keeps its processes, and those that join it, from running on; or lets them. */
+  freeze(frozen: boolean): void;
+  /** Resolves when no process is left, or after `timeoutMs`. */
+  empty(timeoutMs: number): Promise<void>;
+  /** Gives it so many processors' worth of time, or what its limits say. False where the kernel sets no such limit. */
+  setCpuCores(cores: number | undefined): boolean;
+  /** Proportional set size of all its processes, bytes. Walks their page tables: for who asks, not for a timer. */
+  memoryBytes(): Promise<number>;
+  /** What counts against its limit of memory, bytes; 0 where the kernel does not count it. */
+  chargedBytes(): number;
+  /** Processor time that it used, milliseconds. */
+  cpuMs(): number;
+  /** Its processes that the kernel has killed for want of memory, so far. */
+  oomKills(): number;
+}
+
+export interface Groups {
+  open(unit: string, limits: Limits): Group;
+  /** Opens one whose unit makes groups of its own below: the unit's process lies in a leaf beside them. */
+  openNesting(unit: string, limits: Limits): Group;
+  /** Controllers that the kernel gives no group here: what they would limit has no limit. */
+  readonly lacking: readonly string[];
+  /** Removes what `open` made, where empty. */
+  close(): void;
+}
+
+const controllers = ["cpu", "memory", "pids", "io"] as const;
+const lookAgainMs = 10;
+
+/** A group with limits for others below has no processes of its own (cgroup v2); no unit's and no agent's name begins so. */
+const leafName = "_own";
+
+/** Of processor time, in which a limit is kept, microseconds. */
+const cpuPeriodUs = 100_000;
+
+/** Clock ticks in a second, which Linux tells processes' times in. */
+const ticksPerSecond = 100;
+
+/**
+ * Control groups (v2) below the folder `top`, which may not be there yet. A controller that the kernel has given away (a host
+ * that uses v1) sets no limit; without cgroup2, or without a folder, a group knows only the processes that were added, and
+ * they are killed one by one.
+ */
+export function openGroups(top: string | undefined, proc: string, clock: Clock): Groups {
+  if (top === undefined || !existsSync(join(dirname(top), "cgroup.procs"))) {
+    const open = () => plainGroup(proc, clock);
+    return { open, openNesting: open, lacking: controllers, close() {} };
+  }
+  mkdirSync(top, { recursive: true });
+  for (const folder of [dirname(top), top]) {
+    for (const controller of controllers) tryWrite(join(folder, "cgroup.subtree_control"), `+${controller}`);
+  }
+  const given = read(join(top, "cgroup.subtree_control")).trim().split(" ");
+  return {
+    open: (unit, limits) => cgroup(join(top, unit), limits, proc, clock),
+    openNesting: (unit, limits) => cgroup(join(top, unit), limits, proc, clock, leafName),
+    lacking: controllers.filter((controller) => !given.includes(controller)),
+    close: () => removeTree(top),
+  };
+}
+
+function cgroup(folder: string, limits: Limits, proc: string, clock: Clock, leaf = ""): Group {
+  mkdirSync(join(folder, leaf), { recursive: true });
+  const set = (file: string, text: string) => tryWrite(join(folder, file), text);
+  const setCpuCores = (cores = limits.cpuCores) =>
+    set("cpu.max", `${cores === undefined ? "max" : Math.round(cores * cpuPeriodUs)} ${cpuPeriodUs}`);
+  set("memory.max", `${limits.memoryMiB * 1024 * 1024}`);
+  set("pids.max", `${limits.pids}`);
+  if (limits.cpuCores !== undefined) setCpuCores();
+  return {
+    folder,
+    // Not in the loop's thread: the kernel waits for a grace period here, 5 ms and more.
+    add: (pid) =>
+      writeFile(join(folder, leaf, "cgroup.procs"), `${pid}`).catch((error: unknown) => {
+        if (errnoOf(error) !== "ESRCH") throw error;
+      }),
+    kill: () => {
+      if (!set("cgroup.kill", "1")) signalEach(pidsIn(folder), "SIGKILL");
+    },
+    freeze: (frozen) => {
+      if (!set("cgroup.freeze", frozen ? "1" : "0")) signalEach(pidsIn(folder), frozen ? "SIGSTOP" : "SIGCONT");
+    },
+    empty: (timeoutMs) => until(() => !/^populated 1$/m.test(read(join(folder, "cgroup.events"))), timeoutMs, clock),
+    setCpuCores,
+    memoryBytes: () => pssOf(pidsIn(folder), proc),
+    chargedBytes: () => Number(read(join(folder, "memory.current"))),
+    cpuMs: () => Math.round(valueIn(join(folder, "cpu.stat"), "usage_usec") / 1000),
+    oomKills: () => valueIn(join(folder, "memory.events"), "oom_kill"),
+  };
+}
+
+function plainGroup(proc: string, clock: Clock): Group {
+  const added = new Set<number>();
+  const living = () => [...added].filter((pid) => existsSync(join(proc, `${pid}`)) || !added.delete(pid));
+  return {
+    add: async (pid) => {
+      added.add(pid);
+    },
+    kill: () => signalEach(living(), "SIGKILL"),
+    freeze: (frozen) => signalEach(living(), frozen ? "SIGSTOP" : "SIGCONT"),
+    empty: (timeoutMs) => until(() => living().length === 0, timeoutMs, clock),
+    setCpuCores: () => false,
+    memoryBytes: () => pssOf(living(), proc),
+    chargedBytes: () => 0,
+    cpuMs: () => living().reduce((sum, pid) => sum + cpuMsOf(pid, proc), 0),
+    oomKills: () => 0,
+  };
+}
+
+/** The processes of a group and of those below it. */
+function pidsIn(folder: string): number[] {
+  const own = read(join(folder, "cgroup.procs")).split("\n").filter(Boolean).map(Number);
+  return [...own, ...foldersIn(folder).flatMap(pidsIn)];
+}
+
+function foldersIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(folder, name));
+}
+
+/** A value of a file of lines "name value"; 0 when it is not there. */
+function valueIn(path: string, name: string): number {
+  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(read(path))?.[1] ?? 0);
+}
+
+/** What a process has used of the processors; 0 when it is gone. */
+function cpuMsOf(pid: number, proc: string): number {
+  const text = read(join(proc, `${pid}`, "stat"));
+  // After the name, which may hold anything: state is field 3, user and system time 14 and 15.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return ((Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 1_000) / ticksPerSecond;
+}
+
+async function pssOf(pids: readonly number[], proc: string): Promise<number> {
+  const each = await Promise.all(
+    pids.map((pid) =>
+      readFile(join(proc, `${pid}`, "smaps_rollup"), "utf8").then(
+        (rollup) => Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024,
+        // It has ended since.
+        () => 0,
+      ),
+    ),
+  );
+  return each.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+async function until(done: () => boolean, timeoutMs: number, clock: Clock): Promise<void> {
+  const giveUpAt = clock.monotonic() + timeoutMs;
+  while (!done() && clock.monotonic() < giveUpAt) await clock.sleep(lookAgainMs);
+}
+
+function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended by itself.
+    }
+  }
+}
+
+function tryWrite(path: string, text: string): boolean {
+  try {
+    writeFileSync(path, text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function removeTree(folder: string): void {
+  for (const below of foldersIn(folder)) removeTree(below);
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Something lives in it still: it goes with the machine.
+  }
+}

@@ -1,0 +1,84 @@
+import type { Clock } from "#lib/clock";
+import { watchful } from "#lib/data/watchful";
+import type { Log } from "#lib/log";
+import type { Service } from "#lib/rpc/service";
+import { memoryAdminService } from "./admin/service.ts";
+import { openJournal } from "./journal/journal.ts";
+import { journalService } from "./journal/service.ts";
+import { openArchive } from "./longterm/archive.ts";
+import { openLongterm } from "./longterm/longterm.ts";
+import type { RuntimeText } from "./longterm/runtime-text.ts";
+import { openTier } from "./longterm/tier.ts";
+import { openOperational } from "./operational.ts";
+import { memoryQueryService, memoryService } from "./service.ts";
+import type { Load } from "./snapshot.ts";
+import { openBackups } from "./store/backup.ts";
+import type { Check } from "./store/check.ts";
+import { keepUp } from "./store/upkeep.ts";
+import { noticedBy, openStores, startEvents } from "./stores.ts";
+import type { Vectors } from "./vectors/chroma.ts";
+import { openWorking } from "./working/working.ts";
+
+/** What the memory is made from, and the world around it; tests pass twins. */
+export interface World {
+  readonly files: { readonly working_db: string; readonly longterm_db: string };
+  /** Events that the ring holds. */
+  readonly entriesMax: number;
+  readonly vectors: Vectors;
+  readonly runtime: RuntimeText;
+  readonly loadedModels: () => Promise<string[]>;
+  /** The image's own knowledge. */
+  readonly shelfFile: string;
+  /** Resolves when the machine has time for what can wait. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
+  readonly load: () => Load;
+  readonly check: Check;
+  readonly residentBytes: () => number;
+  /** Ends the daemon once its answers are out, so that it is started again. */
+  readonly restart: (reason: string) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Events of the last hour that outlived a restart are in the ring again. */
+const eventsOfMs = 3_600_000;
+
+/** Opens the three tiers and the journal, and what serves them. */
+export function openTiers(world: World) {
+  const { clock, log, restart, vectors, runtime, shelfFile, settled, load, loadedModels, entriesMax } = world;
+  const stores = openStores(world.files, { clock, log, restart });
+  const working = openWorking(stores.working, clock);
+  const earlier = working.events(clock.now() - eventsOfMs, entriesMax);
+  const operational = openOperational(entriesMax, earlier, clock, working.metrics.last());
+  for (const event of startEvents(stores, clock.now())) operational.push(event);
+  const journal = openJournal(stores.journal, clock);
+  const archive = openArchive(stores.longterm);
+  const longterm = openLongterm(stores.longterm, archive.index);
+  const search = openTier({ archive, vectors, runtime, shelfFile, settled, clock, log });
+  const backups = openBackups({ folder: stores.backups, stores: stores.all, check: world.check, clock, log });
+  const { vacuumFile, pruneFile, all } = stores;
+  const upkeep = keepUp({ stores: all, backups, prune: working.prune, vacuumFile, pruneFile, clock, log });
+  const memory = { operational, working, longterm, search, vectors, load, loadedModels, clock };
+  const { residentBytes } = world;
+  const administration = { stores: all, operational, journal, backups, upkeep, clock, residentBytes, restart };
+  const noticed = noticedBy(stores);
+  return {
+    stores,
+    working,
+    archive,
+    search,
+    services: (): readonly Service[] => [
+      watchful(memoryService(memory), noticed),
+      watchful(memoryQueryService(memory), noticed),
+      watchful(memoryAdminService(administration), noticed),
+      watchful(journalService(journal), noticed),
+    ],
+    async close(): Promise<void> {
+      await upkeep.stop();
+      await search.stop();
+      await vectors.stop();
+      await working.metrics.close();
+      stores.close();
+    },
+  };
+}

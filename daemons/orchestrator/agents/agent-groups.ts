@@ -1,0 +1,42 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { type Group, openGroups } from "#lib/linux/cgroups";
+import type { Log } from "#lib/log";
+import type { AgentConfig } from "./agent-config.ts";
+
+/** The control group of an agent: the same over its restarts, so that what holds it back goes on holding it. */
+export type GroupOf = (agent: string) => Group;
+
+/** What agents are limited in. Not in io: they may write nowhere but to memory, and read what the image holds. */
+const controllers = ["cpu", "memory", "pids"];
+
+/**
+ * Groups of the agents below `folder`, the orchestrator's own (undefined where init has none), each made when first asked
+ * for. Best effort: what the kernel does not limit is said once.
+ */
+export function agentGroups(
+  folder: string | undefined,
+  configs: readonly AgentConfig[],
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): GroupOf {
+  const groups = openGroups(folder, "/proc", clock);
+  const lacking = controllers.filter((controller) => groups.lacking.includes(controller));
+  if (lacking.length > 0) log.warn("agents run without limits that the kernel does not keep here", { lacking });
+  const opened = new Map<string, Group>();
+  return (agent) => {
+    const group = opened.get(agent) ?? groups.open(agent, limitsOf(agent, configs));
+    opened.set(agent, group);
+    return group;
+  };
+}
+
+function limitsOf(agent: string, configs: readonly AgentConfig[]): AgentConfig["limits"] {
+  const config = configs.find(({ name }) => name === agent);
+  if (config !== undefined) return config.limits;
+  throw new AiosError("NOT_FOUND", {
+    act: "open the control group of",
+    object: `agent ${agent}`,
+    reason: "it is not configured on this machine",
+    next: "see /etc/aios/agents",
+  });
+}

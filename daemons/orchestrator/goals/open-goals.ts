@@ -1,0 +1,158 @@
+import type { Goal } from "../goal.ts";
+import { isOver } from "../goal.ts";
+import { settleTasks, takeUp } from "./resume.ts";
+import { closeGoal } from "./run.ts";
+import { Cancelled, Held, type Signals, workOn } from "./work.ts";
+import type { World } from "./world.ts";
+
+/** At the end running goals get so long to take back their grants. */
+const endGraceMs = 1_000;
+
+/** A goal that is not over. */
+export interface Open {
+  readonly goal: Goal;
+  /** Resolves when the goal is over. */
+  readonly over: PromiseWithResolvers<void>;
+  /** Aborted to begin nothing new for it. */
+  waiting: AbortController;
+  /** Aborted, with the one above, to stop also what runs for it. */
+  running: AbortController;
+  /** Resolves when nobody works on it; undefined when that is so. */
+  work: Promise<void> | undefined;
+  /** Resolves when the last act on it that is waiting has ended. */
+  turn: Promise<unknown>;
+}
+
+/** The goals that are not over, and who works on which. */
+export interface Floor {
+  readonly open: Map<string, Open>;
+  /** Takes a goal in, without beginning it. */
+  admit(goal: Goal): Open;
+  /** Works on a goal from where it is, unless somebody does or all are held. */
+  start(one: Open): void;
+  /** Acts on a goal after all that was begun before: of two acts at once the second finds what the first has made of it. */
+  inTurn<T>(one: Open, act: () => Promise<T>): Promise<T>;
+  /** Stops a goal for good; resolves when it is closed. */
+  cancel(one: Open, reason: string): Promise<void>;
+  /** While held no goal is worked on. */
+  hold(reason: string): Promise<void>;
+  release(): Promise<void>;
+  /** Whether what an earlier run left has been taken up. */
+  resumed(): boolean;
+  resume(): Promise<void>;
+  end(): Promise<void>;
+}
+
+export function openFloor(world: World): Floor {
+  const { store, clock, log } = world;
+  const open = new Map<string, Open>();
+  const stop = new AbortController();
+  let held = false;
+  let resumed = false;
+
+  const admit = (goal: Goal): Open => {
+    const one: Open = {
+      goal,
+      over: Promise.withResolvers(),
+      waiting: new AbortController(),
+      running: new AbortController(),
+      work: undefined,
+      turn: Promise.resolve(),
+    };
+    open.set(goal.id, one);
+    return one;
+  };
+
+  /** What it depends on is over, or the goal fails for it. */
+  const prerequisites = async ({ dependsOn }: Goal): Promise<string> => {
+    for (const id of dependsOn) {
+      await open.get(id)?.over.promise;
+      const other = await store.find(id);
+      if (other?.state !== "completed") return `goal ${id}, which it depends on, is ${other?.state ?? "not there"}`;
+    }
+    return "";
+  };
+
+  const start = (one: Open) => {
+    if (one.work !== undefined || held || stop.signal.aborted) return;
+    const { goal } = one;
+    one.waiting = new AbortController();
+    one.running = new AbortController();
+    const signals: Signals = { waiting: one.waiting.signal, running: one.running.signal };
+    one.work = workOn(goal, world, signals, prerequisites)
+      .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
+      .finally(() => {
+        one.work = undefined;
+        if (!isOver(goal.state)) return;
+        open.delete(goal.id);
+        one.over.resolve();
+      });
+  };
+
+  const inTurn: Floor["inTurn"] = (one, act) => {
+    const done = one.turn.then(act);
+    one.turn = done.catch(() => {});
+    return done;
+  };
+
+  const haltAll = (reason: Held) =>
+    Promise.all(
+      [...open.values()].map((one) => {
+        halt(one, reason);
+        return one.work;
+      }),
+    );
+
+  return {
+    open,
+    admit,
+    start,
+    inTurn,
+    cancel: (one, reason) =>
+      inTurn(one, async () => {
+        if (isOver(one.goal.state)) return;
+        halt(one, new Cancelled(reason));
+        if (one.work === undefined) await closeGoal(one.goal, world, reason);
+        await one.work;
+        open.delete(one.goal.id);
+        one.over.resolve();
+      }),
+    async hold(reason) {
+      held = true;
+      await haltAll(new Held(reason));
+    },
+    async release() {
+      if (!held) return;
+      held = false;
+      const goOn = async (one: Open) => {
+        // Somebody may have gone on with it since.
+        if (one.work !== undefined || isOver(one.goal.state)) return;
+        await settleTasks(one.goal, world, stop.signal);
+        if (isAtWork(one.goal)) start(one);
+      };
+      await Promise.all([...open.values()].map((one) => inTurn(one, () => goOn(one))));
+    },
+    resumed: () => resumed,
+    async resume() {
+      const taken = (await takeUp(world, stop.signal)).map(admit);
+      for (const one of taken) if (isAtWork(one.goal)) start(one);
+      resumed = true;
+    },
+    async end() {
+      const ended = new Held("the orchestrator ends");
+      stop.abort(ended);
+      await Promise.race([haltAll(ended), clock.sleep(endGraceMs)]);
+    },
+  };
+}
+
+/** Stops all that is done for a goal. */
+function halt({ running, waiting }: Open, reason: Cancelled | Held): void {
+  running.abort(reason);
+  waiting.abort(reason);
+}
+
+/** Whether the orchestrator has something to do for it; if not, a person has. */
+function isAtWork({ state }: Goal): boolean {
+  return state === "pending" || state === "planning" || state === "in_progress";
+}

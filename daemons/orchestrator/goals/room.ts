@@ -1,0 +1,72 @@
+import { AiosError } from "#lib/errors";
+import { isGivenByMachine } from "../goal.ts";
+import type { Floor, Open } from "./open-goals.ts";
+import type { World } from "./world.ts";
+
+/** Goals that are not over, at most. */
+export const unfinishedGoalsMax = 1_000;
+
+/** Of them so many of agents, schedules and triggers: the other places are kept for people. */
+export const machineGoalsMax = 800;
+
+/** A question that no person gave the goal for is asked for so long at most. */
+export const askedMostMs = 7 * 86_400_000;
+
+const lookEveryMs = 3_600_000;
+
+/** Places for goals that are not over. */
+export interface Room {
+  /** Whether one more of this giver can be taken now. */
+  hasPlace(source: string): boolean;
+  /** Closes what keeps a goal of this giver out. Throws RESOURCE_EXHAUSTED when nothing can be closed. */
+  makePlace(source: string): Promise<void>;
+  /** Closes what has asked for too long and was given by no person, until `signal` is aborted. */
+  sweep(signal: AbortSignal): Promise<void>;
+}
+
+export function openRoom({ open, cancel }: Pick<Floor, "open" | "cancel">, { clock, log }: World): Room {
+  const ofMachine = () => [...open.values()].filter(({ goal }) => isGivenByMachine(goal.source));
+  /** What nobody is sure to miss. An approval that is waited for ends by itself, and may be under way. */
+  const asking = () => ofMachine().filter(({ goal }) => goal.state === "awaiting_input");
+  const isFullFor = (source: string) => isGivenByMachine(source) && ofMachine().length >= machineGoalsMax;
+
+  const close = async (one: Open, why: string) => {
+    const { id, source, updatedAt } = one.goal;
+    log.warn("a goal that nobody answered is closed", { goal: id, source, reason: why });
+    await cancel(one, `nobody answered it since ${new Date(updatedAt).toISOString().slice(0, 10)}, and ${why}`);
+  };
+
+  return {
+    hasPlace: (source) => open.size < unfinishedGoalsMax && !isFullFor(source),
+    async makePlace(source) {
+      const oldest = oldestOfMost(asking());
+      if (oldest === undefined) throw full(isFullFor(source));
+      await close(oldest, "there was no room for other goals");
+    },
+    async sweep(signal) {
+      while (!signal.aborted) {
+        const tooOld = asking().filter(({ goal }) => clock.now() - goal.updatedAt > askedMostMs);
+        for (const one of tooOld) await close(one, `that is more than ${askedMostMs / 86_400_000} days ago`);
+        await clock.sleep(lookEveryMs, signal).catch(() => {});
+      }
+    },
+  };
+}
+
+/** The one that waits longest of the giver that has the most: nobody pushes others out by giving many. */
+function oldestOfMost(all: readonly Open[]): Open | undefined {
+  const bySource = Map.groupBy(all, ({ goal }) => goal.source);
+  const [most = []] = [...bySource.values()].toSorted((a, b) => b.length - a.length);
+  return most.toSorted((a, b) => a.goal.updatedAt - b.goal.updatedAt)[0];
+}
+
+function full(forMachine: boolean): AiosError {
+  return new AiosError("RESOURCE_EXHAUSTED", {
+    act: "take",
+    object: "a goal",
+    reason: forMachine
+      ? `${machineGoalsMax} goals of agents, schedules and triggers are unfinished`
+      : `${unfinishedGoalsMax} goals are unfinished`,
+    next: 'wait for some, or cancel some (see "aiosctl goal list")',
+  });
+}

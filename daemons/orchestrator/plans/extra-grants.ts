@@ -1,0 +1,39 @@
+import type { JsonObject } from "../goal.ts";
+import type { Objective, PlannedStep } from "../plan.ts";
+
+/** An address of the machine itself. */
+const loopback = /^(127\.0\.0\.1|localhost)$/i;
+const address = /^\d{1,3}(\.\d{1,3}){3}$/;
+
+/**
+ * What a step of a model's plan is granted beside what every call of its tool needs, and which a declared procedure would
+ * state: the machine's own address, another that is not public, a git remote, an image to pull. But for the first these are
+ * given only when the person behind the goal has named them: nothing that a tool returned can add one.
+ */
+export function besides({ tool, input }: Pick<PlannedStep, "tool" | "input">, objective: Objective): string[] {
+  const said = [objective.description, ...objective.answers.map(({ answer }) => answer)].join("\n");
+  const host = hostIn(tool, input);
+  if (host !== undefined && loopback.test(host)) return ["net:local:127.0.0.1"];
+  if (host !== undefined && address.test(host) && named(host, said)) return [`net:local:${host}`];
+  const { url, image } = input;
+  if (tool === "git.clone" && typeof url === "string" && named(url, said)) return ["git:remote:{url}"];
+  if (tool === "container.pull_or_load" && typeof image === "string" && named(image, said)) {
+    return ["container:pull:{image}"];
+  }
+  return [];
+}
+
+/** The host that a tool of the network is to speak with. */
+function hostIn(tool: string, { url, host }: JsonObject): string | undefined {
+  if (!/^(net|web)\./.test(tool)) return undefined;
+  if (typeof host === "string") return host;
+  return typeof url === "string" && URL.canParse(url) ? new URL(url).hostname : undefined;
+}
+
+/** As a whole, not as a part of a longer word. */
+function named(what: string, said: string): boolean {
+  const at = said.indexOf(what);
+  if (at < 0) return false;
+  const around = `${said[at - 1] ?? ""}${said[at + what.length] ?? ""}`;
+  return !/[\w-]/.test(around.replace(/[./:]$/, ""));
+}

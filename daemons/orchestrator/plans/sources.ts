@@ -1,0 +1,39 @@
+import type { Clock } from "#lib/clock";
+import type { AgentConfig } from "../agents/agent-config.ts";
+import type { Agents } from "../agents/agents.ts";
+import type { PlanSource } from "../plan.ts";
+import type { Tools } from "../tools.ts";
+import { learnedSource } from "./learned/learned-source.ts";
+import type { Learning } from "./learned/learning.ts";
+import { allowances, type Means, modelSource, type Thinker } from "./model-source.ts";
+import { type Declared, procedureSource } from "./procedures.ts";
+
+export interface SourceWorld {
+  readonly declared: () => Declared;
+  readonly learning: Learning;
+  readonly tools: Tools;
+  readonly agents: Agents;
+  readonly configured: readonly AgentConfig[];
+  readonly context: Means["context"];
+  /** The models that can be asked, the cheapest first. */
+  readonly thinkers: readonly Thinker[];
+  readonly clock: Clock;
+}
+
+/** What is asked for a plan, in this order: what has proven itself here, what the image declares, then models. */
+export function planSources(world: SourceWorld): readonly PlanSource[] {
+  const { declared, learning, tools, agents, configured, context, thinkers, clock } = world;
+  const means: Means = {
+    tools: () => tools.list(),
+    agents: () => configured.map(({ name, role }) => ({ name, role })),
+    covers: (namespace) => agents.covers({ namespace, agent: "", priority: 0 }),
+    context,
+  };
+  return [
+    learnedSource(learning, declared),
+    procedureSource(declared),
+    ...thinkers.flatMap((thinker) =>
+      thinker.level === "reactive" ? [] : [modelSource(thinker, means, allowances[thinker.level], clock)],
+    ),
+  ];
+}

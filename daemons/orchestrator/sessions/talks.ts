@@ -1,0 +1,54 @@
+import { messageOf } from "#lib/errors";
+import { listOf, openDurable } from "../durable.ts";
+import type { Autonomy } from "../initiative/autonomy.ts";
+import type { SessionsDoor } from "../services/sessions-service.ts";
+import type { Sessions } from "./sessions.ts";
+import type { SessionWorld } from "./start.ts";
+
+export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
+  /** The orchestrator's own folder. */
+  readonly folder: string;
+  readonly autonomy: Autonomy;
+}
+
+export interface Talks extends SessionsDoor {
+  /** Goes on with what an earlier run left open; called once goals are taken. */
+  begin(): void;
+}
+
+/** Conversations with agents. The kernel is in a bundle of its own, which is loaded with the first of them. */
+export function openTalks(parts: TalksParts): Talks {
+  const { folder, autonomy, log } = parts;
+  const working = openDurable<readonly string[]>({
+    path: `${folder}/sessions.json`,
+    initial: [],
+    fits: listOf((id) => typeof id === "string"),
+    clock: parts.clock,
+    lost: (text) => log.error(text),
+  });
+  let loading: Promise<Sessions> | undefined;
+  const load = () => {
+    loading ??= import("./start.ts").then(({ startSessions }) =>
+      startSessions({
+        ...parts,
+        working,
+        permit: () => autonomy.permit("person"),
+      }),
+    );
+    return loading;
+  };
+  const whileWorking = (act: (sessions: Sessions) => Promise<void>) => {
+    if (working.value.length === 0) return;
+    return load()
+      .then(act)
+      .catch((error) => log.error("sessions are not looked after", { reason: messageOf(error) }));
+  };
+  autonomy.onChange(() =>
+    autonomy.stop === undefined ? undefined : whileWorking((sessions) => sessions.halt("the machine was stopped")),
+  );
+  return {
+    load,
+    autonomy,
+    begin: () => void whileWorking((sessions) => sessions.resume()),
+  };
+}

@@ -1,0 +1,59 @@
+/** For tests: what the calls beside goals, agents and tasks are answered with, kept in this process. */
+import type { Clock } from "#lib/clock";
+import { silentLog } from "#lib/log";
+import { InferenceResponse } from "#proto/aios/common";
+import type { AgentConfig } from "../agents/agent-config.ts";
+import { openGreed } from "../agents/usage-limits.ts";
+import type { Durable } from "../durable.ts";
+import type { Goals } from "../goals/goals.ts";
+import { type AutonomyRecord, openAutonomy } from "../initiative/autonomy.ts";
+import { openCapabilityRequests } from "../initiative/capability-requests.ts";
+import { loadCron } from "../initiative/cron.ts";
+import { openNodes } from "../initiative/nodes.ts";
+import { openRegistry } from "../initiative/registry.ts";
+import { openSchedules } from "../initiative/schedules.ts";
+import type { Further } from "../services/further-calls.ts";
+
+/** A durable value that is not. */
+export function kept<T>(value: T): Durable<T> {
+  const box = {
+    value,
+    set(next: T) {
+      box.value = next;
+    },
+    setAnyway(next: T) {
+      box.value = next;
+      return undefined;
+    },
+  };
+  return box;
+}
+
+export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock: Clock): Further {
+  const record = kept<AutonomyRecord>({ level: "" });
+  const autonomy = openAutonomy({
+    ...{ record, note: { read: () => undefined, write: () => {} }, configured: "full", goals, clock, log: silentLog },
+    freezeAgents: () => {},
+    hold: async () => {},
+  });
+  return {
+    autonomy,
+    greed: openGreed({ clock, greedy: () => {} }),
+    schedules: openSchedules({
+      record: kept([]),
+      clock,
+      log: silentLog,
+      loadCron,
+      submit: async () => "goal",
+      told: () => {},
+    }),
+    nodes: openNodes(clock),
+    registry: openRegistry(kept([]), clock),
+    capabilities: openCapabilityRequests({
+      ...{ agents, autonomy },
+      grant: async (_agent, _capabilities, _reason, seconds) => clock.now() + seconds * 1_000,
+      revoke: async () => 1,
+    }),
+    infer: async ({ prompt }, asker) => InferenceResponse.fromPartial({ text: `${asker} asked ${prompt}` }),
+  };
+}

@@ -1,0 +1,22 @@
+import type { Protection } from "../../access/protection.ts";
+import type { Holding } from "../../pipeline/holding.ts";
+import type { Tool } from "../../tool.ts";
+import type { Outbound } from "../shared/outbound.ts";
+import { containerTools } from "./containers.ts";
+import { imageTools } from "./images.ts";
+import { openPodman } from "./podman.ts";
+
+export interface ContainerWorld {
+  /** The machine's folders: what is kept lies in the state's. */
+  readonly paths: { readonly state: string };
+  readonly protection: Protection;
+  readonly outbound: Outbound;
+  readonly holding: Holding;
+}
+
+/** Containers, by podman where it is installed. */
+export function containers({ paths, protection, outbound, holding }: ContainerWorld): readonly Tool[] {
+  const podman = openPodman(`${paths.state}/containers`);
+  holding.add("containers", (held) => podman.hold(held));
+  return [...imageTools(podman, outbound), ...containerTools(podman, protection, outbound)];
+}

@@ -1,0 +1,130 @@
+import { readFileSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { loadavg } from "node:os";
+import * as Type from "typebox";
+import type { Clock } from "#lib/clock";
+import { defineTool, type Tool } from "../../tool.ts";
+import { absolutePath, named, object } from "../shared/words.ts";
+
+const percent = Type.Number({ minimum: 0, maximum: 100 });
+
+/** The kernel counts processor time in hundredths of a second: a shorter span says nothing. */
+const spanMinMs = 100;
+
+/** The span that processor use is measured over, at least, once the daemon has run that long. */
+const spanMs = 1_000;
+
+export function monitorTools(clock: Clock): readonly Tool[] {
+  const use = cpuUse(clock);
+  const cpu = defineTool({
+    name: "monitor.cpu",
+    summary: "Tells how busy the processors were over the last second or since the last call, and the load averages.",
+    input: object({}),
+    output: object({
+      percent,
+      cores: Type.Integer({ minimum: 1 }),
+      load_avg: Type.Array(Type.Number(), { minItems: 3, maxItems: 3 }),
+    }),
+    capabilities: ["monitor:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: async ({ signal }) => ({ ...(await use(signal)), load_avg: loadavg().map(round) }),
+  });
+  return [cpu, memory, disk];
+}
+
+const memory = defineTool({
+  name: "monitor.memory",
+  summary: "Tells how much memory there is and how much of it is used, in MiB; what can be freed counts as available.",
+  input: object({}),
+  output: object({ total_mb: Type.Integer(), used_mb: Type.Integer(), available_mb: Type.Integer(), percent }),
+  capabilities: ["monitor:read"],
+  callers: ["core", "operator", "agent"],
+  effect: "read",
+  risk: "low",
+  timeoutMs: 5_000,
+  idempotent: true,
+  confirmation: false,
+  run: () => {
+    const text = readFileSync("/proc/meminfo", "utf8");
+    const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1]);
+    const total = kib("MemTotal");
+    const available = kib("MemAvailable");
+    const mib = (size: number) => Math.round(size / 1024);
+    return {
+      total_mb: mib(total),
+      used_mb: mib(total - available),
+      available_mb: mib(available),
+      percent: round((100 * (total - available)) / total),
+    };
+  },
+});
+
+const disk = defineTool({
+  name: "monitor.disk",
+  summary: "Tells how large the file system that holds a path is and how much of it is used, in GiB.",
+  input: object({ path: absolutePath }),
+  output: object({ total_gb: Type.Number(), used_gb: Type.Number(), available_gb: Type.Number(), percent }),
+  resources: { path: "path" },
+  capabilities: ["monitor:read"],
+  callers: ["core", "operator", "agent"],
+  effect: "read",
+  risk: "low",
+  timeoutMs: 5_000,
+  idempotent: true,
+  confirmation: false,
+  run: ({ resources: { path } }) =>
+    named("measure", path.path, async () => {
+      const found = await statfs(path.path);
+      const gib = (blocks: number) => round((blocks * found.bsize) / 2 ** 30);
+      const used = found.blocks - found.bfree;
+      // As df has it: what is reserved for root counts as neither.
+      const usable = used + found.bavail;
+      return {
+        total_gb: gib(found.blocks),
+        used_gb: gib(used),
+        available_gb: gib(found.bavail),
+        percent: usable === 0 ? 0 : round((100 * used) / usable),
+      };
+    }),
+});
+
+interface Sample {
+  readonly at: number;
+  readonly busy: number;
+  readonly total: number;
+}
+
+/**
+ * Processor use since one of two earlier samples: the younger when it is old enough, else the older.
+ * So no call waits, but for one in the first tenth of a second.
+ */
+function cpuUse(clock: Clock): (signal: AbortSignal) => Promise<{ percent: number; cores: number }> {
+  let older: Sample = sample(clock);
+  let younger = older;
+  return async (signal) => {
+    const waitMs = older.at + spanMinMs - clock.monotonic();
+    if (waitMs > 0) await clock.sleep(waitMs, signal);
+    const now = sample(clock);
+    const since = now.at - younger.at >= spanMs ? younger : older;
+    if (since === younger) [older, younger] = [younger, now];
+    const total = now.total - since.total;
+    const busy = Math.max(0, Math.min(total, now.busy - since.busy));
+    return { percent: total <= 0 ? 0 : round((100 * busy) / total), cores: now.cores };
+  };
+}
+
+function sample(clock: Clock): Sample & { readonly cores: number } {
+  const text = readFileSync("/proc/stat", "utf8");
+  const times = (/^cpu +(.*)$/m.exec(text)?.[1] ?? "").split(" ").map(Number);
+  // user nice system idle iowait irq softirq steal; guest time is counted in user already.
+  const [, , , idle = 0, waiting = 0] = times;
+  const total = times.slice(0, 8).reduce((sum, time) => sum + time, 0);
+  return { at: clock.monotonic(), busy: total - idle - waiting, total, cores: text.match(/^cpu\d/gm)?.length ?? 1 };
+}
+
+const round = (value: number) => Math.round(value * 100) / 100;

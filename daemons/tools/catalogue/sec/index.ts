@@ -1,0 +1,272 @@
+import * as Type from "typebox";
+import { approvalMostMs } from "#lib/config/duration";
+import { AiosError } from "#lib/errors";
+import { capabilityText, parseCapability } from "../../access/capability.ts";
+import type { Asking, Grants } from "../../access/grants.ts";
+import type { CapabilityTable } from "../../access/registry.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import { resolveHost, resolveUrl } from "../../names.ts";
+import type { Undos } from "../../state/undo.ts";
+import { defineTool, type Tool } from "../../tool.ts";
+import { agentName, object, timestamp } from "../shared/words.ts";
+import { ledgerTools } from "./ledger.ts";
+
+/** How long a grant lasts unless it says otherwise, and at most, seconds. */
+const durationDefaultSeconds = 600;
+/** As long as a person may be given to decide about a call, and a day for the call. */
+const durationMaxSeconds = approvalMostMs / 1_000 + 86_400;
+
+/** Stars in a granted resource at most: each costs time at every check. */
+const starsMax = 16;
+
+/** Calls that sec.audit tells unless asked for another number, and at most. */
+const auditDefault = 100;
+const auditMax = 500;
+
+/** JSON of calls in one answer, characters: as many calls as fit are told. */
+const auditLengthMax = 2_000_000;
+
+const reason = Type.String({ minLength: 1, maxLength: 1024, description: "why, for the ledger" });
+const taskId = Type.Optional(Type.String({ maxLength: 128, description: "the task that it is for" }));
+const capabilities = Type.Array(Type.String({ description: "namespace:action or namespace:action:resource glob" }), {
+  minItems: 1,
+  maxItems: 64,
+});
+
+export interface SecWorld {
+  readonly grants: Grants;
+  readonly ledger: Ledger;
+  readonly undos: Pick<Undos, "find">;
+  /** The capabilities that exist, derived from the catalogue. */
+  table(): CapabilityTable;
+}
+
+export function secTools(world: SecWorld): readonly Tool[] {
+  return [grantTool(world), revokeTool(world), capabilitiesTool(world), auditTool(world), ...ledgerTools(world)];
+}
+
+const grantTool = ({ grants, table }: SecWorld) =>
+  defineTool({
+    name: "sec.grant",
+    summary: "Grants capabilities to an agent for a while (ten minutes unless told otherwise).",
+    input: object({
+      agent_id: agentName,
+      capabilities,
+      reason,
+      duration_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: durationMaxSeconds })),
+      task_id: taskId,
+      ask: Type.Optional(
+        Type.Enum(["root", "changes", "everything"], {
+          description:
+            "a person is asked about each call of the task: those that amount to root, also what a package runs as root; those that change something or leave the machine; or all",
+        }),
+      ),
+    }),
+    output: object({ granted: Type.Array(Type.String()), expires_at: timestamp }),
+    capabilities: ["sec:grant"],
+    whenFull: "as ever",
+    callers: ["core", "operator"],
+    effect: "change",
+    undo: {
+      prepare: async () => ({}),
+      restore: async (_, { executionId }) => grants.undoGrant(executionId),
+    },
+    risk: "critical",
+    timeoutMs: 5_000,
+    idempotent: false,
+    confirmation: false,
+    run: async ({ executionId, input }) => {
+      const granted = input.capabilities.map((text) => grantable(text, table()));
+      const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
+      const { agent_id: agent, reason, task_id: taskId = "" } = input;
+      const asks: Asking = input.ask ?? "nothing";
+      if (asks !== "nothing" && taskId === "") throw asksForNothing(agent);
+      const request = { executionId, agent, reason, taskId, asks, capabilities: granted, durationMs };
+      return { granted, expires_at: await grants.grant(request) };
+    },
+  });
+
+const revokeTool = ({ grants, table }: SecWorld) =>
+  defineTool({
+    name: "sec.revoke",
+    summary: "Ends grants of an agent: those named, all of them (revoke_all), or those of one task (task_id).",
+    input: object({
+      agent_id: agentName,
+      capabilities: Type.Optional(capabilities),
+      revoke_all: Type.Optional(Type.Boolean()),
+      task_id: taskId,
+    }),
+    output: object({ revoked_count: Type.Integer() }),
+    capabilities: ["sec:grant"],
+    whenFull: "as ever",
+    callers: ["core", "operator"],
+    effect: "change",
+    undo: {
+      prepare: async () => ({}),
+      restore: async (_, { executionId }) => grants.undoRevoke(executionId),
+    },
+    risk: "medium",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: async ({ executionId, input }) => {
+      const { agent_id: agent, task_id: taskId = "", revoke_all: all = false } = input;
+      if (input.capabilities === undefined && !all && taskId === "") throw nothingNamed(agent);
+      const named = all ? undefined : input.capabilities?.map((text) => normalized(text, table()));
+      return { revoked_count: await grants.revoke({ executionId, agent, taskId, capabilities: named }) };
+    },
+  });
+
+const capabilitiesTool = ({ grants }: SecWorld) =>
+  defineTool({
+    name: "sec.capabilities",
+    summary: "Lists the grants that an agent holds now.",
+    input: object({ agent_id: agentName }),
+    output: object({
+      capabilities: Type.Array(
+        object({
+          capability: Type.String(),
+          reason: Type.String(),
+          task_id: Type.String(),
+          granted_at: timestamp,
+          expires_at: timestamp,
+        }),
+      ),
+    }),
+    capabilities: ["sec:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 5_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ input }) => ({
+      capabilities: grants.held(input.agent_id).map(({ capability, reason, taskId, grantedAt, expiresAt }) => ({
+        capability,
+        reason,
+        task_id: taskId,
+        granted_at: grantedAt,
+        expires_at: expiresAt,
+      })),
+    }),
+  });
+
+const auditTool = ({ ledger, undos }: SecWorld) =>
+  defineTool({
+    name: "sec.audit",
+    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
+    input: object({
+      agent_id: Type.Optional(Type.String({ maxLength: 64, description: "the caller's name" })),
+      tool_name: Type.Optional(Type.String({ maxLength: 128 })),
+      execution_id: Type.Optional(Type.String({ pattern: "^[0-9a-f-]{36}$" })),
+      since: Type.Optional(timestamp),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: auditMax })),
+    }),
+    output: object({
+      entries: Type.Array(
+        object({
+          sequence: Type.Integer(),
+          at: timestamp,
+          execution_id: Type.String(),
+          caller_kind: Type.String(),
+          caller: Type.String(),
+          on_behalf_of: Type.String(),
+          tool: Type.String(),
+          task_id: Type.String(),
+          reason: Type.String(),
+          state: Type.Enum(["waiting", "open", "done", "failed", "refused", "repeated"], {
+            description: "repeated: calls that were the same as the one of this execution; the output says how many",
+          }),
+          input: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          output: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          error: Type.String(),
+          duration_ms: Type.Union([Type.Integer(), Type.Null()]),
+          reversible: Type.Boolean({ description: "what it changed can be taken back now" }),
+          hash: Type.String({ description: "SHA-256 of the last entry that tells of it, hexadecimal" }),
+        }),
+      ),
+      total: Type.Integer({ description: "calls that fit, also those not listed" }),
+    }),
+    capabilities: ["sec:read"],
+    callers: ["core", "operator", "agent"],
+    effect: "read",
+    risk: "low",
+    timeoutMs: 30_000,
+    idempotent: true,
+    confirmation: false,
+    run: ({ input }) => {
+      const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
+      const executionId = input.execution_id;
+      const filter = { caller, tool, since, limit, ...(executionId !== undefined && { executionId }) };
+      const { calls, total } = ledger.audit(filter);
+      let length = 0;
+      const entries = calls
+        .map(({ executionId, callerKind, onBehalfOf, taskId, durationMs, ...call }) => ({
+          ...call,
+          execution_id: executionId,
+          caller_kind: callerKind,
+          on_behalf_of: onBehalfOf,
+          task_id: taskId,
+          duration_ms: durationMs,
+          reversible: undos.find(executionId)?.state === "ready",
+        }))
+        .filter((entry) => {
+          length += JSON.stringify(entry).length;
+          return length <= auditLengthMax;
+        });
+      return { entries, total };
+    },
+  });
+
+/** A capability as it is granted: one that some tool needs, its resource said and spelled as resolved paths are. */
+function grantable(text: string, table: CapabilityTable): string {
+  const { namespace, action, resource } = parseCapability(text);
+  const known = table.get(`${namespace}:${action}`);
+  const refuse = (reason: string, next: string) =>
+    new AiosError("INVALID_ARGUMENT", { act: "grant", object: JSON.stringify(text), reason, next });
+  if (known === undefined) throw refuse("no tool needs it", `there are ${[...table.keys()].sort().join(", ")}`);
+  if (known.hasResource && resource === undefined) {
+    throw refuse("it says nothing of what for", `grant ${namespace}:${action}:/folder/**, or :/** for everything`);
+  }
+  if (!known.hasResource && resource !== undefined) throw refuse("it has no resource", `grant ${namespace}:${action}`);
+  if ((resource?.match(/\*/g)?.length ?? 0) > starsMax)
+    throw refuse(`it has more than ${starsMax} stars`, "grant a folder");
+  if (resource?.split("/").includes("..")) throw refuse('a resource cannot hold ".."', "give the path it leads to");
+  return normalized(text, table);
+}
+
+/** As resources are compared: paths without doubled slashes, "." parts and a slash at the end, hosts and URLs in their one spelling. */
+function normalized(text: string, table: CapabilityTable): string {
+  const { resource: given, ...fixed } = parseCapability(text);
+  const name = `${fixed.namespace}:${fixed.action}`;
+  // A git remote may be a web address or a folder.
+  const isRemote = name === "git:remote";
+  const resource = isRemote ? given?.replace(/^file:\/\/(?=\/)/, "") : given;
+  const kind = isRemote && /^https?:\/\//.test(resource ?? "") ? "url" : table.get(name)?.kind;
+  if (resource !== undefined && (kind === "host" || kind === "url") && !/(?<!\\)[*?]/.test(resource)) {
+    const plain = resource.replaceAll(/\\(.)/g, "$1");
+    const spelled = kind === "host" ? resolveHost(plain) : resolveUrl(plain);
+    return capabilityText({ ...fixed, resource: spelled.name.replaceAll(/[\\*?]/g, "\\$&") });
+  }
+  if (!resource?.startsWith("/")) return text;
+  const parts = resource.split("/").filter((part) => part !== "" && part !== ".");
+  return capabilityText({ ...fixed, resource: `/${parts.join("/")}` });
+}
+
+function asksForNothing(agent: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "grant capabilities to",
+    object: agent,
+    reason: "a person is to be asked, and no task is named",
+    next: "give task_id: calls are told apart by it",
+  });
+}
+
+function nothingNamed(agent: string): AiosError {
+  return new AiosError("INVALID_ARGUMENT", {
+    act: "revoke grants of",
+    object: agent,
+    reason: "it does not say which",
+    next: "give capabilities, task_id or revoke_all",
+  });
+}

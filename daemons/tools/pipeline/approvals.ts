@@ -1,0 +1,284 @@
+import type { Clock } from "#lib/clock";
+import { AiosError } from "#lib/errors";
+import { allows } from "#lib/identity/role";
+import type { Log } from "#lib/log";
+import type { Identity, Person } from "#lib/rpc/service";
+import { kindsOf } from "../access/policy/limits.ts";
+import type { Policies, Policy } from "../access/policy/policy.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { type Documents, openDocuments } from "../state/documents.ts";
+import type { State } from "../state/state.ts";
+import type { Executed } from "./execute.ts";
+import type { Admitted } from "./gate.ts";
+import { asked, type Facts, refusal } from "./record.ts";
+import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
+
+/** Tickets of all agents together, at most: more agents than there are names for. */
+const ticketsMax = 1_000;
+
+export interface Approvals {
+  /**
+   * Waits until a person has decided, and for what comes of the call. Throws PERMISSION_DENIED when it is denied or nobody
+   * answers in time, RESOURCE_EXHAUSTED when too many of the agent's calls wait already, FAILED_PRECONDITION when what it
+   * names has changed meanwhile. A caller that goes away leaves the ticket; the same call made again waits for the same one.
+   * `waits` is called with the ticket's id once ticket and ledger entry are on disk.
+   */
+  ask(call: Admitted, facts: Facts, policy: Policy, signal: AbortSignal, waits?: Waits): Promise<Executed>;
+  /** The ticket of an execution, from the moment it is asked until what was approved has ended; undefined when it has none. */
+  find(id: string): Ticket | undefined;
+  /** Waits as {@link ask} does, for a ticket that is there. Throws NOT_FOUND when it is not. */
+  join(id: string, signal: AbortSignal, waits?: Waits): Promise<Executed>;
+  /** Ends the wait for a call that its caller wants no more; who waits is told ABORTED. Throws FAILED_PRECONDITION when it was approved already. */
+  withdraw(id: string, why: string): Promise<void>;
+  /** Those that wait, the oldest first. */
+  pending(): readonly Ticket[];
+  /**
+   * Lets a call through, once, and waits for what comes of it. `digest` is the one that was shown. Throws NOT_FOUND when no such
+   * ticket waits, FAILED_PRECONDITION when it is another call than the one that was shown, PERMISSION_DENIED when it takes
+   * another role than `by` has, RESOURCE_EXHAUSTED while the disk is too full for it.
+   */
+  approve(id: string, digest: string, by: Person): Promise<Executed>;
+  /** Refuses a call. Throws NOT_FOUND when no such ticket waits. */
+  deny(id: string, by: Identity, why: string): Promise<Ticket>;
+  /** Takes up what the last run of the daemon left waiting. */
+  resume(): Promise<void>;
+  close(): void;
+}
+
+type Waits = (ticket: string) => void;
+
+export interface ApprovalParts {
+  readonly state: State;
+  readonly ledger: Ledger;
+  readonly policies: Policies;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Throws RESOURCE_EXHAUSTED while the disk is too full for a call: it goes on waiting. */
+  takes(ticket: Ticket): void;
+  /** Passes the gate again with what was asked, and carries it out. */
+  run(ticket: Ticket, facts: Facts): Promise<Executed>;
+}
+
+interface Waiting {
+  readonly ticket: Ticket;
+  readonly decided: PromiseWithResolvers<Executed>;
+  readonly over: AbortController;
+  /** A ticket that is being written is shown to nobody yet; one that was decided is decided by nobody else. */
+  state: "being written" | "waiting" | "decided";
+}
+
+/**
+ * Whether a person is asked first: whoever changes a protected place; calls of agents whose tool wants it, changes whose risk
+ * the policy names, and where the grant asks for it all, all that changes something or leaves the machine, or what amounts to root.
+ */
+export function needsApproval({ tool, caller, asks, places, risk }: Admitted, policy: Policy): boolean {
+  if (places.length > 0) return true;
+  if (caller.kind !== "agent") return false;
+  if (asks === "everything") return true;
+  if (asks === "changes" && kindsOf(tool).some((kind) => kind !== "calls")) return true;
+  if (asks === "root" && risk === "critical") return true;
+  return tool.confirmation || (tool.effect === "change" && policy.approval.risks.includes(risk));
+}
+
+export function openApprovals(parts: ApprovalParts): Approvals {
+  const { state, ledger, clock, log } = parts;
+  const documents: Documents<Ticket> = openDocuments(state, "approval");
+  const waiting = new Map<string, Waiting>();
+
+  /** Takes a ticket from those that wait: whoever does it decides, and nobody after. */
+  const take = (id: string): Waiting => {
+    const found = waiting.get(id);
+    if (found?.state !== "waiting") throw noSuch(id);
+    found.state = "decided";
+    found.over.abort();
+    return found;
+  };
+  const refuse = async ({ ticket, decided }: Waiting, error: AiosError, why = error.message) => {
+    try {
+      await ledger.append(refusal(factsOf(ticket, parts.policies.last()), why));
+      await documents.remove(ticket.id);
+    } finally {
+      waiting.delete(ticket.id);
+      decided.reject(error);
+    }
+  };
+  const wait = (ticket: Ticket, state: Waiting["state"]): Waiting => {
+    const one: Waiting = { ticket, decided: Promise.withResolvers<Executed>(), over: new AbortController(), state };
+    // Nobody may be waiting for it, after a restart.
+    one.decided.promise.catch(() => {});
+    waiting.set(ticket.id, one);
+    return one;
+  };
+  /** Shows a ticket that is on disk, until its time is over. */
+  const show = (one: Waiting) => {
+    one.state = "waiting";
+    const { id, askedAt, expiresAt } = one.ticket;
+    const leftMs = Math.max(0, Math.min(expiresAt - clock.now(), expiresAt - askedAt));
+    const late = () => refuse(take(id), refused(one.ticket, "nobody answered in time"));
+    clock.sleep(leftMs, one.over.signal).then(
+      () => late().catch((error) => log.error("refuse a call", { error })),
+      () => {},
+    );
+  };
+  const join = ({ ticket, decided }: Waiting, signal: AbortSignal, waits: Waits) => {
+    waits(ticket.id);
+    return untilAborted(decided.promise, signal);
+  };
+  const known = (id: string): Waiting => {
+    const found = waiting.get(id);
+    if (found === undefined) throw noSuch(id);
+    return found;
+  };
+
+  return {
+    ask: async (call, facts, policy, signal, waits = () => {}) => {
+      const ticket = await askable(parts, call, facts, policy);
+      const same = [...waiting.values()].find((other) => sameCall(other.ticket) === sameCall(ticket));
+      if (same !== undefined) {
+        // Asked by its own id later, this execution is what became of the other.
+        await ledger.append(asked(factsOf(ticket, policy), { same_as: same.ticket.id }));
+        return join(same, signal, waits);
+      }
+      const own = [...waiting.values()].filter((other) => samePeer(other.ticket.caller, ticket.caller));
+      if (own.length >= policy.approval.pendingPerAgentMax || waiting.size >= ticketsMax) throw full(ticket, own);
+      const one = wait(ticket, "being written");
+      try {
+        await documents.put(ticket.id, ticket);
+        await ledger.append(asked(factsOf(ticket, policy), entryOf(ticket)));
+      } catch (error) {
+        waiting.delete(ticket.id);
+        await documents.remove(ticket.id).catch(() => {});
+        throw error;
+      }
+      show(one);
+      log.info("a call waits for a person", { id: ticket.id, caller: ticket.caller.name, tool: ticket.tool });
+      return join(one, signal, waits);
+    },
+    find: (id) => waiting.get(id)?.ticket,
+    join: async (id, signal, waits = () => {}) => join(known(id), signal, waits),
+    withdraw: async (id, why) => {
+      if (known(id).state !== "waiting") throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+      await refuse(take(id), new AiosError("ABORTED", `execute ${id}: ${why}`), why);
+    },
+    pending: () => [...waiting.values()].filter((one) => one.state === "waiting").map(({ ticket }) => ticket),
+    approve: async (id, digest, by) => {
+      const shown = waiting.get(id);
+      if (shown?.state === "waiting" && shown.ticket.digest !== digest) throw notShown(id);
+      if (shown !== undefined && !allows(by.role, shown.ticket.role)) throw beyond(shown.ticket, by);
+      if (shown?.state === "waiting") parts.takes(shown.ticket);
+      const { ticket, decided } = take(id);
+      try {
+        // Durable before it begins: what was approved once is not approved again.
+        await documents.put(id, { ...ticket, state: "approved" });
+        const done = await parts.run(ticket, factsOf(ticket, await parts.policies.current()));
+        decided.resolve(done);
+        return done;
+      } catch (error) {
+        decided.reject(error);
+        throw error;
+      } finally {
+        await documents.remove(id).finally(() => waiting.delete(id));
+      }
+    },
+    deny: async (id, by, why) => {
+      const one = take(id);
+      await refuse(one, refused(one.ticket, `${by.name} denied it${why === "" ? "" : `: ${why}`}`));
+      return one.ticket;
+    },
+    resume: async () => {
+      for (const ticket of documents.list(ticketsMax).reverse()) {
+        if (ticket.state === "pending") await resumed(parts, ticket).then(() => show(wait(ticket, "waiting")));
+        else await lapse(parts, documents, ticket);
+      }
+    },
+    close: () => {
+      for (const { over } of waiting.values()) over.abort();
+    },
+  };
+}
+
+/** The ticket of a call that can be done as far as it shows; else nobody is asked, and a denial is written down. */
+async function askable(
+  { ledger, clock }: ApprovalParts,
+  call: Admitted,
+  facts: Facts,
+  policy: Policy,
+): Promise<Ticket> {
+  try {
+    return await ticketOf(call, facts, policy, clock.now());
+  } catch (error) {
+    if (error instanceof AiosError && error.code === "PERMISSION_DENIED") {
+      await ledger.append(refusal(facts, error.message));
+    }
+    throw error;
+  }
+}
+
+/** What the ledger keeps of what a person is shown. */
+const entryOf = ({ digest, risk, needs, expiresAt }: Ticket) => ({ digest, risk, needs, expires_at: expiresAt });
+
+/** A ticket whose entry the last run of the daemon did not come to write has it now. */
+async function resumed({ ledger, policies }: ApprovalParts, ticket: Ticket): Promise<void> {
+  if (ledger.ofExecution(ticket.id).length > 0) return;
+  await ledger.append(asked(factsOf(ticket, policies.last()), entryOf(ticket)));
+}
+
+/** A call that was approved when the daemon ended: it began, and its intent tells what became of it, or it does not begin any more. */
+async function lapse({ ledger, policies }: ApprovalParts, documents: Documents<Ticket>, ticket: Ticket): Promise<void> {
+  if (ledger.ofExecution(ticket.id).every(({ kind }) => kind === "asked")) {
+    const error = refused(ticket, "the daemon ended before it began");
+    await ledger.append(refusal(factsOf(ticket, policies.last()), error.message));
+  }
+  await documents.remove(ticket.id);
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+const samePeer = (one: Identity, other: Identity) => one.kind === other.kind && one.name === other.name;
+
+function refused({ tool }: Ticket, reason: string): AiosError {
+  return new AiosError("PERMISSION_DENIED", { act: "execute", object: tool, reason });
+}
+
+function beyond({ id, tool, role, risk }: Ticket, by: Person): AiosError {
+  return new AiosError("PERMISSION_DENIED", {
+    act: "approve",
+    object: id,
+    reason: `this call of ${tool} is of ${risk} risk and needs the role ${role}, and ${by.name} is ${by.role}`,
+    next: "ask an admin, or deny it",
+  });
+}
+
+function noSuch(id: string): AiosError {
+  return new AiosError("NOT_FOUND", {
+    act: "decide",
+    object: id,
+    reason: "no such call waits: it was decided already, or its time is over",
+    next: 'see "aiosctl approvals"',
+  });
+}
+
+function notShown(id: string): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "approve",
+    object: id,
+    reason: "the digest is not that of the call that waits",
+    next: `look at the call (aiosctl approvals show ${id}) and approve what it shows`,
+  });
+}
+
+function full({ tool, caller }: Ticket, own: readonly Waiting[]): AiosError {
+  return new AiosError("RESOURCE_EXHAUSTED", {
+    act: "execute",
+    object: tool,
+    reason: `${own.length} calls of ${caller.name} wait for a person already`,
+    next: "wait until they are decided",
+  });
+}
