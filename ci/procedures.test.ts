@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { readAgents } from "../daemons/orchestrator/agents/agent-config.ts";
 import { planCheck } from "../daemons/orchestrator/plans/check-plan.ts";
-import { readProcedures } from "../daemons/orchestrator/plans/declared.ts";
+import { readProcedures } from "../daemons/orchestrator/plans/procedures/procedures.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
 import { catalogue } from "../daemons/tools/catalogue/index.ts";
 

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import type { ParameterType } from "../daemons/orchestrator/phrase.ts";
 import { planCheck } from "../daemons/orchestrator/plans/check-plan.ts";
-import { readProcedures } from "../daemons/orchestrator/plans/declared.ts";
-import { planByProcedure } from "../daemons/orchestrator/plans/procedures.ts";
+import { planByProcedure } from "../daemons/orchestrator/plans/procedures/procedure-source.ts";
+import { readProcedures } from "../daemons/orchestrator/plans/procedures/procedures.ts";
 import { fillObject, textsIn } from "../daemons/orchestrator/template.ts";
 import type { ToolFacts } from "../daemons/orchestrator/tools.ts";
 import { randomFrom } from "../daemons/tools/testing/random.ts";

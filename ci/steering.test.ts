@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
+
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../daemons/orchestrator/goal.ts";
+import type { JsonObject } from "../daemons/orchestrator/json.ts";
 import type { Objective, Plan } from "../daemons/orchestrator/plan.ts";
 import { planCheck } from "../daemons/orchestrator/plans/check-plan.ts";
 import { strangePlaces } from "../daemons/orchestrator/plans/steering.ts";

@@ -11,7 +11,7 @@ import { goalOf } from "../daemons/orchestrator/goals/records.ts";
 import { waitsOf } from "../daemons/orchestrator/goals/waits.ts";
 import { unfit } from "../daemons/orchestrator/phrase.ts";
 import { noteOf } from "../daemons/orchestrator/plans/decisions.ts";
-import { uncovered } from "../daemons/orchestrator/plans/not-understood.ts";
+import { uncovered } from "../daemons/orchestrator/plans/procedures/not-understood.ts";
 import { parseTemplate } from "../daemons/orchestrator/template.ts";
 import { quoted } from "../daemons/runtime/files/gguf-cursor.ts";
 import { parseCapability } from "../daemons/tools/access/capability.ts";

@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import { type CallOptions, type Client, executionHeader, withdrawHeader } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
-import type { Json } from "./goal.ts";
+import type { Json } from "./json.ts";
 
 /** A call of a tool, known by the id that whoever decided it gave it. */
 export interface Call {

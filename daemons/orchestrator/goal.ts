@@ -1,6 +1,7 @@
 import { allows, type Role } from "#lib/identity/role";
 import { uuidOf } from "#lib/ids";
 import { beginning } from "#lib/text";
+import type { JsonObject } from "./json.ts";
 import type { ParameterValue } from "./phrase.ts";
 import type { Level } from "./plan.ts";
 
@@ -38,9 +39,6 @@ export const taskStates: readonly TaskState[] = [
   "failed",
   "cancelled",
 ];
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-export type JsonObject = { readonly [key: string]: Json };
 
 export interface Task {
   readonly id: string;

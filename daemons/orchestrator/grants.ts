@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { AiosError } from "#lib/errors";
-import type { JsonObject } from "./goal.ts";
+import type { JsonObject } from "./json.ts";
 
 /**
  * The capability that a template such as `fs:write:{path}` asks for with this input: exactly the one thing that is named, no pattern.
@@ -29,4 +29,16 @@ function plainPath(path: string): string {
 
 function escapeGlob(text: string): string {
   return text.replaceAll(/[\\*?]/g, "\\$&");
+}
+
+/**
+ * Whether all that `asked` covers is covered by `allowed`: the same, or `allowed` ends in `/**` and `asked` names something
+ * below it. A path with `..` or `//` in it is within nothing.
+ */
+export function isWithin(allowed: string, asked: string): boolean {
+  if (/(^|[/:])\.\.?(\/|$)|\/\//.test(asked)) return false;
+  if (allowed === asked) return true;
+  if (!allowed.endsWith("/**")) return false;
+  const folder = allowed.slice(0, -2);
+  return asked.startsWith(folder) && asked.length > folder.length;
 }

@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
@@ -9,7 +10,7 @@ import { createServer, listen } from "#lib/rpc/server";
 import { coreIdentity, service } from "#lib/rpc/service";
 import { ApiGatewayService, type ApiInferRequest, BudgetStatus, ProviderStatus } from "#proto/aios/api_gateway";
 import { InferenceResponse } from "#proto/aios/common";
-import type { JsonObject } from "./goal.ts";
+import type { JsonObject } from "./json.ts";
 import type { Draft, Objective, Plan } from "./plan.ts";
 import { planCheck } from "./plans/check-plan.ts";
 import { gatewayThinker } from "./plans/gateway-source.ts";

@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { cut } from "#lib/text";
-import { furtherIn, isTelling } from "./plans/text-ends.ts";
+import { furtherIn, isTelling } from "./text-ends.ts";
 
 /**
  * What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, where a git repository is,

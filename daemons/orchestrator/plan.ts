@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import type { JsonObject } from "./goal.ts";
+import type { JsonObject } from "./json.ts";
 import type { ParameterValue, Reading } from "./phrase.ts";
 
 /** How much thinking a plan or a task takes: rules, the always loaded model, the model on demand, the gateway's. */

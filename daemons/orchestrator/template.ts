@@ -12,7 +12,7 @@
 
 import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
-import type { Json, JsonObject } from "./goal.ts";
+import type { Json, JsonObject } from "./json.ts";
 import type { ParameterValue } from "./phrase.ts";
 
 export type Part =

@@ -4,7 +4,7 @@ import { uuidOf, uuidv7 } from "#lib/ids";
 import type { Client } from "#lib/rpc/service";
 import type { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import { type AuditedCall, callsOver, interrupted } from "./calls.ts";
-import type { JsonObject } from "./goal.ts";
+import type { JsonObject } from "./json.ts";
 import type { Execution, ToolFacts, Tools } from "./tools.ts";
 
 /** What is known of a tool is asked for anew after this time. */

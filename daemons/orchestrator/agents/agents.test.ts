@@ -2,8 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import type { AgentConfig } from "./agent-config.ts";
-import { type Agents, openAgents, type Place } from "./agents.ts";
+import { type Agents, openAgents } from "./agents.ts";
 import { type Assignment, type Assignments, openAssignments, type Report } from "./assignments.ts";
+import type { Place } from "./queues.ts";
 import { type Candidate, chooseAgent } from "./router.ts";
 
 const configOf = (name: string, namespaces: string[], concurrentTasksMax = 1): AgentConfig => ({

@@ -1,9 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { isWithin } from "../initiative/capability-requests.ts";
+import { isWithin } from "../grants.ts";
 import type { AgentConfig } from "./agent-config.ts";
 import type { ProcessState } from "./agent-processes.ts";
-import { openLines } from "./queues.ts";
+import { openQueues, type Place } from "./queues.ts";
 import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts";
 
 /** An agent that has not been heard of for so long is dead: its tasks go to another. */
@@ -35,12 +35,6 @@ export interface Agent {
   readonly memoryMiB: number;
 }
 
-/** A place at an agent for one task, held until it is given back. */
-export interface Place {
-  readonly agent: string;
-  release(): void;
-}
-
 export interface Agents {
   /** An agent says that it is there, anew: what it had been doing is lost. */
   register(name: string): void;
@@ -54,7 +48,7 @@ export interface Agents {
   covers(need: Need): boolean;
   /** Whether its file lets the agent have this capability of its own: for its duties, or when it asks. */
   mayHave(name: string, capability: string): boolean;
-  /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. See {@link Lines}. */
+  /** Waits for a place at a fitting agent: critical goals first, then the ones that waited longest. See {@link Queues}. */
   place(need: Need, signal: AbortSignal): Promise<Place>;
   /**
    * Runs until `signal` is aborted: finds dead agents, and tasks that no agent is there for. While they are frozen, nobody is dead
@@ -89,7 +83,7 @@ export interface AgentsHearers {
 /** The registry of the configured agents. */
 export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost, hung }: AgentsHearers): Agents {
   const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
-  const lines = openLines(clock);
+  const queues = openQueues(clock);
 
   const candidates = () => [...records.values()].map(candidate);
   const list = () => [...records.values()].map(view);
@@ -114,7 +108,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
 
   /** Gives free places to those that wait. */
   const match = () => {
-    lines.serve((need) => {
+    queues.serve((need) => {
       const record = records.get(chooseAgent(need, candidates()) ?? "");
       return record === undefined ? undefined : occupy(record);
     });
@@ -184,7 +178,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
     covers: (need) => [...records.values()].some(({ config }) => fits(need, config)),
     mayHave: (name, capability) => lists(records.get(name)?.config, capability),
     place(need, signal) {
-      const place = lines.enter(need, signal);
+      const place = queues.enter(need, signal);
       match();
       return place;
     },
@@ -193,7 +187,7 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
         const stalled = clock.monotonic() - last > stallMs;
         for (const record of records.values()) stalled || frozen() ? excuse(record, clock) : look(record);
-        lines.turnAway(
+        queues.turnAway(
           (need) => isAttended(need, candidates()),
           () =>
             list()

@@ -1,6 +1,6 @@
 import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { JsonObject } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 
 /** What an agent is given to do. */
 export interface Handout {

@@ -2,8 +2,8 @@ import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import type { Place } from "./agents.ts";
-import { type Lines, openLines, unattendedMaxMs } from "./queues.ts";
+import type { Place } from "./queues.ts";
+import { openQueues, type Queues, unattendedMaxMs } from "./queues.ts";
 import type { Need } from "./router.ts";
 
 const never = new AbortController().signal;
@@ -11,12 +11,12 @@ const need = (namespace: string, priority = 2): Need => ({ namespace, agent: "",
 const place: Place = { agent: "a", release: () => {} };
 
 let clock: ManualClock;
-let lines: Lines;
+let lines: Queues;
 let served: string[];
 
 beforeEach(() => {
   clock = new ManualClock();
-  lines = openLines(clock);
+  lines = openQueues(clock);
   served = [];
 });
 

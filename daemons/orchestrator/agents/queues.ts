@@ -1,21 +1,26 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Place } from "./agents.ts";
 import type { Need } from "./router.ts";
+
+/** A place at an agent for one task, held until it is given back. */
+export interface Place {
+  readonly agent: string;
+  release(): void;
+}
 
 /** A task waits as long as an agent that could take it is there, however busy; without one, so long. */
 export const unattendedMaxMs = 120_000;
 
 /**
- * Who waits for a place at an agent: one line for each need, so that whose turn it is takes no longer to find when a thousand
- * wait. In a line the most urgent come first, among equals the one that came first.
+ * Who waits for a place at an agent: one queue for each need, so that whose turn it is takes no longer to find when a thousand
+ * wait. In a queue the most urgent come first, among equals the one that came first.
  */
-export interface Lines {
+export interface Queues {
   /** Waits for a place. Rejects with the signal's reason, or UNAVAILABLE when no agent was there for too long. */
   enter(need: Need, signal: AbortSignal): Promise<Place>;
-  /** Gives out places, to the most urgent of all lines first, until `take` has none for any of them. */
+  /** Gives out places, to the most urgent of all queues first, until `take` has none for any of them. */
   serve(take: (need: Need) => Place | undefined): void;
-  /** Turns away who has waited too long in a line that nobody attends; `reason` says how the agents are. */
+  /** Turns away who has waited too long in a queue that nobody attends; `reason` says how the agents are. */
   turnAway(attended: (need: Need) => boolean, reason: () => string): void;
 }
 
@@ -28,34 +33,34 @@ interface Waiting {
   refuse(error: unknown): void;
 }
 
-interface Line {
+interface Queue {
   readonly waiting: Waiting[];
   attendedAt: number;
 }
 
-export function openLines(clock: Clock): Lines {
-  const lines = new Map<string, Line>();
+export function openQueues(clock: Clock): Queues {
+  const queues = new Map<string, Queue>();
   let numbers = 0;
 
   const join = (one: Waiting) => {
     const key = keyOf(one.need);
-    const line = lines.get(key) ?? { waiting: [], attendedAt: clock.monotonic() };
-    lines.set(key, line);
-    const before = line.waiting.findLastIndex(({ need }) => need.priority <= one.need.priority);
-    line.waiting.splice(before + 1, 0, one);
+    const queue = queues.get(key) ?? { waiting: [], attendedAt: clock.monotonic() };
+    queues.set(key, queue);
+    const before = queue.waiting.findLastIndex(({ need }) => need.priority <= one.need.priority);
+    queue.waiting.splice(before + 1, 0, one);
   };
 
   const leave = (one: Waiting) => {
     const key = keyOf(one.need);
-    const left = lines.get(key)?.waiting ?? [];
+    const left = queues.get(key)?.waiting ?? [];
     const at = left.indexOf(one);
     if (at >= 0) left.splice(at, 1);
-    if (left.length === 0) lines.delete(key);
+    if (left.length === 0) queues.delete(key);
   };
 
-  /** The first of each line, whose turn it is first. */
+  /** The first of each queue, whose turn it is first. */
   const firsts = (): Waiting[] => {
-    const first = [...lines.values()].flatMap(({ waiting }) => waiting.slice(0, 1));
+    const first = [...queues.values()].flatMap(({ waiting }) => waiting.slice(0, 1));
     return first.toSorted((a, b) => a.need.priority - b.need.priority || a.number - b.number);
   };
 
@@ -95,9 +100,9 @@ export function openLines(clock: Clock): Lines {
     },
     turnAway(attended, reason) {
       const now = clock.monotonic();
-      for (const line of lines.values()) {
-        if (line.waiting.slice(0, 1).some(({ need }) => attended(need))) line.attendedAt = now;
-        const late = line.waiting.filter(({ since }) => now - Math.max(since, line.attendedAt) >= unattendedMaxMs);
+      for (const queue of queues.values()) {
+        if (queue.waiting.slice(0, 1).some(({ need }) => attended(need))) queue.attendedAt = now;
+        const late = queue.waiting.filter(({ since }) => now - Math.max(since, queue.attendedAt) >= unattendedMaxMs);
         for (const one of late) {
           leave(one);
           one.refuse(unattended(one.need, reason()));

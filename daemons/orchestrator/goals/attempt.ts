@@ -1,28 +1,20 @@
 import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import { allows } from "#lib/identity/role";
-import type { Place } from "../agents/agents.ts";
 import type { Ending } from "../agents/assignments.ts";
-import { executionIds, type Goal, isOver, type JsonObject, namespaceOf, saidIn, type Task } from "../goal.ts";
+import type { Place } from "../agents/queues.ts";
+import { executionIds, type Goal, isOver, namespaceOf, saidIn, type Task } from "../goal.ts";
 import { capabilityFor } from "../grants.ts";
+import type { JsonObject } from "../json.ts";
 import { patiently } from "../patience.ts";
 import { sendsOut } from "../plans/outbound.ts";
 import { strangePlaces } from "../plans/steering.ts";
 import { fillObject } from "../template.ts";
 import type { Asking, ToolFacts } from "../tools.ts";
+import { changeTask } from "./changes.ts";
 import { type Loan, openLoan } from "./lend.ts";
-import {
-  changeTask,
-  failTask,
-  jsonSizeMaxBytes,
-  noteWait,
-  recordReport,
-  retryLost,
-  sizeOf,
-  valuesFor,
-} from "./outcome.ts";
-import type { Signals } from "./work.ts";
-import type { World } from "./world.ts";
+import { failTask, jsonSizeMaxBytes, noteWait, recordReport, retryLost, sizeOf, valuesFor } from "./outcome.ts";
+import type { Signals, World } from "./world.ts";
 
 const retryFirstMs = 200;
 const retryMostMs = 5_000;
@@ -98,12 +90,11 @@ interface Attempt {
 /** One try at one agent, from its grant to the end of the grant. */
 async function assign(attempt: Attempt, world: World, { waiting, running }: Signals, later: Later): Promise<void> {
   const { goal, task, tool, input, agent } = attempt;
-  const { store, clock } = world;
   // What was asked of a person is the same try still.
   const tries = task.waitsFor === "" ? task.tries + 1 : task.tries;
-  const begun = { state: "assigned", agent, input, tries, startedAt: clock.now(), progress: undefined } as const;
+  const begun = { state: "assigned", agent, input, tries, startedAt: world.clock.now(), progress: undefined } as const;
   // Before the agent hears of it: after a crash the store says which tasks may have run, and under which id.
-  await changeTask(task, begun, (whole) => patiently(clock, waiting, () => store.putTask(whole)));
+  await changeTask(task, begun, world, waiting);
   const lent = openLoan(loanOf(attempt, world), world);
   let ending: Ending;
   try {

@@ -3,14 +3,15 @@ import type { Role } from "#lib/identity/role";
 import { executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { type Goal, type GoalState, isGivenByMachine, isOver, leastOf, type Progress, type Task } from "../goal.ts";
+import { openRoom, type Room } from "./capacity.ts";
+import { changeGoal } from "./changes.ts";
 import { type Floor, type Open, openFloor } from "./open-goals.ts";
 import { descriptionOf, goalOf } from "./records.ts";
-import { openRoom, type Room } from "./room.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
 import { waitsOf } from "./waits.ts";
-import { Held } from "./work.ts";
 import type { World } from "./world.ts";
+import { Held } from "./world.ts";
 
 /** Characters of an answer to a question, at most. */
 const answerLengthMax = 4_096;
@@ -151,7 +152,7 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
     if (one === undefined) throw mustBe(goal, act, state);
     await floor.inTurn(one, async () => {
       if (goal.state !== state) throw mustBe(goal, act, state);
-      await change(goal, next(goal), world);
+      await changeGoal(goal, next(goal), world, "none");
       floor.start(one);
     });
   };
@@ -235,13 +236,6 @@ function mustBe(goal: Goal, act: string, ...states: GoalState[]): AiosError {
     reason: `it is ${goal.state}`,
     next: `only a goal that is ${states.join(" or ")} can be`,
   });
-}
-
-async function change(goal: Goal, next: Partial<Goal>, { store, clock, changes }: World): Promise<void> {
-  const whole = { ...goal, ...next, updatedAt: clock.now() };
-  await store.putGoal(whole);
-  Object.assign(goal, whole);
-  changes.tell(goal);
 }
 
 function notYet(): AiosError {

@@ -7,12 +7,12 @@ import {
   type GoalState,
   goalStates,
   isOver,
-  type JsonObject,
   noPlan,
   type Task,
   type TaskState,
   taskStates,
 } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 import type { Store } from "./store.ts";
 
 /** Goals in one answer of aios-memory. */

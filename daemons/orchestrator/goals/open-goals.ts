@@ -1,9 +1,10 @@
 import type { Goal } from "../goal.ts";
 import { isOver } from "../goal.ts";
+import { closeGoal } from "./closing.ts";
 import { settleTasks, takeUp } from "./resume.ts";
-import { closeGoal } from "./run.ts";
-import { Cancelled, Held, type Signals, workOn } from "./work.ts";
+import { workOn } from "./work.ts";
 import type { World } from "./world.ts";
+import { Cancelled, Held, type Signals } from "./world.ts";
 
 /** At the end running goals get so long to take back their grants. */
 const endGraceMs = 1_000;

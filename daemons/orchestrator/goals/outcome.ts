@@ -2,10 +2,12 @@ import { messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import type { Ending, Report } from "../agents/assignments.ts";
 import { type Fate, wholeOutput } from "../calls.ts";
-import { executionIds, type Goal, type JsonObject, type Task } from "../goal.ts";
+import { executionIds, type Goal, type Task } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 import { patiently } from "../patience.ts";
 import { fill, type Values } from "../template.ts";
 import type { ToolFacts } from "../tools.ts";
+import { changeTask, forEver } from "./changes.ts";
 import { forApproval } from "./waits.ts";
 import type { World } from "./world.ts";
 
@@ -29,8 +31,6 @@ const hasCode = (codes: readonly string[], error: string) => codes.some((code) =
 /** Pause between two questions about a call that runs on. */
 const lookAgainMs = 300;
 
-const never = new AbortController().signal;
-
 /**
  * Takes an agent's report: what it makes of the task is stored before the task changes and the agent is answered.
  * Throws when it cannot be stored; the agent reports again. A call of which the agent knows nothing is lost.
@@ -44,7 +44,7 @@ export async function recordReport(
 ): Promise<Ending> {
   if (!report.success && hasCode(unknownCodes, report.error)) return { kind: "lost", reason: report.error };
   const next = outcomeOf(goal, task, tool, report, world);
-  await changeTask(task, next, (whole) => world.store.putTask(whole));
+  await changeTask(task, next, world, "none");
   return { kind: "recorded" };
 }
 
@@ -105,15 +105,15 @@ interface Lost {
  */
 async function settleLost({ goal, task, tool, reason, repeat }: Lost, world: World): Promise<void> {
   // A person is asked once: the same call is made again, and hears what was decided.
-  if (task.waitsFor !== "") return await store(task, { state: "pending" }, world);
+  if (task.waitsFor !== "") return await changeTask(task, { state: "pending" }, world);
   const fate = await fateOf(task, world);
-  if (fate.kind === "never" || fate.kind === "refused") return await store(task, repeat, world);
+  if (fate.kind === "never" || fate.kind === "refused") return await changeTask(task, repeat, world);
   if (fate.kind === "ended" && fate.answer.success) {
     const output = fate.answer.outputJson.toString("utf8");
     const report = { taskId: task.id, success: true, output, error: "" };
-    return await store(task, outcomeOf(goal, task, tool, report, world), world);
+    return await changeTask(task, outcomeOf(goal, task, tool, report, world), world);
   }
-  if (tool.idempotent) return await store(task, repeat, world);
+  if (tool.idempotent) return await changeTask(task, repeat, world);
   const how = fate.kind === "ended" ? `failed (${fate.answer.error})` : "was interrupted";
   await failTask(task, `${reason}; ${task.tool} had begun, ${how}, and must not be repeated`, world);
 }
@@ -121,7 +121,7 @@ async function settleLost({ goal, task, tool, reason, repeat }: Lost, world: Wor
 /** What became of the task's last call, once that is known: one that still runs is waited for. */
 async function fateOf(task: Task, { tools, clock }: World): Promise<Exclude<Fate, { kind: "running" }>> {
   for (;;) {
-    const fate = await patiently(clock, never, () => tools.withdraw(callOf(task)));
+    const fate = await patiently(clock, forEver, () => tools.withdraw(callOf(task)));
     if (fate.kind !== "running") return fate;
     await clock.sleep(lookAgainMs);
   }
@@ -135,7 +135,7 @@ const callOf = (task: Task) => ({
 /** A task that has failed for good. */
 export async function failTask(task: Task, reason: string, world: World): Promise<void> {
   await letGo(task, world);
-  await store(task, failed(task, reason, world), world);
+  await changeTask(task, failed(task, reason, world), world);
 }
 
 /** A task that will not run any more. One that had begun says so: what it did is not undone. */
@@ -144,7 +144,7 @@ export async function closeTask(task: Task, reason: string, world: World): Promi
   await letGo(task, world);
   const tries = task.failures.length === 0 ? "" : `; before: ${whole(task.failures)}`;
   const error = begun ? `${reason}; ${task.tool} had begun and may have had its effect` : `not done: ${reason}${tries}`;
-  await store(task, { state: "cancelled", error, completedAt: world.clock.now(), waitsFor: "" }, world);
+  await changeTask(task, { state: "cancelled", error, completedAt: world.clock.now(), waitsFor: "" }, world);
 }
 
 /** What waits for a person is not let through any more for a task that is given up. */
@@ -155,12 +155,6 @@ async function letGo(task: Task, { tools, log }: World): Promise<void> {
   });
 }
 
-/** Changes a task once its new form is stored. */
-export async function changeTask(task: Task, next: Partial<Task>, put: (whole: Task) => Promise<void>): Promise<void> {
-  await put({ ...task, ...next });
-  Object.assign(task, next);
-}
-
 /** What the templates of a goal are filled from: its parameters and the tasks that are done. */
 export function valuesFor(goal: Goal, more: Values["steps"] = {}): Values {
   const steps: Record<string, Values["steps"][string]> = { ...more };
@@ -168,10 +162,6 @@ export function valuesFor(goal: Goal, more: Values["steps"] = {}): Values {
     if (state === "completed") steps[step] = { input: input ?? {}, output: output ?? {} };
   }
   return { parameters: goal.plan.parameters, steps };
-}
-
-async function store(task: Task, next: Partial<Task>, world: World): Promise<void> {
-  await changeTask(task, next, (whole) => patiently(world.clock, never, () => world.store.putTask(whole)));
 }
 
 /** The output of a tool, or why it cannot be one. */

@@ -2,8 +2,8 @@ import { messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import { type Goal, isOver, type Task } from "../goal.ts";
 import { patiently } from "../patience.ts";
+import { endGoal } from "./closing.ts";
 import { failTask, resumeLost } from "./outcome.ts";
-import { endGoal } from "./run.ts";
 import type { World } from "./world.ts";
 
 /**

@@ -3,7 +3,7 @@ import type { Role } from "#lib/identity/role";
 import { isUuid } from "#lib/ids";
 import { executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
-import type { JsonObject } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 
 /** What a client asks for. */
 export interface Submission {

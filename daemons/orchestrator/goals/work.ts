@@ -3,28 +3,13 @@ import { type Goal, isGivenByMachine, isOver, type Option, saidIn, type Task } f
 import { patiently } from "../patience.ts";
 import type { Draft, Objective, Plan } from "../plan.ts";
 import { noteOf } from "../plans/decisions.ts";
+import { changeGoal } from "./changes.ts";
+import { closeGoal, endGoal, endUndone, failureOf } from "./closing.ts";
 import { closeTask } from "./outcome.ts";
 import { headOf, tasksOf } from "./records.ts";
-import { closeGoal, endGoal, endUndone, failureOf, putGoal, runTasks } from "./run.ts";
+import { runTasks } from "./run.ts";
 import { asking } from "./waits.ts";
-import type { World } from "./world.ts";
-
-/** Why a goal is stopped for good before its end. */
-export class Cancelled extends Error {
-  override readonly name = "Cancelled";
-}
-
-/** Why a goal is left as it is, to be gone on with later. */
-export class Held extends Error {
-  override readonly name = "Held";
-}
-
-export interface Signals {
-  /** Nothing new is to be begun for the goal. */
-  readonly waiting: AbortSignal;
-  /** What runs for the goal is to be stopped where it is. */
-  readonly running: AbortSignal;
-}
+import { Cancelled, type Signals, type World } from "./world.ts";
 
 /** Plans that follow one that has failed half-way, at most. */
 const replansMax = 2;
@@ -51,7 +36,7 @@ export async function workOn(
       signals.waiting.throwIfAborted();
       const failure = failureOf(goal);
       if (failure === "" || goal.plan.round >= replansMax) return await closeGoal(goal, world);
-      await putGoal(goal, { state: "planning", failure }, world);
+      await changeGoal(goal, { state: "planning", failure }, world);
     }
   } catch (error) {
     if (!signals.waiting.aborted) return await endUndone(goal, "failed", `internal error: ${messageOf(error)}`, world);
@@ -65,7 +50,7 @@ async function leave(goal: Goal, { waiting, running }: Signals, world: World): P
   if (running.reason instanceof Cancelled) return await closeGoal(goal, world, messageOf(running.reason));
   // Held for all goals alike: that is not a state of this one.
   if (running.aborted) return;
-  await putGoal(goal, { state: "paused" }, world);
+  await changeGoal(goal, { state: "paused" }, world);
   world.log.info("goal paused", { goal: goal.id, reason: messageOf(waiting.reason) });
 }
 
@@ -79,7 +64,7 @@ async function begin(
     waiting.addEventListener("abort", () => reject(waiting.reason), { once: true });
   });
   const unmet = await Promise.race([prerequisites(goal), aborted]);
-  if (unmet === "") await putGoal(goal, { state: "planning" }, world);
+  if (unmet === "") await changeGoal(goal, { state: "planning" }, world);
   else await endGoal(goal, "failed", unmet, world);
 }
 
@@ -92,7 +77,7 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
   decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
   if ("question" in draft) {
     const questions = [...goal.questions, { question: draft.question }];
-    await putGoal(goal, { state: "awaiting_input", questions }, world);
+    await changeGoal(goal, { state: "awaiting_input", questions }, world);
     return world.waits(goal, asking(goal));
   }
   if ("steps" in draft) return await follow(goal, draft, world, signal);
@@ -124,7 +109,7 @@ async function follow(goal: Goal, draft: Plan, world: World, signal: AbortSignal
   for (const task of replaced) await replace(task, world);
   await Promise.all(tasks.map((task) => patiently(clock, signal, () => store.putTask(task))));
   goal.tasks = [...earlier.filter(({ id }) => !kept.has(id)).map((task) => find(replaced, task)), ...tasks];
-  await putGoal(goal, { state: "in_progress", plan: headOf(draft, round), failure: "" }, world);
+  await changeGoal(goal, { state: "in_progress", plan: headOf(draft, round), failure: "" }, world);
 }
 
 const find = (replaced: readonly Task[], task: Task): Task => replaced.find(({ id }) => id === task.id) ?? task;

@@ -2,20 +2,12 @@ import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import type { Agents } from "../agents/agents.ts";
 import type { Assignments } from "../agents/assignments.ts";
-import type { Goal, Option } from "../goal.ts";
-import type { Draft } from "../plan.ts";
+import type { Goal } from "../goal.ts";
+import type { GoalDecision } from "../plans/decisions.ts";
 import type { Planner } from "../plans/planner.ts";
 import type { Tools } from "../tools.ts";
 import type { Changes } from "./changes.ts";
 import type { Store } from "./store.ts";
-
-/** What was decided for a goal, between what, and why. */
-export interface GoalDecision {
-  readonly goal: Goal;
-  readonly situation: string;
-  readonly options: readonly Option[];
-  readonly draft: Draft;
-}
 
 /** What goals run with. */
 export interface World {
@@ -37,4 +29,21 @@ export interface World {
   readonly log: Log;
   /** A number from 0 to below 1, for jitter. */
   readonly random: () => number;
+}
+
+/** Why a goal is stopped for good before its end. */
+export class Cancelled extends Error {
+  override readonly name = "Cancelled";
+}
+
+/** Why a goal is left as it is, to be gone on with later. */
+export class Held extends Error {
+  override readonly name = "Held";
+}
+
+export interface Signals {
+  /** Nothing new is to be begun for the goal. */
+  readonly waiting: AbortSignal;
+  /** What runs for the goal is to be stopped where it is. */
+  readonly running: AbortSignal;
 }

@@ -4,20 +4,12 @@ import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { type Durable, type Fits, fieldsOf } from "../durable.ts";
 import type { Goals } from "../goals/goals.ts";
-import type { StopNote } from "./stop-note.ts";
+import { isStop, type Stop, type StopNote } from "./stop-note.ts";
 
 /** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
 export interface AutonomyRecord {
   readonly level: AutonomyLevel | "";
   readonly stop?: Stop | undefined;
-}
-
-export interface Stop {
-  /** The identity that pressed it: "operator:alice". */
-  readonly by: string;
-  readonly reason: string;
-  /** Milliseconds since the epoch. */
-  readonly at: number;
 }
 
 /** Who would begin something: a person (also by a schedule), or the machine by itself. */
@@ -41,9 +33,6 @@ export interface Autonomy {
 }
 
 export const levels: readonly AutonomyLevel[] = ["full", "supervised", "manual"];
-
-/** Whether a value read from a file is a {@link Stop}. */
-export const isStop = fieldsOf({ by: "string", reason: "string", at: "number" });
 
 /** Whether a value read from a file is an {@link AutonomyRecord}. */
 export const isAutonomyRecord: Fits = (value) => {

@@ -1,4 +1,5 @@
 import type { AgentConfig } from "../agents/agent-config.ts";
+import { isWithin } from "../grants.ts";
 import type { Autonomy } from "./autonomy.ts";
 
 /** What came of an agent's request: until when it is granted, or why not. */
@@ -56,16 +57,4 @@ export function openCapabilityRequests({ agents, autonomy, grant, revoke }: Requ
     },
     revoke,
   };
-}
-
-/**
- * Whether all that `asked` covers is covered by `allowed`: the same, or `allowed` ends in `/**` and `asked` names something
- * below it. A path with `..` or `//` in it is within nothing.
- */
-export function isWithin(allowed: string, asked: string): boolean {
-  if (/(^|[/:])\.\.?(\/|$)|\/\//.test(asked)) return false;
-  if (allowed === asked) return true;
-  if (!allowed.endsWith("/**")) return false;
-  const folder = allowed.slice(0, -2);
-  return asked.startsWith(folder) && asked.length > folder.length;
 }

@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";
 import type { ToolRegistryService } from "#proto/aios/tools";
 import { callsOver } from "../calls.ts";
-import type { JsonObject } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 
 type Registry = Pick<Client<typeof ToolRegistryService>, "execute">;
 

@@ -1,7 +1,19 @@
 import { readFileSync, rmSync } from "node:fs";
 import { replaceFile } from "#lib/data/files";
 import { errnoOf, messageOf } from "#lib/errors";
-import { isStop, type Stop } from "./autonomy.ts";
+import { fieldsOf } from "../durable.ts";
+
+/** That the machine was stopped. */
+export interface Stop {
+  /** The identity that pressed it: "operator:alice". */
+  readonly by: string;
+  readonly reason: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** Whether a value read from a file is a {@link Stop}. */
+export const isStop = fieldsOf({ by: "string", reason: "string", at: "number" });
 
 /** The stop in a file beside the sockets: for a start of this daemon, or of aios-tools, while the volume takes no writes. */
 export interface StopNote {

@@ -4,8 +4,8 @@ import { durationMs, parseToml } from "#lib/config/config";
 import { durationType } from "#lib/config/duration-type";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { readDeclarations } from "../declarations.ts";
 import { type Durable, fieldsOf, mapOf } from "../durable.ts";
-import { readDeclarations } from "../plans/declared.ts";
 import { fits, type Notice, type Severity, severities } from "./notices.ts";
 
 const strict = { additionalProperties: false } as const;

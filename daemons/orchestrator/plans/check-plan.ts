@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
-import type { JsonObject } from "../goal.ts";
 import { namespaceOf } from "../goal.ts";
 import { capabilityFor } from "../grants.ts";
+import type { JsonObject } from "../json.ts";
 import { type Objective, type Plan, type PlannedStep, stepsMax } from "../plan.ts";
 import { parseTemplate, textsIn } from "../template.ts";
 import type { ToolFacts } from "../tools.ts";

@@ -4,7 +4,6 @@ import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { cut } from "#lib/text";
 import type { DecisionNote, Goal, Option } from "../goal.ts";
-import type { GoalDecision } from "../goals/world.ts";
 import { patiently } from "../patience.ts";
 import type { Draft } from "../plan.ts";
 
@@ -38,6 +37,14 @@ export interface LoggedDecision extends DecisionNote {
   readonly description: string;
   /** What came of it; empty while the goal is not over. */
   readonly outcome: string;
+}
+
+/** What was decided for a goal, between what, and why. */
+export interface GoalDecision {
+  readonly goal: Goal;
+  readonly situation: string;
+  readonly options: readonly Option[];
+  readonly draft: Draft;
 }
 
 /** Keeps decisions where people and models find them later. */

@@ -1,4 +1,4 @@
-import type { JsonObject } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 import type { Objective, PlannedStep } from "../plan.ts";
 
 /** An address of the machine itself. */

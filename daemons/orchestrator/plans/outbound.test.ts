@@ -1,6 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
+
 import { expect, it } from "vitest";
-import type { Goal, JsonObject } from "../goal.ts";
+import type { Goal } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 import { openBench, planOf, step } from "../testing/goals-bench.ts";
 import { sendsOut } from "./outbound.ts";
 

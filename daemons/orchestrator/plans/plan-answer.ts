@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
 import { saidJson } from "#lib/said-json";
 import { cut } from "#lib/text";
-import type { Json, JsonObject } from "../goal.ts";
+import type { Json, JsonObject } from "../json.ts";
 import type { Draft, Level, Objective, PlannedStep, Unusable } from "../plan.ts";
 import { literalTemplate, mapTexts } from "../template.ts";
 import { besides } from "./extra-grants.ts";

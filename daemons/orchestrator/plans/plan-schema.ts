@@ -1,4 +1,4 @@
-import type { JsonObject } from "../goal.ts";
+import type { JsonObject } from "../json.ts";
 import { stepsMax } from "../plan.ts";
 import type { FieldSchema, InputSchema, ToolFacts } from "../tools.ts";
 

@@ -1,6 +1,7 @@
 import { messageOf } from "#lib/errors";
 import type { Option } from "../goal.ts";
 import { type Draft, type Level, NoModel, type Objective, type Plan, type PlanSource, type Unusable } from "../plan.ts";
+import { nothingLearned } from "./learned/learned-source.ts";
 
 export interface Planned {
   readonly draft: Draft;
@@ -12,9 +13,6 @@ export interface Planned {
 export interface Planner {
   plan(objective: Objective, signal: AbortSignal): Promise<Planned>;
 }
-
-/** Why the source of learned procedures has no plan for most goals. */
-export const nothingLearned = "nothing that was learned fits";
 
 /** What is wrong with a plan, one sentence each; none when it may run. */
 export type CheckPlan = (plan: Plan, objective: Objective) => Promise<readonly string[]>;

@@ -6,7 +6,8 @@ import type { Tools } from "../tools.ts";
 import { learnedSource } from "./learned/learned-source.ts";
 import type { Learning } from "./learned/learning.ts";
 import { allowances, type Means, modelSource, type Thinker } from "./model-source.ts";
-import { type Declared, procedureSource } from "./procedures.ts";
+import { procedureSource } from "./procedures/procedure-source.ts";
+import type { Declared } from "./procedures/procedures.ts";
 
 export interface SourceWorld {
   readonly declared: () => Declared;

@@ -2,12 +2,13 @@
  * What a plan may name. A grant follows the plan, so the plan must not be steered: what a step ends is named by the person;
  * what it changes is written out by the plan; and once something was read, a plan names nothing new.
  */
+
 import { posix } from "node:path";
-import type { Json, JsonObject } from "../goal.ts";
+import type { Json, JsonObject } from "../json.ts";
 import type { Objective, Plan, PlannedStep } from "../plan.ts";
 import { type Part, parseTemplate, textsIn } from "../template.ts";
 import type { ToolFacts } from "../tools.ts";
-import { isSaid } from "./said.ts";
+import { isSaid } from "./procedures/said.ts";
 
 /** Words of a tool's name, of a choice or of a switch by which something is deleted, moved, overwritten, stopped or revoked. */
 const endings: ReadonlySet<string> = new Set(

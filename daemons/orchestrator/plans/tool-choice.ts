@@ -1,11 +1,5 @@
 import type { ToolFacts } from "../tools.ts";
-
-/** Words that say nothing of what is to be done. */
-const small = new Set(
-  "a an and as at be by for from if in into is it its me my of on or our out please so that the their them then this to up with you your".split(
-    " ",
-  ),
-);
+import { wordsOf } from "./procedures/words.ts";
 
 /** What people say for what tools are called. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
@@ -58,10 +52,4 @@ function scoreOf({ name, summary }: ToolFacts, wanted: ReadonlySet<string>): num
   return (
     4 * count([verb]) + 3 * count([namespace]) + 2 * count(verb.split("_")) + count([...new Set(wordsOf(summary))])
   );
-}
-
-/** The words of a text, without the small ones, plurals as the one. */
-export function wordsOf(text: string): string[] {
-  const words = text.toLowerCase().match(/[a-z][a-z0-9_]+/g) ?? [];
-  return words.filter((word) => !small.has(word)).map((word) => (word.length > 3 ? word.replace(/s$/, "") : word));
 }

@@ -7,10 +7,12 @@ import { heldMs, openStanding, restCores, standingMs } from "../agents/standing-
 import { callsPerMinuteMax, openGreed, refusalsMax } from "../agents/usage-limits.ts";
 import { noPlan } from "../goal.ts";
 import { subTaskGoal } from "../goals/subtasks.ts";
-import { type AutonomyRecord, openAutonomy, type Stop } from "../initiative/autonomy.ts";
-import { isWithin, openCapabilityRequests } from "../initiative/capability-requests.ts";
+import { isWithin } from "../grants.ts";
+import { type AutonomyRecord, openAutonomy } from "../initiative/autonomy.ts";
+import { openCapabilityRequests } from "../initiative/capability-requests.ts";
 import { nodeSilentMs, openNodes } from "../initiative/nodes.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "../initiative/registry.ts";
+import type { Stop } from "../initiative/stop-note.ts";
 import { kept } from "../testing/further-twin.ts";
 
 const agent: AgentConfig = {

@@ -2,8 +2,9 @@ import type { ToolCall, ToolExecutionReport, ToolFate, ToolRequirements } from "
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Role } from "#lib/identity/role";
-import { type Goal, isOver, type JsonObject } from "../goal.ts";
+import { type Goal, isOver } from "../goal.ts";
 import type { Goals } from "../goals/goals.ts";
+import type { JsonObject } from "../json.ts";
 import type { ToolFacts } from "../tools.ts";
 
 /** What is known of the conversation that a call is made in. */

@@ -8,9 +8,9 @@ import { type Goal, type GoalState, isOver } from "../goal.ts";
 import { openChanges } from "../goals/changes.ts";
 import { type Goals, openGoals } from "../goals/goals.ts";
 import type { Submission } from "../goals/submission.ts";
-import type { GoalDecision } from "../goals/world.ts";
 import type { Draft, Objective, Plan, PlannedStep } from "../plan.ts";
 import { planCheck } from "../plans/check-plan.ts";
+import type { GoalDecision } from "../plans/decisions.ts";
 import { plannerOver } from "../plans/planner.ts";
 import { type PortTwins, portTwins, twinTool } from "./port-twins.ts";
 

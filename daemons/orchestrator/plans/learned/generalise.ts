@@ -1,4 +1,4 @@
-import type { JsonObject } from "../../goal.ts";
+import type { JsonObject } from "../../json.ts";
 import { type ParameterType, unfit } from "../../phrase.ts";
 import type { PlannedStep } from "../../plan.ts";
 import { mapTexts, type Part, parseTemplate, textsIn, writeTemplate } from "../../template.ts";

@@ -1,11 +1,14 @@
 import { compilePhrase, type Phrase, type Reading } from "../../phrase.ts";
 import type { Draft, Plan, PlanSource } from "../../plan.ts";
-import { nothingLearned } from "../planner.ts";
-import { bestFit, type Declared } from "../procedures.ts";
-import { parametersFrom } from "../said.ts";
+import { bestFit } from "../procedures/procedure-source.ts";
+import type { Declared } from "../procedures/procedures.ts";
+import { parametersFrom } from "../procedures/said.ts";
 import { confidence } from "./confidence.ts";
 import { isSame, isUsable, type Learned, recordOf } from "./learned.ts";
 import { type Learning, learnedMax } from "./learning.ts";
+
+/** Why the source of learned procedures has no plan for most goals. */
+export const nothingLearned = "nothing that was learned fits";
 
 /** Plans by what has worked before on this machine. */
 export function learnedSource(learning: Learning, declared: () => Declared): PlanSource {

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { beginning } from "#lib/text";
-import type { Goal, JsonObject } from "../../goal.ts";
+import type { Goal } from "../../goal.ts";
+import type { JsonObject } from "../../json.ts";
 import type { ParameterType } from "../../phrase.ts";
 import type { PlannedStep } from "../../plan.ts";
 import { literalTemplate } from "../../template.ts";

@@ -1,14 +1,16 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
+
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
-import type { Goal, GoalState, JsonObject } from "../../goal.ts";
+import type { Goal, GoalState } from "../../goal.ts";
 import { goalOf, headOf, tasksOf } from "../../goals/records.ts";
+import type { JsonObject } from "../../json.ts";
 import type { Objective, Plan, PlannedStep } from "../../plan.ts";
 import { fillObject } from "../../template.ts";
 import { noteOf } from "../decisions.ts";
-import { type Procedure, parseProcedure } from "../procedures.ts";
+import { type Procedure, parseProcedure } from "../procedures/procedures.ts";
 import { confidence, isProven } from "./confidence.ts";
 import { generalise } from "./generalise.ts";
 import type { Learned, LearnedStore } from "./learned.ts";

@@ -3,7 +3,8 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Goal } from "../../goal.ts";
 import { patiently } from "../../patience.ts";
-import { bestFit, type Declared } from "../procedures.ts";
+import { bestFit } from "../procedures/procedure-source.ts";
+import type { Declared } from "../procedures/procedures.ts";
 import {
   afterFailure,
   afterSuccess,

@@ -10,8 +10,8 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 import { type AuditedCall, callsOver, interrupted, refusals } from "../../calls.ts";
-import type { Json, JsonObject } from "../../goal.ts";
 import { capabilityFor } from "../../grants.ts";
+import type { Json, JsonObject } from "../../json.ts";
 
 /** Beyond a tool's own deadline: the way there and back. */
 const graceMs = 5_000;

@@ -1,7 +1,7 @@
 /** What of a plan a person has said: the one place that decides it, for procedures, for what was learned, and for models' plans. */
 import { posix } from "node:path";
-import { type ParameterType, type ParameterValue, readParameter, spaces, unquoted } from "../phrase.ts";
-import type { Objective } from "../plan.ts";
+import { type ParameterType, type ParameterValue, readParameter, spaces, unquoted } from "../../phrase.ts";
+import type { Objective } from "../../plan.ts";
 
 /** How a way to a goal declares its parameters. */
 export interface Declaration {

@@ -1,6 +1,11 @@
 import { cut } from "#lib/text";
-import type { Procedure } from "./procedures.ts";
-import { wordsOf } from "./tool-choice.ts";
+import type { Phrase } from "../../phrase.ts";
+import { wordsOf } from "./words.ts";
+
+/** A procedure, as far as it is words. */
+interface Worded {
+  readonly phrases: readonly Pick<Phrase, "text">[];
+}
 
 /** Characters of a goal that its reason repeats, and of all that is suggested in its place. */
 const quotedLengthMax = 60;
@@ -46,7 +51,7 @@ export function uncovered(description: string, faults: readonly string[]): strin
 }
 
 /** The one thing that helps a person whose goal no procedure covers; undefined when nothing near it is known. */
-export function nextStep(description: string, procedures: readonly Procedure[]): string | undefined {
+export function nextStep(description: string, procedures: readonly Worded[]): string | undefined {
   const command = powerOf(description);
   if (command !== undefined) return command;
   if (breaks(description)) return "it would break the machine: name the one thing that is to go";
@@ -95,7 +100,7 @@ export function powerOf(description: string): string | undefined {
 }
 
 /** Phrases that share enough with a goal to be what was meant, the nearest first. */
-function nearest(description: string, procedures: readonly Procedure[]): string[] {
+function nearest(description: string, procedures: readonly Worded[]): string[] {
   const said = tellingOf(description);
   const scored = procedures.flatMap(({ phrases }) =>
     phrases.map(({ text }) => ({ text, score: isOfKind(description, text) ? nearness(text, said) : 0 })),

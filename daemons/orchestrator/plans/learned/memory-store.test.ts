@@ -8,8 +8,9 @@ import { coreIdentity, service } from "#lib/rpc/service";
 import { type Decision, MemoryServiceService, Procedure } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import type { LoggedDecision } from "../decisions.ts";
+import { contextOver, decisionStore } from "../memory-store.ts";
 import type { Learned } from "./learned.ts";
-import { contextOver, decisionStore, learnedOver } from "./memory-lore.ts";
+import { learnedOver } from "./memory-store.ts";
 
 let folder: string;
 let kept: Procedure[];

@@ -1,15 +1,17 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of procedures, not of TypeScript
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import { readAgents } from "../agents/agent-config.ts";
-import type { Plan } from "../plan.ts";
-import { fill, fillObject, parseTemplate, type Values } from "../template.ts";
-import { readProcedures, whenAsked } from "./declared.ts";
-import { knownGoals } from "./known-goals.ts";
-import type { Learned } from "./learned/learned.ts";
-import { parseProcedure, planByProcedure, procedureSource } from "./procedures.ts";
+import { readAgents } from "../../agents/agent-config.ts";
+import { whenAsked } from "../../declarations.ts";
+import type { Plan } from "../../plan.ts";
+import { knownGoals } from "../../services/known-goals.ts";
+import { fill, fillObject, parseTemplate, type Values } from "../../template.ts";
+import type { Learned } from "../learned/learned.ts";
+import { planByProcedure, procedureSource } from "./procedure-source.ts";
+import { parseProcedure, readProcedures } from "./procedures.ts";
 
-const etc = new URL("../../../rootfs/etc/aios", import.meta.url).pathname;
+const etc = new URL("../../../../rootfs/etc/aios", import.meta.url).pathname;
 const folder = mkdtempSync("/tmp/aios-procedures-");
 afterAll(() => rmSync(folder, { recursive: true }));
 

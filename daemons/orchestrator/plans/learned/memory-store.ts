@@ -1,15 +1,11 @@
 import type { Client } from "#lib/rpc/service";
-import type { Decision, MemoryServiceService, Procedure as ProcedureRecord } from "#proto/aios/memory";
+import type { MemoryServiceService, Procedure as ProcedureRecord } from "#proto/aios/memory";
 import type { MemoryQueryService } from "#proto/aios/memory_query";
-import type { LoggedDecision } from "../decisions.ts";
 import type { Learned, LearnedStore } from "./learned.ts";
 import { learnedMax } from "./learning.ts";
 
 /** Procedures in one answer of aios-memory. */
 const pageSize = 200;
-
-/** The memory's context is worth so much waiting; without it a plan is made all the same. */
-const contextTimeoutMs = 1_500;
 
 /** What a record of aios-memory has no field for. */
 type LearnedJson = Pick<Learned, "phrase" | "parameters" | "result" | "steps" | "goalId" | "origin">;
@@ -62,45 +58,4 @@ function readLearned(record: ProcedureRecord): Learned[] {
   return [
     { ...more, id, name, successes, failures, averageMs, createdAt: record.createdAt, lastUsed: record.lastUsed },
   ];
-}
-
-/** Stores a decision in aios-memory; the same one again with what came of it. */
-export function decisionStore(
-  memory: Client<typeof MemoryServiceService>,
-): (decision: LoggedDecision) => Promise<void> {
-  return async (decision) => {
-    await memory.storeDecision(writeDecision(decision));
-  };
-}
-
-function writeDecision(decision: LoggedDecision): Decision {
-  const { id, goalId, description, situation, options, chosen, why, level, model, outcome, at } = decision;
-  return {
-    id,
-    context: `goal ${goalId}: ${description}: ${situation}`,
-    optionsJson: Buffer.from(JSON.stringify(options)),
-    chosen,
-    reasoning: why,
-    intelligenceLevel: level,
-    modelUsed: model,
-    outcome,
-    timestamp: at,
-  };
-}
-
-/** What the memory knows of goals like this, as text; "" when it has nothing, or does not answer soon. */
-export function contextOver(
-  memory: Client<typeof MemoryServiceService>,
-): (description: string, tokensMax: number, signal: AbortSignal) => Promise<string> {
-  return async (taskDescription, maxTokens, signal) => {
-    const memoryTiers = ["longterm", "knowledge"];
-    try {
-      const request = { taskDescription, maxTokens, memoryTiers };
-      const { chunks } = await memory.assembleContext(request, { signal, timeoutMs: contextTimeoutMs });
-      return chunks.map(({ content }) => content).join("\n---\n");
-    } catch {
-      signal.throwIfAborted();
-      return "";
-    }
-  };
 }

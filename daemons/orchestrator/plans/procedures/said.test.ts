@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { readProcedures } from "./declared.ts";
-import { planByProcedure } from "./procedures.ts";
+import { planByProcedure } from "./procedure-source.ts";
+import { readProcedures } from "./procedures.ts";
 
-const shipped = readProcedures(new URL("../../../rootfs/etc/aios/procedures", import.meta.url).pathname);
+const shipped = readProcedures(new URL("../../../../rootfs/etc/aios/procedures", import.meta.url).pathname);
 const planOf = (description: string) => planByProcedure(description, shipped.procedures, shipped.faults);
 
 describe("a value", () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { NoModel, type PlanSource } from "../plan.ts";
-import { readProcedures } from "./declared.ts";
-import { plannerOver } from "./planner.ts";
-import { procedureSource } from "./procedures.ts";
+import { NoModel, type PlanSource } from "../../plan.ts";
+import { plannerOver } from "../planner.ts";
+import { procedureSource } from "./procedure-source.ts";
+import { readProcedures } from "./procedures.ts";
 
-const shipped = readProcedures(new URL("../../../rootfs/etc/aios/procedures", import.meta.url).pathname);
+const shipped = readProcedures(new URL("../../../../rootfs/etc/aios/procedures", import.meta.url).pathname);
 
 /** A model's source that has no model to ask. */
 const lacking: PlanSource = {

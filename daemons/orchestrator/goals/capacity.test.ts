@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { type Bench, openBench, planOf, step } from "../testing/goals-bench.ts";
-import { askedMostMs, machineGoalsMax, unfinishedGoalsMax } from "./room.ts";
+import { askedMostMs, machineGoalsMax, unfinishedGoalsMax } from "./capacity.ts";
 
 const clock = new ManualClock();
 

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errnoOf, messageOf } from "#lib/errors";
-import { type Declared, parseProcedure } from "./procedures.ts";
 
 /** What is declared in files, read by whoever asks first: the boot need not wait for it. Faults are told then. */
 export function whenAsked<D extends { readonly faults: readonly string[] }>(
@@ -15,12 +14,6 @@ export function whenAsked<D extends { readonly faults: readonly string[] }>(
     }
     return declared;
   };
-}
-
-/** The procedures in `folder`. A missing folder has none. */
-export function readProcedures(folder: string): Declared {
-  const { read, faults } = readDeclarations(folder, parseProcedure);
-  return { procedures: read, faults };
 }
 
 /** What the files `NAME.toml` of `folder` declare, by name, and what is wrong with those that cannot be used. A missing folder declares nothing. */
