@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { cut } from "#lib/text";
-import { furtherIn, isTelling } from "./text-ends.ts";
+import { endOfText, isTelling } from "./text-ends.ts";
 
 /**
  * What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, where a git repository is,
@@ -205,7 +205,7 @@ function restsOf(
 
 function doubtOf(text: string, rest: RegExp | undefined, isOneWord: boolean, isIntroduced: boolean): string {
   const more = isOneWord ? text.split(new RegExp(gap)).slice(1).join(" ") : "";
-  const further = rest?.exec(text)?.[0].trim() ?? (more || furtherIn(text, isIntroduced));
+  const further = rest?.exec(text)?.[0].trim() ?? (more || endOfText(text, isIntroduced));
   const end = "put the text in quotes";
   if (further !== "") return `the text could end before ${JSON.stringify(cut(further, quotedLengthMax))}: ${end}`;
   return !isOneWord && isTelling(text)

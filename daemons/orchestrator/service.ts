@@ -2,14 +2,21 @@ import { AiosError } from "#lib/errors";
 import { executionHeader, headerOf, type Identity, type Service, service } from "#lib/rpc/service";
 import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import type { GroupOf } from "./agents/agent-groups.ts";
-import type { Agent, Agents } from "./agents/agents.ts";
-import type { Assignments } from "./agents/assignments.ts";
+import type { Agent, Agents, Assignments, GroupOf } from "./agents/index.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
-import type { Goals } from "./goals/goals.ts";
-import { type Further, furtherCalls, nameOf, roleOf } from "./services/further-calls.ts";
-import { goalMessage, handoutMessage, taskMessage } from "./services/messages.ts";
-import type { Load } from "./services/system-status.ts";
+import type { Goals } from "./goals/index.ts";
+import type { Further } from "./initiative/index.ts";
+import {
+  furtherCalls,
+  goalMessage,
+  handoutMessage,
+  type Load,
+  nameOf,
+  ownGoal,
+  refused,
+  roleOf,
+  taskMessage,
+} from "./services/index.ts";
 
 /** An agent that asks for a task waits so long at most. */
 const pollMaxMs = 20_000;
@@ -42,7 +49,7 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     submitGoal: async (request, { identity, metadata: headers }) => {
       const { description, priority, tags, metadataJson, dependsOn, dedupeKey } = request;
       const metadata = text(metadataJson, "metadata_json");
-      if (identity.kind === "agent") further.greed.count(identity.name);
+      if (identity.kind === "agent") further.usage.count(identity.name);
       further.autonomy.permit(identity.kind === "agent" ? "machine" : "person");
       const source = sourceOf(identity, request.source);
       const role = roleOf(identity);
@@ -130,14 +137,6 @@ function sourceOf(identity: Identity, said: string): string {
   return nameOf(identity);
 }
 
-/** A goal that the caller may see: an agent sees its own only. */
-export async function ownGoal(goals: Goals, id: string, identity: Identity): Promise<Goal> {
-  if (id === "") throw new AiosError("INVALID_ARGUMENT", "find goal: id: it is empty");
-  const goal = await goals.find(id);
-  if (identity.kind === "agent" && goal.source !== nameOf(identity)) throw refused(identity, `see goal ${id}`);
-  return goal;
-}
-
 /** The agent that calls, which the message must not contradict. */
 function ownName(identity: Identity, said: string, act: string): string {
   if (identity.kind !== "agent") throw refused(identity, `${act} ${said}`);
@@ -148,10 +147,6 @@ function ownName(identity: Identity, said: string, act: string): string {
     reason: `the call came through the socket of agent ${identity.name}`,
     next: "an agent acts as itself only",
   });
-}
-
-function refused(identity: Identity, act: string): AiosError {
-  return new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
 }
 
 function unregistered(agent: string): AiosError {

@@ -11,7 +11,7 @@ rename repeat replace report resize restart restore retry revoke rotate run save
 shut sign sort start stop store switch symlink sync tag take tell test trigger truncate turn uninstall unlock unmount unpack
 update upgrade upload use verify wait wake warn watch wipe write zip`.replaceAll(/\s+/g, "|");
 
-const sequence = "then|also|next|afterwards?|after that|finally|besides|in addition";
+const sequence = "then|also|next|afterwards?|after that|finally|extraGrants|in addition";
 const adverbs = `(?:(?:${sequence}|please|now|immediately|just|do not|don't|never|always|only|first)[,\\s]+)*`;
 const join = "\\s(?:and|but|or|plus|while|&&?|\\+)\\s+";
 const stop = "[\\s.!]*$";
@@ -72,7 +72,7 @@ const times: readonly RegExp[] = [
  * Where a text seems to go over into something else, in its own words; empty when it does not. A time at the end is part of a text
  * that a colon introduced: "warn the operators: maintenance at 22:00".
  */
-export function furtherIn(text: string, isIntroduced = false): string {
+export function endOfText(text: string, isIntroduced = false): string {
   const found = [...signs, ...(isIntroduced ? [] : times)]
     .map((sign) => sign.exec(text))
     .filter((match) => match !== null);

@@ -4,7 +4,7 @@ import type { Log } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
 
 /** Who of the agents is on duty: does its periodic work, with the standing grants of its file. */
-export interface Standing {
+export interface StandingGrants {
   /**
    * Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. Before the machine
    * is up this waits for it, at most {@link heldMs} or until `signal` is aborted.
@@ -31,13 +31,13 @@ export interface Standing {
 /** A beat that comes before the machine is up is answered when it is, at the latest after so long. */
 export const heldMs = 5_000;
 
-/** Standing grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
+/** StandingGrants grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
 export const standingMs = 600_000;
 
 /** What an agent has of the processors while its duties rest: enough to say that it lives, and for a task now and then. */
 export const restCores = 0.1;
 
-export interface StandingParts {
+export interface StandingGrantsParts {
   readonly agents: readonly AgentConfig[];
   readonly clock: Clock;
   readonly log: Log;
@@ -55,7 +55,14 @@ interface Post {
   restReason: string;
 }
 
-export function openStanding({ agents, clock, log, grant, revoke, setCpuCores }: StandingParts): Standing {
+export function openStandingGrants({
+  agents,
+  clock,
+  log,
+  grant,
+  revoke,
+  setCpuCores,
+}: StandingGrantsParts): StandingGrants {
   const posts = new Map<string, Post>(
     agents.map(({ name }) => [name, { grantedUntil: 0, asking: undefined, restUntil: 0, restReason: "" }]),
   );

@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 
 /** Watches what each agent takes, and reports one that takes too much. */
-export interface Greed {
+export interface UsageLimits {
   /** Counts a call by which an agent makes work for others. Throws RESOURCE_EXHAUSTED when it made too many. */
   count(agent: string): void;
   /** Notes what the agent's process has used of a processor since its start, milliseconds. */
@@ -20,10 +20,10 @@ export const cpuShareMax = 0.8;
 
 const minuteMs = 60_000;
 
-export interface GreedParts {
+export interface UsageLimitsParts {
   readonly clock: Clock;
   /** An agent takes too much: what it does, in words. Told at most once a minute. */
-  greedy(agent: string, reason: string): void;
+  exceeded(agent: string, reason: string): void;
 }
 
 interface Account {
@@ -33,7 +33,7 @@ interface Account {
   toldAt: number;
 }
 
-export function openGreed({ clock, greedy }: GreedParts): Greed {
+export function openUsageLimits({ clock, exceeded }: UsageLimitsParts): UsageLimits {
   const accounts = new Map<string, Account>();
   const accountOf = (agent: string): Account => {
     const known = accounts.get(agent) ?? {
@@ -49,7 +49,7 @@ export function openGreed({ clock, greedy }: GreedParts): Greed {
   const tell = (agent: string, account: Account, reason: string) => {
     if (clock.monotonic() - account.toldAt < minuteMs) return;
     account.toldAt = clock.monotonic();
-    greedy(agent, reason);
+    exceeded(agent, reason);
   };
   return {
     count(agent) {

@@ -1,14 +1,12 @@
 import { backoffMs } from "#lib/backoff";
 import { messageOf } from "#lib/errors";
 import { allows } from "#lib/identity/role";
-import type { Ending } from "../agents/assignments.ts";
-import type { Place } from "../agents/queues.ts";
+import type { Ending, Place } from "../agents/index.ts";
 import { executionIds, type Goal, isOver, namespaceOf, saidIn, type Task } from "../goal.ts";
 import { capabilityFor } from "../grants.ts";
 import type { JsonObject } from "../json.ts";
 import { patiently } from "../patience.ts";
-import { sendsOut } from "../plans/outbound.ts";
-import { strangePlaces } from "../plans/steering.ts";
+import { sendsOut, strangePlaces } from "../plans/index.ts";
 import { fillObject } from "../template.ts";
 import type { Asking, ToolFacts } from "../tools.ts";
 import { changeTask } from "./changes.ts";

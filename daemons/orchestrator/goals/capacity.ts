@@ -1,6 +1,6 @@
 import { AiosError } from "#lib/errors";
 import { isGivenByMachine } from "../goal.ts";
-import type { Floor, Open } from "./open-goals.ts";
+import type { OpenGoal, OpenGoals } from "./open-goals.ts";
 import type { World } from "./world.ts";
 
 /** Goals that are not over, at most. */
@@ -15,7 +15,7 @@ export const askedMostMs = 7 * 86_400_000;
 const lookEveryMs = 3_600_000;
 
 /** Places for goals that are not over. */
-export interface Room {
+export interface Capacity {
   /** Whether one more of this giver can be taken now. */
   hasPlace(source: string): boolean;
   /** Closes what keeps a goal of this giver out. Throws RESOURCE_EXHAUSTED when nothing can be closed. */
@@ -24,13 +24,13 @@ export interface Room {
   sweep(signal: AbortSignal): Promise<void>;
 }
 
-export function openRoom({ open, cancel }: Pick<Floor, "open" | "cancel">, { clock, log }: World): Room {
+export function openCapacity({ open, cancel }: Pick<OpenGoals, "open" | "cancel">, { clock, log }: World): Capacity {
   const ofMachine = () => [...open.values()].filter(({ goal }) => isGivenByMachine(goal.source));
   /** What nobody is sure to miss. An approval that is waited for ends by itself, and may be under way. */
   const asking = () => ofMachine().filter(({ goal }) => goal.state === "awaiting_input");
   const isFullFor = (source: string) => isGivenByMachine(source) && ofMachine().length >= machineGoalsMax;
 
-  const close = async (one: Open, why: string) => {
+  const close = async (one: OpenGoal, why: string) => {
     const { id, source, updatedAt } = one.goal;
     log.warn("a goal that nobody answered is closed", { goal: id, source, reason: why });
     await cancel(one, `nobody answered it since ${new Date(updatedAt).toISOString().slice(0, 10)}, and ${why}`);
@@ -54,7 +54,7 @@ export function openRoom({ open, cancel }: Pick<Floor, "open" | "cancel">, { clo
 }
 
 /** The one that waits longest of the giver that has the most: nobody pushes others out by giving many. */
-function oldestOfMost(all: readonly Open[]): Open | undefined {
+function oldestOfMost(all: readonly OpenGoal[]): OpenGoal | undefined {
   const bySource = Map.groupBy(all, ({ goal }) => goal.source);
   const [most = []] = [...bySource.values()].toSorted((a, b) => b.length - a.length);
   return most.toSorted((a, b) => a.goal.updatedAt - b.goal.updatedAt)[0];

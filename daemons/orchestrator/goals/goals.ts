@@ -3,9 +3,9 @@ import type { Role } from "#lib/identity/role";
 import { executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { type Goal, type GoalState, isGivenByMachine, isOver, leastOf, type Progress, type Task } from "../goal.ts";
-import { openRoom, type Room } from "./capacity.ts";
+import { type Capacity, openCapacity } from "./capacity.ts";
 import { changeGoal } from "./changes.ts";
-import { type Floor, type Open, openFloor } from "./open-goals.ts";
+import { keepOpenGoals, type OpenGoal, type OpenGoals } from "./open-goals.ts";
 import { descriptionOf, goalOf } from "./records.ts";
 import type { GoalPage, ListPlace } from "./store.ts";
 import { checkSubmission, type Submission } from "./submission.ts";
@@ -59,9 +59,9 @@ export interface Goals {
 /** The goals of this machine. */
 export function openGoals(world: World): Goals {
   const { store } = world;
-  const floor = openFloor(world);
-  const { open } = floor;
-  const room = openRoom(floor, world);
+  const unfinished = keepOpenGoals(world);
+  const { open } = unfinished;
+  const capacity = openCapacity(unfinished, world);
   const find = async (id: string): Promise<Goal> => {
     const goal = open.get(id)?.goal ?? (await store.find(id));
     if (goal !== undefined) return goal;
@@ -73,32 +73,32 @@ export function openGoals(world: World): Goals {
     });
   };
   return {
-    submit: taker(floor, room, find, world),
+    submit: taker(unfinished, capacity, find, world),
     find,
     async list(state, limit, from) {
       const page = await store.list(state, limit, from);
       return { ...page, goals: page.goals.map((goal) => open.get(goal.id)?.goal ?? goal) };
     },
-    ...controls(floor, find, world),
-    ...views(floor, world),
-    sweep: room.sweep,
-    hold: floor.hold,
-    release: floor.release,
-    resume: floor.resume,
-    end: floor.end,
+    ...controls(unfinished, find, world),
+    ...views(unfinished, world),
+    sweep: capacity.sweep,
+    hold: unfinished.hold,
+    release: unfinished.release,
+    resume: unfinished.resume,
+    end: unfinished.end,
   };
 }
 
 type Find = Goals["find"];
 
 /** Takes goals. */
-function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: World): Goals["submit"] {
-  const { open } = floor;
+function taker(unfinished: OpenGoals, capacity: Capacity, find: Find, { store, clock, log }: World): Goals["submit"] {
+  const { open } = unfinished;
   const isTwin = ({ dedupeKey, source }: Submission, goal: Goal) =>
     dedupeKey !== "" && goal.dedupeKey === dedupeKey && keySpaceOf(goal.source) === keySpaceOf(source);
 
   return async (submission) => {
-    if (!floor.resumed()) throw notYet();
+    if (!unfinished.resumed()) throw notYet();
     const metadata = checkSubmission(submission);
     for (const id of submission.dependsOn) await find(id);
     const { id: wanted, source } = submission;
@@ -107,20 +107,20 @@ function taker(floor: Floor, room: Room, find: Find, { store, clock, log }: Worl
     for (;;) {
       const known = [...open.values()].find(({ goal }) => goal.id === wanted || isTwin(submission, goal));
       if (known !== undefined) return known.goal.id === wanted ? sameGoal(known.goal, submission) : known.goal.id;
-      if (room.hasPlace(source)) break;
-      await room.makePlace(source);
+      if (capacity.hasPlace(source)) break;
+      await capacity.makePlace(source);
     }
     const goal = goalOf(submission, metadata, clock.now());
     log.info("goal submitted", { goal: goal.id, source: goal.source, description: beginning(goal.description, 200) });
     // Before it is stored: of two with the same key the second must see the first.
-    const one = floor.admit(goal);
+    const one = unfinished.admit(goal);
     try {
       await store.putGoal(goal);
     } catch (error) {
       open.delete(goal.id);
       throw error;
     }
-    floor.start(one);
+    unfinished.start(one);
     return goal.id;
   };
 }
@@ -138,29 +138,33 @@ function sameGoal({ id, source, description }: Goal, submission: Submission): st
 const keySpaceOf = (source: string) => (isGivenByMachine(source) ? source : "");
 
 /** What a person does with a goal that is there. */
-function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" | "pause" | "unpause" | "answer"> {
-  const { open } = floor;
+function controls(
+  unfinished: OpenGoals,
+  find: Find,
+  world: World,
+): Pick<Goals, "cancel" | "pause" | "unpause" | "answer"> {
+  const { open } = unfinished;
 
-  const found = async (id: string): Promise<{ one: Open | undefined; goal: Goal }> => {
+  const found = async (id: string): Promise<{ one: OpenGoal | undefined; goal: Goal }> => {
     const one = open.get(id);
-    if (one === undefined && !floor.resumed()) throw notYet();
+    if (one === undefined && !unfinished.resumed()) throw notYet();
     return { one, goal: one?.goal ?? (await find(id)) };
   };
   /** Goes on with a goal that is in this state: of two who want that at once the second finds it in another. */
   const claim = async (id: string, act: string, state: GoalState, next: (goal: Goal) => Partial<Goal>) => {
     const { one, goal } = await found(id);
     if (one === undefined) throw mustBe(goal, act, state);
-    await floor.inTurn(one, async () => {
+    await unfinished.inTurn(one, async () => {
       if (goal.state !== state) throw mustBe(goal, act, state);
       await changeGoal(goal, next(goal), world, "none");
-      floor.start(one);
+      unfinished.start(one);
     });
   };
 
   return {
     async cancel(id, by) {
       const one = open.get(id);
-      if (one !== undefined) await floor.cancel(one, `cancelled by ${by}`);
+      if (one !== undefined) await unfinished.cancel(one, `cancelled by ${by}`);
       const goal = one?.goal ?? (await find(id));
       if (goal.state === "cancelled") return;
       if (!isOver(goal.state)) throw notYet();
@@ -174,7 +178,7 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
       const { one, goal } = await found(id);
       const atWork: GoalState[] = ["pending", "planning", "in_progress"];
       if (one === undefined || !atWork.includes(goal.state)) throw mustBe(goal, "pause", ...atWork);
-      one.waiting.abort(new Held("paused"));
+      one.stopNew.abort(new Held("paused"));
       await one.work;
     },
     unpause: (id) =>
@@ -197,7 +201,7 @@ function controls(floor: Floor, find: Find, world: World): Pick<Goals, "cancel" 
 
 /** What can be seen of the goals that are not over. */
 function views(
-  { open }: Floor,
+  { open }: OpenGoals,
   world: World,
 ): Pick<Goals, "holder" | "childrenOf" | "progress" | "onChange" | "counts" | "waiting"> {
   const holder: Goals["holder"] = (taskId) => {

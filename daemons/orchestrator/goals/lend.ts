@@ -2,7 +2,7 @@ import { type Clock, callAfter } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
-import type { Assignments, Ending, Handout, Report } from "../agents/assignments.ts";
+import type { Assignments, Ending, Handout, Report } from "../agents/index.ts";
 import { patiently } from "../patience.ts";
 import type { Asking, Tools } from "../tools.ts";
 

@@ -10,14 +10,14 @@ import { Cancelled, Held, type Signals } from "./world.ts";
 const endGraceMs = 1_000;
 
 /** A goal that is not over. */
-export interface Open {
+export interface OpenGoal {
   readonly goal: Goal;
   /** Resolves when the goal is over. */
   readonly over: PromiseWithResolvers<void>;
   /** Aborted to begin nothing new for it. */
-  waiting: AbortController;
+  stopNew: AbortController;
   /** Aborted, with the one above, to stop also what runs for it. */
-  running: AbortController;
+  stopAll: AbortController;
   /** Resolves when nobody works on it; undefined when that is so. */
   work: Promise<void> | undefined;
   /** Resolves when the last act on it that is waiting has ended. */
@@ -25,16 +25,16 @@ export interface Open {
 }
 
 /** The goals that are not over, and who works on which. */
-export interface Floor {
-  readonly open: Map<string, Open>;
+export interface OpenGoals {
+  readonly open: Map<string, OpenGoal>;
   /** Takes a goal in, without beginning it. */
-  admit(goal: Goal): Open;
+  admit(goal: Goal): OpenGoal;
   /** Works on a goal from where it is, unless somebody does or all are held. */
-  start(one: Open): void;
+  start(one: OpenGoal): void;
   /** Acts on a goal after all that was begun before: of two acts at once the second finds what the first has made of it. */
-  inTurn<T>(one: Open, act: () => Promise<T>): Promise<T>;
+  inTurn<T>(one: OpenGoal, act: () => Promise<T>): Promise<T>;
   /** Stops a goal for good; resolves when it is closed. */
-  cancel(one: Open, reason: string): Promise<void>;
+  cancel(one: OpenGoal, reason: string): Promise<void>;
   /** While held no goal is worked on. */
   hold(reason: string): Promise<void>;
   release(): Promise<void>;
@@ -44,19 +44,19 @@ export interface Floor {
   end(): Promise<void>;
 }
 
-export function openFloor(world: World): Floor {
+export function keepOpenGoals(world: World): OpenGoals {
   const { store, clock, log } = world;
-  const open = new Map<string, Open>();
+  const open = new Map<string, OpenGoal>();
   const stop = new AbortController();
   let held = false;
   let resumed = false;
 
-  const admit = (goal: Goal): Open => {
-    const one: Open = {
+  const admit = (goal: Goal): OpenGoal => {
+    const one: OpenGoal = {
       goal,
       over: Promise.withResolvers(),
-      waiting: new AbortController(),
-      running: new AbortController(),
+      stopNew: new AbortController(),
+      stopAll: new AbortController(),
       work: undefined,
       turn: Promise.resolve(),
     };
@@ -74,12 +74,12 @@ export function openFloor(world: World): Floor {
     return "";
   };
 
-  const start = (one: Open) => {
+  const start = (one: OpenGoal) => {
     if (one.work !== undefined || held || stop.signal.aborted) return;
     const { goal } = one;
-    one.waiting = new AbortController();
-    one.running = new AbortController();
-    const signals: Signals = { waiting: one.waiting.signal, running: one.running.signal };
+    one.stopNew = new AbortController();
+    one.stopAll = new AbortController();
+    const signals: Signals = { waiting: one.stopNew.signal, running: one.stopAll.signal };
     one.work = workOn(goal, world, signals, prerequisites)
       .catch((error) => log.error("a goal was left by an exception", { goal: goal.id, error }))
       .finally(() => {
@@ -90,7 +90,7 @@ export function openFloor(world: World): Floor {
       });
   };
 
-  const inTurn: Floor["inTurn"] = (one, act) => {
+  const inTurn: OpenGoals["inTurn"] = (one, act) => {
     const done = one.turn.then(act);
     one.turn = done.catch(() => {});
     return done;
@@ -125,7 +125,7 @@ export function openFloor(world: World): Floor {
     async release() {
       if (!held) return;
       held = false;
-      const goOn = async (one: Open) => {
+      const goOn = async (one: OpenGoal) => {
         // Somebody may have gone on with it since.
         if (one.work !== undefined || isOver(one.goal.state)) return;
         await settleTasks(one.goal, world, stop.signal);
@@ -148,9 +148,9 @@ export function openFloor(world: World): Floor {
 }
 
 /** Stops all that is done for a goal. */
-function halt({ running, waiting }: Open, reason: Cancelled | Held): void {
-  running.abort(reason);
-  waiting.abort(reason);
+function halt({ stopAll, stopNew }: OpenGoal, reason: Cancelled | Held): void {
+  stopAll.abort(reason);
+  stopNew.abort(reason);
 }
 
 /** Whether the orchestrator has something to do for it; if not, a person has. */

@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
-import type { Ending, Report } from "../agents/assignments.ts";
+import type { Ending, Report } from "../agents/index.ts";
 import { type Fate, wholeOutput } from "../calls.ts";
 import { executionIds, type Goal, type Task } from "../goal.ts";
 import type { JsonObject } from "../json.ts";

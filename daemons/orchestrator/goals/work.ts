@@ -2,7 +2,7 @@ import { messageOf } from "#lib/errors";
 import { type Goal, isGivenByMachine, isOver, type Option, saidIn, type Task } from "../goal.ts";
 import { patiently } from "../patience.ts";
 import type { Draft, Objective, Plan } from "../plan.ts";
-import { noteOf } from "../plans/decisions.ts";
+import { noteOf } from "../plans/index.ts";
 import { changeGoal } from "./changes.ts";
 import { closeGoal, endGoal, endUndone, failureOf } from "./closing.ts";
 import { closeTask } from "./outcome.ts";

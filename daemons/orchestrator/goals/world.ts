@@ -1,10 +1,8 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
-import type { Agents } from "../agents/agents.ts";
-import type { Assignments } from "../agents/assignments.ts";
+import type { Agents, Assignments } from "../agents/index.ts";
 import type { Goal } from "../goal.ts";
-import type { GoalDecision } from "../plans/decisions.ts";
-import type { Planner } from "../plans/planner.ts";
+import type { GoalDecision, Planner } from "../plans/index.ts";
 import type { Tools } from "../tools.ts";
 import type { Changes } from "./changes.ts";
 import type { Store } from "./store.ts";

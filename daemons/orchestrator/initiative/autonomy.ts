@@ -3,7 +3,7 @@ import type { Autonomy as AutonomyLevel } from "#lib/config/effective";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { type Durable, type Fits, fieldsOf } from "../durable.ts";
-import type { Goals } from "../goals/goals.ts";
+import type { Goals } from "../goals/index.ts";
 import { isStop, type Stop, type StopNote } from "./stop-note.ts";
 
 /** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */

@@ -1,4 +1,4 @@
-import type { AgentConfig } from "../agents/agent-config.ts";
+import type { AgentConfig } from "../agents/index.ts";
 import { isWithin } from "../grants.ts";
 import type { Autonomy } from "./autonomy.ts";
 

@@ -8,31 +8,33 @@ import { connect } from "#lib/rpc/client";
 import type { Client } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import type { ApiGatewayService } from "#proto/aios/api_gateway";
+import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
 import { InitService } from "#proto/aios/init";
 import type { MemoryServiceService } from "#proto/aios/memory";
 import type { AIRuntimeService } from "#proto/aios/runtime";
 import type { ToolRegistryService } from "#proto/aios/tools";
-import type { AgentConfig } from "../agents/agent-config.ts";
-import type { GroupOf } from "../agents/agent-groups.ts";
-import type { ProcessState } from "../agents/agent-processes.ts";
-import { openStanding, type Standing } from "../agents/standing-grants.ts";
-import { openGreed } from "../agents/usage-limits.ts";
+import {
+  type AgentConfig,
+  type GroupOf,
+  openStandingGrants,
+  openUsageLimits,
+  type ProcessState,
+  type StandingGrants,
+  type UsageLimits,
+} from "../agents/index.ts";
 import { whenAsked } from "../declarations.ts";
-import { type Fits, openDurable } from "../durable.ts";
+import { type Durable, type Fits, openDurable } from "../durable.ts";
 import type { Goal } from "../goal.ts";
-import type { Goals } from "../goals/goals.ts";
-import type { Submission } from "../goals/submission.ts";
-import type { DutiesDoor } from "../services/duties-service.ts";
-import type { Further } from "../services/further-calls.ts";
-import { type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./autonomy.ts";
-import { openCapabilityRequests } from "./capability-requests.ts";
+import type { Goals, Submission } from "../goals/index.ts";
+import { type Autonomy, type AutonomyRecord, isAutonomyRecord, openAutonomy } from "./autonomy.ts";
+import { type CapabilityRequests, openCapabilityRequests } from "./capability-requests.ts";
 import { loadCron } from "./cron.ts";
 import { routeInference } from "./inference.ts";
 import { memoryEvents } from "./memory-events.ts";
-import { openNodes } from "./nodes.ts";
-import { type Notice, openNotices, sayNotice } from "./notices.ts";
-import { isServiceList, openRegistry, type RegisteredService } from "./registry.ts";
-import { isScheduleList, openSchedules, type Schedule } from "./schedules.ts";
+import { type Nodes, openNodes } from "./nodes.ts";
+import { type Notice, type Notices, openNotices, sayNotice } from "./notices.ts";
+import { isServiceList, openRegistry, type RegisteredService, type ServiceRegistry } from "./registry.ts";
+import { isScheduleList, openSchedules, type Schedule, type Schedules } from "./schedules.ts";
 import { secCalls } from "./sec-calls.ts";
 import { stopNoteIn } from "./stop-note.ts";
 import { type Given, isGivenMap, openTriggers, readTriggers, type Triggers } from "./triggers.ts";
@@ -58,9 +60,31 @@ export interface InitiativeParts {
   hold(held: boolean): Promise<void>;
 }
 
+/** What the calls beside goals, agents and tasks are answered with. */
+export interface Further {
+  readonly autonomy: Autonomy;
+  readonly usage: UsageLimits;
+  readonly schedules: Schedules;
+  readonly nodes: Nodes;
+  readonly registry: ServiceRegistry;
+  readonly capabilities: CapabilityRequests;
+  infer(request: InferenceRequest, asker: string, signal: AbortSignal): Promise<InferenceResponse>;
+}
+
+/** What the agents' duties tell, and are told. */
+export interface DutiesDoor {
+  readonly usage: UsageLimits;
+  readonly registry: ServiceRegistry;
+  readonly notices: Notices;
+  /** Keeps a measurement in memory. */
+  measured(key: string, value: number): Promise<void>;
+  /** Keeps a notice in memory, and gives the goals that it is a reason for. */
+  noticed(notice: Notice): Promise<void>;
+}
+
 export interface Initiative {
   readonly further: Further;
-  readonly standing: Standing;
+  readonly standing: StandingGrants;
   readonly heldBack: Triggers["heldBack"];
   readonly door: DutiesDoor;
   /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
@@ -78,8 +102,72 @@ const restMs = 600_000;
 const bootLookMs = 500;
 const usageLookMs = 15_000;
 
+/** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */
+export function openInitiative(parts: InitiativeParts): Initiative {
+  const { agents, clock, log } = parts;
+  const records = openRecords(parts);
+  const sec = secCalls(parts.registry, () => uuidv7(clock.now()));
+  const autonomy = autonomyOver(records.autonomy, parts);
+  const standing = standingUnder(autonomy, sec, parts);
+  const give = goalGiver(parts.goals, autonomy);
+  const triggers = triggersOver(records.triggers, give, parts);
+  const noticing = openNoticing(triggers, parts);
+  const { warn } = noticing;
+  for (const text of records.losses) warn("state.lost", "orchestrator", text);
+  const schedules = openSchedules({
+    record: records.schedules,
+    ...{ clock, log, loadCron },
+    submit: async ({ id, goal, priority, role }, goalId) => {
+      const source = `schedule:${id}`;
+      return await give("person", {
+        ...{ id: goalId, description: goal, priority, source, role, tags: ["schedule"], dedupeKey: source },
+      });
+    },
+    told: ({ id, goal }, what) => warn("schedule.missed", id, `"${beginning(goal, 200)}": ${what}`),
+  });
+  const usage = openUsageLimits({
+    clock,
+    exceeded(agent, reason) {
+      const why = standing.rest(agent, reason, restMs);
+      warn("agent.greedy", agent, `its duties rest for ${restMs / 60_000} minutes: ${why}`);
+    },
+  });
+  const registry = openRegistry(records.services, clock);
+  const { grantOnRequest: grant, revokeRequested: revoke } = sec;
+  const capabilities = openCapabilityRequests({ agents, autonomy, grant, revoke });
+  const infer: Further["infer"] = (request, asker, signal) => routeInference(request, asker, parts, signal);
+  return {
+    further: { autonomy, usage, schedules, nodes: openNodes(clock), registry, capabilities, infer },
+    standing,
+    heldBack: triggers.heldBack,
+    door: { usage, registry, ...noticing },
+    agentEnded(agent, state, why) {
+      if (state === "starting") return;
+      standing.lost(agent);
+      if (state !== "stopped") warn("agent.ended", agent, why);
+    },
+    goalWaits: ({ id }, forWhat) => warn("goal.waits", id, forWhat),
+    begin(signal, up) {
+      const init = connect(InitService, parts.initAddress);
+      signal.addEventListener("abort", () => init.close(), { once: true });
+      void whenUp(init, clock, signal).then((isUp) => {
+        if (!isUp) return;
+        up();
+        triggers.read();
+        standing.begin();
+        void schedules.run(signal);
+        void parts.goals.sweep(signal);
+        void noticing.watch(signal);
+        void followUnits(init, noticing.noticed, { clock, log }, signal);
+      });
+      void watchUsage(parts, (agent, cpuMs) => usage.used(agent, cpuMs), signal);
+    },
+  };
+}
+
 /** The records in the orchestrator's folder, and what was lost of them. */
-function recordsIn(folder: string, clock: Clock, log: Log) {
+function openRecords({ folder, clock, log }: InitiativeParts) {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const losses: string[] = [];
   const lost = (text: string) => {
     log.error(text);
@@ -94,76 +182,79 @@ function recordsIn(folder: string, clock: Clock, log: Log) {
       lost,
       ...(whenUnreadable && { whenUnreadable }),
     });
-  return { kept, losses };
+  // Who cannot tell whether the machine was stopped leaves it stopped.
+  const stop = { by: "core", reason: "what was kept is unreadable", at: clock.now() };
+  return {
+    autonomy: kept<AutonomyRecord>("autonomy", { level: "" }, isAutonomyRecord, { level: "", stop }),
+    schedules: kept<readonly Schedule[]>("schedules", [], isScheduleList),
+    triggers: kept<Readonly<Record<string, Given>>>("triggers", {}, isGivenMap),
+    services: kept<readonly RegisteredService[]>("services", [], isServiceList),
+    losses,
+  };
 }
 
-/** All by which the machine acts without being told each time: levels, schedules, triggers, the agents' duties. */
-export function openInitiative(parts: InitiativeParts): Initiative {
-  const { paths, folder, configured, agents, goals, clock, log } = parts;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const { kept, losses } = recordsIn(folder, clock, log);
-  // Who cannot tell whether the machine was stopped leaves it stopped.
-  const stopped: AutonomyRecord = {
-    level: "",
-    stop: { by: "core", reason: "what was kept is unreadable", at: clock.now() },
-  };
-  const record = kept<AutonomyRecord>("autonomy", { level: "" }, isAutonomyRecord, stopped);
-  const sec = secCalls(parts.registry, () => uuidv7(clock.now()));
-  const events = memoryEvents(parts.memory, clock, log);
-  const notices = openNotices();
-  const autonomy = openAutonomy({
-    record,
-    note: stopNoteIn(stopPath(paths.run)),
-    configured,
-    goals,
-    freezeAgents: parts.freezeAgents,
-    hold: parts.hold,
-    clock,
-    log,
-  });
-  const standing = openStanding({
+/** The level and the stop; what comes of them is told to other daemons by a file. */
+function autonomyOver(record: Durable<AutonomyRecord>, parts: InitiativeParts): Autonomy {
+  const { paths, configured, goals, freezeAgents, hold, clock, log } = parts;
+  const note = stopNoteIn(stopPath(paths.run));
+  const autonomy = openAutonomy({ record, note, configured, goals, freezeAgents, hold, clock, log });
+  autonomy.onChange(async () => replaceFile(autonomyPath(paths.run), autonomy.level));
+  return autonomy;
+}
+
+/** The agents' standing grants, none while the machine is stopped. */
+function standingUnder(autonomy: Autonomy, sec: ReturnType<typeof secCalls>, parts: InitiativeParts): StandingGrants {
+  const { agents, groupOf, clock, log } = parts;
+  const standing = openStandingGrants({
     ...{ agents, clock, log, grant: sec.grantStanding, revoke: sec.revokeStanding },
-    setCpuCores: (agent, cores) => parts.groupOf(agent).setCpuCores(cores),
+    setCpuCores: (agent, cores) => groupOf(agent).setCpuCores(cores),
   });
   autonomy.onChange(async () => {
-    replaceFile(autonomyPath(paths.run), autonomy.level);
     if (autonomy.stop === undefined) standing.goOn();
     else await standing.halt();
   });
+  return standing;
+}
 
-  const submit = async (
-    goal: Pick<Submission, "id" | "role" | "priority" | "source" | "dedupeKey"> & { words: string; tag: string },
-    metadata = "",
-  ) =>
-    await goals.submit({
-      ...{ id: goal.id, description: goal.words, priority: goal.priority, tags: [goal.tag], metadata },
-      ...{ source: goal.source, role: goal.role ?? "", dependsOn: [], dedupeKey: goal.dedupeKey },
-    });
-  const schedules = openSchedules({
-    record: kept<readonly Schedule[]>("schedules", [], isScheduleList),
-    ...{ clock, log, loadCron },
-    submit: async ({ id, goal, priority, role }, goalId) => {
-      autonomy.permit("person");
-      const source = `schedule:${id}`;
-      return await submit({ id: goalId, words: goal, priority, source, role, tag: "schedule", dedupeKey: source });
-    },
-    told: ({ id, goal }, what) => warn("schedule.missed", id, `"${beginning(goal, 200)}": ${what}`),
-  });
+type GivenGoal = Pick<Submission, "id" | "description" | "priority" | "tags" | "source" | "role" | "dedupeKey"> &
+  Partial<Pick<Submission, "metadata">>;
+
+type Give = (initiative: "person" | "machine", goal: GivenGoal) => Promise<string>;
+
+/** Gives goals in the name of schedules and triggers, as far as that is permitted. */
+const goalGiver =
+  (goals: Pick<Goals, "submit">, autonomy: Pick<Autonomy, "permit">): Give =>
+  async (initiative, goal) => {
+    autonomy.permit(initiative);
+    return await goals.submit({ metadata: "", role: "", ...goal, dependsOn: [] });
+  };
+
+/** The triggers of the image; `read` reads their files, which the first notice would do. */
+function triggersOver(record: Durable<Readonly<Record<string, Given>>>, give: Give, parts: InitiativeParts) {
+  const { paths, goals, clock, log } = parts;
   const declared = whenAsked(
     () => readTriggers(`${paths.etc}/triggers`),
     (text) => log.error("a file cannot be used", { fault: text }),
   );
   const triggers = openTriggers({
     triggers: () => declared().triggers,
-    record: kept<Readonly<Record<string, Given>>>("triggers", {}, isGivenMap),
+    record,
     ...{ clock, log },
     submit: async ({ trigger, words, priority, dedupeKey, notice }) => {
-      autonomy.permit("machine");
-      const goal = { words, priority, source: `trigger:${trigger}`, tag: "proactive", dedupeKey };
-      return await submit(goal, JSON.stringify({ noticed: sayNotice(notice) }));
+      const metadata = JSON.stringify({ noticed: sayNotice(notice) });
+      return await give("machine", {
+        ...{ description: words, priority, tags: ["proactive"], source: `trigger:${trigger}`, dedupeKey, metadata },
+      });
     },
     asks: async (id) => (await goals.find(id)).state === "awaiting_input",
   });
+  return { ...triggers, read: () => void declared() };
+}
+
+/** What is noticed on this machine: kept in memory, told to who listens, and a reason for goals. */
+function openNoticing(triggers: Pick<Triggers, "consider">, { memory, clock, log }: InitiativeParts) {
+  const events = memoryEvents(memory, clock, log);
+  const notices = openNotices();
   const heard = async (notice: Notice) => {
     notices.tell(notice);
     await triggers.consider(notice);
@@ -172,47 +263,15 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     await events.push(notice);
     await heard(notice);
   };
-  const warn = (category: string, subject: string, detail: string) =>
-    void noticed({ category, severity: "warning", subject, detail, source: "orchestrator" });
-  for (const text of losses) warn("state.lost", "orchestrator", text);
-  const greed = openGreed({
-    clock,
-    greedy(agent, reason) {
-      const why = standing.rest(agent, reason, restMs);
-      warn("agent.greedy", agent, `its duties rest for ${restMs / 60_000} minutes: ${why}`);
-    },
-  });
-  const registry = openRegistry(kept<readonly RegisteredService[]>("services", [], isServiceList), clock);
-  const { grantOnRequest: grant, revokeRequested: revoke } = sec;
-  const capabilities = openCapabilityRequests({ agents, autonomy, grant, revoke });
-  const infer: Further["infer"] = (request, asker, signal) => routeInference(request, asker, parts, signal);
-
   return {
-    further: { autonomy, greed, schedules, nodes: openNodes(clock), registry, capabilities, infer },
-    standing,
-    heldBack: triggers.heldBack,
-    door: { greed, registry, notices, measured: events.measure, noticed },
-    agentEnded(agent, state, why) {
-      if (state === "starting") return;
-      standing.lost(agent);
-      if (state !== "stopped") warn("agent.ended", agent, why);
-    },
-    goalWaits: ({ id }, forWhat) => warn("goal.waits", id, forWhat),
-    begin(signal, up) {
-      const init = connect(InitService, parts.initAddress);
-      signal.addEventListener("abort", () => init.close(), { once: true });
-      void whenUp(init, clock, signal).then((isUp) => {
-        if (!isUp) return;
-        up();
-        declared();
-        standing.begin();
-        void schedules.run(signal);
-        void goals.sweep(signal);
-        void events.watch(heard, signal);
-        void followUnits(init, noticed, { clock, log }, signal);
-      });
-      void watchUsage(parts, (agent, cpuMs) => greed.used(agent, cpuMs), signal);
-    },
+    notices,
+    noticed,
+    measured: events.measure,
+    /** The orchestrator's own word of something. */
+    warn: (category: string, subject: string, detail: string) =>
+      void noticed({ category, severity: "warning", subject, detail, source: "orchestrator" }),
+    /** Hears what other daemons have put down in memory, until the signal is aborted. */
+    watch: (signal: AbortSignal) => events.watch(heard, signal),
   };
 }
 

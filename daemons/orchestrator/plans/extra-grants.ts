@@ -10,7 +10,7 @@ const address = /^\d{1,3}(\.\d{1,3}){3}$/;
  * state: the machine's own address, another that is not public, a git remote, an image to pull. But for the first these are
  * given only when the person behind the goal has named them: nothing that a tool returned can add one.
  */
-export function besides({ tool, input }: Pick<PlannedStep, "tool" | "input">, objective: Objective): string[] {
+export function extraGrants({ tool, input }: Pick<PlannedStep, "tool" | "input">, objective: Objective): string[] {
   const said = [objective.description, ...objective.answers.map(({ answer }) => answer)].join("\n");
   const host = hostIn(tool, input);
   if (host !== undefined && loopback.test(host)) return ["net:local:127.0.0.1"];

@@ -4,7 +4,7 @@ import { cut } from "#lib/text";
 import type { Json, JsonObject } from "../json.ts";
 import type { Draft, Level, Objective, PlannedStep, Unusable } from "../plan.ts";
 import { literalTemplate, mapTexts } from "../template.ts";
-import { besides } from "./extra-grants.ts";
+import { extraGrants } from "./extra-grants.ts";
 
 /** Questions that a goal may ask a person, at most. */
 const questionsMax = 3;
@@ -61,7 +61,7 @@ function planOf(
       description: literalTemplate(step.description),
       input: mapTexts(step.input, (text) => asTemplate(text, known)) as JsonObject,
       expect: mapTexts(step.expect, (text) => asTemplate(text, known)) as JsonObject,
-      also: besides(step, objective),
+      also: extraGrants(step, objective),
     })),
   };
 }

@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
 import type { Option } from "../goal.ts";
 import { type Draft, type Level, NoModel, type Objective, type Plan, type PlanSource, type Unusable } from "../plan.ts";
-import { nothingLearned } from "./learned/learned-source.ts";
+import { nothingLearned } from "./learned/index.ts";
 
 export interface Planned {
   readonly draft: Draft;

@@ -1,13 +1,10 @@
 import type { Clock } from "#lib/clock";
-import type { AgentConfig } from "../agents/agent-config.ts";
-import type { Agents } from "../agents/agents.ts";
+import type { AgentConfig, Agents } from "../agents/index.ts";
 import type { PlanSource } from "../plan.ts";
 import type { Tools } from "../tools.ts";
-import { learnedSource } from "./learned/learned-source.ts";
-import type { Learning } from "./learned/learning.ts";
+import { type Learning, learnedSource } from "./learned/index.ts";
 import { allowances, type Means, modelSource, type Thinker } from "./model-source.ts";
-import { procedureSource } from "./procedures/procedure-source.ts";
-import type { Declared } from "./procedures/procedures.ts";
+import { type Declared, procedureSource } from "./procedures/index.ts";
 
 export interface SourceWorld {
   readonly declared: () => Declared;

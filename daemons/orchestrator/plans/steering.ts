@@ -8,7 +8,7 @@ import type { Json, JsonObject } from "../json.ts";
 import type { Objective, Plan, PlannedStep } from "../plan.ts";
 import { type Part, parseTemplate, textsIn } from "../template.ts";
 import type { ToolFacts } from "../tools.ts";
-import { isSaid } from "./procedures/said.ts";
+import { isSaid } from "./procedures/index.ts";
 
 /** Words of a tool's name, of a choice or of a switch by which something is deleted, moved, overwritten, stopped or revoked. */
 const endings: ReadonlySet<string> = new Set(

@@ -1,5 +1,5 @@
 import type { ToolFacts } from "../tools.ts";
-import { wordsOf } from "./procedures/words.ts";
+import { wordsOf } from "./procedures/index.ts";
 
 /** What people say for what tools are called. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {

@@ -1,10 +1,10 @@
 import { AiosError } from "#lib/errors";
-import { type Identity, type Service, service } from "#lib/rpc/service";
+import { type Service, service } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { AutonomyService, type AutonomyState } from "#proto/aios/autonomy";
-import type { Goals } from "../goals/goals.ts";
-import { type Autonomy, levels } from "../initiative/autonomy.ts";
-import { nameOf } from "./further-calls.ts";
+import type { Goals } from "../goals/index.ts";
+import { type Autonomy, levels } from "../initiative/index.ts";
+import { nameOf, refuseAgents } from "./callers.ts";
 
 /** Characters of a reason, at most. */
 const reasonLengthMax = 500;
@@ -58,8 +58,4 @@ export function autonomyService({ autonomy, goals, resting, heldBack }: Autonomy
       return state();
     },
   });
-}
-
-function refuseAgents(identity: Identity, act: string): void {
-  if (identity.kind === "agent") throw new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
 }

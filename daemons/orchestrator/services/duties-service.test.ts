@@ -7,7 +7,7 @@ import { createServer, listen } from "#lib/rpc/server";
 import type { Client, Identity } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import { Event } from "#proto/aios/memory";
-import { openGreed } from "../agents/usage-limits.ts";
+import { openUsageLimits } from "../agents/usage-limits.ts";
 import { undoWords } from "../goals/undo.ts";
 import { memoryEvents } from "../initiative/memory-events.ts";
 import { type Notice, openNotices } from "../initiative/notices.ts";
@@ -39,7 +39,7 @@ const notices = openNotices();
 
 async function door(identity: Identity): Promise<Client<typeof DutiesService>> {
   const service = dutiesService({
-    ...{ registry, notices, greed: openGreed({ clock: systemClock, greedy: () => {} }) },
+    ...{ registry, notices, usage: openUsageLimits({ clock: systemClock, exceeded: () => {} }) },
     measured: async (key, value) => void measured.push(`${key} ${value}`),
     noticed: async (notice) => {
       noticed.push(notice);

@@ -2,9 +2,7 @@ import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { DutiesService, type DutyReport, type Notice as NoticeMessage } from "#proto/aios/duties";
-import type { Greed } from "../agents/usage-limits.ts";
-import { type Notice, type Notices, severities } from "../initiative/notices.ts";
-import type { ServiceRegistry } from "../initiative/registry.ts";
+import { type DutiesDoor, type Notice, type Notices, severities } from "../initiative/index.ts";
 import { openQueue } from "../queue.ts";
 
 /** Listened for at once, at most. */
@@ -22,22 +20,12 @@ const detailLengthMax = 2_000;
 /** Notices that wait for a listener that is slow; then the oldest are passed over. */
 const waitingMax = 100;
 
-export interface DutiesDoor {
-  readonly greed: Greed;
-  readonly registry: ServiceRegistry;
-  readonly notices: Notices;
-  /** Keeps a measurement in memory. */
-  measured(key: string, value: number): Promise<void>;
-  /** Keeps a notice in memory, and gives the goals that it is a reason for. */
-  noticed(notice: Notice): Promise<void>;
-}
-
 /** aios.orchestrator.Duties: for agents, each on its own socket. */
 export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
   return service(DutiesService, {
     report: async (report, { identity }) => {
       const agent = agentOf(identity);
-      door.greed.count(agent);
+      door.usage.count(agent);
       check(report);
       for (const { key, value } of report.metrics) await door.measured(key, value);
       // What others say of a service's health is not asked for.

@@ -8,8 +8,7 @@ import { goalOf, headOf, tasksOf } from "../goals/records.ts";
 import type { Plan, PlannedStep } from "../plan.ts";
 import { type LoggedDecision, noteOf, openDecisionLog } from "../plans/decisions.ts";
 import type { Execution } from "../tools.ts";
-import { explain } from "./explain.ts";
-import { explainGoal } from "./explanation.ts";
+import { explain, explainGoal } from "./explain.ts";
 
 const start = Date.UTC(2026, 10, 21, 5, 0, 0);
 

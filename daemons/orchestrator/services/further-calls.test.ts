@@ -3,8 +3,8 @@ import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import type { AgentConfig } from "../agents/agent-config.ts";
-import { heldMs, openStanding, restCores, standingMs } from "../agents/standing-grants.ts";
-import { callsPerMinuteMax, openGreed, refusalsMax } from "../agents/usage-limits.ts";
+import { heldMs, openStandingGrants, restCores, standingMs } from "../agents/standing-grants.ts";
+import { callsPerMinuteMax, openUsageLimits, refusalsMax } from "../agents/usage-limits.ts";
 import { noPlan } from "../goal.ts";
 import { subTaskGoal } from "../goals/subtasks.ts";
 import { isWithin } from "../grants.ts";
@@ -192,7 +192,7 @@ describe("standing grants", () => {
     const held = new Set<string>();
     const cores: (number | undefined)[] = [];
     let grants = 0;
-    const standing = openStanding({
+    const standing = openStandingGrants({
       agents: [agent],
       clock,
       log: silentLog,
@@ -276,29 +276,33 @@ describe("a greedy agent", () => {
   const open = () => {
     const clock = new ManualClock();
     const told: string[] = [];
-    return { clock, told, greed: openGreed({ clock, greedy: (name, reason) => told.push(`${name}: ${reason}`) }) };
+    return {
+      clock,
+      told,
+      usage: openUsageLimits({ clock, exceeded: (name, reason) => told.push(`${name}: ${reason}`) }),
+    };
   };
 
   it("is refused after so many calls a minute, and reported when it goes on", async () => {
-    const { clock, told, greed } = open();
-    for (let n = 0; n < callsPerMinuteMax; n += 1) greed.count("dev");
-    for (let n = 1; n < refusalsMax; n += 1) expect(codeOf(() => greed.count("dev"))).toBe("RESOURCE_EXHAUSTED");
+    const { clock, told, usage } = open();
+    for (let n = 0; n < callsPerMinuteMax; n += 1) usage.count("dev");
+    for (let n = 1; n < refusalsMax; n += 1) expect(codeOf(() => usage.count("dev"))).toBe("RESOURCE_EXHAUSTED");
     expect(told).toEqual([]);
-    expect(codeOf(() => greed.count("dev"))).toBe("RESOURCE_EXHAUSTED");
+    expect(codeOf(() => usage.count("dev"))).toBe("RESOURCE_EXHAUSTED");
     expect(told).toEqual([expect.stringContaining("dev: it went on")]);
-    greed.count("system");
+    usage.count("system");
     await clock.advance(60_001);
-    greed.count("dev");
+    usage.count("dev");
   });
 
   it("is reported when it uses a processor for a minute", async () => {
-    const { clock, told, greed } = open();
-    greed.used("dev", 1_000);
+    const { clock, told, usage } = open();
+    usage.used("dev", 1_000);
     await clock.advance(61_000);
-    greed.used("dev", 60_000);
+    usage.used("dev", 60_000);
     expect(told).toEqual([expect.stringContaining("dev: it used 97 %")]);
     await clock.advance(61_000);
-    greed.used("dev", 61_000);
+    usage.used("dev", 61_000);
     expect(told).toHaveLength(1);
   });
 });

@@ -1,30 +1,12 @@
 import { AiosError } from "#lib/errors";
-import type { Role } from "#lib/identity/role";
-import { executionHeader, type Handlers, headerOf, type Identity } from "#lib/rpc/service";
+import { executionHeader, type Handlers, headerOf } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
-import type { InferenceRequest, InferenceResponse } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
 import type { OrchestratorService } from "#proto/aios/orchestrator";
-import type { Assignments } from "../agents/assignments.ts";
-import type { Greed } from "../agents/usage-limits.ts";
-import type { Goals } from "../goals/goals.ts";
-import { subTaskGoal } from "../goals/subtasks.ts";
-import type { Autonomy } from "../initiative/autonomy.ts";
-import type { CapabilityRequests } from "../initiative/capability-requests.ts";
-import type { Nodes } from "../initiative/nodes.ts";
-import type { ServiceRegistry } from "../initiative/registry.ts";
-import type { Schedule, Schedules } from "../initiative/schedules.ts";
-
-/** What the calls beside goals, agents and tasks are answered with. */
-export interface Further {
-  readonly autonomy: Autonomy;
-  readonly greed: Greed;
-  readonly schedules: Schedules;
-  readonly nodes: Nodes;
-  readonly registry: ServiceRegistry;
-  readonly capabilities: CapabilityRequests;
-  infer(request: InferenceRequest, asker: string, signal: AbortSignal): Promise<InferenceResponse>;
-}
+import type { Assignments } from "../agents/index.ts";
+import { type Goals, subTaskGoal } from "../goals/index.ts";
+import type { Further, Schedule } from "../initiative/index.ts";
+import { agentOf, nameOf, ownAgent, refuseAgents, roleOf } from "./callers.ts";
 
 /** Updates of progress that are taken from one stream in a second; faster ones are passed over. */
 const progressIntervalMs = 200;
@@ -41,7 +23,7 @@ export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits
     ...placeCalls(further),
     requestSubTask: async ({ parentTaskId, description, targetAgent }, { identity }) => {
       const agent = agentOf(identity, "ask for a sub task");
-      further.greed.count(agent);
+      further.usage.count(agent);
       // It belongs to a goal that somebody has given.
       further.autonomy.permit("person");
       const parent = goals.holder(parentTaskId);
@@ -57,7 +39,7 @@ export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits
     },
     requestInference: async (request, { identity, signal }) => {
       if (identity.kind === "agent") {
-        further.greed.count(identity.name);
+        further.usage.count(identity.name);
         further.autonomy.permit("person");
       }
       const asker = identity.kind === "agent" ? identity.name : request.requestingAgent || nameOf(identity);
@@ -82,11 +64,11 @@ export function furtherCalls(goals: Goals, assignments: Pick<Assignments, "waits
   };
 }
 
-function capabilityCalls({ capabilities, greed }: Further): Calls {
+function capabilityCalls({ capabilities, usage }: Further): Calls {
   return {
     requestCapability: async (request, { identity }) => {
       const agent = ownAgent(identity, request.agentId, "ask for capabilities of");
-      if (identity.kind === "agent") greed.count(agent);
+      if (identity.kind === "agent") usage.count(agent);
       const answer = await capabilities.request(agent, request.capabilities, request.reason, request.durationHours);
       if ("denial" in answer) return { granted: false, capabilities: [], expiresAt: "", denialReason: answer.denial };
       const expiresAt = new Date(answer.expiresAt).toISOString();
@@ -137,7 +119,7 @@ function scheduleMessage({ id, cron, goal, priority, lastRun, nextRun, timeZone,
   return { ...what, enabled: nextRun > 0, lastRun, nextRun, lastGoal };
 }
 
-function placeCalls({ nodes, registry, greed }: Further): Calls {
+function placeCalls({ nodes, registry, usage }: Further): Calls {
   return {
     registerNode: ({ nodeId, hostname, address, agents }, { identity }) => {
       refuseAgents(identity, "register a node");
@@ -153,7 +135,7 @@ function placeCalls({ nodes, registry, greed }: Further): Calls {
       nodes: nodes.list(includeDead).map(({ id, agents, ...node }) => ({ ...node, nodeId: id, agents: [...agents] })),
     }),
     registerService: (request, { identity }) => {
-      if (identity.kind === "agent") greed.count(identity.name);
+      if (identity.kind === "agent") usage.count(identity.name);
       const { name, address, port, protocol, healthCheckPath, managedBy } = request;
       const registeredBy = nameOf(identity);
       registry.register({ name, address, port, protocol, healthCheckPath, managedBy, registeredBy });
@@ -165,29 +147,5 @@ function placeCalls({ nodes, registry, greed }: Further): Calls {
     },
   };
 }
-
-function agentOf(identity: Identity, act: string): string {
-  if (identity.kind === "agent") return identity.name;
-  throw new AiosError("PERMISSION_DENIED", `${act}: only agents may, on their own sockets`);
-}
-
-/** The agent that is meant: an agent itself, and nobody else; others may mean any. */
-function ownAgent(identity: Identity, said: string, act: string): string {
-  if (identity.kind !== "agent") return said;
-  if (said === "" || said === identity.name) return identity.name;
-  throw new AiosError("PERMISSION_DENIED", `${act} ${said}: the caller is agent ${identity.name}`);
-}
-
-function refuseAgents(identity: Identity, act: string): void {
-  if (identity.kind === "agent") throw new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
-}
-
-/** As others name a caller: "operator:alice", "agent:system", "core". */
-export function nameOf({ kind, name }: Identity): string {
-  return kind === "core" ? "core" : `${kind}:${name}`;
-}
-
-/** The role of a person; empty for daemons and agents. */
-export const roleOf = (identity: Identity): Role | "" => (identity.kind === "operator" ? identity.role : "");
 
 const clamp = (share: number) => (Number.isFinite(share) ? Math.min(1, Math.max(0, share)) : 0);

@@ -1,11 +1,10 @@
 import { type Service, service } from "#lib/rpc/service";
 import { GoalControlService, type GoalView, type KnownGoal } from "#proto/aios/goal_control";
 import { type Goal, isOver } from "../goal.ts";
-import type { Goals } from "../goals/goals.ts";
-import { ownGoal } from "../service.ts";
+import type { Goals } from "../goals/index.ts";
 import type { Tools } from "../tools.ts";
-import { explainGoal } from "./explanation.ts";
-import { roleOf } from "./further-calls.ts";
+import { ownGoal, roleOf } from "./callers.ts";
+import { explainGoal } from "./explain.ts";
 import { viewMessage } from "./messages.ts";
 
 /** aios.orchestrator.GoalControl. */

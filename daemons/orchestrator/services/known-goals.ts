@@ -1,6 +1,6 @@
 import type { KnownGoal } from "#proto/aios/goal_control";
-import type { Learning } from "../plans/learned/learning.ts";
-import type { Procedure } from "../plans/procedures/procedures.ts";
+import type { Learning } from "../plans/learned/index.ts";
+import type { Procedure } from "../plans/procedures/index.ts";
 
 /** The goals that need no model, as they are said: what the image declares, and what was learned beside it. */
 export function knownGoals(declared: readonly Procedure[], learning: Pick<Learning, "usable">): KnownGoal[] {

@@ -1,7 +1,7 @@
 import type { Goal as GoalMessage, Task as TaskMessage } from "#proto/aios/common";
 import { Task as TaskType } from "#proto/aios/common";
 import type { GoalView } from "#proto/aios/goal_control";
-import type { Handout } from "../agents/assignments.ts";
+import type { Handout } from "../agents/index.ts";
 import { approvalOf, type Goal, phaseOf, progressOf, type Task } from "../goal.ts";
 import type { ParameterValue } from "../phrase.ts";
 

@@ -1,19 +1,11 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/rpc/service";
 import { type SessionEvent, type Session as SessionMessage, SessionsService } from "#proto/aios/sessions";
-import type { Autonomy } from "../initiative/autonomy.ts";
-import type { Happening } from "../sessions/happenings.ts";
-import type { Sessions, SessionView } from "../sessions/sessions.ts";
-import { nameOf, roleOf } from "./further-calls.ts";
+import type { Happening, SessionsDoor, SessionView } from "../sessions/index.ts";
+import { nameOf, refuseAgents, roleOf } from "./callers.ts";
 
 const listLimitDefault = 20;
 const listLimitMax = 100;
-
-export interface SessionsDoor {
-  /** Conversations, loaded when the first is asked for. */
-  load(): Promise<Sessions>;
-  readonly autonomy: Pick<Autonomy, "permit">;
-}
 
 /** aios.orchestrator.Sessions: for people. */
 export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeof SessionsService> {
@@ -63,7 +55,7 @@ export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeo
 
 /** An agent speaks with nobody but by its tasks. */
 function personOf(identity: Identity, act: string): string {
-  if (identity.kind === "agent") throw new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
+  refuseAgents(identity, act);
   return nameOf(identity);
 }
 

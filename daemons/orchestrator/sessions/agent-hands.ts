@@ -3,13 +3,12 @@ import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
-import type { Agents } from "../agents/agents.ts";
-import type { Assignments, Report } from "../agents/assignments.ts";
+import type { Agents, Assignments, Report } from "../agents/index.ts";
 import { namespaceOf } from "../goal.ts";
-import { openLoan } from "../goals/lend.ts";
+import { openLoan } from "../goals/index.ts";
 import { capabilityFor } from "../grants.ts";
 import type { JsonObject } from "../json.ts";
-import { besides } from "../plans/extra-grants.ts";
+import { extraGrants } from "../plans/index.ts";
 import type { Tools } from "../tools.ts";
 import type { Talk } from "./goal-calls.ts";
 
@@ -43,7 +42,7 @@ export async function byAgent(
   const tool = await tools.find(tool_name);
   if (tool === undefined)
     return reportOf(call, { success: false, output: "", error: `there is no tool ${tool_name}` }, 0);
-  const templates = [...tool.capabilities, ...besides({ tool: tool_name, input }, objectiveOf(talk))];
+  const templates = [...tool.capabilities, ...extraGrants({ tool: tool_name, input }, objectiveOf(talk))];
   const capabilities = templates.map((template) => capabilityFor(template, input));
   const need = { namespace: namespaceOf(tool_name), agent, priority: 1 };
   const place = await agents.place(need, AbortSignal.any([signal, timeoutSignal(placeTimeoutMs)]));

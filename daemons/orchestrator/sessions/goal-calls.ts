@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Role } from "#lib/identity/role";
 import { type Goal, isOver } from "../goal.ts";
-import type { Goals } from "../goals/goals.ts";
+import type { Goals } from "../goals/index.ts";
 import type { JsonObject } from "../json.ts";
 import type { ToolFacts } from "../tools.ts";
 

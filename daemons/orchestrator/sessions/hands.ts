@@ -1,7 +1,7 @@
 import type { ToolExecutionReport, ToolExecutionRequest, ToolHarness } from "#kernel/ports";
 import { AiosError, messageOf } from "#lib/errors";
 import { refusals } from "../calls.ts";
-import type { Goals } from "../goals/goals.ts";
+import type { Goals } from "../goals/index.ts";
 import { type AgentHandsParts, byAgent } from "./agent-hands.ts";
 import { goalHands, goalRequirements, isGoalCall, type Talk } from "./goal-calls.ts";
 

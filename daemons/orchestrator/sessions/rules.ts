@@ -1,7 +1,7 @@
 import type { ConversationTurn, ModelCompletionRequest, ModelProvider, PricedCompletion } from "#kernel/ports";
 import { AiosError } from "#lib/errors";
 import type { PlanSource } from "../plan.ts";
-import { nothingLearned } from "../plans/learned/learned-source.ts";
+import { nothingLearned } from "../plans/learned/index.ts";
 
 export interface RulesParts {
   /** Sources of plans that need no model. */

@@ -1,7 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { listOf, openDurable } from "../durable.ts";
-import type { Autonomy } from "../initiative/autonomy.ts";
-import type { SessionsDoor } from "../services/sessions-service.ts";
+import type { Autonomy } from "../initiative/index.ts";
 import type { Sessions } from "./sessions.ts";
 import type { SessionWorld } from "./start.ts";
 
@@ -9,6 +8,13 @@ export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
   /** The orchestrator's own folder. */
   readonly folder: string;
   readonly autonomy: Autonomy;
+}
+
+/** What conversations are had through. */
+export interface SessionsDoor {
+  /** Conversations, loaded when the first is asked for. */
+  load(): Promise<Sessions>;
+  readonly autonomy: Pick<Autonomy, "permit">;
 }
 
 export interface Talks extends SessionsDoor {

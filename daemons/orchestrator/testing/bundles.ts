@@ -1,7 +1,7 @@
 /** For tests: the orchestrator's and the agents' programs as bundles, which start in a fifth of the time. */
 import { build } from "esbuild";
 
-const entry = (program: string) => new URL(`../${program}/main.ts`, import.meta.url).pathname;
+const entry = (program: string) => new URL(`../../${program}/main.ts`, import.meta.url).pathname;
 
 /** Writes orchestrator.mjs and agents.mjs into `folder`. */
 export async function writeBundles(folder: string): Promise<void> {

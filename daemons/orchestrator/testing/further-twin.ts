@@ -3,16 +3,16 @@ import type { Clock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { InferenceResponse } from "#proto/aios/common";
 import type { AgentConfig } from "../agents/agent-config.ts";
-import { openGreed } from "../agents/usage-limits.ts";
+import { openUsageLimits } from "../agents/usage-limits.ts";
 import type { Durable } from "../durable.ts";
 import type { Goals } from "../goals/goals.ts";
 import { type AutonomyRecord, openAutonomy } from "../initiative/autonomy.ts";
 import { openCapabilityRequests } from "../initiative/capability-requests.ts";
 import { loadCron } from "../initiative/cron.ts";
+import type { Further } from "../initiative/initiative.ts";
 import { openNodes } from "../initiative/nodes.ts";
 import { openRegistry } from "../initiative/registry.ts";
 import { openSchedules } from "../initiative/schedules.ts";
-import type { Further } from "../services/further-calls.ts";
 
 /** A durable value that is not. */
 export function kept<T>(value: T): Durable<T> {
@@ -38,7 +38,7 @@ export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock:
   });
   return {
     autonomy,
-    greed: openGreed({ clock, greedy: () => {} }),
+    usage: openUsageLimits({ clock, exceeded: () => {} }),
     schedules: openSchedules({
       record: kept([]),
       clock,

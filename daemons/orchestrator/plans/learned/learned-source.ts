@@ -1,8 +1,6 @@
 import { compilePhrase, type Phrase, type Reading } from "../../phrase.ts";
 import type { Draft, Plan, PlanSource } from "../../plan.ts";
-import { bestFit } from "../procedures/procedure-source.ts";
-import type { Declared } from "../procedures/procedures.ts";
-import { parametersFrom } from "../procedures/said.ts";
+import { bestFit, type Declared, parametersFrom } from "../procedures/index.ts";
 import { confidence } from "./confidence.ts";
 import { isSame, isUsable, type Learned, recordOf } from "./learned.ts";
 import { type Learning, learnedMax } from "./learning.ts";

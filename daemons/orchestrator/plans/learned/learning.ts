@@ -3,8 +3,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Goal } from "../../goal.ts";
 import { patiently } from "../../patience.ts";
-import { bestFit } from "../procedures/procedure-source.ts";
-import type { Declared } from "../procedures/procedures.ts";
+import { bestFit, type Declared } from "../procedures/index.ts";
 import {
   afterFailure,
   afterSuccess,

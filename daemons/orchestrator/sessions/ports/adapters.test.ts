@@ -27,7 +27,7 @@ const closers: (() => void)[] = [];
 
 function start(daemon: string): void {
   openPeer(`${folder}/run`, daemon, "orchestrator");
-  const child = spawn(process.execPath, [here(`../../${daemon}/main.ts`)], {
+  const child = spawn(process.execPath, [here(`../../../${daemon}/main.ts`)], {
     stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
     env: {
       AIOS_RUN_DIR: `${folder}/run`,

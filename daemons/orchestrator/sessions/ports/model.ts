@@ -5,9 +5,16 @@ import { dataNote, markData } from "#lib/data/data-marks";
 import { AiosError, type Code, messageOf } from "#lib/errors";
 import { saidJson } from "#lib/said-json";
 import { type Level, levels } from "../../plan.ts";
-import { type Allowance, type Answer, allowances, type Thinker, type Thought } from "../../plans/model-source.ts";
-import { grammarInput, whole } from "../../plans/plan-schema.ts";
-import { chooseTools } from "../../plans/tool-choice.ts";
+import {
+  type Allowance,
+  type Answer,
+  allowances,
+  chooseTools,
+  grammarInput,
+  type Thinker,
+  type Thought,
+  whole,
+} from "../../plans/index.ts";
 import type { ToolFacts } from "../../tools.ts";
 
 export interface ModelParts {

@@ -14,11 +14,11 @@ import { openOpenaiServer } from "#lib/testing/openai-server";
 import { openPeer } from "#lib/testing/sockets";
 import { ApiGatewayService, SecretsService } from "#proto/aios/api_gateway";
 import { MemoryServiceService } from "#proto/aios/memory";
-import { planCheck } from "./plans/check-plan.ts";
-import { gatewayThinker } from "./plans/gateway-source.ts";
-import { allowances, type Means, modelSource } from "./plans/model-source.ts";
-import { plannerOver } from "./plans/planner.ts";
-import type { ToolFacts } from "./tools.ts";
+import type { ToolFacts } from "../tools.ts";
+import { planCheck } from "./check-plan.ts";
+import { gatewayThinker } from "./gateway-source.ts";
+import { allowances, type Means, modelSource } from "./model-source.ts";
+import { plannerOver } from "./planner.ts";
 
 /** Strategic plans through aios-gateway as its own process, from servers that speak the providers' protocols. */
 
@@ -66,7 +66,7 @@ const plan = async (description: string) => {
 beforeAll(async () => {
   mkdirSync(`${folder}/gateway`);
   [claude, openai] = await Promise.all([openClaudeServer({ key }), openOpenaiServer({ key })]);
-  const image = readFileSync(here("../../rootfs/etc/aios/config.toml"), "utf8")
+  const image = readFileSync(here("../../../rootfs/etc/aios/config.toml"), "utf8")
     .replace("[api.claude]\n", `[api.claude]\nbase_url = "${claude.url}"\n`)
     .replace("[api.openai]\n", `[api.openai]\nbase_url = "${openai.url}/v1"\n`)
     .replace("attempts_max = 3", "attempts_max = 1");
@@ -84,7 +84,7 @@ beforeAll(async () => {
   closeMemory = () => memory.forceShutdown();
   for (const peer of ["orchestrator", "ctl"]) openPeer(folder, "gateway", peer);
   const env = { ...process.env, AIOS_RUN_DIR: folder, AIOS_STATE_DIR: folder };
-  gateway = spawn(process.execPath, [here("../gateway/main.ts")], { env, stdio: ["ignore", "inherit", "pipe"] });
+  gateway = spawn(process.execPath, [here("../../gateway/main.ts")], { env, stdio: ["ignore", "inherit", "pipe"] });
   await new Promise<void>((resolve, reject) => {
     gateway.stderr?.on("data", (data) => String(data).includes('"ready"') && resolve());
     gateway.once("exit", () => reject(new Error("the gateway ended")));

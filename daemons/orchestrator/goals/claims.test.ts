@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Bench, openBench, planOf, step } from "./testing/goals-bench.ts";
+import { type Bench, openBench, planOf, step } from "../testing/goals-bench.ts";
 
 let bench: Bench;
 beforeEach(async () => {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Fate } from "./calls.ts";
-import { executionIds } from "./goal.ts";
-import type { PlannedStep } from "./plan.ts";
-import { type Bench, openBench, planOf, step } from "./testing/goals-bench.ts";
+import type { Fate } from "../calls.ts";
+import { executionIds } from "../goal.ts";
+import type { PlannedStep } from "../plan.ts";
+import { type Bench, openBench, planOf, step } from "../testing/goals-bench.ts";
 
 let bench: Bench;
 beforeEach(async () => {

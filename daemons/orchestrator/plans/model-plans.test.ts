@@ -10,16 +10,16 @@ import { createServer, listen } from "#lib/rpc/server";
 import { coreIdentity, service } from "#lib/rpc/service";
 import { ApiGatewayService, type ApiInferRequest, BudgetStatus, ProviderStatus } from "#proto/aios/api_gateway";
 import { InferenceResponse } from "#proto/aios/common";
-import type { JsonObject } from "./json.ts";
-import type { Draft, Objective, Plan } from "./plan.ts";
-import { planCheck } from "./plans/check-plan.ts";
-import { gatewayThinker } from "./plans/gateway-source.ts";
-import { type Answer, allowances, type Means, modelSource, type Thinker, type Thought } from "./plans/model-source.ts";
-import { grammarSchema, providerSchema } from "./plans/plan-schema.ts";
-import { type Planner, plannerOver } from "./plans/planner.ts";
-import { chooseTools } from "./plans/tool-choice.ts";
-import { fillObject } from "./template.ts";
-import type { ToolFacts } from "./tools.ts";
+import type { JsonObject } from "../json.ts";
+import type { Draft, Objective, Plan } from "../plan.ts";
+import { fillObject } from "../template.ts";
+import type { ToolFacts } from "../tools.ts";
+import { planCheck } from "./check-plan.ts";
+import { gatewayThinker } from "./gateway-source.ts";
+import { type Answer, allowances, type Means, modelSource, type Thinker, type Thought } from "./model-source.ts";
+import { grammarSchema, providerSchema } from "./plan-schema.ts";
+import { type Planner, plannerOver } from "./planner.ts";
+import { chooseTools } from "./tool-choice.ts";
 
 const tool = (name: string, summary: string, fields: Record<string, string>, capability: string): ToolFacts => ({
   ...{ name, summary, capabilities: [capability], outputs: ["content"], idempotent: true, timeoutMs: 1_000 },

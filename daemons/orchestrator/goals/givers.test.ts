@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are templates of plans, not of TypeScript
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Bench, openBench, planOf, step } from "./testing/goals-bench.ts";
+import { type Bench, openBench, planOf, step } from "../testing/goals-bench.ts";
 
 let bench: Bench;
 beforeEach(async () => {

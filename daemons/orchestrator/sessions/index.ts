@@ -1,0 +1,8 @@
+/**
+ * Conversations with agents: the kernel over the daemons of this machine, loaded with the first of them. Services come
+ * in; `start.ts` is loaded late, and by talks.ts alone.
+ */
+
+export type { Happening } from "./happenings.ts";
+export type { SessionView } from "./sessions.ts";
+export { openTalks, type SessionsDoor } from "./talks.ts";
