@@ -5,8 +5,10 @@ import { AiosError } from "#lib/errors";
 import { silentLog } from "#lib/log";
 import { type Duty, type Findings, keepDuty, type Notice, type WatchedService, type Ways } from "./duty.ts";
 import { monitor, oddness } from "./monitor.ts";
-import { network, security, storage } from "./others.ts";
+import { network } from "./network.ts";
+import { security } from "./security.ts";
 import { duties } from "./start.ts";
+import { storage } from "./storage.ts";
 import { system } from "./system.ts";
 
 type Answer = object | ((input: Record<string, unknown>) => object);

@@ -2,10 +2,15 @@ import { uuidv7 } from "#lib/ids";
 import type { Client } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";
+import { dev } from "./dev.ts";
 import { type Duty, keepDuty, type Surroundings, type Ways } from "./duty.ts";
 import { monitor } from "./monitor.ts";
-import { dev, network, packages, security, storage, task } from "./others.ts";
+import { network } from "./network.ts";
+import { packages } from "./package.ts";
+import { security } from "./security.ts";
+import { storage } from "./storage.ts";
 import { system } from "./system.ts";
+import { task } from "./task.ts";
 
 /** The eight. */
 export const duties: readonly Duty[] = [system, network, security, monitor, packages, storage, task, dev];
