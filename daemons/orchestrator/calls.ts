@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type CallOptions, type Client, executionHeader, withdrawHeader } from "#lib/rpc/service";
+import { type CallOptions, type Client, executionHeader, interruptedHeader, withdrawHeader } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 import type { Json } from "./json.ts";
 
@@ -29,16 +29,13 @@ export type Fate =
 /** A call as the ledger tells it. */
 export interface AuditedCall {
   readonly execution_id: string;
-  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "interrupted" | "refused";
   /** JSON; a long one is its hash and beginning instead. */
   readonly output: string;
   readonly error: string;
   readonly duration_ms: number | null;
   readonly reversible: boolean;
 }
-
-/** How the ledger calls an execution that the daemon left between intent and outcome. */
-export const interrupted = "interrupted:";
 
 /** The tools said no before anything was done. */
 export const refusals: ReadonlySet<string> = new Set([
@@ -52,10 +49,16 @@ export const refusals: ReadonlySet<string> = new Set([
   "UNIMPLEMENTED",
 ]);
 
+/** What the tools answer to a call. */
+export interface Answer extends ExecuteResponse {
+  /** They ended before it was known what came of it: it may have had its effect. */
+  readonly interrupted: boolean;
+}
+
 /** Calls of tools under ids: each is begun at most once, and the ledger answers for the id. */
 export interface Calls {
   /** Makes a call, or hears what came of it when it was made before. Throws what refuses it. */
-  make(call: Call, options?: CallOptions): Promise<ExecuteResponse>;
+  make(call: Call, options?: Omit<CallOptions, "onTold">): Promise<Answer>;
   /** Sees to it that a call does not begin any more, unless it has. Throws UNAVAILABLE while that cannot be told. */
   withdraw(call: Call): Promise<Fate>;
   /** What the ledger has of a call; undefined = nothing. `asker`: for whom it is looked up. */
@@ -63,19 +66,25 @@ export interface Calls {
 }
 
 export function callsOver(client: Pick<Client<typeof ToolRegistryService>, "execute">, newId: () => string): Calls {
-  const make = (call: Call, { headers, ...options }: CallOptions = {}) => {
+  const make = async (call: Call, { headers, ...options }: CallOptions = {}): Promise<Answer> => {
     const { id, tool: toolName, agent: agentId, taskId, reason } = call;
     const request = { toolName, agentId, taskId, inputJson: Buffer.from(JSON.stringify(call.input)), reason };
-    return client.execute(request, { ...options, headers: { ...headers, [executionHeader]: id } });
+    let interrupted = false;
+    const answer = await client.execute(request, {
+      ...options,
+      headers: { ...headers, [executionHeader]: id },
+      onTold(header) {
+        interrupted ||= header(interruptedHeader) === "yes";
+      },
+    });
+    return { ...answer, interrupted };
   };
   return {
     make,
     async withdraw(call) {
       try {
         const answer = await make(call, { headers: { [withdrawHeader]: "yes" } });
-        return !answer.success && answer.error.startsWith(interrupted)
-          ? { kind: "interrupted" }
-          : { kind: "ended", answer };
+        return answer.interrupted ? { kind: "interrupted" } : { kind: "ended", answer };
       } catch (error) {
         if (!(error instanceof AiosError)) throw error;
         if (error.code === "ABORTED") return { kind: "never" };

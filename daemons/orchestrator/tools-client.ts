@@ -3,7 +3,7 @@ import { AiosError } from "#lib/errors";
 import { uuidOf, uuidv7 } from "#lib/ids";
 import type { Client } from "#lib/rpc/service";
 import type { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
-import { type AuditedCall, callsOver, interrupted } from "./calls.ts";
+import { type AuditedCall, callsOver } from "./calls.ts";
 import type { JsonObject } from "./json.ts";
 import type { Execution, ToolFacts, Tools } from "./tools.ts";
 
@@ -26,7 +26,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
     for (let own = id; ; own = uuidOf(own)) {
       const answer = await calls.make({ id: own, tool, input, agent, taskId, reason });
       if (answer.success) return;
-      if (!answer.error.startsWith(interrupted)) throw new AiosError("FAILED_PRECONDITION", `${tool}: ${answer.error}`);
+      if (!answer.interrupted) throw new AiosError("FAILED_PRECONDITION", `${tool}: ${answer.error}`);
     }
   };
 

@@ -33,7 +33,7 @@ export interface ToolFacts {
 /** A call of a tool, as the ledger has it. */
 export interface Execution {
   readonly id: string;
-  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "interrupted" | "refused";
   readonly error: string;
   /** Milliseconds; undefined while it is open. */
   readonly durationMs: number | undefined;

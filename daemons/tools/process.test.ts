@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpath
 import { createServer, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/rpc/client";
-import type { Client } from "#lib/rpc/service";
+import { type Client, executionHeader, interruptedHeader } from "#lib/rpc/service";
 import { socketPath } from "#lib/rpc/sockets";
 import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -101,7 +101,12 @@ describe("the daemon", () => {
     init.close();
     await start();
     const { output } = await call("sec.audit", { tool_name: "service.list" });
-    expect(output.entries).toMatchObject([{ state: "failed", error: expect.stringContaining("interrupted") }]);
+    expect(output.entries).toMatchObject([{ state: "interrupted", error: expect.stringContaining("interrupted") }]);
+    const told: (string | undefined)[] = [];
+    const headers = { [executionHeader]: output.entries[0].execution_id };
+    const onTold = (header: (name: string) => string | undefined) => told.push(header(interruptedHeader));
+    expect(await core.execute(requestOf("service.list", {}), { headers, onTold })).toMatchObject({ success: false });
+    expect(told).toContain("yes");
     expect((await call("sec.verify_ledger", {})).output).toMatchObject({ valid: true });
   });
 

@@ -6,6 +6,7 @@ import {
   executionHeader,
   forceHeader,
   headerOf,
+  interruptedHeader,
   irreversibleHeader,
   type Service,
   service,
@@ -44,6 +45,7 @@ export function toolsService(tools: Tools): Service<typeof ToolRegistryService> 
       };
       const done = await executor.execute(request, identity, signal);
       if (done.success && done.irreversible !== undefined) add({ [irreversibleHeader]: done.irreversible });
+      if (done.interrupted) add({ [interruptedHeader]: "yes" });
       if (done.errorCode !== undefined) add({ [errorCodeHeader]: done.errorCode });
       return {
         success: done.success,

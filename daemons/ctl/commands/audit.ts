@@ -21,7 +21,7 @@ interface Entry {
   readonly caller: string;
   readonly tool: string;
   readonly reason: string;
-  readonly state: "waiting" | "open" | "done" | "failed" | "refused";
+  readonly state: "waiting" | "open" | "done" | "failed" | "interrupted" | "refused";
   readonly error: string;
   readonly duration_ms: number | null;
 }

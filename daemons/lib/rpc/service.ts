@@ -115,6 +115,9 @@ export const approvalHeader = "x-aios-waits-for-approval";
 /** Told by the tools with their answer: the code of a failure, which the message has no field for. */
 export const errorCodeHeader = "x-aios-error-code";
 
+/** Told by the tools with their answer, "yes": they ended before it was known what came of the call; it may have had its effect. */
+export const interruptedHeader = "x-aios-interrupted";
+
 /** Told by the tools with their answer: why what was done cannot be taken back. */
 export const irreversibleHeader = "x-aios-irreversible";
 

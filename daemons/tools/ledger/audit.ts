@@ -17,7 +17,7 @@ export interface AuditedCall
     Entry,
     "sequence" | "at" | "executionId" | "callerKind" | "caller" | "onBehalfOf" | "tool" | "taskId" | "reason" | "input"
   > {
-  readonly state: "waiting" | "open" | "done" | "failed" | "refused" | "repeated";
+  readonly state: "waiting" | "open" | "done" | "failed" | "interrupted" | "refused" | "repeated";
   readonly output: string;
   readonly error: string;
   readonly durationMs: number | null;
@@ -36,14 +36,15 @@ export const totalMax = 100_000;
 
 const columns = `call.sequence, call.at, call.executionId, call.callerKind, call.caller, call.onBehalfOf, call.tool,
   call.taskId, call.reason, call.input,
-  CASE WHEN call.kind = 'refusal' THEN 'refused' WHEN call.kind = 'asked' THEN 'waiting'
-       WHEN call.kind = 'repeats' THEN 'repeated' WHEN outcome.success = 1 THEN 'done'
+  CASE WHEN call.kind IN ('refusal', 'withdrawn') THEN 'refused' WHEN call.kind = 'asked' THEN 'waiting'
+       WHEN call.kind = 'repeats' THEN 'repeated' WHEN outcome.kind = 'interrupted' THEN 'interrupted'
+       WHEN outcome.success = 1 THEN 'done'
        WHEN outcome.success = 0 THEN 'failed' ELSE 'open' END AS state,
   coalesce(outcome.output, call.output) AS output, coalesce(outcome.error, call.error) AS error, coalesce(outcome.durationMs, call.durationMs) AS durationMs,
   lower(hex(coalesce(outcome.hash, call.hash))) AS hash`;
 
 const outcome = `LEFT JOIN entry AS outcome
-  ON call.kind = 'intent' AND outcome.executionId = call.executionId AND outcome.kind = 'outcome'`;
+  ON call.kind = 'intent' AND outcome.executionId = call.executionId AND outcome.kind IN ('outcome', 'interrupted')`;
 
 /** A call that was asked for and decided is told by its decision. */
 const undecided = `AND (call.kind <> 'asked' OR NOT EXISTS (
@@ -53,7 +54,7 @@ const undecided = `AND (call.kind <> 'asked' OR NOT EXISTS (
 export function auditQuery(database: Sqlite): (filter: AuditFilter) => Audit {
   return (filter) => {
     const where = [
-      "WHERE call.kind IN ('asked', 'intent', 'refusal', 'repeats') AND call.at >= @since",
+      "WHERE call.kind IN ('asked', 'intent', 'refusal', 'withdrawn', 'repeats') AND call.at >= @since",
       undecided,
       ...(filter.caller === "" ? [] : ["AND call.caller = @caller"]),
       ...(filter.tool === "" ? [] : ["AND call.tool = @tool"]),

@@ -3,10 +3,21 @@ import type { Identity } from "#lib/rpc/service";
 
 /**
  * What an entry tells: a call that waits for a person (asked), one let through the gate (intent) and what came of it (outcome),
- * a call that was refused, how often one that changes nothing was repeated (repeats), damage to the records that was found at
- * start (fault), that a person has taken note of what is wrong (acknowledged), or that old entries were deleted (pruned).
+ * or that nobody knows it, since the daemon ended before it was written down (interrupted), a call that was refused, one that its
+ * caller has withdrawn before it began, how often one that changes nothing was repeated (repeats), damage to the records that was
+ * found at start (fault), that a person has taken note of what is wrong (acknowledged), or that old entries were deleted (pruned).
  */
-export type EntryKind = "asked" | "intent" | "outcome" | "refusal" | "repeats" | "fault" | "acknowledged" | "pruned";
+export type EntryKind =
+  | "asked"
+  | "intent"
+  | "outcome"
+  | "interrupted"
+  | "refusal"
+  | "withdrawn"
+  | "repeats"
+  | "fault"
+  | "acknowledged"
+  | "pruned";
 
 /** What is written down. Empty text and null mean that the kind of entry has no such field. */
 export interface Note {

@@ -108,7 +108,7 @@ describe("the ledger", () => {
     meddle(() => {});
     expect(ledger.interrupted).toEqual(["e0", "e2"]);
     expect(ledger.ofExecution("e0")[1]).toMatchObject({
-      kind: "outcome",
+      kind: "interrupted",
       success: 0,
       caller: "task",
       error: /^interrupted/,
@@ -126,7 +126,7 @@ describe("the ledger", () => {
     await ledger.append(note("outcome", "e1", { success: 1 }));
     meddle(act);
     expect(ledger.interrupted).toEqual(["e0", "e2"]);
-    expect(ledger.ofExecution("e2").map(({ kind }) => kind)).toEqual(["intent", "outcome"]);
+    expect(ledger.ofExecution("e2").map(({ kind }) => kind)).toEqual(["intent", "interrupted"]);
   });
 
   it("still knows what is open after a commit that failed", async () => {

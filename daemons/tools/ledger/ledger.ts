@@ -122,7 +122,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     const segment = segmentOf(dayOf(entry.at));
     table.insert(entry);
     if (entry.kind === "intent") open.set(entry.executionId, entry.sequence);
-    if (entry.kind === "outcome") open.delete(entry.executionId);
+    if (entry.kind === "outcome" || entry.kind === "interrupted") open.delete(entry.executionId);
     end = { sequence: entry.sequence, hash: entry.hash, segment };
     return entry;
   }
@@ -247,5 +247,5 @@ const faultNote = (error: string) => noteOf({ kind: "fault", error });
 function interruption({ executionId, callerKind, caller, onBehalfOf, tool, taskId }: Entry): Note {
   const error = "interrupted: the daemon ended between intent and outcome; it may have taken effect";
   const facts = { executionId, callerKind, caller, onBehalfOf, tool, taskId };
-  return noteOf({ ...facts, kind: "outcome", success: 0, error });
+  return noteOf({ ...facts, kind: "interrupted", success: 0, error });
 }

@@ -37,6 +37,11 @@ export const migrations = [
      signature BLOB NOT NULL, mark BLOB NOT NULL
    ) STRICT;
    CREATE INDEX entry_acknowledged ON entry (sequence) WHERE kind = 'acknowledged';`,
+  // Calls that were withdrawn are found as those that were refused.
+  `DROP INDEX entry_caller;
+   DROP INDEX entry_tool;
+   CREATE INDEX entry_caller ON entry (caller, at) WHERE kind IN ('asked', 'intent', 'refusal', 'withdrawn', 'repeats');
+   CREATE INDEX entry_tool ON entry (tool, at) WHERE kind IN ('asked', 'intent', 'refusal', 'withdrawn', 'repeats');`,
 ];
 
 /** The ledger's tables as statements. */
@@ -78,7 +83,7 @@ export function ledgerTable(database: Sqlite): Table {
   );
   const openWithoutHead = database.prepare<[], Entry>(
     `SELECT * FROM entry AS intent WHERE kind = 'intent' AND NOT EXISTS (
-       SELECT 1 FROM entry WHERE executionId = intent.executionId AND kind = 'outcome') ORDER BY sequence`,
+       SELECT 1 FROM entry WHERE executionId = intent.executionId AND kind IN ('outcome', 'interrupted')) ORDER BY sequence`,
   );
   const after = database.prepare<[number, number], Entry>(
     "SELECT * FROM entry WHERE sequence > ? ORDER BY sequence LIMIT ?",

@@ -10,7 +10,7 @@ import { type Documents, openDocuments } from "../state/documents.ts";
 import type { State } from "../state/state.ts";
 import type { Executed } from "./execute.ts";
 import type { Admitted } from "./gate.ts";
-import { asked, type Facts, refusal } from "./record.ts";
+import { asked, type Facts, refusal, withdrawal, withdrawn } from "./record.ts";
 import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
 
 /** Tickets of all agents together, at most: more agents than there are names for. */
@@ -29,7 +29,7 @@ export interface Approvals {
   /** Waits as {@link ask} does, for a ticket that is there. Throws NOT_FOUND when it is not. */
   join(id: string, signal: AbortSignal, waits?: Waits): Promise<Executed>;
   /** Ends the wait for a call that its caller wants no more; who waits is told ABORTED. Throws FAILED_PRECONDITION when it was approved already. */
-  withdraw(id: string, why: string): Promise<void>;
+  withdraw(id: string): Promise<void>;
   /** Those that wait, the oldest first. */
   pending(): readonly Ticket[];
   /**
@@ -93,9 +93,9 @@ export function openApprovals(parts: ApprovalParts): Approvals {
     found.over.abort();
     return found;
   };
-  const refuse = async ({ ticket, decided }: Waiting, error: AiosError, why = error.message) => {
+  const refuse = async ({ ticket, decided }: Waiting, error: AiosError, note = refusalFor(error)) => {
     try {
-      await ledger.append(refusal(factsOf(ticket, parts.policies.last()), why));
+      await ledger.append(note(factsOf(ticket, parts.policies.last())));
       await documents.remove(ticket.id);
     } finally {
       waiting.delete(ticket.id);
@@ -156,9 +156,9 @@ export function openApprovals(parts: ApprovalParts): Approvals {
     },
     find: (id) => waiting.get(id)?.ticket,
     join: async (id, signal, waits = () => {}) => join(known(id), signal, waits),
-    withdraw: async (id, why) => {
+    withdraw: async (id) => {
       if (known(id).state !== "waiting") throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
-      await refuse(take(id), new AiosError("ABORTED", `execute ${id}: ${why}`), why);
+      await refuse(take(id), withdrawn(id), withdrawal);
     },
     pending: () => [...waiting.values()].filter((one) => one.state === "waiting").map(({ ticket }) => ticket),
     approve: async (id, digest, by) => {
@@ -240,6 +240,8 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }
+
+const refusalFor = (error: AiosError) => (facts: Facts) => refusal(facts, error.message);
 
 const samePeer = (one: Identity, other: Identity) => one.kind === other.kind && one.name === other.name;
 

@@ -9,7 +9,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import type { Approvals } from "./approvals.ts";
 import type { Executed } from "./execute.ts";
 import { identify, type Request } from "./gate.ts";
-import { refusal } from "./record.ts";
+import { withdrawal, withdrawn } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
 
 export interface OnceParts {
@@ -77,8 +77,8 @@ export class Once {
   }
 
   async #takeBack(id: string): Promise<never> {
-    await this.#parts.approvals.withdraw(id, withdrawn);
-    throw new AiosError("ABORTED", `execute ${id}: ${withdrawn}`);
+    await this.#parts.approvals.withdraw(id);
+    throw withdrawn(id);
   }
 
   async #withdraw(executionId: string, request: Request, caller: Identity): Promise<never> {
@@ -88,8 +88,8 @@ export class Once {
     this.#parts.limits.takeRefusal(request.tool, caller, policy);
     const { agentId, tool, taskId, reason } = request;
     const facts = { executionId, caller, agentId, tool, taskId, reason, input: "{}", redaction: policy.redaction };
-    await this.#parts.ledger.append(refusal(facts, withdrawn));
-    throw new AiosError("ABORTED", `execute ${executionId}: ${withdrawn}`);
+    await this.#parts.ledger.append(withdrawal(facts));
+    throw withdrawn(executionId);
   }
 }
 
@@ -107,25 +107,24 @@ function sameAs([first]: readonly Entry[]): string {
   return (JSON.parse(first.output) as { same_as?: string }).same_as ?? "";
 }
 
-const withdrawn = "withdrawn by its caller before it began";
-
 /** What the ledger tells of an execution. */
 function told(id: string, entries: readonly Entry[], caller: Identity, tool: string): Executed {
   const [first] = entries;
   own(id, caller, first?.callerKind ?? "", first?.caller ?? "");
   if (first?.tool !== tool) throw wrongId(`it is an execution of ${first?.tool}, not of ${tool}`);
-  if (first.kind === "refusal") {
-    const code = first.error === withdrawn ? "ABORTED" : "PERMISSION_DENIED";
-    throw new AiosError(code, `execute ${id}: ${first.error}`);
-  }
-  const outcome = entries.find(({ kind }) => kind === "outcome");
+  if (first.kind === "withdrawn") throw withdrawn(id);
+  if (first.kind === "refusal") throw new AiosError("PERMISSION_DENIED", `execute ${id}: ${first.error}`);
+  const outcome = entries.find(({ kind }) => kind === "outcome" || kind === "interrupted");
   if (outcome === undefined)
     throw new AiosError(
       "UNAVAILABLE",
       `execute ${id}: its outcome could not be recorded; it is closed at the next start`,
     );
-  const { success, output, error, durationMs } = outcome;
-  return { success: success === 1, output, error, durationMs: durationMs ?? 0, executionId: id, reversible: false };
+  const { kind, success, output, error, durationMs } = outcome;
+  return {
+    ...{ success: success === 1, output, error, durationMs: durationMs ?? 0, executionId: id, reversible: false },
+    ...(kind === "interrupted" && { interrupted: true }),
+  };
 }
 
 /** What an execution gave back is told to who asked for it, and to core daemons: the orchestrator asks for its agents. */

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Code } from "#lib/errors";
+import { AiosError, type Code } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import type { Redaction } from "../access/policy/redaction.ts";
@@ -30,6 +30,8 @@ export interface Result {
   readonly error: string;
   /** Of a failure. What the ledger tells later has none: it keeps the words alone. */
   readonly errorCode?: Code;
+  /** The daemon ended before it was known what came of it: it may have had its effect. */
+  readonly interrupted?: true;
   readonly durationMs: number;
 }
 
@@ -78,6 +80,16 @@ export function outcome(facts: Facts, { success, output, error, durationMs }: Re
   const result = { ...told, success: success ? 1 : 0, durationMs } as const;
   return { ...whose(facts), kind: "outcome", reason: "", input: "", ...result };
 }
+
+/** The note that a call does not begin any more, since its caller does not want it. */
+export function withdrawal(facts: Facts): Note {
+  return { ...intent(facts), kind: "withdrawn", error: byItsCaller };
+}
+
+/** What is told of such a call. */
+export const withdrawn = (id: string): AiosError => new AiosError("ABORTED", `execute ${id}: ${byItsCaller}`);
+
+const byItsCaller = "withdrawn by its caller before it began";
 
 /** The note that a call was refused, and why. */
 export function refusal(facts: Facts, error: string): Note {

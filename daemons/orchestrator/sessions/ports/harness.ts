@@ -9,7 +9,7 @@ import type {
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
-import { type AuditedCall, callsOver, interrupted, refusals } from "../../calls.ts";
+import { type AuditedCall, callsOver, refusals } from "../../calls.ts";
 import { capabilityFor } from "../../grants.ts";
 import type { Json, JsonObject } from "../../json.ts";
 
@@ -67,7 +67,7 @@ function fateOf(call: ToolCall, found: AuditedCall | undefined): ToolFate {
   // One that waits for a person has not begun: made again, it waits for the same person.
   if (found === undefined || found.state === "waiting") return { state: "absent" };
   if (found.state === "open") return { state: "running" };
-  if (found.error.startsWith(interrupted)) return { state: "interrupted" };
+  if (found.state === "interrupted") return { state: "interrupted" };
   if (found.state === "refused") return { state: "done", report: refused(call, found.error) };
   const { output, error, duration_ms } = found;
   const facts = { success: found.state === "done", error, durationMs: duration_ms ?? 0, backupId: "" };

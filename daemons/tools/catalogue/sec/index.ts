@@ -174,8 +174,9 @@ const auditTool = ({ ledger, undos }: SecWorld) =>
           tool: Type.String(),
           task_id: Type.String(),
           reason: Type.String(),
-          state: Type.Enum(["waiting", "open", "done", "failed", "refused", "repeated"], {
-            description: "repeated: calls that were the same as the one of this execution; the output says how many",
+          state: Type.Enum(["waiting", "open", "done", "failed", "interrupted", "refused", "repeated"], {
+            description:
+              "interrupted: the daemon ended before it was known what came of it; repeated: calls that were the same as the one of this execution; the output says how many",
           }),
           input: Type.String({ description: "JSON; when long, its hash and beginning" }),
           output: Type.String({ description: "JSON; when long, its hash and beginning" }),
