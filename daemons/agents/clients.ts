@@ -1,3 +1,4 @@
+import type { Code } from "#lib/errors";
 import { approvalHeader, type Client, errorCodeHeader, executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { AgentRegistration } from "#proto/aios/common";
@@ -35,12 +36,13 @@ export function orchestratorOver(
       if (task.id === "") return undefined;
       return { id: task.id, description: task.description, input: task.inputJson.toString("utf8") };
     },
-    async report({ taskId, success, output, error, durationMs }) {
+    async report({ taskId, success, output, error, errorCode, durationMs }) {
       await client.reportTaskResult({
         taskId,
         success,
         outputJson: output,
         error,
+        errorCode,
         durationMs,
         tokensUsed: 0,
         modelUsed: "",
@@ -65,18 +67,16 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
       inputJson: input,
       reason: beginning(reason, reasonLengthMax),
     };
-    let code: string | undefined;
+    let errorCode: Code | "" = "";
     const answer = await client.execute(request, {
       ...{ timeoutMs, signal },
       headers: { [executionHeader]: executionId },
       onTold(header) {
         const approval = header(approvalHeader);
         if (approval !== undefined) waits?.(approval);
-        code = header(errorCodeHeader) ?? code;
+        errorCode = (header(errorCodeHeader) as Code | undefined) ?? errorCode;
       },
     });
-    // With its code before it, as of a call that was refused: the orchestrator sees by it whether another try can help.
-    const error = code === undefined ? answer.error : `${code}: ${answer.error}`;
-    return { success: answer.success, output: answer.outputJson, error };
+    return { success: answer.success, output: answer.outputJson, error: answer.error, errorCode };
   };
 }

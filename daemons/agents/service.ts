@@ -21,8 +21,8 @@ export function agentService(
       const cancel = () => work.cancel(id, "the caller cancelled the call");
       signal.addEventListener("abort", cancel, { once: true });
       const result = await work.run({ id, description, input: inputJson.toString("utf8") });
-      const { success, output, error, durationMs } = result;
-      return { taskId: id, success, outputJson: output, error, durationMs, tokensUsed: 0, modelUsed: "" };
+      const { success, output, error, errorCode, durationMs } = result;
+      return { taskId: id, success, outputJson: output, error, errorCode, durationMs, tokensUsed: 0, modelUsed: "" };
     },
     cancelTask: ({ taskId, reason }) => {
       const success = work.cancel(taskId, reason || "no reason given");

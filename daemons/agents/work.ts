@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError, type Code, messageOf } from "#lib/errors";
 
 /** A task as an agent sees it: one tool call. */
 export interface Task {
@@ -15,6 +15,8 @@ export interface Result {
   /** JSON of the tool's output. */
   readonly output: Buffer;
   readonly error: string;
+  /** Of a failure; empty when it has none. The orchestrator sees by it whether another try can help. */
+  readonly errorCode: Code | "";
   readonly durationMs: number;
 }
 
@@ -34,7 +36,7 @@ export type CallTool = (
   call: ToolCall,
   timeoutMs: number,
   signal: AbortSignal,
-) => Promise<{ readonly success: boolean; readonly output: Buffer; readonly error: string }>;
+) => Promise<Pick<Result, "success" | "output" | "error" | "errorCode">>;
 
 /** What an agent has done and is doing. */
 export interface Work {
@@ -68,8 +70,7 @@ export function openWork(
       const call = { ...readInput(task.input), taskId, reason, waits: (approval: string) => waiting(taskId, approval) };
       return await callTool(call, Number.POSITIVE_INFINITY, stop);
     } catch (error) {
-      const reason = stop.aborted ? messageOf(stop.reason) : explain(error);
-      return { success: false, output: Buffer.alloc(0), error: reason };
+      return failed(stop.aborted ? stop.reason : error);
     }
   };
 
@@ -80,7 +81,7 @@ export function openWork(
 
   return {
     async run(task) {
-      if (running.has(task.id)) return failure(task, "ABORTED: this agent is at it already");
+      if (running.has(task.id)) return { ...failed(atItAlready), taskId: task.id, durationMs: 0 };
       const stop = new AbortController();
       const free = Promise.withResolvers<void>();
       running.set(task.id, { stop, free });
@@ -93,7 +94,7 @@ export function openWork(
     },
     cancel(taskId, reason) {
       const stop = running.get(taskId)?.stop;
-      stop?.abort(new Error(`CANCELLED: ${reason}`));
+      stop?.abort(new AiosError("CANCELLED", reason));
       return stop !== undefined;
     },
     running: () => [...running.keys()],
@@ -116,12 +117,10 @@ function readInput(text: string): Pick<ToolCall, "tool" | "input" | "executionId
   return { tool: value.tool, input: Buffer.from(JSON.stringify(value.arguments ?? {})), executionId };
 }
 
-/** The reason with its code before it: the orchestrator sees by it whether another try can help. */
-function explain(error: unknown): string {
-  if (error instanceof AiosError) return `${error.code}: ${error.message}`;
-  return `INVALID_ARGUMENT: ${messageOf(error)}`;
-}
+const atItAlready = new AiosError("ABORTED", "this agent is at it already");
 
-function failure(task: Task, error: string): Result {
-  return { taskId: task.id, success: false, output: Buffer.alloc(0), error, durationMs: 0 };
+/** What comes of a task that throws; of what has no code its input is the cause. */
+function failed(error: unknown): Pick<Result, "success" | "output" | "error" | "errorCode"> {
+  const errorCode = error instanceof AiosError ? error.code : "INVALID_ARGUMENT";
+  return { success: false, output: Buffer.alloc(0), error: messageOf(error), errorCode };
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { service } from "#lib/rpc/service";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
-import { type CreateScheduleRequest, OrchestratorService } from "#proto/aios/orchestrator";
+import { type CancelGoalResponse, type CreateScheduleRequest, OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { openTwin, type Twin } from "./twins.ts";
 
@@ -9,14 +9,14 @@ let twin: Twin;
 let state: AutonomyState;
 let created: CreateScheduleRequest[];
 let rolledBack: string[];
-let cancelMessage: string;
+let cancelled: CancelGoalResponse;
 
 beforeEach(async () => {
   twin = openTwin();
   state = AutonomyState.fromPartial({ level: "full", configuredLevel: "full" });
   created = [];
   rolledBack = [];
-  cancelMessage = "goal g is cancelled";
+  cancelled = { success: true, message: "goal g is cancelled", executionIds: [] };
   // For the command line to take this for the machine itself.
   await twin.daemon("init");
   await twin.daemon(
@@ -46,7 +46,7 @@ beforeEach(async () => {
       },
     }),
     service(OrchestratorService, {
-      cancelGoal: () => ({ success: true, message: cancelMessage }),
+      cancelGoal: () => cancelled,
       createSchedule: (request) => {
         created.push(request);
         return { scheduleId: "s1", success: true };
@@ -103,7 +103,8 @@ describe("aiosctl", () => {
   });
 
   it("takes back what a cancelled goal did when asked to, and else only tells how", async () => {
-    cancelMessage = "goal g is cancelled\nwhat it did can be taken back:\n  e2 b\n  e1 a\naiosctl rollback e2 e1";
+    const message = "goal g is cancelled\nwhat it did can be taken back:\n  e2 b\n  e1 a\naiosctl rollback e2 e1";
+    cancelled = { success: true, message, executionIds: ["e2", "e1"] };
     expect((await twin.aiosctl("goal", "cancel", "g")).out).toContain("aiosctl rollback e2 e1");
     expect(rolledBack).toEqual([]);
     expect((await twin.aiosctl("goal", "cancel", "g", "--rollback")).out).toContain("rolled back");

@@ -208,7 +208,9 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
       asked.push(request);
       return { goals: [goal("completed")], total: 30, nextCursor: "" };
     },
-    cancelGoal: ({ id }) => ({ success: id === "g1", message: id === "g1" ? "" : `no goal ${id}` }),
+    cancelGoal: ({ id }) => ({
+      ...{ success: id === "g1", message: id === "g1" ? "" : `no goal ${id}`, executionIds: [] },
+    }),
     listAgents: () => ({
       agents: [
         {

@@ -24,7 +24,7 @@ import {
 } from "./agents/index.ts";
 import { whenAsked } from "./declarations.ts";
 import type { Goal } from "./goal.ts";
-import { inTurn, openChanges, openGoals, storeOver, undoWords } from "./goals/index.ts";
+import { inTurn, openChanges, openGoals, storeOver, undoOf } from "./goals/index.ts";
 import { holdOver, openInitiative } from "./initiative/index.ts";
 import { patiently } from "./patience.ts";
 import {
@@ -107,7 +107,7 @@ export function openOrchestrator(parts: OrchestratorParts) {
     ...{ goals, agents, assignments, further, groupOf, restOf: standing.restOf, door, talks, tools },
     commandsFor: async (agent: string, signal: AbortSignal) =>
       (await standing.onDuty(agent, signal)) ? ["duties"] : [],
-    undoOf: (goal: Goal) => undoWords(goal, tools),
+    undoOf: (goal: Goal) => undoOf(goal, tools),
     load: loadReader("/proc", clock),
     loadedModels: loadedModels(peers.runtime),
     known: () => knownGoals(declared().procedures, learning),

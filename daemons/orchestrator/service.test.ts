@@ -93,7 +93,7 @@ async function open() {
     commandsFor: async () => [],
     groupOf: agentGroups(undefined, configs, { clock: systemClock, log: silentLog }),
     restOf: (agent: string) => (agent === "dev" ? "too much" : ""),
-    undoOf: async () => "",
+    undoOf: async () => ({ words: "", executionIds: [] }),
     load,
     loadedModels: async () => ["m"],
   };

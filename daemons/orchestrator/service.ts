@@ -4,7 +4,7 @@ import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import type { Agent, Agents, Assignments, GroupOf } from "./agents/index.ts";
 import { type Goal, type GoalState, goalStates, phaseOf, progressOf } from "./goal.ts";
-import type { Goals } from "./goals/index.ts";
+import type { Goals, Undo } from "./goals/index.ts";
 import type { Further } from "./initiative/index.ts";
 import {
   furtherCalls,
@@ -34,8 +34,8 @@ export interface Orchestrator {
   readonly groupOf: GroupOf;
   /** Why an agent's duties rest; empty when they do not. */
   restOf(agent: string): string;
-  /** How what a cancelled goal did can be taken back, in words; empty when nothing can. */
-  undoOf(goal: Goal): Promise<string>;
+  /** How what a cancelled goal did can be taken back. */
+  undoOf(goal: Goal): Promise<Undo>;
   load(): Load;
   /** Names of the models that are loaded; none when the runtime does not answer. */
   loadedModels(): Promise<string[]>;
@@ -72,8 +72,9 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     cancelGoal: async ({ id }, { identity }) => {
       await ownGoal(goals, id, identity);
       await goals.cancel(id, nameOf(identity));
-      const undo = await orchestrator.undoOf(await goals.find(id));
-      return { success: true, message: [`goal ${id} is cancelled`, undo].filter((line) => line !== "").join("\n") };
+      const { words, executionIds } = await orchestrator.undoOf(await goals.find(id));
+      const message = [`goal ${id} is cancelled`, words].filter((line) => line !== "").join("\n");
+      return { success: true, message, executionIds: [...executionIds] };
     },
     registerAgent: ({ agentId }, { identity }) => {
       agents.register(ownName(identity, agentId, "register agent"));
@@ -106,12 +107,13 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     },
     reportTaskResult: async (result, { identity }) => {
       if (identity.kind !== "agent") throw refused(identity, "report task results");
-      const { taskId, success, error } = result;
+      const { taskId, success, error, errorCode } = result;
       await assignments.report(identity.name, {
         taskId,
         success,
         output: text(result.outputJson, "output_json"),
         error,
+        errorCode,
       });
       return { success: true, message: "recorded" };
     },

@@ -35,8 +35,8 @@ function waysOver(client: Client<typeof DutiesService>, callTool: CallTool, { cl
     async call(tool, input, reason, signal) {
       const executionId = uuidv7(clock.now());
       const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason, executionId };
-      const { success, output, error } = await callTool(call, callTimeoutMs, signal);
-      if (!success) throw new Error(`${tool}: ${error}`);
+      const { success, output, error, errorCode } = await callTool(call, callTimeoutMs, signal);
+      if (!success) throw new Error([tool, errorCode, error].filter((words) => words !== "").join(": "));
       return JSON.parse(output.toString("utf8") || "{}");
     },
     async report({ notices, metrics, services }) {

@@ -272,7 +272,7 @@ describe("an assignment", () => {
     waits: (approval, waitsMs) => waited.push([approval, waitsMs]),
     record,
   });
-  const report = (taskId = "t"): Report => ({ taskId, success: true, output: "{}", error: "" });
+  const report = (taskId = "t"): Report => ({ taskId, success: true, output: "{}", error: "", errorCode: "" });
 
   it("goes to an agent that waits, and ends when its report is recorded", async () => {
     const next = assignments.next("system", 1_000, never);

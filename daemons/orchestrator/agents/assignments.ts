@@ -22,6 +22,13 @@ export interface Report {
   /** JSON text of the tool's output. */
   readonly output: string;
   readonly error: string;
+  /** Of a failure: NOT_FOUND; empty when it has none. */
+  readonly errorCode: string;
+}
+
+/** Why an agent could not do it: the code of the failure, and the words. */
+export function reasonOf({ error, errorCode }: Pick<Report, "error" | "errorCode">): string {
+  return [errorCode, error].filter((words) => words !== "").join(": ") || "the agent gave no reason";
 }
 
 /** How an assignment ended: the agent reported and it was recorded, or nothing more is to be heard of it. */

@@ -8,7 +8,7 @@ export { agentGroups, type GroupOf } from "./agent-groups.ts";
 export { agentSpawner, type ProcessState, superviseAgents } from "./agent-processes.ts";
 export { agentProgram } from "./agent-program.ts";
 export { type Agent, type Agents, openAgents } from "./agents.ts";
-export { type Assignments, type Ending, type Handout, openAssignments, type Report } from "./assignments.ts";
+export { type Assignments, type Ending, type Handout, openAssignments, type Report, reasonOf } from "./assignments.ts";
 export { loadedModels, taskCanceller } from "./clients.ts";
 export type { Place } from "./queues.ts";
 export { openStandingGrants, type StandingGrants } from "./standing-grants.ts";

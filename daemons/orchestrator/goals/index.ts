@@ -10,4 +10,4 @@ export { storeOver } from "./memory-store.ts";
 export type { Submission } from "./submission.ts";
 export { subTaskGoal } from "./subtasks.ts";
 export { inTurn } from "./turns.ts";
-export { undoWords } from "./undo.ts";
+export { type Undo, undoOf } from "./undo.ts";

@@ -17,8 +17,8 @@ const ended = (success: boolean, output: object | string, error = ""): Fate => (
     outputJson: Buffer.from(typeof output === "string" ? output : JSON.stringify(output)),
   },
 });
-const say = (text: string) =>
-  bench.assignments.report("system", { taskId: task, success: false, output: "", error: text });
+const say = (code: string, text: string) =>
+  bench.assignments.report("system", { taskId: task, success: false, output: "", error: text, errorCode: code });
 let task = "";
 
 /** There is no other plan when this one has failed. */
@@ -52,7 +52,7 @@ describe("a call of which nothing is heard", () => {
   it("is as lost when its agent knows no more of it than that the tools went away", async () => {
     const { id, execution } = await begun("fs.once");
     bench.ports.fates = [ended(true, { said: "y" })];
-    await say("UNAVAILABLE: the connection was lost");
+    await say("UNAVAILABLE", "the connection was lost");
     await bench.until(id, "completed");
     expect(bench.ports.withdrawn).toEqual([execution]);
     expect(await bench.nothingMore()).toBe(true);

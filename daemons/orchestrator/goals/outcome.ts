@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
-import type { Ending, Report } from "../agents/index.ts";
+import { type Ending, type Report, reasonOf } from "../agents/index.ts";
 import { type Fate, wholeOutput } from "../calls.ts";
 import { executionIds, type Goal, type Task } from "../goal.ts";
 import type { JsonObject } from "../json.ts";
@@ -20,13 +20,17 @@ export const jsonSizeMaxBytes = 256 * 1024;
 /** What all tasks of a goal may take together: aios-memory tells them in one answer. */
 const goalSizeMaxBytes = 3_000_000;
 
-/** Refusals that another try cannot change: the agent puts the code before the reason. */
-const finalCodes = ["INVALID_ARGUMENT", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"];
+/** Refusals that another try cannot change. */
+const finalCodes: readonly string[] = [
+  "INVALID_ARGUMENT",
+  "PERMISSION_DENIED",
+  "NOT_FOUND",
+  "FAILED_PRECONDITION",
+  "UNIMPLEMENTED",
+];
 
 /** By these the agent says that it does not know what came of its call. */
-const unknownCodes = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"];
-
-const hasCode = (codes: readonly string[], error: string) => codes.some((code) => error.startsWith(`${code}:`));
+const unknownCodes: readonly string[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"];
 
 /** Pause between two questions about a call that runs on. */
 const lookAgainMs = 300;
@@ -42,7 +46,7 @@ export async function recordReport(
   report: Report,
   world: World,
 ): Promise<Ending> {
-  if (!report.success && hasCode(unknownCodes, report.error)) return { kind: "lost", reason: report.error };
+  if (!report.success && unknownCodes.includes(report.errorCode)) return { kind: "lost", reason: reasonOf(report) };
   const next = outcomeOf(goal, task, tool, report, world);
   await changeTask(task, next, world, "none");
   return { kind: "recorded" };
@@ -61,8 +65,8 @@ export async function noteWait(goal: Goal, task: Task, waitsFor: string, world: 
 
 function outcomeOf(goal: Goal, task: Task, tool: ToolFacts, report: Report, world: World): Partial<Task> {
   if (!report.success) {
-    const reason = report.error || "the agent gave no reason";
-    const final = hasCode(finalCodes, reason) || !tool.idempotent;
+    const reason = reasonOf(report);
+    const final = finalCodes.includes(report.errorCode) || !tool.idempotent;
     return final ? failed(task, reason, world) : again(task, reason, world);
   }
   // What was asked for again may be answered from the ledger.
@@ -110,7 +114,7 @@ async function settleLost({ goal, task, tool, reason, repeat }: Lost, world: Wor
   if (fate.kind === "never" || fate.kind === "refused") return await changeTask(task, repeat, world);
   if (fate.kind === "ended" && fate.answer.success) {
     const output = fate.answer.outputJson.toString("utf8");
-    const report = { taskId: task.id, success: true, output, error: "" };
+    const report = { taskId: task.id, success: true, output, error: "", errorCode: "" };
     return await changeTask(task, outcomeOf(goal, task, tool, report, world), world);
   }
   if (tool.idempotent) return await changeTask(task, repeat, world);

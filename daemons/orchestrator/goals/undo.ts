@@ -3,7 +3,7 @@ import { executionIds, type Goal, type Task } from "../goal.ts";
 import type { Tools } from "../tools.ts";
 
 /** Executions of a cancelled goal that can be taken back, the latest first. */
-export async function undoable(
+async function undoable(
   goal: Goal,
   tools: Pick<Tools, "executions">,
 ): Promise<{ readonly id: string; readonly task: string }[]> {
@@ -17,18 +17,24 @@ export async function undoable(
   return found.flat().toReversed();
 }
 
-/** How what a goal did can be taken back, in words; empty when it did nothing that can. */
-export async function undoWords(goal: Goal, tools: Pick<Tools, "executions">): Promise<string> {
+/** How what a goal did can be taken back. */
+export interface Undo {
+  /** Executions that can be taken back, the latest first. */
+  readonly executionIds: readonly string[];
+  /** For people; empty when the goal did nothing that can. */
+  readonly words: string;
+}
+
+/** How what a goal did can be taken back, as the ledger knows now; says so when that cannot be told. */
+export async function undoOf(goal: Goal, tools: Pick<Tools, "executions">): Promise<Undo> {
   try {
     const found = await undoable(goal, tools);
-    if (found.length === 0) return "";
+    const executionIds = found.map(({ id }) => id);
+    if (found.length === 0) return { executionIds, words: "" };
     const lines = found.map(({ id, task }) => `  ${id} ${task}`);
-    return [
-      "of what it did this can be taken back:",
-      ...lines,
-      `aiosctl rollback ${found.map(({ id }) => id).join(" ")}`,
-    ].join("\n");
+    const words = ["of what it did this can be taken back:", ...lines, `aiosctl rollback ${executionIds.join(" ")}`];
+    return { executionIds, words: words.join("\n") };
   } catch (error) {
-    return `what it did cannot be told now (${messageOf(error)}); see "aiosctl audit"`;
+    return { executionIds: [], words: `what it did cannot be told now (${messageOf(error)}); see "aiosctl audit"` };
   }
 }

@@ -8,7 +8,7 @@ import type { Client, Identity } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import { Event } from "#proto/aios/memory";
 import { openUsageLimits } from "../agents/usage-limits.ts";
-import { undoWords } from "../goals/undo.ts";
+import { undoOf } from "../goals/undo.ts";
 import { memoryEvents } from "../initiative/memory-events.ts";
 import { type Notice, openNotices } from "../initiative/notices.ts";
 import { openRegistry, type ServiceRegistry } from "../initiative/registry.ts";
@@ -159,13 +159,17 @@ describe("how a cancelled goal is taken back", () => {
         const reversible = kept && id === "a" && n !== 2;
         return { id: `${id}${n}`, state: "done" as const, error: "", durationMs: 1, reversible };
       });
-    const words = await undoWords(goal, { executions: executions(true) });
+    const { words, executionIds } = await undoOf(goal, { executions: executions(true) });
+    expect(executionIds).toEqual(["a3", "a1"]);
     expect(words.split("\n").at(-1)).toBe("aiosctl rollback a3 a1");
-    expect(await undoWords(goal, { executions: executions(false) })).toBe("");
+    expect(await undoOf(goal, { executions: executions(false) })).toEqual({ words: "", executionIds: [] });
   });
 
   it("is not told when the ledger cannot be asked, and that is said", async () => {
     const executions = () => Promise.reject(new Error("away"));
-    expect(await undoWords(goal, { executions })).toContain("away");
+    expect(await undoOf(goal, { executions })).toMatchObject({
+      words: expect.stringContaining("away"),
+      executionIds: [],
+    });
   });
 });

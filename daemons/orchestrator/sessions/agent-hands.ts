@@ -3,7 +3,7 @@ import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
-import type { Agents, Assignments, Report } from "../agents/index.ts";
+import { type Agents, type Assignments, type Report, reasonOf } from "../agents/index.ts";
 import { namespaceOf } from "../goal.ts";
 import { openLoan } from "../goals/index.ts";
 import { capabilityFor } from "../grants.ts";
@@ -41,7 +41,7 @@ export async function byAgent(
   const input = Object(call.input) as JsonObject;
   const tool = await tools.find(tool_name);
   if (tool === undefined)
-    return reportOf(call, { success: false, output: "", error: `there is no tool ${tool_name}` }, 0);
+    return reportOf(call, { success: false, output: "", error: `there is no tool ${tool_name}`, errorCode: "" }, 0);
   const templates = [...tool.capabilities, ...extraGrants({ tool: tool_name, input }, objectiveOf(talk))];
   const capabilities = templates.map((template) => capabilityFor(template, input));
   const need = { namespace: namespaceOf(tool_name), agent, priority: 1 };
@@ -91,13 +91,14 @@ const objectiveOf = ({ session, words }: Talk) => ({
 
 function reportOf(
   { call_id, tool_name }: ToolCall,
-  { success, output, error }: Pick<Report, "success" | "output" | "error">,
+  report: Omit<Report, "taskId">,
   tookMs: number,
 ): ToolExecutionReport {
+  const { success, output } = report;
   return {
     ...{ tool_run_id: call_id, call_id, tool_name, exit_status: success ? 0 : 1, duration_ms: Math.round(tookMs) },
     outcome: success
       ? { status: "success", output: JSON.parse(output || "{}") }
-      : { status: "failure", error: error || "the agent gave no reason" },
+      : { status: "failure", error: reasonOf(report) },
   };
 }

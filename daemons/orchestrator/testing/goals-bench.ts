@@ -108,8 +108,8 @@ export async function openBench(clock: Clock = systemClock): Promise<Bench> {
     Object.assign(bench, { goals, assignments });
     await goals.resume();
   };
-  const report = (taskId: string, success: boolean, output: string, error: string) =>
-    bench.assignments.report("system", { taskId, success, output, error });
+  const report = (taskId: string, success: boolean, output: string, error: string, errorCode = "") =>
+    bench.assignments.report("system", { taskId, success, output, error, errorCode });
   const take = (waitMs: number) => bench.assignments.next("system", waitMs, new AbortController().signal);
   // Opened below.
   const unopened = {} as Pick<Bench, "goals" | "assignments">;
@@ -141,7 +141,7 @@ export async function openBench(clock: Clock = systemClock): Promise<Bench> {
     settled: () => new Promise((resolve) => setTimeout(resolve, 5)),
     nothingMore: async () => (await take(50)) === undefined,
     report: (taskId, said = "x") => report(taskId, true, JSON.stringify({ said }), ""),
-    fail: (taskId) => report(taskId, false, "", "NOT_FOUND: nothing there"),
+    fail: (taskId) => report(taskId, false, "", "nothing there", "NOT_FOUND"),
   };
   await open();
   return bench;

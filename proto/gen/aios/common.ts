@@ -117,6 +117,8 @@ export interface TaskResult {
   durationMs: number;
   tokensUsed: number;
   modelUsed: string;
+  /** Of a failure, such as NOT_FOUND; empty when it has none */
+  errorCode: string;
 }
 
 export interface AgentRegistration {
@@ -838,6 +840,7 @@ function createBaseTaskResult(): TaskResult {
     durationMs: 0,
     tokensUsed: 0,
     modelUsed: "",
+    errorCode: "",
   };
 }
 
@@ -863,6 +866,9 @@ export const TaskResult: MessageFns<TaskResult> = {
     }
     if (message.modelUsed !== "") {
       writer.uint32(58).string(message.modelUsed);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(66).string(message.errorCode);
     }
     return writer;
   },
@@ -936,6 +942,14 @@ export const TaskResult: MessageFns<TaskResult> = {
             message.modelUsed = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -960,6 +974,7 @@ export const TaskResult: MessageFns<TaskResult> = {
     message.durationMs = object.durationMs ?? 0;
     message.tokensUsed = object.tokensUsed ?? 0;
     message.modelUsed = object.modelUsed ?? "";
+    message.errorCode = object.errorCode ?? "";
     return message;
   },
 };

@@ -39,6 +39,14 @@ export interface SubmitGoalRequest {
   dedupeKey: string;
 }
 
+/** The first two are those of aios.common.Status. */
+export interface CancelGoalResponse {
+  success: boolean;
+  message: string;
+  /** What it did that Rollback takes back, the latest first */
+  executionIds: string[];
+}
+
 export interface GoalStatusResponse {
   goal: Goal | undefined;
   tasks: Task[];
@@ -340,6 +348,85 @@ export const SubmitGoalRequest: MessageFns<SubmitGoalRequest> = {
     message.metadataJson = object.metadataJson ?? Buffer.alloc(0);
     message.dependsOn = object.dependsOn?.map((e) => e) || [];
     message.dedupeKey = object.dedupeKey ?? "";
+    return message;
+  },
+};
+
+function createBaseCancelGoalResponse(): CancelGoalResponse {
+  return { success: false, message: "", executionIds: [] };
+}
+
+export const CancelGoalResponse: MessageFns<CancelGoalResponse> = {
+  encode(message: CancelGoalResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.success !== false) {
+      writer.uint32(8).bool(message.success);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    for (const v of message.executionIds) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelGoalResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelGoalResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.success = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.executionIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CancelGoalResponse>, I>>(base?: I): CancelGoalResponse {
+    return CancelGoalResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CancelGoalResponse>, I>>(object: I): CancelGoalResponse {
+    const message = createBaseCancelGoalResponse();
+    message.success = object.success ?? false;
+    message.message = object.message ?? "";
+    message.executionIds = object.executionIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -2489,8 +2576,8 @@ export const OrchestratorService = {
     responseStream: false as const,
     requestSerialize: (value: GoalId): Buffer => Buffer.from(GoalId.encode(value).finish()),
     requestDeserialize: (value: Buffer): GoalId => GoalId.decode(value),
-    responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Status => Status.decode(value),
+    responseSerialize: (value: CancelGoalResponse): Buffer => Buffer.from(CancelGoalResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelGoalResponse => CancelGoalResponse.decode(value),
   },
   listGoals: {
     path: "/aios.orchestrator.Orchestrator/ListGoals" as const,
@@ -2700,7 +2787,7 @@ export interface OrchestratorServer extends UntypedServiceImplementation {
   /** --- Goals --- */
   submitGoal: handleUnaryCall<SubmitGoalRequest, GoalId>;
   getGoalStatus: handleUnaryCall<GoalId, GoalStatusResponse>;
-  cancelGoal: handleUnaryCall<GoalId, Status>;
+  cancelGoal: handleUnaryCall<GoalId, CancelGoalResponse>;
   listGoals: handleUnaryCall<ListGoalsRequest, GoalListResponse>;
   /** --- Agents --- */
   registerAgent: handleUnaryCall<AgentRegistration, Status>;

@@ -153,9 +153,14 @@ export const goalCancel: Command = {
   },
   examples: ["aiosctl goal cancel 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --rollback"],
   async run(context) {
-    const { success, message } = await client(context).cancelGoal({ id: context.args[0] ?? "" });
+    const {
+      success,
+      message,
+      executionIds: executions,
+    } = await client(context).cancelGoal({
+      id: context.args[0] ?? "",
+    });
     context.out.line(message || (success ? "cancelled" : "not cancelled"));
-    const executions = executionsIn(message);
     const wanted = success && context.values["rollback"] === true && executions.length > 0;
     const rolledBack = wanted ? await takeBack(context, executions) : undefined;
     context.out.document({ success, message, executions, ...(rolledBack && { rolledBack }) });
@@ -165,12 +170,6 @@ export const goalCancel: Command = {
 
 /** Taking back an installation takes as long as making it. */
 const rollbackTimeoutMs = 660_000;
-
-/** The executions that can be taken back: the last line of the answer is the command that does it. */
-function executionsIn(message: string): string[] {
-  const command = message.split("\n").at(-1) ?? "";
-  return command.startsWith("aiosctl rollback ") ? command.split(" ").slice(2) : [];
-}
 
 async function takeBack(context: Context, executions: readonly string[]) {
   const tools = context.target().client(ToolRegistryService, "tools");
