@@ -83,10 +83,7 @@ export interface AgentsHearers {
 /** The registry of the configured agents. */
 export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost, hung }: AgentsHearers): Agents {
   const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
-  const queues = openQueues(clock);
-
-  const candidates = () => [...records.values()].map(candidate);
-  const list = () => [...records.values()].map(view);
+  const { match, place, turnAway } = openPlaces(records, clock);
 
   const find = (name: string): Record => {
     const record = records.get(name);
@@ -104,29 +101,6 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
     record.reason = reason;
     lost(record.config.name, reason);
     match();
-  };
-
-  /** Gives free places to those that wait. */
-  const match = () => {
-    queues.serve((need) => {
-      const record = records.get(chooseAgent(need, candidates()) ?? "");
-      return record === undefined ? undefined : occupy(record);
-    });
-  };
-
-  const occupy = (record: Record): Place => {
-    let held = true;
-    record.running += 1;
-    return {
-      agent: record.config.name,
-      release: () => {
-        if (!held) return;
-        held = false;
-        record.running -= 1;
-        record.completed += 1;
-        match();
-      },
-    };
   };
 
   /** An agent that is not heard of is dead, and hangs when it stays so, or when it does not get as far as to register. */
@@ -174,28 +148,60 @@ export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost
       record.reason = reason;
       match();
     },
-    list,
+    list: () => [...records.values()].map(view),
     covers: (need) => [...records.values()].some(({ config }) => fits(need, config)),
     mayHave: (name, capability) => lists(records.get(name)?.config, capability),
-    place(need, signal) {
-      const place = queues.enter(need, signal);
-      match();
-      return place;
-    },
+    place,
     async sweep(signal, frozen = () => false) {
       for (let last = clock.monotonic(); !signal.aborted; last = clock.monotonic()) {
         await clock.sleep(sweepIntervalMs, signal).catch(() => {});
         const stalled = clock.monotonic() - last > stallMs;
         for (const record of records.values()) stalled || frozen() ? excuse(record, clock) : look(record);
-        queues.turnAway(
-          (need) => isAttended(need, candidates()),
-          () =>
-            list()
-              .map(({ name, status }) => `${name} ${status}`)
-              .join(", "),
-        );
+        turnAway();
       }
     },
+  };
+}
+
+/** The places at the agents: who waits for one is given it when it is free. */
+function openPlaces(records: ReadonlyMap<string, Record>, clock: Clock) {
+  const queues = openQueues(clock);
+  const candidates = () => [...records.values()].map(candidate);
+  /** Gives free places to those that wait. */
+  const match = () => {
+    queues.serve((need) => {
+      const record = records.get(chooseAgent(need, candidates()) ?? "");
+      return record === undefined ? undefined : occupy(record);
+    });
+  };
+  const occupy = (record: Record): Place => {
+    let held = true;
+    record.running += 1;
+    return {
+      agent: record.config.name,
+      release: () => {
+        if (!held) return;
+        held = false;
+        record.running -= 1;
+        record.completed += 1;
+        match();
+      },
+    };
+  };
+  const statuses = () => [...records.values()].map(view).map(({ name, status }) => `${name} ${status}`);
+  return {
+    match,
+    place(need: Need, signal: AbortSignal): Promise<Place> {
+      const place = queues.enter(need, signal);
+      match();
+      return place;
+    },
+    /** Turns away who waits for agents that are not there. */
+    turnAway: () =>
+      queues.turnAway(
+        (need) => isAttended(need, candidates()),
+        () => statuses().join(", "),
+      ),
   };
 }
 

@@ -102,54 +102,44 @@ export function openAssignments(
     return found.assignment.handout;
   };
 
-  /** While a report is being recorded its outcome decides: a task that was done is not done again. */
-  const unlessRecording = (one: Open, act: () => void) => {
-    if (one.recording) one.otherwise = act;
-    else act();
-  };
   const lose = (one: Open, reason: string) => unlessRecording(one, () => one.finish({ kind: "lost", reason }));
 
   return {
-    give(assignment, timeoutMs, signal) {
-      const { taskId } = assignment.handout;
-      return new Promise<Ending>((resolve, reject) => {
+    give: (assignment, timeoutMs, signal) =>
+      new Promise<Ending>((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason);
+        const { agent, handout } = assignment;
         const stop = (reason: string) => {
-          if (one.fetched) cancel(assignment.agent, taskId, reason);
+          if (one.fetched) cancel(agent, handout.taskId, reason);
         };
+        const late = deadline((ms) => {
+          const reason = `no result from agent ${agent} within ${Math.round(ms / 1_000)} s`;
+          stop(reason);
+          lose(one, reason);
+        });
         const aborted = () =>
           unlessRecording(one, () => {
             settle(() => reject(signal.reason));
             stop("the goal was cancelled");
           });
-        let callOff = () => {};
-        const within = (ms: number) => {
-          callOff();
-          callOff = callAfter(ms, () => {
-            const reason = `no result from agent ${assignment.agent} within ${Math.round(ms / 1_000)} s`;
-            stop(reason);
-            lose(one, reason);
-          });
-        };
         const settle = (act: () => void) => {
-          callOff();
+          late.callOff();
           signal.removeEventListener("abort", aborted);
-          open.delete(taskId);
+          open.delete(handout.taskId);
           act();
         };
         const one: Open = {
-          ...{ assignment, timeoutMs, within },
+          ...{ assignment, timeoutMs, within: late.within },
           fetched: false,
           recording: false,
           otherwise: undefined,
           finish: (ending) => settle(() => resolve(ending)),
         };
-        within(timeoutMs);
+        late.within(timeoutMs);
         signal.addEventListener("abort", aborted, { once: true });
-        open.set(taskId, one);
-        wake(assignment.agent);
-      });
-    },
+        open.set(handout.taskId, one);
+        wake(agent);
+      }),
     waits(agent, taskId, approval) {
       const one = open.get(taskId);
       if (one?.assignment.agent !== agent || !one.fetched) throw notWith(agent, taskId, "wait for a person with task");
@@ -187,6 +177,24 @@ export function openAssignments(
       ended = true;
       for (const agent of [...pollers.keys()]) wake(agent);
     },
+  };
+}
+
+/** While a report is being recorded its outcome decides: a task that was done is not done again. */
+function unlessRecording(one: Open, act: () => void): void {
+  if (one.recording) one.otherwise = act;
+  else act();
+}
+
+/** Calls `late` when a time is over that can be set anew. */
+function deadline(late: (ms: number) => void): { within(ms: number): void; callOff(): void } {
+  let callOff = () => {};
+  return {
+    within(ms) {
+      callOff();
+      callOff = callAfter(ms, () => late(ms));
+    },
+    callOff: () => callOff(),
   };
 }
 

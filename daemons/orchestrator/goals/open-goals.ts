@@ -52,14 +52,7 @@ export function keepOpenGoals(world: World): OpenGoals {
   let resumed = false;
 
   const admit = (goal: Goal): OpenGoal => {
-    const one: OpenGoal = {
-      goal,
-      over: Promise.withResolvers(),
-      stopNew: new AbortController(),
-      stopAll: new AbortController(),
-      work: undefined,
-      turn: Promise.resolve(),
-    };
+    const one = opened(goal);
     open.set(goal.id, one);
     return one;
   };
@@ -88,12 +81,6 @@ export function keepOpenGoals(world: World): OpenGoals {
         open.delete(goal.id);
         one.over.resolve();
       });
-  };
-
-  const inTurn: OpenGoals["inTurn"] = (one, act) => {
-    const done = one.turn.then(act);
-    one.turn = done.catch(() => {});
-    return done;
   };
 
   const haltAll = (reason: Held) =>
@@ -145,6 +132,23 @@ export function keepOpenGoals(world: World): OpenGoals {
       await Promise.race([haltAll(ended), clock.sleep(endGraceMs)]);
     },
   };
+}
+
+function opened(goal: Goal): OpenGoal {
+  return {
+    goal,
+    over: Promise.withResolvers(),
+    stopNew: new AbortController(),
+    stopAll: new AbortController(),
+    work: undefined,
+    turn: Promise.resolve(),
+  };
+}
+
+function inTurn<T>(one: OpenGoal, act: () => Promise<T>): Promise<T> {
+  const done = one.turn.then(act);
+  one.turn = done.catch(() => {});
+  return done;
 }
 
 /** Stops all that is done for a goal. */

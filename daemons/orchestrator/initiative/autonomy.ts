@@ -70,29 +70,8 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
   const holdOrSay = () =>
     hold(true).catch((error) => log.error("an emergency stop could not hold what agents started", { error }));
   const level = () => record.value.level || configured;
-  let unstored = "";
-
-  /** Tries to store the stop until it is, or is over. */
-  const storeLater = async (why: string) => {
-    log.error("the stop is in effect and not stored yet: a reboot would forget it", { reason: why });
-    unstored = why;
-    while (unstored !== "" && record.value.stop !== undefined) {
-      await clock.sleep(storeAgainMs);
-      if (record.value.stop !== undefined) unstored = record.setAnyway(record.value) ?? "";
-    }
-    unstored = "";
-    log.info("what was not stored is stored");
-  };
-  /** Whoever stops the machine is not held up by a disk that is full: what one place refuses is in the other. */
-  const keep = (stop: Stop) => {
-    try {
-      note.write(stop);
-    } catch (error) {
-      log.error("a stop could not be noted beside the sockets", { error });
-    }
-    const refused = record.setAnyway({ ...record.value, stop });
-    if (refused !== undefined && unstored === "") void storeLater(refused);
-  };
+  const kept = openStopKeeper(parts);
+  const { keep } = kept;
 
   const stop = record.value.stop ?? note.read(clock.now());
   if (stop !== undefined) {
@@ -112,7 +91,7 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
       return record.value.stop;
     },
     get unstored() {
-      return unstored;
+      return kept.unstored;
     },
     setLevel(next, by) {
       record.set({ ...record.value, level: next });
@@ -151,28 +130,63 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
     },
     permit(initiative) {
       const { stop } = record.value;
-      if (stop !== undefined) {
-        throw new AiosError("FAILED_PRECONDITION", {
-          act: "begin",
-          object: "a goal",
-          reason: describe(stop),
-          next: 'an operator resumes it with "aiosctl emergency resume"',
-        });
-      }
-      if (initiative === "machine" && level() === "manual") {
-        throw new AiosError("FAILED_PRECONDITION", {
-          act: "begin",
-          object: "a goal",
-          reason: "at the autonomy level manual the machine does only what a person asks for",
-          next: 'see "aiosctl autonomy"',
-        });
-      }
+      if (stop !== undefined) throw stopped(stop);
+      if (initiative === "machine" && level() === "manual") throw notUnasked();
     },
     onChange(listener) {
       listeners.push(listener);
       void listener();
     },
   };
+}
+
+/** Keeps a stop on the data volume, where the level is, and in the note beside the sockets. */
+function openStopKeeper({ record, note, clock, log }: AutonomyParts) {
+  let unstored = "";
+  /** Tries to store the stop until it is, or is over. */
+  const storeLater = async (why: string) => {
+    log.error("the stop is in effect and not stored yet: a reboot would forget it", { reason: why });
+    unstored = why;
+    while (unstored !== "" && record.value.stop !== undefined) {
+      await clock.sleep(storeAgainMs);
+      if (record.value.stop !== undefined) unstored = record.setAnyway(record.value) ?? "";
+    }
+    unstored = "";
+    log.info("what was not stored is stored");
+  };
+  return {
+    get unstored() {
+      return unstored;
+    },
+    /** Whoever stops the machine is not held up by a disk that is full: what one place refuses is in the other. */
+    keep(stop: Stop) {
+      try {
+        note.write(stop);
+      } catch (error) {
+        log.error("a stop could not be noted beside the sockets", { error });
+      }
+      const refused = record.setAnyway({ ...record.value, stop });
+      if (refused !== undefined && unstored === "") void storeLater(refused);
+    },
+  };
+}
+
+function stopped(stop: Stop): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "begin",
+    object: "a goal",
+    reason: describe(stop),
+    next: 'an operator resumes it with "aiosctl emergency resume"',
+  });
+}
+
+function notUnasked(): AiosError {
+  return new AiosError("FAILED_PRECONDITION", {
+    act: "begin",
+    object: "a goal",
+    reason: "at the autonomy level manual the machine does only what a person asks for",
+    next: 'see "aiosctl autonomy"',
+  });
 }
 
 function describe({ by, reason }: Stop): string {

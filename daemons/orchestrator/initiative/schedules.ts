@@ -89,9 +89,64 @@ export interface SchedulesParts {
   told(schedule: Schedule, what: string): void;
 }
 
-export function openSchedules({ record, clock, log, loadCron, submit, told }: SchedulesParts): Schedules {
+export function openSchedules(parts: SchedulesParts): Schedules {
+  const { record, clock, loadCron } = parts;
+  const { runDue, tellAnew, withEach } = runsOf(parts);
   let wake = () => {};
 
+  /** The next time that is to come: what is due and could not be given is looked at with each look. */
+  const nextDue = (now: number) => Math.min(...record.value.map(({ nextRun }) => nextRun).filter((at) => at > now));
+
+  return {
+    list: () => record.value,
+    async create({ id, cron, timeZone, goal, priority, by, role }) {
+      if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
+      const known = record.value.find((one) => one.id === id);
+      const given = { cron, timeZone, goal, priority, by };
+      if (known !== undefined && Object.entries(given).every(([key, value]) => known[key as keyof Schedule] === value))
+        return known;
+      if (known !== undefined) throw wrongId(`${id} is another schedule's id; choose your own`);
+      if (record.value.length >= schedulesMax) throw tooMany();
+      checkWish(goal, priority);
+      const now = clock.now();
+      const nextRun = (await loadCron())(cron, timeZone, now);
+      if (nextRun === undefined) {
+        throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cut(cron, 100)}" names no time to come`);
+      }
+      const schedule = { id: id ?? uuidv7(now), ...given, role, nextRun, createdAt: now, lastRun: 0, lastGoal: "" };
+      record.set([...record.value, schedule]);
+      wake();
+      return schedule;
+    },
+    remove(id) {
+      if (!record.value.some((one) => one.id === id)) {
+        throw new AiosError("NOT_FOUND", `remove schedule ${id}: there is none; see "aiosctl schedule list"`);
+      }
+      record.set(record.value.filter((one) => one.id !== id));
+    },
+    async run(signal) {
+      // The clock may have been ahead when the record was written.
+      let skewMs = Number.NaN;
+      while (!signal.aborted) {
+        const skewNowMs = clock.now() - clock.monotonic();
+        if (!(Math.abs(skewNowMs - skewMs) <= driftMs)) await withEach(record.value, tellAnew);
+        skewMs = skewNowMs;
+        const now = clock.now();
+        await withEach(
+          record.value.filter(({ nextRun }) => nextRun > 0 && nextRun <= now),
+          runDue,
+        );
+        const woken = new AbortController();
+        wake = () => woken.abort();
+        const waitMs = Math.max(1_000, Math.min(lookEveryMs, nextDue(clock.now()) - clock.now()));
+        await clock.sleep(waitMs, AbortSignal.any([signal, woken.signal])).catch(() => {});
+      }
+    },
+  };
+}
+
+/** What is done with schedules whose time has come, and with their times when the clock was set. */
+function runsOf({ record, clock, log, loadCron, submit, told }: SchedulesParts) {
   const runDue = async (schedule: Schedule, nextRun: NextRun) => {
     const { id, cron, timeZone, nextRun: due } = schedule;
     const now = clock.now();
@@ -150,60 +205,17 @@ export function openSchedules({ record, clock, log, loadCron, submit, told }: Sc
     if (!record.value.some(({ id }) => id === schedule.id)) return;
     record.set(record.value.map((one) => (one.id === schedule.id ? schedule : one)));
   };
-  /** The next time that is to come: what is due and could not be given is looked at with each look. */
-  const nextDue = (now: number) => Math.min(...record.value.map(({ nextRun }) => nextRun).filter((at) => at > now));
 
-  return {
-    list: () => record.value,
-    async create({ id, cron, timeZone, goal, priority, by, role }) {
-      if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
-      const known = record.value.find((one) => one.id === id);
-      const given = { cron, timeZone, goal, priority, by };
-      if (known !== undefined && Object.entries(given).every(([key, value]) => known[key as keyof Schedule] === value))
-        return known;
-      if (known !== undefined) throw wrongId(`${id} is another schedule's id; choose your own`);
-      if (record.value.length >= schedulesMax) throw tooMany();
-      if (goal.trim() === "" || goal.length > goalLengthMax) {
-        throw new AiosError("INVALID_ARGUMENT", `create schedule: goal_template: 1 to ${goalLengthMax} characters`);
-      }
-      if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
-        throw new AiosError("INVALID_ARGUMENT", `create schedule: priority: ${priority}, expected 0 to 3`);
-      }
-      const now = clock.now();
-      const nextRun = (await loadCron())(cron, timeZone, now);
-      if (nextRun === undefined) {
-        throw new AiosError("INVALID_ARGUMENT", `create schedule: "${cut(cron, 100)}" names no time to come`);
-      }
-      const schedule = { id: id ?? uuidv7(now), ...given, role, nextRun, createdAt: now, lastRun: 0, lastGoal: "" };
-      record.set([...record.value, schedule]);
-      wake();
-      return schedule;
-    },
-    remove(id) {
-      if (!record.value.some((one) => one.id === id)) {
-        throw new AiosError("NOT_FOUND", `remove schedule ${id}: there is none; see "aiosctl schedule list"`);
-      }
-      record.set(record.value.filter((one) => one.id !== id));
-    },
-    async run(signal) {
-      // The clock may have been ahead when the record was written.
-      let skewMs = Number.NaN;
-      while (!signal.aborted) {
-        const skewNowMs = clock.now() - clock.monotonic();
-        if (!(Math.abs(skewNowMs - skewMs) <= driftMs)) await withEach(record.value, tellAnew);
-        skewMs = skewNowMs;
-        const now = clock.now();
-        await withEach(
-          record.value.filter(({ nextRun }) => nextRun > 0 && nextRun <= now),
-          runDue,
-        );
-        const woken = new AbortController();
-        wake = () => woken.abort();
-        const waitMs = Math.max(1_000, Math.min(lookEveryMs, nextDue(clock.now()) - clock.now()));
-        await clock.sleep(waitMs, AbortSignal.any([signal, woken.signal])).catch(() => {});
-      }
-    },
-  };
+  return { runDue, tellAnew, withEach };
+}
+
+function checkWish(goal: string, priority: number): void {
+  if (goal.trim() === "" || goal.length > goalLengthMax) {
+    throw new AiosError("INVALID_ARGUMENT", `create schedule: goal_template: 1 to ${goalLengthMax} characters`);
+  }
+  if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
+    throw new AiosError("INVALID_ARGUMENT", `create schedule: priority: ${priority}, expected 0 to 3`);
+  }
 }
 
 const moment = (at: number) => new Date(at).toISOString().slice(0, 16).replace("T", " ").concat(" UTC");

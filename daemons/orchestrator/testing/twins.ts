@@ -110,6 +110,26 @@ export interface ToolsTwin extends Twin {
   readonly grants: Map<string, Map<string, readonly string[]>>;
 }
 
+/** What is known of an execution is told; what is not is begun, or, withdrawn, never begins. */
+function openOnce() {
+  const ledger = new Map<string, Promise<string>>();
+  const running = new Map<string, Promise<string>>();
+  return (id: string, withdraw: boolean, begin: () => Promise<string>): Promise<string> => {
+    const now = running.get(id);
+    if (now !== undefined && withdraw) throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+    if (now !== undefined) return now;
+    const known = ledger.get(id);
+    if (known !== undefined) return known;
+    const work = withdraw
+      ? Promise.reject(new AiosError("ABORTED", `execute ${id}: withdrawn by its caller before it began`))
+      : begin();
+    ledger.set(id, work);
+    if (!withdraw) running.set(id, work);
+    work.catch(() => {}).finally(() => running.delete(id));
+    return work;
+  };
+}
+
 /** Runs tools for real, with grants by agent and task, and a ledger of calls. */
 export async function toolsTwin(
   run: string,
@@ -117,7 +137,6 @@ export async function toolsTwin(
   more: Record<string, ToolTwin>,
 ): Promise<ToolsTwin> {
   const grants: ToolsTwin["grants"] = new Map();
-  const ledger = new Map<string, Promise<string>>();
   const calls: ToolCall[] = [];
   const tools: Record<string, ToolTwin> = { ...files, ...more };
 
@@ -142,23 +161,7 @@ export async function toolsTwin(
     const needed = tool.capabilities.map((text) => text.replace(/\{(\w+)\}/, (_, field: string) => input[field] ?? ""));
     return needed.every((one) => held.includes(one));
   };
-  const running = new Map<string, Promise<string>>();
-
-  /** What is known of an execution is told; what is not is begun, or, withdrawn, never begins. */
-  const once = (id: string, withdraw: boolean, begin: () => Promise<string>): Promise<string> => {
-    const now = running.get(id);
-    if (now !== undefined && withdraw) throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
-    if (now !== undefined) return now;
-    const known = ledger.get(id);
-    if (known !== undefined) return known;
-    const work = withdraw
-      ? Promise.reject(new AiosError("ABORTED", `execute ${id}: withdrawn by its caller before it began`))
-      : begin();
-    ledger.set(id, work);
-    if (!withdraw) running.set(id, work);
-    work.catch(() => {}).finally(() => running.delete(id));
-    return work;
-  };
+  const once = openOnce();
   const execute = async (request: ExecuteRequest, id: string, identity: Identity, signal: AbortSignal) => {
     const { toolName, taskId, inputJson } = request;
     const input = JSON.parse(inputJson.toString());
