@@ -2,8 +2,7 @@ import type { Static, TObject, TSchema } from "typebox";
 import type { Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
 import { parseCapability } from "./access/capability.ts";
-import type { Access } from "./access/protection.ts";
-import type { ResolvedPath } from "./files/paths.ts";
+import type { Access, ResolvedPath } from "./files/paths.ts";
 import type { ResolvedName } from "./names.ts";
 import type { Backups } from "./state/undo.ts";
 

@@ -18,6 +18,7 @@ import { catalogue } from "./catalogue/index.ts";
 import { machinePackages, type PackageWorld } from "./catalogue/pkg/index.ts";
 import { openCustomTools } from "./custom/custom.ts";
 import { openLedger } from "./ledger/ledger.ts";
+import { openUpkeep, type Upkeep } from "./ledger/upkeep.ts";
 import { openApprovals } from "./pipeline/approvals.ts";
 import { openExecutor, runApproved } from "./pipeline/execute.ts";
 import { openGate } from "./pipeline/gate.ts";
@@ -31,7 +32,6 @@ import type { Tools } from "./service.ts";
 import { openReserve } from "./state/reserve.ts";
 import { openState } from "./state/state.ts";
 import { openUndos } from "./state/undo.ts";
-import { openUpkeep, type Upkeep } from "./state/upkeep.ts";
 
 export interface Setting {
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };

@@ -5,12 +5,9 @@ import type { Identity } from "#lib/rpc/service";
 import { holdsFile, linkedFile, standingAt } from "../files/hard-links.ts";
 import { checkContent, checkProcess } from "../files/kernels.ts";
 import { isWithin, mounts, namesOf } from "../files/mounts.ts";
-import { resolvePath } from "../files/paths.ts";
+import { type Access, resolvePath } from "../files/paths.ts";
 import { globMatches } from "./capability.ts";
 import { type Folders, type Place, protectedPlaces } from "./protected.ts";
-
-/** What a call does to a path: looks at it, takes it with all that lies in it, or changes it. */
-export type Access = "read" | "copy" | "change";
 
 export interface Protection {
   readonly places: readonly Place[];

@@ -20,11 +20,11 @@ import {
 import { type FileHandle, link, mkdir, open, rm, rmdir, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import { AiosError, errnoOf } from "#lib/errors";
-import { reserveSpace } from "../state/space.ts";
 import { type Attributes, attributesOf, keptAttributes, setAttributes } from "./attributes.ts";
 import { readCached } from "./cached.ts";
 import { FolderSyncs } from "./folder-sync.ts";
 import { kernelsOwn, notContent } from "./kernels.ts";
+import { reserveSpace } from "./space.ts";
 
 /** A descriptor: a number, or a file handle of Node's. */
 export interface Descriptor {

@@ -1,9 +1,9 @@
 import { readFileSync, type Stats, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { AiosError } from "#lib/errors";
-import type { Access } from "../access/protection.ts";
-import { machineProcess } from "../catalogue/process/proc.ts";
+import { machineProcess } from "../proc.ts";
 import { standingAt } from "./hard-links.ts";
+import type { Access } from "./paths.ts";
 
 /** The kernel's own file systems, by the number that statfs(2) gives, as linux/magic.h has them: their files are switches and tables. */
 const types: ReadonlyMap<number, string> = new Map([

@@ -10,6 +10,9 @@ const pathLengthMax = 4096;
 /** Symbolic links followed in one path, as the kernel has it. */
 const linksMax = 40;
 
+/** What a call does to a path: looks at it, takes it with all that lies in it, or changes it. */
+export type Access = "read" | "copy" | "change";
+
 /** A path with every symbolic link, `.` and `..` taken out: what is compared, and what the act opens. */
 export interface ResolvedPath {
   /** As the caller wrote it. */

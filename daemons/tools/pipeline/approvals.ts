@@ -8,9 +8,8 @@ import type { Policies, Policy } from "../access/policy/policy.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { type Documents, openDocuments } from "../state/documents.ts";
 import type { State } from "../state/state.ts";
-import type { Executed } from "./execute.ts";
 import type { Admitted } from "./gate.ts";
-import { asked, type Facts, refusal, withdrawal, withdrawn } from "./record.ts";
+import { asked, type Facts, refusal, withdrawal, withdrawn, type Executed } from "./record.ts";
 import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
 
 /** Tickets of all agents together, at most: more agents than there are names for. */

@@ -15,19 +15,11 @@ import type { Admitted, Gate, Request } from "./gate.ts";
 import type { Locks } from "./locks.ts";
 import type { Once } from "./once.ts";
 import { previewOf } from "./preview.ts";
-import { type Facts, intent, outcome, type Result, refusal } from "./record.ts";
+import { type Executed, type Facts, intent, outcome, type Result, refusal } from "./record.ts";
 import type { Repeats } from "./repeats.ts";
 import { Seats } from "./seats.ts";
 import { digestOf, type Ticket } from "./tickets.ts";
 import type { Validation } from "./validation.ts";
-
-export interface Executed extends Result {
-  readonly executionId: string;
-  /** An undo is prepared. */
-  readonly reversible: boolean;
-  /** Why what was done cannot be taken back; undefined when it can, or nothing was changed. */
-  readonly irreversible?: string | undefined;
-}
 
 export interface Executor {
   /**

@@ -7,9 +7,8 @@ import type { Policies } from "../access/policy/policy.ts";
 import type { Entry } from "../ledger/entry.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Approvals } from "./approvals.ts";
-import type { Executed } from "./execute.ts";
 import { identify, type Request } from "./gate.ts";
-import { withdrawal, withdrawn } from "./record.ts";
+import { withdrawal, withdrawn, type Executed, refusal } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
 
 export interface OnceParts {

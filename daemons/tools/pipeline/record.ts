@@ -35,6 +35,14 @@ export interface Result {
   readonly durationMs: number;
 }
 
+export interface Executed extends Result {
+  readonly executionId: string;
+  /** An undo is prepared. */
+  readonly reversible: boolean;
+  /** Why what was done cannot be taken back; undefined when it can, or nothing was changed. */
+  readonly irreversible?: string | undefined;
+}
+
 /** The note that a call is about to be carried out. */
 export function intent(facts: Facts): Note {
   const { reason, input, redaction } = facts;

@@ -12,12 +12,6 @@ export interface Documents<T> {
   keep(most: number): Promise<T[]>;
 }
 
-/** The SQL of their table, a migration of the state. */
-export const documentTable = `
-  CREATE TABLE document (
-    sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (kind, id)
-  ) STRICT;`;
-
 export function openDocuments<T>({ database, commits }: State, kind: string): Documents<T> {
   const get = database.prepare<[string, string], { value: string }>(
     "SELECT value FROM document WHERE kind = ? AND id = ?",

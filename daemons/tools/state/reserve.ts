@@ -5,7 +5,6 @@ import { AiosError, messageOf } from "#lib/errors";
 import { openLibc } from "#lib/linux/libc";
 import type { Log } from "#lib/log";
 import type { Identity } from "#lib/rpc/service";
-import type { Tool } from "../tool.ts";
 
 /** What the reserve takes at most: thousands of calls with their entries. On a small volume it is a share. Bytes. */
 const sizeMax = 16 * 1024 * 1024;
@@ -35,8 +34,15 @@ export interface Reserve {
    * Lets a call through that is taken while the disk is full: it reads, or its tool says so; people's until nothing is left, others'
    * until half is. Throws RESOURCE_EXHAUSTED for the rest, before anything is written.
    */
-  admit(act: Pick<Tool, "effect" | "whenFull"> & { readonly name: string }, caller: Identity): void;
+  admit(act: Act, caller: Identity): void;
   close(): void;
+}
+
+/** What is to be carried out. Reads always are, and so is a change that says `whenFull`. */
+interface Act {
+  readonly name: string;
+  readonly effect: "read" | "change";
+  readonly whenFull?: string;
 }
 
 export interface ReserveParts {

@@ -3,7 +3,6 @@ import type { Clock } from "#lib/clock";
 import { openOrBegin } from "#lib/data/damaged";
 import type { Sqlite } from "#lib/data/sqlite";
 import { type Commits, type Outside, openCommits } from "./commits.ts";
-import { documentTable } from "./documents.ts";
 
 const migrations = [
   `CREATE TABLE capability_grant (
@@ -23,7 +22,9 @@ const migrations = [
      executionId TEXT NOT NULL REFERENCES undo ON DELETE CASCADE, name TEXT NOT NULL, content BLOB NOT NULL,
      PRIMARY KEY (executionId, name)
    ) STRICT;`,
-  documentTable,
+  `CREATE TABLE document (
+     sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (kind, id)
+   ) STRICT;`,
   // Of what was done before nothing says who may take it back: an admin.
   "ALTER TABLE undo ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'",
 ];

@@ -2,8 +2,7 @@ import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
-import { reachable } from "../shared/addresses.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import { type Outbound, reachable } from "../shared/outbound.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { imageName, type Podman } from "./podman.ts";
 

@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { AiosError } from "#lib/errors";
-import type { Access, Protection } from "../../access/protection.ts";
+import type { Protection } from "../../access/protection.ts";
+import type { Access } from "../../files/paths.ts";
 import { hostOf } from "../../names.ts";
 import type { ToolCall } from "../../tool.ts";
-import { reachable } from "../shared/addresses.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import { type Outbound, reachable } from "../shared/outbound.ts";
 import type { Confinement } from "../shared/sandbox.ts";
 import { placeOfRepository } from "./place.ts";
 import { heededFiles, refused, remoteOf } from "./repository.ts";

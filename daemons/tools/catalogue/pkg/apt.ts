@@ -4,7 +4,8 @@ import { AiosError } from "#lib/errors";
 import { ending } from "#lib/text";
 import { hostOf } from "../../names.ts";
 import type { Outbound } from "../shared/outbound.ts";
-import { type Argv, type Ended, type ProgramOptions, runProgram, succeed } from "../shared/program.ts";
+import { type Ended, type ProgramOptions, runProgram, succeed } from "../shared/program.ts";
+import type { Argv } from "../shared/sandbox.ts";
 
 /** Acts that fetch from the archive. */
 const fetching = ["update", "install", "upgrade", "download"];

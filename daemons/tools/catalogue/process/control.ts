@@ -1,10 +1,10 @@
 import * as Type from "typebox";
 import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
+import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "../../proc.ts";
 import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
-import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "./proc.ts";
 import type { SpawnedProcesses } from "./spawned.ts";
 
 const pid = Type.Integer({ minimum: 1, maximum: 2 ** 22, description: "a process's number" });

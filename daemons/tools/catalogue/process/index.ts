@@ -6,6 +6,7 @@ import { beginning } from "#lib/text";
 import type { Grants } from "../../access/grants.ts";
 import type { Protection } from "../../access/protection.ts";
 import type { Holding } from "../../pipeline/holding.ts";
+import { allProcesses, commandLine, groupOf, processOf, startedAt } from "../../proc.ts";
 import { openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
 import { defineTool, type Tool } from "../../tool.ts";
@@ -15,7 +16,6 @@ import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { accountFor, checkEnvironment } from "./accounts.ts";
 import { openCgroups } from "./cgroups.ts";
 import { controlTools } from "./control.ts";
-import { allProcesses, commandLine, groupOf, processOf, startedAt } from "./proc.ts";
 import { mayRead, openSpawned, type Spawned, type SpawnedProcesses, type Start } from "./spawned.ts";
 import { visibleBy } from "./visible.ts";
 

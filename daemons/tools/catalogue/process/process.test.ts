@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { stopPath } from "#lib/config/effective";
+import { commandLine, factsOf } from "../../proc.ts";
 import { type Answer, type Machine, startMachine } from "../../testing/harness.ts";
 import { openCgroups } from "./cgroups.ts";
-import { commandLine, factsOf } from "./proc.ts";
 import { openSpawned } from "./spawned.ts";
 
 let machine: Machine;

@@ -6,12 +6,12 @@ import { type Piped, startPiped, whenClosed } from "#lib/linux/pipes";
 import { seccompFilter } from "#lib/linux/seccomp";
 import type { Identity } from "#lib/rpc/service";
 import { ending } from "#lib/text";
+import { factsOf, lives } from "../../proc.ts";
 import type { Documents } from "../../state/documents.ts";
 import { fixedEnvironment } from "../shared/program.ts";
 import { filterDescriptor, sandboxed } from "../shared/sandbox.ts";
 import { type Capture, capture } from "./capture.ts";
 import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
-import { factsOf, lives } from "./proc.ts";
 
 /** Processes that run at once at most, and those that are remembered. */
 const runningMax = 64;

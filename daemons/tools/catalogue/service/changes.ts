@@ -8,8 +8,8 @@ import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { diffOfWrite } from "../shared/diff.ts";
 import { object, serviceName } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
-import type { Units } from "./index.ts";
 import { isPackaged, packagedService } from "./packaged.ts";
+import type { Units } from "./units.ts";
 
 /** Stopping may take the unit's ten seconds; starting, until its port answers. */
 const timeoutMs = 30_000;

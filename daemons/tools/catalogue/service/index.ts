@@ -1,13 +1,12 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import type { Client } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
-import { type InitService, type LogLine, type Unit, UnitState } from "#proto/aios/init";
+import { type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { defineTool, type Tool } from "../../tool.ts";
 import { object, serviceName, timestamp } from "../shared/words.ts";
 import { serviceChanges } from "./changes.ts";
 import { packagedFolders } from "./packaged.ts";
-import { tellingOfPackaged } from "./units.ts";
+import { tellingOfPackaged, type Units } from "./units.ts";
 
 const status = {
   [UnitState.UNIT_STOPPED]: "stopped",
@@ -35,9 +34,6 @@ const described = object({
 /** The most lines of a log that are returned at once, and the most characters of one. */
 const linesMax = 1_000;
 const lineLengthMax = 2_000;
-
-/** PID 1, as far as these tools need it. */
-export type Units = Client<typeof InitService>;
 
 /** `etc` is the folder that services are described in, `packaged` where packages describe theirs. */
 export function serviceTools(

@@ -1,7 +1,10 @@
 import { AiosError } from "#lib/errors";
-import type { CallOptions } from "#lib/rpc/service";
-import type { Units } from "./index.ts";
+import type { CallOptions, Client } from "#lib/rpc/service";
+import type { InitService } from "#proto/aios/init";
 import { packagedService } from "./packaged.ts";
+
+/** PID 1, as far as these tools need it. */
+export type Units = Client<typeof InitService>;
 
 /** PID 1's units, where one that it does not know is told of as what it may be: a service that a package brought. */
 export function tellingOfPackaged(init: Units, folders: readonly string[]): Units {

@@ -2,7 +2,6 @@ import { lookup } from "node:dns/promises";
 import { BlockList, isIP, isIPv4, SocketAddress } from "node:net";
 import { networkInterfaces } from "node:os";
 import { AiosError, errnoOf } from "#lib/errors";
-import type { Outbound } from "./outbound.ts";
 
 /** Where an address leads: out to everyone's network, or to what stands close by and trusts those who reach it. */
 export type Reach = "public" | "loopback" | "link-local" | "private" | "own" | "special";
@@ -76,33 +75,6 @@ export async function addressesOf(host: string, signal: AbortSignal): Promise<re
     throw error;
   }
 }
-
-/**
- * The addresses of `host` that a caller may reach: public ones, and others as far as it was granted `net:local:ADDRESS`.
- * They are what must be connected to: looked up again, a name can say something else. Throws PERMISSION_DENIED when none is left.
- */
-export async function reachable(
-  host: string,
-  permits: (capability: string) => boolean,
-  outbound: Outbound,
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  outbound.check("connect to", host);
-  const found = await addressesOf(host, signal);
-  const own = ownAddresses();
-  const may = found.filter((address) => reachOf(address, own) === "public" || permits(localCapability(address)));
-  if (may.length > 0) return may;
-  const [first = ""] = found;
-  throw new AiosError("PERMISSION_DENIED", {
-    act: "connect to",
-    object: host,
-    reason: `${host === first ? "it" : first} is not on the public network (${reachOf(first, own)})`,
-    next: `it needs a grant of ${localCapability(first)}`,
-  });
-}
-
-/** What is needed, beside the rest, to reach an address that is not public. */
-const localCapability = (address: string) => `net:local:${spelled(address)}`;
 
 /** One spelling for each address. */
 export function spelled(address: string): string {

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import type { Config } from "#lib/config/config";
 import { effectiveConfig } from "#lib/config/effective";
 import { AiosError, errnoOf } from "#lib/errors";
-import { reachOf } from "./addresses.ts";
+import { addressesOf, ownAddresses, reachOf, spelled } from "./addresses.ts";
 
 /** `network.allow_outbound` of config.toml: whether tools may let anything leave the machine, whoever calls them. */
 export interface Outbound {
@@ -46,3 +46,30 @@ function isSelf(host: string): boolean {
   if (isIP(host) !== 0) return ["loopback", "own"].includes(reachOf(host));
   return host === "localhost" || host.endsWith(".localhost") || host === hostname();
 }
+
+/**
+ * The addresses of `host` that a caller may reach: public ones, and others as far as it was granted `net:local:ADDRESS`.
+ * They are what must be connected to: looked up again, a name can say something else. Throws PERMISSION_DENIED when none is left.
+ */
+export async function reachable(
+  host: string,
+  permits: (capability: string) => boolean,
+  outbound: Outbound,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  outbound.check("connect to", host);
+  const found = await addressesOf(host, signal);
+  const own = ownAddresses();
+  const may = found.filter((address) => reachOf(address, own) === "public" || permits(localCapability(address)));
+  if (may.length > 0) return may;
+  const [first = ""] = found;
+  throw new AiosError("PERMISSION_DENIED", {
+    act: "connect to",
+    object: host,
+    reason: `${host === first ? "it" : first} is not on the public network (${reachOf(first, own)})`,
+    next: `it needs a grant of ${localCapability(first)}`,
+  });
+}
+
+/** What is needed, beside the rest, to reach an address that is not public. */
+const localCapability = (address: string) => `net:local:${spelled(address)}`;

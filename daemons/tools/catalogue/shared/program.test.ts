@@ -1,7 +1,8 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Argv, fixedEnvironment, runProgram, succeed } from "./program.ts";
+import { fixedEnvironment, runProgram, succeed } from "./program.ts";
+import type { Argv } from "./sandbox.ts";
 
 let folder: string;
 const { signal } = new AbortController();

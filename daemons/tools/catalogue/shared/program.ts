@@ -5,7 +5,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { type Piped, startPiped, whenClosed } from "#lib/linux/pipes";
 import { seccompFilter } from "#lib/linux/seccomp";
 import { cut, ending, textWithin } from "#lib/text";
-import { type Confinement, confinedProgram, filterDescriptor } from "./sandbox.ts";
+import { type Argv, type Confinement, confinedProgram, filterDescriptor } from "./sandbox.ts";
 
 /** Output of a program that is kept, bytes, unless told otherwise: of stdout and of stderr. */
 const stdoutMaxBytes = 1024 * 1024;
@@ -30,9 +30,6 @@ export const fixedEnvironment = {
 
 /** For programs that take a change back: a rollback has two minutes. */
 export const undoSignal = () => timeoutSignal(110_000);
-
-/** The program and its arguments. Never a line for a shell. */
-export type Argv = readonly [program: string, ...args: string[]];
 
 export interface ProgramOptions {
   /** Ends the program, and what it started, when aborted: a tool passes its call's. */

@@ -3,8 +3,8 @@ import { BlockList, connect, isIP, isIPv4, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { addressesOf, reachable, reachOf } from "./addresses.ts";
-import type { Outbound } from "./outbound.ts";
+import { addressesOf, reachOf } from "./addresses.ts";
+import { type Outbound, reachable } from "./outbound.ts";
 
 /** Ports that are tried at the same time. */
 const portsAtOnce = 128;

@@ -1,6 +1,8 @@
 import { existsSync, realpathSync } from "node:fs";
 import type { Processes } from "#lib/linux/seccomp";
-import type { Argv } from "./program.ts";
+
+/** The program and its arguments. Never a line for a shell. */
+export type Argv = readonly [program: string, ...args: string[]];
 
 /** The program that makes name spaces, as the image has it. */
 const bubblewrap = "/usr/bin/bwrap";

@@ -1,9 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { Keep } from "../ledger/prune.ts";
-import type { Undos } from "./undo.ts";
+import type { Undos } from "../state/undo.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Keep } from "./prune.ts";
 
 /** The first time is long after a boot. */
 const firstMs = 300_000;
