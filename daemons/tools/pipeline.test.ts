@@ -19,7 +19,7 @@ import { openRepeats } from "./pipeline/repeats.ts";
 import { openValidation } from "./pipeline/validation.ts";
 import { openState } from "./state/state.ts";
 import { openUndos } from "./state/undo.ts";
-import { defineTool, type Tool } from "./tool.ts";
+import { changes, reads, type Tool } from "./tool.ts";
 
 const facts = {
   summary: "For a test.",
@@ -30,41 +30,52 @@ const facts = {
   risk: "low",
   timeoutMs: 1_000,
   idempotent: true,
-  confirmation: false,
 } as const;
 
 const run = () => ({ text: "" });
 
 describe("a tool", () => {
   it("that changes something does not compile without undo or a reason", () => {
-    defineTool({ ...facts, run, name: "a.reads", effect: "read" });
-    defineTool({ ...facts, run, name: "a.burns", effect: "change", irreversible: "it is burnt" });
+    reads({ ...facts, run, name: "a.reads" });
+    changes({ ...facts, run, name: "a.burns", irreversible: "it is burnt" });
     // @ts-expect-error neither undo nor irreversible
-    defineTool({ ...facts, run, name: "a.changes", effect: "change" });
+    changes({ ...facts, run, name: "a.changes" });
     const undo = { prepare: async () => ({ was: 1 }), restore: async ({ was }: { was: number }) => void was };
-    defineTool({ ...facts, run, name: "a.turns", effect: "change", undo });
+    changes({ ...facts, run, name: "a.turns", undo });
     // @ts-expect-error both
-    defineTool({ ...facts, run, name: "a.both", effect: "change", undo, irreversible: "and yet" });
+    changes({ ...facts, run, name: "a.both", undo, irreversible: "and yet" });
     // @ts-expect-error a tool that reads has nothing to undo
-    defineTool({ ...facts, run, name: "a.idle", effect: "read", undo });
+    reads({ ...facts, run, name: "a.idle", undo });
     const wrong = { prepare: async () => ({ was: "1" }), restore: async ({ was }: { was: number }) => void was };
     // @ts-expect-error restore does not take what prepare gives
-    defineTool({ ...facts, run, name: "a.wrong", effect: "change", undo: wrong });
+    changes({ ...facts, run, name: "a.wrong", undo: wrong });
+  });
+
+  it("has the facts of its kind that most have, unless it says otherwise", () => {
+    const { callers: _, risk, ...plain } = facts;
+    const usual = { callers: ["core", "operator", "agent"], confirmation: false };
+    const look = reads({ ...plain, run, name: "a.looks" });
+    expect(look).toMatchObject({ ...usual, effect: "read", risk: "low", idempotent: true, role: "reader" });
+    const act = { ...plain, risk, run, name: "a.acts", irreversible: "a test" } as const;
+    expect(changes(act)).toMatchObject({ ...usual, effect: "change", risk, role: "operator" });
+    expect(changes({ ...act, callers: ["operator"], confirmation: true })).toMatchObject({
+      ...{ callers: ["operator"], confirmation: true },
+    });
   });
 
   it("does not compile when it gives back, or resolves, what its schemas lack", () => {
     // @ts-expect-error the output has a text
-    defineTool({ ...facts, name: "a.number", effect: "read", run: () => ({ text: 5 }) });
+    reads({ ...facts, name: "a.number", run: () => ({ text: 5 }) });
     // @ts-expect-error the input has no path
-    defineTool({ ...facts, name: "a.path", effect: "read", resources: { path: "path" }, run });
+    reads({ ...facts, name: "a.path", resources: { path: "path" }, run });
     // @ts-expect-error it needs a capability
-    defineTool({ ...facts, name: "a.free", effect: "read", capabilities: [], run });
+    reads({ ...facts, name: "a.free", capabilities: [], run });
   });
 
   it("is refused at start when its name is taken or its capability names a field that may be missing", () => {
-    const one = defineTool({ ...facts, run, name: "a.one", effect: "read" });
+    const one = reads({ ...facts, run, name: "a.one" });
     expect(() => openRegistry([one, one])).toThrow("two tools are named a.one");
-    const other = defineTool({ ...facts, run, name: "a.two", effect: "read", capabilities: ["fs:read:{text}"] });
+    const other = reads({ ...facts, run, name: "a.two", capabilities: ["fs:read:{text}"] });
     expect(() => openRegistry([other])).toThrow("its input may lack text");
   });
 });
@@ -114,10 +125,9 @@ describe("the pipeline", () => {
   it("gives up a tool that hangs, aborts its signal, and says that it may still take effect", async () => {
     let aborted: unknown;
     const { promise: running, resolve: runs } = Promise.withResolvers<void>();
-    const hang = defineTool({
+    const hang = reads({
       ...facts,
       name: "a.hang",
-      effect: "read",
       run: ({ signal }) => {
         runs();
         signal.addEventListener("abort", () => {
@@ -140,10 +150,9 @@ describe("the pipeline", () => {
   it("tells a tool that its caller has gone", async () => {
     const caller = new AbortController();
     const { promise: running, resolve: runs } = Promise.withResolvers<void>();
-    const wait = defineTool({
+    const wait = reads({
       ...facts,
       name: "a.wait",
-      effect: "read",
       run: ({ signal }) =>
         new Promise<never>((_, reject) => {
           runs();
@@ -159,7 +168,7 @@ describe("the pipeline", () => {
   });
 
   it("tells callers nothing of the insides of a tool that throws", async () => {
-    const fail = (name: `a.${string}`, run: () => never) => defineTool({ ...facts, name, effect: "read", run });
+    const fail = (name: `a.${string}`, run: () => never) => reads({ ...facts, name, run });
     const { execute } = await executor(
       fail("a.bug", () => {
         throw new TypeError("secret is not a function");
@@ -177,10 +186,9 @@ describe("the pipeline", () => {
   });
 
   it.each(["console", "memory", "init"])("is not the business of %s", async (daemon) => {
-    const change = defineTool({
+    const change = changes({
       ...facts,
       name: "a.change",
-      effect: "change",
       irreversible: "a test",
       run: () => ({ text: "" }),
     });
@@ -192,10 +200,9 @@ describe("the pipeline", () => {
   });
 
   it("refuses an output that does not fit the schema", async () => {
-    const lie = defineTool({
+    const lie = reads({
       ...facts,
       name: "a.lie",
-      effect: "read",
       run: () => ({ text: 5 }) as unknown as { text: string },
     });
     const { execute } = await executor(lie);
@@ -208,10 +215,9 @@ describe("the pipeline", () => {
 
   it("does not act when the undo cannot be prepared", async () => {
     let acted = false;
-    const change = defineTool({
+    const change = changes({
       ...facts,
       name: "a.change",
-      effect: "change",
       undo: {
         prepare: () => Promise.reject(new Error("no room")),
         restore: async () => {},
@@ -231,10 +237,9 @@ describe("the pipeline", () => {
 
   it("does not act when the ledger cannot be written", async () => {
     let acted = false;
-    const change = defineTool({
+    const change = changes({
       ...facts,
       name: "a.change",
-      effect: "change",
       irreversible: "a test",
       run: () => {
         acted = true;
@@ -253,10 +258,9 @@ describe("the pipeline", () => {
     "acts when the intent is on disk and the undo kept (by reading: %s)",
     async (reads) => {
       const events: string[] = [];
-      const change = defineTool({
+      const change = changes({
         ...facts,
         name: "a.change",
-        effect: "change",
         undo: {
           ...(reads && { preparesByReading: reads }),
           prepare: async () => ({ before: events.push("undo") }),
@@ -292,7 +296,7 @@ describe("the pipeline", () => {
   );
 
   it("says that it acted when only the outcome cannot be written", async () => {
-    const read = defineTool({ ...facts, name: "a.read", effect: "read", run });
+    const read = reads({ ...facts, name: "a.read", run });
     const { execute } = await executor(read);
     const append = ledger.append.bind(ledger);
     ledger.append = (note) => (note.kind === "intent" ? append(note) : Promise.reject(new Error("the disk is full")));

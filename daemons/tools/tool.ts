@@ -79,6 +79,7 @@ interface SomeCalls<Input> {
   holds(input: Input): boolean;
 }
 
+/** What both kinds of tool say. What most have alike is said only where it is otherwise. */
 interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   /** `namespace.verb`. */
   readonly name: `${string}.${string}`;
@@ -88,17 +89,12 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   readonly output: Output;
   /** The input fields that name something in the world; resolved before capabilities are compared, and what the act uses. */
   readonly resources?: Fields;
-  /** What a change only looks at, or takes with all that lies in it, of its resources; it changes the others. */
-  readonly uses?: { readonly [Field in keyof Fields]?: Exclude<Access, "change"> };
   /** What an agent must have been granted, all of it: `namespace:action[:resource]`, where `{field}` is an input field, resolved. */
   readonly capabilities: readonly [`${string}:${string}`, ...`${string}:${string}`[]];
   /** What a call may need beside, depending on what it finds: asked for by `permits`. Nobody grants it by itself. */
   readonly alsoNeeds?: readonly `${string}:${string}`[];
-  /** Changes that share this word happen one at a time. */
-  readonly exclusive?: string;
-  /** Who may call it at all. Agents need its capabilities beside. */
-  readonly callers: readonly Identity["kind"][];
-  readonly risk: Risk;
+  /** Who may call it at all; everybody unless said. Agents need its capabilities beside. */
+  readonly callers?: readonly Identity["kind"][];
   /** The risk of one call, where that is another than the tool's. */
   riskOf?(input: Static<Input>): Risk;
   /**
@@ -108,15 +104,9 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   readonly role?: Role;
   /** Its calls that amount to root, though it does not: they are critical, whatever its risk. */
   readonly rootWhen?: RootCalls<Static<Input>, Fields>;
-  /**
-   * It is carried out while the disk is full too, as reads are: it makes room, ends what takes room, or lets such a call through.
-   * "for good": then it keeps no copy that would take it back, since there is no room for one.
-   */
-  readonly whenFull?: "as ever" | "for good";
   readonly timeoutMs: number;
-  readonly idempotent: boolean;
-  /** Whether a person is asked first. */
-  readonly confirmation: boolean;
+  /** Whether a person is asked first; not unless said. */
+  readonly confirmation?: boolean;
   /** Its calls that a person is asked about first, though not about all of them. */
   readonly confirmationWhen?: SomeCalls<Static<Input>>;
   /** What a call would change, for the person who is asked: for files a diff. Changes nothing. */
@@ -125,14 +115,29 @@ interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   run(call: ToolCall<Static<Input>, Fields>, plan?: Plan): Promise<Static<Output>> | Static<Output>;
 }
 
-interface Reads {
-  readonly effect: "read";
+/** A tool that looks: it can be called again, and has nothing to take back. */
+interface Reads<Input extends TObject, Output extends TSchema, Fields> extends Facts<Input, Output, Fields, never> {
+  /** Low unless said. */
+  readonly risk?: Risk;
   readonly undo?: never;
   readonly irreversible?: never;
 }
 
+interface ChangeFacts<Fields> {
+  readonly risk: Risk;
+  readonly idempotent: boolean;
+  /** What it only looks at, or takes with all that lies in it, of its resources; it changes the others. */
+  readonly uses?: { readonly [Field in keyof Fields]?: Exclude<Access, "change"> };
+  /** Changes that share this word happen one at a time. */
+  readonly exclusive?: string;
+  /**
+   * It is carried out while the disk is full too, as reads are: it makes room, ends what takes room, or lets such a call through.
+   * "for good": then it keeps no copy that would take it back, since there is no room for one.
+   */
+  readonly whenFull?: "as ever" | "for good";
+}
+
 interface Reversible<Input, Fields, Plan> {
-  readonly effect: "change";
   readonly undo: Undo<Input, Fields, Plan>;
   readonly irreversible?: never;
   /** Why a call with this input, unlike others, cannot be taken back; undefined when it can. A person is asked about such a call. */
@@ -140,31 +145,39 @@ interface Reversible<Input, Fields, Plan> {
 }
 
 interface Irreversible {
-  readonly effect: "change";
   readonly undo?: never;
   /** Why it cannot be taken back. */
   readonly irreversible: string;
 }
 
-/** What an author writes: a change without `undo` or a reason for being irreversible does not compile. */
-export type ToolSpec<Input extends TObject, Output extends TSchema, Fields, Plan> = Facts<Input, Output, Fields, Plan> &
-  (Reads | Reversible<Static<Input>, Fields, Plan> | Irreversible);
+/** A tool that acts: one without `undo` or a reason for being irreversible does not compile. */
+type Changes<Input extends TObject, Output extends TSchema, Fields, Plan> = Facts<Input, Output, Fields, Plan> &
+  ChangeFacts<Fields> &
+  (Reversible<Static<Input>, Fields, Plan> | Irreversible);
 
-/** A tool as the pipeline handles it. Made by {@link defineTool} only. */
+type Resolved = Readonly<Record<string, ResourceKind>>;
+
+/** A tool as the pipeline handles it. Made by {@link reads} and {@link changes} only. */
 export interface Tool
   extends Omit<
-    Facts<TObject, TSchema, Readonly<Record<string, ResourceKind>>, unknown>,
-    "run" | "preview" | "resources" | "uses" | "role" | "rootWhen" | "confirmationWhen"
+    Facts<TObject, TSchema, Resolved, unknown>,
+    "run" | "preview" | "resources" | "callers" | "role" | "rootWhen" | "confirmation" | "confirmationWhen"
   > {
   readonly namespace: string;
+  readonly effect: "read" | "change";
+  readonly callers: readonly Identity["kind"][];
+  readonly risk: Risk;
   readonly role: Role;
-  readonly rootWhen?: RootCalls<AnyCall["input"], Readonly<Record<string, ResourceKind>>>;
+  readonly idempotent: boolean;
+  readonly confirmation: boolean;
+  readonly rootWhen?: RootCalls<AnyCall["input"], Resolved>;
   readonly confirmationWhen?: SomeCalls<unknown>;
   /** Of a custom tool; the others are of the image's. */
   readonly version?: string;
-  readonly resources: Readonly<Record<string, ResourceKind>>;
+  readonly resources: Resolved;
   readonly uses: Readonly<Record<string, Access>>;
-  readonly effect: "read" | "change";
+  readonly exclusive?: string;
+  readonly whenFull?: "as ever" | "for good";
   readonly undo?: Undo<unknown, unknown, unknown>;
   readonly irreversible?: string;
   final?(input: unknown): string | undefined;
@@ -172,18 +185,34 @@ export interface Tool
   preview?(call: AnyCall): Promise<string>;
 }
 
-export type AnyCall = ToolCall<Readonly<Record<string, unknown>>, Readonly<Record<string, ResourceKind>>>;
+export type AnyCall = ToolCall<Readonly<Record<string, unknown>>, Resolved>;
 
-/** One tool from its one description. The compiler checks `run`, `undo` and `resources` against the schemas. */
-export function defineTool<
+/** A tool that looks, from its one description. The compiler checks `run` and `resources` against the schemas. */
+export function reads<
+  Input extends TObject,
+  Output extends TSchema,
+  const Fields extends ResourceFields<Static<Input>>,
+>(spec: Reads<Input, Output, Fields>): Tool {
+  return tool("read", { ...usualOfReads, ...spec });
+}
+
+/** A tool that acts, from its one description. The compiler checks `run`, `undo` and `resources` against the schemas. */
+export function changes<
   Input extends TObject,
   Output extends TSchema,
   const Fields extends ResourceFields<Static<Input>>,
   Plan,
->(spec: ToolSpec<Input, Output, Fields, Plan>): Tool {
+>(spec: Changes<Input, Output, Fields, Plan>): Tool {
+  return tool("change", spec);
+}
+
+const usual = { callers: ["core", "operator", "agent"], confirmation: false, resources: {}, uses: {} } as const;
+const usualOfReads = { risk: "low", idempotent: true } as const;
+
+function tool(effect: Tool["effect"], spec: Pick<Tool, "name" | "risk" | "capabilities">): Tool {
   const namespace = spec.name.slice(0, spec.name.indexOf("."));
   // The schemas vouch for what the erased types no longer say.
-  return { resources: {}, uses: {}, role: leastRole(spec), ...spec, namespace } as unknown as Tool;
+  return { ...usual, role: leastRole({ ...spec, effect }), ...spec, effect, namespace } as unknown as Tool;
 }
 
 /** The least role of a person who may call a tool that does not say it. */

@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { object, timestamp } from "../shared/words.ts";
 
 /** Alerts that are kept; beyond it the oldest are forgotten. */
@@ -48,7 +48,7 @@ export function alertTools({ state, clock }: { state: State; clock: Clock }): re
 const isOpen = ({ acknowledged_by }: Alert) => acknowledged_by === "";
 
 const raiseTool = (alerts: Documents<Alert>, clock: Clock) =>
-  defineTool({
+  changes({
     name: "alert.raise",
     summary:
       "Raises an alert for the machine's operators. One of the same title and source that is open is counted up.",
@@ -59,8 +59,6 @@ const raiseTool = (alerts: Documents<Alert>, clock: Clock) =>
     }),
     output: object({ id: Type.String(), count: Type.Integer() }),
     capabilities: ["alert:raise"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: async ({ executionId, caller, input: { title } }) => {
         const same = openLike(alerts, caller.name, title);
@@ -74,7 +72,6 @@ const raiseTool = (alerts: Documents<Alert>, clock: Clock) =>
     risk: "low",
     timeoutMs: 5_000,
     idempotent: false,
-    confirmation: false,
     exclusive: "alerts",
     run: async ({ executionId, caller, input: { severity, title, message = "" } }) => {
       const at = clock.now();
@@ -93,7 +90,7 @@ const openLike = (alerts: Documents<Alert>, source: string, title: string) =>
   alerts.list(alertsMax).find((one) => isOpen(one) && one.source === source && one.title === title);
 
 const listTool = (alerts: Documents<Alert>) =>
-  defineTool({
+  reads({
     name: "alert.list",
     summary: "Lists alerts, the newest first: the open ones, the acknowledged ones, or all.",
     input: object({
@@ -103,12 +100,7 @@ const listTool = (alerts: Documents<Alert>) =>
     }),
     output: object({ alerts: Type.Array(described), total: Type.Integer({ description: "also those not listed" }) }),
     capabilities: ["alert:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input: { state = "open", severity, limit = 100 } }) => {
       const wanted = alerts
         .list(alertsMax)
@@ -119,7 +111,7 @@ const listTool = (alerts: Documents<Alert>) =>
   });
 
 const acknowledgeTool = (alerts: Documents<Alert>, clock: Clock) =>
-  defineTool({
+  changes({
     name: "alert.acknowledge",
     summary: "Marks an alert as seen by the caller, with a note.",
     input: object({
@@ -128,8 +120,6 @@ const acknowledgeTool = (alerts: Documents<Alert>, clock: Clock) =>
     }),
     output: object({ acknowledged: Type.Boolean() }),
     capabilities: ["alert:acknowledge"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: async ({ input: { id } }) => ({ id, before: alertOf(alerts, id) }),
       restore: async ({ id, before }: { id: string; before: Alert }) => {
@@ -139,7 +129,6 @@ const acknowledgeTool = (alerts: Documents<Alert>, clock: Clock) =>
     risk: "low",
     timeoutMs: 5_000,
     idempotent: true,
-    confirmation: false,
     exclusive: "alerts",
     run: async ({ caller, input: { id, note = "" } }) => {
       const alert = alertOf(alerts, id);

@@ -4,7 +4,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { refused, withEntry } from "../fs/entry.ts";
 import { showRemoval } from "../fs/show.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
@@ -108,7 +108,7 @@ export function openStore({ state, clock, paths }: BackupWorld): Store {
 }
 
 const createTool = (store: Store) =>
-  defineTool({
+  changes({
     name: "backup.create",
     summary: "Backs up a file, or a folder with all that lies in it, into the machine's backups.",
     input: object({ path: absolutePath, note: Type.Optional(Type.String({ maxLength: 1024 })) }),
@@ -116,8 +116,6 @@ const createTool = (store: Store) =>
     resources: { path: "path" },
     uses: { path: "copy" },
     capabilities: ["backup:create:{path}"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: async ({ executionId }) => ({ id: executionId }),
       restore: async ({ id }) => {
@@ -131,7 +129,6 @@ const createTool = (store: Store) =>
     risk: "low",
     timeoutMs: archiveTimeoutMs,
     idempotent: false,
-    confirmation: false,
     exclusive: "backups",
     run: ({ executionId: id, input: { note = "" }, resources: { path }, signal }) =>
       named("back up", path.path, async () => {
@@ -145,7 +142,7 @@ const createTool = (store: Store) =>
   });
 
 const listTool = (store: Store) =>
-  defineTool({
+  reads({
     name: "backup.list",
     summary: "Lists the machine's backups, the newest first, all or those of one path.",
     input: object({ path: Type.Optional(absolutePath) }),
@@ -153,12 +150,7 @@ const listTool = (store: Store) =>
       backups: Type.Array(object({ ...described, present: Type.Boolean({ description: "its archive is there" }) })),
     }),
     capabilities: ["backup:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 10_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input: { path } }) => ({
       backups: store.backups
         .list(backupsMax)
@@ -168,15 +160,13 @@ const listTool = (store: Store) =>
   });
 
 const restoreTool = (store: Store) =>
-  defineTool({
+  changes({
     name: "backup.restore",
     summary: "Puts what a backup holds at destination, in place of what stands there, which can be brought back.",
     input: object({ id, destination: absolutePath }),
     output: object({ restored: Type.Boolean(), entries: Type.Integer() }),
     resources: { destination: "entry" },
     capabilities: ["backup:restore:{destination}"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: ({ executionId, input: { id }, resources: { destination }, signal }) =>
         named("back up", destination.path, async () => {
@@ -192,7 +182,6 @@ const restoreTool = (store: Store) =>
     risk: "high",
     timeoutMs: archiveTimeoutMs,
     idempotent: true,
-    confirmation: false,
     exclusive: "backups",
     preview: async ({ input: { id }, resources: { destination }, signal }) => {
       const { path, entries, content_bytes: bytes } = backupOf(store, id);
@@ -208,15 +197,13 @@ const restoreTool = (store: Store) =>
   });
 
 const removeTool = (store: Store) =>
-  defineTool({
+  changes({
     name: "backup.remove",
     summary: "Removes a backup for good.",
     input: object({ id }),
     output: object({ removed: Type.Boolean(), freed_bytes: Type.Integer() }),
     capabilities: ["backup:remove"],
     whenFull: "as ever",
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     irreversible: "a backup is removed to make room, so no copy of it is kept",
     risk: "critical",
     timeoutMs: 30_000,

@@ -7,7 +7,7 @@ import { hold, readHeld } from "../../files/handles.ts";
 import { resolvePath } from "../../files/paths.ts";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import { changes, reads, type Tool, type Undo } from "../../tool.ts";
 import { unifiedDiff } from "../shared/diff.ts";
 import { named, object, timestamp } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../shared/write.ts";
@@ -57,7 +57,7 @@ export function configTools(world: ConfigWorld): readonly Tool[] {
 }
 
 const getTool = ({ paths }: ConfigWorld) =>
-  defineTool({
+  reads({
     name: "config.get",
     summary: "Gives a file of /etc/aios or one key of it, and of config.toml also the value in effect.",
     input: object({ file, key: Type.Optional(key) }),
@@ -67,12 +67,7 @@ const getTool = ({ paths }: ConfigWorld) =>
       in_effect: Type.Unknown({ description: "null when it is not known" }),
     }),
     capabilities: ["config:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ input: { file = "config.toml", key } }) => {
       const path = `${paths.etc}/${file}`;
       const table = tableIn(await textOf(path), path);
@@ -86,7 +81,7 @@ type SetInput = { key: string; value: TomlValue };
 type SetPlan = { readonly write: WritePlan };
 
 const setTool = (world: ConfigWorld, history: Documents<Setting>) =>
-  defineTool({
+  changes({
     name: "config.set",
     summary:
       "Sets a key of /etc/aios/config.toml, when the whole fits the schema then. It takes effect at the next boot.",
@@ -100,14 +95,11 @@ const setTool = (world: ConfigWorld, history: Documents<Setting>) =>
       takes_effect: Type.String(),
     }),
     capabilities: ["config:write:{key}"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: undoSet(world, history),
     // The machine boots by it: autonomy, what may leave, which programs are trusted.
     risk: "critical",
     timeoutMs: 10_000,
     idempotent: true,
-    confirmation: false,
     preview: async ({ caller, input }) => {
       if (caller.kind === "agent" && closedToAgents.test(input.key)) throw closed(input.key);
       const { path, text, after } = await edited(world, input);
@@ -162,19 +154,14 @@ async function edited({ paths }: ConfigWorld, { key, value }: SetInput) {
 }
 
 const validateTool = ({ paths }: ConfigWorld) =>
-  defineTool({
+  reads({
     name: "config.validate",
     summary:
       "Checks a file of /etc/aios, or a text that is to become one: config.toml against its schema, others as TOML.",
     input: object({ file, content: Type.Optional(Type.String({ maxLength: contentMaxBytes })) }),
     output: object({ valid: Type.Boolean(), problems: Type.Array(Type.String()) }),
     capabilities: ["config:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ input: { file = "config.toml", content } }) => {
       const path = `${paths.etc}/${file}`;
       const text = content ?? (await textOf(path));
@@ -184,7 +171,7 @@ const validateTool = ({ paths }: ConfigWorld) =>
   });
 
 const historyTool = (history: Documents<Setting>) =>
-  defineTool({
+  reads({
     name: "config.history",
     summary: "Lists the changes of config.set, the newest first; a rollback of the execution takes one back.",
     input: object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: historyMax })) }),
@@ -202,12 +189,7 @@ const historyTool = (history: Documents<Setting>) =>
       ),
     }),
     capabilities: ["config:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input: { limit = 100 } }) => ({
       changes: history
         .list(limit)

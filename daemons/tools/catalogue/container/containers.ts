@@ -3,7 +3,7 @@ import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/rpc/service";
 import type { Protection } from "../../access/protection.ts";
 import { resolvePath } from "../../files/paths.ts";
-import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import { changes, reads, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import type { Outbound } from "../shared/outbound.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { need } from "./images.ts";
@@ -21,13 +21,10 @@ const volume = object({
 });
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   exclusive: "containers",
   risk: "medium",
   timeoutMs: 120_000,
   idempotent: true,
-  confirmation: false,
   capabilities: ["container:control:{name}"],
 } as const;
 
@@ -35,7 +32,7 @@ const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
 export function containerTools(podman: Podman, protection: Protection, outbound: Outbound): readonly Tool[] {
-  const start = defineTool({
+  const start = changes({
     ...facts,
     name: "container.start",
     summary: "Starts a container.",
@@ -51,7 +48,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     },
   });
 
-  const stop = defineTool({
+  const stop = changes({
     ...facts,
     name: "container.stop",
     summary: "Stops a container: asks it to end, and kills it after ten seconds.",
@@ -66,7 +63,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     },
   });
 
-  const remove = defineTool({
+  const remove = changes({
     ...facts,
     name: "container.remove",
     summary: "Removes a container that is stopped, with what it wrote to its own file system.",
@@ -90,7 +87,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
     },
   });
 
-  const exec = defineTool({
+  const exec = changes({
     ...facts,
     name: "container.exec",
     summary: "Runs a program in a running container and gives back what it said, at most 256 KiB of each stream.",
@@ -122,7 +119,7 @@ export function containerTools(podman: Podman, protection: Protection, outbound:
 }
 
 function creating(podman: Podman, protection: Protection, outbound: Outbound): Tool {
-  return defineTool({
+  return changes({
     ...facts,
     name: "container.create",
     summary:
@@ -203,9 +200,7 @@ function creating(podman: Podman, protection: Protection, outbound: Outbound): T
 }
 
 function containerReads(podman: Podman): readonly Tool[] {
-  const reads = { ...facts, effect: "read", risk: "low", timeoutMs: 30_000 } as const;
-  const list = defineTool({
-    ...reads,
+  const list = reads({
     name: "container.list",
     summary: "Lists the containers and the images of the machine.",
     input: object({}),
@@ -214,6 +209,7 @@ function containerReads(podman: Podman): readonly Tool[] {
       images: Type.Array(object({ name: Type.String(), id: Type.String(), size: Type.String() })),
     }),
     capabilities: ["container:read"],
+    timeoutMs: 30_000,
     run: async ({ signal }) => {
       const containers = await rows(
         podman,
@@ -231,13 +227,13 @@ function containerReads(podman: Podman): readonly Tool[] {
       };
     },
   });
-  const logs = defineTool({
-    ...reads,
+  const logs = reads({
     name: "container.logs",
     summary: "Reads the last lines that a container wrote, 100 unless told otherwise.",
     input: object({ name: containerName, lines: Type.Optional(Type.Integer({ minimum: 1, maximum: linesMax })) }),
     output: object({ stdout: Type.String(), stderr: Type.String(), truncated: Type.Boolean() }),
     capabilities: ["container:logs:{name}"],
+    timeoutMs: 30_000,
     run: async ({ input: { name, lines = 100 }, signal }) => {
       await existing(podman, "read logs of", name, signal);
       const options = { signal, stdoutMaxBytes: outputMaxBytes, stderrMaxBytes: outputMaxBytes };

@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
+import { changes, type Tool, type ToolCall } from "../../tool.ts";
 import { type Outbound, reachable } from "../shared/outbound.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { imageName, type Podman } from "./podman.ts";
@@ -18,7 +18,7 @@ interface ImagePlan {
 
 /** Brings images to the machine. */
 export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] {
-  const pull = defineTool({
+  const pull = changes({
     name: "container.pull_or_load",
     summary:
       "Brings an image to the machine: from its registry by name, or from a local archive (docker or OCI) by path.",
@@ -29,12 +29,9 @@ export function imageTools(podman: Podman, outbound: Outbound): readonly Tool[] 
     capabilities: ["container:image"],
     alsoNeeds: ["container:pull:{image}", "net:local:{address}", "fs:read:{archive}"],
     exclusive: "container images",
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     risk: "medium",
     timeoutMs,
     idempotent: true,
-    confirmation: false,
     undo: {
       prepare: async ({ input: { image = "" }, signal }): Promise<ImagePlan> => ({
         before: await ids(podman, signal),

@@ -7,7 +7,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { managementPort } from "#manifest";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { cidr, interfaceName } from "../shared/links.ts";
 import { networkSettings } from "../shared/outbound.ts";
 import { object } from "../shared/words.ts";
@@ -53,8 +53,6 @@ const listed = object({
 });
 
 const changer = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   exclusive: "firewall",
   risk: "high",
   timeoutMs: 20_000,
@@ -163,7 +161,7 @@ class Firewall {
 }
 
 const rulesTool = (firewall: Firewall) =>
-  defineTool({
+  reads({
     name: "firewall.rules",
     summary: "Lists the firewall's rules with what met them, and the networks that always reach the management port.",
     input: object({}),
@@ -174,12 +172,7 @@ const rulesTool = (firewall: Firewall) =>
       management: object({ port: Type.Integer(), networks: Type.Array(Type.String()) }),
     }),
     capabilities: ["firewall:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 15_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ signal }) => {
       await firewall.started();
       const rules = firewall.rules();
@@ -194,7 +187,7 @@ const rulesTool = (firewall: Firewall) =>
   });
 
 const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) =>
-  defineTool({
+  changes({
     name: `firewall.${action}`,
     summary,
     input: object({ ...match, reason: Type.String({ minLength: 1, maxLength: 200, description: "what it is for" }) }),
@@ -221,7 +214,7 @@ const addTool = (firewall: Firewall, action: "allow" | "deny", summary: string) 
   });
 
 const removeTool = (firewall: Firewall) =>
-  defineTool({
+  changes({
     name: "firewall.remove",
     summary: "Removes a rule of the firewall.",
     input: object({ id: ruleId }),

@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, type Held, hold, holdForChange, modifiedMsOf, setModified } from "../../files/handles.ts";
-import { defineTool, type Undo, type UndoCall } from "../../tool.ts";
+import { changes, type Undo, type UndoCall } from "../../tool.ts";
 import { unifiedDiff } from "../shared/diff.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../shared/write.ts";
@@ -45,7 +45,7 @@ const undo: Undo<Input, { path: "path" }, AppendPlan> = {
   },
 };
 
-export const append = defineTool({
+export const append = changes({
   name: "fs.append",
   summary:
     "Adds text (UTF-8, at most 1 MiB) at the end of a file, as it is or as lines of its own; makes the file when there is none.",
@@ -61,13 +61,10 @@ export const append = defineTool({
   output: object({ bytes_written: Type.Integer(), size: Type.Integer({ description: "bytes, afterwards" }) }),
   resources: { path: "path" },
   capabilities: ["fs:append:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo,
   risk: "medium",
   timeoutMs: 10_000,
   idempotent: false,
-  confirmation: false,
   preview: ({ input, resources: { path } }) =>
     named("append to", path.path, async () => {
       const before = await standing(path.path);

@@ -4,7 +4,7 @@ import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import type { Protection } from "../../access/protection.ts";
 import { entriesOf, hold, readHeld } from "../../files/handles.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { diffOfWrite } from "../shared/diff.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
@@ -20,19 +20,14 @@ const entriesMax = 10_000;
 
 const kinds = { file: "file", directory: "directory", symlink: "symlink", other: "other" } as const;
 
-const read = defineTool({
+const read = reads({
   name: "fs.read",
   summary: "Reads a text file (UTF-8) of at most 1 MiB.",
   input: object({ path: absolutePath }),
   output: object({ content: Type.String(), size: Type.Integer({ description: "bytes" }) }),
   resources: { path: "path" },
   capabilities: ["fs:read:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ resources: { path } }) =>
     named("read", path.path, async () => {
       const held = await hold(path.path);
@@ -45,26 +40,23 @@ const read = defineTool({
     }),
 });
 
-const write = defineTool({
+const write = changes({
   name: "fs.write",
   summary: "Writes a text file (UTF-8) of at most 1 MiB, whole or not at all; makes the folders that are missing.",
   input: object({ path: absolutePath, content: Type.String({ description: "the file's new content" }) }),
   output: object({ bytes_written: Type.Integer() }),
   resources: { path: "path" },
   capabilities: ["fs:write:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoWrite,
   risk: "medium",
   timeoutMs: 10_000,
   idempotent: true,
-  confirmation: false,
   preview: ({ input, resources: { path } }) => diffOfWrite(path, input.content, contentMaxBytes),
   run: ({ executionId, input, resources: { path } }) =>
     named("write", path.path, () => writeFile(path, Buffer.from(input.content), executionId)),
 });
 
-const list = defineTool({
+const list = reads({
   name: "fs.list",
   summary: "Lists a folder's entries, at most 10,000, by name.",
   input: object({ path: absolutePath }),
@@ -80,16 +72,11 @@ const list = defineTool({
   }),
   resources: { path: "path" },
   capabilities: ["fs:read:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ resources: { path }, signal }) => named("list", path.path, () => listFolder(path.path, signal)),
 });
 
-const stat = defineTool({
+const stat = reads({
   name: "fs.stat",
   summary: "Tells a file's or folder's size, permissions and times; of a symbolic link, those of what it leads to.",
   input: object({ path: absolutePath }),
@@ -104,12 +91,7 @@ const stat = defineTool({
   }),
   resources: { path: "path" },
   capabilities: ["fs:read:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 5_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ resources: { path } }) =>
     named("stat", path.path, async () => {
       const held = await hold(path.path);

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import * as Type from "typebox";
 import { makeFolders, removeFolders } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
-import { defineTool, type Undo } from "../../tool.ts";
+import { changes, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { changedSince, type Entry, refused, withEntry } from "./entry.ts";
 
@@ -29,20 +29,17 @@ const undoFolder: Undo<{ path: string; recursive?: boolean }, { path: "path" }, 
     }),
 };
 
-export const mkdir = defineTool({
+export const mkdir = changes({
   name: "fs.mkdir",
   summary: "Makes a folder (0755); with recursive also the folders above it, and one that exists is no error.",
   input: object({ path: absolutePath, recursive: Type.Optional(Type.Boolean()) }),
   output: object({ created: Type.Integer({ description: "folders that were made" }) }),
   resources: { path: "path" },
   capabilities: ["fs:write:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoFolder,
   risk: "low",
   timeoutMs: 10_000,
   idempotent: false,
-  confirmation: false,
   preview: async ({ input: { recursive = false }, resources: { path } }) => {
     await checkFolder(path, recursive);
     const outer = path.folder === "/" ? "" : path.folder;
@@ -93,7 +90,7 @@ const undoLink: Undo<
     ),
 };
 
-export const symlink = defineTool({
+export const symlink = changes({
   name: "fs.symlink",
   summary: "Makes a symbolic link at path that leads to target, an absolute path. Nothing may stand at path.",
   input: object({ path: absolutePath, target: absolutePath }),
@@ -102,13 +99,10 @@ export const symlink = defineTool({
   uses: { target: "read" },
   // Who may not read a thing gives it no second name either, for others to follow.
   capabilities: ["fs:write:{path}", "fs:read:{target}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoLink,
   risk: "medium",
   timeoutMs: 10_000,
   idempotent: false,
-  confirmation: false,
   preview: ({ input: { target }, resources: { path } }) =>
     named("link", path.path, () =>
       withEntry(path.path, async (entry) => {

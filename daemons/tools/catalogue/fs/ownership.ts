@@ -4,7 +4,7 @@ import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { type Ownership, oPath } from "../../files/handles.ts";
 import { mountsBelow } from "../../files/mounts.ts";
-import { defineTool, type Undo } from "../../tool.ts";
+import { changes, type Undo } from "../../tool.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
 import { shownMax } from "./show.ts";
@@ -45,7 +45,7 @@ const undo: Undo<Input, { path: "path" }, OwnershipPlan> = {
 const recursive = Type.Optional(Type.Boolean({ description: "also what lies in it, at most 10,000 entries" }));
 const output = object({ changed: Type.Integer({ description: "files and folders" }) });
 
-export const changeMode = defineTool({
+export const changeMode = changes({
   name: "fs.chmod",
   summary: "Sets the permissions of a file or folder. Links are left alone.",
   input: object({
@@ -59,13 +59,10 @@ export const changeMode = defineTool({
   output,
   resources: { path: "path" },
   capabilities: ["fs:chmod:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo,
   risk: "medium",
   timeoutMs: 30_000,
   idempotent: true,
-  confirmation: false,
   preview: ({ input, resources: { path }, signal }) =>
     show(path.path, input.recursive, signal, ({ mode }) => {
       const to = Number.parseInt(input.mode, 8);
@@ -77,7 +74,7 @@ export const changeMode = defineTool({
     ),
 });
 
-export const changeOwner = defineTool({
+export const changeOwner = changes({
   name: "fs.chown",
   summary: "Sets the owner and group, by number, of a file or folder. Links are left alone.",
   input: object({
@@ -89,13 +86,10 @@ export const changeOwner = defineTool({
   output,
   resources: { path: "path" },
   capabilities: ["fs:chown:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo,
   risk: "high",
   timeoutMs: 30_000,
   idempotent: true,
-  confirmation: false,
   preview: ({ input: { uid, gid, recursive }, resources: { path }, signal }) =>
     show(path.path, recursive, signal, (now) =>
       now.uid === uid && now.gid === gid ? undefined : `${now.uid}:${now.gid} -> ${uid}:${gid}`,

@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { mountAt } from "../../files/mounts.ts";
-import { defineTool, type Undo } from "../../tool.ts";
+import { changes, type Undo } from "../../tool.ts";
 import { undoSignal } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { exchange, settleAside } from "./aside.ts";
@@ -50,7 +50,7 @@ const undo: Undo<Input, { path: "entry" }, DeletePlan> = {
   },
 };
 
-export const remove = defineTool({
+export const remove = changes({
   name: "fs.delete",
   summary:
     "Deletes a file, a link, or (recursive) a folder with all that lies in it. What is larger than 64 MiB can only be deleted permanently, and so is everything while the disk is full.",
@@ -67,15 +67,12 @@ export const remove = defineTool({
   }),
   resources: { path: "entry" },
   capabilities: ["fs:delete:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo,
   whenFull: "for good",
   final: ({ permanent }) => (permanent ? "no copy is kept of what is deleted for good" : undefined),
   risk: "high",
   timeoutMs: 60_000,
   idempotent: false,
-  confirmation: false,
   preview: ({ input, resources, signal, forGood }) =>
     withEntry(resources.path.path, async (entry) => {
       checkDeletable(entry, input);

@@ -5,7 +5,7 @@ import * as Type from "typebox";
 import { beginning } from "#lib/text";
 import { globMatches } from "../../access/capability.ts";
 import type { Protection } from "../../access/protection.ts";
-import { defineTool } from "../../tool.ts";
+import { reads } from "../../tool.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { type Entry, refused, withEntry } from "./entry.ts";
 import { eachOnce, takenBytes, type Visited, walk } from "./tree.ts";
@@ -33,7 +33,7 @@ const match = object({
 
 /** Finds by name and content. What is reserved is passed over: whoever may search a folder may not read that. */
 export const searchTool = (protection: Protection) =>
-  defineTool({
+  reads({
     name: "fs.search",
     summary:
       "Finds what lies below a folder by name (a glob such as *.conf) and, in text files up to 4 MiB, by a text they hold.",
@@ -50,12 +50,7 @@ export const searchTool = (protection: Protection) =>
     }),
     resources: { directory: "path" },
     capabilities: ["fs:search:{directory}"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 30_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ caller, input, resources: { directory }, signal }) =>
       named("search", directory.path, () =>
         withEntry(directory.path, async (top) => {
@@ -124,7 +119,7 @@ async function linesWith({ place }: Visited, content: string) {
   }
 }
 
-export const diskUsage = defineTool({
+export const diskUsage = reads({
   name: "fs.disk_usage",
   summary: "Tells how much what lies at a path takes up, its largest parts, and how full its file system is.",
   input: object({ path: absolutePath }),
@@ -139,12 +134,7 @@ export const diskUsage = defineTool({
   }),
   resources: { path: "path" },
   capabilities: ["fs:read:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 60_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ resources: { path }, signal }) =>
     named("measure", path.path, () =>
       withEntry(path.path, async (top) => ({ ...(await sizes(top, signal)), ...(await fileSystem(path.path)) })),

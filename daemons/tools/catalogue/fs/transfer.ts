@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import type { Backups } from "../../state/undo.ts";
-import { defineTool, type Undo } from "../../tool.ts";
+import { changes, type Undo } from "../../tool.ts";
 import { undoSignal } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { exchange, removeAside, settleAside } from "./aside.ts";
@@ -89,7 +89,7 @@ const undoCopy: Undo<Input, { source: "path"; destination: "entry" }, TransferPl
   settle: (plan, { executionId }) => settled(plan, (_, to) => removeEntry(temporaryOf(to, executionId), undoSignal())),
 };
 
-export const move = defineTool({
+export const move = changes({
   name: "fs.move",
   summary:
     "Moves or renames a file or folder. The destination's folder must exist, the destination itself not (or overwrite).",
@@ -97,13 +97,10 @@ export const move = defineTool({
   output: object({ moved: Type.Boolean() }),
   resources: { source: "entry", destination: "entry" },
   capabilities: ["fs:move:{source}", "fs:write:{destination}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoMove,
   risk: "medium",
   timeoutMs: 120_000,
   idempotent: false,
-  confirmation: false,
   preview: ({ input, resources: { source, destination }, signal }) =>
     between("move", source.path, destination.path, async (from, to) => {
       checkTransfer("move", from, to, input);
@@ -117,7 +114,7 @@ export const move = defineTool({
     }),
 });
 
-export const copy = defineTool({
+export const copy = changes({
   name: "fs.copy",
   summary:
     "Copies a file, or a folder with all that lies in it; owners, modes and times are kept. The destination's folder must exist.",
@@ -126,13 +123,10 @@ export const copy = defineTool({
   resources: { source: "path", destination: "entry" },
   uses: { source: "copy" },
   capabilities: ["fs:copy:{source}", "fs:write:{destination}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoCopy,
   risk: "medium",
   timeoutMs: 120_000,
   idempotent: false,
-  confirmation: false,
   preview: ({ input, resources: { source, destination }, signal }) =>
     between("copy", source.path, destination.path, async (from, to) => {
       checkTransfer("copy", from, to, input);

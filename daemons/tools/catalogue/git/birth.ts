@@ -4,7 +4,7 @@ import { timeoutSignal } from "#lib/clock";
 import { errnoOf } from "#lib/errors";
 import { removeFolders } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
-import { defineTool, type Tool, type Undo } from "../../tool.ts";
+import { changes, type Tool, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { isBare } from "./place.ts";
 import { urlField } from "./remotes.ts";
@@ -15,14 +15,6 @@ import { quietPeer, type RemoteWorld, wayTo } from "./way.ts";
 const timeoutMs = 600_000;
 const maxMbDefault = 2_048;
 const fileSlackBytes = 64 * 2 ** 20;
-
-const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
-  idempotent: false,
-  confirmation: false,
-  resources: { path: "path" },
-} as const;
 
 interface BirthPlan {
   readonly path: string;
@@ -35,13 +27,14 @@ interface BirthPlan {
 
 const planOf = ({ path, folder, names, exists }: ResolvedPath): BirthPlan => ({ path, folder, names, existed: exists });
 
-const init = defineTool({
-  ...facts,
+const init = changes({
   name: "git.init",
   summary: "Makes a folder a repository without commits; makes the folder when it is missing.",
   input: object({ path: absolutePath, branch: Type.Optional(branchName) }),
   output: object({ path: Type.String() }),
+  resources: { path: "path" },
   capabilities: ["git:write:{path}"],
+  idempotent: false,
   risk: "low",
   timeoutMs: 30_000,
   undo: undoBirth<{ path: string }>(async (plan, signal) => {
@@ -65,8 +58,7 @@ const init = defineTool({
 });
 
 const cloneTool = (world: RemoteWorld) =>
-  defineTool({
-    ...facts,
+  changes({
     name: "git.clone",
     summary:
       "Copies a repository from a URL, or from a path on this machine, into a folder that does not exist or is empty.",
@@ -80,7 +72,9 @@ const cloneTool = (world: RemoteWorld) =>
       ),
     }),
     output: object({ path: Type.String(), commit: Type.String({ description: "empty when it has none" }) }),
+    resources: { path: "path" },
     capabilities: ["git:write:{path}"],
+    idempotent: false,
     alsoNeeds: ["git:remote:{url}", "net:local:{address}"],
     risk: "medium",
     timeoutMs: 600_000,

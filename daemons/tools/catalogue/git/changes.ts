@@ -3,7 +3,7 @@ import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/rpc/service";
 import { cut } from "#lib/text";
-import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { relativePaths } from "./reads.ts";
 import {
@@ -18,12 +18,9 @@ import {
 } from "./repository.ts";
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   risk: "low",
   timeoutMs: 60_000,
   idempotent: false,
-  confirmation: false,
   resources: { path: "path" },
   capabilities: ["git:write:{path}"],
 } as const;
@@ -41,7 +38,7 @@ interface AddPlan {
   readonly head: string;
 }
 
-const add = defineTool({
+const add = changes({
   ...facts,
   name: "git.add",
   summary:
@@ -121,7 +118,7 @@ interface CommitPlan {
   readonly before: string;
 }
 
-const commit = defineTool({
+const commit = changes({
   ...facts,
   name: "git.commit",
   summary: "Commits what was added, with a message. Its rollback leaves the changes added.",
@@ -193,7 +190,7 @@ interface BranchPlan {
   readonly commit: string;
 }
 
-const branch = defineTool({
+const branch = changes({
   ...facts,
   name: "git.branch",
   summary: "Lists the branches, makes one, checks one out, or deletes one that is not checked out.",

@@ -1,5 +1,5 @@
 import * as Type from "typebox";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { absolutePath, object, timestamp } from "../shared/words.ts";
 import { commitAt, gitFailed, openRepository, revision } from "./repository.ts";
 
@@ -16,17 +16,12 @@ export const relativePaths = Type.Array(
 );
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 30_000,
-  idempotent: true,
-  confirmation: false,
   resources: { path: "path" },
   capabilities: ["git:read:{path}"],
 } as const;
 
-const status = defineTool({
+const status = reads({
   ...facts,
   name: "git.status",
   summary: "Tells a repository's branch and what was changed in it since the last commit, at most 5,000 files.",
@@ -72,7 +67,7 @@ const withoutSubmodules = "--ignore-submodules=dirty";
 
 const word = (letter: string | undefined) => (letter === undefined || letter === "." ? "" : letter);
 
-const log = defineTool({
+const log = reads({
   ...facts,
   name: "git.log",
   summary: "Lists the commits of a repository, the latest first, 50 unless told otherwise.",
@@ -107,7 +102,7 @@ const log = defineTool({
   },
 });
 
-const diff = defineTool({
+const diff = reads({
   ...facts,
   name: "git.diff",
   summary: "Shows what was changed: against what is added, of what is added, or between two commits; at most 1 MiB.",

@@ -1,6 +1,6 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, type Tool } from "../../tool.ts";
 import type { Confinement } from "../shared/sandbox.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import {
@@ -23,12 +23,9 @@ export const urlField = Type.String({
 const timeoutMs = 600_000;
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   risk: "medium",
   timeoutMs,
   idempotent: true,
-  confirmation: false,
   resources: { path: "path" },
   capabilities: ["git:write:{path}"],
   alsoNeeds: ["git:remote:{url}", "net:local:{address}"],
@@ -49,7 +46,7 @@ const pushTool = (world: RemoteWorld) => {
     if (commit === undefined) throw refused(repository.path, `it has no branch ${branch} with commits`);
     return { way, remote, branch, commit };
   };
-  return defineTool({
+  return changes({
     ...facts,
     name: "git.push",
     summary: "Sends a branch, the one that is checked out unless told otherwise, to a remote. Never by force.",
@@ -90,7 +87,7 @@ interface PullPlan {
 }
 
 const pullTool = (world: RemoteWorld) =>
-  defineTool({
+  changes({
     ...facts,
     name: "git.pull",
     summary:

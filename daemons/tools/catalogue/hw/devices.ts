@@ -1,5 +1,5 @@
 import * as Type from "typebox";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { known, linkName, namesIn, numberOf, round, textOf } from "../shared/kernel-files.ts";
 import { object } from "../shared/words.ts";
 import { readGpus } from "./gpu.ts";
@@ -11,12 +11,7 @@ const devicesMax = 256;
 const facts = {
   input: object({}),
   capabilities: ["hw:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
 } as const;
 
 const text = Type.Optional(Type.String());
@@ -29,7 +24,7 @@ export function deviceTools(at: KernelFolders, nvidiaSmi = "nvidia-smi"): readon
 }
 
 const cpuTool = ({ proc, sys }: KernelFolders) =>
-  defineTool({
+  reads({
     name: "hw.cpu",
     summary:
       "Tells of the processors: model, sockets, cores, clock, caches, features, and what they are vulnerable to.",
@@ -95,7 +90,7 @@ async function caches(folder: string) {
 }
 
 const memoryTool = ({ proc, sys }: KernelFolders) =>
-  defineTool({
+  reads({
     name: "hw.memory",
     summary: "Tells of the memory in MiB: all of it, swap, huge pages, NUMA nodes, and errors that were corrected.",
     ...facts,
@@ -140,7 +135,7 @@ async function memoryErrors(folder: string) {
 }
 
 const gpuTool = (at: KernelFolders, nvidiaSmi: string) =>
-  defineTool({
+  reads({
     name: "hw.gpu",
     summary: "Lists the graphics processors with driver and memory.",
     ...facts,
@@ -163,7 +158,7 @@ const gpuTool = (at: KernelFolders, nvidiaSmi: string) =>
   });
 
 const storageTool = ({ sys }: KernelFolders) =>
-  defineTool({
+  reads({
     name: "hw.storage",
     summary: "Lists the disks with size, kind and partitions.",
     ...facts,
@@ -210,7 +205,7 @@ async function disk(folder: string, name: string) {
 }
 
 const networkTool = ({ sys }: KernelFolders) =>
-  defineTool({
+  reads({
     name: "hw.network",
     summary: "Lists the network devices with driver, speed and carrier.",
     ...facts,
@@ -269,7 +264,7 @@ const sensor = object({
 });
 
 const sensorsTool = (at: KernelFolders) =>
-  defineTool({
+  reads({
     name: "hw.sensors",
     summary: "Reads the sensors for temperature, voltage, current, power and fans.",
     ...facts,

@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 
 /** Where the kernel tells of the hardware; elsewhere in tests. */
@@ -11,7 +11,7 @@ export interface KernelFolders {
 }
 
 export function hwTools(at: KernelFolders): readonly Tool[] {
-  const info = defineTool({
+  const info = reads({
     name: "hw.info",
     summary: "Tells what the machine is made of: processor, memory in MiB, GPU, disks.",
     input: object({}),
@@ -23,12 +23,7 @@ export function hwTools(at: KernelFolders): readonly Tool[] {
       storage: Type.Array(object({ name: Type.String(), size_gb: Type.Number({ description: "GiB" }) })),
     }),
     capabilities: ["hw:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: async () => ({
       ...(await processor(at)),
       ram_mb: await memory(at),

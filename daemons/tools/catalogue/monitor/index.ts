@@ -3,7 +3,7 @@ import { statfs } from "node:fs/promises";
 import { loadavg } from "node:os";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 
 const percent = Type.Number({ minimum: 0, maximum: 100 });
@@ -16,7 +16,7 @@ const spanMs = 1_000;
 
 export function monitorTools(clock: Clock): readonly Tool[] {
   const use = cpuUse(clock);
-  const cpu = defineTool({
+  const cpu = reads({
     name: "monitor.cpu",
     summary: "Tells how busy the processors were over the last second or since the last call, and the load averages.",
     input: object({}),
@@ -26,29 +26,19 @@ export function monitorTools(clock: Clock): readonly Tool[] {
       load_avg: Type.Array(Type.Number(), { minItems: 3, maxItems: 3 }),
     }),
     capabilities: ["monitor:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ signal }) => ({ ...(await use(signal)), load_avg: loadavg().map(round) }),
   });
   return [cpu, memory, disk];
 }
 
-const memory = defineTool({
+const memory = reads({
   name: "monitor.memory",
   summary: "Tells how much memory there is and how much of it is used, in MiB; what can be freed counts as available.",
   input: object({}),
   output: object({ total_mb: Type.Integer(), used_mb: Type.Integer(), available_mb: Type.Integer(), percent }),
   capabilities: ["monitor:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 5_000,
-  idempotent: true,
-  confirmation: false,
   run: () => {
     const text = readFileSync("/proc/meminfo", "utf8");
     const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1]);
@@ -64,19 +54,14 @@ const memory = defineTool({
   },
 });
 
-const disk = defineTool({
+const disk = reads({
   name: "monitor.disk",
   summary: "Tells how large the file system that holds a path is and how much of it is used, in GiB.",
   input: object({ path: absolutePath }),
   output: object({ total_gb: Type.Number(), used_gb: Type.Number(), available_gb: Type.Number(), percent }),
   resources: { path: "path" },
   capabilities: ["monitor:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 5_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ resources: { path } }) =>
     named("measure", path.path, async () => {
       const found = await statfs(path.path);

@@ -8,7 +8,7 @@ import { uptimeSeconds } from "#lib/linux/uptime";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { entriesOf, hold } from "../../files/handles.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { readSensors } from "../hw/devices.ts";
 import { readGpus } from "../hw/gpu.ts";
 import type { KernelFolders } from "../hw/index.ts";
@@ -23,12 +23,7 @@ const eventsMax = 500;
 
 const facts = {
   capabilities: ["monitor:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 15_000,
-  idempotent: true,
-  confirmation: false,
 } as const;
 
 const number = Type.Optional(Type.Number());
@@ -48,7 +43,7 @@ export function observeTools(world: Observed): readonly Tool[] {
 }
 
 const networkTool = ({ kernel }: Observed) =>
-  defineTool({
+  reads({
     name: "monitor.network",
     summary: "Tells what went through each interface since it was made: bytes, packets, errors and what was dropped.",
     input: object({ interface: Type.Optional(interfaceName) }),
@@ -94,7 +89,7 @@ const networkTool = ({ kernel }: Observed) =>
   });
 
 const gpuTool = ({ kernel, nvidiaSmi = "nvidia-smi" }: Observed) =>
-  defineTool({
+  reads({
     name: "monitor.gpu",
     summary:
       "Tells how busy the graphics processors are, their memory in MiB, temperature and power, as far as they say.",
@@ -133,7 +128,7 @@ interface Issue {
 }
 
 const healthTool = (world: Observed) =>
-  defineTool({
+  reads({
     name: "monitor.health",
     summary: "Looks at load, memory, disks, temperatures and services together, and tells what is wrong.",
     input: object({}),
@@ -233,7 +228,7 @@ async function hotSensors(kernel: KernelFolders): Promise<Issue[]> {
 }
 
 const logsTool = ({ init }: Observed) =>
-  defineTool({
+  reads({
     name: "monitor.logs",
     summary:
       "Gives back the last lines that services wrote, of one or of all, those with a word in them when asked for.",
@@ -269,7 +264,7 @@ function fitting<T extends { text: string }>(entries: readonly T[]): T[] {
 }
 
 const watchTool = ({ clock }: Observed) =>
-  defineTool({
+  reads({
     name: "monitor.watch",
     summary:
       "Watches a file or the entries of a folder for some seconds, ten unless told otherwise, and tells what changed.",

@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { object, serviceName, timestamp } from "../shared/words.ts";
 
 /** Services that are looked after, at most. */
@@ -25,15 +25,7 @@ const described = object({
   added_at: timestamp,
 });
 
-const facts = {
-  callers: ["core", "operator", "agent"],
-  risk: "low",
-  timeoutMs: 5_000,
-  idempotent: true,
-  confirmation: false,
-} as const;
-
-const changes = { ...facts, effect: "change", exclusive: "watchlist" } as const;
+const facts = { exclusive: "watchlist", risk: "low", timeoutMs: 5_000, idempotent: true } as const;
 
 /** The services that the monitor looks after: kept by name, over restarts. */
 export function watchlistTools({ state, clock }: { state: State; clock: Clock }): readonly Tool[] {
@@ -42,20 +34,19 @@ export function watchlistTools({ state, clock }: { state: State; clock: Clock })
 }
 
 const listTool = (watched: Documents<Watched>) =>
-  defineTool({
-    ...facts,
+  reads({
     name: "monitor.watchlist",
     summary: "Lists the services that the monitor looks after, the newest first.",
     input: object({}),
     output: object({ services: Type.Array(described) }),
     capabilities: ["monitor:read"],
-    effect: "read",
+    timeoutMs: 5_000,
     run: () => ({ services: watched.list(watchedMax) }),
   });
 
 const addTool = (watched: Documents<Watched>, clock: Clock) =>
-  defineTool({
-    ...changes,
+  changes({
+    ...facts,
     name: "monitor.watchlist_add",
     summary: "Has the monitor look after a service: that it runs, and that it answers at an address when one is given.",
     input: object({
@@ -86,8 +77,8 @@ const addTool = (watched: Documents<Watched>, clock: Clock) =>
   });
 
 const removeTool = (watched: Documents<Watched>) =>
-  defineTool({
-    ...changes,
+  changes({
+    ...facts,
     name: "monitor.watchlist_remove",
     summary: "Has the monitor no longer look after a service.",
     input: object({ service: serviceName }),

@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { unifiedDiff } from "../shared/diff.ts";
 import {
   cidr,
@@ -20,27 +20,16 @@ import { object } from "../shared/words.ts";
 /** Addresses of one interface at most. */
 const addressesMax = 64;
 
-const reader = {
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
-  timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
-} as const;
-
 /** A wrong word here and the machine cannot be reached any more. */
 const changer = {
   exclusive: "network",
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   risk: "high",
   timeoutMs: 20_000,
   idempotent: true,
   confirmation: true,
 } as const;
 
-const interfaces = defineTool({
+const interfaces = reads({
   name: "net.interfaces",
   summary: "Lists the network interfaces with their addresses and state.",
   input: object({}),
@@ -57,7 +46,7 @@ const interfaces = defineTool({
     ),
   }),
   capabilities: ["net:read"],
-  ...reader,
+  timeoutMs: 10_000,
   run: async ({ signal }) => ({
     interfaces: (await readLinks(signal)).map(({ name, mac, up, state, mtu, addresses, linkLocal }) => ({
       name,
@@ -70,7 +59,7 @@ const interfaces = defineTool({
   }),
 });
 
-const configure = defineTool({
+const configure = changes({
   name: "net.configure",
   summary:
     "Sets what is given of an interface, until the next boot: its addresses (all of them), its MTU, whether it is up.",
@@ -134,17 +123,17 @@ const routeInput = {
   metric: Type.Optional(Type.Integer({ minimum: 0, maximum: 4_294_967_295 })),
 };
 
-const routeList = defineTool({
+const routeList = reads({
   name: "net.route_list",
   summary: "Lists the routes of the main table.",
   input: object({}),
   output: object({ routes: Type.Array(route) }),
   capabilities: ["net:read"],
-  ...reader,
+  timeoutMs: 10_000,
   run: async ({ signal }) => ({ routes: await readRoutes(signal) }),
 });
 
-const routeAdd = defineTool({
+const routeAdd = changes({
   name: "net.route_add",
   summary: "Adds a route by a gateway, an interface or both, until the next boot.",
   input: object(routeInput),
@@ -178,7 +167,7 @@ const routeAdd = defineTool({
   },
 });
 
-const routeDel = defineTool({
+const routeDel = changes({
   name: "net.route_del",
   summary: "Removes the one route that fits what is given.",
   input: object(routeInput),

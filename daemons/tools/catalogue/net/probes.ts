@@ -3,7 +3,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { resolveHost } from "../../names.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import type { KernelFolders } from "../hw/index.ts";
 import { send } from "../shared/http.ts";
 import { interfaceName } from "../shared/links.ts";
@@ -39,17 +39,8 @@ const timeout = Type.Optional(
   Type.Integer({ minimum: 50, maximum: 10_000, description: "milliseconds to wait for an answer" }),
 );
 
-const probe = {
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
-  timeoutMs: 30_000,
-  idempotent: true,
-  confirmation: false,
-} as const;
-
 export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbound): readonly Tool[] {
-  const connections = defineTool({
+  const connections = reads({
     name: "net.connections",
     summary: "Lists TCP and UDP sockets with the processes that hold them, at most 2,000.",
     input: object({
@@ -72,7 +63,7 @@ export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbo
       total: Type.Integer(),
     }),
     capabilities: ["net:read"],
-    ...probe,
+    timeoutMs: 30_000,
     run: async ({ input, signal }) => {
       const found = (await readConnections(proc)).filter(
         ({ state, localPort, remotePort }) =>
@@ -93,7 +84,7 @@ export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbo
     },
   });
 
-  const bandwidth = defineTool({
+  const bandwidth = reads({
     name: "net.bandwidth",
     summary: "Measures what goes through the interfaces over some seconds (one unless told otherwise).",
     input: object({
@@ -112,7 +103,7 @@ export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbo
       ),
     }),
     capabilities: ["net:read"],
-    ...probe,
+    timeoutMs: 30_000,
     run: async ({ input, signal }) => {
       const read = async () => readCounters(await readFile(`${proc}/net/dev`, "utf8"));
       const rates = await measureRates(read, (input.seconds ?? 1) * 1000, clock, signal);
@@ -133,7 +124,7 @@ const askingTools = (outbound: Outbound): readonly Tool[] =>
   [requestTool, lookupTool, pingTool, scanTool].map((make) => make(outbound));
 
 const checkPortTool = (clock: Clock, outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "net.check_port",
     summary: "Tells whether a TCP port of a host takes connections.",
     input: object({ host, port, timeout_ms: timeout }),
@@ -146,7 +137,7 @@ const checkPortTool = (clock: Clock, outbound: Outbound) =>
     resources: { host: "host" },
     capabilities: ["net:connect:{host}"],
     alsoNeeds: alsoLocal,
-    ...probe,
+    timeoutMs: 30_000,
     run: async ({ input, resources, permits, signal }) => {
       const [address] = await probed(resources.host.name, permits, outbound, signal);
       const started = clock.monotonic();
@@ -157,7 +148,7 @@ const checkPortTool = (clock: Clock, outbound: Outbound) =>
   });
 
 const requestTool = (outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "net.http_request",
     summary: "Asks an HTTP server by GET or HEAD and gives back its answer, the body up to 500,000 bytes.",
     input: object({
@@ -170,7 +161,7 @@ const requestTool = (outbound: Outbound) =>
     resources: { url: "url" },
     capabilities: ["net:request:{url}"],
     alsoNeeds: alsoLocal,
-    ...probe,
+    timeoutMs: 30_000,
     run: async (call) => {
       const { method = "GET", headers = {}, body_bytes_max: bytesMax } = call.input;
       return told(await send(requestOf(call, "net:request", outbound, { method, headers })), bytesMax);
@@ -178,7 +169,7 @@ const requestTool = (outbound: Outbound) =>
   });
 
 const lookupTool = (outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "net.dns_lookup",
     summary: "Asks DNS for a name's records: addresses unless another type is asked for.",
     input: object({
@@ -195,7 +186,7 @@ const lookupTool = (outbound: Outbound) =>
     resources: { hostname: "host" },
     capabilities: ["net:resolve:{hostname}"],
     alsoNeeds: ["net:connect:{server}"],
-    ...probe,
+    timeoutMs: 30_000,
     run: async ({ input: { type, server }, resources: { hostname }, permits, signal }) => {
       if (server !== undefined) permitServer(server, permits);
       if (type !== undefined) {
@@ -223,7 +214,7 @@ function permitServer(server: string, permits: (capability: string) => boolean):
 }
 
 const pingTool = (outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "net.ping",
     summary: "Sends echo requests to a host, three unless told otherwise, and tells how many came back.",
     input: object({ host, count: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })) }),
@@ -237,7 +228,7 @@ const pingTool = (outbound: Outbound) =>
     resources: { host: "host" },
     capabilities: ["net:ping:{host}"],
     alsoNeeds: alsoLocal,
-    ...probe,
+    timeoutMs: 30_000,
     run: async ({ input: { count = 3 }, resources, permits, signal }) => {
       const [address] = await probed(resources.host.name, permits, outbound, signal);
       const argv = ["ping", "-c", String(count), "-W", "2", "-w", String(count + 2), address] as const;
@@ -250,7 +241,7 @@ const pingTool = (outbound: Outbound) =>
   });
 
 const scanTool = (outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "net.port_scan",
     summary:
       "Finds open TCP ports, at most 4,096 a call, of this machine or a host in a network that it is attached to.",
@@ -267,7 +258,6 @@ const scanTool = (outbound: Outbound) =>
     }),
     resources: { host: "host" },
     capabilities: ["net:scan:{host}"],
-    ...probe,
     risk: "medium",
     timeoutMs: 120_000,
     run: async ({ input, resources: { host: target }, signal }) => {

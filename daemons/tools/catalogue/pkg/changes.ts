@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, type Tool } from "../../tool.ts";
 import type { Outbound } from "../shared/outbound.ts";
 import type { ProgramOptions } from "../shared/program.ts";
 import { object } from "../shared/words.ts";
@@ -25,13 +25,10 @@ const changed = Type.Array(
 );
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   exclusive: "packages",
   risk: "medium",
   timeoutMs: changeTimeoutMs,
   idempotent: true,
-  confirmation: false,
 } as const;
 
 interface Wanted {
@@ -58,7 +55,7 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     return { wanted, words, changes };
   };
 
-  const install = defineTool({
+  const install = changes({
     ...facts,
     name: "pkg.install",
     summary: "Installs a Debian package and what it depends on; its services are not started. It removes nothing.",
@@ -86,7 +83,7 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     return changes;
   };
 
-  const remove = defineTool({
+  const remove = changes({
     ...facts,
     name: "pkg.remove",
     summary:
@@ -120,7 +117,7 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
 
   const upgrading = (signal: AbortSignal) => apt.simulate("upgrade", [], options(signal));
 
-  const upgrade = defineTool({
+  const upgrade = changes({
     ...facts,
     name: "pkg.upgrade",
     summary: "Upgrades every installed package that has a newer version and is not locked. Removes and adds none.",
@@ -136,7 +133,7 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     },
   });
 
-  const update = defineTool({
+  const update = changes({
     ...facts,
     name: "pkg.update",
     summary: "Fetches the archive's lists of packages anew, and tells how many packages have a newer version.",
@@ -155,7 +152,7 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
 }
 
 function locking(apt: Apt, verb: "lock" | "unlock", locked: boolean): Tool {
-  return defineTool({
+  return changes({
     ...facts,
     name: `pkg.${verb}`,
     summary: locked

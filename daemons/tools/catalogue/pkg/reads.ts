@@ -3,7 +3,7 @@ import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { beginning, ending } from "#lib/text";
 import { globMatches } from "../../access/capability.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 import { openApt, type PackageWorld, packageName, parseRecords } from "./apt.ts";
 
@@ -15,19 +15,14 @@ const historyMaxBytes = 1024 * 1024;
 const textLengthMax = 4_000;
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 60_000,
-  idempotent: true,
-  confirmation: false,
   capabilities: ["pkg:read"],
 } as const;
 
 export function packageReads(world: PackageWorld): readonly Tool[] {
   const apt = openApt(world);
 
-  const search = defineTool({
+  const search = reads({
     ...facts,
     name: "pkg.search",
     summary: "Finds packages of the archive by words in their names and summaries, all of which must occur.",
@@ -53,7 +48,7 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  const info = defineTool({
+  const info = reads({
     ...facts,
     name: "pkg.info",
     summary: "Tells what a package is: its versions, summary, description, size and dependencies.",
@@ -94,7 +89,7 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
     },
   });
 
-  const list = defineTool({
+  const list = reads({
     ...facts,
     name: "pkg.list",
     summary: "Lists the installed packages with their versions, at most 5,000, or those whose names fit a pattern.",
@@ -125,7 +120,7 @@ export function packageReads(world: PackageWorld): readonly Tool[] {
 }
 
 function historyOf(world: PackageWorld): Tool {
-  return defineTool({
+  return reads({
     ...facts,
     name: "pkg.history",
     summary: "Tells what was installed, upgraded and removed, the latest first.",

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 import { openApt, type PackageWorld } from "./apt.ts";
 import { type InstalledPackage, installedPackages } from "./reads.ts";
@@ -24,7 +24,7 @@ interface Finding {
 
 /** `tracker` is the path of Debian's security tracker's data (its "json" file), for those who put it there. */
 export function vulnerabilityTool(world: PackageWorld, tracker: string): Tool {
-  return defineTool({
+  return reads({
     name: "pkg.check_vuln",
     summary:
       "Compares the installed packages with Debian's security data: updates of its security archive that wait, and, where the security tracker's data is on the machine, every known vulnerability.",
@@ -45,12 +45,7 @@ export function vulnerabilityTool(world: PackageWorld, tracker: string): Tool {
       truncated: Type.Boolean(),
     }),
     capabilities: ["pkg:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 120_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ signal }) => {
       const installed = await installedPackages(world, signal);
       const release = await codename(world);

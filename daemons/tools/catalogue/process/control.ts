@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "../../proc.ts";
-import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
 import type { SpawnedProcesses } from "./spawned.ts";
@@ -43,7 +43,7 @@ function target(act: string, pid: number, spawned: Started, { caller, permits }:
 }
 
 const signalTool = (spawned: Started) =>
-  defineTool({
+  changes({
     name: "process.signal",
     summary:
       "Sends a signal to a process. The first process, threads of the kernel and the machine's daemons are left alone.",
@@ -52,14 +52,11 @@ const signalTool = (spawned: Started) =>
     capabilities: ["process:signal"],
     whenFull: "as ever",
     alsoNeeds,
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     irreversible: "what a process does on a signal is its own",
     // Most of them end what does not expect them.
     risk: "high",
     timeoutMs: 5_000,
     idempotent: false,
-    confirmation: false,
     preview: async ({ input, ...call }) => {
       target("signal", input.pid, spawned, call);
       return `sends SIG${input.signal} to ${show(input.pid)}`;
@@ -71,7 +68,7 @@ const signalTool = (spawned: Started) =>
   });
 
 const killTool = (spawned: Started) =>
-  defineTool({
+  changes({
     name: "process.kill",
     summary: "Ends a process: asks it (TERM), and kills it when it has not ended after grace_seconds (5 unless given).",
     input: object({
@@ -84,13 +81,10 @@ const killTool = (spawned: Started) =>
     capabilities: ["process:kill"],
     whenFull: "as ever",
     alsoNeeds,
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     irreversible: "a process that ended cannot be brought back",
     risk: "high",
     timeoutMs: (graceMaxSeconds + 10) * 1000,
     idempotent: false,
-    confirmation: false,
     preview: async ({ input: { pid }, ...call }) => {
       target("kill", pid, spawned, call);
       return `ends ${show(pid)}`;
@@ -162,7 +156,7 @@ const undoGroup = (cgroups: Cgroups): Undo<GroupInput, Record<never, never>, Gro
 });
 
 const cgroupTool = (cgroups: Cgroups, spawned: Started) =>
-  defineTool({
+  changes({
     name: "process.cgroup",
     summary:
       "Makes a control group, sets its limits, puts a process into it, or removes it when it is empty; tells of it as it is then.",
@@ -184,13 +178,10 @@ const cgroupTool = (cgroups: Cgroups, spawned: Started) =>
     }),
     capabilities: ["process:cgroup"],
     alsoNeeds,
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: undoGroup(cgroups),
     risk: "medium",
     timeoutMs: 10_000,
     idempotent: true,
-    confirmation: false,
     exclusive: "cgroups",
     run: ({ input: { group_name, pid, remove = false, ...limits }, ...call }) => {
       if (pid !== undefined && !remove) target("limit", pid, spawned, call);

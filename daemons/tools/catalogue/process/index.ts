@@ -9,7 +9,7 @@ import type { Holding } from "../../pipeline/holding.ts";
 import { allProcesses, commandLine, groupOf, processOf, startedAt } from "../../proc.ts";
 import { openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import type { Outbound } from "../shared/outbound.ts";
 import { sandboxLimits } from "../shared/sandbox.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
@@ -78,7 +78,7 @@ const limits = object({
 });
 
 const spawnTool = (spawned: SpawnedProcesses, world: ProcessWorld) =>
-  defineTool({
+  changes({
     name: "process.spawn",
     summary:
       "Starts a program with arguments, without a shell, and answers at once; process.wait and process.output tell of it. What an agent starts runs as the agent's own user, in a sandbox: the system's files and those that its grants of fs:read name, to read only, no network unless granted.",
@@ -114,8 +114,6 @@ const spawnTool = (spawned: SpawnedProcesses, world: ProcessWorld) =>
     uses: { command: "read", cwd: "read" },
     capabilities: ["process:spawn:{command}"],
     alsoNeeds: ["process:network"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: async ({ caller, input: { env = {}, user, sandbox = false } }) => {
         checkEnvironment(caller, env);
@@ -136,7 +134,6 @@ const spawnTool = (spawned: SpawnedProcesses, world: ProcessWorld) =>
     },
     timeoutMs: 10_000,
     idempotent: false,
-    confirmation: false,
     preview: async ({ caller, input, resources: { command, cwd }, permits }) => {
       const sandbox = sandboxFor(caller, input, permits, world, cwd?.path);
       const where = sandbox === undefined ? "no sandbox" : `sandbox, ${sandbox.network ? "with" : "without"} network`;
@@ -213,7 +210,7 @@ const described = {
   cpu_ms: Type.Integer({ description: "processor time since its start" }),
 };
 
-const list = defineTool({
+const list = reads({
   name: "process.list",
   summary: "Lists the machine's processes, at most 2,000, those that take most memory first.",
   input: object({
@@ -222,12 +219,7 @@ const list = defineTool({
   }),
   output: object({ processes: Type.Array(object(described)), total: Type.Integer() }),
   capabilities: ["process:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
   run: ({ input: { name = "", limit = listMax } }) => {
     const all = allProcesses().filter((one) => one.name.includes(name));
     const processes = all.sort((a, b) => b.residentBytes - a.residentBytes || a.pid - b.pid).map(describe);
@@ -240,7 +232,7 @@ function describe({ residentBytes, cpuMs, startTicks: _, ...facts }: ReturnType<
 }
 
 const infoTool = (spawned: SpawnedProcesses) =>
-  defineTool({
+  reads({
     name: "process.info",
     summary:
       "Tells of one process: its command line, user, memory, control group; of one that process.spawn started also how it ended.",
@@ -254,14 +246,9 @@ const infoTool = (spawned: SpawnedProcesses) =>
       details: Type.Optional(object({ ...described, cgroup: Type.String() })),
     }),
     capabilities: ["process:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     // Command lines hold what others gave them.
     role: "operator",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input: { pid } }) => {
       const known = spawned.find(pid);
       const ended = known?.state === "ended";
@@ -284,19 +271,14 @@ const infoTool = (spawned: SpawnedProcesses) =>
   });
 
 const outputTool = (spawned: SpawnedProcesses) =>
-  defineTool({
+  reads({
     name: "process.output",
     summary: "Gives what a process that process.spawn started has written until now.",
     input: object({ pid }),
     output: object({ ...outcome, ...output }),
     capabilities: ["process:output"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     role: "operator",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ caller, input: { pid } }) => {
       const known = spawned.find(pid);
       if (known === undefined || !mayRead(caller, known)) throw notOurs(pid);
@@ -306,7 +288,7 @@ const outputTool = (spawned: SpawnedProcesses) =>
   });
 
 const waitTool = (spawned: SpawnedProcesses) =>
-  defineTool({
+  reads({
     name: "process.wait",
     summary:
       "Waits until a process has ended, at most five minutes; of one that process.spawn started also tells how, and what it wrote.",
@@ -318,13 +300,8 @@ const waitTool = (spawned: SpawnedProcesses) =>
     }),
     output: object({ ...outcome, ...output }),
     capabilities: ["process:output"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     role: "operator",
     timeoutMs: (waitMaxSeconds + 10) * 1000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ caller, input: { pid, timeout_seconds = 60 }, signal }) => {
       if (spawned.find(pid) === undefined) processOf("wait for", pid);
       const ended = await spawned.wait(pid, timeout_seconds * 1000, signal);

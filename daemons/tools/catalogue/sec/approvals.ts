@@ -4,7 +4,7 @@ import type { Identity, Person } from "#lib/rpc/service";
 import type { Policies, Policy } from "../../access/policy/policy.ts";
 import type { Approvals } from "../../pipeline/approvals.ts";
 import type { Ticket } from "../../pipeline/tickets.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { visible } from "../../visible.ts";
 import { object, timestamp } from "../shared/words.ts";
 
@@ -41,18 +41,14 @@ export function approvalTools(world: ApprovalWorld): readonly Tool[] {
 }
 
 const approvalsTool = ({ approvals, policies }: ApprovalWorld) =>
-  defineTool({
+  reads({
     name: "sec.approvals",
     summary: "Lists the calls that wait for a person, with what they would change, the oldest first.",
     input: object({}),
     output: object({ waiting: Type.Array(ticket) }),
     capabilities: ["sec:approve"],
     callers: ["core", "operator"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: async () => {
       const policy = await policies.current();
       return { waiting: approvals.pending().map((one) => shown(one, policy)) };
@@ -60,7 +56,7 @@ const approvalsTool = ({ approvals, policies }: ApprovalWorld) =>
   });
 
 const approveTool = ({ approvals }: ApprovalWorld) =>
-  defineTool({
+  changes({
     name: "sec.approve",
     summary: "Approves a pending call: it is carried out once, exactly as it was shown; tells what came of it.",
     input: object({
@@ -76,14 +72,12 @@ const approveTool = ({ approvals }: ApprovalWorld) =>
     capabilities: ["sec:approve"],
     whenFull: "as ever",
     callers: ["operator"],
-    effect: "change",
     irreversible: "what it lets through has an undo of its own",
     risk: "critical",
     // Who lets through what is told by each call that waits.
     role: "operator",
     timeoutMs: approveTimeoutMs,
     idempotent: false,
-    confirmation: false,
     run: async ({ input, caller }) => {
       const { executionId, success, error, output } = await approvals.approve(input.id, input.digest, personOf(caller));
       return { execution_id: executionId, success, error, output };
@@ -91,7 +85,7 @@ const approveTool = ({ approvals }: ApprovalWorld) =>
   });
 
 const denyTool = ({ approvals }: ApprovalWorld) =>
-  defineTool({
+  changes({
     name: "sec.deny",
     summary: "Refuses a call that waits.",
     input: object({
@@ -102,12 +96,10 @@ const denyTool = ({ approvals }: ApprovalWorld) =>
     capabilities: ["sec:approve"],
     whenFull: "as ever",
     callers: ["operator"],
-    effect: "change",
     irreversible: "the agent has been told; it can ask again",
     risk: "low",
     timeoutMs: 30_000,
     idempotent: false,
-    confirmation: false,
     run: async ({ input, caller }) => {
       await approvals.deny(input.id, caller, input.reason ?? "");
       return { denied: true };

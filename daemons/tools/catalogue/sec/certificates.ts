@@ -8,7 +8,7 @@ import { type KeyPair, type Moment, namePattern } from "#lib/identity/pki";
 import { hold, readHeld } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
 import type { Backups } from "../../state/undo.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, type Tool } from "../../tool.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { placeFile, planWrite, undoWrite } from "../shared/write.ts";
 
@@ -31,13 +31,10 @@ const certified = {
 const facts = {
   resources: { path: "path" },
   capabilities: ["sec:certify:{path}", "fs:write:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   exclusive: "certificates",
   risk: "medium",
   timeoutMs: 20_000,
   idempotent: false,
-  confirmation: false,
 } as const;
 
 interface Issued extends KeyPair {
@@ -79,7 +76,7 @@ export function certificateTools(folder: string, now: () => Moment, permitKey = 
     return { ...pair, name, addresses };
   };
 
-  const generate = defineTool({
+  const generate = changes({
     name: "sec.cert_generate",
     summary: "Makes a key and a server certificate by the machine's own authority for services, in one PEM file.",
     input: object({
@@ -103,7 +100,7 @@ export function certificateTools(folder: string, now: () => Moment, permitKey = 
     run: ({ executionId, resources: { path } }) => place(executionId, path),
   });
 
-  const rotate = defineTool({
+  const rotate = changes({
     name: "sec.cert_rotate",
     summary: "Replaces a certificate that sec.cert_generate made by a new one for the same names, with a new key.",
     input: object({ path: absolutePath }),

@@ -7,7 +7,7 @@ import type { CapabilityTable } from "../../access/registry.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { resolveHost, resolveUrl } from "../../names.ts";
 import type { Undos } from "../../state/undo.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { agentName, object, timestamp } from "../shared/words.ts";
 import { ledgerTools } from "./ledger.ts";
 
@@ -46,7 +46,7 @@ export function secTools(world: SecWorld): readonly Tool[] {
 }
 
 const grantTool = ({ grants, table }: SecWorld) =>
-  defineTool({
+  changes({
     name: "sec.grant",
     summary: "Grants capabilities to an agent for a while (ten minutes unless told otherwise).",
     input: object({
@@ -66,7 +66,6 @@ const grantTool = ({ grants, table }: SecWorld) =>
     capabilities: ["sec:grant"],
     whenFull: "as ever",
     callers: ["core", "operator"],
-    effect: "change",
     undo: {
       prepare: async () => ({}),
       restore: async (_, { executionId }) => grants.undoGrant(executionId),
@@ -74,7 +73,6 @@ const grantTool = ({ grants, table }: SecWorld) =>
     risk: "critical",
     timeoutMs: 5_000,
     idempotent: false,
-    confirmation: false,
     run: async ({ executionId, input }) => {
       const granted = input.capabilities.map((text) => grantable(text, table()));
       const durationMs = (input.duration_seconds ?? durationDefaultSeconds) * 1000;
@@ -87,7 +85,7 @@ const grantTool = ({ grants, table }: SecWorld) =>
   });
 
 const revokeTool = ({ grants, table }: SecWorld) =>
-  defineTool({
+  changes({
     name: "sec.revoke",
     summary: "Ends grants of an agent: those named, all of them (revoke_all), or those of one task (task_id).",
     input: object({
@@ -100,7 +98,6 @@ const revokeTool = ({ grants, table }: SecWorld) =>
     capabilities: ["sec:grant"],
     whenFull: "as ever",
     callers: ["core", "operator"],
-    effect: "change",
     undo: {
       prepare: async () => ({}),
       restore: async (_, { executionId }) => grants.undoRevoke(executionId),
@@ -108,7 +105,6 @@ const revokeTool = ({ grants, table }: SecWorld) =>
     risk: "medium",
     timeoutMs: 5_000,
     idempotent: true,
-    confirmation: false,
     run: async ({ executionId, input }) => {
       const { agent_id: agent, task_id: taskId = "", revoke_all: all = false } = input;
       if (input.capabilities === undefined && !all && taskId === "") throw nothingNamed(agent);
@@ -118,7 +114,7 @@ const revokeTool = ({ grants, table }: SecWorld) =>
   });
 
 const capabilitiesTool = ({ grants }: SecWorld) =>
-  defineTool({
+  reads({
     name: "sec.capabilities",
     summary: "Lists the grants that an agent holds now.",
     input: object({ agent_id: agentName }),
@@ -134,12 +130,7 @@ const capabilitiesTool = ({ grants }: SecWorld) =>
       ),
     }),
     capabilities: ["sec:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input }) => ({
       capabilities: grants.held(input.agent_id).map(({ capability, reason, taskId, grantedAt, expiresAt }) => ({
         capability,
@@ -152,7 +143,7 @@ const capabilitiesTool = ({ grants }: SecWorld) =>
   });
 
 const auditTool = ({ ledger, undos }: SecWorld) =>
-  defineTool({
+  reads({
     name: "sec.audit",
     summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
     input: object({
@@ -189,12 +180,7 @@ const auditTool = ({ ledger, undos }: SecWorld) =>
       total: Type.Integer({ description: "calls that fit, also those not listed" }),
     }),
     capabilities: ["sec:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 30_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input }) => {
       const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
       const executionId = input.execution_id;

@@ -8,7 +8,7 @@ import { entriesOf, hold, openHeld } from "../../files/handles.ts";
 import { resolvePath } from "../../files/paths.ts";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool } from "../../tool.ts";
+import { changes } from "../../tool.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 
 /** Entries of one baseline at most, and bytes that are read for it. */
@@ -34,7 +34,7 @@ const names = Type.Array(Type.String());
 
 export const integrityTool = (state: State, clock: Clock) => {
   const baselines: Documents<Kept> = openDocuments(state, "integrity");
-  return defineTool({
+  return changes({
     name: "sec.file_integrity",
     summary:
       "Takes a baseline of a file or a folder's files (SHA-256, mode, owner; at most 20,000), or checks against the last one.",
@@ -49,8 +49,6 @@ export const integrityTool = (state: State, clock: Clock) => {
     }),
     // The path is looked at and not touched; what changes is our own record of it.
     capabilities: ["sec:integrity"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     exclusive: "integrity",
     undo: {
       prepare: async ({ input }) => ({ path: (await resolvePath(input.path)).path, mode: input.mode }),
@@ -64,7 +62,6 @@ export const integrityTool = (state: State, clock: Clock) => {
     risk: "low",
     timeoutMs: 300_000,
     idempotent: true,
-    confirmation: false,
     run: async ({ executionId, input, signal }) => {
       const { path } = await resolvePath(input.path);
       const kept = baselines.get(path);

@@ -1,6 +1,6 @@
 import * as Type from "typebox";
 import type { Ledger } from "../../ledger/ledger.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 
 export interface LedgerWorld {
@@ -15,7 +15,7 @@ export const ledgerTools = (world: LedgerWorld): readonly Tool[] => [
 ];
 
 const verifyTool = ({ ledger }: LedgerWorld) =>
-  defineTool({
+  reads({
     name: "sec.verify_ledger",
     summary: "Follows the ledger's hash chain to its signed head and says what was edited, deleted, moved or cut off.",
     input: object({
@@ -30,12 +30,7 @@ const verifyTool = ({ ledger }: LedgerWorld) =>
       acknowledged: Type.Array(Type.String(), { description: "what else is wrong, and an admin has taken note of" }),
     }),
     capabilities: ["sec:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 300_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ signal, input }) => {
       const { valid, entries, remembered, head, problems, acknowledged } = await ledger.verify(signal, input.full);
       const wrong = { problems: [...problems], acknowledged: [...acknowledged] };
@@ -44,7 +39,7 @@ const verifyTool = ({ ledger }: LedgerWorld) =>
   });
 
 const acknowledgeTool = ({ ledger }: LedgerWorld) =>
-  defineTool({
+  changes({
     name: "sec.acknowledge_ledger",
     summary:
       "Writes down that an admin has taken note of what is wrong with the ledger: verification goes on from there.",
@@ -54,12 +49,10 @@ const acknowledgeTool = ({ ledger }: LedgerWorld) =>
     output: object({ problems: Type.Array(Type.String(), { description: "what was acknowledged" }) }),
     capabilities: ["sec:acknowledge"],
     callers: ["operator"],
-    effect: "change",
     irreversible: "an entry of the ledger stays",
     risk: "critical",
     timeoutMs: 300_000,
     idempotent: false,
-    confirmation: false,
     run: async ({ caller, input, signal }) => ({
       problems: [...(await ledger.acknowledge(caller, input.reason, signal))],
     }),
@@ -68,7 +61,7 @@ const acknowledgeTool = ({ ledger }: LedgerWorld) =>
 const hexadecimal = Type.String({ description: "hexadecimal" });
 
 const exportTool = ({ ledger }: LedgerWorld) =>
-  defineTool({
+  reads({
     name: "sec.export_ledger",
     summary: "Gives the ledger's entries as they are chained, in pieces, with the signed head: for a copy elsewhere.",
     input: object({
@@ -87,11 +80,7 @@ const exportTool = ({ ledger }: LedgerWorld) =>
     }),
     capabilities: ["sec:read"],
     callers: ["core", "operator"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 30_000,
-    idempotent: true,
-    confirmation: false,
     run: ({ input }) => {
       const { publicKey, base, head, entries, next } = ledger.export(
         input.after,

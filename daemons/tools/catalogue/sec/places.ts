@@ -1,11 +1,11 @@
 import * as Type from "typebox";
 import type { Place } from "../../access/protected.ts";
-import { defineTool } from "../../tool.ts";
+import { reads } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 
 /** sec.protected: the table of what the machine stands on, for people and for agents that were refused. */
 export const placesTool = (places: readonly Place[]) =>
-  defineTool({
+  reads({
     name: "sec.protected",
     summary:
       "Lists the protected places: who may change each by naming its path, what that breaks, what changes it instead.",
@@ -28,12 +28,7 @@ export const placesTool = (places: readonly Place[]) =>
       ),
     }),
     capabilities: ["sec:read"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 5_000,
-    idempotent: true,
-    confirmation: false,
     run: () => ({
       places: places.map(({ paths, change, read, holds, breaks, way = "", open = [], itself = false }) => ({
         ...{ change, read: read ?? ("granted" as const), holds, breaks, way, itself },

@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { dataUnreadable, keysOutOfReach, momentOf } from "#lib/data/machine-state";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import type { KernelFolders } from "../hw/index.ts";
 import { object } from "../shared/words.ts";
 import { certificateTools } from "./certificates.ts";
@@ -37,7 +37,7 @@ export function securityTools({ state, clock, kernel, paths }: SecurityWorld): r
 
 /** `root` is the file system that is scanned. */
 export const scanTool = (kernel: KernelFolders, root = "") =>
-  defineTool({
+  reads({
     name: "sec.scan",
     summary:
       "Looks for weak accounts, loose files, open ports, strange processes, preloaded libraries and kernel settings.",
@@ -63,12 +63,7 @@ export const scanTool = (kernel: KernelFolders, root = "") =>
       risk_level: Type.Enum(["none", ...severities], { description: "that of the worst finding" }),
     }),
     capabilities: ["sec:scan"],
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 120_000,
-    idempotent: true,
-    confirmation: false,
     run: async ({ input, signal }) => {
       const wanted = new Set(input.checks ?? (Object.keys(checks) as Check[]));
       const found = await Promise.all([...wanted].map((check) => checks[check]({ root, kernel, signal })));

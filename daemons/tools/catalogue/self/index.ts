@@ -5,7 +5,7 @@ import * as Type from "typebox";
 import { uptimeSeconds } from "#lib/linux/uptime";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/words.ts";
 
 /** Above this share of the state's disk the machine counts as unwell. */
@@ -25,16 +25,11 @@ export function selfTools(world: SelfWorld): readonly Tool[] {
 
 const facts = {
   capabilities: ["self:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 10_000,
-  idempotent: true,
-  confirmation: false,
 } as const;
 
 const inspectTool = ({ init, tools }: SelfWorld) =>
-  defineTool({
+  reads({
     ...facts,
     name: "self.inspect",
     summary: "Tells what this machine is made of: its boot and what is degraded, its services, its tools by namespace.",
@@ -73,7 +68,7 @@ const inspectTool = ({ init, tools }: SelfWorld) =>
   });
 
 const healthTool = ({ init, state }: SelfWorld) =>
-  defineTool({
+  reads({
     ...facts,
     name: "self.health",
     summary:
@@ -109,7 +104,7 @@ const healthTool = ({ init, state }: SelfWorld) =>
   });
 
 const versionTool = ({ init }: SelfWorld) =>
-  defineTool({
+  reads({
     ...facts,
     name: "self.version",
     summary: "Tells the version of the image, the kernel and the runtime that the daemons run on.",

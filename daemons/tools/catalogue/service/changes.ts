@@ -4,7 +4,7 @@ import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
 import { type Unit, UnitState } from "#proto/aios/init";
 import { resolvePath } from "../../files/paths.ts";
-import { defineTool, type Tool, type ToolCall, type Undo } from "../../tool.ts";
+import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { diffOfWrite } from "../shared/diff.ts";
 import { object, serviceName } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
@@ -17,13 +17,10 @@ const timeoutMs = 30_000;
 type Named = ToolCall<{ name: string }, object>;
 
 const facts = {
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   exclusive: "services",
   risk: "medium",
   timeoutMs,
   idempotent: true,
-  confirmation: false,
 } as const;
 
 /** The tools that change what runs. The daemons of aiOS are not theirs to stop: only to restart. */
@@ -38,7 +35,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
   });
   const capabilities = ["service:control:{name}"] as const;
 
-  const start = defineTool({
+  const start = changes({
     ...facts,
     name: "service.start",
     summary: "Starts a managed service, and answers when it is ready or has failed.",
@@ -53,7 +50,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     },
   });
 
-  const stop = defineTool({
+  const stop = changes({
     ...facts,
     name: "service.stop",
     summary: "Stops a managed service; an enabled one starts again at the next boot.",
@@ -69,7 +66,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
     },
   });
 
-  const restart = defineTool({
+  const restart = changes({
     ...facts,
     name: "service.restart",
     summary: "Stops a service and starts it again: after its configuration was changed, or when it misbehaves.",
@@ -86,7 +83,7 @@ export function serviceChanges(init: Units, etc: string, packaged: readonly stri
   });
 
   const enabling = (verb: "enable" | "disable", enabled: boolean, summary: string) =>
-    defineTool({
+    changes({
       ...facts,
       name: `service.${verb}`,
       summary,
@@ -218,7 +215,7 @@ function define(init: Units, etc: string, folders: readonly string[]): Tool {
     const enabled = input.enabled ?? (await found(init, input.name))?.enabled ?? false;
     return { ...call, input: { path: path.path, content: stringify({ ...described, enabled }) }, resources: { path } };
   };
-  return defineTool({
+  return changes({
     ...facts,
     name: "service.define",
     summary:

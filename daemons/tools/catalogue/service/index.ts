@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { beginning } from "#lib/text";
 import { type LogLine, type Unit, UnitState } from "#proto/aios/init";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { object, serviceName, timestamp } from "../shared/words.ts";
 import { serviceChanges } from "./changes.ts";
 import { packagedFolders } from "./packaged.ts";
@@ -55,43 +55,34 @@ export function serviceTools(
     enabled: unit.enabled || !unit.managed,
     wanted: unit.wanted,
   });
-  const reads = {
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
-    timeoutMs: 10_000,
-    idempotent: true,
-    confirmation: false,
-  } as const;
-
-  const list = defineTool({
-    ...reads,
+  const list = reads({
     name: "service.list",
     summary: "Lists the services that PID 1 keeps, with the state of each.",
     input: object({}),
     output: object({ services: Type.Array(described) }),
     capabilities: ["service:read"],
+    timeoutMs: 10_000,
     run: async ({ signal }) => ({ services: (await init.listUnits({}, { signal })).units.map(describe) }),
   });
 
-  const one = defineTool({
-    ...reads,
+  const one = reads({
     name: "service.status",
     summary: "Tells one service's state, process and uptime.",
     input: object({ name: serviceName }),
     output: described,
     capabilities: ["service:read"],
+    timeoutMs: 10_000,
     run: async ({ input: { name }, signal }) => describe(await init.getUnit({ name }, { signal })),
   });
 
-  const logs = defineTool({
-    ...reads,
+  const logs = reads({
     name: "service.logs",
     role: "reader",
     summary: "Reads the last lines that a service wrote, 100 unless told otherwise, the oldest first.",
     input: object({ name: serviceName, lines: Type.Optional(Type.Integer({ minimum: 1, maximum: linesMax })) }),
     output: object({ entries: Type.Array(object({ timestamp, text: Type.String() })) }),
     capabilities: ["service:logs:{name}"],
+    timeoutMs: 10_000,
     run: async ({ input: { name, lines = 100 }, signal }) => {
       const entries: { timestamp: number; text: string }[] = [];
       for await (const line of init.readLogs({ unit: name, lines, follow: false }, { signal }))

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import * as Type from "typebox";
 import { entriesOf, hold } from "../../files/handles.ts";
 import { type Mount, mountAt, mounts } from "../../files/mounts.ts";
-import { defineTool, type Undo } from "../../tool.ts";
+import { changes, type Undo } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
 import { succeed, undoSignal } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
@@ -32,7 +32,7 @@ const undoMount: Undo<MountInput, { device: "path"; path: "path" }, { path: stri
     }),
 };
 
-export const mount = defineTool({
+export const mount = changes({
   name: "storage.mount",
   summary:
     "Mounts a device's file system, or memory (tmpfs, size_mb), at an empty folder, without set-user programs and devices.",
@@ -49,13 +49,10 @@ export const mount = defineTool({
   resources: { device: "path", path: "path" },
   uses: { device: "read" },
   capabilities: ["storage:mount:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoMount,
   risk: "high",
   timeoutMs: 60_000,
   idempotent: false,
-  confirmation: false,
   exclusive: "storage",
   preview: async ({ input: { type, read_only = false }, resources: { device, path } }) => {
     const source = device === undefined ? "memory" : device.path;
@@ -99,20 +96,17 @@ const undoUnmount: Undo<{ path: string }, { path: "path" }, UnmountPlan> = {
     }),
 };
 
-export const unmount = defineTool({
+export const unmount = changes({
   name: "storage.unmount",
   summary: "Unmounts a file system that is not one the machine stands on. Refused while somebody uses it.",
   input: object({ path: absolutePath }),
   output: object({ unmounted: Type.Boolean() }),
   resources: { path: "path" },
   capabilities: ["storage:unmount:{path}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   undo: undoUnmount,
   risk: "high",
   timeoutMs: 60_000,
   idempotent: false,
-  confirmation: false,
   exclusive: "storage",
   preview: async ({ resources: { path } }) => {
     const { source, type } = mountedAt(path.path);

@@ -6,7 +6,7 @@ import { layout } from "#manifest";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Keep } from "../../ledger/prune.ts";
 import type { Undos } from "../../state/undo.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, type Tool } from "../../tool.ts";
 import type { PackageWorld } from "../pkg/index.ts";
 import { object } from "../shared/words.ts";
 
@@ -53,7 +53,7 @@ const copies: Part = {
 
 /** storage.clean. */
 export const cleanTool = (world: CleanWorld): Tool =>
-  defineTool({
+  changes({
     name: "storage.clean",
     summary:
       "Makes room: deletes old entries of the ledger, fetched packages, old logs and other things that nobody misses; tells what.",
@@ -70,8 +70,6 @@ export const cleanTool = (world: CleanWorld): Tool =>
     }),
     capabilities: ["storage:clean"],
     whenFull: "as ever",
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     irreversible: "a copy of it would take the room that is to be made",
     risk: "medium",
     rootWhen: {
@@ -80,7 +78,6 @@ export const cleanTool = (world: CleanWorld): Tool =>
     },
     timeoutMs: 120_000,
     idempotent: true,
-    confirmation: false,
     exclusive: "clean",
     preview: async ({ input }) =>
       partsFor(input)

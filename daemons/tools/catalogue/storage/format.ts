@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { mounts } from "../../files/mounts.ts";
-import { defineTool } from "../../tool.ts";
+import { changes } from "../../tool.ts";
 import { refused } from "../fs/entry.ts";
 import { runProgram, succeed } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
@@ -12,7 +12,7 @@ const timeoutMs = 600_000;
 
 const types = ["ext4", "vfat"] as const;
 
-export const mkfs = defineTool({
+export const mkfs = changes({
   name: "storage.mkfs",
   summary:
     "Makes a file system on a block device. Refused for one that is mounted, in use or on the system's disk, and, without erase, for one that is not blank.",
@@ -28,8 +28,6 @@ export const mkfs = defineTool({
   resources: { device: "path" },
   uses: { device: "read" },
   capabilities: ["storage:mkfs:{device}"],
-  callers: ["core", "operator", "agent"],
-  effect: "change",
   irreversible: "what was on the device is gone",
   risk: "critical",
   timeoutMs,

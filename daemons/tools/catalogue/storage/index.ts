@@ -1,7 +1,7 @@
 import { statfs } from "node:fs/promises";
 import * as Type from "typebox";
 import { fileSystems } from "../../files/mounts.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { reads, type Tool } from "../../tool.ts";
 import { succeed } from "../shared/program.ts";
 import { object } from "../shared/words.ts";
 import { mount, unmount } from "./attach.ts";
@@ -20,15 +20,10 @@ export function storageTools(world: SnapshotWorld & CleanWorld): readonly Tool[]
 
 const facts = {
   capabilities: ["storage:read"],
-  callers: ["core", "operator", "agent"],
-  effect: "read",
-  risk: "low",
   timeoutMs: 20_000,
-  idempotent: true,
-  confirmation: false,
 } as const;
 
-const list = defineTool({
+const list = reads({
   ...facts,
   name: "storage.list",
   summary: "Lists disks, their partitions, and what is on each.",
@@ -91,7 +86,7 @@ function described(device: Listed, { kind, label, uuid }: Awaited<ReturnType<typ
   };
 }
 
-const usage = defineTool({
+const usage = reads({
   ...facts,
   name: "storage.usage",
   summary: "Tells how full each mounted file system is, in bytes and in files.",

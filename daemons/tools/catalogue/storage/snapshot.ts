@@ -2,7 +2,7 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
-import { defineTool, type Tool } from "../../tool.ts";
+import { changes, type Tool } from "../../tool.ts";
 import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
 import { copyKeeper, openStore, type Store } from "../backup/index.ts";
 import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
@@ -41,7 +41,7 @@ export function snapshotTools(world: SnapshotWorld): readonly Tool[] {
 }
 
 const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
-  defineTool({
+  changes({
     name: "storage.snapshot",
     summary:
       "Packs a file, or a folder with all that lies in it, into an archive file (.tar.gz) where nothing stands yet.",
@@ -50,8 +50,6 @@ const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
     resources: { path: "path", archive: "entry" },
     uses: { path: "copy" },
     capabilities: ["storage:snapshot:{path}", "fs:write:{archive}"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: async ({ resources: { archive } }) => {
         checkNew(archive.path, await stands(archive.path));
@@ -65,7 +63,6 @@ const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
     risk: "medium",
     timeoutMs: archiveTimeoutMs,
     idempotent: false,
-    confirmation: false,
     preview: async ({ resources: { path, archive } }) => `+ ${archive.path}, a copy of what lies at ${path.path}`,
     run: ({ executionId, resources: { path, archive }, signal }) =>
       named("pack", path.path, async () => {
@@ -79,7 +76,7 @@ const snapshotTool = (snapshots: Documents<Snapshot>, clock: Clock) =>
   });
 
 const restoreTool = (snapshots: Documents<Snapshot>, store: Store) =>
-  defineTool({
+  changes({
     name: "storage.restore",
     summary:
       "Puts what an archive of storage.snapshot holds at path, in place of what stands there, which can be brought back.",
@@ -88,8 +85,6 @@ const restoreTool = (snapshots: Documents<Snapshot>, store: Store) =>
     resources: { archive: "path", path: "entry" },
     uses: { archive: "read" },
     capabilities: ["storage:restore:{path}", "fs:read:{archive}"],
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     undo: {
       prepare: ({ executionId, resources: { archive, path }, signal }) =>
         named("back up", path.path, async () => {
@@ -104,7 +99,6 @@ const restoreTool = (snapshots: Documents<Snapshot>, store: Store) =>
     risk: "high",
     timeoutMs: archiveTimeoutMs,
     idempotent: true,
-    confirmation: false,
     preview: async ({ resources: { archive, path }, signal }) => {
       await known(snapshots, archive.path, signal);
       return `${await withEntry(path.path, (entry) => showRemoval(entry, signal))}\n+ ${path.path}, as ${archive.path} holds it`;

@@ -5,7 +5,7 @@ import { callAfter } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { backupSizeMaxBytes } from "../../state/undo.ts";
-import { defineTool, type Tool, type ToolCall } from "../../tool.ts";
+import { changes, reads, type Tool, type ToolCall } from "../../tool.ts";
 import { type HttpAnswer, type HttpRequest, readBody, send } from "../shared/http.ts";
 import { type Outbound, reachable } from "../shared/outbound.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
@@ -104,7 +104,7 @@ export function webTools(spool: string, outbound: Outbound): readonly Tool[] {
 }
 
 const requestTool = (outbound: Outbound) =>
-  defineTool({
+  changes({
     name: "web.http_request",
     summary: "Sends an HTTP request of any method and gives back the answer, its body up to 500,000 bytes.",
     input: object({
@@ -118,15 +118,12 @@ const requestTool = (outbound: Outbound) =>
     resources: { url: "url" },
     capabilities: ["web:request:{url}"],
     alsoNeeds: alsoLocal,
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     irreversible: "what the other side did with the request is out of reach",
     risk: "medium",
     // What is sent is out of the machine for good.
     riskOf: ({ body = "" }) => (body === "" ? "medium" : "high"),
     timeoutMs: 30_000,
     idempotent: false,
-    confirmation: false,
     confirmationWhen: {
       what: "of a method that changes something",
       holds: ({ method = "GET" }) => !["GET", "HEAD", "OPTIONS"].includes(method),
@@ -140,7 +137,7 @@ const requestTool = (outbound: Outbound) =>
   });
 
 const scrapeTool = (outbound: Outbound) =>
-  defineTool({
+  reads({
     name: "web.scrape",
     summary: "Fetches a page of at most 2 MiB and gives back its title, its text and its links.",
     input: object({
@@ -158,12 +155,7 @@ const scrapeTool = (outbound: Outbound) =>
     resources: { url: "url" },
     capabilities: ["web:request:{url}"],
     alsoNeeds: alsoLocal,
-    callers: ["core", "operator", "agent"],
-    effect: "read",
-    risk: "low",
     timeoutMs: 30_000,
-    idempotent: true,
-    confirmation: false,
     run: async (call) => {
       const answer = await send(
         requestOf(call, "web:request", outbound, { headers: { accept: "text/html,text/plain;q=0.9" } }),
@@ -206,7 +198,7 @@ const downloadTool = (spool: string, outbound: Outbound) => {
     arrived.delete(executionId);
     await rm(`${spool}/${executionId}`, { force: true });
   };
-  return defineTool({
+  return changes({
     name: "web.download",
     summary:
       "Downloads a URL to a file, at most 64 MiB, whole or not at all; tells its SHA-256, and checks it when given.",
@@ -227,12 +219,9 @@ const downloadTool = (spool: string, outbound: Outbound) => {
     resources: { url: "url", path: "path" },
     capabilities: ["web:request:{url}", "fs:write:{path}"],
     alsoNeeds: alsoLocal,
-    callers: ["core", "operator", "agent"],
-    effect: "change",
     risk: "medium",
     timeoutMs: downloadTimeoutMs,
     idempotent: false,
-    confirmation: false,
     undo: {
       // A plan says what will be written, and what comes is known only when it is here: so it is fetched before.
       prepare: async (call, backups) => {
