@@ -15,7 +15,7 @@ import { uncovered } from "../daemons/orchestrator/plans/procedures/not-understo
 import { parseTemplate } from "../daemons/orchestrator/template.ts";
 import { quoted } from "../daemons/runtime/files/gguf-cursor.ts";
 import { parseCapability } from "../daemons/tools/access/capability.ts";
-import { openRedaction } from "../daemons/tools/access/policy/redaction.ts";
+import { openRedaction } from "../daemons/tools/access/redaction.ts";
 import { extract } from "../daemons/tools/catalogue/web/scrape.ts";
 import { resolvePath } from "../daemons/tools/files/paths.ts";
 import { resolveHost, resolveUrl } from "../daemons/tools/names.ts";

@@ -18,8 +18,8 @@ import type { Role } from "#lib/identity/role";
 import { type Held, type Worst, worstInputs } from "#lib/testing/worst";
 import { UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
 import { ToolDefinition } from "#proto/aios/tools";
-import { makeDeb, makeRoot } from "./catalogue/pkg/archive.ts";
 import { type Machine, startMachine, whenAsked } from "./testing/harness.ts";
+import { makeDeb, makeRoot } from "./testing/packages.ts";
 
 /** Containers run on a machine that has podman: here it stands that nothing of the machine is lent. */
 vi.mock("./catalogue/shared/program.ts", async (importOriginal) => {

@@ -10,7 +10,7 @@ import { openPeer } from "#lib/testing/sockets";
 import { HoldingService } from "#proto/aios/holding";
 import type { InitService } from "#proto/aios/init";
 import { ExecuteRequest, type ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
-import type { Autonomy } from "../access/policy/policy.ts";
+import type { Autonomy } from "../access/policy.ts";
 import type { PackageWorld } from "../catalogue/pkg/index.ts";
 import { holdingService } from "../holding-service.ts";
 import { rolesService } from "../roles-service.ts";

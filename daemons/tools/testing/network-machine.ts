@@ -95,7 +95,7 @@ async function startDaemon(folder: string, inside: readonly string[]): Promise<C
   };
   openPeer(`${folder}/run`, "tools", "orchestrator");
   openPeer(`${folder}/run`, "tools", "console");
-  const main = join(import.meta.dirname, "main.ts");
+  const main = join(import.meta.dirname, "../main.ts");
   const daemon = spawn("nsenter", [...inside, process.execPath, main], { env, stdio: "ignore" });
   const health = connect(HealthService, `unix:${openPeer(`${folder}/run`, "tools", "orchestrator")}`);
   try {

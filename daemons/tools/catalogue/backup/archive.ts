@@ -6,11 +6,11 @@ import { pipeline } from "node:stream/promises";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { mountAt } from "../../files/mounts.ts";
-import { exchange } from "../fs/aside.ts";
-import { type Entry, mountedThere, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
-import { tarKeeps } from "../fs/keep.ts";
-import { type Measure, measure } from "../fs/tree.ts";
+import { type Entry, mountedThere, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../shared/entry.ts";
+import { tarKeeps } from "../shared/kept-entry.ts";
 import { succeed } from "../shared/program.ts";
+import { exchange } from "../shared/put-aside.ts";
+import { type Measure, measure } from "../shared/tree.ts";
 
 /** Archives are tar files packed with gzip: what every Debian has can read them. */
 

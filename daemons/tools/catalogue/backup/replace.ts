@@ -1,10 +1,10 @@
 import { rm } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import type { UndoCall } from "../../tool.ts";
-import { exchange, settleAside } from "../fs/aside.ts";
-import { changedSince, lookAt, refused, removeEntry, temporaryOf, withEntry } from "../fs/entry.ts";
-import { measure } from "../fs/tree.ts";
+import { changedSince, lookAt, refused, removeEntry, temporaryOf, withEntry } from "../shared/entry.ts";
 import { undoSignal } from "../shared/program.ts";
+import { exchange, settleAside } from "../shared/put-aside.ts";
+import { measure } from "../shared/tree.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
 
 /** What is needed to take back that an archive was put in place of what stood at a path. */

@@ -1,6 +1,6 @@
 import { BlockList } from "node:net";
+import { attachedSubnets } from "../shared/network-probes.ts";
 import { programFailed, runProgram } from "../shared/program.ts";
-import { attachedSubnets } from "../shared/reachable.ts";
 import type { Argv } from "../shared/sandbox.ts";
 
 /** The machine's own table in the kernel's packet filter, always made as a whole from the rules and in one transaction. */

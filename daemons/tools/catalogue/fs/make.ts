@@ -4,8 +4,8 @@ import * as Type from "typebox";
 import { makeFolders, removeFolders } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
 import { changes, type Undo } from "../../tool.ts";
+import { changedSince, type Entry, refused, withEntry } from "../shared/entry.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
-import { changedSince, type Entry, refused, withEntry } from "./entry.ts";
 
 interface FolderPlan {
   readonly path: string;

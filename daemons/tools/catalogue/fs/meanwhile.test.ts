@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { type Answer, type Machine, startMachine } from "../../testing/harness.ts";
-import { exchange, settleAside } from "./aside.ts";
-import { withEntry } from "./entry.ts";
-import { move } from "./transfer.ts";
-import { measure } from "./tree.ts";
+import { withEntry } from "../shared/entry.ts";
+import { exchange, settleAside } from "../shared/put-aside.ts";
+import { measure } from "../shared/tree.ts";
+import { move } from "./move-copy.ts";
 
 let machine: Machine;
 let work: string;

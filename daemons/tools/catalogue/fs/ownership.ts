@@ -5,10 +5,10 @@ import { errnoOf } from "#lib/errors";
 import { type Ownership, oPath } from "../../files/handles.ts";
 import { mountsBelow } from "../../files/mounts.ts";
 import { changes, type Undo } from "../../tool.ts";
+import { type Entry, refused, withEntry } from "../shared/entry.ts";
+import { shownMax } from "../shared/shown-entry.ts";
+import { walk } from "../shared/tree.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
-import { type Entry, refused, withEntry } from "./entry.ts";
-import { shownMax } from "./show.ts";
-import { walk } from "./tree.ts";
 
 /** Files and folders that are changed at once, at most: the owner and mode of each is kept. */
 const entriesMax = 10_000;

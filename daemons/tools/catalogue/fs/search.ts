@@ -6,9 +6,9 @@ import { beginning } from "#lib/text";
 import { globMatches } from "../../access/capability.ts";
 import type { Protection } from "../../access/protection.ts";
 import { reads } from "../../tool.ts";
+import { type Entry, refused, withEntry } from "../shared/entry.ts";
+import { eachOnce, takenBytes, type Visited, walk } from "../shared/tree.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
-import { type Entry, refused, withEntry } from "./entry.ts";
-import { eachOnce, takenBytes, type Visited, walk } from "./tree.ts";
 
 /** Entries that a search looks at, and matches that it tells, at most. */
 const entriesMax = 200_000;

@@ -14,7 +14,7 @@ import {
   repo,
   work,
   write,
-} from "./twins.ts";
+} from "../../testing/repository.ts";
 
 eachWithRepository();
 

@@ -1,7 +1,18 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { back, bareRemote, call, committed, done, eachWithRepository, repo, shell, work, write } from "./twins.ts";
+import {
+  back,
+  bareRemote,
+  call,
+  committed,
+  done,
+  eachWithRepository,
+  repo,
+  shell,
+  work,
+  write,
+} from "../../testing/repository.ts";
 
 eachWithRepository();
 

@@ -10,7 +10,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { bareRemote, call, committed, done, eachWithRepository, repo, shell, work, write } from "./twins.ts";
+import {
+  bareRemote,
+  call,
+  committed,
+  done,
+  eachWithRepository,
+  repo,
+  shell,
+  work,
+  write,
+} from "../../testing/repository.ts";
 
 eachWithRepository();
 

@@ -3,6 +3,7 @@ import { timeoutSignal } from "#lib/clock";
 import { changes, type Tool } from "../../tool.ts";
 import type { Confinement } from "../shared/sandbox.ts";
 import { absolutePath, object } from "../shared/words.ts";
+import { quietPeer, type RemoteWorld, type Way, wayTo } from "./remote-access.ts";
 import {
   branchName,
   commitAt,
@@ -12,7 +13,6 @@ import {
   refused,
   remoteName,
 } from "./repository.ts";
-import { quietPeer, type RemoteWorld, type Way, wayTo } from "./way.ts";
 
 export const urlField = Type.String({
   pattern: "^(/|https?://|ssh://|git://|file:///|[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:)[^\\s]",

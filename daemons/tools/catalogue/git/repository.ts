@@ -6,8 +6,8 @@ import { resolvePath } from "../../files/paths.ts";
 import { resolveUrl } from "../../names.ts";
 import { type Ended, type ProgramOptions, programFailed, runProgram } from "../shared/program.ts";
 import type { Argv, Confinement } from "../shared/sandbox.ts";
-import { heededOf } from "./config.ts";
-import { type GitPlace, placeOfRepository, textOf } from "./place.ts";
+import { type GitPlace, placeOfRepository, textOf } from "./git-folders.ts";
+import { heededOf } from "./heeded-config.ts";
 import { refused } from "./refused.ts";
 
 /** A branch, tag or commit. Nothing that git would take for an option or an expression over commits. */

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { coreIdentity } from "#lib/rpc/service";
 import type { AnyCall } from "../../tool.ts";
-import { hwTools } from "./index.ts";
+import { hwTools } from "./info.ts";
 
 let folder: string;
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { coreIdentity } from "#lib/rpc/service";
 import type { AnyCall } from "../../tool.ts";
-import { monitorTools } from "./index.ts";
+import { monitorTools } from "./usage.ts";
 
 /** What /proc/stat says: user and idle time in hundredths of a second, guest time counted in user already. */
 let stat = { user: 0, idle: 0 };

@@ -11,10 +11,10 @@ import { entriesOf, hold } from "../../files/handles.ts";
 import { reads, type Tool } from "../../tool.ts";
 import { readSensors } from "../hw/devices.ts";
 import { readGpus } from "../hw/gpu.ts";
-import type { KernelFolders } from "../hw/index.ts";
+import type { KernelFolders } from "../hw/info.ts";
 import { known, round } from "../shared/kernel-files.ts";
 import { interfaceName } from "../shared/links.ts";
-import { readCounters } from "../shared/reachable.ts";
+import { readCounters } from "../shared/network-probes.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 
 /** Lines of logs and events of a watch that are told at most. */

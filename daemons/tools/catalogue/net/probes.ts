@@ -4,11 +4,9 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { resolveHost } from "../../names.ts";
 import { reads, type Tool } from "../../tool.ts";
-import type { KernelFolders } from "../hw/index.ts";
+import type { KernelFolders } from "../hw/info.ts";
 import { send } from "../shared/http.ts";
 import { interfaceName } from "../shared/links.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { programFailed, runProgram } from "../shared/program.ts";
 import {
   checkPort,
   dnsRecords,
@@ -20,10 +18,12 @@ import {
   recordTypes,
   scanPorts,
   withoutPort,
-} from "../shared/reachable.ts";
+} from "../shared/network-probes.ts";
+import type { Outbound } from "../shared/outbound.ts";
+import { programFailed, runProgram } from "../shared/program.ts";
 import { holdersOf, readConnections } from "../shared/sockets.ts";
 import { object } from "../shared/words.ts";
-import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../web/index.ts";
+import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../web/requests.ts";
 
 /** Connections that are told at most, and ports that are scanned at once. */
 const connectionsMax = 2_000;

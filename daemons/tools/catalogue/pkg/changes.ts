@@ -6,7 +6,7 @@ import type { Outbound } from "../shared/outbound.ts";
 import type { ProgramOptions } from "../shared/program.ts";
 import { object } from "../shared/words.ts";
 import { type Apt, type Change, openApt, type PackageWorld, packageName, packageVersion } from "./apt.ts";
-import { withConfiguration } from "./configuration.ts";
+import { withConfiguration } from "./kept-configuration.ts";
 import { type ChangesPlan, undoChanges, undoLock } from "./undo.ts";
 
 /** Downloads over a slow line, unpacking under emulation. */

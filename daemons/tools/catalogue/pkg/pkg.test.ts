@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Machine, startMachine, whenAsked } from "../../testing/harness.ts";
+import { indexArchive, makeDeb, makeRoot } from "../../testing/packages.ts";
 import { parseSimulation } from "./apt.ts";
-import { indexArchive, makeDeb, makeRoot } from "./archive.ts";
 import { compareVersions } from "./version.ts";
 import { members } from "./vulnerabilities.ts";
 

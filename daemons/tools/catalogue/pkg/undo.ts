@@ -3,7 +3,7 @@ import { AiosError } from "#lib/errors";
 import type { ToolCall, Undo } from "../../tool.ts";
 import type { ProgramOptions } from "../shared/program.ts";
 import type { Apt, Change } from "./apt.ts";
-import { bringBack, type KeptPackage, keepPackages } from "./kept.ts";
+import { bringBack, type KeptPackage, keepPackages } from "./kept-packages.ts";
 
 /** A rollback is given up by its caller after two minutes; a program of it is not left to run for longer. */
 const restoreTimeoutMs = 115_000;

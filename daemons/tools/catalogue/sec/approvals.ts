@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import type { Identity, Person } from "#lib/rpc/service";
-import type { Policies, Policy } from "../../access/policy/policy.ts";
+import type { Policies, Policy } from "../../access/policy.ts";
 import type { Approvals } from "../../pipeline/approvals.ts";
 import type { Ticket } from "../../pipeline/tickets.ts";
 import { changes, reads, type Tool } from "../../tool.ts";

@@ -5,8 +5,8 @@ import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { UnitState as State, type Unit, Unit as UnitMessage } from "#proto/aios/init";
 import { type Machine, startMachine, whenAsked } from "../../testing/harness.ts";
-import { serviceTools } from "./index.ts";
 import { isPackaged, packagedService } from "./packaged.ts";
+import { serviceTools } from "./reads.ts";
 
 let machine: Machine;
 let services: string;

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Machine, startMachine } from "../../testing/harness.ts";
-import { indexArchive, makeRoot } from "../pkg/archive.ts";
+import { indexArchive, makeRoot } from "../../testing/packages.ts";
 
 let machine: Machine;
 let folder: string;

@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import * as Type from "typebox";
 import { mounts } from "../../files/mounts.ts";
 import { changes } from "../../tool.ts";
-import { refused } from "../fs/entry.ts";
+import { refused } from "../shared/entry.ts";
 import { runProgram, succeed } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { type BlockDevice, blockDevice, partsOf, swapDevices } from "./devices.ts";

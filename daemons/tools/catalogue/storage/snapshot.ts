@@ -4,10 +4,10 @@ import { type Documents, openDocuments } from "../../state/documents.ts";
 import type { State } from "../../state/state.ts";
 import { changes, type Tool } from "../../tool.ts";
 import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
-import { copyKeeper, openStore, type Store } from "../backup/index.ts";
+import { copyKeeper, openStore, type Store } from "../backup/backups.ts";
 import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
-import { refused, withEntry } from "../fs/entry.ts";
-import { showRemoval } from "../fs/show.ts";
+import { refused, withEntry } from "../shared/entry.ts";
+import { showRemoval } from "../shared/shown-entry.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 
 /** Snapshots whose archives are known again at most. */

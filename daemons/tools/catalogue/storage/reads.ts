@@ -4,9 +4,9 @@ import { fileSystems } from "../../files/mounts.ts";
 import { reads, type Tool } from "../../tool.ts";
 import { succeed } from "../shared/program.ts";
 import { object } from "../shared/words.ts";
-import { mount, unmount } from "./attach.ts";
 import { type CleanWorld, cleanTool } from "./clean.ts";
 import { mkfs, probe } from "./format.ts";
+import { mount, unmount } from "./mount.ts";
 import { type SnapshotWorld, snapshotTools } from "./snapshot.ts";
 
 /** Devices, and file systems, that are told of at most. */

@@ -3,11 +3,11 @@ import type { Clock } from "#lib/clock";
 import { dataUnreadable, keysOutOfReach, momentOf } from "#lib/data/machine-state";
 import type { State } from "../../state/state.ts";
 import { reads, type Tool } from "../../tool.ts";
-import type { KernelFolders } from "../hw/index.ts";
+import type { KernelFolders } from "../hw/info.ts";
 import { object } from "../shared/words.ts";
 import { certificateTools } from "./certificates.ts";
+import { type Check, checks, severities } from "./checks.ts";
 import { integrityTool } from "./integrity.ts";
-import { type Check, checks, severities } from "./scans.ts";
 
 /** Findings that are told at most. */
 const findingsMax = 1_000;

@@ -4,7 +4,7 @@ import { basename, dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, type Held, hold } from "../../files/handles.ts";
 import { mountAt, mountsBelow } from "../../files/mounts.ts";
-import { succeed } from "../shared/program.ts";
+import { succeed } from "./program.ts";
 
 /** What stands at a name in a folder that is held. A symbolic link there stands for itself. */
 export interface Entry {

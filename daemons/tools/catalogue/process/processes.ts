@@ -16,8 +16,8 @@ import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { accountFor, checkEnvironment } from "./accounts.ts";
 import { openCgroups } from "./cgroups.ts";
 import { controlTools } from "./control.ts";
+import { visibleBy } from "./granted-files.ts";
 import { mayRead, openSpawned, type Spawned, type SpawnedProcesses, type Start } from "./spawned.ts";
-import { visibleBy } from "./visible.ts";
 
 /** Processes that are listed at most. */
 const listMax = 2_000;

@@ -7,7 +7,7 @@ import { durationType } from "#lib/config/duration-type";
 import { autonomyLevel, autonomyPath, effectiveConfigPath } from "#lib/config/effective";
 import { errnoOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Risk } from "../../tool.ts";
+import type { Risk } from "../tool.ts";
 import { openRedaction, type Redaction } from "./redaction.ts";
 
 export type Autonomy = Config["system"]["autonomy_level"];

@@ -6,11 +6,11 @@ import { removeFolders } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
 import { changes, type Tool, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../shared/words.ts";
-import { isBare } from "./place.ts";
+import { isBare } from "./git-folders.ts";
+import { quietPeer, type RemoteWorld, wayTo } from "./remote-access.ts";
 import { urlField } from "./remotes.ts";
 import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
-import { roomIn, withinSize } from "./size.ts";
-import { quietPeer, type RemoteWorld, wayTo } from "./way.ts";
+import { roomIn, withinSize } from "./size-limit.ts";
 
 const timeoutMs = 600_000;
 const maxMbDefault = 2_048;

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { coreIdentity } from "#lib/rpc/service";
 import { type Machine, startMachine } from "../../testing/harness.ts";
 import type { AnyCall } from "../../tool.ts";
-import { scanTool } from "./security.ts";
+import { scanTool } from "./scan.ts";
 
 let machine: Machine;
 let work: string;

@@ -4,7 +4,7 @@ import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { openPolicies, readPolicy, strictest } from "./policy.ts";
 
-const shipped = `${import.meta.dirname}/../../../../rootfs/etc/aios/security/policy.toml`;
+const shipped = `${import.meta.dirname}/../../../rootfs/etc/aios/security/policy.toml`;
 const clock = new ManualClock();
 let folder: string;
 let logged: string[];

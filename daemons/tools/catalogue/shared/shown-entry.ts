@@ -1,9 +1,9 @@
 import { readlink } from "node:fs/promises";
 import { hold, readHeld } from "../../files/handles.ts";
-import { unifiedDiff } from "../shared/diff.ts";
-import { contentMaxBytes } from "../shared/write.ts";
+import { unifiedDiff } from "./diff.ts";
 import type { Entry } from "./entry.ts";
 import { measure, walk } from "./tree.ts";
+import { contentMaxBytes } from "./write.ts";
 
 /** Entries of a folder, and changes of many files, that a preview names; the rest is counted. */
 export const shownMax = 200;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
-import { type Machine, startMachine } from "../../testing/harness.ts";
+import { type Machine, startMachine } from "../testing/harness.ts";
 
 const policy = (limits: string) => `
 [approval]

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { withinSize } from "./size.ts";
+import { withinSize } from "./size-limit.ts";
 
 it("a folder that takes long to look through is looked through by one at a time", async () => {
   let [now, most, looks] = [0, 0, 0];

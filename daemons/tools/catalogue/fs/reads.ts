@@ -10,10 +10,10 @@ import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
 import { append } from "./append.ts";
 import { mkdir, symlink } from "./make.ts";
+import { copy, move } from "./move-copy.ts";
 import { changeMode, changeOwner } from "./ownership.ts";
 import { remove } from "./remove.ts";
 import { diskUsage, searchTool } from "./search.ts";
-import { copy, move } from "./transfer.ts";
 
 /** Entries of a folder that are listed at most. */
 const entriesMax = 10_000;

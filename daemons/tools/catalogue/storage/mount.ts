@@ -3,7 +3,7 @@ import * as Type from "typebox";
 import { entriesOf, hold } from "../../files/handles.ts";
 import { type Mount, mountAt, mounts } from "../../files/mounts.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { refused } from "../fs/entry.ts";
+import { refused } from "../shared/entry.ts";
 import { succeed, undoSignal } from "../shared/program.ts";
 import { absolutePath, named, object } from "../shared/words.ts";
 import { checkNotSystem, deviceAt } from "./format.ts";

@@ -7,7 +7,7 @@ import { hostOf } from "../../names.ts";
 import type { ToolCall } from "../../tool.ts";
 import { type Outbound, reachable } from "../shared/outbound.ts";
 import type { Confinement } from "../shared/sandbox.ts";
-import { placeOfRepository } from "./place.ts";
+import { placeOfRepository } from "./git-folders.ts";
 import { heededFiles, refused, remoteOf } from "./repository.ts";
 
 /** How git reaches a remote: settings before its command, and what it may touch. */

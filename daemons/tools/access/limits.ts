@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
-import type { Tool } from "../../tool.ts";
+import type { Tool } from "../tool.ts";
 import type { Policy, Rates } from "./policy.ts";
 
 const windowMs = 60_000;

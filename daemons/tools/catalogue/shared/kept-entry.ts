@@ -1,8 +1,8 @@
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { type Backups, backupSizeMaxBytes } from "../../state/undo.ts";
-import { succeed } from "../shared/program.ts";
 import { type Entry, placeFor, refused } from "./entry.ts";
+import { succeed } from "./program.ts";
 import { type Measure, measure } from "./tree.ts";
 
 /** What tar(1) keeps of a file, and gives back. */

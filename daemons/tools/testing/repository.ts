@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect } from "vitest";
-import { type Machine, startMachine } from "../../testing/harness.ts";
-import { fixedEnvironment } from "../shared/program.ts";
+import { fixedEnvironment } from "../catalogue/shared/program.ts";
+import { type Machine, startMachine } from "./harness.ts";
 
 /** For tests of git's tools: in each a machine, a folder to work in, and the repository there that calls are about. */
 export let machine: Machine;

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import type { PackageWorld } from "./apt.ts";
+import type { PackageWorld } from "../catalogue/pkg/apt.ts";
 
 export interface DebSpec {
   readonly name: string;
