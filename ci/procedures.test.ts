@@ -20,6 +20,7 @@ const parts = [
   "kernel",
   "state",
   "protection",
+  "outbound",
   "approvals",
   "holding",
   "table",

@@ -16,6 +16,7 @@ import { redactedLog } from "./access/redaction.ts";
 import { capabilityTable, openRegistry, type Registry } from "./access/registry.ts";
 import { catalogue } from "./catalogue/index.ts";
 import { machinePackages, type PackageWorld } from "./catalogue/pkg/index.ts";
+import { openOutbound } from "./catalogue/shared/outbound.ts";
 import { openCustomTools } from "./custom/custom.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { openUpkeep, type Upkeep } from "./ledger/upkeep.ts";
@@ -88,7 +89,9 @@ async function open(
   const table = () => capabilityTable(registry.list(""));
   const keep = () => ({ ageMs: keepMs(paths.run) });
   const kept = { grants, ledger, state, undos, keep };
-  const world = { init, ...kept, clock, kernel, protection, paths, packages, approvals, policies, holding, table };
+  const outbound = openOutbound(paths.run);
+  const machine = { init, clock, kernel, paths, packages, outbound };
+  const world = { ...machine, ...kept, protection, approvals, policies, holding, table };
   const registry: Registry = openRegistry(catalogue(world));
   const limits = new Limits(clock);
   const added = { registry, state, validation, ledger, limits, policies, clock, log, run: paths.run };

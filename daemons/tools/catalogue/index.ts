@@ -12,31 +12,25 @@ import type { Holding } from "../pipeline/holding.ts";
 import type { State } from "../state/state.ts";
 import type { Undos } from "../state/undo.ts";
 import type { Tool } from "../tool.ts";
-import { alertTools } from "./alert/alerts.ts";
-import { backupTools } from "./backup/backups.ts";
-import { configTools } from "./config/settings.ts";
-import { containers } from "./container/index.ts";
-import { firewallTools } from "./firewall/rules.ts";
-import { fsTools } from "./fs/reads.ts";
+import { alertTools } from "./alert/index.ts";
+import { backupTools } from "./backup/index.ts";
+import { configTools } from "./config/index.ts";
+import { containerTools } from "./container/index.ts";
+import { firewallTools } from "./firewall/index.ts";
+import { fsTools } from "./fs/index.ts";
 import { gitTools } from "./git/index.ts";
-import { deviceTools } from "./hw/devices.ts";
-import { hwTools, type KernelFolders } from "./hw/info.ts";
-import { observeTools } from "./monitor/observe.ts";
-import { monitorTools } from "./monitor/usage.ts";
-import { watchlistTools } from "./monitor/watchlist.ts";
-import { netTools } from "./net/interfaces.ts";
-import { netProbes } from "./net/probes.ts";
-import { type PackageWorld, packageTools } from "./pkg/index.ts";
-import { processTools } from "./process/processes.ts";
-import { approvalTools } from "./sec/approvals.ts";
-import { secTools } from "./sec/grants.ts";
-import { placesTool } from "./sec/places.ts";
-import { securityTools } from "./sec/scan.ts";
-import { selfTools } from "./self/reads.ts";
-import { serviceTools } from "./service/reads.ts";
-import { openOutbound } from "./shared/outbound.ts";
-import { storageTools } from "./storage/reads.ts";
-import { webTools } from "./web/requests.ts";
+import { hwTools } from "./hw/index.ts";
+import { monitorTools } from "./monitor/index.ts";
+import { netTools } from "./net/index.ts";
+import { type PackageWorld, pkgTools } from "./pkg/index.ts";
+import { processTools } from "./process/index.ts";
+import { secTools } from "./sec/index.ts";
+import { selfTools } from "./self/index.ts";
+import { serviceTools } from "./service/index.ts";
+import type { KernelFolders } from "./shared/kernel-files.ts";
+import type { Outbound } from "./shared/outbound.ts";
+import { storageTools } from "./storage/index.ts";
+import { webTools } from "./web/index.ts";
 
 /** What the tools work on. */
 export interface World {
@@ -50,6 +44,7 @@ export interface World {
   readonly approvals: Approvals;
   /** Hears of what agents start, to hold it. */
   readonly holding: Holding;
+  readonly outbound: Outbound;
   /** The capabilities that exist, custom tools' among them. */
   readonly table: () => CapabilityTable;
   readonly policies: Policies;
@@ -63,36 +58,28 @@ export interface World {
 
 /** Every tool of the image, by namespace. */
 export function catalogue(world: World): readonly Tool[] {
-  const { init, clock, kernel } = world;
-  const outbound = openOutbound(world.paths.run);
+  const { init, paths } = world;
   world.holding.add("services", async (held) => {
     await init.holdServices({ held });
   });
   const tools: readonly Tool[] = [
-    ...fsTools(world.protection),
-    ...processTools({ ...world, outbound }),
+    ...fsTools(world),
+    ...processTools(world),
     ...configTools(world),
     ...alertTools(world),
     ...backupTools(world),
     ...storageTools(world),
-    ...selfTools({ init, state: world.paths.state, tools: () => tools }),
-    ...monitorTools(clock),
-    ...hwTools(kernel),
-    ...serviceTools(init, clock, world.paths.etc),
-    ...packageTools(world.packages, world.paths.state, outbound),
-    ...gitTools({ outbound, protection: world.protection, etc: world.paths.etc }),
-    ...containers({ ...world, outbound }),
-    ...netTools,
-    ...netProbes(kernel, clock, outbound),
-    ...webTools(`${world.paths.state}/ledger/spool`, outbound),
+    ...selfTools({ init, paths, tools: () => tools }),
+    ...monitorTools(world),
+    ...hwTools(world),
+    ...serviceTools(world),
+    ...pkgTools(world),
+    ...gitTools(world),
+    ...containerTools(world),
+    ...netTools(world),
+    ...webTools(world),
     ...firewallTools(world),
-    ...deviceTools(kernel),
-    ...observeTools(world),
-    ...watchlistTools(world),
-    ...securityTools(world),
     ...secTools(world),
-    placesTool(world.protection.places),
-    ...approvalTools(world),
   ];
   return tools;
 }

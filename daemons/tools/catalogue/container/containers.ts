@@ -31,7 +31,7 @@ const facts = {
 const input = object({ name: containerName });
 const output = object({ name: Type.String(), running: Type.Boolean() });
 
-export function containerTools(podman: Podman, protection: Protection, outbound: Outbound): readonly Tool[] {
+export function containersTools(podman: Podman, protection: Protection, outbound: Outbound): readonly Tool[] {
   const start = changes({
     ...facts,
     name: "container.start",

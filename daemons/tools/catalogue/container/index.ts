@@ -1,8 +1,9 @@
+/** Tools of container: containers and their images, by podman where it is installed. For the catalogue. */
 import type { Protection } from "../../access/protection.ts";
 import type { Holding } from "../../pipeline/holding.ts";
 import type { Tool } from "../../tool.ts";
 import type { Outbound } from "../shared/outbound.ts";
-import { containerTools } from "./containers.ts";
+import { containersTools } from "./containers.ts";
 import { imageTools } from "./images.ts";
 import { openPodman } from "./podman.ts";
 
@@ -14,9 +15,8 @@ export interface ContainerWorld {
   readonly holding: Holding;
 }
 
-/** Containers, by podman where it is installed. */
-export function containers({ paths, protection, outbound, holding }: ContainerWorld): readonly Tool[] {
+export function containerTools({ paths, protection, outbound, holding }: ContainerWorld): readonly Tool[] {
   const podman = openPodman(`${paths.state}/containers`);
   holding.add("containers", (held) => podman.hold(held));
-  return [...imageTools(podman, outbound), ...containerTools(podman, protection, outbound)];
+  return [...imageTools(podman, outbound), ...containersTools(podman, protection, outbound)];
 }

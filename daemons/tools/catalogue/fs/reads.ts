@@ -2,25 +2,17 @@ import { lstat, opendir } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
-import type { Protection } from "../../access/protection.ts";
 import { entriesOf, hold, readHeld } from "../../files/handles.ts";
-import { changes, reads, type Tool } from "../../tool.ts";
-import { diffOfWrite } from "../shared/diff.ts";
+import { reads } from "../../tool.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
-import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
-import { append } from "./append.ts";
-import { mkdir, symlink } from "./make.ts";
-import { copy, move } from "./move-copy.ts";
-import { changeMode, changeOwner } from "./ownership.ts";
-import { remove } from "./remove.ts";
-import { diskUsage, searchTool } from "./search.ts";
+import { contentMaxBytes } from "../shared/write.ts";
 
 /** Entries of a folder that are listed at most. */
 const entriesMax = 10_000;
 
 const kinds = { file: "file", directory: "directory", symlink: "symlink", other: "other" } as const;
 
-const read = reads({
+export const read = reads({
   name: "fs.read",
   summary: "Reads a text file (UTF-8) of at most 1 MiB.",
   input: object({ path: absolutePath }),
@@ -40,23 +32,7 @@ const read = reads({
     }),
 });
 
-const write = changes({
-  name: "fs.write",
-  summary: "Writes a text file (UTF-8) of at most 1 MiB, whole or not at all; makes the folders that are missing.",
-  input: object({ path: absolutePath, content: Type.String({ description: "the file's new content" }) }),
-  output: object({ bytes_written: Type.Integer() }),
-  resources: { path: "path" },
-  capabilities: ["fs:write:{path}"],
-  undo: undoWrite,
-  risk: "medium",
-  timeoutMs: 10_000,
-  idempotent: true,
-  preview: ({ input, resources: { path } }) => diffOfWrite(path, input.content, contentMaxBytes),
-  run: ({ executionId, input, resources: { path } }) =>
-    named("write", path.path, () => writeFile(path, Buffer.from(input.content), executionId)),
-});
-
-const list = reads({
+export const list = reads({
   name: "fs.list",
   summary: "Lists a folder's entries, at most 10,000, by name.",
   input: object({ path: absolutePath }),
@@ -76,7 +52,7 @@ const list = reads({
   run: ({ resources: { path }, signal }) => named("list", path.path, () => listFolder(path.path, signal)),
 });
 
-const stat = reads({
+export const stat = reads({
   name: "fs.stat",
   summary: "Tells a file's or folder's size, permissions and times; of a symbolic link, those of what it leads to.",
   input: object({ path: absolutePath }),
@@ -111,24 +87,6 @@ const stat = reads({
       }
     }),
 });
-
-/** `protection`: what a search passes over. */
-export const fsTools = (protection: Protection): readonly Tool[] => [
-  read,
-  write,
-  list,
-  stat,
-  append,
-  remove,
-  mkdir,
-  move,
-  copy,
-  changeMode,
-  changeOwner,
-  symlink,
-  searchTool(protection),
-  diskUsage,
-];
 
 async function listFolder(path: string, signal: AbortSignal) {
   const held = await hold(path);

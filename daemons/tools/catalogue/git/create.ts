@@ -7,7 +7,7 @@ import type { ResolvedPath } from "../../files/paths.ts";
 import { changes, type Tool, type Undo } from "../../tool.ts";
 import { absolutePath, object } from "../shared/words.ts";
 import { isBare } from "./git-folders.ts";
-import { quietPeer, type RemoteWorld, wayTo } from "./remote-access.ts";
+import { accessTo, quietPeer, type RemoteWorld } from "./remote-access.ts";
 import { urlField } from "./remotes.ts";
 import { branchName, commitAt, gitAlone, openRepository, refused } from "./repository.ts";
 import { roomIn, withinSize } from "./size-limit.ts";
@@ -16,7 +16,7 @@ const timeoutMs = 600_000;
 const maxMbDefault = 2_048;
 const fileSlackBytes = 64 * 2 ** 20;
 
-interface BirthPlan {
+interface CreationPlan {
   readonly path: string;
   /** The folder that stood before, and the names of those to be made below it. */
   readonly folder: string;
@@ -25,7 +25,12 @@ interface BirthPlan {
   readonly existed: boolean;
 }
 
-const planOf = ({ path, folder, names, exists }: ResolvedPath): BirthPlan => ({ path, folder, names, existed: exists });
+const planOf = ({ path, folder, names, exists }: ResolvedPath): CreationPlan => ({
+  path,
+  folder,
+  names,
+  existed: exists,
+});
 
 const init = changes({
   name: "git.init",
@@ -37,7 +42,7 @@ const init = changes({
   idempotent: false,
   risk: "low",
   timeoutMs: 30_000,
-  undo: undoBirth<{ path: string }>(async (plan, signal) => {
+  undo: undoCreation<{ path: string }>(async (plan, signal) => {
     const repository = await openRepository(plan.path, signal);
     const commits = await repository.git(["rev-list", "--all", "--max-count=1"], { signal });
     if (commits !== "")
@@ -78,7 +83,7 @@ const cloneTool = (world: RemoteWorld) =>
     alsoNeeds: ["git:remote:{url}", "net:local:{address}"],
     risk: "medium",
     timeoutMs: 600_000,
-    undo: undoBirth<{ path: string; url: string }>(async (plan, signal) => {
+    undo: undoCreation<{ path: string; url: string }>(async (plan, signal) => {
       const repository = await openRepository(plan.path, signal);
       if (await isThere(`${plan.path}/.git/modules`))
         throw refused(plan.path, "it holds submodules by now", "remove the folder when they are not needed");
@@ -94,13 +99,13 @@ const cloneTool = (world: RemoteWorld) =>
     }),
     // Whether there is a way shows before anybody is asked.
     preview: async ({ input: { url }, resources: { path }, ...call }) => {
-      const way = await wayTo(url, "copy", world, call);
+      const way = await accessTo(url, "copy", world, call);
       await checkEmpty(path);
       return `copies ${way.url} to ${path.path}`;
     },
     run: async ({ input: { url, branch, depth, max_mb = maxMbDefault }, resources: { path }, ...call }) => {
       const { signal } = call;
-      const way = await wayTo(url, "copy", world, call);
+      const way = await accessTo(url, "copy", world, call);
       await checkEmpty(path);
       const local = way.url.startsWith("/");
       const words = [
@@ -153,22 +158,22 @@ async function checkEmpty({ path, exists }: ResolvedPath): Promise<void> {
 }
 
 /** What a clone that failed has left: the folder was not there, or empty. */
-async function clearAway({ path, folder, names, existed }: BirthPlan): Promise<void> {
+async function clearAway({ path, folder, names, existed }: CreationPlan): Promise<void> {
   if (existed) for (const name of await readdir(path)) await rm(`${path}/${name}`, { recursive: true, force: true });
   else await rm(path, { recursive: true, force: true });
   if (!existed) await removeFolders(folder, names.slice(0, -1));
 }
 
-export const gitBirths = (world: RemoteWorld): readonly Tool[] => [init, cloneTool(world)];
+export const gitCreations = (world: RemoteWorld): readonly Tool[] => [init, cloneTool(world)];
 
 /** Where a repository is made: its own folder, or the one that will hold it. */
 const placeOf = ({ path, folder, exists }: ResolvedPath) => ({ writable: [exists ? path : folder] });
 
 /** Takes a new repository away again, when `check` has nothing against it. */
-function undoBirth<Input>(
-  check: (plan: BirthPlan, signal: AbortSignal) => Promise<void>,
-): Undo<Input, { path: "path" }, BirthPlan> {
-  const remove = async (plan: BirthPlan) => {
+function undoCreation<Input>(
+  check: (plan: CreationPlan, signal: AbortSignal) => Promise<void>,
+): Undo<Input, { path: "path" }, CreationPlan> {
+  const remove = async (plan: CreationPlan) => {
     // A clone into an empty folder fills it; a repository made of a folder adds its .git.
     if (plan.existed) for (const name of await ownNames(plan)) await rm(`${plan.path}/${name}`, { recursive: true });
     else await rm(plan.path, { recursive: true, force: true });
@@ -185,7 +190,7 @@ function undoBirth<Input>(
 }
 
 /** What a repository that was made in a standing folder consists of. */
-async function ownNames({ path }: BirthPlan): Promise<string[]> {
+async function ownNames({ path }: CreationPlan): Promise<string[]> {
   const repository = await openRepository(path, timeoutSignal(60_000));
   const tracked = await repository
     .git(["ls-tree", "--name-only", "-z", "HEAD"], { signal: timeoutSignal(60_000) })

@@ -1,14 +1,19 @@
+/** Tools of git: repositories, by a git that heeds neither hooks nor configuration of anybody else's. For the catalogue. */
+import type { Protection } from "../../access/protection.ts";
 import type { Tool } from "../../tool.ts";
+import type { Outbound } from "../shared/outbound.ts";
 import { gitChanges } from "./changes.ts";
-import { gitBirths } from "./create.ts";
+import { gitCreations } from "./create.ts";
 import { gitReads } from "./reads.ts";
-import type { RemoteWorld } from "./remote-access.ts";
 import { gitRemotes } from "./remotes.ts";
 
-/** Repositories, by a git that heeds neither hooks nor configuration of anybody else's. */
-export const gitTools = (world: RemoteWorld): readonly Tool[] => [
-  ...gitReads,
-  ...gitBirths(world),
-  ...gitChanges,
-  ...gitRemotes(world),
-];
+export interface GitWorld {
+  readonly outbound: Outbound;
+  readonly protection: Protection;
+  readonly paths: { readonly etc: string };
+}
+
+export function gitTools({ outbound, protection, paths }: GitWorld): readonly Tool[] {
+  const world = { outbound, protection, etc: paths.etc };
+  return [...gitReads, ...gitCreations(world), ...gitChanges, ...gitRemotes(world)];
+}

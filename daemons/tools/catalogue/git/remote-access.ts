@@ -11,7 +11,7 @@ import { placeOfRepository } from "./git-folders.ts";
 import { heededFiles, refused, remoteOf } from "./repository.ts";
 
 /** How git reaches a remote: settings before its command, and what it may touch. */
-export interface Way {
+export interface RemoteAccess {
   readonly url: string;
   readonly settings: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -42,18 +42,18 @@ const peerSettings = [
  * connects to what was checked; `access` is what git does to a repository on this machine. Throws PERMISSION_DENIED, and
  * FAILED_PRECONDITION where there is no way.
  */
-export async function wayTo(
+export async function accessTo(
   given: string,
   access: Exclude<Access, "read">,
   { outbound, protection, etc }: RemoteWorld,
   { caller, permits, signal }: Asked,
-): Promise<Way> {
+): Promise<RemoteAccess> {
   const url = await remoteOf(given);
   if (!permits(`git:remote:${url}`)) throw notGranted(url);
   if (url.startsWith("/")) {
     const [place] = protection.check(url, access, caller);
     if (place !== undefined) throw refused(url, `it is protected: it holds ${place.holds}`);
-    return localWay(url, signal);
+    return localAccess(url, signal);
   }
   const { protocol, host, port } = partsOf(url);
   outbound.check("connect to", host);
@@ -76,7 +76,7 @@ export async function wayTo(
   return { url, settings: [], env, confine: { network: true, readable: [key, known] } };
 }
 
-async function localWay(url: string, signal: AbortSignal): Promise<Way> {
+async function localAccess(url: string, signal: AbortSignal): Promise<RemoteAccess> {
   const files = await heededFiles(placeOfRepository(url).commonDir, signal);
   return { url, settings: [], env: {}, confine: { files } };
 }

@@ -3,7 +3,7 @@ import { timeoutSignal } from "#lib/clock";
 import { changes, type Tool } from "../../tool.ts";
 import type { Confinement } from "../shared/sandbox.ts";
 import { absolutePath, object } from "../shared/words.ts";
-import { quietPeer, type RemoteWorld, type Way, wayTo } from "./remote-access.ts";
+import { accessTo, quietPeer, type RemoteAccess, type RemoteWorld } from "./remote-access.ts";
 import {
   branchName,
   commitAt,
@@ -38,10 +38,10 @@ const input = object({
 });
 
 const pushTool = (world: RemoteWorld) => {
-  const sending = async (repository: Repository, given: Given, call: Parameters<typeof wayTo>[3]) => {
+  const sending = async (repository: Repository, given: Given, call: Parameters<typeof accessTo>[3]) => {
     const { signal } = call;
     const { remote, branch } = await target(repository, given, signal);
-    const way = await wayTo(await urlOf(repository, remote, "push", signal), "change", world, call);
+    const way = await accessTo(await urlOf(repository, remote, "push", signal), "change", world, call);
     const commit = await commitAt(repository, { signal }, `refs/heads/${branch}`);
     if (commit === undefined) throw refused(repository.path, `it has no branch ${branch} with commits`);
     return { way, remote, branch, commit };
@@ -119,7 +119,7 @@ const pullTool = (world: RemoteWorld) =>
       const { signal } = call;
       const repository = await openRepository(path.path, signal, "read");
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
+      const way = await accessTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
       const commit = await commitAt(repository, { signal });
       return `fetches branch ${branch} of ${way.url}, and moves ${path.path} forward to it from ${commit ?? "no commit"}`;
     },
@@ -127,7 +127,7 @@ const pullTool = (world: RemoteWorld) =>
       const { signal } = call;
       const repository = await openRepository(path.path, signal);
       const { remote, branch } = await target(repository, given, signal);
-      const way = await wayTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
+      const way = await accessTo(await urlOf(repository, remote, "fetch", signal), "copy", world, call);
       const before = (await commitAt(repository, { signal })) ?? "";
       const reference = `+refs/heads/${branch}:refs/remotes/${remote}/${branch}`;
       const options = { signal, timeoutMs, env: way.env, confine: reaching(way, "read") };
@@ -145,7 +145,7 @@ export const gitRemotes = (world: RemoteWorld): readonly Tool[] => [pushTool(wor
 const quiet = ["--quiet", "--no-recurse-submodules"];
 
 /** What git may touch to speak with a remote: the network, or the folder on this machine that it is. */
-function reaching({ url, confine }: Way, access: "read" | "change"): Confinement {
+function reaching({ url, confine }: RemoteAccess, access: "read" | "change"): Confinement {
   if (!url.startsWith("/")) return confine;
   return { ...confine, ...(access === "read" ? { readable: [url] } : { writable: [url] }) };
 }

@@ -1,9 +1,8 @@
 import * as Type from "typebox";
 import { reads, type Tool } from "../../tool.ts";
-import { known, linkName, namesIn, numberOf, round, textOf } from "../shared/kernel-files.ts";
+import { type KernelFolders, known, linkName, namesIn, numberOf, round, textOf } from "../shared/kernel-files.ts";
 import { object } from "../shared/words.ts";
 import { readGpus } from "./gpu.ts";
-import type { KernelFolders } from "./info.ts";
 
 /** Devices of a kind that are told at most. */
 const devicesMax = 256;

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { coreIdentity } from "#lib/rpc/service";
 import type { AnyCall } from "../../tool.ts";
-import { hwTools } from "./info.ts";
+import { infoTool } from "./info.ts";
 
 let folder: string;
 
@@ -27,7 +27,7 @@ const info = () => {
     resources: {},
     signal: new AbortController().signal,
   };
-  return hwTools({ proc: `${folder}/proc`, sys: `${folder}/sys` })[0]?.run(call as unknown as AnyCall);
+  return infoTool({ proc: `${folder}/proc`, sys: `${folder}/sys` }).run(call as unknown as AnyCall);
 };
 
 it("finds GPUs by their PCI class, and disks but not what only looks like one", async () => {

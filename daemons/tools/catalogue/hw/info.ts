@@ -2,16 +2,11 @@ import { readdir, readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { reads, type Tool } from "../../tool.ts";
+import type { KernelFolders } from "../shared/kernel-files.ts";
 import { object } from "../shared/words.ts";
 
-/** Where the kernel tells of the hardware; elsewhere in tests. */
-export interface KernelFolders {
-  readonly proc: string;
-  readonly sys: string;
-}
-
-export function hwTools(at: KernelFolders): readonly Tool[] {
-  const info = reads({
+export const infoTool = (at: KernelFolders): Tool =>
+  reads({
     name: "hw.info",
     summary: "Tells what the machine is made of: processor, memory in MiB, GPU, disks.",
     input: object({}),
@@ -31,8 +26,6 @@ export function hwTools(at: KernelFolders): readonly Tool[] {
       storage: await disks(at),
     }),
   });
-  return [info];
-}
 
 async function processor({ proc }: KernelFolders): Promise<{ cpu: string; cores: number }> {
   const text = await readFile(`${proc}/cpuinfo`, "utf8");

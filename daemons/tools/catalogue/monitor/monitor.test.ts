@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { coreIdentity } from "#lib/rpc/service";
 import type { AnyCall } from "../../tool.ts";
-import { monitorTools } from "./usage.ts";
+import { usageTools } from "./usage.ts";
 
 /** What /proc/stat says: user and idle time in hundredths of a second, guest time counted in user already. */
 let stat = { user: 0, idle: 0 };
@@ -29,7 +29,7 @@ const call = {
 
 it("measures over the last second or two, and waits for no more than the first tenth of one", async () => {
   const clock = new ManualClock();
-  const cpu = monitorTools(clock)[0];
+  const cpu = usageTools(clock)[0];
   const measured = async () => (await cpu?.run(call)) as { percent: number; cores: number };
   const first = measured();
   stat = { user: 1010, idle: 1000 };

@@ -14,7 +14,7 @@ const spanMinMs = 100;
 /** The span that processor use is measured over, at least, once the daemon has run that long. */
 const spanMs = 1_000;
 
-export function monitorTools(clock: Clock): readonly Tool[] {
+export function usageTools(clock: Clock): readonly Tool[] {
   const use = cpuUse(clock);
   const cpu = reads({
     name: "monitor.cpu",

@@ -203,7 +203,7 @@ const routeDel = changes({
   },
 });
 
-export const netTools: readonly Tool[] = [interfaces, configure, routeList, routeAdd, routeDel];
+export const interfaceTools: readonly Tool[] = [interfaces, configure, routeList, routeAdd, routeDel];
 
 function wantedRoute(input: { destination: string; gateway?: string; interface?: string; metric?: number }): Route {
   const { destination, gateway, ...more } = input;

@@ -4,8 +4,8 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { resolveHost } from "../../names.ts";
 import { reads, type Tool } from "../../tool.ts";
-import type { KernelFolders } from "../hw/info.ts";
 import { send } from "../shared/http.ts";
+import type { KernelFolders } from "../shared/kernel-files.ts";
 import { interfaceName } from "../shared/links.ts";
 import {
   checkPort,
@@ -21,9 +21,9 @@ import {
 } from "../shared/network-probes.ts";
 import type { Outbound } from "../shared/outbound.ts";
 import { programFailed, runProgram } from "../shared/program.ts";
+import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../shared/requests.ts";
 import { holdersOf, readConnections } from "../shared/sockets.ts";
 import { object } from "../shared/words.ts";
-import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../web/requests.ts";
 
 /** Connections that are told at most, and ports that are scanned at once. */
 const connectionsMax = 2_000;
@@ -39,7 +39,7 @@ const timeout = Type.Optional(
   Type.Integer({ minimum: 50, maximum: 10_000, description: "milliseconds to wait for an answer" }),
 );
 
-export function netProbes({ proc }: KernelFolders, clock: Clock, outbound: Outbound): readonly Tool[] {
+export function probeTools({ proc }: KernelFolders, clock: Clock, outbound: Outbound): readonly Tool[] {
   const connections = reads({
     name: "net.connections",
     summary: "Lists TCP and UDP sockets with the processes that hold them, at most 2,000.",

@@ -18,6 +18,9 @@ export interface PackageWorld {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** The machine's own packages. */
+export const machinePackages: PackageWorld = { root: "", env: {} };
+
 /** A name as Debian has it. apt would read a "-" at its end as "remove". */
 export const packageName = Type.String({
   pattern: "^[a-z0-9][a-z0-9+.-]{0,126}[a-z0-9+]$",

@@ -1,3 +1,4 @@
+/** Tools of pkg: Debian's packages, in the overlay. For the catalogue; what cleans asks for the packages too. */
 import type { Tool } from "../../tool.ts";
 import type { Outbound } from "../shared/outbound.ts";
 import type { PackageWorld } from "./apt.ts";
@@ -5,13 +6,17 @@ import { packageChanges } from "./changes.ts";
 import { packageReads } from "./reads.ts";
 import { vulnerabilityTool } from "./vulnerabilities.ts";
 
-export type { PackageWorld } from "./apt.ts";
+export { machinePackages, type PackageWorld } from "./apt.ts";
 
-/** The machine's own packages. */
-export const machinePackages: PackageWorld = { root: "", env: {} };
-
-/** Debian's packages, in the overlay. `state` is the machine's folder for what the security tracker says. */
-export function packageTools(world: PackageWorld, state: string, outbound: Outbound): readonly Tool[] {
-  const tracker = `${state}/security/debian-tracker.json`;
-  return [...packageReads(world), ...packageChanges(world, outbound), vulnerabilityTool(world, tracker)];
+export interface PkgWorld {
+  readonly packages: PackageWorld;
+  readonly outbound: Outbound;
+  readonly paths: { readonly state: string };
 }
+
+export const pkgTools = ({ packages, outbound, paths }: PkgWorld): readonly Tool[] => [
+  ...packageReads(packages),
+  ...packageChanges(packages, outbound),
+  // What the security tracker says.
+  vulnerabilityTool(packages, `${paths.state}/security/debian-tracker.json`),
+];

@@ -9,7 +9,7 @@ const filesMax = 500;
  * What the grants of an agent over files name, as a sandbox can show it: a folder with all in it where the grant is of all in it,
  * else the files that stand now.
  */
-export function visibleBy(grants: readonly Grant[]): string[] {
+export function filesGranted(grants: readonly Grant[]): string[] {
   const named = grants
     .map(({ capability }) => parseCapability(capability))
     .filter(({ namespace, action }) => namespace === "fs" && action === "read")

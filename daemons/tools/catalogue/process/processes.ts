@@ -16,7 +16,7 @@ import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { accountFor, checkEnvironment } from "./accounts.ts";
 import { openCgroups } from "./cgroups.ts";
 import { controlTools } from "./control.ts";
-import { visibleBy } from "./granted-files.ts";
+import { filesGranted } from "./granted-files.ts";
 import { mayRead, openSpawned, type Spawned, type SpawnedProcesses, type Start } from "./spawned.ts";
 
 /** Processes that are listed at most. */
@@ -179,7 +179,7 @@ function sandboxFor(
   if (caller.kind !== "agent" && !sandbox) return undefined;
   if (network) outbound.check("start process with", "network");
   // Of a person nothing is granted: they name the folder that the program works on.
-  const named = caller.kind === "agent" ? visibleBy(grants.held(caller.name)) : cwd === undefined ? [] : [cwd];
+  const named = caller.kind === "agent" ? filesGranted(grants.held(caller.name)) : cwd === undefined ? [] : [cwd];
   const visible = named.filter((path) => isOpen(protection, path, caller));
   if (!network || permits("process:network")) return { network, visible };
   throw new AiosError("PERMISSION_DENIED", {

@@ -2,9 +2,8 @@ import { lstat, opendir, readdir } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { managementPort } from "#manifest";
-import type { KernelFolders } from "../hw/info.ts";
 import { reachOf } from "../shared/addresses.ts";
-import { linkTarget, namesIn, textOf } from "../shared/kernel-files.ts";
+import { type KernelFolders, linkTarget, namesIn, textOf } from "../shared/kernel-files.ts";
 import { holdersOf, readConnections } from "../shared/sockets.ts";
 
 /** What sec.scan looks for: one function for each check, each on its own. */

@@ -4,12 +4,9 @@ import { AiosError } from "#lib/errors";
 import { capabilityText, parseCapability } from "../../access/capability.ts";
 import type { Asking, Grants } from "../../access/grants.ts";
 import type { CapabilityTable } from "../../access/registry.ts";
-import type { Ledger } from "../../ledger/ledger.ts";
 import { resolveHost, resolveUrl } from "../../names.ts";
-import type { Undos } from "../../state/undo.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
 import { agentName, object, timestamp } from "../shared/words.ts";
-import { ledgerTools } from "./ledger.ts";
 
 /** How long a grant lasts unless it says otherwise, and at most, seconds. */
 const durationDefaultSeconds = 600;
@@ -19,13 +16,6 @@ const durationMaxSeconds = approvalMostMs / 1_000 + 86_400;
 /** Stars in a granted resource at most: each costs time at every check. */
 const starsMax = 16;
 
-/** Calls that sec.audit tells unless asked for another number, and at most. */
-const auditDefault = 100;
-const auditMax = 500;
-
-/** JSON of calls in one answer, characters: as many calls as fit are told. */
-const auditLengthMax = 2_000_000;
-
 const reason = Type.String({ minLength: 1, maxLength: 1024, description: "why, for the ledger" });
 const taskId = Type.Optional(Type.String({ maxLength: 128, description: "the task that it is for" }));
 const capabilities = Type.Array(Type.String({ description: "namespace:action or namespace:action:resource glob" }), {
@@ -33,19 +23,19 @@ const capabilities = Type.Array(Type.String({ description: "namespace:action or 
   maxItems: 64,
 });
 
-export interface SecWorld {
+export interface GrantWorld {
   readonly grants: Grants;
-  readonly ledger: Ledger;
-  readonly undos: Pick<Undos, "find">;
   /** The capabilities that exist, derived from the catalogue. */
   table(): CapabilityTable;
 }
 
-export function secTools(world: SecWorld): readonly Tool[] {
-  return [grantTool(world), revokeTool(world), capabilitiesTool(world), auditTool(world), ...ledgerTools(world)];
-}
+export const grantTools = (world: GrantWorld): readonly Tool[] => [
+  grantTool(world),
+  revokeTool(world),
+  capabilitiesTool(world),
+];
 
-const grantTool = ({ grants, table }: SecWorld) =>
+const grantTool = ({ grants, table }: GrantWorld) =>
   changes({
     name: "sec.grant",
     summary: "Grants capabilities to an agent for a while (ten minutes unless told otherwise).",
@@ -84,7 +74,7 @@ const grantTool = ({ grants, table }: SecWorld) =>
     },
   });
 
-const revokeTool = ({ grants, table }: SecWorld) =>
+const revokeTool = ({ grants, table }: GrantWorld) =>
   changes({
     name: "sec.revoke",
     summary: "Ends grants of an agent: those named, all of them (revoke_all), or those of one task (task_id).",
@@ -113,7 +103,7 @@ const revokeTool = ({ grants, table }: SecWorld) =>
     },
   });
 
-const capabilitiesTool = ({ grants }: SecWorld) =>
+const capabilitiesTool = ({ grants }: GrantWorld) =>
   reads({
     name: "sec.capabilities",
     summary: "Lists the grants that an agent holds now.",
@@ -140,69 +130,6 @@ const capabilitiesTool = ({ grants }: SecWorld) =>
         expires_at: expiresAt,
       })),
     }),
-  });
-
-const auditTool = ({ ledger, undos }: SecWorld) =>
-  reads({
-    name: "sec.audit",
-    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
-    input: object({
-      agent_id: Type.Optional(Type.String({ maxLength: 64, description: "the caller's name" })),
-      tool_name: Type.Optional(Type.String({ maxLength: 128 })),
-      execution_id: Type.Optional(Type.String({ pattern: "^[0-9a-f-]{36}$" })),
-      since: Type.Optional(timestamp),
-      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: auditMax })),
-    }),
-    output: object({
-      entries: Type.Array(
-        object({
-          sequence: Type.Integer(),
-          at: timestamp,
-          execution_id: Type.String(),
-          caller_kind: Type.String(),
-          caller: Type.String(),
-          on_behalf_of: Type.String(),
-          tool: Type.String(),
-          task_id: Type.String(),
-          reason: Type.String(),
-          state: Type.Enum(["waiting", "open", "done", "failed", "interrupted", "refused", "repeated"], {
-            description:
-              "interrupted: the daemon ended before it was known what came of it; repeated: calls that were the same as the one of this execution; the output says how many",
-          }),
-          input: Type.String({ description: "JSON; when long, its hash and beginning" }),
-          output: Type.String({ description: "JSON; when long, its hash and beginning" }),
-          error: Type.String(),
-          duration_ms: Type.Union([Type.Integer(), Type.Null()]),
-          reversible: Type.Boolean({ description: "what it changed can be taken back now" }),
-          hash: Type.String({ description: "SHA-256 of the last entry that tells of it, hexadecimal" }),
-        }),
-      ),
-      total: Type.Integer({ description: "calls that fit, also those not listed" }),
-    }),
-    capabilities: ["sec:read"],
-    timeoutMs: 30_000,
-    run: ({ input }) => {
-      const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
-      const executionId = input.execution_id;
-      const filter = { caller, tool, since, limit, ...(executionId !== undefined && { executionId }) };
-      const { calls, total } = ledger.audit(filter);
-      let length = 0;
-      const entries = calls
-        .map(({ executionId, callerKind, onBehalfOf, taskId, durationMs, ...call }) => ({
-          ...call,
-          execution_id: executionId,
-          caller_kind: callerKind,
-          on_behalf_of: onBehalfOf,
-          task_id: taskId,
-          duration_ms: durationMs,
-          reversible: undos.find(executionId)?.state === "ready",
-        }))
-        .filter((entry) => {
-          length += JSON.stringify(entry).length;
-          return length <= auditLengthMax;
-        });
-      return { entries, total };
-    },
   });
 
 /** A capability as it is granted: one that some tool needs, its resource said and spelled as resolved paths are. */

@@ -1,18 +1,90 @@
 import * as Type from "typebox";
 import type { Ledger } from "../../ledger/ledger.ts";
+import type { Undos } from "../../state/undo.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object, timestamp } from "../shared/words.ts";
+
+/** Calls that sec.audit tells unless asked for another number, and at most. */
+const auditDefault = 100;
+const auditMax = 500;
+
+/** JSON of calls in one answer, characters: as many calls as fit are told. */
+const auditLengthMax = 2_000_000;
 
 export interface LedgerWorld {
   readonly ledger: Ledger;
+  readonly undos: Pick<Undos, "find">;
 }
 
-/** sec.verify_ledger, sec.acknowledge_ledger and sec.export_ledger. */
 export const ledgerTools = (world: LedgerWorld): readonly Tool[] => [
+  auditTool(world),
   verifyTool(world),
   acknowledgeTool(world),
   exportTool(world),
 ];
+
+const auditTool = ({ ledger, undos }: LedgerWorld) =>
+  reads({
+    name: "sec.audit",
+    summary: "Lists calls from the ledger, the newest first, by agent (or other caller), tool, execution and time.",
+    input: object({
+      agent_id: Type.Optional(Type.String({ maxLength: 64, description: "the caller's name" })),
+      tool_name: Type.Optional(Type.String({ maxLength: 128 })),
+      execution_id: Type.Optional(Type.String({ pattern: "^[0-9a-f-]{36}$" })),
+      since: Type.Optional(timestamp),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: auditMax })),
+    }),
+    output: object({
+      entries: Type.Array(
+        object({
+          sequence: Type.Integer(),
+          at: timestamp,
+          execution_id: Type.String(),
+          caller_kind: Type.String(),
+          caller: Type.String(),
+          on_behalf_of: Type.String(),
+          tool: Type.String(),
+          task_id: Type.String(),
+          reason: Type.String(),
+          state: Type.Enum(["waiting", "open", "done", "failed", "interrupted", "refused", "repeated"], {
+            description:
+              "interrupted: the daemon ended before it was known what came of it; repeated: calls that were the same as the one of this execution; the output says how many",
+          }),
+          input: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          output: Type.String({ description: "JSON; when long, its hash and beginning" }),
+          error: Type.String(),
+          duration_ms: Type.Union([Type.Integer(), Type.Null()]),
+          reversible: Type.Boolean({ description: "what it changed can be taken back now" }),
+          hash: Type.String({ description: "SHA-256 of the last entry that tells of it, hexadecimal" }),
+        }),
+      ),
+      total: Type.Integer({ description: "calls that fit, also those not listed" }),
+    }),
+    capabilities: ["sec:read"],
+    timeoutMs: 30_000,
+    run: ({ input }) => {
+      const { agent_id: caller = "", tool_name: tool = "", since = 0, limit = auditDefault } = input;
+      const executionId = input.execution_id;
+      const filter = { caller, tool, since, limit, ...(executionId !== undefined && { executionId }) };
+      const { calls, total } = ledger.audit(filter);
+      let length = 0;
+      const entries = calls
+        .map(({ executionId, callerKind, onBehalfOf, taskId, durationMs, ...call }) => ({
+          ...call,
+          execution_id: executionId,
+          caller_kind: callerKind,
+          on_behalf_of: onBehalfOf,
+          task_id: taskId,
+          duration_ms: durationMs,
+          reversible: undos.find(executionId)?.state === "ready",
+        }))
+        .filter((entry) => {
+          length += JSON.stringify(entry).length;
+          return length <= auditLengthMax;
+        });
+      return { entries, total };
+    },
+  });
 
 const verifyTool = ({ ledger }: LedgerWorld) =>
   reads({

@@ -1,39 +1,11 @@
 import * as Type from "typebox";
-import type { Clock } from "#lib/clock";
-import { dataUnreadable, keysOutOfReach, momentOf } from "#lib/data/machine-state";
-import type { State } from "../../state/state.ts";
-import { reads, type Tool } from "../../tool.ts";
-import type { KernelFolders } from "../hw/info.ts";
+import { reads } from "../../tool.ts";
+import type { KernelFolders } from "../shared/kernel-files.ts";
 import { object } from "../shared/words.ts";
-import { certificateTools } from "./certificates.ts";
 import { type Check, checks, severities } from "./checks.ts";
-import { integrityTool } from "./integrity.ts";
 
 /** Findings that are told at most. */
 const findingsMax = 1_000;
-
-export interface SecurityWorld {
-  readonly state: State;
-  readonly clock: Clock;
-  readonly kernel: KernelFolders;
-  /** The machine's folders: the tools' own is below `state`, init's word of the machine in `run`. */
-  readonly paths: { readonly run: string; readonly state: string };
-}
-
-/** The tools of sec that look after the machine. Those that look after grants and the ledger are in sec.ts. */
-export function securityTools({ state, clock, kernel, paths }: SecurityWorld): readonly Tool[] {
-  return [
-    scanTool(kernel),
-    integrityTool(state, clock),
-    ...certificateTools(
-      `${paths.state}/ledger`,
-      () => momentOf(paths.run, clock),
-      () => {
-        if (dataUnreadable(paths.run)) throw keysOutOfReach("make", "the authority for services");
-      },
-    ),
-  ];
-}
 
 /** `root` is the file system that is scanned. */
 export const scanTool = (kernel: KernelFolders, root = "") =>

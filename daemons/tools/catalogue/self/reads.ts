@@ -13,7 +13,7 @@ const diskFullPercent = 95;
 
 export interface SelfWorld {
   readonly init: Pick<Client<typeof InitService>, "listUnits" | "getBoot">;
-  readonly state: string;
+  readonly paths: { readonly state: string };
   /** All tools of the machine. */
   tools(): readonly Tool[];
 }
@@ -67,7 +67,7 @@ const inspectTool = ({ init, tools }: SelfWorld) =>
     },
   });
 
-const healthTool = ({ init, state }: SelfWorld) =>
+const healthTool = ({ init, paths }: SelfWorld) =>
   reads({
     ...facts,
     name: "self.health",
@@ -86,7 +86,7 @@ const healthTool = ({ init, state }: SelfWorld) =>
       const [boot, { units }] = await Promise.all([init.getBoot({}, { signal }), init.listUnits({}, { signal })]);
       // A service that was stopped on purpose is not ready, and no fault.
       const ill = units.filter((unit) => unit.state !== UnitState.UNIT_READY && unit.state !== UnitState.UNIT_STOPPED);
-      const disk = await usagePercent(state);
+      const disk = await usagePercent(paths.state);
       const issues = [
         ...ill.map(({ name, reason }) => `${name} is not ready${reason === "" ? "" : `: ${reason}`}`),
         ...boot.faults,

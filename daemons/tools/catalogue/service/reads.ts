@@ -4,9 +4,7 @@ import { beginning } from "#lib/text";
 import { type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { reads, type Tool } from "../../tool.ts";
 import { object, serviceName, timestamp } from "../shared/words.ts";
-import { serviceChanges } from "./changes.ts";
-import { packagedFolders } from "./packaged.ts";
-import { tellingOfPackaged, type Units } from "./units.ts";
+import type { Units } from "./units.ts";
 
 const status = {
   [UnitState.UNIT_STOPPED]: "stopped",
@@ -35,14 +33,7 @@ const described = object({
 const linesMax = 1_000;
 const lineLengthMax = 2_000;
 
-/** `etc` is the folder that services are described in, `packaged` where packages describe theirs. */
-export function serviceTools(
-  pid1: Units,
-  clock: Clock,
-  etc: string,
-  packaged: readonly string[] = packagedFolders,
-): readonly Tool[] {
-  const init = tellingOfPackaged(pid1, packaged);
+export function serviceReads(init: Units, clock: Clock): readonly Tool[] {
   const describe = (unit: Unit) => ({
     name: unit.name,
     status: status[unit.state],
@@ -91,7 +82,7 @@ export function serviceTools(
     },
   });
 
-  return [list, one, logs, ...serviceChanges(init, etc, packaged)];
+  return [list, one, logs];
 }
 
 const entry = ({ timestamp: at, text }: LogLine) => ({

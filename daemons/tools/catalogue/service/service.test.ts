@@ -5,8 +5,8 @@ import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { UnitState as State, type Unit, Unit as UnitMessage } from "#proto/aios/init";
 import { type Machine, startMachine, whenAsked } from "../../testing/harness.ts";
+import { serviceTools } from "./index.ts";
 import { isPackaged, packagedService } from "./packaged.ts";
-import { serviceTools } from "./reads.ts";
 
 let machine: Machine;
 let services: string;
@@ -229,7 +229,12 @@ describe("a service that a package brought", () => {
   });
 
   it("is set up as the package says, unasked, and told of before anybody is asked", async () => {
-    const tools = serviceTools(init as never, systemClock, `${machine.folder}/etc`, [folder]);
+    const tools = serviceTools({
+      init: init as never,
+      clock: systemClock,
+      paths: { etc: `${machine.folder}/etc` },
+      packaged: [folder],
+    });
     const tool = (name: string) => tools.find((one) => one.name === name);
     brought("web", nginx.replaceAll("nginx", "web"));
     const signal = AbortSignal.timeout(5_000);
@@ -262,7 +267,7 @@ describe("a service that a package brought", () => {
 });
 
 it("nobody is asked about what is not done to a daemon of aiOS", async () => {
-  const tools = serviceTools(init as never, systemClock, `${machine.folder}/etc`);
+  const tools = serviceTools({ init: init as never, clock: systemClock, paths: { etc: `${machine.folder}/etc` } });
   const signal = AbortSignal.timeout(5_000);
   units.set("tools", unit("tools", { managed: false, state: State.UNIT_READY, pid: 6 }));
   const shown = (name: string, input: object) =>

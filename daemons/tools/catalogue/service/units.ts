@@ -7,7 +7,7 @@ import { packagedService } from "./packaged.ts";
 export type Units = Client<typeof InitService>;
 
 /** PID 1's units, where one that it does not know is told of as what it may be: a service that a package brought. */
-export function tellingOfPackaged(init: Units, folders: readonly string[]): Units {
+export function withPackaged(init: Units, folders: readonly string[]): Units {
   const told = (error: unknown, name: string) =>
     error instanceof AiosError && error.code === "NOT_FOUND" ? (broughtBy(name, folders) ?? error) : error;
   const getUnit: Units["getUnit"] = async (request: { name: string }, options?: CallOptions) => {

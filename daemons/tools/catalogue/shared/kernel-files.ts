@@ -4,6 +4,12 @@ import { errnoOf } from "#lib/errors";
 
 /** Small files of /proc and /sys. What a machine lacks is not there, and what cannot say a value fails to be read. */
 
+/** Where the kernel tells of the hardware; elsewhere in tests. */
+export interface KernelFolders {
+  readonly proc: string;
+  readonly sys: string;
+}
+
 const absent = [
   "ENOENT",
   "ENOTDIR",

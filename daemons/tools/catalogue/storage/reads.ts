@@ -4,19 +4,11 @@ import { fileSystems } from "../../files/mounts.ts";
 import { reads, type Tool } from "../../tool.ts";
 import { succeed } from "../shared/program.ts";
 import { object } from "../shared/words.ts";
-import { type CleanWorld, cleanTool } from "./clean.ts";
-import { mkfs, probe } from "./format.ts";
-import { mount, unmount } from "./mount.ts";
-import { type SnapshotWorld, snapshotTools } from "./snapshot.ts";
+import { probe } from "./format.ts";
 
 /** Devices, and file systems, that are told of at most. */
 const devicesMax = 100;
 const listMax = 500;
-
-/** Disks and file systems. */
-export function storageTools(world: SnapshotWorld & CleanWorld): readonly Tool[] {
-  return [list, usage, mount, unmount, mkfs, ...snapshotTools(world), cleanTool(world)];
-}
 
 const facts = {
   capabilities: ["storage:read"],
@@ -134,3 +126,5 @@ const usage = reads({
     return { file_systems: (await Promise.all(each)).flat() };
   },
 });
+
+export const storageReads: readonly Tool[] = [list, usage];
