@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "typebox";
 import { layout } from "#manifest";
-import { type Place, protectedPlaces } from "../daemons/tools/access/protected.ts";
+import { type Place, protectedPlaces } from "../daemons/tools/access/index.ts";
 import type { Tool } from "../daemons/tools/tool.ts";
 import { catalogueTools } from "./catalogue.ts";
 

@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import { type Service, service } from "#lib/rpc/service";
 import { HoldingService } from "#proto/aios/holding";
-import type { Holding } from "./pipeline/holding.ts";
+import type { Holding } from "./pipeline/index.ts";
 
 /** aios.tools.Holding: for the orchestrator, whose emergency stop it is. */
 export function holdingService(holding: Holding): Service<typeof HoldingService> {

@@ -1,6 +1,6 @@
 import { type Service, service } from "#lib/rpc/service";
 import { ToolRolesService } from "#proto/aios/tool_roles";
-import type { Registry } from "./access/registry.ts";
+import type { Registry } from "./access/index.ts";
 
 /** aios.tools.ToolRoles over the registry: for everybody who may see the tools. */
 export function rolesService(registry: Registry): Service<typeof ToolRolesService> {

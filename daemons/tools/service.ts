@@ -13,10 +13,9 @@ import {
   withdrawHeader,
 } from "#lib/rpc/service";
 import { type ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
-import type { Registry } from "./access/registry.ts";
-import type { CustomTools } from "./custom/custom.ts";
-import type { Executor } from "./pipeline/execute.ts";
-import type { Rollbacks } from "./pipeline/rollback.ts";
+import type { Registry } from "./access/index.ts";
+import type { CustomTools } from "./custom/index.ts";
+import type { Executor, Rollbacks } from "./pipeline/index.ts";
 import type { Tool } from "./tool.ts";
 
 /** Version of the tools that the image carries. */

@@ -2,9 +2,9 @@ import type { Static, TObject, TSchema } from "typebox";
 import type { Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
 import { parseCapability } from "./access/capability.ts";
-import type { Access, ResolvedPath } from "./files/paths.ts";
+import type { Access, ResolvedPath } from "./files/index.ts";
 import type { ResolvedName } from "./names.ts";
-import type { Backups } from "./state/undo.ts";
+import type { Backups } from "./state/index.ts";
 
 /** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
 export interface ResourceKinds {

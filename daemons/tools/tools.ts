@@ -8,31 +8,34 @@ import type { Log } from "#lib/log";
 import type { Client } from "#lib/rpc/service";
 import { peerFolder } from "#lib/rpc/sockets";
 import type { InitService } from "#proto/aios/init";
-import { openGrants } from "./access/grants.ts";
-import { Limits } from "./access/limits.ts";
-import { openPolicies } from "./access/policy.ts";
-import { openProtection } from "./access/protection.ts";
-import { redactedLog } from "./access/redaction.ts";
-import { capabilityTable, openRegistry, type Registry } from "./access/registry.ts";
-import { catalogue } from "./catalogue/index.ts";
-import { machinePackages, type PackageWorld } from "./catalogue/pkg/index.ts";
-import { openOutbound } from "./catalogue/shared/outbound.ts";
-import { openCustomTools } from "./custom/custom.ts";
-import { openLedger } from "./ledger/ledger.ts";
-import { openUpkeep, type Upkeep } from "./ledger/upkeep.ts";
-import { openApprovals } from "./pipeline/approvals.ts";
-import { openExecutor, runApproved } from "./pipeline/execute.ts";
-import { openGate } from "./pipeline/gate.ts";
-import { type Holding, openHolding } from "./pipeline/holding.ts";
-import { Locks } from "./pipeline/locks.ts";
-import { Once } from "./pipeline/once.ts";
-import { openRepeats } from "./pipeline/repeats.ts";
-import { openRollbacks } from "./pipeline/rollback.ts";
-import { openValidation } from "./pipeline/validation.ts";
+import {
+  capabilityTable,
+  Limits,
+  openGrants,
+  openPolicies,
+  openProtection,
+  openRegistry,
+  type Registry,
+  redactedLog,
+} from "./access/index.ts";
+import { catalogue, machinePackages, openOutbound, type PackageWorld } from "./catalogue/index.ts";
+import { openCustomTools } from "./custom/index.ts";
+import { openLedger, openUpkeep, type Upkeep } from "./ledger/index.ts";
+import {
+  type Holding,
+  Locks,
+  Once,
+  openApprovals,
+  openExecutor,
+  openGate,
+  openHolding,
+  openRepeats,
+  openRollbacks,
+  openValidation,
+  runApproved,
+} from "./pipeline/index.ts";
 import type { Tools } from "./service.ts";
-import { openReserve } from "./state/reserve.ts";
-import { openState } from "./state/state.ts";
-import { openUndos } from "./state/undo.ts";
+import { openReserve, openState, openUndos } from "./state/index.ts";
 
 export interface Setting {
   readonly paths: { readonly run: string; readonly state: string; readonly etc: string };

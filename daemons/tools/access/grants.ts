@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { State } from "../state/state.ts";
+import type { State } from "../state/index.ts";
 import { type Capability, covers, parseCapability } from "./capability.ts";
 
 /** Grants an agent may hold at once. */

@@ -2,10 +2,18 @@ import { globSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
-import { holdsFile, linkedFile, standingAt } from "../files/hard-links.ts";
-import { checkContent, checkProcess } from "../files/kernels.ts";
-import { isWithin, mounts, namesOf } from "../files/mounts.ts";
-import { type Access, resolvePath } from "../files/paths.ts";
+import {
+  type Access,
+  checkContent,
+  checkProcess,
+  holdsFile,
+  isWithin,
+  linkedFile,
+  mounts,
+  namesOf,
+  resolvePath,
+  standingAt,
+} from "../files/index.ts";
 import { globMatches } from "./capability.ts";
 import { type Folders, type Place, protectedPlaces } from "./protected.ts";
 

@@ -1,16 +1,14 @@
+/**
+ * The tools of the image: a folder for each namespace, with what several share in shared.
+ * tools.ts comes in, and what writes the pages about the tools.
+ */
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/rpc/service";
 import type { InitService } from "#proto/aios/init";
-import type { Grants } from "../access/grants.ts";
-import type { Policies } from "../access/policy.ts";
-import type { Protection } from "../access/protection.ts";
-import type { CapabilityTable } from "../access/registry.ts";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { Keep } from "../ledger/prune.ts";
-import type { Approvals } from "../pipeline/approvals.ts";
-import type { Holding } from "../pipeline/holding.ts";
-import type { State } from "../state/state.ts";
-import type { Undos } from "../state/undo.ts";
+import type { CapabilityTable, Grants, Policies, Protection } from "../access/index.ts";
+import type { Keep, Ledger } from "../ledger/index.ts";
+import type { Approvals, Holding } from "../pipeline/index.ts";
+import type { State, Undos } from "../state/index.ts";
 import type { Tool } from "../tool.ts";
 import { alertTools } from "./alert/index.ts";
 import { backupTools } from "./backup/index.ts";
@@ -27,10 +25,12 @@ import { processTools } from "./process/index.ts";
 import { secTools } from "./sec/index.ts";
 import { selfTools } from "./self/index.ts";
 import { serviceTools } from "./service/index.ts";
-import type { KernelFolders } from "./shared/kernel-files.ts";
-import type { Outbound } from "./shared/outbound.ts";
+import type { KernelFolders, Outbound } from "./shared/index.ts";
 import { storageTools } from "./storage/index.ts";
 import { webTools } from "./web/index.ts";
+
+export { machinePackages, type PackageWorld } from "./pkg/index.ts";
+export { openOutbound } from "./shared/index.ts";
 
 /** What the tools work on. */
 export interface World {

@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Identity } from "#lib/rpc/service";
-import { type Commits, type Outside, openCommits } from "../state/commits.ts";
+import { type Commits, type Outside, openCommits } from "../state/index.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
 import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
 import { type Exported, exportFrom } from "./export.ts";

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";
 import type { Sqlite } from "#lib/data/sqlite";
 import type { Log } from "#lib/log";
-import type { Commits } from "../state/commits.ts";
+import type { Commits } from "../state/index.ts";
 import { type Entry, type Note, noteOf } from "./entry.ts";
 import type { Seal } from "./head.ts";
 import { baseOf, dayOf, type Segment } from "./segment.ts";

@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Undos } from "../state/undo.ts";
+import type { Undos } from "../state/index.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Keep } from "./prune.ts";
 

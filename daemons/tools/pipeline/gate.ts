@@ -2,14 +2,20 @@ import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { allows, type Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
-import { type Capability, capabilityText, fillTemplate, parseCapability } from "../access/capability.ts";
-import type { Asking, Grants } from "../access/grants.ts";
-import type { Place } from "../access/protected.ts";
-import type { Protection } from "../access/protection.ts";
-import type { Registry } from "../access/registry.ts";
-import { resolveEntry, resolvePath } from "../files/paths.ts";
+import {
+  type Asking,
+  type Capability,
+  capabilityText,
+  fillTemplate,
+  type Grants,
+  type Place,
+  type Protection,
+  parseCapability,
+  type Registry,
+} from "../access/index.ts";
+import { resolveEntry, resolvePath } from "../files/index.ts";
 import { resolveHost, resolveUrl } from "../names.ts";
-import type { Reserve } from "../state/reserve.ts";
+import type { Reserve } from "../state/index.ts";
 import { type AnyCall, asCalled, type ResourceKind, type ResourceKinds, type Risk, type Tool } from "../tool.ts";
 import type { Json, Validation } from "./validation.ts";
 

@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { AiosError, type Code } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
-import type { Redaction } from "../access/redaction.ts";
-import type { Entry, Note } from "../ledger/entry.ts";
+import type { Redaction } from "../access/index.ts";
+import type { Entry, Note } from "../ledger/index.ts";
 
 /** JSON longer than this stands in the ledger as its hash, length and beginning. */
 const recordedLengthMax = 4096;

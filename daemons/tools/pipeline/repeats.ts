@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { Ledger } from "../ledger/ledger.ts";
+import type { Ledger } from "../ledger/index.ts";
 import type { Tool } from "../tool.ts";
 import { type Facts, type Repeated, repeated } from "./record.ts";
 

@@ -2,7 +2,7 @@ import { createHmac, hash, randomBytes } from "node:crypto";
 import { AiosError } from "#lib/errors";
 import type { Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
-import type { Policy } from "../access/policy.ts";
+import type { Policy } from "../access/index.ts";
 import type { Admitted, Request } from "./gate.ts";
 import { type Preview, previewOf } from "./preview.ts";
 import type { Facts } from "./record.ts";

@@ -5,12 +5,21 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { mountAt } from "../../files/mounts.ts";
-import { type Entry, mountedThere, placeFor, refused, removeEntry, temporaryOf, withEntry } from "../shared/entry.ts";
-import { tarKeeps } from "../shared/kept-entry.ts";
-import { succeed } from "../shared/program.ts";
-import { exchange } from "../shared/put-aside.ts";
-import { type Measure, measure } from "../shared/tree.ts";
+import { mountAt } from "../../files/index.ts";
+import {
+  type Entry,
+  exchange,
+  type Measure,
+  measure,
+  mountedThere,
+  placeFor,
+  refused,
+  removeEntry,
+  succeed,
+  tarKeeps,
+  temporaryOf,
+  withEntry,
+} from "../shared/index.ts";
 
 /** Archives are tar files packed with gzip: what every Debian has can read them. */
 

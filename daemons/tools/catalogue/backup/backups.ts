@@ -2,12 +2,9 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { refused, withEntry } from "../shared/entry.ts";
-import { showRemoval } from "../shared/shown-entry.ts";
-import { absolutePath, named, object, timestamp } from "../shared/words.ts";
+import { absolutePath, named, object, refused, showRemoval, timestamp, withEntry } from "../shared/index.ts";
 import { archiveTimeoutMs, checkSum, pack, unpack } from "./archive.ts";
 import { type KeepCopy, prepareReplace, settleReplace, undoReplace } from "./replace.ts";
 

@@ -1,4 +1,4 @@
 /** Tools of backup: files and folders as archives in the machine's own state. For the catalogue, and for the snapshots of storage. */
 export { archiveTimeoutMs, pack, sumOf, unpack } from "./archive.ts";
-export { backupTools, copyKeeper, openStore } from "./backups.ts";
-export { prepareReplace, type ReplacePlan, settleReplace, undoPack, undoReplace } from "./replace.ts";
+export { backupTools, copyKeeper, openStore, type Store } from "./backups.ts";
+export { prepareReplace, settleReplace, undoPack, undoReplace } from "./replace.ts";

@@ -1,10 +1,18 @@
 import { rm } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import type { UndoCall } from "../../tool.ts";
-import { changedSince, lookAt, refused, removeEntry, temporaryOf, withEntry } from "../shared/entry.ts";
-import { undoSignal } from "../shared/program.ts";
-import { exchange, settleAside } from "../shared/put-aside.ts";
-import { measure } from "../shared/tree.ts";
+import {
+  changedSince,
+  exchange,
+  lookAt,
+  measure,
+  refused,
+  removeEntry,
+  settleAside,
+  temporaryOf,
+  undoSignal,
+  withEntry,
+} from "../shared/index.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
 
 /** What is needed to take back that an archive was put in place of what stood at a path. */

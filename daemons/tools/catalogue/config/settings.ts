@@ -3,14 +3,19 @@ import { parse, stringify, type TomlValue } from "smol-toml";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { hold, readHeld } from "../../files/handles.ts";
-import { resolvePath } from "../../files/paths.ts";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { hold, readHeld, resolvePath } from "../../files/index.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes, reads, type Tool, type Undo } from "../../tool.ts";
-import { unifiedDiff } from "../shared/diff.ts";
-import { named, object, timestamp } from "../shared/words.ts";
-import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../shared/write.ts";
+import {
+  contentMaxBytes,
+  named,
+  object,
+  timestamp,
+  undoWrite,
+  unifiedDiff,
+  type WritePlan,
+  writeFile,
+} from "../shared/index.ts";
 import { merge, setValue, type Table, valueAt } from "./edit.ts";
 
 /** Changes that are remembered. */

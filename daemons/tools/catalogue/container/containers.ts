@@ -1,11 +1,10 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/rpc/service";
-import type { Protection } from "../../access/protection.ts";
-import { resolvePath } from "../../files/paths.ts";
+import type { Protection } from "../../access/index.ts";
+import { resolvePath } from "../../files/index.ts";
 import { changes, reads, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { absolutePath, object } from "../shared/words.ts";
+import { absolutePath, type Outbound, object } from "../shared/index.ts";
 import { need } from "./images.ts";
 import { agentLabel, containerName, imageName, type Podman, refused } from "./podman.ts";
 

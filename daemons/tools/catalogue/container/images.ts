@@ -2,8 +2,7 @@ import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { changes, type Tool, type ToolCall } from "../../tool.ts";
-import { type Outbound, reachable } from "../shared/outbound.ts";
-import { absolutePath, object } from "../shared/words.ts";
+import { absolutePath, type Outbound, object, reachable } from "../shared/index.ts";
 import { imageName, type Podman } from "./podman.ts";
 
 const timeoutMs = 900_000;

@@ -1,13 +1,13 @@
 /** Tools of container: containers and their images, by podman where it is installed. For the catalogue. */
-import type { Protection } from "../../access/protection.ts";
-import type { Holding } from "../../pipeline/holding.ts";
+import type { Protection } from "../../access/index.ts";
+import type { Holding } from "../../pipeline/index.ts";
 import type { Tool } from "../../tool.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import type { Outbound } from "../shared/index.ts";
 import { containersTools } from "./containers.ts";
 import { imageTools } from "./images.ts";
 import { openPodman } from "./podman.ts";
 
-export interface ContainerWorld {
+interface ContainerWorld {
   /** The machine's folders: what is kept lies in the state's. */
   readonly paths: { readonly state: string };
   readonly protection: Protection;

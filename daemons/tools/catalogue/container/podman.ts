@@ -2,8 +2,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Ended, type ProgramOptions, programFailed, runProgram } from "../shared/program.ts";
-import type { Argv } from "../shared/sandbox.ts";
+import { type Argv, type Ended, type ProgramOptions, programFailed, runProgram } from "../shared/index.ts";
 
 export const containerName = Type.String({
   pattern: "^[a-z0-9][a-z0-9_.-]{0,63}$",

@@ -1,7 +1,5 @@
 import { BlockList } from "node:net";
-import { attachedSubnets } from "../shared/network-probes.ts";
-import { programFailed, runProgram } from "../shared/program.ts";
-import type { Argv } from "../shared/sandbox.ts";
+import { type Argv, attachedSubnets, programFailed, runProgram } from "../shared/index.ts";
 
 /** The machine's own table in the kernel's packet filter, always made as a whole from the rules and in one transaction. */
 

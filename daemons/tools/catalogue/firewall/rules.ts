@@ -5,12 +5,9 @@ import { callEvery, timeoutSignal } from "#lib/clock";
 import { replaceFile } from "#lib/data/files";
 import { AiosError, messageOf } from "#lib/errors";
 import { managementPort } from "#manifest";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { cidr, interfaceName } from "../shared/links.ts";
-import { networkSettings } from "../shared/outbound.ts";
-import { object } from "../shared/words.ts";
+import { cidr, interfaceName, networkSettings, object } from "../shared/index.ts";
 import { applyTable, managementNetworks, type Rule, readRules, ruleText, tableOf } from "./nft.ts";
 
 /** Rules at most: all of them are one argument of nft's, which the kernel takes up to 128 KiB. */

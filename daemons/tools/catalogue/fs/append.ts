@@ -2,12 +2,20 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
-import { entriesOf, type Held, hold, holdForChange, modifiedMsOf, setModified } from "../../files/handles.ts";
+import { entriesOf, type Held, hold, holdForChange, modifiedMsOf, setModified } from "../../files/index.ts";
 import { changes, type Undo, type UndoCall } from "../../tool.ts";
-import { unifiedDiff } from "../shared/diff.ts";
-import { changedSince, refused } from "../shared/entry.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
-import { contentMaxBytes, undoWrite, type WritePlan, writeFile } from "../shared/write.ts";
+import {
+  absolutePath,
+  changedSince,
+  contentMaxBytes,
+  named,
+  object,
+  refused,
+  undoWrite,
+  unifiedDiff,
+  type WritePlan,
+  writeFile,
+} from "../shared/index.ts";
 import { asLines, lookedAtBytes } from "./appended-lines.ts";
 
 /** Either the file is new, or it is as long again as it was. What is added is the backup "added". */

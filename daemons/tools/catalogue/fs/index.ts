@@ -1,5 +1,5 @@
 /** Tools of fs: files and folders, read, changed and searched. For the catalogue. */
-import type { Protection } from "../../access/protection.ts";
+import type { Protection } from "../../access/index.ts";
 import type { Tool } from "../../tool.ts";
 import { append } from "./append.ts";
 import { mkdir, symlink } from "./make.ts";
@@ -10,7 +10,7 @@ import { remove } from "./remove.ts";
 import { diskUsage, searchTool } from "./search.ts";
 import { write } from "./write.ts";
 
-export interface FsWorld {
+interface FsWorld {
   /** What a search passes over. */
   readonly protection: Protection;
 }

@@ -1,11 +1,9 @@
 import { symlink as makeLink, readlink, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import * as Type from "typebox";
-import { makeFolders, removeFolders } from "../../files/handles.ts";
-import type { ResolvedPath } from "../../files/paths.ts";
+import { makeFolders, type ResolvedPath, removeFolders } from "../../files/index.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { changedSince, type Entry, refused, withEntry } from "../shared/entry.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import { absolutePath, changedSince, type Entry, named, object, refused, withEntry } from "../shared/index.ts";
 
 interface FolderPlan {
   readonly path: string;

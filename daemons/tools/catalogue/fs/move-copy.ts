@@ -1,14 +1,27 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import type { Backups } from "../../state/undo.ts";
+import type { Backups } from "../../state/index.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { changedSince, copyEntry, type Entry, refused, removeEntry, temporaryOf, withEntry } from "../shared/entry.ts";
-import { keepEntry, putBackEntry } from "../shared/kept-entry.ts";
-import { undoSignal } from "../shared/program.ts";
-import { exchange, removeAside, settleAside } from "../shared/put-aside.ts";
-import { showArrival } from "../shared/shown-entry.ts";
-import { measure } from "../shared/tree.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import {
+  absolutePath,
+  changedSince,
+  copyEntry,
+  type Entry,
+  exchange,
+  keepEntry,
+  measure,
+  named,
+  object,
+  putBackEntry,
+  refused,
+  removeAside,
+  removeEntry,
+  settleAside,
+  showArrival,
+  temporaryOf,
+  undoSignal,
+  withEntry,
+} from "../shared/index.ts";
 
 interface TransferPlan {
   readonly source: string;

@@ -2,13 +2,9 @@ import { constants } from "node:fs";
 import { chmod, chown, open } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import { type Ownership, oPath } from "../../files/handles.ts";
-import { mountsBelow } from "../../files/mounts.ts";
+import { mountsBelow, type Ownership, oPath } from "../../files/index.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { type Entry, refused, withEntry } from "../shared/entry.ts";
-import { shownMax } from "../shared/shown-entry.ts";
-import { walk } from "../shared/tree.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import { absolutePath, type Entry, named, object, refused, shownMax, walk, withEntry } from "../shared/index.ts";
 
 /** Files and folders that are changed at once, at most: the owner and mode of each is kept. */
 const entriesMax = 10_000;

@@ -2,10 +2,9 @@ import { lstat, opendir } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
-import { entriesOf, hold, readHeld } from "../../files/handles.ts";
+import { entriesOf, hold, readHeld } from "../../files/index.ts";
 import { reads } from "../../tool.ts";
-import { absolutePath, named, object, timestamp } from "../shared/words.ts";
-import { contentMaxBytes } from "../shared/write.ts";
+import { absolutePath, contentMaxBytes, named, object, timestamp } from "../shared/index.ts";
 
 /** Entries of a folder that are listed at most. */
 const entriesMax = 10_000;

@@ -1,14 +1,26 @@
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
-import { mountAt } from "../../files/mounts.ts";
+import { mountAt } from "../../files/index.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { changedSince, type Entry, lookAt, mountedThere, refused, removeEntry, withEntry } from "../shared/entry.ts";
-import { keepEntry, putBackEntry } from "../shared/kept-entry.ts";
-import { undoSignal } from "../shared/program.ts";
-import { exchange, settleAside } from "../shared/put-aside.ts";
-import { showRemoval } from "../shared/shown-entry.ts";
-import { measure } from "../shared/tree.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import {
+  absolutePath,
+  changedSince,
+  type Entry,
+  exchange,
+  keepEntry,
+  lookAt,
+  measure,
+  mountedThere,
+  named,
+  object,
+  putBackEntry,
+  refused,
+  removeEntry,
+  settleAside,
+  showRemoval,
+  undoSignal,
+  withEntry,
+} from "../shared/index.ts";
 
 interface DeletePlan {
   readonly path: string;

@@ -3,12 +3,20 @@ import { open, statfs } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
 import { beginning } from "#lib/text";
-import { globMatches } from "../../access/capability.ts";
-import type { Protection } from "../../access/protection.ts";
+import { globMatches, type Protection } from "../../access/index.ts";
 import { reads } from "../../tool.ts";
-import { type Entry, refused, withEntry } from "../shared/entry.ts";
-import { eachOnce, takenBytes, type Visited, walk } from "../shared/tree.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import {
+  absolutePath,
+  type Entry,
+  eachOnce,
+  named,
+  object,
+  refused,
+  takenBytes,
+  type Visited,
+  walk,
+  withEntry,
+} from "../shared/index.ts";
 
 /** Entries that a search looks at, and matches that it tells, at most. */
 const entriesMax = 200_000;

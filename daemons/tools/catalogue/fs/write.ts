@@ -1,8 +1,6 @@
 import * as Type from "typebox";
 import { changes } from "../../tool.ts";
-import { diffOfWrite } from "../shared/diff.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
-import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
+import { absolutePath, contentMaxBytes, diffOfWrite, named, object, undoWrite, writeFile } from "../shared/index.ts";
 
 export const write = changes({
   name: "fs.write",

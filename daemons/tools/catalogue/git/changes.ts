@@ -4,7 +4,7 @@ import { timeoutSignal } from "#lib/clock";
 import type { Identity } from "#lib/rpc/service";
 import { cut } from "#lib/text";
 import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import { absolutePath, object } from "../shared/words.ts";
+import { absolutePath, object } from "../shared/index.ts";
 import { relativePaths } from "./reads.ts";
 import {
   branchName,

@@ -1,6 +1,6 @@
 import * as Type from "typebox";
 import { reads, type Tool } from "../../tool.ts";
-import { absolutePath, object, timestamp } from "../shared/words.ts";
+import { absolutePath, object, timestamp } from "../shared/index.ts";
 import { commitAt, gitFailed, openRepository, revision } from "./repository.ts";
 
 const commitsMax = 500;

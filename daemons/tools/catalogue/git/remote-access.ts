@@ -1,12 +1,11 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { AiosError } from "#lib/errors";
-import type { Protection } from "../../access/protection.ts";
-import type { Access } from "../../files/paths.ts";
+import type { Protection } from "../../access/index.ts";
+import type { Access } from "../../files/index.ts";
 import { hostOf } from "../../names.ts";
 import type { ToolCall } from "../../tool.ts";
-import { type Outbound, reachable } from "../shared/outbound.ts";
-import type { Confinement } from "../shared/sandbox.ts";
+import { type Confinement, type Outbound, reachable } from "../shared/index.ts";
 import { placeOfRepository } from "./git-folders.ts";
 import { heededFiles, refused, remoteOf } from "./repository.ts";
 

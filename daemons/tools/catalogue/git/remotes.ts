@@ -1,8 +1,7 @@
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { changes, type Tool } from "../../tool.ts";
-import type { Confinement } from "../shared/sandbox.ts";
-import { absolutePath, object } from "../shared/words.ts";
+import { absolutePath, type Confinement, object } from "../shared/index.ts";
 import { accessTo, quietPeer, type RemoteAccess, type RemoteWorld } from "./remote-access.ts";
 import {
   branchName,

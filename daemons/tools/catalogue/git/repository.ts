@@ -2,10 +2,16 @@ import { existsSync, lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
-import { resolvePath } from "../../files/paths.ts";
+import { resolvePath } from "../../files/index.ts";
 import { resolveUrl } from "../../names.ts";
-import { type Ended, type ProgramOptions, programFailed, runProgram } from "../shared/program.ts";
-import type { Argv, Confinement } from "../shared/sandbox.ts";
+import {
+  type Argv,
+  type Confinement,
+  type Ended,
+  type ProgramOptions,
+  programFailed,
+  runProgram,
+} from "../shared/index.ts";
 import { type GitPlace, placeOfRepository, textOf } from "./git-folders.ts";
 import { heededOf } from "./heeded-config.ts";
 import { refused } from "./refused.ts";

@@ -1,7 +1,7 @@
 import { statfsSync } from "node:fs";
 import { callEvery } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { runProgram } from "../shared/program.ts";
+import { runProgram } from "../shared/index.ts";
 
 /** How often it is looked how large a folder has grown. */
 const lookEveryMs = 500;

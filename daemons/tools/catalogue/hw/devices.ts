@@ -1,7 +1,6 @@
 import * as Type from "typebox";
 import { reads, type Tool } from "../../tool.ts";
-import { type KernelFolders, known, linkName, namesIn, numberOf, round, textOf } from "../shared/kernel-files.ts";
-import { object } from "../shared/words.ts";
+import { type KernelFolders, known, linkName, namesIn, numberOf, object, round, textOf } from "../shared/index.ts";
 import { readGpus } from "./gpu.ts";
 
 /** Devices of a kind that are told at most. */

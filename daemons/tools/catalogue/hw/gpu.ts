@@ -1,6 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { type KernelFolders, known, linkName, namesIn, numberOf, textOf } from "../shared/kernel-files.ts";
-import { runProgram } from "../shared/program.ts";
+import { type KernelFolders, known, linkName, namesIn, numberOf, runProgram, textOf } from "../shared/index.ts";
 
 /** A display adapter: what sysfs says, and of NVIDIA's, which say nothing there, what nvidia-smi does. */
 export interface Gpu {

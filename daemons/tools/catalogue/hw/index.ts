@@ -1,6 +1,6 @@
 /** Tools of hw: what the machine is made of. For the catalogue; what measures reads the same devices. */
 import type { Tool } from "../../tool.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
+import type { KernelFolders } from "../shared/index.ts";
 import { deviceTools } from "./devices.ts";
 import { infoTool } from "./info.ts";
 

@@ -2,8 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { reads, type Tool } from "../../tool.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
-import { object } from "../shared/words.ts";
+import { type KernelFolders, object } from "../shared/index.ts";
 
 export const infoTool = (at: KernelFolders): Tool =>
   reads({

@@ -1,11 +1,11 @@
 /** Tools of monitor: how busy and how well the machine is, its logs, and the services that are looked after. For the catalogue. */
-import type { State } from "../../state/state.ts";
+import type { State } from "../../state/index.ts";
 import type { Tool } from "../../tool.ts";
 import { type Observed, observeTools } from "./observe.ts";
 import { usageTools } from "./usage.ts";
 import { watchlistTools } from "./watchlist.ts";
 
-export interface MonitorWorld extends Observed {
+interface MonitorWorld extends Observed {
   readonly state: State;
 }
 

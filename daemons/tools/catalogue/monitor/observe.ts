@@ -7,13 +7,20 @@ import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { uptimeSeconds } from "#lib/linux/uptime";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
-import { entriesOf, hold } from "../../files/handles.ts";
+import { entriesOf, hold } from "../../files/index.ts";
 import { reads, type Tool } from "../../tool.ts";
 import { readGpus, readSensors } from "../hw/index.ts";
-import { type KernelFolders, known, round } from "../shared/kernel-files.ts";
-import { interfaceName } from "../shared/links.ts";
-import { readCounters } from "../shared/network-probes.ts";
-import { absolutePath, named, object, timestamp } from "../shared/words.ts";
+import {
+  absolutePath,
+  interfaceName,
+  type KernelFolders,
+  known,
+  named,
+  object,
+  readCounters,
+  round,
+  timestamp,
+} from "../shared/index.ts";
 
 /** Lines of logs and events of a watch that are told at most. */
 const linesMax = 2_000;

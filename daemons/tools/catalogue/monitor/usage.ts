@@ -4,7 +4,7 @@ import { loadavg } from "node:os";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { reads, type Tool } from "../../tool.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import { absolutePath, named, object } from "../shared/index.ts";
 
 const percent = Type.Number({ minimum: 0, maximum: 100 });
 

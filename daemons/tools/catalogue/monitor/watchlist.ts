@@ -1,10 +1,9 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { object, serviceName, timestamp } from "../shared/words.ts";
+import { object, serviceName, timestamp } from "../shared/index.ts";
 
 /** Services that are looked after, at most. */
 const watchedMax = 200;

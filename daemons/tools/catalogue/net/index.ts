@@ -1,12 +1,11 @@
 /** Tools of net: interfaces, routes, connections, and questions to other machines. For the catalogue. */
 import type { Clock } from "#lib/clock";
 import type { Tool } from "../../tool.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import type { KernelFolders, Outbound } from "../shared/index.ts";
 import { interfaceTools } from "./interfaces.ts";
 import { probeTools } from "./probes.ts";
 
-export interface NetWorld {
+interface NetWorld {
   readonly kernel: KernelFolders;
   readonly clock: Clock;
   readonly outbound: Outbound;

@@ -2,20 +2,20 @@ import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { unifiedDiff } from "../shared/diff.ts";
 import {
   cidr,
   familyOf,
   interfaceName,
   type Link,
+  object,
   type Route,
   readLink,
   readLinks,
   readRoutes,
   routeWords,
   setByIp,
-} from "../shared/links.ts";
-import { object } from "../shared/words.ts";
+  unifiedDiff,
+} from "../shared/index.ts";
 
 /** Addresses of one interface at most. */
 const addressesMax = 64;

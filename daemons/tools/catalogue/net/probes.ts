@@ -4,26 +4,34 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { resolveHost } from "../../names.ts";
 import { reads, type Tool } from "../../tool.ts";
-import { send } from "../shared/http.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
-import { interfaceName } from "../shared/links.ts";
 import {
+  alsoLocal,
+  answerFields,
+  answerOf,
+  bodyLimit,
   checkPort,
   dnsRecords,
+  headersField,
+  holdersOf,
+  interfaceName,
+  type KernelFolders,
   measureRates,
+  type Outbound,
+  object,
   ownHost,
   probed,
+  programFailed,
+  readConnections,
   readCounters,
   readPing,
   recordTypes,
+  requestOf,
+  runProgram,
   scanPorts,
+  send,
+  urlField,
   withoutPort,
-} from "../shared/network-probes.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { programFailed, runProgram } from "../shared/program.ts";
-import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../shared/requests.ts";
-import { holdersOf, readConnections } from "../shared/sockets.ts";
-import { object } from "../shared/words.ts";
+} from "../shared/index.ts";
 
 /** Connections that are told at most, and ports that are scanned at once. */
 const connectionsMax = 2_000;
@@ -164,7 +172,7 @@ const requestTool = (outbound: Outbound) =>
     timeoutMs: 30_000,
     run: async (call) => {
       const { method = "GET", headers = {}, body_bytes_max: bytesMax } = call.input;
-      return told(await send(requestOf(call, "net:request", outbound, { method, headers })), bytesMax);
+      return answerOf(await send(requestOf(call, "net:request", outbound, { method, headers })), bytesMax);
     },
   });
 

@@ -3,9 +3,7 @@ import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { ending } from "#lib/text";
 import { hostOf } from "../../names.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { type Ended, type ProgramOptions, runProgram, succeed } from "../shared/program.ts";
-import type { Argv } from "../shared/sandbox.ts";
+import { type Argv, type Ended, type Outbound, type ProgramOptions, runProgram, succeed } from "../shared/index.ts";
 
 /** Acts that fetch from the archive. */
 const fetching = ["update", "install", "upgrade", "download"];

@@ -1,6 +1,6 @@
 /** Tools of pkg: Debian's packages, in the overlay. For the catalogue; what cleans asks for the packages too. */
 import type { Tool } from "../../tool.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import type { Outbound } from "../shared/index.ts";
 import type { PackageWorld } from "./apt.ts";
 import { packageChanges } from "./changes.ts";
 import { packageReads } from "./reads.ts";
@@ -8,7 +8,7 @@ import { vulnerabilityTool } from "./vulnerabilities.ts";
 
 export { machinePackages, type PackageWorld } from "./apt.ts";
 
-export interface PkgWorld {
+interface PkgWorld {
   readonly packages: PackageWorld;
   readonly outbound: Outbound;
   readonly paths: { readonly state: string };

@@ -1,10 +1,9 @@
 import { open, stat } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
-import { resolvePath } from "../../files/paths.ts";
-import type { Backups } from "../../state/undo.ts";
+import { resolvePath } from "../../files/index.ts";
+import type { Backups } from "../../state/index.ts";
 import type { Undo } from "../../tool.ts";
-import type { ProgramOptions } from "../shared/program.ts";
-import { placeFile } from "../shared/write.ts";
+import { type ProgramOptions, placeFile } from "../shared/index.ts";
 import type { Apt } from "./apt.ts";
 
 /** Configuration files that a purge may take along, at most: each is kept. */

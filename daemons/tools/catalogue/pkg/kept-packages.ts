@@ -1,7 +1,7 @@
 import { mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { AiosError } from "#lib/errors";
-import { type Backups, backupSizeMaxBytes } from "../../state/undo.ts";
-import type { ProgramOptions } from "../shared/program.ts";
+import { type Backups, backupSizeMaxBytes } from "../../state/index.ts";
+import type { ProgramOptions } from "../shared/index.ts";
 import type { Apt } from "./apt.ts";
 
 /** A package in a version, as it is brought back. */

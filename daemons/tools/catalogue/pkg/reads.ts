@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { AiosError, errnoOf } from "#lib/errors";
 import { beginning, ending } from "#lib/text";
-import { globMatches } from "../../access/capability.ts";
+import { globMatches } from "../../access/index.ts";
 import { reads, type Tool } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 import { openApt, type PackageWorld, packageName, parseRecords } from "./apt.ts";
 
 const packagesMax = 5_000;

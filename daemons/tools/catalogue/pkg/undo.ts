@@ -1,7 +1,7 @@
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { ToolCall, Undo } from "../../tool.ts";
-import type { ProgramOptions } from "../shared/program.ts";
+import type { ProgramOptions } from "../shared/index.ts";
 import type { Apt, Change } from "./apt.ts";
 import { bringBack, type KeptPackage, keepPackages } from "./kept-packages.ts";
 

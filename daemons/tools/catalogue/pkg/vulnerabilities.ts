@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
 import { reads, type Tool } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 import { openApt, type PackageWorld } from "./apt.ts";
 import { type InstalledPackage, installedPackages } from "./reads.ts";
 import { compareVersions } from "./version.ts";

@@ -3,7 +3,7 @@ import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
 import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "../../proc.ts";
 import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
 import type { SpawnedProcesses } from "./spawned.ts";
 

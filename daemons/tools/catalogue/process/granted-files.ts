@@ -1,6 +1,5 @@
 import { globSync, statSync } from "node:fs";
-import { parseCapability } from "../../access/capability.ts";
-import type { Grant } from "../../access/grants.ts";
+import { type Grant, parseCapability } from "../../access/index.ts";
 
 /** Files that one grant shows at most. */
 const filesMax = 500;

@@ -7,9 +7,8 @@ import { seccompFilter } from "#lib/linux/seccomp";
 import type { Identity } from "#lib/rpc/service";
 import { ending } from "#lib/text";
 import { factsOf, lives } from "../../proc.ts";
-import type { Documents } from "../../state/documents.ts";
-import { fixedEnvironment } from "../shared/program.ts";
-import { filterDescriptor, sandboxed } from "../shared/sandbox.ts";
+import type { Documents } from "../../state/index.ts";
+import { filterDescriptor, fixedEnvironment, sandboxed } from "../shared/index.ts";
 import { type Capture, capture } from "./capture.ts";
 import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
 

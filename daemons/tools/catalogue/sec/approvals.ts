@@ -1,12 +1,11 @@
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import type { Identity, Person } from "#lib/rpc/service";
-import type { Policies, Policy } from "../../access/policy.ts";
-import type { Approvals } from "../../pipeline/approvals.ts";
-import type { Ticket } from "../../pipeline/tickets.ts";
+import type { Policies, Policy } from "../../access/index.ts";
+import type { Approvals, Ticket } from "../../pipeline/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
 import { visible } from "../../visible.ts";
-import { object, timestamp } from "../shared/words.ts";
+import { object, timestamp } from "../shared/index.ts";
 
 /** A call that was let through may take as long as the slowest tool. */
 const approveTimeoutMs = 660_000;

@@ -2,9 +2,15 @@ import { lstat, opendir, readdir } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { managementPort } from "#manifest";
-import { reachOf } from "../shared/addresses.ts";
-import { type KernelFolders, linkTarget, namesIn, textOf } from "../shared/kernel-files.ts";
-import { holdersOf, readConnections } from "../shared/sockets.ts";
+import {
+  holdersOf,
+  type KernelFolders,
+  linkTarget,
+  namesIn,
+  reachOf,
+  readConnections,
+  textOf,
+} from "../shared/index.ts";
 
 /** What sec.scan looks for: one function for each check, each on its own. */
 

@@ -1,12 +1,10 @@
 import * as Type from "typebox";
 import { approvalMostMs } from "#lib/config/duration";
 import { AiosError } from "#lib/errors";
-import { capabilityText, parseCapability } from "../../access/capability.ts";
-import type { Asking, Grants } from "../../access/grants.ts";
-import type { CapabilityTable } from "../../access/registry.ts";
+import { type Asking, type CapabilityTable, capabilityText, type Grants, parseCapability } from "../../access/index.ts";
 import { resolveHost, resolveUrl } from "../../names.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { agentName, object, timestamp } from "../shared/words.ts";
+import { agentName, object, timestamp } from "../shared/index.ts";
 
 /** How long a grant lasts unless it says otherwise, and at most, seconds. */
 const durationDefaultSeconds = 600;

@@ -2,10 +2,10 @@
 
 import type { Clock } from "#lib/clock";
 import { dataUnreadable, keysOutOfReach, momentOf } from "#lib/data/machine-state";
-import type { Protection } from "../../access/protection.ts";
-import type { State } from "../../state/state.ts";
+import type { Protection } from "../../access/index.ts";
+import type { State } from "../../state/index.ts";
 import type { Tool } from "../../tool.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
+import type { KernelFolders } from "../shared/index.ts";
 import { type ApprovalWorld, approvalTools } from "./approvals.ts";
 import { certificateTools } from "./certificates.ts";
 import { type GrantWorld, grantTools } from "./grants.ts";
@@ -14,7 +14,7 @@ import { type LedgerWorld, ledgerTools } from "./ledger.ts";
 import { placesTool } from "./places.ts";
 import { scanTool } from "./scan.ts";
 
-export interface SecWorld extends GrantWorld, LedgerWorld, ApprovalWorld {
+interface SecWorld extends GrantWorld, LedgerWorld, ApprovalWorld {
   readonly state: State;
   readonly clock: Clock;
   readonly kernel: KernelFolders;

@@ -4,12 +4,10 @@ import { join } from "node:path";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { entriesOf, hold, openHeld } from "../../files/handles.ts";
-import { resolvePath } from "../../files/paths.ts";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { entriesOf, hold, openHeld, resolvePath } from "../../files/index.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes } from "../../tool.ts";
-import { absolutePath, named, object, timestamp } from "../shared/words.ts";
+import { absolutePath, named, object, timestamp } from "../shared/index.ts";
 
 /** Entries of one baseline at most, and bytes that are read for it. */
 const entriesMax = 20_000;

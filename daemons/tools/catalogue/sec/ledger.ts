@@ -1,8 +1,8 @@
 import * as Type from "typebox";
-import type { Ledger } from "../../ledger/ledger.ts";
-import type { Undos } from "../../state/undo.ts";
+import type { Ledger } from "../../ledger/index.ts";
+import type { Undos } from "../../state/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
-import { object, timestamp } from "../shared/words.ts";
+import { object, timestamp } from "../shared/index.ts";
 
 /** Calls that sec.audit tells unless asked for another number, and at most. */
 const auditDefault = 100;

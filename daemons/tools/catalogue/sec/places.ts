@@ -1,7 +1,7 @@
 import * as Type from "typebox";
-import type { Place } from "../../access/protected.ts";
+import type { Place } from "../../access/index.ts";
 import { reads } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 
 /** sec.protected: the table of what the machine stands on, for people and for agents that were refused. */
 export const placesTool = (places: readonly Place[]) =>

@@ -1,7 +1,6 @@
 import * as Type from "typebox";
 import { reads } from "../../tool.ts";
-import type { KernelFolders } from "../shared/kernel-files.ts";
-import { object } from "../shared/words.ts";
+import { type KernelFolders, object } from "../shared/index.ts";
 import { type Check, checks, severities } from "./checks.ts";
 
 /** Findings that are told at most. */

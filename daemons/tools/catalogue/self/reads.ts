@@ -6,7 +6,7 @@ import { uptimeSeconds } from "#lib/linux/uptime";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { reads, type Tool } from "../../tool.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 
 /** Above this share of the state's disk the machine counts as unwell. */
 const diskFullPercent = 95;

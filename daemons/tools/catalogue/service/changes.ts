@@ -3,11 +3,9 @@ import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
 import { type Unit, UnitState } from "#proto/aios/init";
-import { resolvePath } from "../../files/paths.ts";
+import { resolvePath } from "../../files/index.ts";
 import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
-import { diffOfWrite } from "../shared/diff.ts";
-import { object, serviceName } from "../shared/words.ts";
-import { contentMaxBytes, undoWrite, writeFile } from "../shared/write.ts";
+import { contentMaxBytes, diffOfWrite, object, serviceName, undoWrite, writeFile } from "../shared/index.ts";
 import { isPackaged, packagedService } from "./packaged.ts";
 import type { Units } from "./units.ts";
 

@@ -6,7 +6,7 @@ import { packagedFolders } from "./packaged.ts";
 import { serviceReads } from "./reads.ts";
 import { type Units, withPackaged } from "./units.ts";
 
-export interface ServiceWorld {
+interface ServiceWorld {
   readonly init: Units;
   readonly clock: Clock;
   /** Services are described below `etc`. */

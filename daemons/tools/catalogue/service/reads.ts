@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 import { beginning } from "#lib/text";
 import { type LogLine, type Unit, UnitState } from "#proto/aios/init";
 import { reads, type Tool } from "../../tool.ts";
-import { object, serviceName, timestamp } from "../shared/words.ts";
+import { object, serviceName, timestamp } from "../shared/index.ts";
 import type { Units } from "./units.ts";
 
 const status = {

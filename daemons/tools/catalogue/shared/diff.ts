@@ -1,6 +1,5 @@
 import { errnoOf } from "#lib/errors";
-import { hold, readHeld } from "../../files/handles.ts";
-import type { ResolvedPath } from "../../files/paths.ts";
+import { hold, type ResolvedPath, readHeld } from "../../files/index.ts";
 
 /** Lines shown around a change. */
 const contextLines = 3;

@@ -2,8 +2,7 @@ import type { Stats } from "node:fs";
 import { lstat, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
-import { entriesOf, type Held, hold } from "../../files/handles.ts";
-import { mountAt, mountsBelow } from "../../files/mounts.ts";
+import { entriesOf, type Held, hold, mountAt, mountsBelow } from "../../files/index.ts";
 import { succeed } from "./program.ts";
 
 /** What stands at a name in a folder that is held. A symbolic link there stands for itself. */

@@ -1,6 +1,6 @@
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { type Backups, backupSizeMaxBytes } from "../../state/undo.ts";
+import { type Backups, backupSizeMaxBytes } from "../../state/index.ts";
 import { type Entry, placeFor, refused } from "./entry.ts";
 import { succeed } from "./program.ts";
 import { type Measure, measure } from "./tree.ts";

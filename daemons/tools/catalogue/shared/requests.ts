@@ -72,7 +72,7 @@ export function requestOf(
 }
 
 /** What a tool tells of an answer, its body read up to the limit. */
-export async function told(answer: HttpAnswer, bytesMax = bodyDefaultBytes) {
+export async function answerOf(answer: HttpAnswer, bytesMax = bodyDefaultBytes) {
   const { content, truncated } = await readBody(answer, bytesMax);
   const { status, url, address, headers } = answer;
   return { status, url, address, headers, ...text(content, truncated), truncated };

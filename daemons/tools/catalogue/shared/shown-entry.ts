@@ -1,5 +1,5 @@
 import { readlink } from "node:fs/promises";
-import { hold, readHeld } from "../../files/handles.ts";
+import { hold, readHeld } from "../../files/index.ts";
 import { unifiedDiff } from "./diff.ts";
 import type { Entry } from "./entry.ts";
 import { measure, walk } from "./tree.ts";

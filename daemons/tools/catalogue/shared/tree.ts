@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, lstat, open, opendir, readlink } from "node:fs/promises";
 import { AiosError, errnoOf } from "#lib/errors";
-import { modifiedMsOf, oPath } from "../../files/handles.ts";
+import { modifiedMsOf, oPath } from "../../files/index.ts";
 import { checkNothingMounted, type Entry } from "./entry.ts";
 
 /** Something below a folder. */

@@ -1,7 +1,7 @@
 import * as Type from "typebox";
 import { isFullDisk } from "#lib/data/disk";
 import { AiosError, errnoOf } from "#lib/errors";
-import { makeRoom } from "../../state/reserve.ts";
+import { makeRoom } from "../../state/index.ts";
 
 /** Words that tools of several namespaces are described with. */
 

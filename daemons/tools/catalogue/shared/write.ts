@@ -12,13 +12,13 @@ import {
   openHeld,
   overwriteFile,
   putFile,
+  type ResolvedPath,
   readHeld,
   removeFile,
   removeFolders,
   standing,
-} from "../../files/handles.ts";
-import type { ResolvedPath } from "../../files/paths.ts";
-import { type Backups, backupSizeMaxBytes, inlineMaxBytes } from "../../state/undo.ts";
+} from "../../files/index.ts";
+import { type Backups, backupSizeMaxBytes, inlineMaxBytes } from "../../state/index.ts";
 import type { Undo } from "../../tool.ts";
 import { named } from "./words.ts";
 

@@ -3,12 +3,11 @@ import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { errnoOf } from "#lib/errors";
 import { layout } from "#manifest";
-import type { Ledger } from "../../ledger/ledger.ts";
-import type { Keep } from "../../ledger/prune.ts";
-import type { Undos } from "../../state/undo.ts";
+import type { Keep, Ledger } from "../../ledger/index.ts";
+import type { Undos } from "../../state/index.ts";
 import { changes, type Tool } from "../../tool.ts";
 import type { PackageWorld } from "../pkg/index.ts";
-import { object } from "../shared/words.ts";
+import { object } from "../shared/index.ts";
 
 /** A database that was damaged and moved aside is kept this long, for whoever wants to save something of it. */
 const asideKeptMs = 7 * 86_400_000;

@@ -1,10 +1,8 @@
 import { basename } from "node:path";
 import * as Type from "typebox";
-import { mounts } from "../../files/mounts.ts";
+import { mounts } from "../../files/index.ts";
 import { changes } from "../../tool.ts";
-import { refused } from "../shared/entry.ts";
-import { runProgram, succeed } from "../shared/program.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import { absolutePath, named, object, refused, runProgram, succeed } from "../shared/index.ts";
 import { type BlockDevice, blockDevice, partsOf, swapDevices } from "./devices.ts";
 
 /** Making a file system on a large slow disk takes minutes. */

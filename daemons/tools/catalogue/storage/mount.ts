@@ -1,11 +1,8 @@
 import { readdir } from "node:fs/promises";
 import * as Type from "typebox";
-import { entriesOf, hold } from "../../files/handles.ts";
-import { type Mount, mountAt, mounts } from "../../files/mounts.ts";
+import { entriesOf, hold, type Mount, mountAt, mounts } from "../../files/index.ts";
 import { changes, type Undo } from "../../tool.ts";
-import { refused } from "../shared/entry.ts";
-import { succeed, undoSignal } from "../shared/program.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import { absolutePath, named, object, refused, succeed, undoSignal } from "../shared/index.ts";
 import { checkNotSystem, deviceAt } from "./format.ts";
 
 const types = ["ext4", "vfat", "erofs", "iso9660", "xfs", "btrfs", "tmpfs"] as const;

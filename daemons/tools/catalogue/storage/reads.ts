@@ -1,9 +1,8 @@
 import { statfs } from "node:fs/promises";
 import * as Type from "typebox";
-import { fileSystems } from "../../files/mounts.ts";
+import { fileSystems } from "../../files/index.ts";
 import { reads, type Tool } from "../../tool.ts";
-import { succeed } from "../shared/program.ts";
-import { object } from "../shared/words.ts";
+import { object, succeed } from "../shared/index.ts";
 import { probe } from "./format.ts";
 
 /** Devices, and file systems, that are told of at most. */

@@ -1,14 +1,21 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
-import { type Documents, openDocuments } from "../../state/documents.ts";
-import type { State } from "../../state/state.ts";
+import { type Documents, openDocuments, type State } from "../../state/index.ts";
 import { changes, type Tool } from "../../tool.ts";
-import { archiveTimeoutMs, pack, sumOf, unpack } from "../backup/archive.ts";
-import { copyKeeper, openStore, type Store } from "../backup/backups.ts";
-import { prepareReplace, settleReplace, undoPack, undoReplace } from "../backup/replace.ts";
-import { refused, withEntry } from "../shared/entry.ts";
-import { showRemoval } from "../shared/shown-entry.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
+import {
+  archiveTimeoutMs,
+  copyKeeper,
+  openStore,
+  pack,
+  prepareReplace,
+  type Store,
+  settleReplace,
+  sumOf,
+  undoPack,
+  undoReplace,
+  unpack,
+} from "../backup/index.ts";
+import { absolutePath, named, object, refused, showRemoval, withEntry } from "../shared/index.ts";
 
 /** Snapshots whose archives are known again at most. */
 const snapshotsMax = 1_000;

@@ -3,13 +3,22 @@ import { mkdir, open, readdir, rm } from "node:fs/promises";
 import * as Type from "typebox";
 import { callAfter } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { backupSizeMaxBytes } from "../../state/undo.ts";
+import { backupSizeMaxBytes } from "../../state/index.ts";
 import { changes } from "../../tool.ts";
-import { type HttpAnswer, send } from "../shared/http.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { alsoLocal, requestOf, urlField } from "../shared/requests.ts";
-import { absolutePath, named, object } from "../shared/words.ts";
-import { placeFile, planWrite, undoWrite } from "../shared/write.ts";
+import {
+  absolutePath,
+  alsoLocal,
+  type HttpAnswer,
+  named,
+  type Outbound,
+  object,
+  placeFile,
+  planWrite,
+  requestOf,
+  send,
+  undoWrite,
+  urlField,
+} from "../shared/index.ts";
 
 /** A download must be small enough to be backed up when it is replaced later. */
 const downloadMaxBytes = backupSizeMaxBytes;

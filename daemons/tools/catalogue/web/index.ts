@@ -1,10 +1,10 @@
 /** Tools of web: requests of any method, pages as text, downloads. For the catalogue. */
 import type { Tool } from "../../tool.ts";
-import type { Outbound } from "../shared/outbound.ts";
+import type { Outbound } from "../shared/index.ts";
 import { downloadTool } from "./download.ts";
 import { requestTool, scrapeTool } from "./requests.ts";
 
-export interface WebWorld {
+interface WebWorld {
   readonly outbound: Outbound;
   readonly paths: { readonly state: string };
 }

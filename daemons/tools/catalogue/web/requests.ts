@@ -2,10 +2,19 @@ import * as Type from "typebox";
 import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { changes, reads } from "../../tool.ts";
-import { readBody, send } from "../shared/http.ts";
-import type { Outbound } from "../shared/outbound.ts";
-import { alsoLocal, answerFields, bodyLimit, headersField, requestOf, told, urlField } from "../shared/requests.ts";
-import { object } from "../shared/words.ts";
+import {
+  alsoLocal,
+  answerFields,
+  answerOf,
+  bodyLimit,
+  headersField,
+  type Outbound,
+  object,
+  readBody,
+  requestOf,
+  send,
+  urlField,
+} from "../shared/index.ts";
 import { extract, htmlMaxBytes } from "./scrape.ts";
 
 export const requestTool = (outbound: Outbound) =>
@@ -37,7 +46,7 @@ export const requestTool = (outbound: Outbound) =>
       `sends ${method} to ${url.name}${body === "" ? "" : ` with\n${body}`}`,
     run: async (call) => {
       const { method = "GET", headers = {}, body, body_bytes_max: bytesMax } = call.input;
-      return told(await send(requestOf(call, "web:request", outbound, { method, headers, body })), bytesMax);
+      return answerOf(await send(requestOf(call, "web:request", outbound, { method, headers, body })), bytesMax);
     },
   });
 
