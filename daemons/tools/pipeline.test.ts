@@ -136,8 +136,8 @@ describe("the pipeline", () => {
         return new Promise<never>(() => {});
       },
     });
-    const { execute } = await executor(hang);
-    const done = execute(request("a.hang"), coreIdentity("orchestrator"), signal);
+    const { perform } = await executor(hang);
+    const done = perform(request("a.hang"), coreIdentity("orchestrator"), signal);
     await running;
     await clock.advance(999);
     expect(aborted).toBeUndefined();
@@ -159,8 +159,8 @@ describe("the pipeline", () => {
           signal.addEventListener("abort", () => reject(signal.reason), { once: true });
         }),
     });
-    const { execute } = await executor(wait);
-    const done = execute(request("a.wait"), coreIdentity("orchestrator"), caller.signal);
+    const { perform } = await executor(wait);
+    const done = perform(request("a.wait"), coreIdentity("orchestrator"), caller.signal);
     await running;
     caller.abort(new TypeError("gone"));
     expect(await done).toMatchObject({ success: false });
@@ -169,7 +169,7 @@ describe("the pipeline", () => {
 
   it("tells callers nothing of the insides of a tool that throws", async () => {
     const fail = (name: `a.${string}`, run: () => never) => reads({ ...facts, name, run });
-    const { execute } = await executor(
+    const { perform } = await executor(
       fail("a.bug", () => {
         throw new TypeError("secret is not a function");
       }),
@@ -178,7 +178,7 @@ describe("the pipeline", () => {
       }),
     );
     for (const name of ["a.bug", "a.odd"]) {
-      const { error } = await execute(request(name), coreIdentity("orchestrator"), signal);
+      const { error } = await perform(request(name), coreIdentity("orchestrator"), signal);
       expect(error).toContain("internal error");
       expect(error).not.toMatch(/secret|string/);
     }
@@ -192,8 +192,8 @@ describe("the pipeline", () => {
       irreversible: "a test",
       run: () => ({ text: "" }),
     });
-    const { execute } = await executor(change);
-    await expect(execute(request("a.change"), coreIdentity(daemon), signal)).rejects.toMatchObject({
+    const { perform } = await executor(change);
+    await expect(perform(request("a.change"), coreIdentity(daemon), signal)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
       message: expect.stringContaining(`${daemon} has no business with it`),
     });
@@ -205,8 +205,8 @@ describe("the pipeline", () => {
       name: "a.lie",
       run: () => ({ text: 5 }) as unknown as { text: string },
     });
-    const { execute } = await executor(lie);
-    expect(await execute(request("a.lie"), coreIdentity("orchestrator"), signal)).toMatchObject({
+    const { perform } = await executor(lie);
+    expect(await perform(request("a.lie"), coreIdentity("orchestrator"), signal)).toMatchObject({
       success: false,
       output: "",
     });
@@ -227,8 +227,8 @@ describe("the pipeline", () => {
         return { text: "" };
       },
     });
-    const { execute } = await executor(change);
-    expect(await execute(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
+    const { perform } = await executor(change);
+    expect(await perform(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
       success: false,
       reversible: false,
     });
@@ -246,9 +246,9 @@ describe("the pipeline", () => {
         return { text: "" };
       },
     });
-    const { execute } = await executor(change);
+    const { perform } = await executor(change);
     ledger.append = () => Promise.reject(new Error("the disk is full"));
-    await expect(execute(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
+    await expect(perform(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
       "the disk is full",
     );
     expect(acted).toBe(false);
@@ -271,7 +271,7 @@ describe("the pipeline", () => {
           return { text: "" };
         },
       });
-      const { execute } = await executor(change);
+      const { perform } = await executor(change);
       const append = ledger.append.bind(ledger);
       ledger.append = async (note) => {
         const entry = await append(note);
@@ -280,7 +280,7 @@ describe("the pipeline", () => {
         events.push(note.kind);
         return entry;
       };
-      expect(await execute(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
+      expect(await perform(request("a.change"), coreIdentity("orchestrator"), signal)).toMatchObject({
         success: true,
         reversible: true,
       });
@@ -288,7 +288,7 @@ describe("the pipeline", () => {
 
       events.length = 0;
       ledger.append = () => Promise.reject(new Error("the disk is full"));
-      await expect(execute(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
+      await expect(perform(request("a.change"), coreIdentity("orchestrator"), signal)).rejects.toThrow(
         "the disk is full",
       );
       expect(events).toEqual(reads ? ["undo"] : []);
@@ -297,10 +297,10 @@ describe("the pipeline", () => {
 
   it("says that it acted when only the outcome cannot be written", async () => {
     const read = reads({ ...facts, name: "a.read", run });
-    const { execute } = await executor(read);
+    const { perform } = await executor(read);
     const append = ledger.append.bind(ledger);
     ledger.append = (note) => (note.kind === "intent" ? append(note) : Promise.reject(new Error("the disk is full")));
-    await expect(execute(request("a.read"), coreIdentity("orchestrator"), signal)).rejects.toMatchObject({
+    await expect(perform(request("a.read"), coreIdentity("orchestrator"), signal)).rejects.toMatchObject({
       code: "RESOURCE_EXHAUSTED",
       message: expect.stringMatching(/a\.read, execution [0-9a-f-]{36}: it was done, but the ledger cannot be written/),
     });

@@ -42,7 +42,7 @@ export function toolsService(tools: Tools): Service<typeof ToolRegistryService> 
         withdraw: headerOf(metadata, withdrawHeader) === "yes",
         waits: (approval: string) => tell({ [approvalHeader]: approval }),
       };
-      const done = await executor.execute(request, identity, signal);
+      const done = await executor.perform(request, identity, signal);
       if (done.success && done.irreversible !== undefined) add({ [irreversibleHeader]: done.irreversible });
       if (done.interrupted) add({ [interruptedHeader]: "yes" });
       if (done.errorCode !== undefined) add({ [errorCodeHeader]: done.errorCode });

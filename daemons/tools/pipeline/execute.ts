@@ -24,7 +24,7 @@ export interface Executor {
    * Carries out one call. Throws what is refused before anything was done (INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
    * RESOURCE_EXHAUSTED); what fails after that is told in the result.
    */
-  execute(request: Request, caller: Identity, signal: AbortSignal): Promise<Executed>;
+  perform(request: Request, caller: Identity, signal: AbortSignal): Promise<Executed>;
 }
 
 export interface Parts {
@@ -46,15 +46,15 @@ export interface Parts {
 export function openExecutor(parts: Parts, once: Once): Executor {
   const seats = new Seats();
   return {
-    execute: (request, caller, signal) =>
+    perform: (request, caller, signal) =>
       seats.during(caller, () =>
-        once.execute(request, caller, signal, (id) => execute(parts, id, request, caller, signal)),
+        once.outcomeOf(request, caller, signal, (id) => begin(parts, id, request, caller, signal)),
       ),
   };
 }
 
-/** The whole way of a call. */
-async function execute(
+/** The whole way of a call, by an id under which none was begun. */
+async function begin(
   parts: Parts,
   executionId: string,
   request: Request,

@@ -33,7 +33,7 @@ export class Once {
    * What comes, or came, of the request. Throws ABORTED when it was withdrawn, and what `begin` throws. Asked to withdraw:
    * throws ABORTED when it will not begin any more, FAILED_PRECONDITION while it runs.
    */
-  async execute(request: Request, caller: Identity, signal: AbortSignal, begin: Begin): Promise<Executed> {
+  async outcomeOf(request: Request, caller: Identity, signal: AbortSignal, begin: Begin): Promise<Executed> {
     const { executionId: id, withdraw = false } = request;
     if (id === undefined) {
       if (withdraw) throw wrongId("a call is withdrawn by its execution id");

@@ -56,7 +56,7 @@ export function openRollbacks(parts: RollbackParts): Rollbacks {
     if (known !== undefined && known.input !== input)
       throw new AiosError("INVALID_ARGUMENT", `roll back ${executionId}: the id ${id} is that of another execution`);
     const request = { tool: asTool, agentId: "", taskId: "", inputJson: Buffer.from(input), reason, executionId: id };
-    return once.execute(request, caller, signal, async (own) => ({
+    return once.outcomeOf(request, caller, signal, async (own) => ({
       ...(await begin(own, executionId, wish, caller, signal)),
       executionId: own,
       reversible: false,
