@@ -4,22 +4,13 @@ import type { Log } from "#lib/log";
 import type { Identity } from "#lib/rpc/service";
 import { type Commits, type Outside, openCommits } from "../state/index.ts";
 import { type Audit, type AuditFilter, auditQuery } from "./audit.ts";
-import { type Entry, hashOf, type Note, noteOf, wellFormed } from "./entry.ts";
+import { openChain } from "./chain.ts";
+import { type Entry, type Note, noteOf } from "./entry.ts";
 import { type Exported, exportFrom } from "./export.ts";
 import { type Head, openSeal, type Seal, unsigned } from "./head.ts";
 import { lossOf, openFile } from "./open.ts";
 import { type Keep, pruneLedger } from "./prune.ts";
-import {
-  baseOf,
-  closed,
-  dayOf,
-  type Ended,
-  nothing,
-  type OpenSegment,
-  opened,
-  segmentEntriesMax,
-  verifiedMark,
-} from "./segment.ts";
+import { baseOf, dayOf, type Ended, nothing, type OpenSegment, opened, verifiedMark } from "./segment.ts";
 import type { Table } from "./table.ts";
 import { problemsMax, type Verification, verifyChain } from "./verify.ts";
 import { openWitness, type Present, readHead, type WitnessFiles } from "./witness.ts";
@@ -86,20 +77,17 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     ...faults.flatMap((one) => (one ? [faultNote(one)] : [])),
     ...interrupted.map(interruption),
   ];
-  /** The end of the chain as it is committed, and with the notes of the commit in progress. */
-  let committed: End = { ...found, segment: loss === undefined ? openSegment(table) : opened(loss.at) };
-  let end = committed;
-  let open = openOf(interrupted);
+  const segment = loss === undefined ? openSegment(table) : opened(loss.at);
+  const chain = openChain({ table, seal, clock }, { ...found, segment }, interrupted);
   let head: Head | undefined;
   const commits = openCommits(database, {
     ...outside,
     begin: () => {
       if (first.length > 0 && loss !== undefined && loss.at.last > 0) table.setBase(baseOf(loss.at, seal));
-      first.forEach(add);
+      first.forEach(chain.add);
     },
     end: () => {
-      head = seal.sign(end.sequence, end.hash);
-      table.setHead(head, [...open.values()]);
+      head = chain.sign();
     },
     synced: () => {
       // Not before: what the disk does not have, nobody has seen.
@@ -108,42 +96,16 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     closing: () => witness?.close(),
     made: () => {
       first = [];
-      committed = end;
+      chain.committed();
     },
-    failed: () => {
-      end = committed;
-      open = openOf(table.openIntents());
-    },
+    failed: chain.failed,
   });
-
-  function add(note: Note): Entry {
-    const unsealed = { ...wellFormed(note), sequence: end.sequence + 1, at: clock.now(), previous: end.hash };
-    const entry = { ...unsealed, hash: hashOf(unsealed) };
-    const segment = segmentOf(dayOf(entry.at));
-    table.insert(entry);
-    if (entry.kind === "intent") open.set(entry.executionId, entry.sequence);
-    if (entry.kind === "outcome" || entry.kind === "interrupted") open.delete(entry.executionId);
-    end = { sequence: entry.sequence, hash: entry.hash, segment };
-    return entry;
-  }
-
-  /** The segment that takes an entry of this day: the one before is closed when the day is a later one, or when it is full. */
-  function segmentOf(day: string): OpenSegment {
-    const { segment } = end;
-    if (segment.day === undefined) return { ...segment, day };
-    const isFull = end.sequence - segment.first >= segmentEntriesMax - 1;
-    // A clock that was set back goes on in the segment that is open.
-    if (day <= segment.day && !isFull) return segment;
-    const done = closed({ ...segment, day: segment.day }, end.sequence, end.hash, seal);
-    table.addSegment(done);
-    return { ...opened(done), day };
-  }
 
   if (first.length > 0) atStart(commits, log);
 
   const check = (signal: AbortSignal, full: boolean) =>
     verifyChain(table, seal, signal, { full, witness: witness?.seen() });
-  const append = (note: Note) => commits.add(() => add(note));
+  const append = (note: Note) => commits.add(() => chain.add(note));
 
   return {
     interrupted: interrupted.map(({ executionId }) => executionId),
@@ -163,7 +125,7 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
       append(faultNote(what)).catch((error) => log.error("a fault cannot be written down", { error }));
     },
     prune: (keep, signal) =>
-      pruneLedger({ database, table, seal, commits, clock, log, append: add, witness }, keep, signal),
+      pruneLedger({ database, table, seal, commits, clock, log, append: chain.add, witness }, keep, signal),
     export: (after, until) => exportFrom(table, seal, after, until),
     ofExecution: (executionId) => table.ofExecution(executionId),
     audit,
@@ -181,15 +143,6 @@ export function openLedger(folder: string, clock: Clock, log: Log, files?: Witne
     close: () => commits.close(),
   };
 }
-
-/** The end of the chain, and the segment it is in. */
-interface End extends Pick<Head, "sequence" | "hash"> {
-  readonly segment: OpenSegment;
-}
-
-/** The intents without an outcome: their sequences by execution. */
-const openOf = (intents: readonly Entry[]) =>
-  new Map(intents.map(({ executionId, sequence }) => [executionId, sequence]));
 
 function openSegment(table: Table): OpenSegment {
   const segment = opened(table.segments().at(-1) ?? base(table));

@@ -9,6 +9,7 @@ import { type Documents, openDocuments, type State } from "../state/index.ts";
 import type { Admitted } from "./gate.ts";
 import { asked, type Facts, refusal, withdrawal, withdrawn, type Executed } from "./record.ts";
 import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
+import { openWaiting, refused, type Waiting } from "./waiting.ts";
 
 /** Tickets of all agents together, at most: more agents than there are names for. */
 const ticketsMax = 1_000;
@@ -56,14 +57,6 @@ export interface ApprovalParts {
   run(ticket: Ticket, facts: Facts): Promise<Executed>;
 }
 
-interface Waiting {
-  readonly ticket: Ticket;
-  readonly decided: PromiseWithResolvers<Executed>;
-  readonly over: AbortController;
-  /** A ticket that is being written is shown to nobody yet; one that was decided is decided by nobody else. */
-  state: "being written" | "waiting" | "decided";
-}
-
 /**
  * Whether a person is asked first: whoever changes a protected place; calls of agents whose tool wants it, changes whose risk
  * the policy names, and where the grant asks for it all, all that changes something or leaves the machine, or what amounts to root.
@@ -78,92 +71,57 @@ export function needsApproval({ tool, caller, asks, places, risk }: Admitted, po
 }
 
 export function openApprovals(parts: ApprovalParts): Approvals {
-  const { state, ledger, clock, log } = parts;
+  const { state, ledger, log } = parts;
   const documents: Documents<Ticket> = openDocuments(state, "approval");
-  const waiting = new Map<string, Waiting>();
-
-  /** Takes a ticket from those that wait: whoever does it decides, and nobody after. */
-  const take = (id: string): Waiting => {
-    const found = waiting.get(id);
-    if (found?.state !== "waiting") throw noSuch(id);
-    found.state = "decided";
-    found.over.abort();
-    return found;
-  };
-  const refuse = async ({ ticket, decided }: Waiting, error: AiosError, note = refusalFor(error)) => {
-    try {
-      await ledger.append(note(factsOf(ticket, parts.policies.last())));
-      await documents.remove(ticket.id);
-    } finally {
-      waiting.delete(ticket.id);
-      decided.reject(error);
-    }
-  };
-  const wait = (ticket: Ticket, state: Waiting["state"]): Waiting => {
-    const one: Waiting = { ticket, decided: Promise.withResolvers<Executed>(), over: new AbortController(), state };
-    // Nobody may be waiting for it, after a restart.
-    one.decided.promise.catch(() => {});
-    waiting.set(ticket.id, one);
-    return one;
-  };
-  /** Shows a ticket that is on disk, until its time is over. */
-  const show = (one: Waiting) => {
-    one.state = "waiting";
-    const { id, askedAt, expiresAt } = one.ticket;
-    const leftMs = Math.max(0, Math.min(expiresAt - clock.now(), expiresAt - askedAt));
-    const late = () => refuse(take(id), refused(one.ticket, "nobody answered in time"));
-    clock.sleep(leftMs, one.over.signal).then(
-      () => late().catch((error) => log.error("refuse a call", { error })),
-      () => {},
-    );
-  };
+  const waiting = openWaiting(parts, documents);
   const join = ({ ticket, decided }: Waiting, signal: AbortSignal, waits: Waits) => {
     waits(ticket.id);
     return untilAborted(decided.promise, signal);
-  };
-  const known = (id: string): Waiting => {
-    const found = waiting.get(id);
-    if (found === undefined) throw noSuch(id);
-    return found;
   };
 
   return {
     ask: async (call, facts, policy, signal, waits = () => {}) => {
       const ticket = await askable(parts, call, facts, policy);
-      const same = [...waiting.values()].find((other) => sameCall(other.ticket) === sameCall(ticket));
+      const others = waiting.all();
+      const same = others.find((other) => sameCall(other.ticket) === sameCall(ticket));
       if (same !== undefined) {
         // Asked by its own id later, this execution is what became of the other.
         await ledger.append(asked(factsOf(ticket, policy), { same_as: same.ticket.id }));
         return join(same, signal, waits);
       }
-      const own = [...waiting.values()].filter((other) => samePeer(other.ticket.caller, ticket.caller));
-      if (own.length >= policy.approval.pendingPerAgentMax || waiting.size >= ticketsMax) throw full(ticket, own);
-      const one = wait(ticket, "being written");
+      const own = others.filter((other) => samePeer(other.ticket.caller, ticket.caller));
+      if (own.length >= policy.approval.pendingPerAgentMax || others.length >= ticketsMax) throw full(ticket, own);
+      const one = waiting.add(ticket, "being written");
       try {
         await documents.put(ticket.id, ticket);
         await ledger.append(asked(factsOf(ticket, policy), entryOf(ticket)));
       } catch (error) {
-        waiting.delete(ticket.id);
+        waiting.remove(ticket.id);
         await documents.remove(ticket.id).catch(() => {});
         throw error;
       }
-      show(one);
+      waiting.show(one);
       log.info("a call waits for a person", { id: ticket.id, caller: ticket.caller.name, tool: ticket.tool });
       return join(one, signal, waits);
     },
-    find: (id) => waiting.get(id)?.ticket,
-    join: async (id, signal, waits = () => {}) => join(known(id), signal, waits),
+    find: (id) => waiting.find(id)?.ticket,
+    join: async (id, signal, waits = () => {}) => join(waiting.known(id), signal, waits),
     withdraw: async (id) => {
-      if (known(id).state !== "waiting") throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
-      await refuse(take(id), withdrawn(id), withdrawal);
+      if (waiting.known(id).state !== "waiting")
+        throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
+      await waiting.refuse(waiting.take(id), withdrawn(id), withdrawal);
     },
-    pending: () => [...waiting.values()].filter((one) => one.state === "waiting").map(({ ticket }) => ticket),
+    pending: () =>
+      waiting
+        .all()
+        .filter((one) => one.state === "waiting")
+        .map(({ ticket }) => ticket),
     approve: async (id, digest, by) => {
-      const shown = waiting.get(id);
+      const shown = waiting.find(id);
       if (shown?.state === "waiting" && shown.ticket.digest !== digest) throw notShown(id);
       if (shown !== undefined && !allows(by.role, shown.ticket.role)) throw beyond(shown.ticket, by);
       if (shown?.state === "waiting") parts.takes(shown.ticket);
-      const { ticket, decided } = take(id);
+      const { ticket, decided } = waiting.take(id);
       try {
         // Durable before it begins: what was approved once is not approved again.
         await documents.put(id, { ...ticket, state: "approved" });
@@ -174,22 +132,23 @@ export function openApprovals(parts: ApprovalParts): Approvals {
         decided.reject(error);
         throw error;
       } finally {
-        await documents.remove(id).finally(() => waiting.delete(id));
+        await documents.remove(id).finally(() => waiting.remove(id));
       }
     },
     deny: async (id, by, why) => {
-      const one = take(id);
-      await refuse(one, refused(one.ticket, `${by.name} denied it${why === "" ? "" : `: ${why}`}`));
+      const one = waiting.take(id);
+      await waiting.refuse(one, refused(one.ticket, `${by.name} denied it${why === "" ? "" : `: ${why}`}`));
       return one.ticket;
     },
     resume: async () => {
       for (const ticket of documents.list(ticketsMax).reverse()) {
-        if (ticket.state === "pending") await resumed(parts, ticket).then(() => show(wait(ticket, "waiting")));
+        if (ticket.state === "pending")
+          await resumed(parts, ticket).then(() => waiting.show(waiting.add(ticket, "waiting")));
         else await lapse(parts, documents, ticket);
       }
     },
     close: () => {
-      for (const { over } of waiting.values()) over.abort();
+      for (const { over } of waiting.all()) over.abort();
     },
   };
 }
@@ -238,13 +197,7 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-const refusalFor = (error: AiosError) => (facts: Facts) => refusal(facts, error.message);
-
 const samePeer = (one: Identity, other: Identity) => one.kind === other.kind && one.name === other.name;
-
-function refused({ tool }: Ticket, reason: string): AiosError {
-  return new AiosError("PERMISSION_DENIED", { act: "execute", object: tool, reason });
-}
 
 function beyond({ id, tool, role, risk }: Ticket, by: Person): AiosError {
   return new AiosError("PERMISSION_DENIED", {
@@ -252,15 +205,6 @@ function beyond({ id, tool, role, risk }: Ticket, by: Person): AiosError {
     object: id,
     reason: `this call of ${tool} is of ${risk} risk and needs the role ${role}, and ${by.name} is ${by.role}`,
     next: "ask an admin, or deny it",
-  });
-}
-
-function noSuch(id: string): AiosError {
-  return new AiosError("NOT_FOUND", {
-    act: "decide",
-    object: id,
-    reason: "no such call waits: it was decided already, or its time is over",
-    next: 'see "aiosctl approvals"',
   });
 }
 

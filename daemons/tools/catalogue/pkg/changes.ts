@@ -42,46 +42,46 @@ interface Unwanted {
 
 export function packageChanges(world: PackageWorld, outbound: Outbound): readonly Tool[] {
   const apt = openApt(world, outbound);
-  const options = (signal: AbortSignal): ProgramOptions => ({ signal, timeoutMs: changeTimeoutMs });
+  return [
+    installTool(apt),
+    removeTool(apt, world),
+    updateTool(apt),
+    upgradeTool(apt),
+    lockTool(apt, "lock", true),
+    lockTool(apt, "unlock", false),
+  ];
+}
 
-  const installing = async ({ name, version }: Wanted, signal: AbortSignal) => {
-    const wanted = version ?? (await apt.candidate(name, options(signal)));
-    const now = await apt.installed(name, options(signal));
-    // Removing is another tool's: an installation that would need it is refused by apt.
-    const words = now?.version === wanted ? [] : ["--no-remove", `${name}=${wanted}`];
-    const changes = words.length === 0 ? [] : await apt.simulate("install", words, options(signal));
-    return { wanted, words, changes };
-  };
+const optionsOf = (signal: AbortSignal): ProgramOptions => ({ signal, timeoutMs: changeTimeoutMs });
 
-  const install = changes({
+const installTool = (apt: Apt) =>
+  changes({
     ...facts,
     name: "pkg.install",
     summary: "Installs a Debian package and what it depends on; its services are not started. It removes nothing.",
     input: object({ name: packageName, version: Type.Optional(packageVersion) }),
     output: object({ installed: Type.Boolean(), version: Type.String(), changes: changed }),
     capabilities: ["pkg:install:{name}"],
-    undo: undoChanges<Wanted>(apt, async ({ input, signal }) => (await installing(input, signal)).changes),
-    preview: async ({ input, signal }) => lines((await installing(input, signal)).changes),
+    undo: undoChanges<Wanted>(apt, async ({ input, signal }) => (await installation(apt, input, signal)).changes),
+    preview: async ({ input, signal }) => lines((await installation(apt, input, signal)).changes),
     run: async ({ input, signal }) => {
-      const { wanted, words, changes } = await installing(input, signal);
-      if (words.length > 0) await apt.get("install", words, options(signal));
+      const { wanted, words, changes } = await installation(apt, input, signal);
+      if (words.length > 0) await apt.get("install", words, optionsOf(signal));
       return { installed: true, version: wanted, changes: changes.map(told) };
     },
   });
 
-  const removing = async ({ name, dependents = false, purge = false }: Unwanted, signal: AbortSignal) => {
-    if ((await apt.installed(name, options(signal))) === undefined) return [];
-    const changes = await apt.simulate(purge ? "purge" : "remove", [name], options(signal));
-    const others = changes.map((change) => change.name).filter((other) => other !== name);
-    if (others.length > 0 && !dependents) {
-      throw refused("remove", name, `${list(others)} need it`, 'remove them too with "dependents": true');
-    }
-    const needed = changes.filter((change) => imageHas(world, change.name));
-    if (needed.length > 0) throw refused("remove", list(needed.map((one) => one.name)), "the image is made of it");
-    return changes;
-  };
+async function installation(apt: Apt, { name, version }: Wanted, signal: AbortSignal) {
+  const wanted = version ?? (await apt.candidate(name, optionsOf(signal)));
+  const now = await apt.installed(name, optionsOf(signal));
+  // Removing is another tool's: an installation that would need it is refused by apt.
+  const words = now?.version === wanted ? [] : ["--no-remove", `${name}=${wanted}`];
+  const changes = words.length === 0 ? [] : await apt.simulate("install", words, optionsOf(signal));
+  return { wanted, words, changes };
+}
 
-  const remove = changes({
+const removeTool = (apt: Apt, world: PackageWorld) =>
+  changes({
     ...facts,
     name: "pkg.remove",
     summary:
@@ -97,41 +97,61 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     confirmation: true,
     undo: withConfiguration<Unwanted, ChangesPlan>(
       { apt, root: world.root },
-      undoChanges<Unwanted>(apt, ({ input, signal }) => removing(input, signal)),
-      async (input, signal) => (await removing(input, signal)).map(({ name }) => name),
+      undoChanges<Unwanted>(apt, ({ input, signal }) => removal(apt, world, input, signal)),
+      async (input, signal) => (await removal(apt, world, input, signal)).map(({ name }) => name),
     ),
-    preview: async ({ input, signal }) => lines(await removing(input, signal)),
+    preview: async ({ input, signal }) => lines(await removal(apt, world, input, signal)),
     run: async ({ input, signal }) => {
-      const changes = await removing(input, signal);
+      const changes = await removal(apt, world, input, signal);
       if (changes.length > 0)
         await apt.get(
           input.purge === true ? "purge" : "remove",
           changes.map(({ name }) => name),
-          options(signal),
+          optionsOf(signal),
         );
       return { removed: changes.length > 0, changes: changes.map(told) };
     },
   });
 
-  const upgrading = (signal: AbortSignal) => apt.simulate("upgrade", [], options(signal));
+/** What a removal takes away. Throws FAILED_PRECONDITION where that is more than was asked, or the image's. */
+async function removal(
+  apt: Apt,
+  world: PackageWorld,
+  { name, dependents = false, purge = false }: Unwanted,
+  signal: AbortSignal,
+): Promise<readonly Change[]> {
+  if ((await apt.installed(name, optionsOf(signal))) === undefined) return [];
+  const changes = await apt.simulate(purge ? "purge" : "remove", [name], optionsOf(signal));
+  const others = changes.map((change) => change.name).filter((other) => other !== name);
+  if (others.length > 0 && !dependents) {
+    throw refused("remove", name, `${list(others)} need it`, 'remove them too with "dependents": true');
+  }
+  const needed = changes.filter((change) => imageHas(world, change.name));
+  if (needed.length > 0) throw refused("remove", list(needed.map((one) => one.name)), "the image is made of it");
+  return changes;
+}
 
-  const upgrade = changes({
+const upgrade = (apt: Apt, signal: AbortSignal) => apt.simulate("upgrade", [], optionsOf(signal));
+
+const upgradeTool = (apt: Apt) =>
+  changes({
     ...facts,
     name: "pkg.upgrade",
     summary: "Upgrades every installed package that has a newer version and is not locked. Removes and adds none.",
     input: object({}),
     output: object({ changes: changed }),
     capabilities: ["pkg:upgrade"],
-    undo: undoChanges(apt, ({ signal }) => upgrading(signal)),
-    preview: async ({ signal }) => lines(await upgrading(signal)),
+    undo: undoChanges(apt, ({ signal }) => upgrade(apt, signal)),
+    preview: async ({ signal }) => lines(await upgrade(apt, signal)),
     run: async ({ signal }) => {
-      const changes = await upgrading(signal);
-      if (changes.length > 0) await apt.get("upgrade", [], options(signal));
+      const changes = await upgrade(apt, signal);
+      if (changes.length > 0) await apt.get("upgrade", [], optionsOf(signal));
       return { changes: changes.map(told) };
     },
   });
 
-  const update = changes({
+const updateTool = (apt: Apt) =>
+  changes({
     ...facts,
     name: "pkg.update",
     summary: "Fetches the archive's lists of packages anew, and tells how many packages have a newer version.",
@@ -142,14 +162,11 @@ export function packageChanges(world: PackageWorld, outbound: Outbound): readonl
     irreversible: "what the archive offers is not ours to take back; no package changes",
     run: async ({ signal }) => {
       await apt.get("update", ["--error-on=any"], { signal, timeoutMs: updateTimeoutMs });
-      return { upgradable: (await upgrading(signal)).length };
+      return { upgradable: (await upgrade(apt, signal)).length };
     },
   });
 
-  return [install, remove, update, upgrade, locking(apt, "lock", true), locking(apt, "unlock", false)];
-}
-
-function locking(apt: Apt, verb: "lock" | "unlock", locked: boolean): Tool {
+function lockTool(apt: Apt, verb: "lock" | "unlock", locked: boolean): Tool {
   return changes({
     ...facts,
     name: `pkg.${verb}`,

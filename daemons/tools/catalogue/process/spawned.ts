@@ -118,35 +118,15 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
   };
 
   const watch = (kept: Spawned, piped: Piped, timeoutMs: number): Running => {
-    const { child, stdout, stderr } = piped;
-    let drained = () => {};
     const inTime = callAfter(timeoutMs, () => kill(kept), "unheld");
-    const ended = new Promise<void>((resolve) => {
-      child.once("exit", () => {
-        // What it started ends with it.
-        if (kept.group !== "") cgroups.open(kept.group).kill();
-        killGroup(kept.pid);
-        drained = callAfter(drainMs, () => {
-          stdout.destroy();
-          stderr.destroy();
-        });
-      });
-      whenClosed(piped, (exitCode, exitSignal) => {
-        drained();
-        inTime();
-        const output = written(live);
-        running.delete(kept.executionId);
-        if (kept.group !== "") cgroups.open(kept.group).remove();
-        const ended: Spawned = { ...kept, ...output, state: "ended", exitCode, exitSignal };
-        remember(ended);
-        documents
-          .put(kept.executionId, shortened(ended))
-          .catch(() => {})
-          .finally(resolve);
-      });
+    return seeToEnd(kept, piped, cgroups, async (how) => {
+      inTime();
+      running.delete(kept.executionId);
+      if (kept.group !== "") cgroups.open(kept.group).remove();
+      const ended: Spawned = { ...kept, ...how, state: "ended" };
+      remember(ended);
+      await documents.put(kept.executionId, shortened(ended)).catch(() => {});
     });
-    const live = { stdout: capture(stdout), stderr: capture(stderr), ended };
-    return live;
   };
 
   let held = false;
@@ -168,23 +148,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
       const piped = await started(start);
       const pid = piped.child.pid ?? 0;
       const { group, limited } = confine(cgroups, start, pid);
-      const kept: Spawned = {
-        executionId: start.executionId,
-        pid,
-        startTicks: factsOf(pid)?.startTicks ?? 0,
-        owner: ownerOf(start.caller),
-        command: start.command,
-        args: start.args,
-        startedAt: clock.now(),
-        timeoutMs: start.timeoutMs,
-        group,
-        state: "running",
-        exitCode: null,
-        exitSignal: null,
-        stdout: "",
-        stderr: "",
-        truncated: false,
-      };
+      const kept = recordOf(start, pid, group, clock.now());
       running.set(start.executionId, watch(kept, piped, start.timeoutMs));
       if (held && start.caller.kind === "agent") freeze(cgroups, kept, held);
       await documents.put(start.executionId, kept);
@@ -212,6 +176,59 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
       for (const one of documents.list(rememberedMax).filter(ofAgent)) freeze(cgroups, one, held);
     },
   };
+}
+
+/** What is remembered of a process that has just begun. */
+const recordOf = (
+  { executionId, caller, command, args, timeoutMs }: Start,
+  pid: number,
+  group: string,
+  startedAt: number,
+): Spawned => ({
+  executionId,
+  pid,
+  startTicks: factsOf(pid)?.startTicks ?? 0,
+  owner: ownerOf(caller),
+  command,
+  args,
+  startedAt,
+  timeoutMs,
+  group,
+  state: "running",
+  exitCode: null,
+  exitSignal: null,
+  stdout: "",
+  stderr: "",
+  truncated: false,
+});
+
+type Ending = Pick<Spawned, "exitCode" | "exitSignal" | "stdout" | "stderr" | "truncated">;
+
+/** Takes what a process writes, and ends with it what it started. `over` hears how it ended. */
+function seeToEnd(
+  { pid, group }: Spawned,
+  piped: Piped,
+  cgroups: Cgroups,
+  over: (how: Ending) => Promise<void>,
+): Running {
+  const { child, stdout, stderr } = piped;
+  let drained = () => {};
+  const ended = new Promise<void>((resolve) => {
+    child.once("exit", () => {
+      if (group !== "") cgroups.open(group).kill();
+      killGroup(pid);
+      drained = callAfter(drainMs, () => {
+        stdout.destroy();
+        stderr.destroy();
+      });
+    });
+    whenClosed(piped, (exitCode, exitSignal) => {
+      drained();
+      over({ exitCode, exitSignal, ...written(live) }).finally(resolve);
+    });
+  });
+  const live = { stdout: capture(stdout), stderr: capture(stderr), ended };
+  return live;
 }
 
 /** What an earlier run of the daemon started has the time that it was given then, and no more. */
