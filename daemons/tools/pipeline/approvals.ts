@@ -7,7 +7,7 @@ import { kindsOf, type Policies, type Policy } from "../access/index.ts";
 import type { Ledger } from "../ledger/index.ts";
 import { type Documents, openDocuments, type State } from "../state/index.ts";
 import type { Admitted } from "./gate.ts";
-import { asked, type Facts, refusal, withdrawal, withdrawn, type Executed } from "./record.ts";
+import { asked, type Executed, type Facts, refusal, withdrawal, withdrawn } from "./record.ts";
 import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
 import { openWaiting, refused, type Waiting } from "./waiting.ts";
 

@@ -6,7 +6,7 @@ import type { Limits, Policies } from "../access/index.ts";
 import type { Entry, Ledger } from "../ledger/index.ts";
 import type { Approvals } from "./approvals.ts";
 import { identify, type Request } from "./gate.ts";
-import { withdrawal, withdrawn, type Executed, refusal } from "./record.ts";
+import { type Executed, withdrawal, withdrawn } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
 
 export interface OnceParts {
