@@ -1,4 +1,5 @@
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
+import * as Type from "typebox";
 import { parseToml } from "#lib/config/config";
 import { AiosError, errnoOf } from "#lib/errors";
 import { users } from "#manifest";
