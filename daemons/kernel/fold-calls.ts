@@ -1,7 +1,7 @@
 import { charged } from "./budget.ts";
 import { callKey } from "./calls.ts";
-import type { Folds } from "./fold.ts";
 import { said, withRun } from "./fold-runs.ts";
+import type { Folds } from "./folds.ts";
 import type { Limits } from "./limits.ts";
 import type { BranchState, CallOutcome, OpenCall } from "./state.ts";
 import { afterFailure, afterRefusal, afterSuccess } from "./vitals.ts";

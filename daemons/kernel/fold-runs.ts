@@ -1,6 +1,6 @@
 import { cut } from "#lib/text";
 import { charged } from "./budget.ts";
-import type { Folds } from "./fold.ts";
+import type { Folds } from "./folds.ts";
 import type { Limits } from "./limits.ts";
 import { type Note, noteIn } from "./notes.ts";
 import type { ConversationTurn } from "./ports.ts";

@@ -2,14 +2,9 @@ import { hash } from "node:crypto";
 import { type EventRecord, encodeEvent } from "./events.ts";
 import { foldCalls } from "./fold-calls.ts";
 import { foldRuns, turn } from "./fold-runs.ts";
-import type { KindName, KindOf } from "./kinds.ts";
+import type { Folds } from "./folds.ts";
 import type { Limits } from "./limits.ts";
 import { type BranchState, sessionConfig } from "./state.ts";
-
-/** What one kind of event makes of the state. */
-export type Folds = {
-  readonly [N in KindName]?: (state: BranchState, kind: KindOf<N>, record: EventRecord, limits: Limits) => BranchState;
-};
 
 const sessions: Folds = {
   SessionCreated: (state, { config }, { agent_id }) => {

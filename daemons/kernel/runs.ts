@@ -1,6 +1,6 @@
+import type { Kernel, TickResult } from "./api.ts";
 import type { Branch, Standing } from "./branch.ts";
 import { type Branches, busy, checkedId, mainBranch, refusal, usable } from "./branches.ts";
-import type { Kernel, TickResult } from "./kernel.ts";
 import { noteEvent } from "./notes.ts";
 import { momentOf } from "./shapes.ts";
 import type { BranchState } from "./state.ts";

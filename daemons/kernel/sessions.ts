@@ -1,5 +1,5 @@
+import type { Kernel } from "./api.ts";
 import { type Branches, busy, checkedId, mainBranch, refusal, usable } from "./branches.ts";
-import type { Kernel } from "./kernel.ts";
 import { noteEvent } from "./notes.ts";
 import { sessionConfig } from "./state.ts";
 
