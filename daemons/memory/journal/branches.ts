@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError } from "#lib/errors";
 import { type Page, pager } from "../store/pages.ts";
-import type { Ref } from "./journal.ts";
+import type { Ref } from "./entry.ts";
 
 export interface BranchRow {
   readonly number: number;

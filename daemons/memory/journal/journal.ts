@@ -3,22 +3,9 @@ import { AiosError } from "#lib/errors";
 import { fitting } from "../store/pages.ts";
 import type { Store } from "../store/store.ts";
 import { type BranchRow, openBranches } from "./branches.ts";
+import type { Entry, Ref } from "./entry.ts";
 import { type Draft, stampedJson } from "./event-record.ts";
 import { openSubscribers } from "./subscribers.ts";
-
-/** Which branch of which session. */
-export interface Ref {
-  readonly sessionId: string;
-  readonly branchId: string;
-}
-
-/** An event as it is stored. */
-export interface Entry {
-  readonly sequence: number;
-  readonly eventId: string;
-  /** An EventRecord with its sequence. */
-  readonly json: string;
-}
 
 /** The sessions' events, numbered from 1 in each branch without a gap. */
 export interface Journal {

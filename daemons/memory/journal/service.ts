@@ -4,8 +4,9 @@ import { EventJournalService, type JournalEvent } from "#proto/aios/journal";
 import { refuse } from "../check.ts";
 import { within } from "../limits.ts";
 import { type BranchRow, mainBranch } from "./branches.ts";
+import type { Entry, Ref } from "./entry.ts";
 import { draftOf } from "./event-record.ts";
-import type { Entry, Journal, Ref } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 
 /** Events of one call. */
 const appendMax = 1_000;

@@ -1,5 +1,5 @@
 import { AiosError } from "#lib/errors";
-import type { Entry } from "./journal.ts";
+import type { Entry } from "./entry.ts";
 
 /** Those who follow a branch. */
 export interface Subscribers {

@@ -8,7 +8,7 @@ import { isFullDisk } from "#lib/data/disk";
 import { syncFolder } from "#lib/data/files";
 import { openDatabase, type Sqlite } from "#lib/data/sqlite";
 import { AiosError, messageOf } from "#lib/errors";
-import { readArchive } from "../admin/archive-reader.ts";
+import { readArchive } from "./archive-reader.ts";
 import { type Backup, backupName } from "./backup-files.ts";
 import type { Check } from "./check.ts";
 import { functions } from "./migrations/migrations.ts";
