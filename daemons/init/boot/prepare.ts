@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config/config";
@@ -22,7 +22,7 @@ import { findVolume, listBlockDevices } from "../disks/disks.ts";
 import { bindData, enterOverlay, mountOverlay, plainRoot, type Root } from "../disks/root.ts";
 import { prepareGpus } from "../hardware/gpu-drivers.ts";
 import { type Hardware, readHardware, shortfalls } from "../hardware/hardware.ts";
-import { markTime, type StartTime, setClock } from "../time/timekeeping.ts";
+import { rememberTime, type StartTime, setClock, timeMark } from "../time/timekeeping.ts";
 
 /** What phase 1 works with. */
 export interface Tools {
@@ -51,7 +51,6 @@ export interface Ground {
 }
 
 const kernel = { proc: "/proc", sys: "/sys", dev: "/dev" } as const;
-const timeMark = `${layout.state}/clock`;
 const provisionMount = "/run/aios-provision";
 const provisionFolder = join(layout.run, "provision");
 
@@ -159,11 +158,6 @@ async function provisionedAt(): Promise<number | undefined> {
   if (certificate === "") return undefined;
   const { readCertificate } = await import("#lib/identity/pki");
   return readCertificate(certificate).notBefore;
-}
-
-/** Marks how late it is, for a boot whose clock has forgotten. */
-export function rememberTime(clock: Clock, faults: Faults): void {
-  if (existsSync(layout.state)) markTime(timeMark, clock, faults);
 }
 
 function attempt({ faults }: Tools, what: string, act: () => void): void {

@@ -2,6 +2,7 @@ import type { Clock } from "#lib/clock";
 import { consoleLines } from "#manifest";
 import type { Faults } from "../base/faults.ts";
 import type { Screen } from "../base/screen.ts";
+import type { TimeStatus } from "../time/timekeeping.ts";
 import { type Phase, type PhaseRecord, reportPhase, runPhases } from "./phases.ts";
 
 /** The boot as it is told over the API. */
@@ -24,15 +25,6 @@ export interface Boot {
   keepTime(status: Omit<TimeStatus, "checkedAt">): void;
   /** Runs and reports the phases, then tells whether the machine is autonomous, now and whenever that changes. */
   run(phases: readonly Phase[]): Promise<void>;
-}
-
-export interface TimeStatus {
-  /** A time server has told it, or it is a host's. */
-  readonly sure: boolean;
-  /** What it rests on, and what keeps it from being sure. */
-  readonly detail: string;
-  /** When that was found out, milliseconds since the epoch. */
-  readonly checkedAt: number;
 }
 
 export interface BootFacts {

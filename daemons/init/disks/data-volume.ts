@@ -1,9 +1,23 @@
+import type { Clock } from "#lib/clock";
 import type { MachineState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";
+import type { Cmdline } from "../base/cmdline.ts";
+import type { Run } from "../base/commands.ts";
+import type { Faults } from "../base/faults.ts";
 import type { KernelFiles } from "../base/kernel-files.ts";
-import type { Tools } from "../boot/prepare.ts";
+import type { Screen } from "../base/screen.ts";
+import type { Syscalls } from "../base/syscalls.ts";
 import { awaitDataVolume, prepareDataVolume } from "./disks.ts";
 import { type DataSource, mountData, unmountData } from "./root.ts";
+
+export interface VolumeNeeds {
+  readonly cmdline: Cmdline;
+  readonly syscalls: Syscalls;
+  readonly command: Run;
+  readonly faults: Faults;
+  readonly screen: Screen;
+  readonly clock: Clock;
+}
 
 interface Found {
   readonly source: DataSource;
@@ -11,7 +25,7 @@ interface Found {
 }
 
 /** Mounts what holds the data: the volume, or memory where there is none that can be used. Says which, and why. */
-export async function openData(kernel: KernelFiles, tools: Tools): Promise<MachineState["data"]> {
+export async function openData(kernel: KernelFiles, tools: VolumeNeeds): Promise<MachineState["data"]> {
   const { source, data } = await findData(kernel, tools);
   try {
     mountData(source, tools.syscalls);
@@ -28,7 +42,7 @@ export async function openData(kernel: KernelFiles, tools: Tools): Promise<Machi
 
 export const dataFault = "data";
 
-async function findData(kernel: KernelFiles, tools: Tools): Promise<Found> {
+async function findData(kernel: KernelFiles, tools: VolumeNeeds): Promise<Found> {
   const { cmdline, faults, clock, command, screen } = tools;
   if (cmdline.dataFolder !== undefined) {
     return { source: { kind: "folder", path: cmdline.dataFolder }, data: "volume" };
@@ -56,7 +70,7 @@ async function findData(kernel: KernelFiles, tools: Tools): Promise<Found> {
 }
 
 /** Code that one boot in thousands needs. */
-async function mended(device: string, reason: string, tools: Tools): Promise<boolean> {
-  const { offerRepair } = await import("../boot/repair.ts");
+async function mended(device: string, reason: string, tools: VolumeNeeds): Promise<boolean> {
+  const { offerRepair } = await import("./repair.ts");
   return offerRepair(device, reason, tools);
 }

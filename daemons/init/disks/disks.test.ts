@@ -18,8 +18,8 @@ import { ManualClock } from "#lib/clock";
 import { openChildren } from "../base/children.ts";
 import { commandRunner } from "../base/commands.ts";
 import type { Screen } from "../base/screen.ts";
-import { askRepair, repair } from "../boot/repair.ts";
 import { isBlank, prepareDataVolume } from "./disks.ts";
+import { askRepair, repair } from "./repair.ts";
 
 const mebibyte = 1024 * 1024;
 const sizeBytes = 64 * mebibyte;

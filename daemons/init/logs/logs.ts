@@ -1,5 +1,5 @@
+import type { Readable } from "node:stream";
 import type { Clock } from "#lib/clock";
-import type { UnitLog } from "../units/processes.ts";
 import { type Allowance, openAllowance, openIntake } from "./log-allowance.ts";
 import { type LogFiles, openLogFiles } from "./log-files.ts";
 import { readLines } from "./log-pipe.ts";
@@ -9,6 +9,14 @@ export interface LogLine {
   /** When it arrived, milliseconds since the epoch. */
   readonly timestamp: number;
   readonly text: string;
+}
+
+/** Where a unit's words go. */
+export interface UnitLog {
+  /** Takes what the unit writes to a pipe. */
+  read(pipe: Readable): void;
+  /** Takes a line about it. */
+  say(line: string): void;
 }
 
 export interface Logs {

@@ -5,17 +5,16 @@ import { layout } from "#manifest";
 import type { Faults } from "../base/faults.ts";
 import type { Screen } from "../base/screen.ts";
 import type { Syscalls } from "../base/syscalls.ts";
-import { rememberTime } from "../boot/prepare.ts";
-import type { Boot } from "../boot/timeline.ts";
 import type { Network } from "../network/network.ts";
-import type { StartTime } from "./timekeeping.ts";
+import { rememberTime, type StartTime, type TimeStatus } from "./timekeeping.ts";
 
 export interface ClockKeeping {
   readonly config: Config;
   readonly data: MachineState["data"];
   readonly time: StartTime;
   readonly network: Network;
-  readonly boot: Boot;
+  /** Where it is said how far the clock can be believed. */
+  readonly boot: { keepTime(status: Omit<TimeStatus, "checkedAt">): void };
   readonly clock: Clock;
   readonly syscalls: Syscalls;
   readonly faults: Faults;

@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, statSync, utimesSync } from "node:fs";
 import { type Clock, systemClock } from "#lib/clock";
 import type { ClockState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";
+import { layout } from "#manifest";
 import type { Faults } from "../base/faults.ts";
 import type { Screen } from "../base/screen.ts";
 import type { Syscalls } from "../base/syscalls.ts";
@@ -14,6 +15,9 @@ export const markEveryMs = 600_000;
 export function bootClock(kernelStartMs: number): Clock {
   return { ...systemClock, monotonic: () => Number(process.hrtime.bigint() / 1000n) / 1000 - kernelStartMs };
 }
+
+/** The mark of this machine, on its data volume. */
+export const timeMark = `${layout.state}/clock`;
 
 const markFault = "time mark";
 
@@ -32,6 +36,11 @@ export function markTime(path: string, clock: Clock, faults: Faults): void {
       "without it a machine whose hardware clock stops begins earlier at the next boot; make room, or restart";
     faults.raise(markFault, `mark the time in ${path}: ${messageOf(error)}; ${next}`);
   }
+}
+
+/** Marks how late it is, for a boot whose clock has forgotten. */
+export function rememberTime(clock: Clock, faults: Faults): void {
+  if (existsSync(layout.state)) markTime(timeMark, clock, faults);
 }
 
 /** When the mark was set; undefined where there is none, or none that can be read. */
@@ -54,6 +63,16 @@ export interface ClockNeeds {
   readonly mark: string;
   /** A time that has passed, by what the machine was handed; asked for only where its own clock cannot be believed. */
   passed(): Promise<number | undefined>;
+}
+
+/** How far the wall clock can be believed, as the API shows it. */
+export interface TimeStatus {
+  /** A time server has told it, or it is a host's. */
+  readonly sure: boolean;
+  /** What it rests on, and what keeps it from being sure. */
+  readonly detail: string;
+  /** When that was found out, milliseconds since the epoch. */
+  readonly checkedAt: number;
 }
 
 /** What the machine knows of the time when it starts. */

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { messageOf } from "#lib/errors";
 import type { Group } from "#lib/linux/cgroups";
 import type { Children } from "../base/children.ts";
 import { readText } from "../base/kernel-files.ts";
 import type { Logs } from "../logs/logs.ts";
-import { becomeOwn, ownAccount, ownUser } from "./own-user.ts";
+import { type Account, accountOf, becomeOwn, ownAccount, ownUser } from "./accounts.ts";
 import { type Command, neverStarted, startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Readiness, UnitProcess } from "./supervisor.ts";
@@ -59,22 +59,6 @@ function commandOf({ argv, user, network }: ServiceSpec, account: Account, group
     gid: 0,
     owner: { uid, gid },
   };
-}
-
-export interface Account {
-  readonly uid: number;
-  readonly gid: number;
-  readonly home: string;
-}
-
-/** An account in the text of /etc/passwd. Throws NOT_FOUND. */
-export function accountOf(user: string, passwd: string): Account {
-  const fields = passwd
-    .split("\n")
-    .map((line) => line.split(":"))
-    .find(([name]) => name === user);
-  if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]), home: fields[5] || "/" };
-  throw new AiosError("NOT_FOUND", { act: "find", object: `account ${user}`, reason: "it is not in /etc/passwd" });
 }
 
 /** Whether a program listens on a TCP port: the service could not, and what answers there would not be the service. */

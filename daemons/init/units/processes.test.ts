@@ -6,8 +6,9 @@ import { systemClock } from "#lib/clock";
 import { openGroups } from "#lib/linux/cgroups";
 import { type Children, openChildren } from "../base/children.ts";
 import { openSyscalls } from "../base/syscalls.ts";
+import type { UnitLog } from "../logs/logs.ts";
 import { parseStat, reapOrphans } from "../power/orphans.ts";
-import { startProcess, type UnitLog } from "./processes.ts";
+import { startProcess } from "./processes.ts";
 
 const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 /** Where hosts mount cgroup2: alone, or beside version 1. */

@@ -1,9 +1,9 @@
 import type { ChildProcess } from "node:child_process";
-import type { Readable } from "node:stream";
 import { messageOf } from "#lib/errors";
 import type { Group } from "#lib/linux/cgroups";
 import { type Owner, startPiped } from "#lib/linux/pipes";
 import type { Children } from "../base/children.ts";
+import type { UnitLog } from "../logs/logs.ts";
 import type { UnitProcess } from "./supervisor.ts";
 
 export interface Command {
@@ -18,14 +18,6 @@ export interface Command {
 
 /** What is left of a group after its leader ended gets this long to go; then the unit counts as ended all the same. */
 const emptyWithinMs = 2_000;
-
-/** Where a unit's words go. */
-export interface UnitLog {
-  /** Takes what the unit writes to a pipe. */
-  read(pipe: Readable): void;
-  /** Takes a line about it. */
-  say(line: string): void;
-}
 
 /** Starts a unit's process in its group. One that cannot be started has pid 0 and has ended. */
 export function startProcess(command: Command, group: Group, children: Children, log: UnitLog): UnitProcess {

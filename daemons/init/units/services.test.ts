@@ -1,7 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { accountOf } from "./managed-world.ts";
-import { becomeOwn, ownAccount } from "./own-user.ts";
+import { accountOf, becomeOwn, ownAccount } from "./accounts.ts";
 import { parseService, serviceFileLengthMax, withEnabled } from "./services.ts";
 
 const file = "/etc/aios/services/web.toml";

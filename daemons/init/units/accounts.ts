@@ -1,5 +1,21 @@
 import { hash } from "node:crypto";
-import type { Account } from "./managed-world.ts";
+import { AiosError } from "#lib/errors";
+
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** An account in the text of /etc/passwd. Throws NOT_FOUND. */
+export function accountOf(user: string, passwd: string): Account {
+  const fields = passwd
+    .split("\n")
+    .map((line) => line.split(":"))
+    .find(([name]) => name === user);
+  if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]), home: fields[5] || "/" };
+  throw new AiosError("NOT_FOUND", { act: "find", object: `account ${user}`, reason: "it is not in /etc/passwd" });
+}
 
 /** What a service's file says instead of an account: a user that is this service's alone. */
 export const ownUser = "own";
