@@ -1,8 +1,8 @@
-import type { Clock } from "#lib/clock";
+import type { Clock, Moment } from "#lib/clock";
 import { keysOutOfReach } from "#lib/data/machine-state";
 import { AiosError, messageOf } from "#lib/errors";
 import { formatCode, renewalStep, renewalWord, shortFingerprint } from "#lib/identity/enrolment-code";
-import { fingerprint, type Moment } from "#lib/identity/pki";
+import { fingerprint } from "#lib/identity/pki";
 import type { Log } from "#lib/log";
 import type { ConsoleParts } from "./console.ts";
 import { type Enrolment, openEnrolment, openForMs } from "./enrolment.ts";

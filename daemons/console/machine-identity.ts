@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import type { Moment } from "#lib/clock";
 import { readPair, readPem, writePair } from "#lib/identity/key-files";
-import type { KeyPair, Moment } from "#lib/identity/pki";
+import type { KeyPair } from "#lib/identity/pki";
 
 /** What the machine proves itself with, and whose certificates it takes. All PEM. */
 export interface MachineIdentity {

@@ -1,5 +1,6 @@
+import type { Moment } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { KeyPair, Moment } from "#lib/identity/pki";
+import type { KeyPair } from "#lib/identity/pki";
 import { connect } from "#lib/rpc/client";
 import { type Service, service } from "#lib/rpc/service";
 import { EnrollmentService } from "#proto/aios/console";

@@ -1,8 +1,9 @@
 import { effectiveConfig } from "#lib/config/effective";
 import { runDaemon } from "#lib/daemon";
 import { dataUnreadable, keysOutOfReach } from "#lib/data/machine-state";
-import { opening, restartSoon, watchDamage, watchful } from "#lib/data/watchful";
+import { opening, restartSoon, watchDamage } from "#lib/data/watchful";
 import { connect } from "#lib/rpc/client";
+import { mapErrors } from "#lib/rpc/map-errors";
 import { MemoryServiceService } from "#proto/aios/memory";
 import { alertTo } from "./alerts.ts";
 import { openGatewayDatabase, remedy, secretsKeyIn } from "./database.ts";
@@ -33,7 +34,7 @@ await runDaemon("gateway", process.env, async ({ paths, clock, log, address }) =
   const lanes = openLanes(settings, { usage, secrets, clock, log, random: Math.random, alert });
   const gateway = openGateway(lanes, settings, usage, clock);
   return {
-    services: () => [watchful(gatewayService(gateway), noticed), watchful(secretsService(secrets), noticed)],
+    services: () => [mapErrors(gatewayService(gateway), noticed), mapErrors(secretsService(secrets), noticed)],
     close: () => {
       memory.close();
       database.close();

@@ -8,6 +8,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** A time, milliseconds since the epoch; where it is not known, the two between which it lies. */
+export type Moment = number | { readonly earliestMs: number; readonly latestMs: number };
+
 /** Longer than this a timer of Node's cannot wait: it would fire at once, as with NaN. Some 24.8 days. */
 export const timerMaxMs = 2 ** 31 - 1;
 

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
-import { watchful } from "#lib/data/watchful";
 import type { Log } from "#lib/log";
+import { mapErrors } from "#lib/rpc/map-errors";
 import type { Service } from "#lib/rpc/service";
 import { memoryAdminService } from "./admin/service.ts";
 import { openJournal } from "./journal/journal.ts";
@@ -68,10 +68,10 @@ export function openTiers(world: World) {
     archive,
     search,
     services: (): readonly Service[] => [
-      watchful(memoryService(memory), noticed),
-      watchful(memoryQueryService(memory), noticed),
-      watchful(memoryAdminService(administration), noticed),
-      watchful(journalService(journal), noticed),
+      mapErrors(memoryService(memory), noticed),
+      mapErrors(memoryQueryService(memory), noticed),
+      mapErrors(memoryAdminService(administration), noticed),
+      mapErrors(journalService(journal), noticed),
     ],
     async close(): Promise<void> {
       await upkeep.stop();

@@ -1,5 +1,6 @@
-import { type Noticed, watchful } from "#lib/data/watchful";
+import type { Noticed } from "#lib/data/watchful";
 import { AiosError } from "#lib/errors";
+import { mapErrors } from "#lib/rpc/map-errors";
 import {
   approvalHeader,
   errorCodeHeader,
@@ -77,7 +78,7 @@ export function toolsService(tools: Tools): Service<typeof ToolRegistryService> 
       return { success: true, message: `${toolName} is no tool any more` };
     },
   });
-  return watchful(handlers, tools.noticed);
+  return mapErrors(handlers, tools.noticed);
 }
 
 /** A tool as its definition on the wire. Undo is by `Rollback` with the execution's id, so no tool is named for it. */

@@ -1,8 +1,8 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
+import { hostname as hostnameRule } from "#lib/config/hostname";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { hostname as hostnameRule } from "#lib/identity/hostname";
 import { users } from "#manifest";
 
 /** What whoever runs the machine hands it: provision.toml. */

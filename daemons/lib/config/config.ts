@@ -4,9 +4,9 @@ import type { Static, TSchema } from "typebox";
 import * as Type from "typebox";
 import { Check, Errors } from "typebox/schema";
 import { AiosError, messageOf } from "../errors.ts";
-import { hostname } from "../identity/hostname.ts";
 import { durationMs } from "./duration.ts";
 import { durationType } from "./duration-type.ts";
+import { hostname } from "./hostname.ts";
 
 const strict = { additionalProperties: false } as const;
 const duration = durationType();
@@ -206,7 +206,6 @@ export const configSchema = Type.Object(
 
 export type Config = Static<typeof configSchema>;
 
-export { effectiveConfig, effectiveConfigPath } from "./effective.ts";
 export { durationMs };
 
 /**

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
-import type { Clock } from "../clock.ts";
+import type { Clock, Moment } from "../clock.ts";
 import { AiosError, errnoOf } from "../errors.ts";
-import type { Moment } from "../identity/pki.ts";
 import { replaceFile } from "./files.ts";
 
 /** What init says of the ground that daemons stand on. */

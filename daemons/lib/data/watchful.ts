@@ -1,6 +1,5 @@
 import { AiosError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Service, ServiceDefinition } from "../rpc/service.ts";
 import { isCorrupt, suspect } from "./damaged.ts";
 
 /** What is made of an error by who looks whether it tells of a damaged database: another one for the caller, or the same. */
@@ -54,29 +53,4 @@ export async function opening<T>(noticed: Noticed, open: () => Promise<T> | T): 
   } catch (error) {
     throw noticed(error);
   }
-}
-
-/** A service whose errors are looked at before its callers see them. */
-export function watchful<S extends ServiceDefinition>(service: Service<S>, noticed: Noticed): Service<S> {
-  // biome-ignore lint/suspicious/noExplicitAny: the four shapes of a handler differ in their types alone
-  type Any = (...args: any[]) => any;
-  const wrapped = Object.entries(service.handlers as Record<string, Any>).map(([name, handler]) => {
-    const streams = service.definition[name]?.responseStream === true;
-    const stream: Any = async function* (...args) {
-      try {
-        yield* handler(...args);
-      } catch (error) {
-        throw noticed(error);
-      }
-    };
-    const unary: Any = async (...args) => {
-      try {
-        return await handler(...args);
-      } catch (error) {
-        throw noticed(error);
-      }
-    };
-    return [name, streams ? stream : unary];
-  });
-  return { ...service, handlers: Object.fromEntries(wrapped) };
 }

@@ -17,9 +17,10 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
+import type { Moment } from "../clock.ts";
 import { AiosError, messageOf } from "../errors.ts";
 import { beginning } from "../text.ts";
-import { type KeyPair, type Moment, namePattern, roleScheme, type Subject, validity } from "./pki.ts";
+import { type KeyPair, namePattern, roleScheme, type Subject, validity } from "./pki.ts";
 
 /*
  * Certificates and requests are made, and strangers' requests read, by a library that takes its time to load: what is on

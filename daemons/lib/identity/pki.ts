@@ -1,4 +1,5 @@
 import { createHash, X509Certificate } from "node:crypto";
+import type { Moment } from "../clock.ts";
 import { type Role, roles } from "./role.ts";
 
 /** A certificate and its private key (PKCS#8), both PEM. */
@@ -30,9 +31,6 @@ export const validityMs = { ca: 3650 * dayMs, server: 825 * dayMs, client: 730 *
 
 /** Certificates begin this much in the past: clocks of two machines differ. */
 const clockSkewMs = dayMs;
-
-/** A time, milliseconds since the epoch; where it is not known, the two between which it lies. */
-export type Moment = number | { readonly earliestMs: number; readonly latestMs: number };
 
 /**
  * When a certificate made now is valid, milliseconds since the epoch: at whichever time of the moment it turns out to have
