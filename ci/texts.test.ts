@@ -4,7 +4,7 @@ import { messageOf } from "#lib/errors";
 import { openLog } from "#lib/log";
 import { tidy } from "../daemons/gateway/providers/fault.ts";
 import { toolNames } from "../daemons/gateway/providers/names.ts";
-import { printable } from "../daemons/init/base/screen.ts";
+import { printable } from "../daemons/init/early/screen.ts";
 import { indexed } from "../daemons/memory/words.ts";
 import { phaseOf } from "../daemons/orchestrator/goal.ts";
 import { goalOf } from "../daemons/orchestrator/goals/records.ts";

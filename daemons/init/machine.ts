@@ -3,31 +3,33 @@ import type { Clock } from "#lib/clock";
 import { replaceFile } from "#lib/data/files";
 import { type Group, openGroups } from "#lib/linux/cgroups";
 import { daemons, layout } from "#manifest";
-import { type Children, openChildren } from "./base/children.ts";
-import { parseCmdline } from "./base/cmdline.ts";
-import { commandRunner } from "./base/commands.ts";
-import { openFaults } from "./base/faults.ts";
-import { readText } from "./base/kernel-files.ts";
-import type { Screen } from "./base/screen.ts";
-import { openSyscalls } from "./base/syscalls.ts";
-import { type BootNeeds, bootPhases } from "./boot/boot.ts";
-import { narrate } from "./boot/console-story.ts";
-import { type Ground, prepare, type Tools } from "./boot/prepare.ts";
-import { type Boot, bootId, openBoot } from "./boot/timeline.ts";
-import { mountKernelFiles } from "./disks/mounts.ts";
-import { listNics } from "./hardware/hardware.ts";
-import { type Logs, openLogs } from "./logs/logs.ts";
-import type { Network } from "./network/network.ts";
-import { armWatchdog, keepHouse, keepReaping } from "./power/chores.ts";
-import { listenForPower, type Power } from "./power/power.ts";
-import { listenForPowerButton } from "./power/power-button.ts";
-import { keepClock } from "./time/clock-keeping.ts";
-import { bootClock } from "./time/timekeeping.ts";
-import { watchDaemons } from "./units/daemon-watch.ts";
-import { type Managed, openManaged } from "./units/managed.ts";
-import type { ServiceSpec } from "./units/services.ts";
-import { Supervisor } from "./units/supervisor.ts";
-import { machineWorld } from "./units/world.ts";
+import { type Children, commandRunner, openChildren, openFaults, openSyscalls, readText } from "./base/index.ts";
+import {
+  type Boot,
+  type BootNeeds,
+  bootId,
+  bootPhases,
+  type Ground,
+  narrate,
+  openBoot,
+  prepare,
+  type Tools,
+} from "./boot/index.ts";
+import { mountKernelFiles } from "./disks/index.ts";
+import { parseCmdline, type Screen } from "./early/index.ts";
+import { listNics } from "./hardware/index.ts";
+import { type Logs, openLogs } from "./logs/index.ts";
+import type { Network } from "./network/index.ts";
+import {
+  armWatchdog,
+  keepHouse,
+  keepReaping,
+  listenForPower,
+  listenForPowerButton,
+  type Power,
+} from "./power/index.ts";
+import { bootClock, keepClock } from "./time/index.ts";
+import { type Managed, machineWorld, openManaged, type ServiceSpec, Supervisor, watchDaemons } from "./units/index.ts";
 
 export interface Start {
   /** The command line of the native lane; undefined on a machine, which has the kernel's. */

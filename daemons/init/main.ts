@@ -1,6 +1,4 @@
-import { parseCmdline } from "./base/cmdline.ts";
-import { openScreen } from "./base/screen.ts";
-import { sayFirstLine } from "./first-line.ts";
+import { openScreen, parseCmdline, sayFirstLine } from "./early/index.ts";
 
 // PID 1. Three small files are loaded before the first line is said; the rest follows, and the daemons' protocol last.
 const native = process.env["AIOS_CMDLINE"];

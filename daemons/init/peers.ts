@@ -10,8 +10,8 @@ import { socketPath } from "#lib/rpc/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteRequest, ToolRegistryService } from "#proto/aios/tools";
-import { namesIn } from "./base/kernel-files.ts";
-import type { BootNeeds } from "./boot/boot.ts";
+import { namesIn } from "./base/index.ts";
+import type { BootNeeds } from "./boot/index.ts";
 
 type Questions = Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerProblems">;
 

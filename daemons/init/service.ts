@@ -3,13 +3,9 @@ import { AiosError } from "#lib/errors";
 import type { Group } from "#lib/linux/cgroups";
 import { type Call, type Identity, type Service, service } from "#lib/rpc/service";
 import { InitService, UnitState as State, Unit as UnitMessage } from "#proto/aios/init";
-import type { Boot } from "./boot/timeline.ts";
-import type { Logs } from "./logs/logs.ts";
-import { logLimits } from "./logs/logs.ts";
-import type { Managed } from "./units/managed.ts";
-import type { ServiceSpec } from "./units/services.ts";
-import type { Supervisor } from "./units/supervisor.ts";
-import type { UnitState, UnitStatus } from "./units/units.ts";
+import type { Boot } from "./boot/index.ts";
+import { type Logs, logLimits } from "./logs/index.ts";
+import type { Managed, ServiceSpec, Supervisor, UnitState, UnitStatus } from "./units/index.ts";
 
 /** What the service is about. */
 export interface Machine {

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseCmdline } from "./cmdline.ts";
+import { parseCmdline } from "../early/cmdline.ts";
 import { type ConfigFiles, effectiveConfig } from "./config.ts";
 
 const shipped = join(import.meta.dirname, "../../../rootfs/etc/aios/config.toml");

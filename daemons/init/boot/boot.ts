@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
-import type { Supervisor } from "../units/supervisor.ts";
+import type { Supervisor } from "../units/index.ts";
 import type { Phase } from "./phases.ts";
 
 /** What the phases ask of the machine once the units run. */

@@ -1,8 +1,6 @@
-import type { Screen } from "../base/screen.ts";
-import type { Logs } from "../logs/logs.ts";
-import { backoff } from "../units/backoff.ts";
-import type { Supervisor } from "../units/supervisor.ts";
-import type { UnitStatus } from "../units/units.ts";
+import type { Screen } from "../early/index.ts";
+import type { Logs } from "../logs/index.ts";
+import { backoff, type Supervisor, type UnitStatus } from "../units/index.ts";
 
 /** The unit that may speak on the serial console: it shows the code with which a first operator enrols. */
 const speaker = "console";

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
-import type { Screen } from "../base/screen.ts";
+import type { Screen } from "../early/index.ts";
 
 /** One step of the boot that is waited for. */
 export interface Phase {

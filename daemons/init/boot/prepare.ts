@@ -6,23 +6,32 @@ import { type MachineState, writeMachineState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";
 import { writeFilters } from "#lib/linux/confinement";
 import { layout } from "#manifest";
-import type { Cmdline } from "../base/cmdline.ts";
-import type { Run } from "../base/commands.ts";
-import { effectiveConfig } from "../base/config.ts";
-import type { Faults } from "../base/faults.ts";
-import { machineFolders, makeFolders } from "../base/folders.ts";
-import { readText } from "../base/kernel-files.ts";
-import type { Provision } from "../base/provision.ts";
-import { takeProvision } from "../base/provision.ts";
-import type { Screen } from "../base/screen.ts";
-import { mountFlags, type Syscalls } from "../base/syscalls.ts";
-import { setSysctls } from "../base/sysctls.ts";
-import { openData } from "../disks/data-volume.ts";
-import { findVolume, listBlockDevices } from "../disks/disks.ts";
-import { bindData, enterOverlay, mountOverlay, plainRoot, type Root } from "../disks/root.ts";
-import { prepareGpus } from "../hardware/gpu-drivers.ts";
-import { type Hardware, readHardware, shortfalls } from "../hardware/hardware.ts";
-import { rememberTime, type StartTime, setClock, timeMark } from "../time/timekeeping.ts";
+import {
+  effectiveConfig,
+  type Faults,
+  machineFolders,
+  makeFolders,
+  mountFlags,
+  type Provision,
+  type Run,
+  readText,
+  type Syscalls,
+  setSysctls,
+  takeProvision,
+} from "../base/index.ts";
+import {
+  bindData,
+  enterOverlay,
+  findVolume,
+  listBlockDevices,
+  mountOverlay,
+  openData,
+  plainRoot,
+  type Root,
+} from "../disks/index.ts";
+import type { Cmdline, Screen } from "../early/index.ts";
+import { type Hardware, prepareGpus, readHardware, shortfalls } from "../hardware/index.ts";
+import { rememberTime, type StartTime, setClock, timeMark } from "../time/index.ts";
 
 /** What phase 1 works with. */
 export interface Tools {

@@ -1,8 +1,8 @@
 import type { Clock } from "#lib/clock";
 import { consoleLines } from "#manifest";
-import type { Faults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
-import type { TimeStatus } from "../time/timekeeping.ts";
+import type { Faults } from "../base/index.ts";
+import type { Screen } from "../early/index.ts";
+import type { TimeStatus } from "../time/index.ts";
 import { type Phase, type PhaseRecord, reportPhase, runPhases } from "./phases.ts";
 
 /** The boot as it is told over the API. */

@@ -1,12 +1,8 @@
 import type { Clock } from "#lib/clock";
 import type { MachineState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";
-import type { Cmdline } from "../base/cmdline.ts";
-import type { Run } from "../base/commands.ts";
-import type { Faults } from "../base/faults.ts";
-import type { KernelFiles } from "../base/kernel-files.ts";
-import type { Screen } from "../base/screen.ts";
-import type { Syscalls } from "../base/syscalls.ts";
+import type { Faults, KernelFiles, Run, Syscalls } from "../base/index.ts";
+import type { Cmdline, Screen } from "../early/index.ts";
 import { awaitDataVolume, prepareDataVolume } from "./disks.ts";
 import { type DataSource, mountData, unmountData } from "./root.ts";
 

@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { openChildren } from "../base/children.ts";
 import { commandRunner } from "../base/commands.ts";
-import type { Screen } from "../base/screen.ts";
+import type { Screen } from "../early/screen.ts";
 import { isBlank, prepareDataVolume } from "./disks.ts";
 import { askRepair, repair } from "./repair.ts";
 

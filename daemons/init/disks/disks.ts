@@ -2,8 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Run } from "../base/commands.ts";
-import { type KernelFiles, namesIn, readText } from "../base/kernel-files.ts";
+import { type KernelFiles, namesIn, type Run, readText } from "../base/index.ts";
 
 export interface BlockDevice {
   /** "vda3" */

@@ -1,7 +1,7 @@
 import { mkdirSync, symlinkSync } from "node:fs";
 import { errnoOf } from "#lib/errors";
-import type { Cmdline } from "../base/cmdline.ts";
-import { mountFlags as flag, type Syscalls } from "../base/syscalls.ts";
+import { mountFlags as flag, type Syscalls } from "../base/index.ts";
+import type { Cmdline } from "../early/index.ts";
 
 export interface Mount {
   readonly type: string;

@@ -1,9 +1,8 @@
 import type { Readable } from "node:stream";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
-import type { Run } from "../base/commands.ts";
-import { linesOf, openKeyboard } from "../base/keyboard.ts";
-import type { Screen } from "../base/screen.ts";
+import { linesOf, openKeyboard, type Run } from "../base/index.ts";
+import type { Screen } from "../early/index.ts";
 
 /** Whoever chose the boot entry is at the screen; nobody answers later. */
 const answerWithinMs = 300_000;

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync } from "node:fs";
-import { mountFlags as flag, type Syscalls } from "../base/syscalls.ts";
+import { mountFlags as flag, type Syscalls } from "../base/index.ts";
 
 /** What holds everything that was changed on this machine. */
 export type DataSource =

@@ -1,5 +1,5 @@
 import { readFileSync, statfsSync } from "node:fs";
-import type { Faults } from "../base/faults.ts";
+import type { Faults } from "../base/index.ts";
 
 /** Below this much free space databases and logs begin to fail. */
 export const spaceMinBytes = 32 * 1024 * 1024;

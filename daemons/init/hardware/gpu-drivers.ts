@@ -2,9 +2,7 @@ import { chmodSync, chownSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "#lib/errors";
 import { users } from "#manifest";
-import type { Run } from "../base/commands.ts";
-import type { Faults } from "../base/faults.ts";
-import { type KernelFiles, namesIn, readText } from "../base/kernel-files.ts";
+import { type Faults, type KernelFiles, namesIn, type Run, readText } from "../base/index.ts";
 import type { Gpu } from "./hardware.ts";
 
 /** GPUs whose drivers are modules of the image; those of virtual machines have none. */

@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { type KernelFiles, namesIn, readText } from "../base/kernel-files.ts";
+import { type KernelFiles, namesIn, readText } from "../base/index.ts";
 
 /** What the machine is made of: /run/aios/hardware.json. */
 export interface Hardware {

@@ -3,9 +3,8 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { callAfter } from "#lib/clock";
 import { ownFolder } from "#lib/rpc/sockets";
 import { beginning } from "#lib/text";
-import type { Children } from "../base/children.ts";
-import { ipv4Pattern } from "../base/provision.ts";
-import type { Screen } from "../base/screen.ts";
+import { type Children, ipv4Pattern } from "../base/index.ts";
+import type { Screen } from "../early/index.ts";
 import type { Lease, Route } from "./lease.ts";
 
 /**

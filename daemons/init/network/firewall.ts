@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { messageOf } from "#lib/errors";
-import type { Run } from "../base/commands.ts";
-import type { Faults } from "../base/faults.ts";
+import type { Faults, Run } from "../base/index.ts";
 
 /**
  * Puts the firewall's rules, as the tools have left them, into the kernel: before there is a network that they could come

@@ -16,7 +16,7 @@ import { systemClock } from "#lib/clock";
 import { ownFolder } from "#lib/rpc/sockets";
 import { openChildren } from "../base/children.ts";
 import { openFaults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
+import type { Screen } from "../early/screen.ts";
 import { listNics } from "../hardware/hardware.ts";
 import { parseEvent } from "./dhcp.ts";
 import { type Lease, leaseLines } from "./lease.ts";

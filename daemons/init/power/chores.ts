@@ -1,11 +1,9 @@
 import { type Clock, callAfter, callEvery } from "#lib/clock";
 import { errnoOf } from "#lib/errors";
-import type { Children } from "../base/children.ts";
-import type { Faults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
-import type { Syscalls } from "../base/syscalls.ts";
-import { checkSpace, checkWritable, lookEveryMs } from "../disks/space.ts";
-import { markEveryMs, rememberTime } from "../time/timekeeping.ts";
+import type { Children, Faults, Syscalls } from "../base/index.ts";
+import { checkSpace, checkWritable, lookEveryMs } from "../disks/index.ts";
+import type { Screen } from "../early/index.ts";
+import { markEveryMs, rememberTime } from "../time/index.ts";
 import { reapOrphans } from "./orphans.ts";
 import type { Power } from "./power.ts";
 import { startWatchdog } from "./watchdog.ts";

@@ -1,4 +1,4 @@
-import { namesIn, readText } from "../base/kernel-files.ts";
+import { namesIn, readText } from "../base/index.ts";
 
 /**
  * Reaps the processes that PID 1 inherited: zombies whose parent is `self` and that it did not start. Never by

@@ -1,7 +1,7 @@
 import { constants, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { callEvery } from "#lib/clock";
-import { type KernelFiles, namesIn, readText } from "../base/kernel-files.ts";
+import { type KernelFiles, namesIn, readText } from "../base/index.ts";
 
 /** Looked at this often: evdev has no event for libuv, and a blocking read would keep one of its four threads for ever. */
 const lookEveryMs = 500;

@@ -1,11 +1,10 @@
 import type { Clock } from "#lib/clock";
-import type { Faults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
-import type { Syscalls } from "../base/syscalls.ts";
-import { leaveRoot, type Root } from "../disks/root.ts";
-import type { Logs } from "../logs/logs.ts";
-import { rememberTime } from "../time/timekeeping.ts";
-import type { Supervisor } from "../units/supervisor.ts";
+import type { Faults, Syscalls } from "../base/index.ts";
+import { leaveRoot, type Root } from "../disks/index.ts";
+import type { Screen } from "../early/index.ts";
+import type { Logs } from "../logs/index.ts";
+import { rememberTime } from "../time/index.ts";
+import type { Supervisor } from "../units/index.ts";
 import { type EndAct, endMachine } from "./shutdown.ts";
 import type { Watchdog } from "./watchdog.ts";
 

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { consoleLines } from "#manifest";
-import type { Screen } from "../base/screen.ts";
+import type { Screen } from "../early/index.ts";
 
 export type EndAct = "power-off" | "restart" | "halt";
 

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { callEvery } from "#lib/clock";
-import type { Syscalls } from "../base/syscalls.ts";
+import type { Syscalls } from "../base/index.ts";
 
 /** The machine restarts when init's main loop has stood still this long. A full fsck runs beside the loop, not in it. */
 const timeoutSeconds = 60;

@@ -2,10 +2,9 @@ import type { Clock } from "#lib/clock";
 import type { Config } from "#lib/config/config";
 import { type ClockState, type MachineState, writeMachineState } from "#lib/data/machine-state";
 import { layout } from "#manifest";
-import type { Faults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
-import type { Syscalls } from "../base/syscalls.ts";
-import type { Network } from "../network/network.ts";
+import type { Faults, Syscalls } from "../base/index.ts";
+import type { Screen } from "../early/index.ts";
+import type { Network } from "../network/index.ts";
 import { rememberTime, type StartTime, type TimeStatus } from "./timekeeping.ts";
 
 export interface ClockKeeping {

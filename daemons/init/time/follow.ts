@@ -1,7 +1,6 @@
 import { Resolver } from "node:dns/promises";
 import type { Clock } from "#lib/clock";
-import type { Faults } from "../base/faults.ts";
-import type { Syscalls } from "../base/syscalls.ts";
+import type { Faults, Syscalls } from "../base/index.ts";
 import { keepTime } from "./keeper.ts";
 import { askTime } from "./query.ts";
 import { openRounds } from "./round.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
-import type { Faults } from "../base/faults.ts";
+import type { Faults } from "../base/index.ts";
 import type { Agreement } from "./agreement.ts";
 import type { Round } from "./round.ts";
 import type { TimeServer } from "./servers.ts";

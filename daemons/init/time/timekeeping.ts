@@ -3,9 +3,8 @@ import { type Clock, systemClock } from "#lib/clock";
 import type { ClockState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";
 import { layout } from "#manifest";
-import type { Faults } from "../base/faults.ts";
-import type { Screen } from "../base/screen.ts";
-import type { Syscalls } from "../base/syscalls.ts";
+import type { Faults, Syscalls } from "../base/index.ts";
+import type { Screen } from "../early/index.ts";
 import { type Beginning, beginTime, clockFault } from "./start.ts";
 
 /** The mark is set this often, and at shutdown. */

@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import type { Faults } from "../base/faults.ts";
+import type { Faults } from "../base/index.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { UnitStatus } from "./units.ts";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { replaceFile } from "#lib/data/files";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
-import type { Faults } from "../base/faults.ts";
+import type { Faults } from "../base/index.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Supervisor } from "./supervisor.ts";
 

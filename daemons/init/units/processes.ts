@@ -2,8 +2,8 @@ import type { ChildProcess } from "node:child_process";
 import { messageOf } from "#lib/errors";
 import type { Group } from "#lib/linux/cgroups";
 import { type Owner, startPiped } from "#lib/linux/pipes";
-import type { Children } from "../base/children.ts";
-import type { UnitLog } from "../logs/logs.ts";
+import type { Children } from "../base/index.ts";
+import type { UnitLog } from "../logs/index.ts";
 import type { UnitProcess } from "./supervisor.ts";
 
 export interface Command {

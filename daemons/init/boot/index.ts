@@ -1,0 +1,8 @@
+/**
+ * The boot: phase 1 as a list of steps, the phases after it, their timeline, and what the console says of them.
+ * The machine, its services and its questions to the daemons come in.
+ */
+export { type BootNeeds, bootPhases } from "./boot.ts";
+export { narrate } from "./console-story.ts";
+export { type Ground, prepare, type Tools } from "./prepare.ts";
+export { type Boot, bootId, openBoot } from "./timeline.ts";
