@@ -6,13 +6,12 @@ import { connect } from "#lib/rpc/client";
 import { layout } from "#manifest";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { held } from "#reach";
-import { runtimeText } from "./longterm/runtime-text.ts";
+import { runtimeText } from "./longterm/index.ts";
 import { openTiers } from "./memory.ts";
 import { loadedModels } from "./models.ts";
 import { loadReader } from "./snapshot.ts";
-import { checkApart, checkCommand, runCheck } from "./store/check.ts";
-import { superviseChroma, watchRemoteChroma } from "./vectors/chroma.ts";
-import { type Hold, spawnChroma, untilQuiet } from "./vectors/chroma-process.ts";
+import { checkApart, checkCommand, runCheck } from "./store/index.ts";
+import { type Hold, spawnChroma, superviseChroma, untilQuiet, watchRemoteChroma } from "./vectors/index.ts";
 
 const [program = "", command, file] = process.argv.slice(1);
 if (command === checkCommand && file !== undefined) process.exit(runCheck(file, console.log));

@@ -2,22 +2,16 @@ import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import { mapErrors } from "#lib/rpc/map-errors";
 import type { Service } from "#lib/rpc/service";
-import { memoryAdminService } from "./admin/service.ts";
-import { openJournal } from "./journal/journal.ts";
-import { journalService } from "./journal/service.ts";
-import { openArchive } from "./longterm/archive.ts";
-import { openLongterm } from "./longterm/longterm.ts";
-import type { RuntimeText } from "./longterm/runtime-text.ts";
-import { openTier } from "./longterm/tier.ts";
+import { memoryAdminService } from "./admin/index.ts";
+import { journalService, openJournal } from "./journal/index.ts";
+import { openArchive, openLongterm, openTier, type RuntimeText } from "./longterm/index.ts";
 import { openOperational } from "./operational.ts";
 import { memoryQueryService, memoryService } from "./service.ts";
 import type { Load } from "./snapshot.ts";
-import { openBackups } from "./store/backup.ts";
-import type { Check } from "./store/check.ts";
-import { keepUp } from "./store/upkeep.ts";
+import { type Check, keepUp, openBackups } from "./store/index.ts";
 import { noticedBy, openStores, startEvents } from "./stores.ts";
-import type { Vectors } from "./vectors/chroma.ts";
-import { openWorking } from "./working/working.ts";
+import type { Vectors } from "./vectors/index.ts";
+import { openWorking } from "./working/index.ts";
 
 /** What the memory is made from, and the world around it; tests pass twins. */
 export interface World {

@@ -5,12 +5,11 @@ import { MemoryServiceService } from "#proto/aios/memory";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "./check.ts";
 import { within } from "./limits.ts";
-import { type SearchTier, searchCalls, searchQueryCalls } from "./longterm/calls.ts";
-import type { Longterm } from "./longterm/longterm.ts";
+import { type Longterm, type SearchTier, searchCalls, searchQueryCalls } from "./longterm/index.ts";
 import type { Operational } from "./operational.ts";
 import type { Load } from "./snapshot.ts";
-import type { Vectors } from "./vectors/chroma.ts";
-import type { Working } from "./working/working.ts";
+import type { Vectors } from "./vectors/index.ts";
+import type { Working } from "./working/index.ts";
 
 export interface Memory {
   readonly operational: Operational;

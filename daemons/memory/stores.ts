@@ -4,8 +4,8 @@ import type { Noticed } from "#lib/data/watchful";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import type { Event } from "./records.ts";
-import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/migrations.ts";
-import { openStore, type Store, type StoreOptions } from "./store/store.ts";
+import { openStore, type Store, type StoreOptions } from "./store/index.ts";
+import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/index.ts";
 
 /** The daemon's three database files. */
 export interface Stores {

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import type { Backup } from "../store/backup-files.ts";
+import type { Backup } from "../store/index.ts";
 
 const blockBytes = 512;
 const chunkBytes = 262_144;

@@ -1,5 +1,4 @@
-import { fitting } from "../store/pages.ts";
-import type { Store } from "../store/store.ts";
+import { fitting, type Store } from "../store/index.ts";
 
 /** One record as a line of JSON. */
 export interface Exported {

@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError } from "#lib/errors";
-import { type Page, pager } from "../store/pages.ts";
+import { type Page, pager } from "../store/index.ts";
 import type { Ref } from "./entry.ts";
 
 export interface BranchRow {

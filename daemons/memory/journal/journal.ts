@@ -1,7 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { fitting } from "../store/pages.ts";
-import type { Store } from "../store/store.ts";
+import { fitting, type Store } from "../store/index.ts";
 import { type BranchRow, openBranches } from "./branches.ts";
 import type { Entry, Ref } from "./entry.ts";
 import { type Draft, stampedJson } from "./event-record.ts";

@@ -6,7 +6,7 @@ import type { ContextRequest, KnowledgeEntry, MemoryServiceService, SemanticSear
 import type { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
 import { checked, refuse, required } from "../check.ts";
 import { answerBytesMax } from "../records.ts";
-import type { Vectors } from "../vectors/chroma.ts";
+import type { Vectors } from "../vectors/index.ts";
 import type { Archive } from "./archive.ts";
 import { assembled, tiersOf } from "./context.ts";
 import type { Follower } from "./follower.ts";

@@ -2,7 +2,7 @@ import { cut } from "#lib/text";
 import type { Operational } from "../operational.ts";
 import { finalStatuses } from "../records.ts";
 import type { Load } from "../snapshot.ts";
-import type { Working } from "../working/working.ts";
+import type { Working } from "../working/index.ts";
 import type { Piece, Tier } from "./context.ts";
 import { cosine } from "./embedding.ts";
 import { lexicalVector } from "./lexical.ts";

@@ -1,8 +1,6 @@
 import type { ConfigChange, Decision, Incident, Procedure } from "../records.ts";
-import { type Page, pager } from "../store/pages.ts";
-import { select, type Table, upsert } from "../store/rows.ts";
-import type { Store } from "../store/store.ts";
-import { decisionTable } from "../working/deeds.ts";
+import { type Page, pager, type Store, select, type Table, upsert } from "../store/index.ts";
+import { decisionTable } from "../working/index.ts";
 
 /** What the search is told of a record. */
 export interface Document {

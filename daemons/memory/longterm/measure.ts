@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { openDatabase } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
-import { functions, longtermMigrations } from "../store/migrations/migrations.ts";
+import { functions, longtermMigrations } from "../store/migrations/index.ts";
 import { openArchive } from "./archive.ts";
 import { cosine, lexicalEmbedding } from "./embedding.ts";
 import { type Follower, openCollections } from "./follower.ts";

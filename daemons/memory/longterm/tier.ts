@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
-import type { Vectors } from "../vectors/chroma.ts";
+import type { Vectors } from "../vectors/index.ts";
 import type { Archive } from "./archive.ts";
 import type { SearchTier } from "./calls.ts";
 import { chooseEmbedding, lastEmbedding } from "./chosen-embedding.ts";

@@ -1,4 +1,4 @@
-import { ChromaRefusal, type ChromaUrl, onDatabase } from "../vectors/chroma-api.ts";
+import { ChromaRefusal, type ChromaUrl, onDatabase } from "../vectors/index.ts";
 
 /** A chunk that lies near the query. */
 export interface Near {

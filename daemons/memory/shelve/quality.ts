@@ -2,14 +2,8 @@ import { readFileSync } from "node:fs";
 import Database from "better-sqlite3";
 import { register } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
-import { openArchive } from "../longterm/archive.ts";
-import { lexicalEmbedding } from "../longterm/embedding.ts";
-import type { Follower } from "../longterm/follower.ts";
-import { openSearch } from "../longterm/search.ts";
-import { openShelf } from "../longterm/shelf.ts";
-import { longterm002 } from "../store/migrations/longterm-002-search.ts";
-import { longterm003 } from "../store/migrations/longterm-003-words.ts";
-import { functions } from "../store/migrations/migrations.ts";
+import { type Follower, lexicalEmbedding, openArchive, openSearch, openShelf } from "../longterm/index.ts";
+import { functions, longterm002, longterm003 } from "../store/migrations/index.ts";
 
 /** Shares, 0–1. */
 export interface Quality {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
-import type { LongRecord } from "../longterm/records.ts";
+import type { LongRecord } from "../longterm/index.ts";
 
 const knowledge = (id: string, title: string, body: string, source: string): LongRecord => ({
   collection: "knowledge",

@@ -2,14 +2,16 @@ import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import Database from "better-sqlite3";
 import { register } from "#lib/data/sqlite";
-import { openArchive } from "../longterm/archive.ts";
-import { lexicalEmbedding } from "../longterm/embedding.ts";
-import { lexicalVector } from "../longterm/lexical.ts";
-import { type LongRecord, textOf } from "../longterm/records.ts";
-import { packed, shelfTables } from "../longterm/shelf.ts";
-import { longterm002 } from "../store/migrations/longterm-002-search.ts";
-import { longterm003 } from "../store/migrations/longterm-003-words.ts";
-import { functions } from "../store/migrations/migrations.ts";
+import {
+  type LongRecord,
+  lexicalEmbedding,
+  lexicalVector,
+  openArchive,
+  packed,
+  shelfTables,
+  textOf,
+} from "../longterm/index.ts";
+import { functions, longterm002, longterm003 } from "../store/migrations/index.ts";
 
 export interface Written {
   /** Names the content: the same records give the same name, and the same bytes. */

@@ -11,7 +11,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { readArchive } from "./archive-reader.ts";
 import { type Backup, backupName } from "./backup-files.ts";
 import type { Check } from "./check.ts";
-import { functions } from "./migrations/migrations.ts";
+import { functions } from "./migrations/index.ts";
 import { incomingBeside } from "./place.ts";
 import type { Store } from "./store.ts";
 

@@ -7,7 +7,7 @@ import { openDatabase, type Sqlite } from "#lib/data/sqlite";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { copyOf, newestWith } from "./backup-files.ts";
-import { functions } from "./migrations/migrations.ts";
+import { functions } from "./migrations/index.ts";
 import { incomingBeside, type Place } from "./place.ts";
 
 /** How a store came to be what it is at its start. */

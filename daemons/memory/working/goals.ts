@@ -1,9 +1,7 @@
 import { errnoOf } from "#lib/errors";
 import type { Goal, Task } from "../records.ts";
 import { finalStatuses } from "../records.ts";
-import { bounded, type Page, pager, unknown } from "../store/pages.ts";
-import { quoted, select, type Table, upsert } from "../store/rows.ts";
-import type { Store } from "../store/store.ts";
+import { bounded, type Page, pager, quoted, type Store, select, type Table, unknown, upsert } from "../store/index.ts";
 
 export interface TaskFilter {
   readonly goalId: string;

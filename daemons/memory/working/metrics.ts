@@ -1,7 +1,6 @@
 import type { Clock } from "#lib/clock";
 import type { Metric } from "../operational.ts";
-import { type Page, pager } from "../store/pages.ts";
-import type { Store } from "../store/store.ts";
+import { type Page, pager, type Store } from "../store/index.ts";
 
 /** The metrics' past. */
 export interface MetricHistory {

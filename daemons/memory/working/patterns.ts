@@ -1,7 +1,5 @@
 import type { Pattern } from "../records.ts";
-import { type Page, pager, unknown } from "../store/pages.ts";
-import { select, type Table, upsert } from "../store/rows.ts";
-import type { Store } from "../store/store.ts";
+import { type Page, pager, type Store, select, type Table, unknown, upsert } from "../store/index.ts";
 import { asked } from "../words.ts";
 import { fullWordsOf, similarity } from "./similarity.ts";
 

@@ -1,6 +1,5 @@
 import { finalStatuses } from "../records.ts";
-import { quoted } from "../store/rows.ts";
-import type { Store } from "../store/store.ts";
+import { quoted, type Store } from "../store/index.ts";
 
 const dayMs = 86_400_000;
 

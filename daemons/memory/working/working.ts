@@ -1,5 +1,5 @@
 import type { Clock } from "#lib/clock";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/index.ts";
 import { type Deeds, openDeeds } from "./deeds.ts";
 import { type Goals, openGoals } from "./goals.ts";
 import { type MetricHistory, openMetricHistory } from "./metrics.ts";
