@@ -8,8 +8,8 @@ import { layout } from "#manifest";
 import { held } from "#reach";
 import { serveMetrics } from "./metrics-page.ts";
 import { modelsOf } from "./model-calls.ts";
-import { openMachinePool } from "./models/machine-pool.ts";
-import { openRuntime } from "./questions/runtime.ts";
+import { openMachinePool } from "./models/index.ts";
+import { openRuntime } from "./questions/index.ts";
 import { runtimeService } from "./service.ts";
 
 await runDaemon("runtime", process.env, ({ paths, clock, log }) => {

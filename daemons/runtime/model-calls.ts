@@ -3,11 +3,10 @@ import { AiosError } from "#lib/errors";
 import type { Call } from "#lib/rpc/service";
 import type { ModelEntry as EntryMessage, LoadModelRequest, RemoveModelRequest } from "#proto/aios/runtime";
 import { ModelEntry, type ModelStatus, ModelVerdict, PullProgress } from "#proto/aios/runtime";
-import type { ModelState, PooledWorker } from "./between/pool.ts";
-import { type Library, openLibrary } from "./files/library.ts";
+import type { ModelState, PooledWorker } from "./between/index.ts";
+import { type Library, openLibrary } from "./files/index.ts";
 import { modelStatus } from "./model-status.ts";
-import type { LoadWishes } from "./models/admission.ts";
-import type { OperatedPool } from "./models/model-pool.ts";
+import type { LoadWishes, OperatedPool } from "./models/index.ts";
 
 /** What the calls about models are made from. */
 export interface Models {

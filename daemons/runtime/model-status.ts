@@ -1,5 +1,5 @@
 import { ModelStatus } from "#proto/aios/runtime";
-import type { ModelState } from "./between/pool.ts";
+import type { ModelState } from "./between/index.ts";
 
 /** A model's state, as the protocol says it. */
 export function modelStatus(model: ModelState): ModelStatus {

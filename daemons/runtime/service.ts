@@ -1,9 +1,9 @@
 import { type Service, service } from "#lib/rpc/service";
 import { InferChunk, InferResponse } from "#proto/aios/runtime";
-import type { ModelState } from "./between/pool.ts";
+import type { ModelState } from "./between/index.ts";
 import { type Models, modelCalls } from "./model-calls.ts";
 import { modelStatus } from "./model-status.ts";
-import type { Runtime } from "./questions/runtime.ts";
+import type { Runtime } from "./questions/index.ts";
 import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
 /** Files that are told of, at most. */

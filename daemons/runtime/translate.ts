@@ -1,9 +1,7 @@
 import { AiosError } from "#lib/errors";
 import type { Call, Identity } from "#lib/rpc/service";
 import { AIRuntimeService, InferRequest, InferStatistics } from "#proto/aios/runtime";
-import { type Ask, type Asker, priorityOf } from "./questions/ask.ts";
-import type { Priority } from "./questions/queue.ts";
-import type { Outcome } from "./questions/runtime.ts";
+import { type Ask, type Asker, type Outcome, type Priority, priorityOf } from "./questions/index.ts";
 import { badUtf8, type TextFields } from "./utf8.ts";
 
 /** Texts of a request that a model reads. */

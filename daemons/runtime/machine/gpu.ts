@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
-import type { Backend } from "../between/pool.ts";
+import type { Backend } from "../between/index.ts";
 
 /** What the probe program prints. */
 export interface ProbeAnswer {

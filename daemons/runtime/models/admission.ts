@@ -1,11 +1,18 @@
 import { AiosError } from "#lib/errors";
 import type { ModelEntry } from "#lib/model-manifest";
-import type { WorkerSetup } from "../between/pool.ts";
-import type { KnownModel } from "../files/catalogue.ts";
-import { type FileHashes, fileIdentity } from "../files/file-identity.ts";
-import { type ModelHeader, readModelHeader } from "../files/gguf.ts";
-import { layersThatFit, memoryNeed, type Need, type Sizes } from "../files/model-memory.ts";
-import type { Gpu, Gpus } from "../machine/gpu.ts";
+import type { WorkerSetup } from "../between/index.ts";
+import {
+  type FileHashes,
+  fileIdentity,
+  type KnownModel,
+  layersThatFit,
+  type ModelHeader,
+  memoryNeed,
+  type Need,
+  readModelHeader,
+  type Sizes,
+} from "../files/index.ts";
+import type { Gpu, Gpus } from "../machine/index.ts";
 
 /** What a caller of LoadModel may set instead of the manifest. */
 export interface LoadWishes {

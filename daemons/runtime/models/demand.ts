@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { ModelEntry } from "#lib/model-manifest";
-import type { KnownModel } from "../files/catalogue.ts";
+import type { KnownModel } from "../files/index.ts";
 import { modelFingerprint } from "./admission.ts";
 import type { Resident } from "./resident.ts";
 

@@ -1,12 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { PooledWorker } from "../between/pool.ts";
-import type { KnownModel } from "../files/catalogue.ts";
-import type { ModelHeader } from "../files/gguf.ts";
-import { hostBytes } from "../files/model-memory.ts";
-import type { Cores } from "../machine/cores.ts";
-import { type MachineMemory, reserveBytes } from "../machine/machine-memory.ts";
+import type { PooledWorker } from "../between/index.ts";
+import { hostBytes, type KnownModel, type ModelHeader } from "../files/index.ts";
+import { type Cores, type MachineMemory, reserveBytes } from "../machine/index.ts";
 import {
   type AdmissionOptions,
   type Checked,

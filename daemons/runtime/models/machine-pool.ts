@@ -1,12 +1,9 @@
 import type { Clock } from "#lib/clock";
 import { durationMs } from "#lib/config/duration";
 import type { Log } from "#lib/log";
-import { type SpawnWorker, startWorker, type Worker } from "../between/worker-process.ts";
-import { openCatalogue, type Places } from "../files/catalogue.ts";
-import { openFileHashes } from "../files/file-identity.ts";
-import { shareCores } from "../machine/cores.ts";
-import { gpuCandidates, openGpus, type SpawnProbe } from "../machine/gpu.ts";
-import { machineMemory } from "../machine/machine-memory.ts";
+import { type SpawnWorker, startWorker, type Worker } from "../between/index.ts";
+import { openCatalogue, openFileHashes, type Places } from "../files/index.ts";
+import { gpuCandidates, machineMemory, openGpus, type SpawnProbe, shareCores } from "../machine/index.ts";
 import { type OperatedPool, openPool } from "./model-pool.ts";
 import type { Levels } from "./routing.ts";
 import { selfTest } from "./self-test.ts";

@@ -1,9 +1,8 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import type { Lease, LoadedFacts, PooledWorker, WorkerSetup } from "../between/pool.ts";
-import type { ModelHeader } from "../files/gguf.ts";
-import type { Need } from "../files/model-memory.ts";
-import type { CoreUser, Seat } from "../machine/cores.ts";
+import type { Lease, LoadedFacts, PooledWorker, WorkerSetup } from "../between/index.ts";
+import type { ModelHeader, Need } from "../files/index.ts";
+import type { CoreUser, Seat } from "../machine/index.ts";
 
 /** How a model is going to be loaded. */
 export interface LoadPlan {

@@ -1,8 +1,6 @@
 import { AiosError } from "#lib/errors";
-import type { Routed, Wanted } from "../between/pool.ts";
-import type { Catalogue, KnownModel } from "../files/catalogue.ts";
-import { readModelHeader } from "../files/gguf.ts";
-import { modelName } from "../files/model-files.ts";
+import type { Routed, Wanted } from "../between/index.ts";
+import { type Catalogue, type KnownModel, modelName, readModelHeader } from "../files/index.ts";
 
 /** What the configuration says of a level. */
 export interface Level {

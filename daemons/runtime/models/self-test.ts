@@ -1,7 +1,6 @@
 import { timeoutSignal } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import { grammarOf } from "../between/grammar.ts";
-import type { Worker } from "../between/worker-process.ts";
+import { grammarOf, type Worker } from "../between/index.ts";
 
 const schema = {
   type: "object",

@@ -1,7 +1,5 @@
-import type { ModelState, PooledWorker } from "../between/pool.ts";
-import type { KnownModel } from "../files/catalogue.ts";
-import { modelSize } from "../files/model-files.ts";
-import { hostBytes } from "../files/model-memory.ts";
+import type { ModelState, PooledWorker } from "../between/index.ts";
+import { hostBytes, type KnownModel, modelSize } from "../files/index.ts";
 import type { Resident } from "./resident.ts";
 import type { Levels } from "./routing.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { dirname } from "node:path";
 import { replaceFile } from "#lib/data/files";
-import type { ModelHeader } from "../files/gguf.ts";
+import type { ModelHeader } from "../files/index.ts";
 
 /** Below this many parameters a token takes less time than handing work to a second thread: measured, and not again. */
 const oneThreadParameters = 14_000_000;

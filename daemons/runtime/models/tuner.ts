@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { PooledWorker } from "../between/pool.ts";
+import type { PooledWorker } from "../between/index.ts";
 import type { Resident } from "./resident.ts";
 import type { Threads } from "./threads.ts";
 

@@ -1,6 +1,5 @@
 import { AiosError } from "#lib/errors";
-import { messagesMax } from "../between/chat.ts";
-import type { Message } from "../between/messages.ts";
+import { type Message, messagesMax } from "../between/index.ts";
 import { type Priority, priorities } from "./queue.ts";
 
 /** Who asks, and how urgently. */

@@ -1,7 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { ModelPool } from "../between/pool.ts";
-import type { Worker } from "../between/worker-process.ts";
+import type { ModelPool, Worker } from "../between/index.ts";
 import type { Metrics } from "./metrics.ts";
 import { createQueue, type Queue, type QueueStatus, type Ticket } from "./queue.ts";
 

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { ModelState } from "../between/pool.ts";
+import type { ModelState } from "../between/index.ts";
 import type { Family, Sample } from "./metrics.ts";
 import type { QueueStatus } from "./queue.ts";
 

@@ -1,5 +1,5 @@
 import type { Code } from "#lib/errors";
-import type { Generated } from "../between/messages.ts";
+import type { Generated } from "../between/index.ts";
 
 /** What is counted of the calls, model by model. */
 export interface Metrics {

@@ -1,9 +1,7 @@
 import type { AnswerCheck } from "#lib/answer-check";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import type { Counted, Embedded, Generated, Generation } from "../between/messages.ts";
-import type { ModelPool, ModelState } from "../between/pool.ts";
-import type { Worker } from "../between/worker-process.ts";
+import type { Counted, Embedded, Generated, Generation, ModelPool, ModelState, Worker } from "../between/index.ts";
 import { type Ask, type Asker, checkAsk, checkTexts, conversation } from "./ask.ts";
 import { openCalls } from "./calls.ts";
 import { channel } from "./channel.ts";

@@ -1,5 +1,5 @@
 import { type AnswerCheck, answerCheck } from "#lib/answer-check";
-import { grammarOf } from "../between/grammar.ts";
+import { grammarOf } from "../between/index.ts";
 
 /** What a JSON schema comes to: a grammar for the model, and a check of its answer. */
 export interface Compiled {

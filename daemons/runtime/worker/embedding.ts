@@ -1,4 +1,4 @@
-import type { Embedded, Embedding } from "../between/messages.ts";
+import type { Embedded, Embedding } from "../between/index.ts";
 import type { Context, Model } from "./binding.ts";
 import { Refusal } from "./refusal.ts";
 

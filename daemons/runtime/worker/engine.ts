@@ -1,5 +1,13 @@
-import type { Chat, Counted, Embedded, Embedding, Generated, Generation } from "../between/messages.ts";
-import type { LoadedFacts, WorkerSetup } from "../between/pool.ts";
+import type {
+  Chat,
+  Counted,
+  Embedded,
+  Embedding,
+  Generated,
+  Generation,
+  LoadedFacts,
+  WorkerSetup,
+} from "../between/index.ts";
 import type { Binding, Context, Model } from "./binding.ts";
 import { type DecodeLoop, decodeLoop } from "./decode-loop.ts";
 import { embedTexts } from "./embedding.ts";

@@ -1,4 +1,4 @@
-import type { Generated, Generation, Stop } from "../between/messages.ts";
+import type { Generated, Generation, Stop } from "../between/index.ts";
 import type { Binding, Model, Sampler } from "./binding.ts";
 import type { Prompt } from "./prompt.ts";
 import { openSampler } from "./sampler.ts";

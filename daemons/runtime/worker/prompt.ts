@@ -1,8 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { ending } from "#lib/text";
-import { chatPieces } from "../between/chat.ts";
-import { chatForm } from "../between/chat-form.ts";
-import type { Chat, Message } from "../between/messages.ts";
+import { type Chat, chatForm, chatPieces, type Message } from "../between/index.ts";
 import type { Binding, Model } from "./binding.ts";
 import { Refusal } from "./refusal.ts";
 

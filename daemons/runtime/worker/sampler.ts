@@ -1,5 +1,5 @@
 import { messageOf } from "#lib/errors";
-import type { Sampling } from "../between/messages.ts";
+import type { Sampling } from "../between/index.ts";
 import type { Binding, Model, Sampler } from "./binding.ts";
 import { Refusal } from "./refusal.ts";
 

@@ -1,6 +1,5 @@
 import { messageOf } from "#lib/errors";
-import type { Reply, Request } from "../between/messages.ts";
-import type { WorkerSetup } from "../between/pool.ts";
+import type { Reply, Request, WorkerSetup } from "../between/index.ts";
 import { loadBinding } from "./binding.ts";
 import { type Answer, type Engine, openEngine } from "./engine.ts";
 import { parcels } from "./parcels.ts";
