@@ -1,6 +1,6 @@
 import { saidJson } from "#lib/said-json";
 import { costOf, type Price } from "./budget.ts";
-import { ProviderFault, UnfitAnswer } from "./providers/fault.ts";
+import { ProviderFault, UnfitAnswer } from "./providers/index.ts";
 import type { Answer, Asked, Question, Wire } from "./question.ts";
 import type { Reservation } from "./usage.ts";
 

@@ -1,9 +1,7 @@
 import type { Log } from "#lib/log";
 import { type BudgetAlert, openBudget } from "./budget.ts";
 import { type Lane, type LaneWorld, openLane } from "./lane.ts";
-import { claudeWire } from "./providers/claude.ts";
-import { openLearned } from "./providers/learned.ts";
-import { openaiWire } from "./providers/openai.ts";
+import { claudeWire, openaiWire, openLearned } from "./providers/index.ts";
 import type { GatewaySettings } from "./settings.ts";
 import type { UsageStore } from "./usage.ts";
 
