@@ -2,11 +2,16 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
-import type { ChromaUrl, Vectors } from "../vectors/index.ts";
+import {
+  type ChromaUrl,
+  type VectorCollection,
+  type VectorServer,
+  type Vectors,
+  vectorServer,
+} from "../vectors/index.ts";
 import type { Archive } from "./archive.ts";
 import type { Embedding } from "./embedding.ts";
 import { type Chunk, type Collection, collections, textOf } from "./records.ts";
-import { type VectorCollection, type VectorServer, vectorServer } from "./vector-server.ts";
 
 /** The vector server follows the archive: what is stored is added to it, what is removed is removed, in the background. */
 export interface Follower {

@@ -8,13 +8,13 @@ import { readFileSync } from "node:fs";
 import { openDatabase } from "#lib/data/sqlite";
 import { silentLog } from "#lib/log";
 import { functions, longtermMigrations } from "../store/migrations/index.ts";
+import { type Near, type VectorCollection, vectorServer } from "../vectors/index.ts";
 import { openArchive } from "./archive.ts";
 import { cosine, lexicalEmbedding } from "./embedding.ts";
 import { type Follower, openCollections } from "./follower.ts";
 import { lexicalVector } from "./lexical.ts";
 import { type Chunk, type Collection, textOf } from "./records.ts";
 import { openSearch } from "./search.ts";
-import { type Near, type VectorCollection, vectorServer } from "./vector-server.ts";
 
 const [file = "", url = "", queryFile = ""] = process.argv.slice(2);
 const queries = JSON.parse(readFileSync(queryFile, "utf8")) as string[];

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import type { Sqlite } from "#lib/data/sqlite";
+import type { Near } from "../vectors/index.ts";
 import { cosine, type Embedding } from "./embedding.ts";
 import type { Chunk, Collection } from "./records.ts";
 import { openTextRank, type TextRank } from "./text-rank.ts";
-import type { Near } from "./vector-server.ts";
 
 /**
  * What the image carries: help, tools, procedures, manuals. A database that is only read, with the words and the vectors made

@@ -1,4 +1,4 @@
-import { ChromaRefusal, type ChromaUrl, onDatabase } from "../vectors/index.ts";
+import { ChromaRefusal, type ChromaUrl, onDatabase } from "./chroma-api.ts";
 
 /** A chunk that lies near the query. */
 export interface Near {
