@@ -15,7 +15,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
 import { ServerReflectionService } from "#proto/grpc/reflection/v1/reflection";
-import { ca, client, knock, now, openTwin, type Twin } from "./twins.ts";
+import { ca, client, knock, now, openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 let callers: Identity[];

@@ -13,7 +13,7 @@ import { EnrollmentService } from "#proto/aios/console";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { openEnrolment, openForMs } from "./enrolment.ts";
 import { inviteFirstAdmin } from "./invitation.ts";
-import { openTwin, type Twin } from "./twins.ts";
+import { openTwin, type Twin } from "./testing/twins.ts";
 
 let folder: string;
 let clock: ManualClock;

@@ -6,7 +6,7 @@ import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { openDoor } from "./door.ts";
 import { serverNameOf } from "./hello.ts";
-import { now, provisioned } from "./twins.ts";
+import { now, provisioned } from "./testing/twins.ts";
 
 const closing: (() => void)[] = [];
 

@@ -8,7 +8,7 @@ import { messageSizeMaxBytes } from "#lib/rpc/server";
 import type { Rule } from "./access.ts";
 import { type Door, openDoor } from "./door.ts";
 import { type CallProxy, openProxy } from "./proxy.ts";
-import { ca, client, now, provisioned } from "./twins.ts";
+import { ca, client, now, provisioned } from "./testing/twins.ts";
 
 /** A service of all four kinds of call, and what its peer saw. */
 const bytes = (message: Buffer) => message;

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ownFolder } from "#lib/rpc/sockets";
-import { provisioned } from "./twins.ts";
+import { provisioned } from "./testing/twins.ts";
 
 let run: string;
 beforeEach(() => {

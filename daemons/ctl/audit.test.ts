@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { service } from "#lib/rpc/service";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
-import { init, openTwin, type Twin } from "./twins.ts";
+import { init, openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 beforeEach(async () => {

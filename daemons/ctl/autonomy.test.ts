@@ -3,7 +3,7 @@ import { service } from "#lib/rpc/service";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { type CancelGoalResponse, type CreateScheduleRequest, OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { openTwin, type Twin } from "./twins.ts";
+import { openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 let state: AutonomyState;

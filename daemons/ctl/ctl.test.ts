@@ -7,7 +7,7 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
-import { autonomy, init, looks, openTwin, orchestrator, type Twin, toolRoles, tools } from "./twins.ts";
+import { autonomy, init, looks, openTwin, orchestrator, type Twin, toolRoles, tools } from "./testing/twins.ts";
 import { count, duration, moment, size } from "./words.ts";
 
 let twin: Twin;

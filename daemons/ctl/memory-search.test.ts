@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { service } from "#lib/rpc/service";
 import type { ContextRequest, SemanticSearchRequest } from "#proto/aios/memory";
 import { ContextAnswer, MemoryQueryService, SearchAnswer, SearchStatusResponse } from "#proto/aios/memory_query";
-import { init, openTwin, type Twin } from "./twins.ts";
+import { init, openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 const asked: (SemanticSearchRequest | ContextRequest)[] = [];

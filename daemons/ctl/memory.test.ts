@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { AiosError } from "#lib/errors";
 import { service } from "#lib/rpc/service";
 import { BackupInfo, MemoryAdminService, MemoryStats, StoreStats } from "#proto/aios/memory_admin";
-import { init, openTwin, type Twin } from "./twins.ts";
+import { init, openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 beforeEach(async () => {

@@ -3,7 +3,7 @@ import { AiosError } from "#lib/errors";
 import { service } from "#lib/rpc/service";
 import { HealthStatus } from "#proto/aios/common";
 import { AIRuntimeService, ModelEntry, ModelStatus, ModelVerdict, PullProgress } from "#proto/aios/runtime";
-import { init, openTwin, type Twin } from "./twins.ts";
+import { init, openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 let asked: unknown[];

@@ -10,7 +10,7 @@ import { formatCode, parseCode } from "#lib/identity/enrolment-code";
 import { readMachines, rememberMachine } from "#lib/identity/machines";
 import { ensureOperatorIdentity, issueMachineCertificate } from "#lib/identity/operator";
 import { ownFolder } from "#lib/rpc/sockets";
-import { init, openTwin, orchestrator, type Twin, toolRoles, tools } from "./twins.ts";
+import { init, openTwin, orchestrator, type Twin, toolRoles, tools } from "./testing/twins.ts";
 
 /** The console as it ships, run as a process, with twins of the daemons behind it. */
 let twin: Twin;

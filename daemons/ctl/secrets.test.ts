@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { service } from "#lib/rpc/service";
 import { ApiGatewayService, BudgetStatus, SecretsService, type SetSecretRequest } from "#proto/aios/api_gateway";
 import { readInput } from "./input.ts";
-import { openTwin, type Twin } from "./twins.ts";
+import { openTwin, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 let set: SetSecretRequest[];

@@ -11,7 +11,7 @@ import { createServer, listen } from "#lib/rpc/server";
 import { type Client, coreIdentity, identify, type Service, type ServiceDefinition } from "#lib/rpc/service";
 import { socketPath } from "#lib/rpc/sockets";
 import { openPeer } from "#lib/testing/sockets";
-import { type Console, type ConsoleParts, openConsole } from "./console.ts";
+import { type Console, type ConsoleParts, openConsole } from "../console.ts";
 
 /** For tests: a machine's console on a free port of loopback, with twins of its daemons on Unix sockets. */
 export interface Twin {

@@ -5,7 +5,7 @@ import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { Session, SessionEvent, SessionsService } from "#proto/aios/sessions";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { openPrompt } from "../input.ts";
-import { init, openTwin, type Twin } from "../twins.ts";
+import { init, openTwin, type Twin } from "../testing/twins.ts";
 
 let twin: Twin;
 let asked: unknown[];

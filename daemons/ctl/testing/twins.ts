@@ -10,8 +10,8 @@ import { Boot, InitService, LogLine, Phase, Unit, UnitState } from "#proto/aios/
 import { GoalStatusResponse, OrchestratorService, SystemStatusResponse } from "#proto/aios/orchestrator";
 import { ToolRolesService } from "#proto/aios/tool_roles";
 import { ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
-import { run } from "./cli.ts";
-import type { Exit } from "./command.ts";
+import { run } from "../cli.ts";
+import type { Exit } from "../command.ts";
 
 /** For tests: folders, twins of daemons on their sockets, and command lines run against them. */
 export interface Twin {

@@ -6,7 +6,7 @@ import type { Task } from "#proto/aios/common";
 import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { openScreen } from "../../screen.ts";
-import { init, openTwin, type Twin } from "../../twins.ts";
+import { init, openTwin, type Twin } from "../../testing/twins.ts";
 import { followTree } from "./goal-follow.ts";
 import { treeLines } from "./goal-tree.ts";
 
