@@ -68,35 +68,48 @@ const provisionFolder = join(layout.run, "provision");
  * and is done without; it throws only where nothing could run.
  */
 export async function prepare(tools: Tools): Promise<Ground> {
-  const { cmdline, syscalls, faults, done } = tools;
+  const step = async <T>(name: string, act: () => T | Promise<T>): Promise<T> => {
+    const made = await act();
+    tools.done(name);
+    return made;
+  };
+  await step("command line", () => reportProblems(tools));
+  const hardware = await step("hardware", () => findHardware(tools));
+  await step("kernel settings", () => setKernel(hardware, tools));
+  const data = await step("data volume", () => openData(kernel, tools));
+  const provision = await step("provisioning", () => readProvision(tools));
+  const root = await step("root and folders", () => enterRoot(tools));
+  const config = await step("configuration", () => configure(root, tools));
+  const hostname = await step("host name", () => setHostname(provision.hostname ?? config.system.hostname, tools));
+  const time = await step("time", () => startTime(tools));
+  await step("facts for the daemons", () => writeFacts(hardware, { data, clock: time.state }));
+  return { root, hardware, provision, config, hostname, data, time };
+}
+
+function reportProblems({ cmdline, faults }: Tools): void {
   for (const [index, problem] of cmdline.problems.entries()) faults.raise(`cmdline-${index}`, problem);
+}
+
+async function findHardware({ cmdline, command, faults }: Tools): Promise<Hardware> {
   const found = readHardware(kernel);
   for (const [index, shortfall] of shortfalls(found).entries()) faults.raise(`hardware-${index}`, shortfall);
-  if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command: tools.command, faults });
-  const hardware = found.gpus.length > 0 ? readHardware(kernel) : found;
-  // A host's kernel is the host's.
-  const refused = cmdline.lane === "machine" ? setSysctls(found.gpus.length > 0) : [];
+  if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command, faults });
+  return found.gpus.length > 0 ? readHardware(kernel) : found;
+}
+
+/** A host's kernel is the host's. */
+function setKernel({ gpus }: Hardware, { cmdline, faults }: Tools): void {
+  const refused = cmdline.lane === "machine" ? setSysctls(gpus.length > 0) : [];
   if (refused.length > 0)
     faults.raise("sysctls", `kernel settings: ${refused.join("; ")}; the machine goes on without`);
-  done("hardware");
-  const data = await openData(kernel, tools);
-  done("data volume");
-  mkdirSync(layout.run, { recursive: true });
-  const provision = provisioned(tools);
-  done("provisioning");
-  const root = cmdline.overlay ? overlaidRoot(tools) : plainRoot();
-  bindData(root, syscalls);
+}
+
+function enterRoot(tools: Tools): Root {
+  const root = tools.cmdline.overlay ? overlaidRoot(tools) : plainRoot();
+  bindData(root, tools.syscalls);
   makeFolders(machineFolders(layout.run, layout.state, layout.log));
   writeFilters(layout.run);
-  done("root and folders");
-  const config = await configure(root, tools);
-  done("configuration");
-  writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
-  const hostname = provision.hostname ?? config.system.hostname;
-  attempt(tools, "hostname", () => syscalls.setHostname(hostname));
-  const time = await startTime(tools);
-  writeMachineState(layout.run, { data, clock: time.state });
-  return { root, hardware, provision, config, hostname, data, time };
+  return root;
 }
 
 /** The image's root under what was changed on this machine, or alone when the two cannot be joined. */
@@ -113,8 +126,9 @@ function overlaidRoot({ syscalls, faults }: Tools): Root {
 }
 
 /** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
-function provisioned(tools: Tools): Provision {
+function readProvision(tools: Tools): Provision {
   const { cmdline, syscalls, faults } = tools;
+  mkdirSync(layout.run, { recursive: true });
   const take = (folder: string) => {
     try {
       return takeProvision(folder, provisionFolder);
@@ -169,10 +183,17 @@ async function provisionedAt(): Promise<number | undefined> {
   return readCertificate(certificate).notBefore;
 }
 
-function attempt({ faults }: Tools, what: string, act: () => void): void {
+function setHostname(name: string, { syscalls, faults }: Tools): string {
   try {
-    act();
+    syscalls.setHostname(name);
   } catch (error) {
-    faults.raise(what, `${messageOf(error)}; the machine goes on without`);
+    faults.raise("hostname", `${messageOf(error)}; the machine goes on without`);
   }
+  return name;
+}
+
+/** Writes what daemons and people read of the machine. */
+function writeFacts(hardware: Hardware, state: MachineState): void {
+  writeFileSync(`${layout.run}/hardware.json`, `${JSON.stringify(hardware, null, 2)}\n`, { mode: 0o644 });
+  writeMachineState(layout.run, state);
 }
