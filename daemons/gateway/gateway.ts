@@ -64,43 +64,12 @@ export function openGateway(
   const cache = openCache<Paid>(settings.cache.entriesMax, clock);
   const queue = openQueue(settings.queue.lengthMax, settings.queue.waitMaxMs, clock);
 
-  /** One round over the lanes. */
-  async function* round(
-    question: Question,
-    asked: Asked,
-    streaming: boolean,
-    signal: AbortSignal,
-  ): AsyncGenerator<PaidPiece> {
-    const refusals: AiosError[] = [];
-    for (const lane of candidates(lanes, asked)) {
-      const refusal = lane.refusal();
-      if (refusal !== undefined) {
-        refusals.push(refusal);
-        continue;
-      }
-      let begun = false;
-      try {
-        for await (const piece of lane.ask(question, asked, streaming, signal)) {
-          begun = true;
-          yield piece;
-        }
-        return;
-      } catch (error) {
-        // What is too long for one is too long for the next, and is paid for again.
-        const own = error instanceof AiosError && error.code !== "OUT_OF_RANGE";
-        if (begun || !asked.allowFallback || !own || signal.aborted) throw error;
-        refusals.push(error);
-      }
-    }
-    throw combined(refusals);
-  }
-
-  async function* answered(question: Question, asked: Asked, streaming: boolean, signal: AbortSignal) {
+  async function* withQueue(question: Question, asked: Asked, streaming: boolean, signal: AbortSignal) {
     let place: Place | undefined;
     try {
       for (;;) {
         try {
-          yield* round(question, asked, streaming, signal);
+          yield* askInOrder(lanes, question, asked, streaming, signal);
           return;
         } catch (error) {
           if (!asked.queue || signal.aborted || !passes(error)) throw error;
@@ -130,7 +99,7 @@ export function openGateway(
       yield { given: { ...known, costUsd: 0, latencyMs: latencyMs(), fromCache: true } };
       return;
     }
-    for await (const piece of answered(question, asked, streaming, signal)) {
+    for await (const piece of withQueue(question, asked, streaming, signal)) {
       if ("text" in piece) {
         yield piece;
         continue;
@@ -149,18 +118,52 @@ export function openGateway(
       for await (const piece of pieces(question, asked, false, signal)) if ("given" in piece) return piece.given;
       throw new Error("a lane ended without an answer or an error");
     },
-    budget() {
-      const days = daysRemaining(clock.now());
-      const open = lanes.filter((lane) => lane.hasKey());
-      const left = ({ budget }: Lane) => Math.max(0, budget.monthlyUsd - budget.usedUsd());
-      return {
-        providers: lanes.map(stateOf),
-        daysRemaining: days,
-        dailyRateUsd: lanes.reduce((sum, lane) => sum + left(lane), 0) / (days + 1),
-        exceeded: open.length > 0 && open.every((lane) => left(lane) === 0 && lane.budget.usedUsd() > 0),
-      };
-    },
+    budget: () => budgetOf(lanes, clock.now()),
     usage: (filter) => usage.find(filter),
+  };
+}
+
+/** Asks the lanes in order until one answers. Throws the refusals of all as one error. */
+async function* askInOrder(
+  lanes: readonly Lane[],
+  question: Question,
+  asked: Asked,
+  streaming: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<PaidPiece> {
+  const refusals: AiosError[] = [];
+  for (const lane of candidates(lanes, asked)) {
+    const refusal = lane.refusal();
+    if (refusal !== undefined) {
+      refusals.push(refusal);
+      continue;
+    }
+    let begun = false;
+    try {
+      for await (const piece of lane.ask(question, asked, streaming, signal)) {
+        begun = true;
+        yield piece;
+      }
+      return;
+    } catch (error) {
+      // What is too long for one is too long for the next, and is paid for again.
+      const own = error instanceof AiosError && error.code !== "OUT_OF_RANGE";
+      if (begun || !asked.allowFallback || !own || signal.aborted) throw error;
+      refusals.push(error);
+    }
+  }
+  throw combined(refusals);
+}
+
+function budgetOf(lanes: readonly Lane[], now: number): BudgetState {
+  const days = daysRemaining(now);
+  const open = lanes.filter((lane) => lane.hasKey());
+  const left = ({ budget }: Lane) => Math.max(0, budget.monthlyUsd - budget.usedUsd());
+  return {
+    providers: lanes.map(stateOf),
+    daysRemaining: days,
+    dailyRateUsd: lanes.reduce((sum, lane) => sum + left(lane), 0) / (days + 1),
+    exceeded: open.length > 0 && open.every((lane) => left(lane) === 0 && lane.budget.usedUsd() > 0),
   };
 }
 

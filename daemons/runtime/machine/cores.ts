@@ -51,52 +51,11 @@ const turnMs = 300;
  * before they are given to another one; with more workers than cores they take turns.
  */
 export function shareCores(total: number, clock: Clock): Cores {
-  const places = new Set<Place>();
   let usable = total;
-  let settling: Promise<void> | undefined;
-  let again = false;
   let turn: AbortController | undefined;
   /** Workers with calls, the one that has waited longest first. */
   let order: Place[] = [];
-
-  const settle = (): void => {
-    if (settling !== undefined) again = true;
-    else if (settled()) wake();
-    else begin();
-  };
-
-  const begin = (): void => {
-    settling = apply().finally(() => {
-      settling = undefined;
-      if (!again) return;
-      again = false;
-      settle();
-    });
-  };
-
-  const settled = () => settling === undefined && [...shares()].every(([place, threads]) => place.threads === threads);
-
-  const shares = (): Map<Place, number> => shareOut(order, usable);
-
-  /** First takes, then gives. Idle workers keep what they were told: they run nothing. */
-  const apply = async (): Promise<void> => {
-    const wanted = [...shares()];
-    await Promise.all(wanted.filter(([place, threads]) => threads < place.threads).map(tell));
-    for (const entry of wanted.filter(([place, threads]) => threads > place.threads)) tell(entry);
-    wake();
-  };
-
-  const tell = async ([place, threads]: [Place, number]): Promise<void> => {
-    place.threads = threads;
-    // A worker that ends meanwhile runs nothing.
-    await place.user.setThreads(threads).catch(() => {});
-  };
-
-  const wake = (): void => {
-    for (const [place] of shares()) {
-      if (place.threads > 0) for (const go of place.waiting.splice(0)) go();
-    }
-  };
+  const { settle, isSettled } = openSettling(() => shareOut(order, usable));
 
   const takeTurns = async (): Promise<void> => {
     if (turn !== undefined) return;
@@ -124,7 +83,6 @@ export function shareCores(total: number, clock: Clock): Cores {
     },
     seat(user, threads) {
       const place: Place = { user, wish: threads, calls: 0, threads, closed: false, waiting: [] };
-      places.add(place);
       const vacate = () => {
         order = order.filter((other) => other !== place);
         changed();
@@ -143,7 +101,7 @@ export function shareCores(total: number, clock: Clock): Cores {
           if (place.calls === 1) order.push(place);
           if (place.closed) return;
           changed();
-          if (place.threads > 0 && settled()) return;
+          if (place.threads > 0 && isSettled()) return;
           await waitFor(place, signal);
         },
         leave() {
@@ -152,13 +110,58 @@ export function shareCores(total: number, clock: Clock): Cores {
         },
         close() {
           place.closed = true;
-          places.delete(place);
           for (const go of place.waiting.splice(0)) go();
           vacate();
         },
       };
     },
   };
+}
+
+/** Brings the workers to their shares, which may change meanwhile. */
+function openSettling(shares: () => Map<Place, number>) {
+  let settling: Promise<void> | undefined;
+  let again = false;
+
+  const settle = (): void => {
+    if (settling !== undefined) again = true;
+    else if (isSettled()) wake();
+    else begin();
+  };
+
+  const begin = (): void => {
+    settling = apply().finally(() => {
+      settling = undefined;
+      if (!again) return;
+      again = false;
+      settle();
+    });
+  };
+
+  const isSettled = () =>
+    settling === undefined && [...shares()].every(([place, threads]) => place.threads === threads);
+
+  /** First takes, then gives. Idle workers keep what they were told: they run nothing. */
+  const apply = async (): Promise<void> => {
+    const wanted = [...shares()];
+    await Promise.all(wanted.filter(([place, threads]) => threads < place.threads).map(tell));
+    for (const entry of wanted.filter(([place, threads]) => threads > place.threads)) tell(entry);
+    wake();
+  };
+
+  const tell = async ([place, threads]: [Place, number]): Promise<void> => {
+    place.threads = threads;
+    // A worker that ends meanwhile runs nothing.
+    await place.user.setThreads(threads).catch(() => {});
+  };
+
+  const wake = (): void => {
+    for (const [place] of shares()) {
+      if (place.threads > 0) for (const go of place.waiting.splice(0)) go();
+    }
+  };
+
+  return { settle, isSettled };
 }
 
 function waitFor(place: Place, signal: AbortSignal): Promise<void> {

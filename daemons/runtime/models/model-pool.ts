@@ -44,17 +44,11 @@ export interface OperatedPool<W extends PooledWorker> extends ModelPool<W> {
 }
 
 export function openPool<W extends PooledWorker>(options: PoolOptions<W>): OperatedPool<W> {
-  const { catalogue, levels, clock, log } = options;
-  const operational = levelModel(catalogue, levels.operational);
+  const { catalogue, levels, clock } = options;
   const ending = new AbortController();
-  const wished = new Map<string, LoadWishes>();
-  let begun = 0;
-
-  const isKept = (model: string) => model === operational;
-  const loader = openLoader({ ...options, threads: (header) => options.threads.for(header) }, isKept);
+  const models = openModels(options, ending.signal);
+  const { operational, isKept, loader, keeper, demand, activity, loaded, wished } = models;
   const { residents } = loader;
-
-  const activity = () => ({ active: [...residents.values()].reduce((sum, { active }) => sum + active, 0), begun });
 
   watchBusyCores({
     own: () => [...residents.values()].map(({ worker }) => worker.pid),
@@ -64,9 +58,70 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
     signal: ending.signal,
   });
 
+  const state = (known: KnownModel): ModelState => {
+    const { name } = known.entry;
+    const problem = isKept(name) ? keeper.problem() : demand.problem(name);
+    return stateOf(known, residents.get(name), problem, levels, demand.isLoading(name) || isKept(name));
+  };
+
+  const states = (): ModelState[] => {
+    const known = catalogue.all();
+    const listed = known.some(({ entry }) => entry.name === operational);
+    const all = listed ? known : [unlisted(operational, levels.operational.file), ...known];
+    return all.map(state);
+  };
+
+  return {
+    ready: keeper.ready,
+    catalogue,
+    hashes: options.hashes,
+    gpu: () => options.gpus.status(),
+    route: (wanted) => routeTo(wanted, operational, levels, catalogue),
+    embedder: () => embedderIn(catalogue),
+    acquire: models.acquire,
+    models: states,
+    state: (model) => states().find(({ name }) => name === model),
+    async load(model, path, wishes, signal) {
+      if (path !== "") catalogue.lend(modelEntry({ name: model, path }));
+      const name = isKept(model) ? operational : knownIn(catalogue, model).entry.name;
+      await loader.check(knownIn(catalogue, name), wishes, signal);
+      wished.set(name, wishes);
+      demand.forgive(name);
+      const before = residents.get(name);
+      const moved = path !== "" && before?.plan.setup.modelPath !== path;
+      if (before !== undefined && (moved || !suits(before, wishes))) await before.unload();
+      await loaded(name, signal);
+      return state(knownIn(catalogue, name));
+    },
+    async unload(model) {
+      if (isKept(model)) throw kept(model);
+      const resident = residents.get(knownIn(catalogue, model).entry.name);
+      wished.delete(model);
+      await resident?.unload();
+    },
+    stop() {
+      ending.abort(new AiosError("UNAVAILABLE", "the runtime is ending; ask again in a few seconds"));
+      keeper.stop();
+      for (const resident of residents.values()) resident.stop();
+    },
+  };
+}
+
+/** The two ways in which a model comes to be loaded: kept loaded from the start, and on demand. */
+function openModels<W extends PooledWorker>(options: PoolOptions<W>, signal: AbortSignal) {
+  const { catalogue, levels, clock, log } = options;
+  const operational = levelModel(catalogue, levels.operational);
+  const isKept = (model: string) => model === operational;
+  const loader = openLoader({ ...options, threads: (header) => options.threads.for(header) }, isKept);
+  const { residents } = loader;
+  /** How an operator wants a model loaded, by its name. */
+  const wished = new Map<string, LoadWishes>();
+  let begun = 0;
+  const activity = () => ({ active: [...residents.values()].reduce((sum, { active }) => sum + active, 0), begun });
+
   const loadNow = async (known: KnownModel): Promise<Resident<W>> => {
     const { name } = known.entry;
-    const resident = await loader.load(known, wished.get(name) ?? noWishes, ending.signal);
+    const resident = await loader.load(known, wished.get(name) ?? noWishes, signal);
     tune(resident, { threads: options.threads, activity, clock, log });
     return resident;
   };
@@ -83,84 +138,36 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
     log,
   });
 
-  const required = (model: string) => knownIn(catalogue, model);
-
   const demand = openDemand({
-    known: required,
+    known: (model) => knownIn(catalogue, model),
     load: loadNow,
     idleMs: ({ file }) =>
       levels.tactical?.file === file ? levels.tactical.unloadAfterIdleMs : options.unloadAfterIdleMs,
     clock,
     log,
-    signal: ending.signal,
+    signal,
   });
 
-  const loaded = async (model: string, signal: AbortSignal): Promise<Resident<W>> => {
+  const loaded = async (model: string, waiting: AbortSignal): Promise<Resident<W>> => {
     for (;;) {
       const resident = residents.get(model);
       if (resident?.status === "ready") return resident;
-      if (resident?.status === "unloading") await abortable(resident.ended, signal);
-      else return abortable(isKept(model) ? keeper.loaded(signal) : demand.loaded(model), signal);
+      if (resident?.status === "unloading") await abortable(resident.ended, waiting);
+      else return abortable(isKept(model) ? keeper.loaded(waiting) : demand.loaded(model), waiting);
     }
   };
 
-  const state = (known: KnownModel): ModelState => {
-    const { name } = known.entry;
-    const problem = isKept(name) ? keeper.problem() : demand.problem(name);
-    return stateOf(known, residents.get(name), problem, levels, demand.isLoading(name) || isKept(name));
-  };
-
-  const states = (): ModelState[] => {
-    const known = catalogue.all();
-    const named = known.some(({ entry }) => entry.name === operational);
-    const all = named ? known : [unlisted(operational, levels.operational.file), ...known];
-    return all.map(state);
-  };
-
-  const acquire = async (model: string, signal: AbortSignal): Promise<Lease<W>> => {
+  const acquire = async (model: string, waiting: AbortSignal): Promise<Lease<W>> => {
     for (;;) {
-      const resident = await loaded(model, signal);
+      const resident = await loaded(model, waiting);
       // It may have ended or been told to unload between the promise and now.
       if (resident.status !== "ready") continue;
       begun++;
-      return resident.lease(signal);
+      return resident.lease(waiting);
     }
   };
 
-  return {
-    ready: keeper.ready,
-    catalogue,
-    hashes: options.hashes,
-    gpu: () => options.gpus.status(),
-    route: (wanted) => routeTo(wanted, operational, levels, catalogue),
-    embedder: () => embedderIn(catalogue),
-    acquire,
-    models: states,
-    state: (model) => states().find(({ name }) => name === model),
-    async load(model, path, wishes, signal) {
-      if (path !== "") catalogue.lend(modelEntry({ name: model, path }));
-      const name = isKept(model) ? operational : required(model).entry.name;
-      await loader.check(required(name), wishes, signal);
-      wished.set(name, wishes);
-      demand.forgive(name);
-      const before = residents.get(name);
-      const moved = path !== "" && before?.plan.setup.modelPath !== path;
-      if (before !== undefined && (moved || !suits(before, wishes))) await before.unload();
-      await loaded(name, signal);
-      return state(required(name));
-    },
-    async unload(model) {
-      if (isKept(model)) throw kept(model);
-      const resident = residents.get(required(model).entry.name);
-      wished.delete(model);
-      await resident?.unload();
-    },
-    stop() {
-      ending.abort(new AiosError("UNAVAILABLE", "the runtime is ending; ask again in a few seconds"));
-      keeper.stop();
-      for (const resident of residents.values()) resident.stop();
-    },
-  };
+  return { operational, isKept, loader, keeper, demand, activity, loaded, acquire, wished };
 }
 
 function knownIn(catalogue: Catalogue, model: string): KnownModel {

@@ -53,34 +53,20 @@ interface Waiting extends Ticket {
 
 export function createQueue(name: string, clock: Clock): Queue {
   let waiting: Waiting[] = [];
-  /** Time that each caller's calls have taken, ms, counted from what the most modest had when the caller came. */
-  const used = new Map<string, number>();
+  const usage = openUsage();
   let width = 1;
   let running = 0;
   let refused = 0;
   let meanMs = 1_000;
 
-  const urgency = ({ priority, since }: Waiting, now: number) =>
-    priorities.indexOf(priority) - Math.floor((now - since) / ageingMs);
-
-  const charge = (caller: string, ms: number) => {
-    used.set(caller, (used.get(caller) ?? 0) + ms);
-    if (used.size > callersMax) used.clear();
-  };
-
   const dispatch = () => {
     while (running < width && waiting.length > 0) {
-      const now = clock.monotonic();
-      const next = waiting.reduce((best, each) => {
-        const sooner =
-          urgency(each, now) - urgency(best, now) || (used.get(each.caller) ?? 0) - (used.get(best.caller) ?? 0);
-        return sooner < 0 ? each : best;
-      });
+      const next = mostUrgent(waiting, clock.monotonic(), usage);
       waiting = waiting.filter((each) => each !== next);
       running++;
       // Counted before it has run, as a call of the usual length: else a caller's first calls would all be free.
       next.charge = meanMs;
-      charge(next.caller, meanMs);
+      usage.charge(next.caller, meanMs);
       next.start();
     }
   };
@@ -100,12 +86,6 @@ export function createQueue(name: string, clock: Clock): Queue {
       waiting.push(mine);
       dispatch();
     });
-
-  /** A caller that comes back after a while has no credit for the time it did not ask. */
-  const welcome = (caller: string) => {
-    const others = waiting.map((each) => used.get(each.caller) ?? 0);
-    used.set(caller, Math.max(used.get(caller) ?? 0, others.length > 0 ? Math.min(...others) : 0));
-  };
 
   const refuseFull = ({ caller }: Ticket) => {
     const own = waiting.filter((each) => each.caller === caller).length;
@@ -141,7 +121,7 @@ export function createQueue(name: string, clock: Clock): Queue {
     async run(ticket, signal, act) {
       signal.throwIfAborted();
       refuseFull(ticket);
-      welcome(ticket.caller);
+      usage.welcome(ticket.caller, waiting);
       const call = await turn(ticket, signal);
       const started = clock.monotonic();
       try {
@@ -150,9 +130,36 @@ export function createQueue(name: string, clock: Clock): Queue {
         running--;
         const tookMs = clock.monotonic() - started;
         meanMs += (tookMs - meanMs) / 8;
-        charge(ticket.caller, tookMs - call.charge);
+        usage.charge(ticket.caller, tookMs - call.charge);
         dispatch();
       }
     },
   };
+}
+
+/** Time that each caller's calls have taken, ms, counted from what the most modest had when the caller came. */
+function openUsage() {
+  const used = new Map<string, number>();
+  const of = ({ caller }: Ticket) => used.get(caller) ?? 0;
+  return {
+    of,
+    charge(caller: string, ms: number) {
+      used.set(caller, (used.get(caller) ?? 0) + ms);
+      if (used.size > callersMax) used.clear();
+    },
+    /** A caller that comes back after a while has no credit for the time it did not ask. */
+    welcome(caller: string, waiting: readonly Ticket[]) {
+      const least = waiting.length > 0 ? Math.min(...waiting.map(of)) : 0;
+      used.set(caller, Math.max(used.get(caller) ?? 0, least));
+    },
+  };
+}
+
+/** By priority and age, then by what the caller has used. */
+function mostUrgent(waiting: readonly Waiting[], now: number, usage: ReturnType<typeof openUsage>): Waiting {
+  const urgency = ({ priority, since }: Waiting) => priorities.indexOf(priority) - Math.floor((now - since) / ageingMs);
+  return waiting.reduce((best, each) => {
+    const sooner = urgency(each) - urgency(best) || usage.of(each) - usage.of(best);
+    return sooner < 0 ? each : best;
+  });
 }

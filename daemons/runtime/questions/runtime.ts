@@ -72,26 +72,7 @@ export function openRuntime(pool: ModelPool<Worker>, clock: Clock): Runtime {
   const started = clock.monotonic();
   const metrics = openMetrics();
   const calls = openCalls(pool, metrics, clock);
-  const compiled = schemas();
-
-  const prepare = async (ask: Ask): Promise<Prepared> => {
-    checkAsk(ask);
-    const { model, maxTokens, temperature } = pool.route(ask);
-    const schema = ask.jsonSchema === "" ? undefined : await compiled(ask.jsonSchema);
-    const generation = {
-      messages: conversation(ask),
-      truncate: ask.truncate,
-      maxTokens: ask.maxTokens || maxTokens,
-      temperature: ask.temperature ?? temperature,
-      topK: ask.topK ?? topKDefault,
-      topP: ask.topP ?? 0.95,
-      minP: ask.minP ?? 0.05,
-      seed: ask.seed ?? Math.floor(Math.random() * 2 ** 32),
-      stop: ask.stop,
-      grammar: schema?.grammar ?? "",
-    };
-    return { model, generation, check: schema?.check };
-  };
+  const prepare = openPreparation(pool);
 
   return {
     ready: pool.ready,
@@ -157,16 +138,9 @@ export function openRuntime(pool: ModelPool<Worker>, clock: Clock): Runtime {
       checkTexts(texts);
       const model = wanted === "" ? pool.embedder() : pool.route({ model: wanted, level: "" }).model;
       return calls.run(model, asker, signal, async (worker) => {
-        const vectors: (readonly number[])[] = [];
-        let tokens = 0;
-        for (let at = 0; at < texts.length; at += textsAtOnce) {
-          signal.throwIfAborted();
-          const part = await worker.embed(texts.slice(at, at + textsAtOnce), at, truncate);
-          vectors.push(...part.vectors);
-          tokens += part.tokens;
-        }
-        metrics.embedded(model, texts.length, tokens);
-        return { model, vectors, tokens };
+        const embedded = await embedAll(worker, texts, truncate, signal);
+        metrics.embedded(model, texts.length, embedded.tokens);
+        return { model, ...embedded };
       });
     },
     models: () => pool.models(),
@@ -181,6 +155,46 @@ interface Prepared {
   readonly model: string;
   readonly generation: Generation;
   readonly check: AnswerCheck | undefined;
+}
+
+/** Checks what is asked, and fills in what the caller left open. */
+function openPreparation(pool: ModelPool<Worker>): (ask: Ask) => Promise<Prepared> {
+  const compiled = schemas();
+  return async (ask) => {
+    checkAsk(ask);
+    const { model, maxTokens, temperature } = pool.route(ask);
+    const schema = ask.jsonSchema === "" ? undefined : await compiled(ask.jsonSchema);
+    const generation = {
+      messages: conversation(ask),
+      truncate: ask.truncate,
+      maxTokens: ask.maxTokens || maxTokens,
+      temperature: ask.temperature ?? temperature,
+      topK: ask.topK ?? topKDefault,
+      topP: ask.topP ?? 0.95,
+      minP: ask.minP ?? 0.05,
+      seed: ask.seed ?? Math.floor(Math.random() * 2 ** 32),
+      stop: ask.stop,
+      grammar: schema?.grammar ?? "",
+    };
+    return { model, generation, check: schema?.check };
+  };
+}
+
+async function embedAll(
+  worker: Worker,
+  texts: readonly string[],
+  truncate: boolean,
+  signal: AbortSignal,
+): Promise<Embedded> {
+  const vectors: (readonly number[])[] = [];
+  let tokens = 0;
+  for (let at = 0; at < texts.length; at += textsAtOnce) {
+    signal.throwIfAborted();
+    const part = await worker.embed(texts.slice(at, at + textsAtOnce), at, truncate);
+    vectors.push(...part.vectors);
+    tokens += part.tokens;
+  }
+  return { vectors, tokens };
 }
 
 /** A channel that aborts `leaving` when nothing is read from it for too long. */

@@ -25,46 +25,12 @@ const besideOthersMs = 60;
 const chunkMin = 32;
 
 export function decodeLoop(context: Context, sequences: Sequences, batchTokens: number): DecodeLoop {
-  const waiting: Running[] = [];
   const acts: (() => Promise<void>)[] = [];
-  let running: Running[] = [];
+  const answers = openAnswers(sequences);
   let turning = false;
   let allowed = true;
   /** Time of a prompt's token, ms, of late. */
   let tokenMs: number | undefined;
-
-  const release = (each: Running) => {
-    running = running.filter((other) => other !== each);
-    if (each.sequence !== undefined) sequences.free(each.sequence);
-  };
-  const end = (each: Running) => {
-    release(each);
-    each.finish();
-  };
-  const fail = (each: Running, error: unknown) => {
-    // What a failed batch left behind is not known.
-    each.sequence?.drop();
-    release(each);
-    each.fail(error);
-  };
-
-  const endAborted = () => {
-    for (const each of running.filter(({ aborted }) => aborted)) end(each);
-    for (const each of waiting.filter(({ aborted }) => aborted)) {
-      waiting.splice(waiting.indexOf(each), 1);
-      each.finish();
-    }
-  };
-
-  const admit = async () => {
-    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
-      const sequence = await sequences.take(next.prompt.tokens);
-      if (sequence === undefined) return;
-      waiting.shift();
-      next.begin(sequence);
-      running.push(next);
-    }
-  };
 
   const decode = async (parts: readonly Part[]) => {
     const started = performance.now();
@@ -85,9 +51,9 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     try {
       const token = await context.sampleToken(logitsAt, each.sampler);
       if (token < 0) throw new Error("the grammar leaves the model no token to go on with");
-      if (!each.aborted && each.take(token)) end(each);
+      if (!each.aborted && each.take(token)) answers.end(each);
     } catch (error) {
-      fail(each, error);
+      answers.fail(each, error);
     }
   };
 
@@ -98,13 +64,13 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
       await act();
       return true;
     }
-    endAborted();
+    answers.endAborted();
     if (!allowed) return false;
-    await admit();
-    const parts = compose(running, batchTokens, tokenMs);
+    await answers.admit();
+    const parts = compose(answers.running(), batchTokens, tokenMs);
     if (parts.length === 0) return acts.length > 0;
     await decode(parts).catch((error) => {
-      for (const { each } of parts) if (running.includes(each)) fail(each, error);
+      for (const { each } of parts) if (answers.running().includes(each)) answers.fail(each, error);
     });
     return true;
   };
@@ -121,7 +87,7 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
 
   return {
     add(each) {
-      waiting.push(each);
+      answers.add(each);
       turn();
     },
     changed: () => void turn(),
@@ -134,6 +100,50 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     allow(now) {
       allowed = now;
       turn();
+    },
+  };
+}
+
+/** The answers that are decoded, and those that wait for a sequence. */
+function openAnswers(sequences: Sequences) {
+  const waiting: Running[] = [];
+  let running: Running[] = [];
+
+  const release = (each: Running) => {
+    running = running.filter((other) => other !== each);
+    if (each.sequence !== undefined) sequences.free(each.sequence);
+  };
+  const end = (each: Running) => {
+    release(each);
+    each.finish();
+  };
+
+  return {
+    running: (): readonly Running[] => running,
+    add: (each: Running) => waiting.push(each),
+    end,
+    fail(each: Running, error: unknown) {
+      // What a failed batch left behind is not known.
+      each.sequence?.drop();
+      release(each);
+      each.fail(error);
+    },
+    endAborted() {
+      for (const each of running.filter(({ aborted }) => aborted)) end(each);
+      for (const each of waiting.filter(({ aborted }) => aborted)) {
+        waiting.splice(waiting.indexOf(each), 1);
+        each.finish();
+      }
+    },
+    /** Gives free sequences to those that wait, in order. */
+    async admit() {
+      for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+        const sequence = await sequences.take(next.prompt.tokens);
+        if (sequence === undefined) return;
+        waiting.shift();
+        next.begin(sequence);
+        running.push(next);
+      }
     },
   };
 }
