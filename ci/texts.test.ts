@@ -5,7 +5,7 @@ import { openLog } from "#lib/log";
 import { tidy } from "../daemons/gateway/providers/fault.ts";
 import { toolNames } from "../daemons/gateway/providers/names.ts";
 import { printable } from "../daemons/init/early/screen.ts";
-import { indexed } from "../daemons/memory/words.ts";
+import { indexText } from "../daemons/memory/words.ts";
 import { phaseOf } from "../daemons/orchestrator/goal.ts";
 import { goalOf } from "../daemons/orchestrator/goals/records.ts";
 import { waitsOf } from "../daemons/orchestrator/goals/waits.ts";
@@ -81,7 +81,7 @@ const places: Readonly<Record<string, (text: string) => unknown>> = {
   "a URL that is none": (text) => refusalOf(() => resolveUrl(text)),
   "a value that does not fit": (text) => unfit("number", text),
   "an entry of the ledger": recorded,
-  "words of an index": indexed,
+  "words of an index": indexText,
 };
 
 describe("of characters outside the BMP", () => {

@@ -121,8 +121,8 @@ export function openEnrolment(
     },
     async enrol(secret, applicant, certify) {
       if (closedBefore) throw alreadyEnrolled();
-      if (!inTime()) throw closed(triesOfAll() < triesOfAllMax ? tooOld : guessedAt);
-      if (triesOf(applicant.from) >= triesMax) throw closed(missedFrom(applicant.from));
+      if (!inTime()) throw closedError(triesOfAll() < triesOfAllMax ? tooOld : guessedAt);
+      if (triesOf(applicant.from) >= triesMax) throw closedError(missedFrom(applicant.from));
       const waits = (waitsUntil.get(applicant.from) ?? 0) - clock.monotonic();
       if (waits > 0) throw tooSoon(waits);
       if (!same(secret, offer.secret)) throw miss(applicant.from);
@@ -180,7 +180,7 @@ function tooSoon(waits: number): AiosError {
   return new AiosError("RESOURCE_EXHAUSTED", fault, { retryAfterMs: waits });
 }
 
-function closed(reason: string): AiosError {
+function closedError(reason: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "enrol on",
     object: "this machine",

@@ -19,7 +19,7 @@ export type Peer =
 /** Who is at the other end, once the handshake is over. */
 export function peerOf(socket: TLSSocket): Peer {
   const certificate = socket.getPeerCertificate();
-  if (!shown(certificate)) return { kind: "anonymous" };
+  if (!isShown(certificate)) return { kind: "anonymous" };
   if (!socket.authorized) return { kind: "refused", reason: `its certificate: ${socket.authorizationError}` };
   const operator = operatorOf(certificate);
   if (operator === undefined)
@@ -36,6 +36,6 @@ export function operatorOf(certificate: PeerCertificate | DetailedPeerCertificat
 }
 
 /** Node gives an empty object for no certificate. */
-function shown(certificate: PeerCertificate): boolean {
+function isShown(certificate: PeerCertificate): boolean {
   return Object.keys(certificate).length > 0;
 }

@@ -96,10 +96,7 @@ function join(call: Upward, passed: Downward, rule: Rule, ended: () => Partial<g
     await read;
     if (status.code === grpc.status.OK) call.end(status.metadata);
     else
-      call.emit(
-        "error",
-        (status.code === grpc.status.DEADLINE_EXCEEDED ? ended() : undefined) ?? reworded(status, rule),
-      );
+      call.emit("error", (status.code === grpc.status.DEADLINE_EXCEEDED ? ended() : undefined) ?? reword(status, rule));
   });
   // Every error is a status too, but one that nobody listens for ends the process.
   passed.on("error", () => {});
@@ -158,7 +155,7 @@ function expired({ path }: Rule, name: string): Partial<grpc.StatusObject> {
 }
 
 /** A daemon that is not there is told in words of the machine, without paths of its sockets. */
-function reworded(status: grpc.StatusObject, { path, daemon }: Rule): Partial<grpc.StatusObject> {
+function reword(status: grpc.StatusObject, { path, daemon }: Rule): Partial<grpc.StatusObject> {
   if (status.code !== grpc.status.UNAVAILABLE || !/No connection|ECONNREFUSED|ENOENT/.test(status.details))
     return { ...status, details: detailsOf(status.details) };
   return { ...status, details: `call ${path}: ${daemon} does not answer; see "aiosctl units"` };

@@ -12,7 +12,7 @@ const lengthMax = 64 * 1024;
 
 /** All of a pipe; of a terminal one line, which is asked for with `ask` and not shown. Throws UsageError. */
 export async function readInput(input: Input, ask: () => void): Promise<string> {
-  if (input.isTTY !== true) return await whole(input);
+  if (input.isTTY !== true) return await readAll(input);
   ask();
   input.setRawMode?.(true);
   try {
@@ -66,7 +66,7 @@ export function openPrompt(input: Readable, output: Writable, interrupt: () => v
   };
 }
 
-async function whole(input: Input): Promise<string> {
+async function readAll(input: Input): Promise<string> {
   const decoder = new StringDecoder("utf8");
   let text = "";
   for await (const chunk of input) {

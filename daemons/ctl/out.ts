@@ -20,7 +20,7 @@ export function openOut(json: boolean, write: (text: string) => void, writeError
     table(head, rows) {
       if (!json) write(`${columns(head, rows).map(printable).join("\n")}\n`);
     },
-    document: (value) => json && write(`${JSON.stringify(value, plain)}\n`),
+    document: (value) => json && write(`${JSON.stringify(value, toPlain)}\n`),
     note: (text) => writeError(`${printable(text)}\n`),
   };
 }
@@ -44,7 +44,7 @@ export function printable(text: string): string {
 }
 
 /** Bytes become the JSON that they are, else base64: JSON.stringify has made them {type, data} before it asks. */
-function plain(_: string, value: unknown): unknown {
+function toPlain(_: string, value: unknown): unknown {
   const bytes = value as { type?: unknown; data?: unknown } | null;
   if (bytes?.type !== "Buffer" || !Array.isArray(bytes.data)) return value;
   return fromBytes(Buffer.from(bytes.data as number[]));

@@ -28,14 +28,18 @@ export function openTarget(places: Places): Connection {
   const remote = remoteMachine(places);
   if (remote !== undefined) {
     const { target, credentials, options } = remote.access;
-    return opened(remote.name, (definition) => connect(definition, target, credentials, options), remote.access);
+    return connectionOver(
+      remote.name,
+      (definition) => connect(definition, target, credentials, options),
+      remote.access,
+    );
   }
   const address = (daemon: string) => socketPath(places.run, daemon, "ctl");
   if (!existsSync(address("init")))
     throw new UsageError(
       'no machine is known here: start one with "npm run up", enrol one with "aiosctl enroll HOST CODE", or name it with --machine HOST',
     );
-  return opened("this machine", (definition, daemon) => connect(definition, `unix:${address(daemon)}`));
+  return connectionOver("this machine", (definition, daemon) => connect(definition, `unix:${address(daemon)}`));
 }
 
 function remoteMachine({ folder, wanted }: Places): { name: string; access: Access } | undefined {
@@ -60,7 +64,7 @@ function hostOf(address: string): string {
 
 type Open = <S extends ServiceDefinition>(definition: S, daemon: string) => Client<S>;
 
-function opened(name: string, open: Open, access?: Access): Connection {
+function connectionOver(name: string, open: Open, access?: Access): Connection {
   const clients = new Map<ServiceDefinition, { close(): void }>();
   return {
     name,

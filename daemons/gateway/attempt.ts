@@ -58,7 +58,7 @@ export async function* attempt(
       const { model, inputTokens, outputTokens } = piece.answer;
       const costUsd = costOf(price, inputTokens, outputTokens);
       reservation.settle({ model, inputTokens, outputTokens, costUsd, outcome: "answered" });
-      yield { paid: { ...fitting(piece.answer, question), provider, costUsd } };
+      yield { paid: { ...checkFit(piece.answer, question), provider, costUsd } };
       return;
     }
     throw new ProviderFault("cut", "its answer broke off");
@@ -81,7 +81,7 @@ export async function* attempt(
 }
 
 /** An answer to a question with a schema: its JSON alone, checked. One that is no whole answer is left as it is. */
-function fitting(answer: Answer, { check }: Question): Answer {
+function checkFit(answer: Answer, { check }: Question): Answer {
   if (check === undefined || answer.finish !== "stop") return answer;
   const text = saidJson(answer.text);
   const wrong = check(text);

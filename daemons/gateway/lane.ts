@@ -78,16 +78,17 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
         if (!(error instanceof ProviderFault)) throw error;
         note(error, breaker);
         coolUntil = Math.max(coolUntil, clock.monotonic() + (error.retryAfterMs ?? 0));
-        if (begun) throw told(settings.name, error);
+        if (begun) throw callerError(settings.name, error);
         if (error.kind === "learned") count -= 1;
         else if (error instanceof UnfitAnswer && request === first) request = corrected(first, error);
         else {
           const backMs = backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random);
           const waitMs = Math.max(error.retryAfterMs ?? 0, backMs);
-          if (!error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs) throw told(settings.name, error);
+          if (!error.passing || count >= attemptsMax || waitMs > retryWaitMaxMs)
+            throw callerError(settings.name, error);
           await clock.sleep(Math.ceil(waitMs) + 1, signal);
         }
-        if (passing() ?? budget.refusal(mostOf(request).costUsd)) throw told(settings.name, error);
+        if (passing() ?? budget.refusal(mostOf(request).costUsd)) throw callerError(settings.name, error);
       } finally {
         breaker.release();
       }
@@ -146,17 +147,17 @@ const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 /** What only a person can mend. */
 function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets: Secrets): AiosError | undefined {
   const { name, model, baseUrl, inside, needsKey, price } = provider;
-  const refused = (reason: string, next: string) =>
+  const refuse = (reason: string, next: string) =>
     new AiosError("FAILED_PRECONDITION", { act: "ask", object: name, reason, next });
   if (!allowOutbound && !inside && !isLoopback(baseUrl))
-    return refused(
+    return refuse(
       "nothing may leave this machine",
       `set allow_outbound in [network] of /etc/aios/config.toml, or "inside" for a provider of your own network`,
     );
   if (needsKey && !secrets.has(name))
-    return refused("it has no key on this machine", `give it one with "aiosctl secrets set ${name}"`);
+    return refuse("it has no key on this machine", `give it one with "aiosctl secrets set ${name}"`);
   if (price === undefined)
-    return refused(`the price of ${model} is not known`, "add it to [gateway.prices] in /etc/aios/config.toml");
+    return refuse(`the price of ${model} is not known`, "add it to [gateway.prices] in /etc/aios/config.toml");
   return undefined;
 }
 
@@ -174,7 +175,7 @@ function note(fault: ProviderFault, breaker: Breaker): void {
 }
 
 /** A fault as a client sees it. */
-function told(name: string, { kind, message, retryAfterMs }: ProviderFault): AiosError {
+function callerError(name: string, { kind, message, retryAfterMs }: ProviderFault): AiosError {
   const fault = (reason: string, next: string) => ({ act: "ask", object: name, reason, next });
   if (kind === "key")
     return new AiosError("FAILED_PRECONDITION", fault(message, `set its key with "aiosctl secrets set ${name}"`));

@@ -63,7 +63,7 @@ export function openSecrets(database: Sqlite, keyFile: string, clock: Clock, ref
       check(name, value);
       if (key === undefined) throw refusal;
       if (select.get(name) === undefined && list.all().length >= secretsMax)
-        throw refused(name, `there are ${secretsMax} already, which is the most`, "remove one");
+        throw keyError(name, `there are ${secretsMax} already, which is the most`, "remove one");
       const nonce = randomBytes(12);
       const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
       const sealed = Buffer.concat([cipher.update(value, "utf8"), cipher.final()]);
@@ -76,17 +76,17 @@ export function openSecrets(database: Sqlite, keyFile: string, clock: Clock, ref
 
 function check(name: string, value: string): void {
   if (!namePattern.test(name))
-    throw refused(beginning(name, 64), "not a name of lower-case letters, digits and dashes", "use a provider's name");
+    throw keyError(beginning(name, 64), "not a name of lower-case letters, digits and dashes", "use a provider's name");
   // The value itself is in no message.
   if (!valuePattern.test(value))
-    throw refused(
+    throw keyError(
       name,
       "the value is empty, too long, or has blanks in it",
       "give the key alone, at most 4096 characters",
     );
 }
 
-function refused(name: string, reason: string, next: string): AiosError {
+function keyError(name: string, reason: string, next: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", { act: "set secret", object: name, reason, next });
 }
 

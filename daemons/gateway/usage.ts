@@ -127,7 +127,7 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
     return known;
   };
   /** What was paid for is given, whatever becomes of its entry. */
-  const ended = (provider: string, write: () => void) => {
+  const endRequest = (provider: string, write: () => void) => {
     try {
       write();
     } catch (error) {
@@ -142,9 +142,9 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
       const row = reserved(provider, () => insert.run({ ...most, at: clock.now(), outcome: "asked" })).lastInsertRowid;
       spent.delete(provider);
       return {
-        settle: (cost) => ended(provider, () => settle.run({ ...cost, row })),
-        stand: () => ended(provider, () => stand.run(row)),
-        release: () => ended(provider, () => release.run(row)),
+        settle: (cost) => endRequest(provider, () => settle.run({ ...cost, row })),
+        stand: () => endRequest(provider, () => stand.run(row)),
+        release: () => endRequest(provider, () => release.run(row)),
       };
     },
     find({ days, ...filter }) {

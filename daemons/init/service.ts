@@ -44,7 +44,7 @@ const states: Readonly<Record<UnitState, UnitMessage["state"]>> = {
 export function initService(machine: Machine): Service<typeof InitService> {
   const { supervisor, boot, logs, managed } = machine;
 
-  const settled = async (name: string, rest: (unit: UnitStatus) => boolean) => {
+  const awaitRest = async (name: string, rest: (unit: UnitStatus) => boolean) => {
     const late = new AbortController();
     machine.clock.sleep(settleWithinMs, late.signal).then(
       () => late.abort(),
@@ -52,41 +52,41 @@ export function initService(machine: Machine): Service<typeof InitService> {
     );
     await supervisor.until(name, rest, late.signal);
     late.abort();
-    return measured(machine, name);
+    return measure(machine, name);
   };
-  const started = (name: string) =>
-    settled(name, ({ state }) => ["ready", "backoff", "crash-loop", "stopped"].includes(state));
+  const awaitStart = (name: string) =>
+    awaitRest(name, ({ state }) => ["ready", "backoff", "crash-loop", "stopped"].includes(state));
   const enable = async (name: string, enabled: boolean) => {
     await managed.enable(name, enabled);
-    return measured(machine, name);
+    return measure(machine, name);
   };
 
   return service(InitService, {
     listUnits: async () => {
       await managed.refresh();
-      return { units: await Promise.all(supervisor.names().map((name) => measured(machine, name))) };
+      return { units: await Promise.all(supervisor.names().map((name) => measure(machine, name))) };
     },
     getUnit: async ({ name }) => {
       await managed.refresh();
-      return measured(machine, name);
+      return measure(machine, name);
     },
     startUnit: async ({ name }) => {
       await managed.refresh();
       supervisor.start(name);
-      return started(name);
+      return awaitStart(name);
     },
     stopUnit: async ({ name }) => {
       await managed.refresh();
       supervisor.status(name);
       // Goes on by itself when it takes longer than the answer.
       supervisor.stop(name).catch(() => {});
-      return settled(name, ({ state }) => state === "stopped");
+      return awaitRest(name, ({ state }) => state === "stopped");
     },
     restartUnit: async ({ name }) => {
       await managed.refresh();
       const before = supervisor.status(name).startedMs;
       supervisor.restart(name);
-      return settled(name, ({ state, startedMs }) => startedMs !== before && state !== "starting");
+      return awaitRest(name, ({ state, startedMs }) => startedMs !== before && state !== "starting");
     },
     enableUnit: ({ name }) => enable(name, true),
     disableUnit: ({ name }) => enable(name, false),
@@ -130,7 +130,7 @@ function onlyFor(daemon: string, { kind, name }: Identity, act: string): void {
   if (kind !== "core" || name !== daemon) throw new AiosError("PERMISSION_DENIED", `${act}: not for ${name}`);
 }
 
-async function measured(machine: Machine, name: string): Promise<UnitMessage> {
+async function measure(machine: Machine, name: string): Promise<UnitMessage> {
   const unit = message(machine, name, machine.supervisor.status(name));
   const group = machine.groups.get(name);
   return { ...unit, memoryBytes: (await group?.memoryBytes()) ?? 0, cpuMs: group?.cpuMs() ?? 0 };

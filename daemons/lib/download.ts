@@ -75,7 +75,7 @@ export async function* download(request: DownloadRequest): AsyncGenerator<Downlo
       yield* attempt(request);
       return;
     } catch (error) {
-      if (!(error instanceof RetryLater)) throw told(error, request);
+      if (!(error instanceof RetryLater)) throw explain(error, request);
       request.signal.throwIfAborted();
       if (error.fromStart) removePartial(request.partial);
       if (sizeOf(request.partial) > before) [tries, pauseMs] = [1, pauseMinMs];
@@ -91,7 +91,7 @@ async function* attempt(request: DownloadRequest): AsyncGenerator<DownloadProgre
   const file = await open(partial, "a+");
   try {
     const hash = createHash("sha256");
-    let have = usable(request, (await file.stat()).size);
+    let have = usableBytes(request, (await file.stat()).size);
     await file.truncate(have);
     const source = readSource(partial);
     const total = source?.totalBytes || sizeBytes;
@@ -121,7 +121,7 @@ async function* attempt(request: DownloadRequest): AsyncGenerator<DownloadProgre
 }
 
 /** How much of what is there may be built on: all of it when it came from this address, else nothing. */
-function usable({ partial, url }: DownloadRequest, size: number): number {
+function usableBytes({ partial, url }: DownloadRequest, size: number): number {
   return readSource(partial)?.url === url ? size : 0;
 }
 
@@ -236,7 +236,7 @@ function requireRoom({ partial, url, reserveBytes }: DownloadRequest, moreBytes:
   });
 }
 
-function told(error: unknown, { url, partial }: DownloadRequest): unknown {
+function explain(error: unknown, { url, partial }: DownloadRequest): unknown {
   if (!isFullDisk(error)) return error;
   removePartial(partial);
   return new AiosError("RESOURCE_EXHAUSTED", {

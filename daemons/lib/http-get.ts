@@ -61,16 +61,16 @@ export async function openAddress(url: string, options: GetOptions): Promise<Ans
     const location = response.headers.location;
     if (status < 300 || status >= 400 || location === undefined) return answer(url, response, options);
     response.destroy();
-    if (redirects === redirectsMax) throw refused(url, `it redirects more than ${redirectsMax} times`);
+    if (redirects === redirectsMax) throw refusal(url, `it redirects more than ${redirectsMax} times`);
     address = redirected(url, address, location);
   }
 }
 
 function redirected(url: string, from: URL, location: string): URL {
-  if (!URL.canParse(location, from)) throw refused(url, "it redirects to what is no address");
+  if (!URL.canParse(location, from)) throw refusal(url, "it redirects to what is no address");
   const to = new URL(location, from);
   if (to.protocol !== "https:" && to.protocol !== from.protocol) {
-    throw refused(url, `it redirects from ${from.protocol} to ${to.protocol}`);
+    throw refusal(url, `it redirects from ${from.protocol} to ${to.protocol}`);
   }
   return to;
 }
@@ -124,11 +124,11 @@ function answer(url: string, response: IncomingMessage, { clock, signal }: GetOp
     throw fail(new RetryLater("the server's file is shorter than what came of it before", { fromStart: true }));
   }
   if (status === 404 || status === 410) throw fail(missing(url, status));
-  if (status !== 200 && status !== 206) throw fail(refused(url, `the server answers ${status}`));
+  if (status !== 200 && status !== 206) throw fail(refusal(url, `the server answers ${status}`));
   const encoding = headers["content-encoding"] ?? "identity";
-  if (encoding !== "identity") throw fail(refused(url, `the server sends it as ${encoding}`));
+  if (encoding !== "identity") throw fail(refusal(url, `the server sends it as ${encoding}`));
   const part = status === 206 ? /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "") : null;
-  if (status === 206 && part === null) throw fail(refused(url, "the server sends a part without saying which"));
+  if (status === 206 && part === null) throw fail(refusal(url, "the server sends a part without saying which"));
   const total = part === null ? headers["content-length"] : part[2];
   return {
     from: part === null ? 0 : Number(part[1]),
@@ -180,7 +180,7 @@ function retryAfter(header: string | undefined): number {
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, retryAfterMaxMs) : 0;
 }
 
-function refused(url: string, reason: string): AiosError {
+function refusal(url: string, reason: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", { act: "download", object: url, reason, next: "correct the address" });
 }
 

@@ -57,14 +57,14 @@ function modern(schema: Json, root: Schema): Json {
     if (!schemaMaps.includes(key) || !isSchema(value)) return [key, value];
     return [key, Object.fromEntries(Object.entries(value).map(([name, part]) => [name, each(part)]))];
   });
-  return renamed(Object.fromEntries(parts), root);
+  return rename(Object.fromEntries(parts), root);
 }
 
 /** Drafts before 2019-09 look at nothing beside a reference. */
 const olderDrafts = /draft-0[34567]/;
 const besideReference = ["$ref", "$schema", "$id", "definitions", "$defs", "title", "description"];
 
-function renamed(schema: Schema, root: Schema): Schema {
+function rename(schema: Schema, root: Schema): Schema {
   const all: Record<string, Json> = { ...schema };
   const { $ref, items, additionalItems, dependencies, $id, nullable, type } = schema;
   if (typeof $ref === "string" && olderDrafts.test(String(root["$schema"])))

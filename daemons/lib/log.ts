@@ -41,13 +41,13 @@ export function openLog(
   const at = (at: Level) => (msg: string, fields?: Fields) => {
     if (order.indexOf(at) < least) return;
     const cid = correlationId();
-    const line = JSON.stringify({ t: now(), level: at, unit, msg, ...(cid && { cid }), ...plain(fields) });
+    const line = JSON.stringify({ t: now(), level: at, unit, msg, ...(cid && { cid }), ...plainFields(fields) });
     write(`${cut(line, lineLengthMax)}\n`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-function plain(fields: Fields | undefined): Fields | undefined {
+function plainFields(fields: Fields | undefined): Fields | undefined {
   if (fields === undefined) return undefined;
   return Object.fromEntries(
     Object.entries(fields).map(([key, value]) => [

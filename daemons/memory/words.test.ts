@@ -6,7 +6,7 @@ import { type Archive, openArchive } from "./longterm/archive.ts";
 import { lexicalVector } from "./longterm/lexical.ts";
 import { openTextRank } from "./longterm/text-rank.ts";
 import { functions, longtermMigrations } from "./store/migrations/migrations.ts";
-import { indexed, wordsOf } from "./words.ts";
+import { indexText, wordsOf } from "./words.ts";
 import { similarity } from "./working/similarity.ts";
 
 describe("words", () => {
@@ -34,7 +34,7 @@ describe("words", () => {
   it("are the same when the words themselves are read", () => {
     for (const text of ["Ｆｕｌｌ width", "İstanbul ẞ", "ดิสก์เต็มแล้ว", "がぎ ｶﾞ", "Å ﬁ ½", "\u{20000}\u{20001}"])
       for (const word of wordsOf(text)) expect(wordsOf(word).join(" "), text).toContain(wordsOf(word)[0] ?? "-");
-    expect(indexed("İstanbul").isWellFormed()).toBe(true);
+    expect(indexText("İstanbul").isWellFormed()).toBe(true);
   });
 });
 

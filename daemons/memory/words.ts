@@ -24,43 +24,43 @@ const accents = /(?![\u3099\u309a])\p{Script=Inherited}|[\u0591-\u05bd\u05bf\u05
 
 /** What stands for a picture: its number, which is a word of every index. */
 const pictures = /\p{Extended_Pictographic}/gu;
-const named = (picture: string) => ` u${picture.codePointAt(0)?.toString(16)} `;
+const wordOfPicture = (picture: string) => ` u${picture.codePointAt(0)?.toString(16)} `;
 
 /**
  * Lower-case words of letters, digits and the marks that are part of their script, in order. Accents are dropped, as are
  * punctuation and the difference between full and half width. A run of a script without spaces gives its pairs of neighbouring
  * characters ("磁盘满了": 磁盘, 盘满, 满了), so that a piece of a sentence is found in it. A picture is a word.
  */
-export const wordsOf = (text: string): string[] => read(text, paired);
+export const wordsOf = (text: string): string[] => read(text, pairsOf);
 
 /**
  * What the full-text indices hold of a text: its words, with blanks between; of a run without spaces also the last character, so
  * that each of them begins a word, which a query of one character asks for.
  */
-export const indexed = (text: string): string => read(text, pairedToTheEnd).join(" ");
+export const indexText = (text: string): string => read(text, pairsToTheEnd).join(" ");
 
 /** What a full-text index is asked for a word of a query. */
-export function asked(word: string): string {
+export function queryOf(word: string): string {
   const alone = unspaced.test(word) && word.match(character)?.length === 1;
   return `"${word.replaceAll('"', '""')}"${alone ? "*" : ""}`;
 }
 
 function read(text: string, parts: (characters: readonly string[]) => readonly string[]): string[] {
-  if (/^[ -~\s]*$/.test(text)) return (text.toLowerCase().match(/[a-z0-9]+/g) ?? []).map(bounded);
-  const plain = text.normalize("NFKD").replace(accents, "").normalize("NFC").replace(pictures, named);
+  if (/^[ -~\s]*$/.test(text)) return (text.toLowerCase().match(/[a-z0-9]+/g) ?? []).map(shorten);
+  const plain = text.normalize("NFKD").replace(accents, "").normalize("NFC").replace(pictures, wordOfPicture);
   // By way of capitals, which German, Greek and Turkish letters have in common that small ones keep apart.
   const lower = plain.toUpperCase().toLowerCase();
   const pieces = (lower.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []).flatMap((run) => run.split(unspacedRuns));
   return pieces.flatMap((piece) => {
     if (piece === "") return [];
-    return unspaced.test(piece) ? parts(piece.match(character) ?? []) : [bounded(piece)];
+    return unspaced.test(piece) ? parts(piece.match(character) ?? []) : [shorten(piece)];
   });
 }
 
-const paired = (characters: readonly string[]): readonly string[] =>
+const pairsOf = (characters: readonly string[]): readonly string[] =>
   characters.length < 2 ? characters : characters.slice(1).map((one, at) => `${characters[at] ?? ""}${one}`);
 
-const pairedToTheEnd = (characters: readonly string[]): readonly string[] =>
-  characters.length < 2 ? characters : [...paired(characters), characters.at(-1) ?? ""];
+const pairsToTheEnd = (characters: readonly string[]): readonly string[] =>
+  characters.length < 2 ? characters : [...pairsOf(characters), characters.at(-1) ?? ""];
 
-const bounded = (word: string): string => beginning(word, wordLengthMax).toWellFormed();
+const shorten = (word: string): string => beginning(word, wordLengthMax).toWellFormed();

@@ -14,7 +14,7 @@ export const unitsList: Command = {
       ["unit", "state", "pid", "up", "ready after", "restarts", "memory", "reason"],
       units.map((unit) => row(unit, clock.now())),
     );
-    out.document({ units: units.map(named) });
+    out.document({ units: units.map(viewOf) });
     return exit.ok;
   },
 };
@@ -35,7 +35,7 @@ function act(verb: "start" | "stop" | "restart", summary: string): Command {
       // Stopping waits up to 10 s for the unit and for each of those that need it.
       const unit = await target().client(InitService, "init")[call]({ name }, { timeoutMs: 60_000 });
       out.line(`${unit.name} is ${stateOf(unit)}${unit.reason ? `: ${unit.reason}` : ""}`);
-      out.document(named(unit));
+      out.document(viewOf(unit));
       return exit.ok;
     },
   };
@@ -47,7 +47,7 @@ export function stateOf({ state }: Pick<Unit, "state">): string {
   return name.replace("UNIT_", "").toLowerCase().replaceAll("_", " ");
 }
 
-const named = (unit: Unit) => ({ ...unit, state: stateOf(unit) });
+const viewOf = (unit: Unit) => ({ ...unit, state: stateOf(unit) });
 
 function row(unit: Unit, nowMs: number): string[] {
   const running = unit.pid > 0;

@@ -94,7 +94,7 @@ function bodyOf({ question, maxTokens, names }: Asking, model: string, learned: 
   return {
     model,
     max_tokens: maxTokens,
-    messages: merged(question.messages.map((message) => messageOf(message, names))),
+    messages: mergeTurns(question.messages.map((message) => messageOf(message, names))),
     ...(system !== "" && { system }),
     ...(tools.length > 0 && {
       tools: tools.map(({ name, description, inputSchema }) => ({
@@ -139,7 +139,7 @@ function messageOf(message: Message, names: ToolNames): { role: "user" | "assist
 }
 
 /** Neighbours of one role as one message: the results of calls made together must come together. */
-function merged(messages: readonly { role: "user" | "assistant"; content: Blocks }[]): MessageParam[] {
+function mergeTurns(messages: readonly { role: "user" | "assistant"; content: Blocks }[]): MessageParam[] {
   const together: { role: "user" | "assistant"; content: Blocks }[] = [];
   for (const { role, content } of messages) {
     const last = together.at(-1);

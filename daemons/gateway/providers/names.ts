@@ -16,21 +16,21 @@ export function toolNames(tools: readonly ToolSpec[]): ToolNames {
   const outward = new Map<string, string>();
   const back = new Map<string, string>();
   for (const { name } of tools) {
-    let said = plain(name);
-    for (let n = 2; back.has(said); n++) said = `${beginning(plain(name), nameLengthMax - 4)}_${n}`;
+    let said = plainName(name);
+    for (let n = 2; back.has(said); n++) said = `${beginning(plainName(name), nameLengthMax - 4)}_${n}`;
     outward.set(name, said);
     back.set(said, name);
   }
   return {
     // A tool of the history that is no longer offered keeps its plain name.
-    outward: (name) => outward.get(name) ?? plain(name),
+    outward: (name) => outward.get(name) ?? plainName(name),
     back(name) {
       const ours = back.get(name);
       if (ours === undefined)
-        throw new ProviderFault("malformed", `it asks for the tool ${plain(name)}, which it was not offered`);
+        throw new ProviderFault("malformed", `it asks for the tool ${plainName(name)}, which it was not offered`);
       return ours;
     },
   };
 }
 
-const plain = (name: string) => beginning(name.replace(/[^A-Za-z0-9_-]/g, "_"), nameLengthMax);
+const plainName = (name: string) => beginning(name.replace(/[^A-Za-z0-9_-]/g, "_"), nameLengthMax);

@@ -66,7 +66,7 @@ class Fit {
   node(value: unknown, depth: number): Schema {
     if (!isObject(value) || depth > this.#dialect.depthMax) throw new Unsayable();
     const { $ref, anyOf, oneOf, allOf } = value;
-    if (typeof $ref === "string") return told({ $ref: this.#reference($ref) }, without(value, ["$ref"]));
+    if (typeof $ref === "string") return describe({ $ref: this.#reference($ref) }, without(value, ["$ref"]));
     if (Array.isArray(allOf) && allOf.length === 1 && isObject(allOf[0]) && alone(value, "allOf"))
       return this.node({ ...without(value, ["allOf"]), ...allOf[0] }, depth);
     if (allOf !== undefined) throw new Unsayable();
@@ -87,7 +87,7 @@ class Fit {
     if (!Array.isArray(choices) || !alone(value, key)) throw new Unsayable();
     if (choices.length === 1) return this.node(choices[0], depth);
     if (++this.#unions > this.#dialect.unionsMax) throw new Unsayable();
-    return told({ anyOf: choices.map((one) => this.node(one, depth + 1)) }, without(value, ["anyOf", "oneOf"]));
+    return describe({ anyOf: choices.map((one) => this.node(one, depth + 1)) }, without(value, ["anyOf", "oneOf"]));
   }
 
   #typed(value: Schema, depth: number): Schema {
@@ -106,7 +106,7 @@ class Fit {
       ...(only !== undefined ? { const: only } : list !== undefined && { enum: list }),
     };
     if (Array.isArray(kept.type) && kept.type.length === 1) kept.type = kept.type[0];
-    return this.#told(kept, without(value, ["type", "enum", "const"]));
+    return this.#describe(kept, without(value, ["type", "enum", "const"]));
   }
 
   #object(value: Schema, depth: number): Schema {
@@ -125,19 +125,19 @@ class Fit {
     if (this.#optional > this.#dialect.optionalMax) throw new Unsayable();
     const members = names.map((name) => [name, this.node(properties[name], depth + 1)]);
     const kept = { type: "object", properties: Object.fromEntries(members), required, additionalProperties: false };
-    return told(kept, without(value, Object.keys(kept)));
+    return describe(kept, without(value, Object.keys(kept)));
   }
 
   #array(value: Schema, depth: number): Schema {
     if (value["prefixItems"] !== undefined) throw new Unsayable();
     const kept = { type: "array", items: this.node(value["items"], depth + 1) };
-    return this.#told(kept, without(value, ["type", "items"]));
+    return this.#describe(kept, without(value, ["type", "items"]));
   }
 
   /** Of a text, number or list: the keywords that the dialect takes stay, the others are told. */
-  #told(kept: Schema, more: Schema): Schema {
+  #describe(kept: Schema, more: Schema): Schema {
     const taken = Object.entries(more).filter(([key, value]) => own(this.#dialect.keywords, key)?.(value));
-    return told(
+    return describe(
       { ...kept, ...Object.fromEntries(taken) },
       without(
         more,
@@ -164,7 +164,7 @@ class Fit {
 }
 
 /** What is left out, told to the model in the description. */
-function told(kept: Schema, left: Schema): Schema {
+function describe(kept: Schema, left: Schema): Schema {
   const { description, title } = left;
   const rest = Object.entries(without(left, annotations)).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
   const words = [
@@ -181,7 +181,7 @@ function told(kept: Schema, left: Schema): Schema {
 /** A tool's input without the choices at its root, which no provider takes there: the tool itself checks its input. */
 export function toolInput(schema: Schema): Schema & { type: "object" } {
   const left = Object.fromEntries(choices.flatMap((key) => (key in schema ? [[key, schema[key]]] : [])));
-  const { description } = told({}, { description: schema["description"], ...left });
+  const { description } = describe({}, { description: schema["description"], ...left });
   return { ...without(schema, choices), type: "object", ...(typeof description === "string" && { description }) };
 }
 

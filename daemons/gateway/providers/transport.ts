@@ -57,14 +57,14 @@ export interface Patience {
 
 export function patience(ms: number, caller: AbortSignal): Patience {
   const over = new AbortController();
-  const silent = () => new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`);
+  const silenceFault = () => new ProviderFault("slow", `it said nothing for ${ms / 1_000} s`);
   let callOff = () => {};
   const wait = (why: () => Error) => {
     callOff();
     callOff = callAfter(ms, () => over.abort(why()));
   };
   let begun = false;
-  wait(silent);
+  wait(silenceFault);
   return {
     signal: AbortSignal.any([caller, over.signal]),
     get begun() {
@@ -72,15 +72,15 @@ export function patience(ms: number, caller: AbortSignal): Patience {
     },
     renew() {
       begun = true;
-      wait(silent);
+      wait(silenceFault);
     },
-    given: () => wait(() => unread(ms)),
-    taken: () => wait(silent),
+    given: () => wait(() => unreadError(ms)),
+    taken: () => wait(silenceFault),
     end: () => callOff(),
   };
 }
 
-function unread(ms: number): AiosError {
+function unreadError(ms: number): AiosError {
   const reason = `the caller has read nothing for ${ms / 1_000} s`;
   return new AiosError("ABORTED", { act: "stream", object: "the answer", reason, next: "read, or ask for less" });
 }

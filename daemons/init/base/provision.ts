@@ -47,13 +47,13 @@ function readProvision(file: string): Provision {
   const table = parseFile(content.toString("utf8"), file);
   const { hostname, network } = table;
   if (hostname !== undefined && !matches(hostname, hostnamePattern)) {
-    throw refused(file, "hostname", hostnameRule.description);
+    throw refusal(file, "hostname", hostnameRule.description);
   }
   if (network === undefined) return { ...(hostname !== undefined && { hostname: hostname as string }) };
   const { address, gateway } = network as Record<string, unknown>;
-  if (!matches(address, ipv4PrefixPattern)) throw refused(file, "network.address", 'an address such as "10.1.2.3/24"');
+  if (!matches(address, ipv4PrefixPattern)) throw refusal(file, "network.address", 'an address such as "10.1.2.3/24"');
   if (gateway !== undefined && !matches(gateway, ipv4Pattern)) {
-    throw refused(file, "network.gateway", 'an address such as "10.1.2.1"');
+    throw refusal(file, "network.gateway", 'an address such as "10.1.2.1"');
   }
   return {
     ...(hostname !== undefined && { hostname: hostname as string }),
@@ -74,7 +74,7 @@ function parseFile(text: string, file: string): Record<string, unknown> {
   }
 }
 
-function refused(file: string, key: string, expected: string): AiosError {
+function refusal(file: string, key: string, expected: string): AiosError {
   return new AiosError("INVALID_ARGUMENT", {
     act: "read",
     object: file,
@@ -87,7 +87,7 @@ function readBounded(path: string): Buffer | undefined {
   try {
     const content = readFileSync(path);
     if (content.length <= fileSizeMaxBytes) return content;
-    throw refused(path, "size", `at most ${fileSizeMaxBytes} bytes`);
+    throw refusal(path, "size", `at most ${fileSizeMaxBytes} bytes`);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;

@@ -40,23 +40,23 @@ export function bootPhases(ground: Promise<BootNeeds>): readonly Phase[] {
       run: async (giveUp) => {
         const needs = await ground;
         void watchRuntime(needs, giveUp);
-        await unitsReady(needs, needs.unitsOf.runtime, giveUp);
+        await awaitUnits(needs, needs.unitsOf.runtime, giveUp);
       },
     },
     {
       name: "core",
       run: async (giveUp) => {
         const needs = await ground;
-        await unitsReady(needs, needs.unitsOf.core, giveUp);
+        await awaitUnits(needs, needs.unitsOf.core, giveUp);
       },
     },
-    { name: "agents", run: async (giveUp) => agentsRegistered(await ground, giveUp) },
-    { name: "recovery", run: async (giveUp) => recovered(await ground, giveUp) },
+    { name: "agents", run: async (giveUp) => awaitAgents(await ground, giveUp) },
+    { name: "recovery", run: async (giveUp) => awaitRecovery(await ground, giveUp) },
   ];
 }
 
 /** Every unit ready at least once. */
-async function unitsReady(needs: BootNeeds, names: readonly string[], giveUp: (detail: string) => void): Promise<void> {
+async function awaitUnits(needs: BootNeeds, names: readonly string[], giveUp: (detail: string) => void): Promise<void> {
   const done = giveUpLate(needs, names, giveUp);
   await Promise.all(names.map((name) => needs.supervisor.until(name, ({ state }) => state === "ready")));
   done();
@@ -105,9 +105,9 @@ async function watchRuntime(needs: BootNeeds, giveUp: (detail: string) => void):
   }
 }
 
-async function agentsRegistered(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+async function awaitAgents(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
   const { supervisor, missingAgents, clock } = needs;
-  await unitsReady(needs, chain(supervisor, "orchestrator"), giveUp);
+  await awaitUnits(needs, chain(supervisor, "orchestrator"), giveUp);
   let missing: readonly string[] = [];
   const late = new AbortController();
   clock.sleep(waits.agentsMs, late.signal).then(
@@ -122,9 +122,9 @@ async function agentsRegistered(needs: BootNeeds, giveUp: (detail: string) => vo
 }
 
 /** The orchestrator is ready when unfinished goals are loaded and resumed; the ledger is asked for. */
-async function recovered(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
+async function awaitRecovery(needs: BootNeeds, giveUp: (detail: string) => void): Promise<void> {
   const { supervisor, ledgerProblems, clock } = needs;
-  const verified = async () => {
+  const verify = async () => {
     await supervisor.until("tools", ({ state }) => state === "ready");
     const late = new AbortController();
     let reason = "no answer yet";
@@ -137,12 +137,12 @@ async function recovered(needs: BootNeeds, giveUp: (detail: string) => void): Pr
       if (failures === waits.refusalsMax) unverified();
     });
     late.abort();
-    if (problems.length > 0) throw new Error(tampered(problems));
+    if (problems.length > 0) throw new Error(tamperReason(problems));
   };
-  await Promise.all([verified(), unitsReady(needs, chain(supervisor, "orchestrator"), giveUp)]);
+  await Promise.all([verify(), awaitUnits(needs, chain(supervisor, "orchestrator"), giveUp)]);
 }
 
-function tampered(problems: readonly string[]): string {
+function tamperReason(problems: readonly string[]): string {
   const next = 'see all with "aiosctl audit verify", and keep a copy of /var/lib/aios/ledger';
   return `the ledger is not what was written: ${problems[0]}; ${next}`;
 }

@@ -49,15 +49,15 @@ async function findData(kernel: KernelFiles, tools: VolumeNeeds): Promise<Found>
     faults.raise(dataFault, `data volume: none found, nothing is kept after power-off; ${next}`);
     return { source: { kind: "memory" }, data: "memory" };
   }
-  const usable = async () => {
+  const prepare = async () => {
     const done = await prepareDataVolume(device, command);
     screen.say(`aios-init: data volume ${device.path}: ${done}`);
     return { source: { kind: "device", path: device.path }, data: "volume" } as const;
   };
   try {
-    return await usable().catch(async (error: unknown) => {
-      if (!cmdline.askRepair || !(await mended(device.path, messageOf(error), tools))) throw error;
-      return usable();
+    return await prepare().catch(async (error: unknown) => {
+      if (!cmdline.askRepair || !(await repairIfWanted(device.path, messageOf(error), tools))) throw error;
+      return prepare();
     });
   } catch (error) {
     faults.raise(dataFault, `${messageOf(error)}; until then nothing is kept after power-off`);
@@ -66,7 +66,7 @@ async function findData(kernel: KernelFiles, tools: VolumeNeeds): Promise<Found>
 }
 
 /** Code that one boot in thousands needs. */
-async function mended(device: string, reason: string, tools: VolumeNeeds): Promise<boolean> {
+async function repairIfWanted(device: string, reason: string, tools: VolumeNeeds): Promise<boolean> {
   const { offerRepair } = await import("./repair.ts");
   return offerRepair(device, reason, tools);
 }

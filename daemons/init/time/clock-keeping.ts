@@ -29,7 +29,7 @@ export async function keepClock(keeping: ClockKeeping): Promise<void> {
   unsure("no time server was asked yet");
   if (!allowed) return unsure("network.allow_outbound is false, so no time server is asked");
   let told: ClockState = time.state;
-  const learnt = (sure: boolean, detail: string) => {
+  const hear = (sure: boolean, detail: string) => {
     if (!sure) return unsure(detail);
     boot.keepTime({ sure, detail });
     rememberTime(clock, faults);
@@ -40,7 +40,7 @@ export async function keepClock(keeping: ClockKeeping): Promise<void> {
   const { followTimeServers } = await import("./follow.ts");
   const names = () => [...new Set([...configured, ...network.timeServers()])];
   const { earliestMs: floorMs } = time.state;
-  const needs = { clock, syscalls, faults, say: screen.say, names, floorMs, learnt };
+  const needs = { clock, syscalls, faults, say: screen.say, names, floorMs, hear };
   const { wake } = followTimeServers(needs, new AbortController().signal);
   network.onChange(wake);
 }

@@ -15,7 +15,7 @@ export interface FollowNeeds {
   names(): readonly string[];
   readonly floorMs: number;
   /** Hears whether the time is sure, and what that rests on or why it is not. */
-  learnt(sure: boolean, detail: string): void;
+  hear(sure: boolean, detail: string): void;
 }
 
 /** Keeps the machine's clock by time servers. `wake` has them asked at once. */

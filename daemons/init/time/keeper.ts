@@ -16,8 +16,8 @@ export interface KeeperNeeds {
   slewTime(offsetMs: number): void;
   readonly faults: Faults;
   say(line: string): void;
-  /** Hears what was learnt: the time is sure from now on, or it is not, and why. */
-  learnt(sure: boolean, text: string): void;
+  /** The time is sure from now on, or it is not, and why. */
+  hear(sure: boolean, text: string): void;
 }
 
 /** A clock that is further off is set; nearer, it is slewed, so that no time comes twice. */
@@ -67,11 +67,11 @@ async function keep(needs: KeeperNeeds, pause: (ms: number) => Promise<void>, si
 
 const failed = (error: unknown): Round => ({ agreement: undefined, suspect: false, problems: [messageOf(error)] });
 
-function tell({ faults, learnt }: KeeperNeeds, round: Round, sure: boolean, problem: string | undefined): void {
+function tell({ faults, hear }: KeeperNeeds, round: Round, sure: boolean, problem: string | undefined): void {
   if (problem === undefined) {
-    learnt(true, `as ${round.agreement?.servers.join(", ")} told`);
+    hear(true, `as ${round.agreement?.servers.join(", ")} told`);
     faults.clear(clockFault);
-  } else if (!sure) learnt(false, problem || "no time server is known");
+  } else if (!sure) hear(false, problem || "no time server is known");
   if (round.suspect) faults.raise(timeServersFault, `time servers: ${round.problems.join("; ")}; ${lookAtThem}`);
   else faults.clear(timeServersFault);
 }

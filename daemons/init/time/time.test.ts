@@ -194,7 +194,7 @@ describe("keeping the time", () => {
       setTime: (nowMs) => done.push(`set ${nowMs - clock.now()}`),
       slewTime: (offsetMs) => done.push(`slew ${offsetMs}`),
       say: () => {},
-      learnt: (sure, text) => done.push(`${sure ? "sure" : "unsure"} ${text}`),
+      hear: (sure, text) => done.push(`${sure ? "sure" : "unsure"} ${text}`),
     };
     return { clock, done, askedAt, faults, end, needs, kept: keepTime(needs, end.signal) };
   }

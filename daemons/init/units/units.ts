@@ -104,14 +104,14 @@ export function transition(unit: UnitStatus, event: UnitEvent, at: Moment, resta
     case "spawned":
       return same({ ...unit, pid: event.pid });
     case "ready":
-      return ready(unit, at, event.reason ?? "answers its health check");
+      return becomeReady(unit, at, event.reason ?? "answers its health check");
     case "unready":
-      return unready(unit);
+      return becomeUnready(unit);
     case "hung":
       if (!isRunning(unit) || unit.state === "stopping" || unit.doomed !== undefined) return same(unit);
       return { unit: { ...unit, doomed: event.reason, reason: event.reason }, actions: [{ kind: "kill" }] };
     case "ended":
-      return ended(unit, event.how, at, restart);
+      return afterEnd(unit, event.how, at, restart);
     case "delay-over":
       return isWaitingToRestart(unit) ? same(toWaiting(unit)) : same(unit);
     case "grace-over":
@@ -152,13 +152,13 @@ function spawn(unit: UnitStatus, at: Moment): Transition {
   };
 }
 
-function ready(unit: UnitStatus, at: Moment, reason: string): Transition {
+function becomeReady(unit: UnitStatus, at: Moment, reason: string): Transition {
   if (unit.state !== "starting" || unit.doomed !== undefined) return same(unit);
   const readyMs = unit.readyMs === 0 ? at.monotonicMs : unit.readyMs;
   return same({ ...unit, state: "ready", answers: true, readyMs, reason });
 }
 
-function unready(unit: UnitStatus): Transition {
+function becomeUnready(unit: UnitStatus): Transition {
   if (unit.state !== "ready" && unit.state !== "starting") return same(unit);
   return same({ ...unit, state: "starting", answers: true, reason: "answers its health check, and is not ready" });
 }
@@ -173,7 +173,7 @@ function stop(unit: UnitStatus, afterStop: UnitStatus["afterStop"]): Transition 
   return { unit: { ...told, state: "stopping", afterStop, reason }, actions: [{ kind: "terminate" }] };
 }
 
-function ended(unit: UnitStatus, how: string, at: Moment, restart: Restart): Transition {
+function afterEnd(unit: UnitStatus, how: string, at: Moment, restart: Restart): Transition {
   if (!isRunning(unit)) return same(unit);
   const gone = { ...unit, pid: 0, answers: false };
   if (unit.state === "stopping") {

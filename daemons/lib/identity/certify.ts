@@ -32,7 +32,7 @@ const ecdsaWithSha256 = "1.2.840.10045.4.3.2";
 
 /** A new certificate authority (P-256, ten years, issues no further authorities). */
 export async function createCa(name: string, now: Moment): Promise<KeyPair> {
-  const subject = named(name);
+  const subject = nameOf(name);
   const keys = await newKeys();
   const { from, to } = validity("ca", now);
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -59,7 +59,7 @@ export async function issueCertificate(ca: KeyPair, subject: Subject, now: Momen
 
 /** A new key and the request (PKCS#10, DER) to have it certified under `name`. */
 export async function createCsr(name: string): Promise<{ csr: Buffer; key: string }> {
-  const subject = named(name);
+  const subject = nameOf(name);
   const keys = await newKeys();
   const request = await Pkcs10CertificateRequestGenerator.create({ name: subject, keys, signingAlgorithm: p256 });
   return { csr: Buffer.from(request.rawData), key: exported(keys.privateKey) };
@@ -124,7 +124,7 @@ async function issue(ca: KeyPair, subject: Subject, spki: Buffer, now: Moment): 
   const { from, to } = validity(subject.kind, now);
   const certificate = await X509CertificateGenerator.create({
     issuer: authority.subjectName,
-    subject: named(subject.name),
+    subject: nameOf(subject.name),
     publicKey: spki,
     signingKey: createPrivateKey(ca.key).toCryptoKey(p256, false, ["sign"]),
     signingAlgorithm: p256,
@@ -163,7 +163,7 @@ function inGroups(address: string): string {
   return isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }
 
-function named(name: string): Name {
+function nameOf(name: string): Name {
   if (!namePattern.test(name)) throw invalidName(name);
   return new Name([{ CN: [{ utf8String: name }] }]);
 }

@@ -43,13 +43,13 @@ export function confined(
   run: string,
 ): [string, ...string[]] {
   const rule = (rights: string) => (path: string) => `--landlock-rule=path-beneath:${rights}:${path}`;
-  const reading = (path: string) => rule(statSync(path).isDirectory() ? "read-file,read-dir" : "read-file")(path);
+  const readRule = (path: string) => rule(statSync(path).isDirectory() ? "read-file,read-dir" : "read-file")(path);
   return [
     "/usr/bin/setpriv",
     ...(account === undefined ? [] : [`--reuid=${account.uid}`, `--regid=${account.gid}`, "--clear-groups"]),
     ...["--no-new-privs", "--inh-caps=-all", ...(account === undefined ? [] : ["--bounding-set=-all"])],
     "--landlock-access=fs",
-    ...[...bare, ...(system ? systemFiles : []), ...reads].filter(existsSync).map(reading),
+    ...[...bare, ...(system ? systemFiles : []), ...reads].filter(existsSync).map(readRule),
     ...[words[0], linker, ...executes].map(rule("execute,read-file")),
     ...(setsChildren ? [rule("write-file")("/proc")] : []),
     rule("read-file,write-file")("/dev"),

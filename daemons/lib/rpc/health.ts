@@ -18,13 +18,13 @@ export function health(serviceNames: readonly string[]): Health {
   let ready = false;
   const changed = new Set<() => void>();
   const response = (): HealthCheckResponse => ({ status: ready ? Status.SERVING : Status.NOT_SERVING });
-  const known = (name: string) => name === "" || serviceNames.includes(name);
+  const isKnown = (name: string) => name === "" || serviceNames.includes(name);
 
   async function* watch(name: string, call: Call): AsyncIterable<HealthCheckResponse> {
-    if (!known(name)) {
+    if (!isKnown(name)) {
       yield { status: Status.SERVICE_UNKNOWN };
     }
-    while (known(name) && !call.signal.aborted) {
+    while (isKnown(name) && !call.signal.aborted) {
       yield response();
       await new Promise<void>((resolve) => {
         const wake = () => {
@@ -40,7 +40,7 @@ export function health(serviceNames: readonly string[]): Health {
   return {
     service: service(HealthService, {
       check: (request) => {
-        if (known(request.service)) return response();
+        if (isKnown(request.service)) return response();
         throw new AiosError("NOT_FOUND", `check health of ${request.service}: no such service on this socket`);
       },
       watch: (request, call) => watch(request.service, call),

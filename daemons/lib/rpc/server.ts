@@ -108,7 +108,7 @@ function adapt(
     });
     const sent = call.metadata.get(correlationHeader)[0];
     const id = typeof sent === "string" && /^[\w.:-]{1,64}$/.test(sent) ? sent : uuidv7(Date.now());
-    const answered = () => {
+    const markAnswered = () => {
       over = true;
     };
     const trailer = new grpc.Metadata();
@@ -120,12 +120,12 @@ function adapt(
       tell: (headers) => call.sendMetadata(metadataOf(headers)),
       add: (headers) => trailer.merge(metadataOf(headers)),
     };
-    return { context, id, answered, trailer };
+    return { context, id, markAnswered, trailer };
   };
   const fail = (error: unknown) => statusOf(error, method.path, log);
 
   /** A fault while a call is answered costs that call: a promise that nobody waits for would end the daemon. */
-  const answering = (send: (status: Partial<grpc.StatusObject>) => void) => (error: unknown) => {
+  const failWith = (send: (status: Partial<grpc.StatusObject>) => void) => (error: unknown) => {
     log.error("answer failed", { path: method.path, error });
     try {
       send({ code: codes.INTERNAL, details: `${method.path}: the answer could not be sent` });
@@ -138,21 +138,21 @@ function adapt(
     // biome-ignore lint/suspicious/noExplicitAny: unary and client-streaming calls differ only in where the request is
     return (call: any, callback: grpc.sendUnaryData<unknown>) => {
       const answer = async () => {
-        const { context, id, answered, trailer } = begin(call);
+        const { context, id, markAnswered, trailer } = begin(call);
         await withCorrelation(id, async () =>
           handler(method.requestStream ? incoming(call) : call.request, context),
         ).then(
           (response) => {
-            answered();
+            markAnswered();
             callback(null, response, trailer);
           },
           (error) => {
-            answered();
+            markAnswered();
             withCorrelation(id, () => callback(fail(error)));
           },
         );
       };
-      answer().catch(answering((status) => callback(status)));
+      answer().catch(failWith((status) => callback(status)));
     };
   }
   // biome-ignore lint/suspicious/noExplicitAny: server-streaming and duplex calls differ only in where the request is
@@ -171,7 +171,7 @@ function adapt(
         }
       });
     };
-    answer().catch(answering((status) => call.emit("error", status)));
+    answer().catch(failWith((status) => call.emit("error", status)));
   };
 }
 

@@ -22,7 +22,7 @@ export function refusedFormat(schema: Schema): string | undefined {
   const defs = { ...(schema["$defs"] as Schema), ...(schema["definitions"] as Schema) };
   const { $defs: _, definitions: __, $schema: ___, ...root } = schema;
   const wrong =
-    [root, ...Object.values(defs)].map((part) => refused(part as Schema, counts)).find((one) => one !== undefined) ??
+    [root, ...Object.values(defs)].map((part) => refusalOf(part as Schema, counts)).find((one) => one !== undefined) ??
     (Object.keys(defs).some((name) => reaches(defs, name, name, new Set()))
       ? "Circular references are not supported"
       : undefined) ??
@@ -30,7 +30,7 @@ export function refusedFormat(schema: Schema): string | undefined {
   return wrong === undefined ? undefined : `output_config.format.schema: ${wrong}`;
 }
 
-function refused(schema: unknown, counts: { optional: number; unions: number }): string | undefined {
+function refusalOf(schema: unknown, counts: { optional: number; unions: number }): string | undefined {
   if (typeof schema !== "object" || schema === null) return "Input should be an object";
   const { type, anyOf, allOf, enum: list, $ref, ...more } = schema as Schema & { anyOf?: unknown[]; allOf?: unknown[] };
   if (typeof $ref === "string" && !/^#\/(\$defs|definitions)\/[^/]+$/.test($ref))
@@ -61,7 +61,7 @@ function refused(schema: unknown, counts: { optional: number; unions: number }):
   }
   const inner = [...Object.values((more["properties"] as Schema) ?? {}), ...(anyOf ?? []), ...(allOf ?? [])];
   return [...inner, ...(more["items"] === undefined ? [] : [more["items"]])]
-    .map((part) => refused(part, counts))
+    .map((part) => refusalOf(part, counts))
     .find((one) => one !== undefined);
 }
 

@@ -36,12 +36,12 @@ export function refusedFormat(format: {
   if (strict !== true) return undefined;
   const { $defs = {}, ...root } = schema;
   const wrong = [root, ...Object.values($defs as Schema)]
-    .map((part) => refused(part, "()", 1))
+    .map((part) => refusalOf(part, "()", 1))
     .find((one) => one !== undefined);
   return wrong === undefined ? undefined : invalid(wrong);
 }
 
-function refused(schema: unknown, at: string, depth: number): string | undefined {
+function refusalOf(schema: unknown, at: string, depth: number): string | undefined {
   if (typeof schema !== "object" || schema === null) return `In context=${at}, schema must be an object.`;
   if (depth > depthMax) return `${depth} levels of nesting exceeds limit of ${depthMax}.`;
   const {
@@ -72,8 +72,8 @@ function refused(schema: unknown, at: string, depth: number): string | undefined
   }
   if (type === "array" && items === undefined) return `In context=${at}, array schema missing items.`;
   return [
-    ...Object.entries(properties).map(([name, part]) => refused(part, `('properties', '${name}')`, depth + 1)),
-    ...(items === undefined ? [] : [refused(items, `${at} items`, depth + 1)]),
-    ...(anyOf ?? []).map((part) => refused(part, `${at} anyOf`, depth + 1)),
+    ...Object.entries(properties).map(([name, part]) => refusalOf(part, `('properties', '${name}')`, depth + 1)),
+    ...(items === undefined ? [] : [refusalOf(items, `${at} items`, depth + 1)]),
+    ...(anyOf ?? []).map((part) => refusalOf(part, `${at} anyOf`, depth + 1)),
   ].find((one) => one !== undefined);
 }

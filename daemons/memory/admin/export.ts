@@ -1,4 +1,4 @@
-import { fitting, type Store } from "../store/index.ts";
+import { type Store, takePage } from "../store/index.ts";
 
 /** One record as a line of JSON. */
 export interface Exported {
@@ -17,7 +17,7 @@ interface Kind {
   readonly time: string;
 }
 
-const plain = (kind: string, store: string, time: string, key = ["id"]): Kind => ({
+const plainKind = (kind: string, store: string, time: string, key = ["id"]): Kind => ({
   kind,
   store,
   columns: "*",
@@ -27,31 +27,31 @@ const plain = (kind: string, store: string, time: string, key = ["id"]): Kind =>
 });
 
 const kinds: readonly Kind[] = [
-  plain("goals", "working", "created_at"),
+  plainKind("goals", "working", "created_at"),
   // A task has no time of its own before it starts: it is as young as its goal.
   {
-    ...plain("tasks", "working", "goals.created_at", ["tasks.id"]),
+    ...plainKind("tasks", "working", "goals.created_at", ["tasks.id"]),
     columns: "tasks.*",
     from: "tasks JOIN goals ON goals.id = goal_id",
   },
-  plain("tool_calls", "working", "timestamp"),
-  plain("decisions", "longterm", "timestamp"),
-  plain("patterns", "working", "last_used"),
-  plain("agent_states", "working", "updated_at", ["agent_name"]),
-  plain("events", "working", "timestamp"),
-  plain("metrics", "working", "timestamp", ["key", "timestamp"]),
-  plain("procedures", "longterm", "created_at"),
-  plain("incidents", "longterm", "timestamp"),
-  plain("config_changes", "longterm", "timestamp"),
+  plainKind("tool_calls", "working", "timestamp"),
+  plainKind("decisions", "longterm", "timestamp"),
+  plainKind("patterns", "working", "last_used"),
+  plainKind("agent_states", "working", "updated_at", ["agent_name"]),
+  plainKind("events", "working", "timestamp"),
+  plainKind("metrics", "working", "timestamp", ["key", "timestamp"]),
+  plainKind("procedures", "longterm", "created_at"),
+  plainKind("incidents", "longterm", "timestamp"),
+  plainKind("config_changes", "longterm", "timestamp"),
   {
-    ...plain("knowledge", "longterm", "stored_at"),
+    ...plainKind("knowledge", "longterm", "stored_at"),
     columns: `id, title, metadata_json, stored_at, (SELECT group_concat(body, char(10, 10)) FROM
       (SELECT body FROM chunks WHERE collection = 'knowledge' AND chunks.id = records.id ORDER BY part)) AS content`,
     from: "records",
   },
-  { ...plain("sessions", "journal", "created_at", ["number"]), columns: "session_id, agent_id, created_at" },
+  { ...plainKind("sessions", "journal", "created_at", ["number"]), columns: "session_id, agent_id, created_at" },
   {
-    ...plain("journal", "journal", "branches.updated_at", ["journal.branch", "journal.sequence"]),
+    ...plainKind("journal", "journal", "branches.updated_at", ["journal.branch", "journal.sequence"]),
     columns: "session_id, branch_id, sequence, event_json",
     from: "journal JOIN branches ON branches.number = branch JOIN sessions ON sessions.number = session",
   },
@@ -82,10 +82,10 @@ function* rowsOf({ database }: Store, { kind, columns, from, key, time }: Kind, 
   const first = database.prepare<unknown[], Row>(page(""));
   const next = database.prepare<unknown[], Row>(page(`AND (${order}) > (${key.map(() => "?").join(", ")})`));
   // A page is read to its end before its first row is given: an open statement would hold up the writes.
-  for (let page = fitting(first.iterate(since)); page.records.length > 0; ) {
+  for (let page = takePage(first.iterate(since)); page.records.length > 0; ) {
     for (const row of page.records) yield { kind, json: jsonOf(row) };
     const last = page.records.at(-1) as Row;
-    page = fitting(next.iterate(since, ...key.map((_, at) => last[`place${at}`])));
+    page = takePage(next.iterate(since, ...key.map((_, at) => last[`place${at}`])));
   }
 }
 

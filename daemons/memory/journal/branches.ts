@@ -60,7 +60,7 @@ export function openBranches(database: Sqlite, clock: Clock) {
   const advance = database.prepare("UPDATE branches SET head = ?, updated_at = ? WHERE number = ?");
 
   const find = ({ sessionId, branchId }: Ref) => one.get(sessionId, branchId);
-  const found = (ref: Ref) => find(ref) ?? missing(ref);
+  const findOrFail = (ref: Ref) => find(ref) ?? missing(ref);
   const segments = (branch: BranchRow): Segment[] => {
     const parts: Segment[] = [];
     let to = branch.head;
@@ -83,14 +83,14 @@ export function openBranches(database: Sqlite, clock: Clock) {
       const now = clock.now();
       const number = session.get(ref.sessionId) ?? addSession.run(ref.sessionId, agentId, now).lastInsertRowid;
       addBranch.run({ session: number, branchId: mainBranch, parent: null, forkSequence: 0, now });
-      return found(ref);
+      return findOrFail(ref);
     },
     advance(number: number, head: number): void {
       advance.run(head, clock.now(), number);
     },
     /** NOT_FOUND without the parent, ALREADY_EXISTS, OUT_OF_RANGE past the parent's head. The same fork again is answered as it is. */
     fork(ref: Ref, fromBranch: string, forkSequence: number | undefined): BranchRow {
-      const parent = found({ ...ref, branchId: fromBranch });
+      const parent = findOrFail({ ...ref, branchId: fromBranch });
       const at = forkSequence ?? parent.head;
       const before = find(ref);
       if (before?.parent === parent.number && before.forkSequence === at) return before;
@@ -118,7 +118,7 @@ export function openBranches(database: Sqlite, clock: Clock) {
         forkSequence: at,
         now: clock.now(),
       });
-      return found(ref);
+      return findOrFail(ref);
     },
     lists: openLists(database),
   };

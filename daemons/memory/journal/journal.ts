@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { fitting, type Store } from "../store/index.ts";
+import { type Store, takePage } from "../store/index.ts";
 import { type BranchRow, openBranches } from "./branches.ts";
 import type { Entry, Ref } from "./entry.ts";
 import { type Draft, stampedJson } from "./event-record.ts";
@@ -71,7 +71,7 @@ export function openJournal({ database, write }: Store, clock: Clock): Journal {
         if (from <= to) yield* range.iterate(segment.branch, from, to);
       }
     };
-    return fitting(entries(), limit).records;
+    return takePage(entries(), limit).records;
   };
 
   return {

@@ -74,7 +74,7 @@ export function openArchive(store: ArchiveStore): Archive {
   const tell = () => {
     for (const listener of listeners) listener();
   };
-  const changed = async <T>(what: string, act: () => T): Promise<T> => {
+  const change = async <T>(what: string, act: () => T): Promise<T> => {
     const result = await store.write(what, act);
     tell();
     return result;
@@ -82,7 +82,7 @@ export function openArchive(store: ArchiveStore): Archive {
   return {
     database,
     ...reads,
-    put: (record) => changed(`${record.collection} ${record.id}`, () => puts.put(record)),
+    put: (record) => change(`${record.collection} ${record.id}`, () => puts.put(record)),
     add: puts.put,
     index({ collection, id, content, metadata, timestamp }) {
       puts.put({
@@ -96,7 +96,7 @@ export function openArchive(store: ArchiveStore): Archive {
       // Told when the transaction is over: listeners read later.
       setImmediate(tell);
     },
-    remove: (collection, id) => changed(`${collection} ${id}`, () => puts.remove(collection, id)),
+    remove: (collection, id) => change(`${collection} ${id}`, () => puts.remove(collection, id)),
     indexState: () => state.get() ?? { embedding: "", upto: 0, mark: "", nextMark: "" },
     setIndexState: (next) => store.write("the state of the vectors", () => void setState.run(next)),
     forget: (keys) =>

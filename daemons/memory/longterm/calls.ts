@@ -10,7 +10,7 @@ import type { Vectors } from "../vectors/index.ts";
 import type { Archive } from "./archive.ts";
 import { assembled, tiersOf } from "./context.ts";
 import type { Follower } from "./follower.ts";
-import { gathered, type Sources } from "./gather.ts";
+import { gather, type Sources } from "./gather.ts";
 import { type Collection, collections, type LongRecord } from "./records.ts";
 import type { Found, Hit, Search } from "./search.ts";
 import type { Shelf } from "./shelf.ts";
@@ -47,11 +47,11 @@ type QueryHandlers = Service<typeof MemoryQueryService>["handlers"];
 /** SemanticSearch, SearchKnowledge, AddKnowledge and AssembleContext. */
 export function searchCalls(memory: SearchMemory): Handlers {
   return {
-    semanticSearch: async (request) => ({ results: (await answered(memory, request)).results }),
+    semanticSearch: async (request) => ({ results: (await answerSearch(memory, request)).results }),
     searchKnowledge: async (request) => {
       const elsewhere = request.collections.some((name) => name !== "knowledge");
       if (elsewhere) refuse("query", "collections", `SearchKnowledge searches "knowledge" alone`, "search");
-      return { results: (await answered(memory, { ...request, collections: ["knowledge"] })).results };
+      return { results: (await answerSearch(memory, { ...request, collections: ["knowledge"] })).results };
     },
     addKnowledge: async (request) => {
       await memory.search.archive.put(knowledgeOf(request, memory.clock.now()));
@@ -67,13 +67,13 @@ export function searchCalls(memory: SearchMemory): Handlers {
 /** The same with what those answers have no room for, and how the search is. */
 export function searchQueryCalls(memory: SearchMemory): QueryHandlers {
   return {
-    search: (request) => answered(memory, request),
+    search: (request) => answerSearch(memory, request),
     gatherContext: (request) => contextOf(memory, request),
     searchStatus: () => searchStatus(memory),
   };
 }
 
-async function answered({ search }: SearchMemory, request: SemanticSearchRequest): Promise<SearchAnswer> {
+async function answerSearch({ search }: SearchMemory, request: SemanticSearchRequest): Promise<SearchAnswer> {
   return answerOf(await search.search(queryOf(request, request.collections.map(collection))));
 }
 
@@ -101,7 +101,7 @@ async function contextOf(memory: SearchMemory, request: ContextRequest): Promise
     refuse("context", "maxTokens", `${maxTokens} is not between 0 and ${tokensMax}`, "assemble");
   const { search, ...sources } = memory;
   const asked = tiersOf(memoryTiers);
-  const { snapshot, pieces, note } = await gathered({ ...sources, search: search.search }, taskDescription, asked);
+  const { snapshot, pieces, note } = await gather({ ...sources, search: search.search }, taskDescription, asked);
   const context = await assembled({ snapshot, pieces, tokensMax: maxTokens || tokensDefault, count: search.count });
   return {
     pieces: context.chunks.map(({ tier, content, relevance, tokens, collection: from, id }) => ({

@@ -26,14 +26,14 @@ function cut(text: string, level: number): string[] {
   if (text.length <= chunkLengthMax && !(level === 0 && /\n#/.test(text))) return [text];
   if (pattern === undefined) return hard(text);
   const parts = text.split(pattern).map((part) => part.trim());
-  return joined(
+  return join(
     parts.flatMap((part) => cut(part, level + 1)),
     level,
   );
 }
 
 /** What a coarse break cut too small for a chunk of its own goes on in one. Headings begin a chunk. */
-function joined(parts: readonly string[], level: number): string[] {
+function join(parts: readonly string[], level: number): string[] {
   if (level === 0) return [...parts];
   const between = level <= 1 ? "\n\n" : level === 2 ? "\n" : " ";
   const result: string[] = [];

@@ -51,7 +51,7 @@ export interface Gathered {
  * Collects what the asked tiers have on a task. Relevance: of what is searched see relevanceOf; of the rest the cosine of the
  * lexical vectors, and at least 0.2 for goals and tasks that are not over and for critical events.
  */
-export async function gathered(sources: Sources, task: string, asked: readonly Tier[]): Promise<Gathered> {
+export async function gather(sources: Sources, task: string, asked: readonly Tier[]): Promise<Gathered> {
   const has = (tier: Tier) => asked.includes(tier);
   const near = nearnessTo(task);
   const found = await Promise.all(

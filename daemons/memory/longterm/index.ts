@@ -11,5 +11,5 @@ export { type Longterm, openLongterm } from "./longterm.ts";
 export { type LongRecord, textOf } from "./records.ts";
 export { type RuntimeText, runtimeText } from "./runtime-text.ts";
 export { openSearch } from "./search.ts";
-export { openShelf, packed, shelfTables } from "./shelf.ts";
+export { openShelf, pack, shelfTables } from "./shelf.ts";
 export { openTier } from "./tier.ts";

@@ -4,7 +4,7 @@ import { assembled, type Piece, tiers } from "./context.ts";
 import { cosine } from "./embedding.ts";
 import { candidates, relevanceOf } from "./fusion.ts";
 import { lexicalDimension, lexicalVector, stem } from "./lexical.ts";
-import { packed } from "./shelf.ts";
+import { pack } from "./shelf.ts";
 import { estimatedTokens, tokenCounter } from "./tokens.ts";
 
 /** The same numbers in every run: mulberry32. */
@@ -82,7 +82,7 @@ describe("the lexical embedding", () => {
 
   it("hardly changes in a byte a component", () => {
     const vector = lexicalVector("the machine makes its own certificate authority");
-    const { bytes, scale } = packed(vector);
+    const { bytes, scale } = pack(vector);
     const back = Float32Array.from(
       new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length),
       (value) => value * scale,

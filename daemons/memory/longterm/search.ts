@@ -133,11 +133,11 @@ function from(
   return candidates(text, vectors ?? [], depth, known).map((one) => ({
     source,
     key: one.key,
-    relevance: judged(one, query.only),
+    relevance: scoreOf(one, query.only),
   }));
 }
 
-function judged(candidate: Candidate, only: Query["only"]): number {
+function scoreOf(candidate: Candidate, only: Query["only"]): number {
   return only === "vectors" ? candidate.vector : relevanceOf(candidate);
 }
 

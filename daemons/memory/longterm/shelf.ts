@@ -101,15 +101,15 @@ function readVectors(database: Sqlite): Placed[] {
       "SELECT key, collection, scale, vector FROM vectors JOIN chunks USING (key) ORDER BY key",
     )
     .all();
-  return rows.map(({ key, collection, scale, vector }) => ({ key, collection, vector: unpacked(vector, scale) }));
+  return rows.map(({ key, collection, scale, vector }) => ({ key, collection, vector: unpack(vector, scale) }));
 }
 
 /** A vector in a byte a component, and what a step of it is worth. */
-export function packed(vector: Float32Array): { bytes: Buffer; scale: number } {
+export function pack(vector: Float32Array): { bytes: Buffer; scale: number } {
   const scale = Math.max(...vector.map(Math.abs)) / 127 || 1;
   return { bytes: Buffer.from(Int8Array.from(vector, (value) => Math.round(value / scale)).buffer), scale };
 }
 
-function unpacked(bytes: Buffer, scale: number): Float32Array {
+function unpack(bytes: Buffer, scale: number): Float32Array {
   return Float32Array.from(new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length), (value) => value * scale);
 }

@@ -1,5 +1,5 @@
 import type { Sqlite } from "#lib/data/sqlite";
-import { asked, wordsOf } from "../words.ts";
+import { queryOf, wordsOf } from "../words.ts";
 import { rarityOf, stem } from "./lexical.ts";
 import type { Collection } from "./records.ts";
 
@@ -73,7 +73,7 @@ export function openTextRank(database: Sqlite): TextRank {
   const occurrences = (word: string) => {
     const known = remembered.get(word);
     if (known !== undefined) return known;
-    const found = rowsOf.get(`{title body} : ${asked(word)}`) ?? 0;
+    const found = rowsOf.get(`{title body} : ${queryOf(word)}`) ?? 0;
     remembered.set(word, found);
     return found;
   };
@@ -121,8 +121,8 @@ function affordable(terms: readonly Term[]): Term[] {
 }
 
 function expression(terms: readonly Term[], among: readonly Collection[]): string {
-  const words = `{title body} : (${terms.map(({ word }) => asked(word)).join(" OR ")})`;
-  return among.length === 0 ? words : `${words} AND collection : (${among.map(quoted).join(" OR ")})`;
+  const words = `{title body} : (${terms.map(({ word }) => queryOf(word)).join(" OR ")})`;
+  return among.length === 0 ? words : `${words} AND collection : (${among.map(quote).join(" OR ")})`;
 }
 
-const quoted = (name: Collection) => `"${name}"`;
+const quote = (name: Collection) => `"${name}"`;

@@ -7,7 +7,7 @@ import {
   lexicalEmbedding,
   lexicalVector,
   openArchive,
-  packed,
+  pack,
   shelfTables,
   textOf,
 } from "../longterm/index.ts";
@@ -38,7 +38,7 @@ export function writeShelf(file: string, records: readonly LongRecord[]): Writte
   const chunks = archive.chunksAfter(0, Number.MAX_SAFE_INTEGER);
   const place = database.prepare("INSERT INTO vectors (key, scale, vector) VALUES (?, ?, ?)");
   for (const chunk of chunks) {
-    const { bytes, scale } = packed(lexicalVector(textOf(chunk)));
+    const { bytes, scale } = pack(lexicalVector(textOf(chunk)));
     place.run(chunk.key, scale, bytes);
   }
   const id = createHash("sha256").update(JSON.stringify(records)).digest("hex").slice(0, 24);

@@ -33,7 +33,7 @@ const rewrittenMax = 67_108_864;
 export function openFile(place: Place, clock: Clock, log: Log): Opened {
   const { path, name } = place;
   const staged = takeStaged(place, clock, log);
-  if (staged !== undefined) return { database: opened(place), origin: staged };
+  if (staged !== undefined) return { database: openStoreFile(place), origin: staged };
   if (!existsSync(path)) {
     const wal = `${path}-wal`;
     if (existsSync(wal)) moveAside(place, "its database file is missing", clock, log);
@@ -43,19 +43,19 @@ export function openFile(place: Place, clock: Clock, log: Log): Opened {
   const problem = statSync(path).size === 0 ? "its file is empty" : knownProblem(path);
   if (problem === undefined) {
     try {
-      const database = opened(place);
+      const database = openStoreFile(place);
       rmSync(suspicionOf(path), { force: true });
       return { database, origin: { state: "ok", detail: "" } };
     } catch (error) {
       if (!isCorrupt(error)) throw error;
       log.error("a store cannot be read", { store: name, error });
-      return afresh(place, messageOf(error), clock, log);
+      return openAfresh(place, messageOf(error), clock, log);
     }
   }
-  return afresh(place, problem, clock, log);
+  return openAfresh(place, problem, clock, log);
 }
 
-function afresh(place: Place, problem: string, clock: Clock, log: Log): Opened {
+function openAfresh(place: Place, problem: string, clock: Clock, log: Log): Opened {
   const aside = moveAside(place, problem, clock, log);
   return refill(place, `${problem}; what was there is in ${aside}`, clock, log);
 }
@@ -67,12 +67,15 @@ function refill(place: Place, reason: string, clock: Clock, log: Log): Opened {
   if (backup === undefined) {
     const lost = existsSync(place.backups) || reason.includes("what was there");
     if (lost) log.error("a store begins empty: there is no backup of it", { store: name, reason });
-    return { database: opened(place), origin: { state: "new", detail: lost ? reason : "" } };
+    return { database: openStoreFile(place), origin: { state: "new", detail: lost ? reason : "" } };
   }
   copyOf(backup, name, path);
   syncFolder(dirname(path));
   log.error("a store was restored from its last good backup", { store: name, backup: backup.name, reason });
-  return { database: opened(place), origin: { state: "restored", detail: `from backup ${backup.name}: ${reason}` } };
+  return {
+    database: openStoreFile(place),
+    origin: { state: "restored", detail: `from backup ${backup.name}: ${reason}` },
+  };
 }
 
 /** A backup that an operator wants back has been laid beside the files: what is there of this store takes its place. */
@@ -96,7 +99,7 @@ function moveAside({ path, name }: Place, reason: string, clock: Clock, log: Log
 }
 
 /** Pages that were freed go back to the file system in small steps, which must be decided before the first page is written. */
-function opened({ path, migrations }: Place): Sqlite {
+function openStoreFile({ path, migrations }: Place): Sqlite {
   const database = openDatabase(path, migrations, {
     prepare: (fresh) => void fresh.pragma("auto_vacuum = INCREMENTAL"),
     functions,

@@ -49,7 +49,7 @@ export function pager<R extends object>(database: Sqlite, { select, order, desce
     const place = cursor === "" ? [] : placeOf(cursor, order.length);
     const conditions = [...used.map(([condition]) => condition), ...(place.length > 0 ? [after] : [])];
     const found = prepared(conditions).iterate(...used.map(([, value]) => value), ...place, limit + 1, offset);
-    const { records, more } = fitting(found as Iterable<Row>, limit);
+    const { records, more } = takePage(found as Iterable<Row>, limit);
     const last = records.at(-1);
     const nextCursor = more && last !== undefined ? cursorOf(order.map((_, at) => last[`place${at}`] as Value)) : "";
     return { rows: records.map((row) => withoutPlace(row, order.length) as R), nextCursor };
@@ -67,7 +67,7 @@ function withoutPlace(row: Row, places: number): Row {
  * As many records, from the first on, as one answer holds, at most `limit`; at least one. No more are read than that and one:
  * records may be large.
  */
-export function fitting<R extends object>(
+export function takePage<R extends object>(
   records: Iterable<R>,
   limit = Number.POSITIVE_INFINITY,
 ): { readonly records: R[]; readonly more: boolean } {
@@ -82,8 +82,8 @@ export function fitting<R extends object>(
 }
 
 /** For lists that have no pages. RESOURCE_EXHAUSTED when they are more than an answer holds. */
-export function bounded<R extends object>(what: string, all: Iterable<R>): R[] {
-  const { records, more } = fitting(all);
+export function takeAll<R extends object>(what: string, all: Iterable<R>): R[] {
+  const { records, more } = takePage(all);
   if (!more) return records;
   throw new AiosError("RESOURCE_EXHAUSTED", {
     act: "read",
@@ -113,7 +113,7 @@ function placeOf(cursor: string, length: number): Value[] {
   });
 }
 
-export function unknown(what: string, id: string): AiosError {
+export function unknownError(what: string, id: string): AiosError {
   return new AiosError("NOT_FOUND", {
     act: "find",
     object: `${what} ${id}`,

@@ -14,11 +14,11 @@ export function upsert<R extends object>(database: Sqlite, { name, columns }: Ta
      ON CONFLICT (${key}) DO UPDATE SET ${others.map((column) => `${column} = excluded.${column}`).join(", ")}`,
   );
   return (record) => {
-    statement.run(Object.fromEntries(Object.entries(record).map(([field, value]) => [field, stored(value)])));
+    statement.run(Object.fromEntries(Object.entries(record).map(([field, value]) => [field, toSqlite(value)])));
   };
 }
 
-const stored = (value: unknown) => (typeof value === "boolean" ? Number(value) : value);
+const toSqlite = (value: unknown) => (typeof value === "boolean" ? Number(value) : value);
 
 /** "SELECT … FROM table": the columns under the fields' names. */
 export function select({ name, columns }: Table): string {
@@ -29,6 +29,6 @@ function camel(name: string): string {
   return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-export function quoted(texts: readonly string[]): string {
+export function quoteAll(texts: readonly string[]): string {
   return texts.map((text) => `'${text}'`).join(", ");
 }

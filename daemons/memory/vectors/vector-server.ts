@@ -75,13 +75,13 @@ function collection(url: ChromaUrl, { id, metadata }: Described): VectorCollecti
   return {
     mark: typeof metadata?.["mark"] === "string" ? metadata["mark"] : "",
     add: async (keys, vectors) => {
-      await post("upsert", { ids: keys.map(String), embeddings: vectors.map(rounded) });
+      await post("upsert", { ids: keys.map(String), embeddings: vectors.map(round) });
     },
     remove: async (keys) => {
       await post("delete", { ids: keys.map(String) });
     },
     async nearest(vector, count) {
-      const asked = { query_embeddings: [rounded(vector)], n_results: count, include: ["distances"] };
+      const asked = { query_embeddings: [round(vector)], n_results: count, include: ["distances"] };
       const found = (await post("query", asked, queryTimeoutMs)) as { ids: string[][]; distances: number[][] };
       return (found.ids[0] ?? []).map((key, at) => ({ key: Number(key), distance: found.distances[0]?.[at] ?? 2 }));
     },
@@ -92,4 +92,4 @@ function collection(url: ChromaUrl, { id, metadata }: Described): VectorCollecti
   };
 }
 
-const rounded = (vector: Float32Array) => Array.from(vector, (value) => Math.round(value * precision) / precision);
+const round = (vector: Float32Array) => Array.from(vector, (value) => Math.round(value * precision) / precision);

@@ -1,5 +1,5 @@
 import type { AgentState, Decision, Event, ToolCall } from "../records.ts";
-import { type Page, pager, type Store, select, type Table, unknown, upsert } from "../store/index.ts";
+import { type Page, pager, type Store, select, type Table, unknownError, upsert } from "../store/index.ts";
 
 export interface ToolCallFilter {
   readonly taskId: string;
@@ -103,7 +103,7 @@ function openDecisions({ database, write }: Store): Pick<Deeds, "putDecision" | 
       write(`outcome of decision ${id}`, () => {
         outcome.run(text, id);
         const decision = one.get(id);
-        if (decision === undefined) throw unknown("decision", id);
+        if (decision === undefined) throw unknownError("decision", id);
         return decision;
       }),
     decisions: ({ intelligenceLevel, outcome: wanted, since, until }, limit, cursor) =>
@@ -127,7 +127,7 @@ function openAgentStates({ database, write }: Store): Pick<Deeds, "putAgentState
     putAgentState: (state) => write(`state of agent ${state.agentName}`, () => put(state)),
     agentState(agentName) {
       const state = one.get(agentName);
-      if (state === undefined) throw unknown("state of agent", agentName);
+      if (state === undefined) throw unknownError("state of agent", agentName);
       return state;
     },
     agentStates: (limit, cursor) => page([], limit, cursor),

@@ -1,7 +1,17 @@
 import { errnoOf } from "#lib/errors";
 import type { Goal, Task } from "../records.ts";
 import { finalStatuses } from "../records.ts";
-import { bounded, type Page, pager, quoted, type Store, select, type Table, unknown, upsert } from "../store/index.ts";
+import {
+  type Page,
+  pager,
+  quoteAll,
+  type Store,
+  select,
+  type Table,
+  takeAll,
+  unknownError,
+  upsert,
+} from "../store/index.ts";
 
 export interface TaskFilter {
   readonly goalId: string;
@@ -58,14 +68,14 @@ export function openGoals({ database, write }: Store): Goals {
     updateGoal: (id, status, result, now) =>
       write(`goal ${id}`, () => {
         const final = finalStatuses.includes(status) ? 1 : 0;
-        if (finish.run({ id, status, result, final, now }).changes === 0) throw unknown("goal", id);
+        if (finish.run({ id, status, result, final, now }).changes === 0) throw unknownError("goal", id);
       }),
     putTask: (task) =>
       write(`task ${task.id}`, () => {
         try {
           put.task(task);
         } catch (error) {
-          throw errnoOf(error) === "SQLITE_CONSTRAINT_FOREIGNKEY" ? unknown("goal", task.goalId) : error;
+          throw errnoOf(error) === "SQLITE_CONSTRAINT_FOREIGNKEY" ? unknownError("goal", task.goalId) : error;
         }
       }),
   };
@@ -74,17 +84,17 @@ export function openGoals({ database, write }: Store): Goals {
 function goalReads(database: Store["database"]): Pick<Goals, "goal" | "activeGoals" | "goals"> {
   const one = database.prepare<[string], Goal>(`${select(goalTable)} WHERE id = ?`);
   const active = database.prepare<[], Goal>(
-    `${select(goalTable)} WHERE status NOT IN (${quoted(finalStatuses)}) ORDER BY created_at, id`,
+    `${select(goalTable)} WHERE status NOT IN (${quoteAll(finalStatuses)}) ORDER BY created_at, id`,
   );
   const page = pager<Goal>(database, { select: select(goalTable), order: ["created_at", "id"], descending: true });
   const total = counter(database);
   return {
     goal(id) {
       const goal = one.get(id);
-      if (goal === undefined) throw unknown("goal", id);
+      if (goal === undefined) throw unknownError("goal", id);
       return goal;
     },
-    activeGoals: () => bounded("active goals", active.iterate()),
+    activeGoals: () => takeAll("active goals", active.iterate()),
     goals: (status, limit, cursor, offset) => ({
       ...page([["status = ?", status]], limit, cursor, offset),
       total: total(status),
@@ -116,7 +126,7 @@ function taskReads(database: Store["database"]): Pick<Goals, "tasks" | "listTask
   );
   const page = pager<Task>(database, { select: select(taskTable), order: ["rowid"], descending: true });
   return {
-    tasks: (goalId) => bounded(`tasks of goal ${goalId}`, ofGoal.iterate(goalId)),
+    tasks: (goalId) => takeAll(`tasks of goal ${goalId}`, ofGoal.iterate(goalId)),
     listTasks: ({ goalId, status, agent }, limit, cursor) =>
       page(
         [

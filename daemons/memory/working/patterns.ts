@@ -1,6 +1,6 @@
 import type { Pattern } from "../records.ts";
-import { type Page, pager, type Store, select, type Table, unknown, upsert } from "../store/index.ts";
-import { asked } from "../words.ts";
+import { type Page, pager, type Store, select, type Table, unknownError, upsert } from "../store/index.ts";
+import { queryOf } from "../words.ts";
 import { fullWordsOf, similarity } from "./similarity.ts";
 
 /** What has been done in a situation, and how often that was right. */
@@ -48,7 +48,7 @@ export function openPatterns({ database, write }: Store): Patterns {
     findPattern(trigger, minSuccessRate) {
       const words = fullWordsOf(trigger).slice(0, wordsMax);
       if (words.length === 0) return undefined;
-      const any = words.map(asked).join(" OR ");
+      const any = words.map(queryOf).join(" OR ");
       const [best] = candidates
         .all(any)
         .map((pattern) => ({
@@ -62,7 +62,7 @@ export function openPatterns({ database, write }: Store): Patterns {
     },
     countUse: (id, success, now) =>
       write(`pattern ${id}`, () => {
-        if (count.run({ id, success: Number(success), now }).changes === 0) throw unknown("pattern", id);
+        if (count.run({ id, success: Number(success), now }).changes === 0) throw unknownError("pattern", id);
       }),
     patterns: (createdFrom, limit, cursor) => page([["created_from = ?", createdFrom]], limit, cursor),
   };

@@ -1,5 +1,5 @@
 import { finalStatuses } from "../records.ts";
-import { quoted, type Store } from "../store/index.ts";
+import { quoteAll, type Store } from "../store/index.ts";
 
 const dayMs = 86_400_000;
 
@@ -11,7 +11,7 @@ const retention = [
   {
     table: "goals",
     key: "id",
-    where: `completed_at > 0 AND completed_at < ? AND status IN (${quoted(finalStatuses)})`,
+    where: `completed_at > 0 AND completed_at < ? AND status IN (${quoteAll(finalStatuses)})`,
     days: 90,
     rows: 20,
   },

@@ -39,7 +39,7 @@ export function chatPieces(
   messages: readonly Message[],
   contentOf: (text: string) => unknown = (text) => text,
 ): Piece[] {
-  if (render === undefined) return plain(messages);
+  if (render === undefined) return plainPieces(messages);
   const marked = messages.map(({ role }, at) => ({ role, content: String.fromCodePoint(markFrom + at) }));
   const rendered = (list: readonly { role: string; content: string }[]) =>
     render({
@@ -57,7 +57,7 @@ export function chatPieces(
   }
 }
 
-function plain(messages: readonly Message[]): Piece[] {
+function plainPieces(messages: readonly Message[]): Piece[] {
   return messages.flatMap(({ content }, message) => [
     { text: content, message },
     { text: "\n", message: undefined },

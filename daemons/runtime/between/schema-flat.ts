@@ -22,11 +22,11 @@ export function flattener(root: Json): Flattener {
   const ways = (schema: Json | undefined, depth: number): Schema[] => {
     const before = known.get(schema);
     if (before !== undefined) return before;
-    const apart = takenApart(schema, depth);
+    const apart = takeApart(schema, depth);
     known.set(schema, apart);
     return apart;
   };
-  const takenApart = (schema: Json | undefined, depth: number): Schema[] => {
+  const takeApart = (schema: Json | undefined, depth: number): Schema[] => {
     if (depth > depthMax) throw new Error(`nested deeper than ${depthMax} levels`);
     if (schema === undefined || schema === true) return [{}];
     if (schema === false) return [];

@@ -52,12 +52,12 @@ function upTo(first: number, last: number, places: number): string[] {
   for (let length = places + 1; length <= openDigits; length++) {
     const from = Math.max(first, length === places + 1 ? 0 : 10 ** (length - 1));
     const to = Math.min(last, 10 ** length - 1);
-    if (from <= to) all.push(digits(padded(from, length), padded(to, length), length - places));
+    if (from <= to) all.push(digits(pad(from, length), pad(to, length), length - places));
   }
   return all;
 }
 
-const padded = (value: number, length: number) => String(value).padStart(length, "0");
+const pad = (value: number, length: number) => String(value).padStart(length, "0");
 
 /** Digits from `a` to `b`, of one length, with a point before the digit `point`. */
 function digits(a: string, b: string, point: number): string {

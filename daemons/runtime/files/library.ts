@@ -100,7 +100,7 @@ export function openLibrary({ catalogue, hashes, unload, clock }: LibraryOptions
         doneBytes = bytes;
       };
       const reading = hashes.of(path, { signal, again, progress });
-      while (!(await settledWithin(reading, tellMs, clock))) yield verdict("reading", { doneBytes, totalBytes });
+      while (!(await settlesWithin(reading, tellMs, clock))) yield verdict("reading", { doneBytes, totalBytes });
       const sha256 = await reading;
       const read = { doneBytes: totalBytes, totalBytes, sha256 };
       if (entry.sha256 === "") yield verdict("unpinned", read);
@@ -117,7 +117,7 @@ export function openLibrary({ catalogue, hashes, unload, clock }: LibraryOptions
       const known = required(name);
       requirePullable(known.entry);
       const { file } = known.entry;
-      if (pulling.has(file)) throw busy(known.entry);
+      if (pulling.has(file)) throw busyError(known.entry);
       pulling.add(file);
       try {
         yield* pullNow(known, signal);
@@ -136,7 +136,7 @@ export function openLibrary({ catalogue, hashes, unload, clock }: LibraryOptions
     },
     async remove(name, keepFile) {
       const { entry, origin } = required(name);
-      if (pulling.has(entry.file)) throw busy(entry);
+      if (pulling.has(entry.file)) throw busyError(entry);
       const { path, partial } = catalogue.target(entry);
       const own = existsSync(path);
       if (origin === "image" && !own && !existsSync(partial)) throw ofImage(entry);
@@ -151,7 +151,7 @@ export function openLibrary({ catalogue, hashes, unload, clock }: LibraryOptions
   };
 }
 
-async function settledWithin(promise: Promise<unknown>, ms: number, clock: Clock): Promise<boolean> {
+async function settlesWithin(promise: Promise<unknown>, ms: number, clock: Clock): Promise<boolean> {
   const over = new AbortController();
   const settled = promise.then(
     () => true,
@@ -177,7 +177,7 @@ function requirePullable({ name, url, sha256 }: ModelEntry): void {
   });
 }
 
-function busy({ name }: ModelEntry): AiosError {
+function busyError({ name }: ModelEntry): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "pull model",
     object: name,

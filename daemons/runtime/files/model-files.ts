@@ -85,7 +85,7 @@ function filesIn(looking: Looking, folder: string, depth: number): string[] {
     }
     if (foreign.test(name)) leftOut.push(`${file}: not a GGUF file; convert it, or let its download end`);
     if (!/\.gguf$/i.test(name)) return [];
-    const problem = typeof found === "string" ? found : readable(join(root, file), found);
+    const problem = typeof found === "string" ? found : readProblem(join(root, file), found);
     if (problem === undefined) return [file];
     leftOut.push(`${file}: ${problem}`);
     return [];
@@ -114,7 +114,7 @@ function lookAt(path: string): Stats | string {
   }
 }
 
-function readable(path: string, found: Stats): string | undefined {
+function readProblem(path: string, found: Stats): string | undefined {
   if (!found.isFile()) return "it is no file";
   try {
     accessSync(path, constants.R_OK);
@@ -158,11 +158,11 @@ export function modelName(file: string): string {
 
 /** A name that no other has: the file's own where it can be, with what a name cannot hold as dashes. */
 function nameFor(file: string, taken: Set<string>): string {
-  const plain = (text: string) => text.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+|-+$/g, "");
-  const short = beginning(plain(basename(file)), nameLengthMax);
+  const clean = (text: string) => text.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+|-+$/g, "");
+  const short = beginning(clean(basename(file)), nameLengthMax);
   const choices = [
     short,
-    beginning(plain(file), nameLengthMax),
+    beginning(clean(file), nameLengthMax),
     ...[2, 3, 4, 5].map((n) => `${beginning(short, 120)}-${n}`),
   ];
   const name = choices.find((one) => one !== "" && !taken.has(one)) ?? "";

@@ -68,7 +68,7 @@ export function shareCores(total: number, clock: Clock): Cores {
     turn = undefined;
   };
 
-  const changed = (): void => {
+  const reshare = (): void => {
     settle();
     if (order.length > usable) takeTurns();
   };
@@ -79,13 +79,13 @@ export function shareCores(total: number, clock: Clock): Cores {
       const next = Math.max(1, Math.min(cores, total));
       if (next === usable) return;
       usable = next;
-      changed();
+      reshare();
     },
     seat(user, threads) {
       const place: Place = { user, wish: threads, calls: 0, threads, closed: false, waiting: [] };
       const vacate = () => {
         order = order.filter((other) => other !== place);
-        changed();
+        reshare();
       };
       return {
         get threads() {
@@ -93,14 +93,14 @@ export function shareCores(total: number, clock: Clock): Cores {
         },
         wish(most) {
           place.wish = Math.max(1, Math.min(most, total));
-          if (place.calls > 0) changed();
+          if (place.calls > 0) reshare();
         },
         async enter(signal) {
           signal.throwIfAborted();
           place.calls++;
           if (place.calls === 1) order.push(place);
           if (place.closed) return;
-          changed();
+          reshare();
           if (place.threads > 0 && isSettled()) return;
           await waitFor(place, signal);
         },

@@ -78,7 +78,7 @@ export async function checkModel(
   signal: AbortSignal,
 ): Promise<Checked> {
   const { entry, path } = known;
-  if (path === undefined) throw absent(entry);
+  if (path === undefined) throw absentError(entry);
   const header = readModelHeader(path);
   await checkHash(entry, path, hashes, signal);
   const gpuLayers = wishes.gpuLayers ?? entry.gpuLayers;
@@ -151,7 +151,7 @@ async function checkHash(
   });
 }
 
-function absent({ name, file, url, sha256 }: ModelEntry): AiosError {
+function absentError({ name, file, url, sha256 }: ModelEntry): AiosError {
   const next =
     url !== "" && sha256 !== ""
       ? `"aiosctl models pull ${name}" fetches it`

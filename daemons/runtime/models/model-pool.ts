@@ -67,7 +67,7 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
   const states = (): ModelState[] => {
     const known = catalogue.all();
     const listed = known.some(({ entry }) => entry.name === operational);
-    const all = listed ? known : [unlisted(operational, levels.operational.file), ...known];
+    const all = listed ? known : [unlistedModel(operational, levels.operational.file), ...known];
     return all.map(state);
   };
 
@@ -94,7 +94,7 @@ export function openPool<W extends PooledWorker>(options: PoolOptions<W>): Opera
       return state(knownIn(catalogue, name));
     },
     async unload(model) {
-      if (isKept(model)) throw kept(model);
+      if (isKept(model)) throw keptError(model);
       const resident = residents.get(knownIn(catalogue, model).entry.name);
       wished.delete(model);
       await resident?.unload();
@@ -131,7 +131,7 @@ function openModels<W extends PooledWorker>(options: PoolOptions<W>, signal: Abo
     load: async () => {
       const known = catalogue.find(levels.operational.file);
       if (known === undefined) throw missing(levels.operational.file, catalogue.folders);
-      return answering(await loadNow({ ...known, entry: { ...known.entry, name: operational } }));
+      return requireAnswers(await loadNow({ ...known, entry: { ...known.entry, name: operational } }));
     },
     fingerprint: () => catalogue.fingerprint(levels.operational.file),
     clock,
@@ -189,7 +189,7 @@ function suits<W>({ plan: { setup } }: Resident<W>, wishes: LoadWishes): boolean
   return gpuLayers === undefined || gpuLayers === -1 || gpuLayers === setup.gpuLayers;
 }
 
-function unlisted(name: string, file: string): KnownModel {
+function unlistedModel(name: string, file: string): KnownModel {
   const none = {
     url: "",
     path: "",
@@ -211,7 +211,7 @@ function missing(file: string, folders: readonly string[]): AiosError {
   });
 }
 
-function kept(model: string): AiosError {
+function keptError(model: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "unload model",
     object: model,
@@ -221,7 +221,7 @@ function kept(model: string): AiosError {
 }
 
 /** Unloads one that can answer nobody. */
-async function answering<W>(resident: Resident<W>): Promise<Resident<W>> {
+async function requireAnswers<W>(resident: Resident<W>): Promise<Resident<W>> {
   const { kind, model } = resident.plan.setup;
   if (kind === "generation") return resident;
   await resident.unload();

@@ -22,8 +22,8 @@ export function levelModel(catalogue: Catalogue, { file }: Level): string {
 
 /** Picks the model for a request, as configured; see ModelPool.route. `operational` is its model's name. */
 export function routeTo({ model, level }: Wanted, operational: string, levels: Levels, catalogue: Catalogue): Routed {
-  if (model !== "" && model !== "auto") return named(model, operational, levels, catalogue);
-  if (level === "" || level === "operational") return routed(levels.operational, operational);
+  if (model !== "" && model !== "auto") return routeByName(model, operational, levels, catalogue);
+  if (level === "" || level === "operational") return routeOf(levels.operational, operational);
   if (level === "tactical") return tactical(levels, catalogue);
   throw new AiosError("INVALID_ARGUMENT", {
     act: "ask level",
@@ -33,9 +33,9 @@ export function routeTo({ model, level }: Wanted, operational: string, levels: L
   });
 }
 
-function named(model: string, operational: string, levels: Levels, catalogue: Catalogue): Routed {
+function routeByName(model: string, operational: string, levels: Levels, catalogue: Catalogue): Routed {
   const isOperational = model === operational || model === levels.operational.file || modelName(model) === operational;
-  if (isOperational) return routed(levels.operational, operational);
+  if (isOperational) return routeOf(levels.operational, operational);
   const known = catalogue.find(model);
   if (known === undefined) {
     throw new AiosError("NOT_FOUND", {
@@ -46,7 +46,7 @@ function named(model: string, operational: string, levels: Levels, catalogue: Ca
     });
   }
   const isTactical = levels.tactical !== undefined && known.entry.file === levels.tactical.file;
-  return routed(isTactical && levels.tactical ? levels.tactical : levels.operational, known.entry.name);
+  return routeOf(isTactical && levels.tactical ? levels.tactical : levels.operational, known.entry.name);
 }
 
 function tactical({ tactical: level }: Levels, catalogue: Catalogue): Routed {
@@ -62,7 +62,7 @@ function tactical({ tactical: level }: Levels, catalogue: Catalogue): Routed {
       next: nextFor(level, known),
     });
   }
-  return routed(level, known.entry.name);
+  return routeOf(level, known.entry.name);
 }
 
 function nextFor(level: Level | undefined, known: KnownModel | undefined): string {
@@ -74,7 +74,7 @@ function nextFor(level: Level | undefined, known: KnownModel | undefined): strin
   return `${fetch}; until then ask "operational", or "strategic" at the gateway`;
 }
 
-function routed({ maxTokens, temperature }: Level, model: string): Routed {
+function routeOf({ maxTokens, temperature }: Level, model: string): Routed {
   return { model, maxTokens, temperature };
 }
 

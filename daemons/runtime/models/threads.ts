@@ -36,7 +36,7 @@ export function openThreads(file: string, cores: number, processor: string): Thr
   // Speed depends on a model's shape and weights' format, not on what it has learnt.
   const key = ({ architecture, parameters, sizeBytes }: ModelHeader) =>
     [processor, cores, architecture, parameters, sizeBytes].join("|");
-  const known = (header: ModelHeader) => {
+  const knownThreads = (header: ModelHeader) => {
     if (cores === 1 || header.parameters < oneThreadParameters) return 1;
     const threads = load().get(key(header));
     return threads === undefined ? undefined : Math.min(threads, cores);
@@ -44,10 +44,10 @@ export function openThreads(file: string, cores: number, processor: string): Thr
 
   return {
     for(header) {
-      const threads = known(header) ?? (header.parameters < oneThreadGuessParameters ? 1 : cores);
+      const threads = knownThreads(header) ?? (header.parameters < oneThreadGuessParameters ? 1 : cores);
       return { first: threads, most: threads };
     },
-    toMeasure: (header) => (known(header) === undefined ? choices(cores) : []),
+    toMeasure: (header) => (knownThreads(header) === undefined ? choices(cores) : []),
     learn(header, msPerToken) {
       const fastest = Math.min(...msPerToken.values());
       const good = [...msPerToken].filter(([, ms]) => ms <= fastest * closeEnough).map(([threads]) => threads);

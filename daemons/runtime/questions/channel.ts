@@ -12,11 +12,11 @@ export function channel(unreadMax: number): Channel {
   let closed = false;
   let wake: (() => void) | undefined;
   let room: PromiseWithResolvers<void> | undefined;
-  const changed = () => {
+  const wakeReader = () => {
     wake?.();
     wake = undefined;
   };
-  const emptied = () => {
+  const wakeWriter = () => {
     room?.resolve();
     room = undefined;
   };
@@ -26,7 +26,7 @@ export function channel(unreadMax: number): Channel {
       if (held !== "") {
         const part = held;
         held = "";
-        emptied();
+        wakeWriter();
         yield part;
       } else if (closed) {
         return;
@@ -42,15 +42,15 @@ export function channel(unreadMax: number): Channel {
     parts: read(),
     write(part) {
       held += part;
-      changed();
+      wakeReader();
       if (held.length <= unreadMax) return undefined;
       room ??= Promise.withResolvers<void>();
       return room.promise;
     },
     close() {
       closed = true;
-      emptied();
-      changed();
+      wakeWriter();
+      wakeReader();
     },
   };
 }

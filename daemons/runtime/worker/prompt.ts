@@ -63,7 +63,7 @@ export function openPrompter(
       throw new Refusal("INVALID_ARGUMENT", `messages: the model's chat template refuses them: ${messageOf(error)}`);
     }
   };
-  const whole = (messages: readonly Message[]): Prompt => ({
+  const promptOf = (messages: readonly Message[]): Prompt => ({
     tokens: Uint32Array.from(read(messages).flatMap(({ tokens }) => tokens)),
     droppedTokens: 0,
   });
@@ -88,7 +88,7 @@ export function openPrompter(
       const bytes = sizeBytes(chat.messages);
       if (chat.truncate && bytes > bytesMax) return cut(chat, answerTokens);
       if (bytes > bytesMax) throw tooLarge(`${bytes} bytes`, contextTokens);
-      const prompt = whole(chat.messages);
+      const prompt = promptOf(chat.messages);
       if (prompt.tokens.length < contextTokens) return prompt;
       if (chat.truncate) return cut(chat, answerTokens);
       throw tooLarge(`${prompt.tokens.length} tokens`, contextTokens);
@@ -96,7 +96,7 @@ export function openPrompter(
     count(chat) {
       const bytes = sizeBytes(chat.messages);
       if (bytes > bytesMax) throw tooLarge(`${bytes} bytes`, contextTokens);
-      return whole(chat.messages).tokens.length;
+      return promptOf(chat.messages).tokens.length;
     },
   };
 }

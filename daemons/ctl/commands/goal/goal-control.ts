@@ -14,7 +14,7 @@ export const goalPause: Command = {
   usage: "ID",
   args: [1, 1],
   examples: ["aiosctl goal pause 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
-  run: (context) => told(context, (id) => client(context).pauseGoal({ id }, { timeoutMs: pauseTimeoutMs })),
+  run: (context) => report(context, (id) => client(context).pauseGoal({ id }, { timeoutMs: pauseTimeoutMs })),
 };
 
 export const goalResume: Command = {
@@ -24,7 +24,7 @@ export const goalResume: Command = {
   args: [1, 1],
   options: followOption,
   examples: ["aiosctl goal resume 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 --follow"],
-  run: (context) => told(context, (id) => client(context).resumeGoal({ id })),
+  run: (context) => report(context, (id) => client(context).resumeGoal({ id })),
 };
 
 export const goalAnswer: Command = {
@@ -34,7 +34,7 @@ export const goalAnswer: Command = {
   args: [2, 2],
   options: followOption,
   examples: ['aiosctl goal answer 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11 "port 8081" --follow'],
-  run: (context) => told(context, (goalId) => client(context).answerGoal({ goalId, answer: context.args[1] ?? "" })),
+  run: (context) => report(context, (goalId) => client(context).answerGoal({ goalId, answer: context.args[1] ?? "" })),
 };
 
 /** What runs is waited for: as long as the slowest tool takes. */
@@ -42,7 +42,7 @@ const pauseTimeoutMs = 660_000;
 
 type Told = { readonly success: boolean; readonly message: string };
 
-async function told(context: Context, act: (id: string) => Promise<Told>): Promise<0 | 1> {
+async function report(context: Context, act: (id: string) => Promise<Told>): Promise<0 | 1> {
   const id = context.args[0] ?? "";
   const { success, message } = await act(id);
   if (context.values["follow"] === true && success) {

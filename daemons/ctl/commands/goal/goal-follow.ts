@@ -57,7 +57,7 @@ export async function followTree(
         away ??= clock.monotonic();
         if (clock.monotonic() - away > patienceMs) throw error;
       }
-      if (last !== undefined && isOver(last.goal?.status)) return ended(last, clock.monotonic() - started, world);
+      if (last !== undefined && isOver(last.goal?.status)) return showEnd(last, clock.monotonic() - started, world);
       await clock.sleep(retryMs, signal);
     }
   } finally {
@@ -65,7 +65,7 @@ export async function followTree(
   }
 }
 
-function ended({ goal, result }: GoalView, tookMs: number, { out }: World): Exit {
+function showEnd({ goal, result }: GoalView, tookMs: number, { out }: World): Exit {
   const status = words(goal?.status ?? "");
   out.line(`${status} after ${duration(tookMs)}${result === "" ? "" : `: ${result}`}`);
   return goal?.status === "completed" ? exit.ok : exit.failed;

@@ -1,4 +1,4 @@
-import { indexed } from "../../words.ts";
+import { indexText } from "../../words.ts";
 import { journal001 } from "./journal-001-first.ts";
 import { longterm001 } from "./longterm-001-first.ts";
 import { longterm002 } from "./longterm-002-search.ts";
@@ -15,4 +15,4 @@ export const journalMigrations: readonly string[] = [journal001];
 export const longtermMigrations: readonly string[] = [longterm001, longterm002, longterm003, longterm004];
 
 /** What the schemas ask of this program: their databases are opened with it. */
-export const functions = { words: indexed } as const;
+export const functions = { words: indexText } as const;
