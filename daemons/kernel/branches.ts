@@ -53,14 +53,14 @@ export class Branches {
 }
 
 /** Throws when nothing can be added to the branch. */
-export function usable(state: BranchState): BranchState {
+export function requireOpen(state: BranchState): BranchState {
   const name = `${state.sessionId}/${state.branchId}`;
   if (state.head === 0) throw refusal("NOT_FOUND", "use", name, "there is no such session or branch");
   if (state.closed !== undefined) throw refusal("FAILED_PRECONDITION", "add to", name, state.closed);
   return state;
 }
 
-export function busy({ sessionId, branchId, run }: BranchState): AiosError {
+export function busyError({ sessionId, branchId, run }: BranchState): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "begin on",
     object: `${sessionId}/${branchId}`,

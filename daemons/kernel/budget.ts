@@ -10,7 +10,7 @@ export interface Charge {
 }
 
 /** What is left after a charge; never less than nothing. */
-export function charged(
+export function charge(
   budget: BudgetState,
   { tokens = 0, timeMs = 0, costUsd = 0, calls = 0, errors = 0 }: Charge,
 ): BudgetState {

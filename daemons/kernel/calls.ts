@@ -24,18 +24,18 @@ export function callId(place: CallPlace): string {
 
 /** What makes two calls the same one for the loop guard: the tool and its input, whatever the order of its keys. */
 export function callKey({ tool_name, input }: Pick<ToolCall, "tool_name" | "input">): string {
-  return hash("sha256", JSON.stringify([tool_name, sorted(input)]), "hex").slice(0, 32);
+  return hash("sha256", JSON.stringify([tool_name, sortKeys(input)]), "hex").slice(0, 32);
 }
 
-function sorted(value: Json): Json {
-  if (Array.isArray(value)) return value.map(sorted);
+function sortKeys(value: Json): Json {
+  if (Array.isArray(value)) return value.map(sortKeys);
   if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value as { readonly [key: string]: Json });
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sortKeys(inner)]));
 }
 
 /** A result as the journal keeps it: whole, or its beginning when it is longer than `lengthMax` characters. */
-export function kept(result: Json, lengthMax: number): Json {
+export function shortenResult(result: Json, lengthMax: number): Json {
   const text = JSON.stringify(result);
   if (text.length <= lengthMax) return result;
   return { truncated: true, length: text.length, begins: beginning(text, lengthMax).toWellFormed() };

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
-import { kept } from "./calls.ts";
+import { shortenResult } from "./calls.ts";
 import type { Json } from "./events.ts";
 import type { KindOf } from "./kinds.ts";
 import type { Limits } from "./limits.ts";
@@ -99,7 +99,7 @@ function completed({ call }: ToolExecutionRequest, report: ToolExecutionReport, 
   const { call_id, tool_name } = call;
   const { outcome, duration_ms } = report;
   const ok = outcome.status === "success";
-  const result: Json = ok ? kept(outcome.output, limits.resultLengthMax) : { error: outcome.error };
+  const result: Json = ok ? shortenResult(outcome.output, limits.resultLengthMax) : { error: outcome.error };
   const status = ok ? "ok" : "error";
   return {
     type: "ToolCallCompleted",

@@ -1,6 +1,6 @@
-import { charged } from "./budget.ts";
+import { charge } from "./budget.ts";
 import { callKey } from "./calls.ts";
-import { said, withRun } from "./fold-runs.ts";
+import { cutTurn, withRun } from "./fold-runs.ts";
 import type { Folds } from "./folds.ts";
 import type { Limits } from "./limits.ts";
 import type { BranchState, CallOutcome, OpenCall } from "./state.ts";
@@ -15,7 +15,7 @@ function withCall(state: BranchState, change: (call: OpenCall) => Partial<OpenCa
 function toolTurn(state: BranchState, outcome: CallOutcome, result: unknown, limits: Limits): BranchState {
   const { call_id, tool_name: tool, status, error } = outcome;
   const content = JSON.stringify({ call_id, tool, status, ...(error === "" ? { result } : { error }) });
-  return said(state, "tool", content, limits);
+  return cutTurn(state, "tool", content, limits);
 }
 
 function over(state: BranchState, outcome: CallOutcome, result: unknown, limits: Limits): BranchState {
@@ -39,7 +39,12 @@ export const foldCalls: Folds = {
     const directive = state.run?.completion?.directives[state.run.cursor];
     const requested_capabilities = directive?.type === "tool_call" ? directive.call.requested_capabilities : [];
     const call = { call_id, tool_name, input, requested_capabilities };
-    const asked = said(state, "assistant", JSON.stringify({ tool_call: { call_id, tool: tool_name, input } }), limits);
+    const asked = cutTurn(
+      state,
+      "assistant",
+      JSON.stringify({ tool_call: { call_id, tool: tool_name, input } }),
+      limits,
+    );
     return withRun(asked, ({ window }) => ({
       call: { call, stage: "requested", told: false, tickets: [], approved: [] },
       window: [...window, callKey(call)].slice(-limits.loopWindow),
@@ -71,20 +76,20 @@ export const foldCalls: Folds = {
   ToolCallStarted: (state, { tool_run_id }) =>
     !isOpen(state, tool_run_id)
       ? state
-      : withCall({ ...state, budget: charged(state.budget, { calls: 1 }) }, () => ({ stage: "started" })),
+      : withCall({ ...state, budget: charge(state.budget, { calls: 1 }) }, () => ({ stage: "started" })),
   ToolCallCompleted: (state, { call_id = "", tool_name, result, duration_ms, status }, _record, limits) => {
     if (!isOpen(state, call_id)) return state;
     const ok = status === "ok";
     const changes = state.run?.call?.judgement?.changes ?? false;
     const vitals = ok ? afterSuccess(state.vitals, changes) : afterFailure(state.vitals);
-    const budget = charged(state.budget, { timeMs: duration_ms, errors: ok ? 0 : 1 });
+    const budget = charge(state.budget, { timeMs: duration_ms, errors: ok ? 0 : 1 });
     const error = ok ? "" : errorIn(result);
     return over({ ...state, vitals, budget }, { call_id, tool_name, status, error }, result, limits);
   },
   ToolCallFailed: (state, { call_id, tool_name, error }, _record, limits) => {
     if (!isOpen(state, call_id)) return state;
     const outcome = { call_id, tool_name, status: "refused", error } as const;
-    const budget = charged(state.budget, { errors: 1 });
+    const budget = charge(state.budget, { errors: 1 });
     return over({ ...state, vitals: afterRefusal(state.vitals), budget }, outcome, { error }, limits);
   },
 };

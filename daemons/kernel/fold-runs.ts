@@ -1,11 +1,11 @@
 import { cut } from "#lib/text";
-import { charged } from "./budget.ts";
+import { charge } from "./budget.ts";
 import type { Folds } from "./folds.ts";
 import type { Limits } from "./limits.ts";
 import { type Note, noteIn } from "./notes.ts";
 import type { ConversationTurn } from "./ports.ts";
 import type { BranchState, Run, RunEnd } from "./state.ts";
-import { judged } from "./verdict.ts";
+import { applyVerdict } from "./verdict.ts";
 import { afterFailure } from "./vitals.ts";
 
 /** The state with one more turn of the conversation. */
@@ -14,7 +14,7 @@ export function turn(state: BranchState, { role, content }: ConversationTurn, tu
   return { ...state, vitals, turns: [...state.turns, { role, content }].slice(-Math.min(turnsMax, 1_000)) };
 }
 
-export function said(state: BranchState, role: string, content: string, limits: Limits): BranchState {
+export function cutTurn(state: BranchState, role: string, content: string, limits: Limits): BranchState {
   const { turnLengthMax, turnsMax } = limits;
   return turn(state, { role, content: cut(content, turnLengthMax + 2, " …") }, turnsMax);
 }
@@ -24,7 +24,7 @@ export function withRun(state: BranchState, change: (run: Run) => Partial<Run>):
   return state.run === undefined ? state : { ...state, run: { ...state.run, ...change(state.run) } };
 }
 
-function begun(state: BranchState, branchId: string, note: Note<"aios.run_requested">): BranchState {
+function beginRun(state: BranchState, branchId: string, note: Note<"aios.run_requested">): BranchState {
   const run: Run = {
     runId: note.run_id,
     branchId,
@@ -49,13 +49,13 @@ function begun(state: BranchState, branchId: string, note: Note<"aios.run_reques
   return { ...state, run, vitals: { ...state.vitals, progress: 0 } };
 }
 
-function answered(
+function takeAnswer(
   state: BranchState,
   { completion, duration_ms, cost_usd }: Note<"aios.model_completed">,
 ): BranchState {
   const { prompt_tokens = 0, completion_tokens = 0, total_tokens = 0 } = completion.usage ?? {};
   const tokens = Math.max(total_tokens, prompt_tokens + completion_tokens);
-  const budget = charged(state.budget, { tokens, timeMs: duration_ms, costUsd: cost_usd });
+  const budget = charge(state.budget, { tokens, timeMs: duration_ms, costUsd: cost_usd });
   const spentAll = cost_usd > 0 && budget.cost_remaining_usd <= 0 ? { exhausted: "cost" } : {};
   return withRun({ ...state, budget }, ({ usage }) => ({
     ...spentAll,
@@ -71,7 +71,7 @@ function answered(
   }));
 }
 
-function ended(state: BranchState, status: RunEnd["status"], reason: string, limits: Limits): BranchState {
+function endRun(state: BranchState, status: RunEnd["status"], reason: string, limits: Limits): BranchState {
   const { run, ...rest } = state;
   if (run === undefined) return state;
   const end: RunEnd = {
@@ -105,11 +105,11 @@ export const foldRuns: Folds = {
     if (found === undefined) return state;
     switch (found.name) {
       case "aios.run_requested":
-        return begun(state, branch_id, found.note);
+        return beginRun(state, branch_id, found.note);
       case "aios.model_completed":
-        return answered(state, found.note);
+        return takeAnswer(state, found.note);
       case "aios.gate_evaluated":
-        return judged(state, found.note);
+        return applyVerdict(state, found.note);
       case "aios.run_cancelled":
         return withRun(state, ({ runId }) =>
           runId === found.note.run_id ? { cancelled: `${found.note.reason} (${found.note.actor})` } : {},
@@ -119,7 +119,7 @@ export const foldRuns: Folds = {
     }
   },
   UserMessage: (state, { content }, _record, limits) =>
-    said(
+    cutTurn(
       withRun(state, () => ({ stage: "received" })),
       "user",
       content,
@@ -131,7 +131,7 @@ export const foldRuns: Folds = {
   TextDelta: (state, { delta }) =>
     withRun(state, ({ text, cursor }) => ({ text: text + delta, answer: text + delta, cursor: cursor + 1 })),
   Message: (state, { role, content }, _record, limits) =>
-    said(
+    cutTurn(
       withRun(state, ({ cursor, answer }) => ({
         cursor: cursor + 1,
         ...(role === "assistant" ? { answer: content } : answer === undefined ? {} : { answer }),
@@ -142,7 +142,7 @@ export const foldRuns: Folds = {
     ),
   StepFinished: (state, _kind, _record, limits) => {
     const { text = "", completion } = state.run ?? {};
-    const spoken = text === "" ? state : said(state, "assistant", text, limits);
+    const spoken = text === "" ? state : cutTurn(state, "assistant", text, limits);
     const final = completion?.final_answer;
     return withRun(spoken, ({ iterations }) => ({
       stage: "stepped",
@@ -154,10 +154,10 @@ export const foldRuns: Folds = {
     state.run === undefined
       ? state
       : withRun(
-          { ...state, vitals: afterFailure(state.vitals), budget: charged(state.budget, { errors: 1 }) },
+          { ...state, vitals: afterFailure(state.vitals), budget: charge(state.budget, { errors: 1 }) },
           ({ errors }) => ({ errors: errors + 1, lastError: message }),
         ),
   CircuitBreakerTripped: (state) => withRun(state, () => ({ tripped: true })),
-  RunFinished: (state, { reason }, _record, limits) => ended(state, "finished", reason, limits),
-  RunErrored: (state, { error }, _record, limits) => ended(state, "errored", error, limits),
+  RunFinished: (state, { reason }, _record, limits) => endRun(state, "finished", reason, limits),
+  RunErrored: (state, { error }, _record, limits) => endRun(state, "errored", error, limits),
 };

@@ -1,6 +1,6 @@
 import type { Kernel, TickResult } from "./api.ts";
 import type { Branch, Standing } from "./branch.ts";
-import { type Branches, busy, checkedId, mainBranch, refusal, usable } from "./branches.ts";
+import { type Branches, busyError, checkedId, mainBranch, refusal, requireOpen } from "./branches.ts";
 import { noteEvent } from "./notes.ts";
 import { momentOf } from "./shapes.ts";
 import type { BranchState } from "./state.ts";
@@ -20,8 +20,8 @@ export function runsOver(all: Branches): Runs {
       throw refusal("INVALID_ARGUMENT", "take up", "an objective", `it has 1 to ${objectiveLengthMax} characters`);
     await on.add((state) => {
       if (state.run?.runId === runId || endOf(state, runId) !== undefined) return [];
-      usable(state);
-      if (state.run !== undefined) throw busy(state);
+      requireOpen(state);
+      if (state.run !== undefined) throw busyError(state);
       const proposed = proposedTool === undefined ? {} : { proposed_tool: proposedTool };
       const max_iterations = proposedTool === undefined ? all.world.limits.iterationsMax : 1;
       const provider = proposedTool === undefined ? "model" : "inline";

@@ -1,5 +1,5 @@
 import type { Kernel } from "./api.ts";
-import { type Branches, busy, checkedId, mainBranch, refusal, usable } from "./branches.ts";
+import { type Branches, busyError, checkedId, mainBranch, refusal, requireOpen } from "./branches.ts";
 import { noteEvent } from "./notes.ts";
 import { sessionConfig } from "./state.ts";
 
@@ -19,7 +19,7 @@ export function sessionsOver(all: Branches): Sessions {
       return state;
     },
     fork: async (session, from, branch, sequence) => {
-      const { head } = usable(await all.at(session, from).state());
+      const { head } = requireOpen(await all.at(session, from).state());
       const at = sequence ?? head;
       if (at < 1 || at > head)
         throw refusal("OUT_OF_RANGE", "fork", `${session}/${from}`, `its events are 1 to ${head}, not ${at}`);
@@ -38,19 +38,19 @@ export function sessionsOver(all: Branches): Sessions {
     merge: async (session, branch, into) => {
       if (branch === mainBranch) throw refusal("INVALID_ARGUMENT", "merge", branch, "main is merged into nothing");
       const { head } = await all.at(session, branch).add((state) => {
-        if (state.run !== undefined) throw busy(state);
+        if (state.run !== undefined) throw busyError(state);
         return state.closed === undefined ? [noteEvent("aios.branch_closed", { merged_into: into })] : [];
       });
       return all.at(session, into).add((state) => {
-        usable(state);
+        requireOpen(state);
         if (state.merged.includes(branch)) return [];
         return [{ type: "BranchMerged", source_branch_id: branch, merge_seq: head }];
       });
     },
     restore: async (session, branch, checkpointId) =>
       all.at(session, branch).add((state) => {
-        usable(state);
-        if (state.run !== undefined) throw busy(state);
+        requireOpen(state);
+        if (state.run !== undefined) throw busyError(state);
         const found = state.checkpoints.find((checkpoint) => checkpoint.checkpointId === checkpointId);
         if (found === undefined)
           throw refusal("NOT_FOUND", "restore", checkpointId, "this branch has no such checkpoint");
@@ -60,12 +60,12 @@ export function sessionsOver(all: Branches): Sessions {
       }),
     setBudget: (session, branch, budget, reason) =>
       all.at(session, branch).add((state) => {
-        usable(state);
+        requireOpen(state);
         return [{ type: "BudgetUpdated", budget, reason }];
       }),
     closeSession: (session, reason) =>
       all.at(session, mainBranch).add((state) => {
-        if (state.run !== undefined) throw busy(state);
+        if (state.run !== undefined) throw busyError(state);
         return state.closed === undefined ? [{ type: "SessionClosed", reason }] : [];
       }),
   };

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { kept } from "./calls.ts";
+import { shortenResult } from "./calls.ts";
 import { wrong } from "./wire.ts";
 
 it.each([
-  ["a result in the journal", (text: string) => JSON.stringify(kept({ text }, 200))],
+  ["a result in the journal", (text: string) => JSON.stringify(shortenResult({ text }, 200))],
   ["a shape that is another", (text: string) => wrong("a.b", "a number", text).message],
 ])("no character is cut in half by %s", (_, shorten) => {
   for (const before of ["", "a"]) {

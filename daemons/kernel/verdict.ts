@@ -18,7 +18,7 @@ export function judgementOf(note: Note<"aios.gate_evaluated">, approved: readonl
 }
 
 /** The state with the open call judged. */
-export function judged(state: BranchState, note: Note<"aios.gate_evaluated">): BranchState {
+export function applyVerdict(state: BranchState, note: Note<"aios.gate_evaluated">): BranchState {
   const { run } = state;
   if (run?.call?.call.call_id !== note.call_id) return state;
   const judgement = judgementOf(note, run.call.approved);

@@ -60,19 +60,19 @@ function checked<T>(expected: string, fits: (value: unknown) => boolean, text = 
   };
 }
 
-const whole = (value: unknown, least: number, most: number) =>
+const isWhole = (value: unknown, least: number, most: number) =>
   Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
 
 export const str = checked<string>("a string", (value) => typeof value === "string");
 export const bool = checked<boolean>("true or false", (value) => typeof value === "boolean");
-export const u8 = checked<number>("a whole number up to 255", (value) => whole(value, 0, 0xff));
-export const u32 = checked<number>("a whole number of 32 bits", (value) => whole(value, 0, 0xffff_ffff));
+export const u8 = checked<number>("a whole number up to 255", (value) => isWhole(value, 0, 0xff));
+export const u32 = checked<number>("a whole number of 32 bits", (value) => isWhole(value, 0, 0xffff_ffff));
 export const i32 = checked<number>("a whole number of 32 bits, signed", (value) =>
-  whole(value, -0x8000_0000, 0x7fff_ffff),
+  isWhole(value, -0x8000_0000, 0x7fff_ffff),
 );
 /** Whole numbers that JavaScript holds exactly: up to 2^53 - 1. */
 export const u64 = checked<number>("a whole number up to 2^53 - 1", (value) =>
-  whole(value, 0, Number.MAX_SAFE_INTEGER),
+  isWhole(value, 0, Number.MAX_SAFE_INTEGER),
 );
 export const f64 = checked<number>("a number", Number.isFinite, (value) => floatText(value as number));
 export const f32 = checked<number>("a number", Number.isFinite, (value) => floatText(shortest32(value as number)));
