@@ -70,7 +70,7 @@ export function text(context: Context, option: string): string | undefined {
 }
 
 /** The value of an option that is a whole number from `least` to `most`. Throws UsageError. */
-export function whole(context: Context, option: string, least: number, most: number): number | undefined {
+export function wholeNumber(context: Context, option: string, least: number, most: number): number | undefined {
   const given = text(context, option);
   if (given === undefined) return undefined;
   const value = Number(given);

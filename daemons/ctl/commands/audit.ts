@@ -1,6 +1,6 @@
 import { forceHeader } from "#lib/rpc/service";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
+import { type Command, type Context, exit, text, UsageError, wholeNumber } from "../command.ts";
 import { duration, moment } from "../words.ts";
 import { callTool, optionsOf } from "./tools.ts";
 
@@ -57,7 +57,7 @@ export const audit: Command = {
         context.out.document(entry);
       }
     };
-    let entries = await entriesOf(context, since, whole(context, "limit", 1, 500) ?? 50);
+    let entries = await entriesOf(context, since, wholeNumber(context, "limit", 1, 500) ?? 50);
     show(entries);
     while (values["follow"] === true) {
       await clock.sleep(followEveryMs, signal);

@@ -1,7 +1,7 @@
 import { beginning } from "#lib/text";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { type Session, SessionsService } from "#proto/aios/sessions";
-import { type Command, type Context, type Exit, exit, text, UsageError, whole } from "../command.ts";
+import { type Command, type Context, type Exit, exit, text, UsageError, wholeNumber } from "../command.ts";
 import { moment } from "../words.ts";
 import { showTurn, turnLines } from "./chat-turn.ts";
 
@@ -106,7 +106,7 @@ export const chatList: Command = {
   },
   examples: ["aiosctl chat list", "aiosctl chat list --json | jq -r .sessions[].id"],
   async run(context) {
-    const limit = whole(context, "limit", 1, 100) ?? 20;
+    const limit = wholeNumber(context, "limit", 1, 100) ?? 20;
     const page = await client(context).listSessions({ limit, cursor: text(context, "cursor") ?? "" });
     const rows = page.sessions.map(({ id, createdAt, agent, owner, state, name }) => {
       return [id, moment(createdAt), agent, owner, state, name];

@@ -1,5 +1,5 @@
 import { InitService, type LogLine } from "#proto/aios/init";
-import { type Command, exit, whole } from "../command.ts";
+import { type Command, exit, wholeNumber } from "../command.ts";
 
 export const logs: Command = {
   name: "logs",
@@ -15,7 +15,7 @@ export const logs: Command = {
     const { target, out, args, signal, values } = context;
     const request = {
       unit: args[0] ?? "",
-      lines: whole(context, "lines", 1, 10_000) ?? 0,
+      lines: wholeNumber(context, "lines", 1, 10_000) ?? 0,
       follow: values["follow"] === true,
     };
     for await (const line of target().client(InitService, "init").readLogs(request, { signal })) {

@@ -1,6 +1,6 @@
 import { cut } from "#lib/text";
 import { type ContextPiece, MemoryQueryService, type SearchStatusResponse } from "#proto/aios/memory_query";
-import { type Command, type Context, exit, text, UsageError, whole } from "../command.ts";
+import { type Command, type Context, exit, text, UsageError, wholeNumber } from "../command.ts";
 import { fromBytes } from "../out.ts";
 
 const query = (context: Context) => context.target().client(MemoryQueryService, "memory");
@@ -37,7 +37,7 @@ export const memorySearch: Command = {
     const answer = await query(context).search({
       query: context.args[0] ?? "",
       collections: strings(context, "collection"),
-      nResults: whole(context, "limit", 1, 100) ?? 5,
+      nResults: wholeNumber(context, "limit", 1, 100) ?? 5,
       minRelevance: share(context, "min-relevance") ?? 0,
     });
     if (answer.results.length === 0) out.line("nothing was found");
@@ -75,7 +75,7 @@ export const memoryContext: Command = {
     const { out } = context;
     const answer = await query(context).gatherContext({
       taskDescription: context.args[0] ?? "",
-      maxTokens: whole(context, "tokens", 1, 200_000) ?? 4_000,
+      maxTokens: wholeNumber(context, "tokens", 1, 200_000) ?? 4_000,
       memoryTiers: strings(context, "tier"),
     });
     for (const piece of answer.pieces) {

@@ -1,5 +1,5 @@
 import { AIRuntimeService, ModelEntry, type ModelStatus, type PullProgress } from "#proto/aios/runtime";
-import { type Command, type Context, exit, type Option, text, UsageError, whole } from "../command.ts";
+import { type Command, type Context, exit, type Option, text, UsageError, wholeNumber } from "../command.ts";
 import { duration, moment, size } from "../words.ts";
 
 const client = (context: Context) => context.target().client(AIRuntimeService, "runtime");
@@ -162,10 +162,10 @@ export const modelsAdd: Command = {
         sha256: (text(context, "sha256") ?? "").toLowerCase(),
         // An entry that is known by its file keeps that name: the configuration names it.
         file: given || (old?.file ?? ""),
-        sizeBytes: whole(context, "size", 0, Number.MAX_SAFE_INTEGER) ?? 0,
+        sizeBytes: wholeNumber(context, "size", 0, Number.MAX_SAFE_INTEGER) ?? 0,
         role: role(context),
-        contextTokens: whole(context, "context", 0, 16_777_216) ?? 0,
-        gpuLayers: whole(context, "gpu-layers", -1, 10_000) ?? -1,
+        contextTokens: wholeNumber(context, "context", 0, 16_777_216) ?? 0,
+        gpuLayers: wholeNumber(context, "gpu-layers", -1, 10_000) ?? -1,
       }),
     );
     const next = entry.url !== "" && entry.sha256 !== "" ? `; "aiosctl models pull ${name}" fetches it` : "";
@@ -215,9 +215,9 @@ export const modelsLoad: Command = {
     const model = await client(context).loadModel(
       {
         ...{ modelName: args[0] ?? "", modelPath: "", port: 0 },
-        contextLength: whole(context, "context", 0, 16_777_216) ?? 0,
-        gpuLayers: whole(context, "gpu-layers", -1, 10_000) ?? -1,
-        threads: whole(context, "threads", 0, 1_024) ?? 0,
+        contextLength: wholeNumber(context, "context", 0, 16_777_216) ?? 0,
+        gpuLayers: wholeNumber(context, "gpu-layers", -1, 10_000) ?? -1,
+        threads: wholeNumber(context, "threads", 0, 1_024) ?? 0,
       },
       { timeoutMs: loadTimeoutMs, signal },
     );

@@ -1,5 +1,5 @@
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { type Command, type Context, exit, text, whole } from "../command.ts";
+import { type Command, type Context, exit, text, wholeNumber } from "../command.ts";
 import { moment } from "../words.ts";
 
 const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
@@ -16,7 +16,7 @@ export const scheduleAdd: Command = {
   examples: ['aiosctl schedule add "0 3 * * *" "check system health" --zone Europe/Berlin'],
   async run(context) {
     const [cronExpr = "", goalTemplate = ""] = context.args;
-    const priority = whole(context, "priority", 0, 3) ?? 2;
+    const priority = wholeNumber(context, "priority", 0, 3) ?? 2;
     const timeZone = text(context, "zone") ?? "";
     const { scheduleId } = await client(context).createSchedule({ cronExpr, goalTemplate, priority, timeZone });
     context.out.line(scheduleId);

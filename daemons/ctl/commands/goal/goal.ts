@@ -2,7 +2,7 @@ import { cut } from "#lib/text";
 import type { Goal } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { type Command, type Context, exit, text, UsageError, whole } from "../../command.ts";
+import { type Command, type Context, exit, text, UsageError, wholeNumber } from "../../command.ts";
 import { fromBytes } from "../../out.ts";
 import { follow } from "../../watch.ts";
 import { moment } from "../../words.ts";
@@ -131,8 +131,8 @@ export const goalList: Command = {
     const { out } = context;
     const page = await client(context).listGoals({
       statusFilter: text(context, "status") ?? "",
-      limit: whole(context, "limit", 1, 500) ?? 20,
-      offset: whole(context, "offset", 0, 1_000_000) ?? 0,
+      limit: wholeNumber(context, "limit", 1, 500) ?? 20,
+      offset: wholeNumber(context, "offset", 0, 1_000_000) ?? 0,
       cursor: text(context, "cursor") ?? "",
     });
     const rows = page.goals.map((goal) => [goal.id, moment(goal.createdAt), goal.status, goal.description]);
