@@ -143,7 +143,7 @@ function openTable<G>() {
   };
 }
 
-/** Who is counted as one by their address: an IPv6 host has a whole /64 to choose from; IPv4 in IPv6 is IPv4. */
+/** The holder of an address, for counting: an IPv6 host has a whole /64 to choose from; IPv4 in IPv6 is IPv4. */
 export function holderOf(address: string | undefined): string {
   const plain = (address ?? "unknown").replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
   if (!isIPv6(plain)) return plain;

@@ -5,7 +5,7 @@ import type { Moment } from "#lib/clock";
 import { readPair, readPem, writePair } from "#lib/identity/key-files";
 import type { KeyPair } from "#lib/identity/pki";
 
-/** What the machine proves itself with, and whose certificates it takes. All PEM. */
+/** The machine's certificate and key, and the authorities whose certificates it takes. All PEM. */
 export interface MachineIdentity {
   /** Signs the certificates of those who may come in. */
   readonly ca: string;
@@ -14,7 +14,9 @@ export interface MachineIdentity {
   readonly key: string;
 }
 
-/** What a provisioning volume brought (init has copied it to `folder`), or undefined. Throws when it is incomplete. */
+/**
+ * The identity from a provisioning volume (init has copied it to `folder`), or undefined. Throws when it is incomplete.
+ */
 export function provisionedIdentity(folder: string): MachineIdentity | undefined {
   if (!existsSync(join(folder, "ca.pem"))) return undefined;
   return { ca: readPem(join(folder, "ca.pem")), ...readPair(folder, "machine") };

@@ -10,13 +10,13 @@ export interface Operator {
   readonly notAfter: number;
 }
 
-/** What a connection has shown of itself. */
+/** The other end of a connection, by the certificate that it has shown. */
 export type Peer =
   | { readonly kind: "operator"; readonly operator: Operator }
   | { readonly kind: "anonymous" }
   | { readonly kind: "refused"; readonly reason: string };
 
-/** Who is at the other end, once the handshake is over. */
+/** The peer of a socket, once the handshake is over. */
 export function peerOf(socket: TLSSocket): Peer {
   const certificate = socket.getPeerCertificate();
   if (!isShown(certificate)) return { kind: "anonymous" };

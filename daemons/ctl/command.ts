@@ -3,7 +3,7 @@ import type { Client, ServiceDefinition } from "#lib/rpc/service";
 import type { Out } from "./out.ts";
 import type { Screen } from "./screen.ts";
 
-/** What the shell is told. */
+/** Exit codes. */
 export const exit = { ok: 0, failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const;
 export type Exit = (typeof exit)[keyof typeof exit];
 
@@ -25,7 +25,7 @@ export interface Target {
   client<S extends ServiceDefinition>(definition: S, daemon: string): Client<S>;
 }
 
-/** What a command is given. */
+/** A command's arguments, options and means. */
 export interface Context {
   readonly args: readonly string[];
   readonly values: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;

@@ -8,7 +8,7 @@ const timeoutMs = 5_000;
 /** A machine that refuses a certificate closes the connection within this time of the handshake. */
 const refusalMs = 1_000;
 
-/** What came of a bare TLS connection to a machine. */
+/** The result of a bare TLS connection to a machine. */
 export interface Handshake {
   /** The certificate it showed, and its issuer's where it sent it. Not verified. */
   readonly shown: DetailedPeerCertificate;

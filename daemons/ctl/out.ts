@@ -50,7 +50,7 @@ function toPlain(_: string, value: unknown): unknown {
   return fromBytes(Buffer.from(bytes.data as number[]));
 }
 
-/** What a field of bytes holds: parsed JSON, nothing, or base64. */
+/** The content of a field of bytes: parsed JSON, nothing, or base64. */
 export function fromBytes(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return null;
   try {

@@ -19,7 +19,7 @@ export interface BudgetAlert {
   readonly budgetUsd: number;
 }
 
-/** What a request may cost at most. */
+/** The highest cost that a request can have. */
 export type Most = Omit<Usage, "at" | "outcome" | "provider">;
 
 /** One provider's budget of a month. What requests in flight may cost at most counts as spent. */

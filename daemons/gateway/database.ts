@@ -24,7 +24,7 @@ const migrations = [
 /** The file beside the database whose key seals the secrets: where it is, there was a database. */
 export const secretsKeyIn = (folder: string): string => `${folder}/secrets.key`;
 
-/** What a person does when the database is lost. */
+/** The next step for a person when the database is lost. */
 export const remedy =
   'set providers\' keys again with "aiosctl secrets set NAME"; what was spent this month is not known';
 

@@ -63,14 +63,14 @@ export interface Answer extends Tokens {
 /** A part of an answer: text as it comes, and at the end the whole. */
 export type Piece = { readonly text: string } | { readonly answer: Answer };
 
-/** What speaks a provider's protocol: one request, no retries. Throws ProviderFault. */
+/** A provider's protocol: one request, no retries. Throws ProviderFault. */
 export interface Wire {
   ask(question: Question, maxTokens: number, key: string | undefined, signal: AbortSignal): AsyncIterable<Piece>;
   /** The same, with the text as it comes. */
   stream(question: Question, maxTokens: number, key: string | undefined, signal: AbortSignal): AsyncIterable<Piece>;
 }
 
-/** Who asks, and how. */
+/** The caller of a question, and its terms. */
 export interface Asked {
   readonly agent: string;
   readonly taskId: string;

@@ -7,7 +7,7 @@ import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 
-/** What is told of a secret. `setAt` is milliseconds since the epoch. */
+/** The facts about a secret that are shown. `setAt` is milliseconds since the epoch. */
 export interface SecretInfo {
   readonly name: string;
   readonly setAt: number;

@@ -22,7 +22,7 @@ export interface Usage {
  */
 export type Outcome = "asked" | "answered" | "cut" | "unsettled";
 
-/** What a request may cost at most, on the disk before the provider is asked. Ended once. */
+/** A request's highest cost, on the disk before the provider is asked. Ended once. */
 export interface Reservation {
   /** It was answered, or broken off, and cost this. Where that cannot be written the reservation stands. */
   settle(cost: Omit<Usage, "provider" | "at" | "agent" | "taskId">): void;
@@ -79,7 +79,7 @@ interface Month {
   readonly lastBefore: number;
 }
 
-/** What providers were asked and what it cost. What was under way when the gateway ended counts as spent. */
+/** The requests to providers and their cost. A request that was under way when the gateway ended counts as spent. */
 export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore {
   tidyUp(database, clock, log);
   const insert = database.prepare(

@@ -19,7 +19,7 @@ type Questions = Pick<BootNeeds, "runtimeProblem" | "missingAgents" | "ledgerPro
 const verifyWithinMs = 600_000;
 const working = ["idle", "active", "busy"];
 
-/** What the boot asks the daemons, over their sockets in `run`. */
+/** The boot's questions to the daemons, over their sockets in `run`. */
 export function askPeers(run: string, etc: string, clock: Clock): Questions & { close(): void } {
   const address = (daemon: string) => `unix:${socketPath(run, daemon, "init")}`;
   const runtime = connect(AIRuntimeService, address("runtime"));

@@ -7,7 +7,7 @@ import type { Boot } from "./boot/index.ts";
 import { type Logs, logLimits } from "./logs/index.ts";
 import type { Managed, ServiceSpec, Supervisor, UnitState, UnitStatus } from "./units/index.ts";
 
-/** What the service is about. */
+/** The machine behind the service. */
 export interface Machine {
   readonly supervisor: Supervisor;
   readonly boot: Boot;

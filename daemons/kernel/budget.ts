@@ -1,6 +1,6 @@
 import type { BudgetState } from "./shapes.ts";
 
-/** What something took. Absent = nothing. */
+/** The cost of one thing. Absent = nothing. */
 export interface Charge {
   readonly tokens?: number;
   readonly timeMs?: number;
@@ -9,7 +9,7 @@ export interface Charge {
   readonly errors?: number;
 }
 
-/** What is left after a charge; never less than nothing. */
+/** The budget after a charge; never less than nothing. */
 export function charge(
   budget: BudgetState,
   { tokens = 0, timeMs = 0, costUsd = 0, calls = 0, errors = 0 }: Charge,

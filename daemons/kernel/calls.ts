@@ -22,7 +22,7 @@ export function callId(place: CallPlace): string {
   return uuidOf(session, branch, run, step, directive);
 }
 
-/** What makes two calls the same one for the loop guard: the tool and its input, whatever the order of its keys. */
+/** The key of a call for the loop guard: the tool and its input, whatever the order of the input's keys. */
 export function callKey({ tool_name, input }: Pick<ToolCall, "tool_name" | "input">): string {
   return hash("sha256", JSON.stringify([tool_name, sortKeys(input)]), "hex").slice(0, 32);
 }

@@ -6,7 +6,7 @@ import type { KindOf } from "./kinds.ts";
 import type { Limits } from "./limits.ts";
 import type { ToolExecutionReport, ToolExecutionRequest, ToolFate, ToolHarness } from "./ports.ts";
 
-/** What ends a call that was begun. */
+/** The end of a call that was begun. */
 export type Outcome = KindOf<"ToolCallCompleted"> | KindOf<"ToolCallFailed">;
 
 export interface Carrying {

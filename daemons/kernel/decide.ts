@@ -6,7 +6,7 @@ import type { Capability, LoopPhase, TokenUsage } from "./shapes.ts";
 import type { BranchState, OpenCall, Run } from "./state.ts";
 import { modeOf, stateVector } from "./vitals.ts";
 
-/** What is to be done next on a branch: write something down, or ask a port, or nothing. */
+/** The next step on a branch: an event to write, a port to ask, or nothing. */
 export type Step =
   | { readonly do: "append"; readonly kind: EventKind }
   | { readonly do: "complete" | "judge" | "carry-out" | "idle" }
@@ -14,7 +14,7 @@ export type Step =
   /** For a person; milliseconds since the epoch until when. */
   | { readonly do: "wait"; readonly until: number };
 
-/** What deciding needs beside the state. */
+/** The facts that a decision needs beside the state. */
 export interface Circumstances {
   /** Milliseconds since the epoch. */
   readonly now: number;

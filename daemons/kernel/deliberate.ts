@@ -39,7 +39,7 @@ export async function deliberate(
   }
 }
 
-/** What an answer amounts to, for whoever reads the journal. */
+/** A summary of an answer, for readers of the journal. */
 export function summaryOf({ directives, model }: ModelCompletion): EventKind {
   const calls = directives.filter((directive) => directive.type === "tool_call");
   const [first] = calls;

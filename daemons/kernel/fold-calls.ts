@@ -33,7 +33,7 @@ function over(state: BranchState, outcome: CallOutcome, result: unknown, limits:
 
 const isOpen = ({ run }: BranchState, callId: string) => run?.call?.call.call_id === callId;
 
-/** What becomes of a call by its events, from its request to its outcome. */
+/** The folds of a call's events, from its request to its outcome. */
 export const foldCalls: Folds = {
   ToolCallRequested: (state, { call_id, tool_name, arguments: input }, _record, limits) => {
     const directive = state.run?.completion?.directives[state.run.cursor];

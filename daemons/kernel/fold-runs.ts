@@ -98,7 +98,7 @@ function endRun(state: BranchState, status: RunEnd["status"], reason: string, li
   };
 }
 
-/** What becomes of a run by its events, between its request and its end. */
+/** The folds of a run's events, between its request and its end. */
 export const foldRuns: Folds = {
   Custom: (state, kind, { branch_id }) => {
     const found = noteIn(kind);

@@ -40,8 +40,8 @@ function loopGuard({ state, open, limits }: Case): Findings | undefined {
 }
 
 /**
- * What the gate says of a call: it is shown all that the model asked for and all that the tool itself needs, so that neither can
- * slip by. Throws when the gate or the harness cannot be asked.
+ * Asks the gate about a call. It is shown all that the model asked for and all that the tool itself needs, so that
+ * neither can slip by. Throws when the gate or the harness cannot be asked.
  */
 export async function judge(
   { gate, tools }: Pick<Ports, "gate" | "tools">,

@@ -1,6 +1,6 @@
 import type { BudgetState, PolicySet } from "./shapes.ts";
 
-/** What a kernel holds to. Times in milliseconds. */
+/** The limits of a kernel. Times in milliseconds. */
 export interface Limits {
   /** Questions to the model in one run. */
   readonly iterationsMax: number;

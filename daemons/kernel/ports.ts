@@ -163,7 +163,7 @@ export interface Journal extends EventStorePort {
   append_all?(events: readonly EventRecord[]): Promise<void>;
 }
 
-/** What a model's answer took beside tokens. */
+/** A model's answer with its cost beside tokens. */
 export interface PricedCompletion extends ModelCompletion {
   /** US dollars; absent = nothing. */
   readonly cost_usd?: number;
@@ -174,7 +174,7 @@ export interface ModelProvider extends ModelProviderPort {
   complete(request: ModelCompletionRequest, signal: AbortSignal): Promise<PricedCompletion>;
 }
 
-/** What the tool itself says of a call. */
+/** A tool's own statement about a call. */
 export interface ToolRequirements {
   /** The capabilities it needs, its resources filled in. */
   readonly capabilities: readonly Capability[];
@@ -184,8 +184,8 @@ export interface ToolRequirements {
 }
 
 /**
- * What became of a call, by its id: `absent`, it was never begun; `running`; `done`, with its report; `interrupted`, it was
- * begun, and whether it took effect is not known.
+ * The fate of a call, by its id: `absent`, it was never begun; `running`; `done`, with its report; `interrupted`, it
+ * was begun, and whether it took effect is not known.
  */
 export type ToolFate =
   | { readonly state: "absent" | "running" | "interrupted" }

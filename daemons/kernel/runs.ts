@@ -10,7 +10,7 @@ const objectiveLengthMax = 65_536;
 
 type Runs = Pick<Kernel, "submit" | "tick" | "resume" | "resolveApproval" | "cancel">;
 
-/** What is asked of a kernel about runs. */
+/** The kernel's verbs about runs. */
 export function runsOver(all: Branches): Runs {
   const submit: Kernel["submit"] = async (request) => {
     const { session, branch = mainBranch, objective, proposedTool, actor } = request;

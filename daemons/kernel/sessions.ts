@@ -5,7 +5,7 @@ import { sessionConfig } from "./state.ts";
 
 type Sessions = Pick<Kernel, "createSession" | "fork" | "merge" | "restore" | "setBudget" | "closeSession">;
 
-/** What is asked of a kernel about sessions and their branches. */
+/** The kernel's verbs about sessions and their branches. */
 export function sessionsOver(all: Branches): Sessions {
   return {
     createSession: async (session, name, config) => {

@@ -44,7 +44,7 @@ export const tokenUsage = struct({
 });
 export type TokenUsage = TypeOf<typeof tokenUsage>;
 
-/** What a session may still spend. Money in US dollars. */
+/** The remaining budget of a session. Money in US dollars. */
 export const budgetState = struct({
   tokens_remaining: u64,
   time_remaining_ms: u64,

@@ -12,7 +12,7 @@ import type {
 import { budgetState, policySet } from "./shapes.ts";
 import { list, optional, str, struct, type TypeOf } from "./wire.ts";
 
-/** What a session is made with; the `config` of its SessionCreated. */
+/** The settings that a session is made with; the `config` of its SessionCreated. */
 export const sessionConfig = struct({
   agent_id: str,
   owner: str,
@@ -139,7 +139,7 @@ export interface Checkpoint {
   readonly vitals: Vitals;
 }
 
-/** What is still to be told after a run. */
+/** Reports that are still due after a run. */
 export interface Owed {
   readonly budget: boolean;
   readonly estimate: boolean;

@@ -43,7 +43,7 @@ export type Struct<F> = Flat<
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** What is thrown when a value is not of its shape. */
+/** The error for a value that is not of its shape. */
 export function wrong(at: string, expected: string, value: unknown): AiosError {
   const found = beginning(JSON.stringify(value) ?? String(value), 80);
   return new AiosError("INVALID_ARGUMENT", { act: "read", object: at, reason: `expected ${expected}, found ${found}` });

@@ -8,7 +8,7 @@ import { noteIn } from "./notes.ts";
 import type { Ports } from "./ports.ts";
 import { type BranchState, emptyState, sessionConfig } from "./state.ts";
 
-/** What a kernel is made of. */
+/** The parts of a kernel. */
 export interface World {
   readonly ports: Ports;
   readonly clock: Clock;

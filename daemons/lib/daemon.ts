@@ -25,7 +25,7 @@ export function pathsFrom(env: NodeJS.ProcessEnv): Paths {
   };
 }
 
-/** What a daemon is given. */
+/** A daemon's means. */
 export interface Daemon {
   readonly name: string;
   readonly paths: Paths;
@@ -35,7 +35,7 @@ export interface Daemon {
   address(daemon: string): string;
 }
 
-/** What a daemon gives back: what it serves, and how it ends. */
+/** A daemon's services, and how it ends. */
 export interface Wiring {
   /** What every socket offers; who calls is what the call says. */
   services(): readonly Service[];

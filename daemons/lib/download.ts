@@ -8,7 +8,7 @@ import { replaceFile, syncFolder } from "./data/files.ts";
 import { AiosError, messageOf } from "./errors.ts";
 import { type Answer, openAddress, RetryLater } from "./http-get.ts";
 
-/** What is downloaded, and where to. */
+/** A download's source, target and terms. */
 export interface DownloadRequest {
   /** http or https. */
   readonly url: string;

@@ -1,4 +1,4 @@
-/** What went wrong, as a gRPC status name. Each error maps to exactly one. */
+/** Kinds of errors, as gRPC status names. Each error maps to exactly one. */
 export const codes = {
   CANCELLED: 1,
   INVALID_ARGUMENT: 3,

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { parse, stringify, TomlError } from "smol-toml";
 import { AiosError, messageOf } from "./errors.ts";
 
-/** What a model is for. */
+/** The purposes of models. */
 export const roles = ["operational", "tactical", "embedding", "bring-up"] as const;
 export type Role = (typeof roles)[number];
 

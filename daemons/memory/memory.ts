@@ -13,7 +13,7 @@ import { noticedBy, openStores, startEvents } from "./stores.ts";
 import type { Vectors } from "./vectors/index.ts";
 import { openWorking } from "./working/index.ts";
 
-/** What the memory is made from, and the world around it; tests pass twins. */
+/** The parts of the memory and the world around it; tests pass twins. */
 export interface World {
   readonly files: { readonly working_db: string; readonly longterm_db: string };
   /** Events that the ring holds. */

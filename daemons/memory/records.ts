@@ -1,4 +1,7 @@
-/** What the working store keeps. Times are milliseconds since the epoch, 0 = not yet; `…Json` is JSON in UTF-8, empty = none. */
+/**
+ * A goal in the working store. Times are milliseconds since the epoch, 0 = not yet; `…Json` is JSON in UTF-8, empty =
+ * none. So in all records below.
+ */
 export interface Goal {
   readonly id: string;
   readonly description: string;

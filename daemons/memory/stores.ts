@@ -47,7 +47,7 @@ export function openStores(
   };
 }
 
-/** What became of the stores at this start, as events: nothing when they were as they had been left. */
+/** Events about the stores at this start: none when they were as they had been left. */
 export function startEvents(stores: Stores, nowMs: number): Event[] {
   return stores.all.flatMap((store) => {
     const { state, detail } = store.state();

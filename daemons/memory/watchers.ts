@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import { type Event, sizeBytes } from "./records.ts";
 
-/** Those who want to hear of events as they come. */
+/** The listeners to events as they come. */
 export interface Watchers {
   tell(event: Event): void;
   /** First `before`, then what comes, of one category and source or (empty) of all. */

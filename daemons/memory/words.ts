@@ -34,12 +34,12 @@ const wordOfPicture = (picture: string) => ` u${picture.codePointAt(0)?.toString
 export const wordsOf = (text: string): string[] => read(text, pairsOf);
 
 /**
- * What the full-text indices hold of a text: its words, with blanks between; of a run without spaces also the last character, so
- * that each of them begins a word, which a query of one character asks for.
+ * The words of a text as the full-text indices hold them, with blanks between. Of a run without spaces the last
+ * character is added, so that each character begins a word: a query of one character asks for that.
  */
 export const indexText = (text: string): string => read(text, pairsToTheEnd).join(" ");
 
-/** What a full-text index is asked for a word of a query. */
+/** A full-text index's query for one word. */
 export function queryOf(word: string): string {
   const alone = unspaced.test(word) && word.match(character)?.length === 1;
   return `"${word.replaceAll('"', '""')}"${alone ? "*" : ""}`;

@@ -8,7 +8,7 @@ import { type Library, openLibrary } from "./files/index.ts";
 import { modelStatus } from "./model-status.ts";
 import type { LoadWishes, OperatedPool } from "./models/index.ts";
 
-/** What the calls about models are made from. */
+/** The parts behind the calls about models. */
 export interface Models {
   readonly library: Library;
   /** Loads a model; `path` empty = where the manifests say. */

@@ -67,7 +67,7 @@ const agentLengthMax = 128;
 /** What agents may ask for themselves; the other priorities are for people and for the machine's own health. */
 const agentPriorities: readonly Priority[] = ["agent", "background"];
 
-/** Who asks: the socket says it, and only a core daemon may ask on behalf of an agent. */
+/** The asker of a call: the socket says who it is, and only a core daemon may ask on behalf of an agent. */
 export function askerOf(
   { requestingAgent, priority }: { readonly requestingAgent: string; readonly priority: string },
   { identity }: Pick<Call, "identity">,

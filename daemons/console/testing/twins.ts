@@ -76,7 +76,7 @@ export async function openTwin(parts: Partial<ConsoleParts> = {}, log: Log = sil
   };
 }
 
-/** What a bare TLS client sees: how long until the machine closed the connection, and what it had sent. */
+/** A bare TLS client's view: how long until the machine closed the connection, and what it had sent. */
 export function knock(
   port: number,
   shows?: Partial<KeyPair>,

@@ -3,9 +3,10 @@ import type { Dialect } from "./schema-fit.ts";
 const formats = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
 /**
- * What Anthropic's structured output takes: everything else is answered with 400. Seen on 2026-11-30 in excerpts of its guide
- * (platform.claude.com/docs/en/build-with-claude/structured-outputs) and in what its SDK 1.11.0 leaves of a schema
- * (lib/transform-json-schema). A pattern is taken there in a part of the language of patterns; it is checked here alone.
+ * The schemas that Anthropic's structured output takes: everything else is answered with 400. Seen on 2026-11-30 in
+ * excerpts of its guide (platform.claude.com/docs/en/build-with-claude/structured-outputs) and in what its SDK 1.11.0
+ * leaves of a schema (lib/transform-json-schema). A pattern is taken there in a part of the language of patterns; it is
+ * checked here alone.
  */
 export const claudeDialect: Dialect = {
   keywords: {

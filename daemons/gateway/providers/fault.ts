@@ -75,8 +75,8 @@ interface SdkError {
 }
 
 /**
- * What an SDK or fetch threw, as a fault. `nowMs` is for a Retry-After that is a date; `key` never gets through.
- * A ProviderFault stays as it is, wherever in the chain of causes it is.
+ * Turns an error of an SDK or of fetch into a fault. `nowMs` is for a Retry-After that is a date; `key` never gets
+ * through. A ProviderFault stays as it is, wherever in the chain of causes it is.
  */
 export function faultOf(error: unknown, nowMs: number, key: string | undefined): ProviderFault {
   for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof ProviderFault) return cause;

@@ -3,7 +3,10 @@ import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
 import { ProviderFault } from "./fault.ts";
 
-/** What an endpoint refuses of its protocol. It is learned when it does, and told once; the next question goes without. */
+/**
+ * The parts of its protocol that an endpoint refuses. A refusal is learned when it comes, and told once; the next
+ * question goes without the part.
+ */
 export interface Learned {
   /** Whether a part is to be left out. */
   without(part: string): boolean;

@@ -4,9 +4,9 @@ const formats = ["date-time", "time", "date", "duration", "email", "hostname", "
 const any = () => true;
 
 /**
- * What OpenAI's structured output takes with `strict`: everything else is answered with 400. Seen on 2026-11-30 in excerpts of its guide
- * (platform.openai.com/docs/guides/structured-outputs, "supported schemas"). Others that speak the protocol take less or more
- * of it; what they refuse is learned when they do.
+ * The schemas that OpenAI's structured output takes with `strict`: everything else is answered with 400. Seen on
+ * 2026-11-30 in excerpts of its guide (platform.openai.com/docs/guides/structured-outputs, "supported schemas"). Others
+ * that speak the protocol take less or more of it; what they refuse is learned when they do.
  */
 export const openaiDialect: Dialect = {
   keywords: {

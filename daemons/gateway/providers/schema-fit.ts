@@ -2,7 +2,7 @@ import { isObject, own } from "./wire.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;
 
-/** What one provider's structured output takes of JSON Schema. */
+/** The part of JSON Schema that one provider's structured output takes. */
 export interface Dialect {
   /** Keywords of texts, numbers and lists that it takes, and with which values. All others are told in the description. */
   readonly keywords: Readonly<Record<string, (value: unknown) => boolean>>;
@@ -37,7 +37,7 @@ export function fitted(schema: Schema, dialect: Dialect): Schema | undefined {
   }
 }
 
-/** What a model is told whose provider cannot hold it to a schema. */
+/** The instruction to a model whose provider cannot hold it to a schema. */
 export function schemaInWords(schema: Schema): string {
   return `Answer with JSON alone, without a fence or any words around it. This JSON Schema must accept it:\n${JSON.stringify(schema)}`;
 }

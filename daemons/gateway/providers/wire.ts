@@ -140,7 +140,10 @@ export function count(value: unknown): number | undefined {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
-/** What was counted, or where nothing was, what it can be at most. Who tells of no input does not count: there always is some. */
+/**
+ * The tokens that were counted, or the most there can be where none were. A provider that reports no input does not
+ * count: there always is some.
+ */
 export function tokensOf(
   input: number | undefined,
   output: number | undefined,

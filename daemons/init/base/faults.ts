@@ -1,4 +1,4 @@
-/** What is wrong with the machine now: each by name, in words that end with the next step. */
+/** The machine's present faults by name, each in words that end with the next step. */
 export interface Faults {
   raise(name: string, text: string): void;
   clear(name: string): void;

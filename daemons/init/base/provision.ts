@@ -5,7 +5,7 @@ import { hostname as hostnameRule } from "#lib/config/hostname";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { users } from "#manifest";
 
-/** What whoever runs the machine hands it: provision.toml. */
+/** The content of provision.toml, by which an operator hands a machine its name and network. */
 export interface Provision {
   readonly hostname?: string;
   /** Absent: DHCP. */

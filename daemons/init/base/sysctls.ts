@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errnoOf, messageOf } from "#lib/errors";
 
-/** What the kernel is told at each boot, by its file below /proc/sys. */
+/** Kernel settings made at each boot, by file below /proc/sys. */
 export const sysctls = {
   // Links and files that others leave in folders where all may write lead nobody astray.
   "fs/protected_symlinks": 1,

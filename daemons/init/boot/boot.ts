@@ -3,7 +3,7 @@ import { messageOf } from "#lib/errors";
 import type { Supervisor } from "../units/index.ts";
 import type { Phase } from "./phases.ts";
 
-/** What the phases ask of the machine once the units run. */
+/** The phases' view of the machine once the units run. */
 export interface BootNeeds {
   readonly supervisor: Supervisor;
   /** The units that a phase waits for. */

@@ -33,7 +33,7 @@ import type { Cmdline, Screen } from "../early/index.ts";
 import { type Hardware, prepareGpus, readHardware, shortfalls } from "../hardware/index.ts";
 import { rememberTime, type StartTime, setClock, timeMark } from "../time/index.ts";
 
-/** What phase 1 works with. */
+/** The means of phase 1. */
 export interface Tools {
   readonly cmdline: Cmdline;
   readonly syscalls: Syscalls;
@@ -47,7 +47,7 @@ export interface Tools {
   readonly done: (step: string) => void;
 }
 
-/** What phase 1 makes: the ground that everything else stands on. */
+/** The result of phase 1, on which everything else stands. */
 export interface Ground {
   readonly root: Root;
   readonly hardware: Hardware;

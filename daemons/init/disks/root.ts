@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { mountFlags as flag, type Syscalls } from "../base/index.ts";
 
-/** What holds everything that was changed on this machine. */
+/** The place of everything that was changed on this machine. */
 export type DataSource =
   | { readonly kind: "device"; readonly path: string }
   | { readonly kind: "folder"; readonly path: string }

@@ -2,7 +2,7 @@ import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { type KernelFiles, namesIn, readText } from "../base/index.ts";
 
-/** What the machine is made of: /run/aios/hardware.json. */
+/** The machine's hardware: /run/aios/hardware.json. */
 export interface Hardware {
   readonly cpu: { readonly model: string; readonly cores: number; readonly flags: readonly string[] };
   readonly ramBytes: number;
@@ -82,7 +82,7 @@ export function readHardware({ proc, sys, dev }: KernelFiles): Hardware {
   };
 }
 
-/** What the machine has too little of, each with the next step; empty when it has enough. */
+/** The shortages of the machine, each with the next step; empty when there is none. */
 export function shortfalls({ cpu, ramBytes }: Hardware): string[] {
   const mebibytes = (bytes: number) => Math.round(bytes / 1024 / 1024);
   return [

@@ -28,7 +28,7 @@ export interface Allowance {
 export const droppedLines = (count: number) =>
   `aios-init: dropped ${count} lines: they came faster than a log may grow`;
 
-/** What is read of all units together in the window of time that is open. */
+/** Counts the bytes read from all units together in the present window of time. */
 export interface Intake {
   add(bytes: number): void;
   /** As {@link Allowance.full}. */

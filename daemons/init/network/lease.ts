@@ -1,4 +1,4 @@
-/** What a DHCP server gave an interface. */
+/** A DHCP lease of one interface. */
 export interface Lease {
   /** "10.0.2.15/24" */
   readonly address: string;

@@ -30,7 +30,7 @@ export interface NetworkNeeds {
   readonly screen: Screen;
 }
 
-/** What others learn from the network. */
+/** The network's facts for the rest of init. */
 export interface Network {
   /** Time servers that the leases name. */
   timeServers(): readonly string[];

@@ -4,7 +4,7 @@ import type { Screen } from "../early/index.ts";
 
 export type EndAct = "power-off" | "restart" | "halt";
 
-/** What ends with the machine, in the order of {@link endMachine}. */
+/** The parts that end with the machine, in the order of {@link endMachine}. */
 export interface Ending {
   stopUnits(): Promise<void>;
   /** Sends a signal to every process there is beside init. */

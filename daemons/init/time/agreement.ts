@@ -1,4 +1,4 @@
-/** What a time server told, as an interval in which the true offset lies. */
+/** A time server's reply, as an interval in which the true offset lies. */
 export interface Sample {
   readonly server: string;
   readonly offsetMs: number;

@@ -3,7 +3,10 @@
  * kiss codes and the distance that a server's time may be off; RFC 9769 for what a client keeps to itself).
  */
 
-/** What was asked, and when: the wall clock, and a clock that nobody sets, for how long it took. */
+/**
+ * A request to a time server: the wall clock when it was sent, and a clock that nobody sets, to measure how long it
+ * took.
+ */
 export interface Question {
   /** Eight bytes that only the server and we know: an answer repeats them. */
   readonly nonce: Buffer;

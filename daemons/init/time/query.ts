@@ -9,7 +9,7 @@ import { type Question, type Reply, readReply, request } from "./message.ts";
 const tryMs = 2_000;
 const triesMax = 3;
 
-/** What a server at an address says of the time; "silent" when it does not answer, with the reason. */
+/** A server's reply about the time; "silent", with the reason, when it does not answer. */
 export type Said = Exclude<Reply, { kind: "foreign" }> | { readonly kind: "silent"; readonly reason: string };
 
 /** Asks a time server. Each question has a socket of its own: a port that nobody can guess, closed to all but the server. */

@@ -15,7 +15,7 @@ export interface RoundNeeds {
   readonly floorMs: number;
 }
 
-/** What came of asking all servers once. */
+/** The result of asking all servers once. */
 export interface Round {
   readonly agreement: Agreement | undefined;
   /** Of each server that told no usable time, why. */

@@ -1,4 +1,4 @@
-/** What is known of the time when a machine starts, milliseconds since the epoch. */
+/** Clues to the time when a machine starts, milliseconds since the epoch. */
 export interface Clues {
   /** What the hardware clock says. */
   readonly hardwareMs: number;

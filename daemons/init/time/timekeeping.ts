@@ -74,7 +74,7 @@ export interface TimeStatus {
   readonly checkedAt: number;
 }
 
-/** What the machine knows of the time when it starts. */
+/** The machine's knowledge of the time when it starts. */
 export interface StartTime {
   readonly state: ClockState;
   /** In words, with what it rests on. */

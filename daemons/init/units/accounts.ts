@@ -17,7 +17,7 @@ export function accountOf(user: string, passwd: string): Account {
   throw new AiosError("NOT_FOUND", { act: "find", object: `account ${user}`, reason: "it is not in /etc/passwd" });
 }
 
-/** What a service's file says instead of an account: a user that is this service's alone. */
+/** The word in a service's file for a user that is this service's alone. */
 export const ownUser = "own";
 
 /** The numbers that Debian leaves to users who are made as they are needed (UID_GID, systemd's DynamicUser): 61184 to 65519. */

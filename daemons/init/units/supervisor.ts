@@ -26,7 +26,7 @@ export interface UnitProcess {
   kill(): void;
 }
 
-/** What the supervisor does to the world; tests pass a twin. */
+/** The supervisor's acts on the world; tests pass a twin. */
 export interface World {
   /** Starts the unit's process. One that cannot be started has ended at once. */
   spawn(unit: string): UnitProcess;

@@ -49,7 +49,7 @@ export type UnitEvent =
   /** It was told to end and did not. */
   | { readonly kind: "grace-over" };
 
-/** What the supervisor does next. */
+/** The supervisor's next act. */
 export type UnitAction =
   | { readonly kind: "spawn" }
   | { readonly kind: "terminate" }

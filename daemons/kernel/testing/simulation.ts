@@ -6,7 +6,7 @@ import { defaultBudget, defaultLimits, defaultPolicy, type Limits } from "../lim
 import type { Capability, ModelCompletion, ModelDirective, PolicyGateDecision, Ports } from "../ports.ts";
 import { ApprovalsTwin, gateTwin, JournalTwin, modelTwin, ToolsTwin, type Wire } from "./twins.ts";
 
-/** What a tool of the simulation needs; models do not always say so. */
+/** Capabilities that the simulation's tools need; models do not always say so. */
 export const needs = {
   look: { capabilities: ["look"], risk: "low", changes: false },
   change: { capabilities: ["change"], risk: "medium", changes: true },
@@ -14,7 +14,7 @@ export const needs = {
   never: { capabilities: ["never"], risk: "critical", changes: true },
 } as const;
 
-/** What the gate says, whatever the kernel makes of it. */
+/** The gate's answer, whatever the kernel makes of it. */
 export function truth(capability: Capability): keyof PolicyGateDecision {
   if (capability === "never") return "denied";
   return capability === "danger" ? "requires_approval" : "allowed";
@@ -32,7 +32,7 @@ export interface Plan {
   readonly sabotage?: (ports: Ports, simulation: Simulation) => Ports;
 }
 
-/** What somebody outside was told, and must be so. */
+/** Statements made to callers, which must hold. */
 export interface Promises {
   readonly runs: Set<string>;
   readonly decisions: Map<string, boolean>;

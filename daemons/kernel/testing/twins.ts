@@ -32,7 +32,7 @@ interface Stored {
   readonly events: { readonly text: string; readonly record: EventRecord }[];
 }
 
-/** What a journal's disk holds. */
+/** The content of a journal's disk. */
 export class JournalTwin {
   readonly branches = new Map<string, Stored>();
 

@@ -3,7 +3,7 @@ import type { Clock, Moment } from "../clock.ts";
 import { AiosError, errnoOf } from "../errors.ts";
 import { replaceFile } from "./files.ts";
 
-/** What init says of the ground that daemons stand on. */
+/** Facts from init about the data volume and the clock, for the daemons. */
 export interface MachineState {
   /** Where /var/lib/aios is: on a volume; in memory, since there is none; or in memory though there is one, which cannot be read. */
   readonly data: "volume" | "memory" | "unreadable";

@@ -2,7 +2,7 @@ import { AiosError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { isCorrupt, suspect } from "./damaged.ts";
 
-/** What is made of an error by who looks whether it tells of a damaged database: another one for the caller, or the same. */
+/** Looks whether an error tells of a damaged database. Returns another one for the caller, or the same. */
 export type Noticed = (error: unknown) => unknown;
 
 export interface Watched {

@@ -22,7 +22,7 @@ const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const secretLength = 7;
 const fingerprintLength = 16;
 
-/** What one types at the machine's own keyboard, with Enter, for another code. */
+/** The word that asks for another code, typed at the machine's own keyboard with Enter. */
 export const renewalWord = "code";
 
 /** The next step of whoever has no code that is taken. */

@@ -39,7 +39,7 @@ const machinesSchema = Type.Object(
 export type Machines = Static<typeof machinesSchema>;
 export type Machine = Machines["machines"][string];
 
-/** What `connect` needs to speak to a machine over its management port. */
+/** The means of `connect` to speak to a machine over its management port. */
 export interface Access {
   readonly target: string;
   /** The name in the machine's certificate. */

@@ -7,7 +7,10 @@ import { errnoOf } from "../errors.ts";
 import { incomplete, readPair, readPem, writePair } from "./key-files.ts";
 import { type KeyPair, readCertificate, validityMs } from "./pki.ts";
 
-/** Who a person is to the machines they run: their own authority, and a certificate of it with the role admin. All PEM. */
+/**
+ * A person's identity to the machines they run: their own authority, and a certificate of it with the role admin. All
+ * PEM.
+ */
 export interface OperatorIdentity {
   /** The name machines know them by. */
   readonly name: string;
@@ -15,7 +18,7 @@ export interface OperatorIdentity {
   readonly client: KeyPair;
 }
 
-/** What a machine is given so that it can prove who it is and knows its operator. All PEM. */
+/** A machine's identity: it proves who it is, and knows its operator. All PEM. */
 export interface MachineIdentity {
   /** The operator's authority: signs the machine's certificate and those of its clients. */
   readonly ca: string;

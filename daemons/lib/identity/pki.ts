@@ -8,7 +8,10 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** Whose certificate it is: a machine (TLS server) under each of its names and addresses, or a person or program (TLS client). */
+/**
+ * The holder of a certificate: a machine (TLS server) under each of its names and addresses, or a person or program
+ * (TLS client).
+ */
 export type Subject =
   | { readonly kind: "server"; readonly name: string; readonly addresses: readonly string[] }
   | { readonly kind: "client"; readonly name: string; readonly role: Role };

@@ -1,4 +1,7 @@
-/** What a person may do, from least to most: look; give goals, approve what is not critical, pause and stop; what amounts to root. */
+/**
+ * The roles of persons, from least to most: look; give goals, approve what is not critical, pause and stop; all that
+ * amounts to root.
+ */
 export const roles = ["reader", "operator", "admin"] as const;
 export type Role = (typeof roles)[number];
 

@@ -1,7 +1,7 @@
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { type Sockets, seccompFilter } from "./seccomp.ts";
 
-/** What a process is held by: what is not given here, the kernel refuses it. */
+/** The bounds of a process: what is not given here, the kernel refuses it. */
 export interface Confinement {
   /** The account that it runs as; its parent's own when absent. */
   readonly account?: { readonly uid: number; readonly gid: number };

@@ -2,7 +2,7 @@ import { getSystemErrorName } from "node:util";
 
 type Ffi = typeof import("node:ffi");
 
-/** What of the C library is called: names and types, as node:ffi takes them. */
+/** The functions of the C library that are called: names and types, as node:ffi takes them. */
 export type Signatures = Parameters<Ffi["dlopen"]>[1];
 
 /**

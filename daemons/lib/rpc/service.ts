@@ -8,7 +8,7 @@ export type ServiceDefinition = Record<string, MethodDefinition<any, any>>;
 type RequestOf<M> = M extends { requestSerialize: (value: infer T) => Buffer } ? T : never;
 type ResponseOf<M> = M extends { responseDeserialize: (value: Buffer) => infer T } ? T : never;
 
-/** Who is calling: bound to the socket or the certificate that the call came through, never to what a message says. */
+/** The caller: bound to the socket or the certificate that the call came through, never to what a message says. */
 export type Identity =
   /** The daemon's name: "orchestrator". */
   { readonly kind: "core"; readonly name: string } | { readonly kind: "agent"; readonly name: string } | Person;
@@ -29,7 +29,7 @@ const shell = { peer: "ctl", operator: { kind: "operator", name: "root", role: "
   operator: Identity;
 };
 
-/** Who `peer` is, whom a socket is for: a daemon, or the machine's own shell. */
+/** The identity of `peer`, whom a socket is for: a daemon, or the machine's own shell. */
 export function identityOf(peer: string): Identity {
   return peer === shell.peer ? shell.operator : coreIdentity(peer);
 }
@@ -43,7 +43,7 @@ export const roleHeader = "x-aios-role";
 /** Speaks for operators: it alone has seen their certificates. */
 const doorkeeper = "console";
 
-/** Who makes a call that came through the socket of `peer`. Only the console speaks for others. */
+/** The identity behind a call that came through the socket of `peer`. Only the console speaks for others. */
 export function identify(peer: Identity, metadata: Metadata): Identity {
   const name = headerOf(metadata, operatorHeader);
   if (peer.kind !== "core" || peer.name !== doorkeeper || name === undefined) return peer;
@@ -52,7 +52,7 @@ export function identify(peer: Identity, metadata: Metadata): Identity {
   return { kind: "operator", name, role: roles.find((role) => role === said) ?? "reader" };
 }
 
-/** What a handler knows of a call beside its request. */
+/** A handler's knowledge of a call beside its request. */
 export interface Call {
   readonly identity: Identity;
   /** Aborted when the caller cancels, goes away, or its deadline passes. */
@@ -66,7 +66,7 @@ export interface Call {
   add(headers: Headers): void;
 }
 
-/** What is said beside messages, by name. */
+/** Words sent beside messages, by name. */
 export type Headers = Readonly<Record<string, string>>;
 
 /** The shape of one call, on the server: an ordinary (async, generator) function of request and call. */

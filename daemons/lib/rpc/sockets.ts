@@ -16,7 +16,7 @@ import { identityOf } from "./service.ts";
 
 const own = "own";
 
-/** What `daemon` has for `peer` alone: files in it can be read by these two. */
+/** The folder that `daemon` shares with `peer` alone: files in it can be read by these two. */
 export function peerFolder(run: string, daemon: string, peer: string): string {
   return `${run}/${daemon}/${peer}`;
 }

@@ -16,7 +16,7 @@ const formats = ["date-time", "time", "date", "duration", "email", "hostname", "
 const optionalMax = 24;
 const unionsMax = 16;
 
-/** Of `output_config.format.schema`. */
+/** The refusal of an `output_config.format.schema`. */
 export function refusedFormat(schema: Schema): string | undefined {
   const counts = { optional: 0, unions: 0 };
   const defs = { ...(schema["$defs"] as Schema), ...(schema["definitions"] as Schema) };
@@ -74,7 +74,7 @@ function reaches(defs: Schema, from: string, to: string, seen: Set<string>): boo
   return names.filter((name) => !seen.has(name)).some((name) => reaches(defs, name, to, seen.add(name)));
 }
 
-/** Of a tool's `input_schema`: it is not held to it, and takes nearly all of JSON Schema. */
+/** The refusal of a tool's `input_schema`: the model is not held to it, and it may be nearly all of JSON Schema. */
 export function refusedToolInput(schema: Schema | undefined): string | undefined {
   if (schema?.["type"] !== "object") return "input_schema.type: Field required";
   if (["oneOf", "allOf", "anyOf"].some((key) => key in schema))

@@ -7,7 +7,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** What the model "says", or what goes wrong. Without anything it says "ok". */
+/** The model's words, or what goes wrong. Without anything it says "ok". */
 export interface Reply {
   readonly text?: string;
   readonly toolCalls?: readonly { readonly name: string; readonly arguments: unknown }[];
@@ -191,5 +191,5 @@ export function tokensOf(value: unknown): number {
   return Math.max(1, Math.ceil(JSON.stringify(value ?? "").length / 4));
 }
 
-/** What providers take for a tool's name. */
+/** The tool names that providers take. */
 export const toolNamePattern = /^[a-zA-Z0-9_-]{1,64}$/;

@@ -24,7 +24,7 @@ const takes = [
 const formats = ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 const depthMax = 10;
 
-/** Of `response_format`. */
+/** The refusal of a `response_format`. */
 export function refusedFormat(format: {
   json_schema: { name?: unknown; schema?: Schema; strict?: unknown };
 }): string | undefined {

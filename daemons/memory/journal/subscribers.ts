@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 import type { Entry } from "./entry.ts";
 
-/** Those who follow a branch. */
+/** The followers of branches. */
 export interface Subscribers {
   /** Something was appended to what `key` names. */
   wake(key: string): void;

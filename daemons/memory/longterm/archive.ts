@@ -10,7 +10,7 @@ export interface ArchiveStore {
   write<T>(what: string, act: () => T): Promise<T>;
 }
 
-/** What the vector server has, as this side knows it. */
+/** The vector server's content, as this side knows it. */
 export interface IndexState {
   readonly embedding: string;
   /** Chunks up to this key are among the vectors. */

@@ -13,7 +13,7 @@ export interface Embedding {
   readonly floor: number;
 }
 
-/** What a machine without an embedding model uses. */
+/** The embedding of a machine without an embedding model. */
 export const lexicalEmbedding: Embedding = {
   id: lexicalId,
   dimension: lexicalDimension,

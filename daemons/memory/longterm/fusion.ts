@@ -1,6 +1,6 @@
 import type { TextHit } from "./text-rank.ts";
 
-/** What a chunk's relevance is made of. Each 0–1. */
+/** The parts of a chunk's relevance. Each 0–1. */
 export interface Scores {
   readonly text: number;
   readonly vector: number;

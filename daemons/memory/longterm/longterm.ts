@@ -2,7 +2,7 @@ import type { ConfigChange, Decision, Incident, Procedure } from "../records.ts"
 import { type Page, pager, type Store, select, type Table, upsert } from "../store/index.ts";
 import { decisionTable } from "../working/index.ts";
 
-/** What the search is told of a record. */
+/** A record as the search reads it. */
 export interface Document {
   readonly collection: "decisions" | "incidents" | "procedures" | "config_changes" | "knowledge";
   readonly id: string;
@@ -15,7 +15,7 @@ export interface Document {
 /** Takes a document into the search: SQL on the same database, within the write that stores the record. */
 export type Index = (document: Document) => void;
 
-/** What is kept for good. A record and what the search knows of it are written together. */
+/** The records that are kept for good. A record and its entry in the search are written together. */
 export interface Longterm {
   putProcedure(procedure: Procedure): Promise<void>;
   putIncident(incident: Incident): Promise<void>;

@@ -1,4 +1,4 @@
-/** What the long-term memory is divided into. A search names some of them, or none for all. */
+/** The divisions of the long-term memory. A search names some of them, or none for all. */
 export const collections = ["decisions", "incidents", "procedures", "config_changes", "knowledge"] as const;
 export type Collection = (typeof collections)[number];
 
@@ -25,7 +25,7 @@ export interface Chunk {
   readonly body: string;
 }
 
-/** What a chunk's vector is made of. */
+/** The text that a chunk's vector is made of. */
 export function textOf({ title, body }: Pick<Chunk, "title" | "body">): string {
   return title === "" ? body : `${title}\n${title}\n${body}`;
 }

@@ -7,7 +7,7 @@ export interface Embedded {
   readonly model: string;
 }
 
-/** What the runtime makes of texts. */
+/** The runtime's work on texts. */
 export interface RuntimeText {
   /** Vectors of length 1 by the embedding model. Rejects with the runtime's code: there is none, or it is away. */
   embed(texts: readonly string[], priority: "interactive" | "background"): Promise<Embedded>;

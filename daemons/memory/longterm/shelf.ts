@@ -7,9 +7,9 @@ import type { Chunk, Collection } from "./records.ts";
 import { openTextRank, type TextRank } from "./text-rank.ts";
 
 /**
- * What the image carries: help, tools, procedures, manuals. A database that is only read, with the words and the vectors made
- * when the image was built. It is some hundred chunks, so its vectors are compared one by one, in this process: the first boot
- * pays nothing, no vector server is waited for, and a new image brings a new shelf.
+ * The image's own knowledge: help, tools, procedures, manuals. A database that is only read, with the words and the
+ * vectors made when the image was built. It is some hundred chunks, so its vectors are compared one by one, in this
+ * process: the first boot pays nothing, no vector server is waited for, and a new image brings a new shelf.
  */
 export interface Shelf {
   /** Names its content. */

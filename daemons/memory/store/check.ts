@@ -30,7 +30,7 @@ export function checkApart(program: readonly string[]): Check {
     });
 }
 
-/** What the checking process does. Returns its exit code. */
+/** Runs as the checking process. Returns its exit code. */
 export function runCheck(path: string, say: (line: string) => void): number {
   try {
     const problem = problemIn(path);

@@ -11,7 +11,7 @@ export interface Page<R> {
 
 type Value = string | number;
 
-/** What a list is to have: conditions in SQL with their values. Those whose value is absent are left out. */
+/** A list's filters: conditions in SQL with their values. Those whose value is absent are left out. */
 export type Filters = readonly (readonly [condition: string, value: Value | undefined])[];
 
 export interface List {

@@ -10,5 +10,5 @@ export interface Place {
   readonly backups: string;
 }
 
-/** What is to take the stores' place at the next start: a folder of copies, which is there whole or not at all. */
+/** The folder of copies that takes the stores' place at the next start. It is there whole or not at all. */
 export const incomingBeside = (backups: string): string => join(dirname(backups), "incoming");

@@ -6,7 +6,7 @@ import type { Log } from "#lib/log";
 import type { Backups } from "./backup.ts";
 import type { Store } from "./store.ts";
 
-/** What is done for the stores in the background. Each job runs for the first time when a boot is long over. */
+/** The stores' upkeep in the background. Each job runs for the first time when a boot is long over. */
 export interface Chores {
   readonly stores: readonly Store[];
   readonly backups: Backups;

@@ -19,7 +19,7 @@ export interface DecisionFilter {
   readonly until: number;
 }
 
-/** What was done and decided, what the agents know of themselves, and the events that must not be forgotten. */
+/** Tool calls and decisions, the agents' own states, and the events that must not be forgotten. */
 export interface Deeds {
   putToolCall(call: ToolCall): Promise<void>;
   /** Newest first, as all lists here. */

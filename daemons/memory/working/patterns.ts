@@ -3,7 +3,7 @@ import { type Page, pager, type Store, select, type Table, unknownError, upsert 
 import { queryOf } from "../words.ts";
 import { fullWordsOf, similarity } from "./similarity.ts";
 
-/** What has been done in a situation, and how often that was right. */
+/** Acts by situation, and how often each was right. */
 export interface Patterns {
   /** Adds a pattern, or replaces the one with its id. */
   putPattern(pattern: Pattern): Promise<void>;
@@ -72,8 +72,8 @@ export function openPatterns({ database, write }: Store): Patterns {
 const z = 1.2816;
 
 /**
- * What a pattern that succeeded at `rate` in `uses` uses can be relied on to do: Wilson's lower bound. 0 without a use;
- * 0.38 for one of one, 0.75 for five of five, 0.86 for ten of ten, 0.98 for a hundred of a hundred.
+ * The reliability of a pattern that succeeded at `rate` in `uses` uses: Wilson's lower bound. 0 without a use; 0.38 for
+ * one of one, 0.75 for five of five, 0.86 for ten of ten, 0.98 for a hundred of a hundred.
  */
 export function wilsonLowerBound(rate: number, uses: number): number {
   if (uses <= 0) return 0;

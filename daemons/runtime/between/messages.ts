@@ -42,7 +42,7 @@ export interface Embedding {
   readonly truncate: boolean;
 }
 
-/** What the runtime asks of a worker. `load` is the first and comes once. */
+/** The runtime's requests to a worker. `load` is the first and comes once. */
 export type Request =
   | { readonly type: "load"; readonly setup: WorkerSetup }
   | { readonly type: "generate"; readonly id: number; readonly generation: Generation }
@@ -83,7 +83,7 @@ export interface Counted {
   readonly contextTokens: number;
 }
 
-/** What a worker says. */
+/** A worker's messages. */
 export type Reply =
   | { readonly type: "loaded"; readonly loaded: LoadedFacts }
   | { readonly type: "failed"; readonly reason: string }

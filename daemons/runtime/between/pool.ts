@@ -8,7 +8,7 @@ import type { ModelEntry } from "#lib/model-manifest";
 /** The arithmetic a model is loaded on: the processor, or a GPU through the back end of that name. */
 export type Backend = "cpu" | "vulkan" | "cuda";
 
-/** What a worker is told to load: its `load` message. */
+/** The content of a worker's `load` message. */
 export interface WorkerSetup {
   /** The model's name, for messages. */
   readonly model: string;
@@ -43,7 +43,7 @@ export interface LoadedFacts {
   readonly loadMs: number;
 }
 
-/** What the pool needs of a worker process, whatever else it can do. */
+/** The pool's view of a worker process, whatever else it can do. */
 export interface PooledWorker {
   readonly pid: number;
   /** Resolves when the process has ended, with why. */
@@ -81,7 +81,7 @@ export interface Routed {
   readonly temperature: number;
 }
 
-/** What can be asked for: a model by its name or its file's, or "auto" (or nothing) and a level. */
+/** A wanted model: its name or its file's, or "auto" (or nothing) and a level. */
 export interface Wanted {
   readonly model: string;
   /** "" = operational. */

@@ -172,7 +172,7 @@ function properties(a: Schema, b: Schema): Json {
   return Object.fromEntries([...new Set(names)].map((name) => [name, allOf(propertyOf(a, name), propertyOf(b, name))]));
 }
 
-/** What an object's schema says of one property. */
+/** The part of an object's schema about one property. */
 export function propertyOf(schema: Schema, name: string): Json {
   const { properties: own, patternProperties: patterns, additionalProperties: others = true } = schema;
   const said = isSchema(own) && Object.hasOwn(own, name) ? [own[name] as Json] : [];

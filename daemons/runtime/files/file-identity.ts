@@ -6,7 +6,7 @@ import { replaceFile } from "#lib/data/files";
 import { errnoOf } from "#lib/errors";
 
 /**
- * What tells a file's content from another's without reading it: device, inode, length, and when content and inode were
+ * Tells a file's content from another's without reading it: device, inode, length, and when content and inode were
  * changed last. Writing to a file changes its ctime, which nobody can set. Empty when there is no such file.
  */
 export function fileIdentity(path: string): string {

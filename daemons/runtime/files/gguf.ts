@@ -4,7 +4,7 @@ import { Cursor, quoted, textLengthMax } from "./gguf-cursor.ts";
 import { repackedTypes, tensorTypes } from "./gguf-tensors.ts";
 import { partsOf } from "./model-files.ts";
 
-/** What a model file says of itself. */
+/** A model file's header. */
 export interface ModelHeader {
   readonly architecture: string;
   /** `general.name`, or empty. */
@@ -23,7 +23,7 @@ export interface ModelHeader {
   readonly shape: ModelShape;
 }
 
-/** What a model's memory is reckoned from. Numbers that the file does not give are 0. */
+/** The numbers that a model's memory is reckoned from. Those that the file does not give are 0. */
 export interface ModelShape {
   readonly layers: number;
   readonly embedding: number;

@@ -9,7 +9,7 @@ import type { FileHashes } from "./file-identity.ts";
 import { readModelHeader } from "./gguf.ts";
 import { modelSize, partsOf } from "./model-files.ts";
 
-/** What operators do with model files and the manifest. */
+/** The operators' acts on model files and the manifest. */
 export interface Library {
   /**
    * Downloads a model of the manifest, telling its progress; the last says "done", or "present" for a file that was there.

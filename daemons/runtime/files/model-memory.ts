@@ -1,6 +1,6 @@
 import type { ModelHeader } from "./gguf.ts";
 
-/** What a model is loaded with, as far as its memory depends on it. */
+/** The settings of a loaded model that its memory depends on. */
 export interface Sizes {
   /** Of each sequence. */
   readonly contextTokens: number;
@@ -32,8 +32,8 @@ const tokenBytes = 400;
 const outputLayers = 1;
 
 /**
- * What `header`'s model needs when loaded with `sizes`, from its header alone: not less than what llama.cpp took for models of
- * several shapes, and at most a fourth more (the figures are in model-memory.test.ts).
+ * The memory of `header`'s model when loaded with `sizes`, from its header alone: not less than what llama.cpp took for
+ * models of several shapes, and at most a fourth more (the figures are in model-memory.test.ts).
  */
 export function memoryNeed({ shape }: ModelHeader, sizes: Sizes): Need {
   const layers = Math.max(1, shape.layers);

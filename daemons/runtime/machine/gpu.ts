@@ -5,7 +5,7 @@ import type { Log } from "#lib/log";
 import { beginning } from "#lib/text";
 import type { Backend } from "../between/index.ts";
 
-/** What the probe program prints. */
+/** The probe program's output. */
 export interface ProbeAnswer {
   readonly backend: string;
   readonly devices: readonly string[];

@@ -1,5 +1,5 @@
 /**
- * What the machine lends to models: processor cores, memory, GPUs.
+ * The machine's means for models: processor cores, memory, GPUs.
  * The models' room alone comes in.
  */
 export { watchBusyCores } from "./busy-cores.ts";

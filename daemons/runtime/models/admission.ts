@@ -14,7 +14,7 @@ import {
 } from "../files/index.ts";
 import type { Gpu, Gpus } from "../machine/index.ts";
 
-/** What a caller of LoadModel may set instead of the manifest. */
+/** A caller's wishes in LoadModel, instead of the manifest's figures. */
 export interface LoadWishes {
   /** 0 = as the manifest says. */
   readonly contextTokens: number;

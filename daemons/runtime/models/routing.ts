@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import type { Routed, Wanted } from "../between/index.ts";
 import { type Catalogue, type KnownModel, modelName, readModelHeader } from "../files/index.ts";
 
-/** What the configuration says of a level. */
+/** The configuration of a level. */
 export interface Level {
   /** File name of its model. */
   readonly file: string;

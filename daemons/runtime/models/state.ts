@@ -3,7 +3,7 @@ import { hostBytes, type KnownModel, modelSize } from "../files/index.ts";
 import type { Resident } from "./resident.ts";
 import type { Levels } from "./routing.ts";
 
-/** What there is to say of a model. `expected`: it is being loaded, or going to be without anyone asking. */
+/** The state of a model for callers. `expected`: it is being loaded, or going to be without anyone asking. */
 export function stateOf(
   { entry, origin, path }: KnownModel,
   resident: Resident<PooledWorker> | undefined,

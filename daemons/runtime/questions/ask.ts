@@ -2,14 +2,14 @@ import { AiosError } from "#lib/errors";
 import { type Message, messagesMax } from "../between/index.ts";
 import { type Priority, priorities } from "./queue.ts";
 
-/** Who asks, and how urgently. */
+/** The caller of a question, and its urgency. */
 export interface Asker {
   /** Whose call it is, for fairness: "agent:system", "operator:alice", "core". */
   readonly caller: string;
   readonly priority: Priority;
 }
 
-/** What a caller asks. Zero and empty mean "as configured" throughout. */
+/** A caller's question. Zero and empty mean "as configured" throughout. */
 export interface Ask extends Asker {
   readonly model: string;
   readonly level: string;
@@ -81,7 +81,7 @@ export function checkTexts(texts: readonly string[]): void {
   });
 }
 
-/** What is asked, as one conversation. */
+/** A question as one conversation. */
 export function conversation({ system, messages, prompt }: Ask): Message[] {
   return [
     ...(system === "" ? [] : [{ role: "system", content: system } as const]),

@@ -3,7 +3,7 @@ import type { ModelState } from "../between/index.ts";
 import type { Family, Sample } from "./metrics.ts";
 import type { QueueStatus } from "./queue.ts";
 
-/** What models and queues are like at this moment. */
+/** Gauges of models and queues at this moment. */
 export function gauges(models: readonly ModelState[], queues: ReadonlyMap<string, QueueStatus>): Family[] {
   const loaded = models.filter((model) => model.loaded !== undefined);
   const ofModels = (value: (model: ModelState) => number): Sample[] =>

@@ -1,7 +1,7 @@
 import type { Code } from "#lib/errors";
 import type { Generated } from "../between/index.ts";
 
-/** What is counted of the calls, model by model. */
+/** Counters of the calls, model by model. */
 export interface Metrics {
   /** A call has ended: its outcome ("OK" or the code of its error). */
   ended(model: string, outcome: Code | "OK"): void;

@@ -9,7 +9,7 @@ import { metricsText, openMetrics } from "./metrics.ts";
 import { gauges } from "./metrics-gauges.ts";
 import { schemas } from "./schema.ts";
 
-/** What came of a call beside its text. */
+/** The outcome of a call beside its text. */
 export interface Outcome extends Generated {
   readonly model: string;
   /** Waiting for its turn and for the model to be loaded. */

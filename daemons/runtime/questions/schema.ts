@@ -1,7 +1,7 @@
 import { type AnswerCheck, answerCheck } from "#lib/answer-check";
 import { grammarOf } from "../between/index.ts";
 
-/** What a JSON schema comes to: a grammar for the model, and a check of its answer. */
+/** A compiled JSON schema: a grammar for the model, and a check of its answer. */
 export interface Compiled {
   readonly grammar: string;
   readonly check: AnswerCheck;

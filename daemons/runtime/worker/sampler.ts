@@ -3,7 +3,10 @@ import type { Sampling } from "../between/index.ts";
 import type { Binding, Model, Sampler } from "./binding.ts";
 import { Refusal } from "./refusal.ts";
 
-/** What chooses the tokens of one answer. To be disposed of. INVALID_ARGUMENT when llama.cpp does not take the grammar. */
+/**
+ * Opens the sampler that chooses the tokens of one answer. To be disposed of. INVALID_ARGUMENT when llama.cpp does not
+ * take the grammar.
+ */
 export function openSampler(
   binding: Binding,
   model: Model,

@@ -45,12 +45,12 @@ export function planLine({ plan, tasks }: GoalView): string {
   return `planned by ${by} (${level}) as ${count(tasks.length, "task")}${again}${why === "" ? "" : `: ${why}`}`;
 }
 
-/** What is to be said of a task beside its state: why it failed, or that it waits for a person. */
+/** A remark on a task beside its state: why it failed, or that it waits for a person. */
 export function remarkOf({ error, waitsFor }: Task): string {
   return waitsFor === "" ? error : `waits for you: aiosctl approvals show ${waitsFor}`;
 }
 
-/** What the goal asks, and how to answer. */
+/** The goal's questions, and how to answer. */
 export function questionLines({ goal, questions }: GoalView): string[] {
   const open = goal?.status === "awaiting_input" ? questions.find(({ answer }) => answer === "") : undefined;
   if (open === undefined) return [];

@@ -6,7 +6,7 @@ export interface Ticket {
   readonly digest: string;
 }
 
-/** What the machine is set to, and what is watched. */
+/** The machine's settings and watches. */
 export const settingInputs = ({ plain, state }: Tricks): Inputs => ({
   "config.get": [nothing({}), malformed({ file: "security/policy.toml" }), malformed({ file: "../shadow" })],
   "config.set": [

@@ -7,8 +7,8 @@ export interface Ground {
 }
 
 /**
- * What holds a person of the role operator back: that an admin alone may do it, that nobody may, that it is no input at all, or
- * nothing: it may be done, and does no harm.
+ * The bar to a person of the role operator: that an admin alone may do it, that nobody may, that it is no input at all,
+ * or nothing: it may be done, and does no harm.
  */
 export type Held = "admin" | "nobody" | "malformed" | "nothing";
 
@@ -72,7 +72,7 @@ const nobodys = [
   "/sys/aios-walk",
 ].concat(["/dev/aios-walk", "/mnt/aios-walk"]);
 
-/** What holds protected places. */
+/** The folders that hold protected places. */
 export const above = ["/", "/var", "/etc", "/usr"];
 
 const secretsOf = ({ state, run }: Ground) => [
@@ -82,7 +82,7 @@ const secretsOf = ({ state, run }: Ground) => [
   `${run}/provision/key`,
 ];
 
-/** Of a tool that takes no folder of the system away: "/" is no entry of one. */
+/** The inputs of a tool that takes no folder of the system away: "/" is no entry of one. */
 export const inNone = (inputs: readonly Worst[]) =>
   inputs.map((one) => (Object.values(one.input).includes("/") ? malformed(one.input) : one));
 

@@ -1,4 +1,4 @@
-/** What the search needs: every record's text in chunks, their words, and the outbox of the vector server. */
+/** The tables of the search: every record's text in chunks, their words, and the outbox of the vector server. */
 export const longterm002 = `
    CREATE TABLE records (
      collection TEXT NOT NULL, id TEXT NOT NULL, title TEXT NOT NULL, metadata_json BLOB NOT NULL, stored_at INTEGER NOT NULL,

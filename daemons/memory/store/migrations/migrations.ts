@@ -14,5 +14,5 @@ export const workingMigrations: readonly string[] = [working001, working002, wor
 export const journalMigrations: readonly string[] = [journal001];
 export const longtermMigrations: readonly string[] = [longterm001, longterm002, longterm003, longterm004];
 
-/** What the schemas ask of this program: their databases are opened with it. */
+/** SQL functions that the schemas call: their databases are opened with them. */
 export const functions = { words: indexText } as const;
