@@ -14,7 +14,7 @@ export const triesMax = 3;
 /** Wrong answers from everywhere: that many guesses hit one code of 35 bits in a run of three million. */
 export const triesOfAllMax = 10_000;
 
-/** An address waits so long after its first wrong answer, and longer after each further one. */
+/** An address waits this long after its first wrong answer, and longer after each further one. */
 const waitMs = 1_000;
 
 /** The one time that a machine takes someone without a certificate: until its first admin is enrolled. */

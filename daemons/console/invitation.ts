@@ -28,7 +28,7 @@ export interface InvitationSettings {
   readonly log: Log;
 }
 
-/** What asks the keyboard is asked again after so long: init opens its socket later than the console begins. */
+/** The keyboard is asked for again after this long: init opens its socket later than the console begins. */
 const againMs = 5_000;
 
 /** A log line that init prints on the machine's own console. */

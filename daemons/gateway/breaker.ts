@@ -3,7 +3,10 @@ import type { Clock } from "#lib/clock";
 /** How long others wait while one request finds out whether a provider is back. */
 const probeWaitMs = 1_000;
 
-/** Leaves a provider alone that keeps failing: open after so many failures in a row, then one request at a time tries. */
+/**
+ * Leaves a provider alone that keeps failing: open after a number of failures in a row, then one request at a time
+ * tries.
+ */
 export interface Breaker {
   /** Milliseconds until a request may be made; 0 = now. */
   waitMs(): number;

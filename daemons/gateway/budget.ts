@@ -26,7 +26,7 @@ export type Most = Omit<Usage, "at" | "outcome" | "provider">;
 export interface Budget {
   readonly monthlyUsd: number;
   usedUsd(): number;
-  /** Why a request that may cost so much does not fit; one that costs nothing always does. */
+  /** The reason why a request that may cost this much does not fit; one that costs nothing always does. */
   refusal(usd: number): AiosError | undefined;
   /** Sets aside, durably, what a request may cost. Throws when it does not fit, or cannot be written. */
   reserve(most: Most): Reservation;

@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 
 const minuteMs = 60_000;
 
-/** Requests of any last minute, at most `perMinute`. */
+/** At most `perMinute` requests in any minute. */
 export interface Rate {
   /** Milliseconds until a request may be made; 0 = now. */
   waitMs(): number;

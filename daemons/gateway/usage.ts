@@ -58,11 +58,11 @@ const dayMs = 86_400_000;
 export interface UsageStore {
   /** Throws UNAVAILABLE when it cannot be written: then nothing may be asked. */
   reserve(most: Omit<Usage, "at" | "outcome">): Reservation;
-  /** What fits the filter, newest first, at most 10,000 of them; and the totals of all that fits. */
+  /** At most 10,000 entries that fit the filter, newest first, and the totals of all that fit. */
   find(filter: UsageFilter): { readonly records: Usage[]; readonly totals: UsageTotals };
   /** Spent and reserved since the first of this month (UTC), US dollars. */
   spentThisMonth(provider: string): number;
-  /** Whether this month's alert at so many percent has been given; `give` keeps that it has. */
+  /** Whether this month's alert at this percentage has been given; `give` keeps that it has. */
   alerted(provider: string, percent: number): boolean;
   give(provider: string, percent: number): void;
 }

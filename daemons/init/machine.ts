@@ -9,11 +9,11 @@ import {
   type BootNeeds,
   bootId,
   bootPhases,
-  type Ground,
   narrate,
   openBoot,
+  type Prepared,
+  type PrepareNeeds,
   prepare,
-  type Tools,
 } from "./boot/index.ts";
 import { mountKernelFiles } from "./disks/index.ts";
 import { parseCmdline, type Screen } from "./early/index.ts";
@@ -39,7 +39,7 @@ export interface Start {
 }
 
 /** Everything that lives as long as the machine. */
-interface Parts extends Tools {
+interface Parts extends PrepareNeeds {
   readonly logs: Logs;
   readonly children: Children;
   readonly boot: Boot;
@@ -108,7 +108,7 @@ interface Units extends BootNeeds {
 }
 
 /** Starts the units on the ground, and everything that need not be waited for. */
-function runUnits(ground: Ground, parts: Parts): Units {
+function runUnits(ground: Prepared, parts: Parts): Units {
   const { cmdline, clock, logs, children, power, faults, screen, syscalls, boot, groups } = parts;
   power.onEnd({ root: ground.root });
   const group = cmdline.lane === "machine" ? "aios" : `aios-${boot.id.slice(-8)}`;
@@ -198,7 +198,7 @@ function lazyPeers(clock: Clock): Pick<BootNeeds, "runtimeProblem" | "missingAge
   };
 }
 
-async function bringUpNetwork({ hardware, provision, config, hostname }: Ground, parts: Parts): Promise<Network> {
+async function bringUpNetwork({ hardware, provision, config, hostname }: Prepared, parts: Parts): Promise<Network> {
   const { linkResolvConf, startNetwork } = await import("./network/network.ts");
   const { command, children, faults, screen } = parts;
   const { nics } = hardware;

@@ -27,7 +27,7 @@ export interface Machine {
 const settleWithinMs = 8_000;
 const linesDefault = 100;
 
-/** The units are told to end so much after the answer: the console passes it on, and would end before it. */
+/** The units are told to end this long after the answer: the console passes it on, and would end before it. */
 const answerMs = 100;
 
 const states: Readonly<Record<UnitState, UnitMessage["state"]>> = {

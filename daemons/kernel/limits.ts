@@ -8,7 +8,7 @@ export interface Limits {
   readonly directivesMax: number;
   /** Errors in a row after which the breaker trips and the run ends. */
   readonly breakerErrors: number;
-  /** The loop guard looks at so many calls of the run… */
+  /** The loop guard looks at this many calls of the run… */
   readonly loopWindow: number;
   /** …remarks on the same call with the same input from this count on… */
   readonly loopWarn: number;
@@ -30,7 +30,7 @@ export interface Limits {
   readonly retryMs: number;
   /** A run that cannot go on because a port is away is tried again after this time. */
   readonly stalledMs: number;
-  /** A checkpoint after so many runs. */
+  /** A checkpoint is made after this many runs. */
   readonly checkpointEveryRuns: number;
   /** Checkpoints that can be restored, and ended runs that are remembered, in a branch. */
   readonly checkpointsMax: number;

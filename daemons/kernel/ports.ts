@@ -123,7 +123,7 @@ export interface EventStorePort {
    * event_id, same content) is acknowledged again: a call may be repeated.
    */
   append(event: EventRecord): Promise<EventRecord>;
-  /** In order, from a sequence on, at most `limit`. */
+  /** At most `limit` events in order, from a sequence on. */
   read(session_id: string, branch_id: string, from_sequence: number, limit: number): Promise<readonly EventRecord[]>;
   /** The last sequence; 0 when there is no event. */
   head(session_id: string, branch_id: string): Promise<number>;

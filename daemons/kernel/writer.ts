@@ -19,7 +19,7 @@ export interface World {
 
 /** Events that are read at once. */
 const pageLength = 500;
-/** Times that a branch is read anew because somebody else has added to it. */
+/** How often a write is retried after losing the race for the next sequence. */
 const conflictsMax = 16;
 
 /** Events that follow a state, and the state after them. */

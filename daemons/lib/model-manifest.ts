@@ -26,7 +26,7 @@ export interface ModelEntry {
   readonly gpuLayers: number;
 }
 
-/** Entries in one manifest, and bytes of one, at most. */
+/** At most this many entries in one manifest, and bytes of one. */
 const entriesMax = 1_000;
 const bytesMax = 1_048_576;
 

@@ -13,7 +13,7 @@ export interface Metric {
 /** The operational memory: the last hour's events and the last value of each metric, in this process. */
 export interface Operational {
   push(event: Event): void;
-  /** Newest first, at most `count`; of one category and source, or (empty) of all. */
+  /** At most `count` entries, newest first; of one category and source, or (empty) of all. */
   recent(count: number, category: string, source: string): Event[];
   /**
    * The last `recent` events, oldest first, then those that come, until the signal aborts.

@@ -6,7 +6,7 @@ import { modelStatus } from "./model-status.ts";
 import type { Runtime } from "./questions/index.ts";
 import { askerOf, askOf, definition, statistics } from "./translate.ts";
 
-/** Files that are told of, at most. */
+/** At most this many files are named. */
 const leftOutMax = 50;
 
 /** aios.runtime.AIRuntime over a runtime and its models. */

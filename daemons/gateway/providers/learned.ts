@@ -33,7 +33,7 @@ const ofItsValue =
 /** So much of a refusal is read: the patterns take long for a text without end. */
 const saidLengthMax = 16_384;
 
-/** Schemas that were refused are remembered by name; past so many, from the beginning. */
+/** Refused schemas are remembered by name. Past this many the list begins anew. */
 const learnedMax = 256;
 
 export function openLearned(provider: string, log: Log): Learned {

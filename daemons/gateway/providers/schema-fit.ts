@@ -11,7 +11,7 @@ export interface Dialect {
   /** It takes an object at the root and nothing else. */
   readonly objectRoot: boolean;
   readonly recursion: boolean;
-  /** Of a whole schema at most so many. */
+  /** At most this many in a whole schema. */
   readonly optionalMax: number;
   readonly unionsMax: number;
   readonly literalsMax: number;

@@ -8,7 +8,10 @@ import { beginning } from "#lib/text";
 /** What is typed is a word; of a longer line the beginning is kept. */
 const lineLengthMax = 100;
 
-/** What comes sooner after what was heard is not heard: a pasted page is one answer, and a key that sticks is one every so often. */
+/**
+ * Input that comes sooner after an answer is ignored: a pasted page is one answer, and a key that sticks is one now and
+ * then.
+ */
 const pauseMs = 3_000;
 
 /** The machine's own keyboard, which whoever stands before it types on. Throws FAILED_PRECONDITION where there is none. */

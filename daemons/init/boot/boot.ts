@@ -18,7 +18,7 @@ export interface BootNeeds {
 }
 
 export const waits = {
-  /** After so many failures in a row the boot goes on without the unit. */
+  /** After this many failures in a row the boot goes on without the unit. */
   triesMax: 3,
   /** A phase that has not reached its aim by then is given up; what it waits for may still come. */
   phaseMs: 180_000,
@@ -26,7 +26,10 @@ export const waits = {
   agentsMs: 60_000,
   /** Between two questions. Each is work for a machine that is busy starting. */
   againMs: 200,
-  /** Between two questions when the first was answered by an error; so many errors in a row, and the boot goes on. */
+  /**
+   * Between two questions when the first was answered by an error. After `refusalsMax` errors in a row the boot goes
+   * on.
+   */
   afterErrorMs: 1_000,
   refusalsMax: 5,
   runtimeAgainMs: 1_000,

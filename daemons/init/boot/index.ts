@@ -4,5 +4,5 @@
  */
 export { type BootNeeds, bootPhases } from "./boot.ts";
 export { narrate } from "./console-story.ts";
-export { type Ground, prepare, type Tools } from "./prepare.ts";
+export { type Prepared, type PrepareNeeds, prepare } from "./prepare.ts";
 export { type Boot, bootId, openBoot } from "./timeline.ts";

@@ -33,8 +33,7 @@ import type { Cmdline, Screen } from "../early/index.ts";
 import { type Hardware, prepareGpus, readHardware, shortfalls } from "../hardware/index.ts";
 import { rememberTime, type StartTime, setClock, timeMark } from "../time/index.ts";
 
-/** The means of phase 1. */
-export interface Tools {
+export interface PrepareNeeds {
   readonly cmdline: Cmdline;
   readonly syscalls: Syscalls;
   readonly command: Run;
@@ -48,7 +47,7 @@ export interface Tools {
 }
 
 /** The result of phase 1, on which everything else stands. */
-export interface Ground {
+export interface Prepared {
   readonly root: Root;
   readonly hardware: Hardware;
   readonly provision: Provision;
@@ -67,30 +66,30 @@ const provisionFolder = join(layout.run, "provision");
  * Phase 1, hardware: what the machine is, its data, its root, its configuration. What is missing or broken becomes a fault
  * and is done without; it throws only where nothing could run.
  */
-export async function prepare(tools: Tools): Promise<Ground> {
+export async function prepare(needs: PrepareNeeds): Promise<Prepared> {
   const step = async <T>(name: string, act: () => T | Promise<T>): Promise<T> => {
     const made = await act();
-    tools.done(name);
+    needs.done(name);
     return made;
   };
-  await step("command line", () => reportProblems(tools));
-  const hardware = await step("hardware", () => findHardware(tools));
-  await step("kernel settings", () => setKernel(hardware, tools));
-  const data = await step("data volume", () => openData(kernel, tools));
-  const provision = await step("provisioning", () => readProvision(tools));
-  const root = await step("root and folders", () => enterRoot(tools));
-  const config = await step("configuration", () => configure(root, tools));
-  const hostname = await step("host name", () => setHostname(provision.hostname ?? config.system.hostname, tools));
-  const time = await step("time", () => startTime(tools));
+  await step("command line", () => reportProblems(needs));
+  const hardware = await step("hardware", () => findHardware(needs));
+  await step("kernel settings", () => setKernel(hardware, needs));
+  const data = await step("data volume", () => openData(kernel, needs));
+  const provision = await step("provisioning", () => readProvision(needs));
+  const root = await step("root and folders", () => enterRoot(needs));
+  const config = await step("configuration", () => configure(root, needs));
+  const hostname = await step("host name", () => setHostname(provision.hostname ?? config.system.hostname, needs));
+  const time = await step("time", () => startTime(needs));
   await step("facts for the daemons", () => writeFacts(hardware, { data, clock: time.state }));
   return { root, hardware, provision, config, hostname, data, time };
 }
 
-function reportProblems({ cmdline, faults }: Tools): void {
+function reportProblems({ cmdline, faults }: PrepareNeeds): void {
   for (const [index, problem] of cmdline.problems.entries()) faults.raise(`cmdline-${index}`, problem);
 }
 
-async function findHardware({ cmdline, command, faults }: Tools): Promise<Hardware> {
+async function findHardware({ cmdline, command, faults }: PrepareNeeds): Promise<Hardware> {
   const found = readHardware(kernel);
   for (const [index, shortfall] of shortfalls(found).entries()) faults.raise(`hardware-${index}`, shortfall);
   if (cmdline.lane === "machine") await prepareGpus(found.gpus, { files: kernel, command, faults });
@@ -98,22 +97,22 @@ async function findHardware({ cmdline, command, faults }: Tools): Promise<Hardwa
 }
 
 /** A host's kernel is the host's. */
-function setKernel({ gpus }: Hardware, { cmdline, faults }: Tools): void {
+function setKernel({ gpus }: Hardware, { cmdline, faults }: PrepareNeeds): void {
   const refused = cmdline.lane === "machine" ? setSysctls(gpus.length > 0) : [];
   if (refused.length > 0)
     faults.raise("sysctls", `kernel settings: ${refused.join("; ")}; the machine goes on without`);
 }
 
-function enterRoot(tools: Tools): Root {
-  const root = tools.cmdline.overlay ? overlaidRoot(tools) : plainRoot();
-  bindData(root, tools.syscalls);
+function enterRoot(needs: PrepareNeeds): Root {
+  const root = needs.cmdline.overlay ? overlaidRoot(needs) : plainRoot();
+  bindData(root, needs.syscalls);
   makeFolders(machineFolders(layout.run, layout.state, layout.log));
   writeFilters(layout.run);
   return root;
 }
 
 /** The image's root under what was changed on this machine, or alone when the two cannot be joined. */
-function overlaidRoot({ syscalls, faults }: Tools): Root {
+function overlaidRoot({ syscalls, faults }: PrepareNeeds): Root {
   try {
     mountOverlay(syscalls);
   } catch (error) {
@@ -126,8 +125,8 @@ function overlaidRoot({ syscalls, faults }: Tools): Root {
 }
 
 /** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
-function readProvision(tools: Tools): Provision {
-  const { cmdline, syscalls, faults } = tools;
+function readProvision(needs: PrepareNeeds): Provision {
+  const { cmdline, syscalls, faults } = needs;
   mkdirSync(layout.run, { recursive: true });
   const take = (folder: string) => {
     try {
@@ -153,7 +152,7 @@ function readProvision(tools: Tools): Provision {
   return provision;
 }
 
-async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config> {
+async function configure(root: Root, { cmdline, faults }: PrepareNeeds): Promise<Config> {
   const file = `${layout.etc}/config.toml`;
   const files = {
     // Below the overlay is the file that the build has checked, whatever lies over it.
@@ -168,10 +167,10 @@ async function configure(root: Root, { cmdline, faults }: Tools): Promise<Config
 }
 
 /** A host's clock is the host's: a machine that shares it leaves it alone. */
-async function startTime(tools: Tools): Promise<StartTime> {
-  if (tools.cmdline.lane !== "machine") return { state: { sure: true }, detail: "by the host's clock" };
-  const time = await setClock({ ...tools, floorMs: tools.madeMs, mark: timeMark, passed: provisionedAt });
-  rememberTime(tools.clock, tools.faults);
+async function startTime(needs: PrepareNeeds): Promise<StartTime> {
+  if (needs.cmdline.lane !== "machine") return { state: { sure: true }, detail: "by the host's clock" };
+  const time = await setClock({ ...needs, floorMs: needs.madeMs, mark: timeMark, passed: provisionedAt });
+  rememberTime(needs.clock, needs.faults);
   return time;
 }
 
@@ -183,7 +182,7 @@ async function provisionedAt(): Promise<number | undefined> {
   return readCertificate(certificate).notBefore;
 }
 
-function setHostname(name: string, { syscalls, faults }: Tools): string {
+function setHostname(name: string, { syscalls, faults }: PrepareNeeds): string {
   try {
     syscalls.setHostname(name);
   } catch (error) {

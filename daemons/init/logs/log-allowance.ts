@@ -1,19 +1,19 @@
 import type { Clock } from "#lib/clock";
 
 export const allowanceLimits = {
-  /** A unit's log takes so much in {@link windowMs}; what is beyond is read and dropped. */
+  /** A unit's log takes this much in {@link windowMs}. The rest is read and dropped. */
   lines: 1_000,
   bytes: 512 * 1024,
   /** So much is read in that time, and no more: whoever writes faster waits. Reading costs PID 1 time, dropped or not. */
   bytesRead: 4 * 1024 * 1024,
-  /** And so much of all units together: many that write fast are no reason to be slow either. */
+  /** All units together may write this much: many that write fast are no reason to be slow either. */
   bytesReadOfAll: 12 * 1024 * 1024,
   windowMs: 1_000,
 } as const;
 
 /** How much more a unit's log takes in the window of time that is open. */
 export interface Allowance {
-  /** Whether so many bytes, which have been read, are to be taken. */
+  /** Whether this many bytes, which have been read, are to be taken. */
   takes(bytes: number): boolean;
   /** Whether another line is to be taken; one that is not counts as dropped. */
   takesLine(): boolean;

@@ -6,7 +6,7 @@ import type { Allowance } from "./log-allowance.ts";
 export const pipeLimits = {
   /** The longest line, characters. What is longer goes on in the next. */
   lineLength: 8_192,
-  /** Of a program that ended while its lines were dropped, so many of its last ones are kept: they say why. */
+  /** When a program ends while its lines are dropped, this many of its last ones are kept: they say why. */
   lastLines: 20,
 } as const;
 

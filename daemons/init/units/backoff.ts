@@ -6,7 +6,10 @@ export const backoff = {
   longestMs: 30_000,
   /** So many failures in a row are a crash loop: the longest wait each time, and a state of its own. */
   crashLoopAfter: 5,
-  /** Each time it was ready for so long, one earlier failure is forgotten: what was killed now and then is no crash loop. */
+  /**
+   * After each span of readiness this long one earlier failure is forgotten: a unit that is killed now and then is in
+   * no crash loop.
+   */
   forgottenAfterMs: 6_000,
 } as const;
 

@@ -3,7 +3,10 @@ import type { Faults } from "../base/index.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { UnitStatus } from "./units.ts";
 
-/** A daemon that is not ready for so long is a fault of the machine: a start takes seconds, under emulation most of them. */
+/**
+ * A daemon that is not ready for this long is a fault of the machine. A start takes seconds, under emulation most of
+ * this time.
+ */
 export const graceMs = 10_000;
 
 /**

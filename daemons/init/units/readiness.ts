@@ -8,7 +8,10 @@ import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#pro
 export const probing = {
   /** Before connecting again to a socket where nobody answered. */
   connectAgainMs: 50,
-  /** A unit that answers is asked this often whether it still does, and gets this long; after so many silences it is hung. */
+  /**
+   * A unit that answers is asked this often whether it still does, and gets this long. After `silencesMax` silences it
+   * is hung.
+   */
   everyMs: 20_000,
   answerWithinMs: 10_000,
   silencesMax: 3,

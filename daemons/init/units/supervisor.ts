@@ -30,7 +30,10 @@ export interface UnitProcess {
 export interface World {
   /** Starts the unit's process. One that cannot be started has ended at once. */
   spawn(unit: string): UnitProcess;
-  /** Tells `notice` when the unit is ready, and how that shows, and when it no longer is; rejects with why when it must be taken for hung. */
+  /**
+   * Tells `notice` when the unit becomes ready, with the sign of it, and when it no longer is. Rejects with the reason
+   * when the unit must be taken for hung.
+   */
   watch(unit: string, notice: Readiness, signal: AbortSignal): Promise<void>;
   readonly clock: Clock;
   /** 0 to 1. */

@@ -22,7 +22,7 @@ export function truth(capability: Capability): keyof PolicyGateDecision {
 
 export interface Plan {
   readonly seed: number;
-  /** The kernel is killed after so many events of the simulation, each time. Empty = never. */
+  /** The kernel is killed each time after this many events of the simulation. Empty = never. */
   readonly crashes: readonly number[];
   /** Of a message: 0 = the wire is good. */
   readonly trouble: number;

@@ -21,18 +21,21 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as it is, with this type, and status 200 unless told otherwise. */
   readonly raw?: { readonly type: string; readonly body: string; readonly status?: number };
-  /** After so many parts of a stream the connection is cut (0: before the first); without a stream, in the middle of the body. */
+  /**
+   * After this many parts of a stream the connection is cut (0: before the first); without a stream, in the middle of
+   * the body.
+   */
   readonly cutAfter?: number;
-  /** After so many parts the stream ends in good order, but without its end. */
+  /** After this many parts the stream ends in good order, but without its end. */
   readonly endAfter?: number;
-  /** After so many parts the stream brings an error. */
+  /** After this many parts the stream brings an error. */
   readonly failAfter?: number;
-  /** After so many parts the stream says nothing more, and stays open. */
+  /** After this many parts the stream says nothing more, and stays open. */
   readonly stallAfter?: number;
   /** Silence before the answer, and before each part of a stream, milliseconds. */
   readonly delayMs?: number;
   readonly pauseMs?: number;
-  /** The text is so long, characters. */
+  /** The text's length, characters. */
   readonly hugeLength?: number;
 }
 

@@ -53,7 +53,7 @@ const lookedAtMax = 20;
 /** An embedding model that does not answer within this is left out. */
 const embedTimeoutMs = 1_000;
 
-/** The log says at most so often that vectors are lacking. */
+/** At most this often the log says that vectors are lacking. */
 const warnEveryMs = 60_000;
 
 export interface SearchParts {

@@ -31,13 +31,13 @@ const rowsMax = 6_000;
 /** bm25 of a word that a chunk of usual length has about twice, in units of the word's rarity. */
 const fullScore = 1.5;
 
-/** A word of a title counts as so many in the text. */
+/** A word of a title counts as this many in the text. */
 const titleWeight = 2;
 
 /** What a question is made of says nothing about its answer, unless it is all there is. */
 const sayingLeast = 0.12;
 
-/** How often words occur is remembered until so much has changed. */
+/** Word counts are remembered until this much has changed. */
 const growthMax = 1.1;
 const rememberedMax = 20_000;
 

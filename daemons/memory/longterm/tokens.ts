@@ -17,7 +17,7 @@ const rememberedMax = 4_000;
 /** Questions to the tokenizer at a time. */
 const togetherMax = 8;
 
-/** Once the tokenizer did not answer, estimates do for so long. */
+/** After the tokenizer did not answer, estimates are used for this long. */
 const awayMs = 5_000;
 
 /**

@@ -25,7 +25,10 @@ const pruneEveryMs = 6 * hourMs;
 const backupEveryMs = 24 * hourMs;
 const vacuumEveryMs = 7 * 24 * hourMs;
 
-/** What one pruning goes on from the last, at most: a clock that is far ahead for a while costs so much, and not all there is. */
+/**
+ * At most this far one pruning goes on from the last: a clock that is far ahead for a while costs this much, and not
+ * all there is.
+ */
 const pruneStepMs = 48 * hourMs;
 
 /** Between two batches the calls have their turn. */

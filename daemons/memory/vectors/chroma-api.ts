@@ -84,7 +84,7 @@ async function call(
   }
 }
 
-/** Connections that are not used for so long are closed here, before the server does it. */
+/** Connections unused for this long are closed here, before the server does it. */
 const idleMs = 2_000;
 const connectionsMax = 8;
 const plain = new Agent({ keepAlive: true, timeout: idleMs, maxSockets: connectionsMax });

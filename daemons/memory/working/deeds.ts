@@ -34,7 +34,7 @@ export interface Deeds {
   /** By name. */
   agentStates(limit: number, cursor: string): Page<AgentState>;
   putEvent(event: Event): Promise<void>;
-  /** Events since `fromMs`, oldest first, at most `count`, the newest. */
+  /** At most `count` of the newest events since `fromMs`, oldest first. */
   events(fromMs: number, count: number): Event[];
 }
 

@@ -1,6 +1,6 @@
 import { isSchema, type Json, partsOf, pointerNames, type Schema } from "#lib/json-schema";
 
-/** Ways to read one schema, at most: each choice multiplies those of its neighbours. */
+/** At most this many ways to read one schema: each choice multiplies those of its neighbours. */
 const waysMax = 64;
 const depthMax = 64;
 

@@ -1,7 +1,7 @@
 import type { Schema } from "#lib/json-schema";
 import { range } from "./schema-values.ts";
 
-/** Places after the point that are tried for a number between bounds: more than bounds and steps have, at most so many. */
+/** At most this many places after the point are tried for a number between bounds: more than bounds and steps have. */
 const placesMax = 6;
 const placesLeast = 3;
 
@@ -26,7 +26,7 @@ function placesOf(bound: number): number {
   return Number.isFinite(bound) ? (/^-?\d+\.(\d+)$/.exec(String(bound))?.[1] ?? "").length : 0;
 }
 
-/** Of all with so many places, as multiples of the last place. */
+/** The numbers with this many places, as multiples of the last place. */
 function withPlaces(
   { exclusiveMinimum, exclusiveMaximum }: Schema,
   least: number,

@@ -1,6 +1,6 @@
 import { isSchema, type Json, type Schema } from "#lib/json-schema";
 
-/** Whole numbers that are written out one by one, at most. */
+/** At most this many whole numbers are written out one by one. */
 const numbersMax = 1_000;
 
 /** The values that a schema names, without those that its other keywords refuse; undefined where it names none. */

@@ -29,7 +29,7 @@ export interface Demand<W> {
   forgive(model: string): void;
 }
 
-/** A file that could not be loaded is not tried again for so long, unless it changes. */
+/** A file that could not be loaded is not tried again for this long, unless it changes. */
 const failureMs = 10_000;
 
 export function openDemand<W>(options: DemandOptions<W>): Demand<W> {

@@ -36,7 +36,7 @@ export interface MachinePoolOptions {
   readonly log: Log;
 }
 
-/** A model that no configuration speaks of is unloaded when nobody used it for so long. */
+/** A model that the configuration does not name is unloaded after this long without use. */
 const unloadAfterIdleMs = 300_000;
 
 /** The pool of models of this machine: its own cores, memory and GPU. */

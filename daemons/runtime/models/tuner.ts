@@ -16,10 +16,10 @@ export interface TunerOptions {
 /** Nobody asked a model for this long: a measurement disturbs no one, and nobody it. */
 const quietMs = 2_000;
 
-/** Measurements that a call came into; after so many the next load tries again. */
+/** Measurements that a call came into. After this many the next load tries again. */
 const spoiltMax = 20;
 
-/** Once so much slower than the best, more threads only make it worse. */
+/** Once it is this much slower than the best, more threads only make it worse. */
 const hopeless = 1.5;
 
 /**

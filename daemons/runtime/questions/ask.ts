@@ -43,7 +43,7 @@ const roles: readonly string[] = ["system", "user", "assistant", "tool"];
 export function checkAsk(ask: Ask): void {
   number("max_tokens", ask.maxTokens, 0, maxTokensMax, { whole: true });
   number("temperature", ask.temperature, 0, temperatureMax);
-  number("top_p", ask.topP, 0, 1, { above: true });
+  number("top_p", ask.topP, 0, 1, { exclusiveMin: true });
   number("min_p", ask.minP, 0, 1);
   number("top_k", ask.topK, 0, topKMax, { whole: true });
   number("seed", ask.seed, 0, seedMax, { whole: true });
@@ -105,8 +105,8 @@ function text(field: string, value: string): void {
 
 interface Bounds {
   readonly whole?: boolean;
-  /** The least value itself is not allowed. */
-  readonly above?: boolean;
+  /** The least value itself is excluded. */
+  readonly exclusiveMin?: boolean;
 }
 
 function number(
@@ -114,11 +114,11 @@ function number(
   value: number | undefined,
   least: number,
   most: number,
-  { whole = false, above = false }: Bounds = {},
+  { whole = false, exclusiveMin = false }: Bounds = {},
 ): void {
   if (value === undefined) return;
-  const fits = (above ? value > least : value >= least) && value <= most && (!whole || Number.isInteger(value));
-  const from = above ? `above ${least} and at most ${most}` : `between ${least} and ${most}`;
+  const fits = (exclusiveMin ? value > least : value >= least) && value <= most && (!whole || Number.isInteger(value));
+  const from = exclusiveMin ? `above ${least} and at most ${most}` : `between ${least} and ${most}`;
   if (!fits) refuse(field, String(value), whole ? `a whole number ${from}` : from);
 }
 

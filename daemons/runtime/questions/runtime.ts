@@ -62,7 +62,7 @@ const freeTemperature = 0.8;
 /** Characters of an answer that may be unread before generation waits for the caller. */
 const unreadMax = 16_384;
 
-/** A caller that reads nothing for this long, with so much unread, has gone for all that can be known. */
+/** A caller that reads nothing for this long, with this much unread, is taken to have gone. */
 const unreadTimeoutMs = 30_000;
 
 /** Texts that are embedded before it is looked again whether the caller is still there. */
