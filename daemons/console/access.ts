@@ -1,7 +1,7 @@
 import type { Role } from "#lib/identity/role";
 
 /**
- * Who may call what through the management port, and which daemon answers. A call that is in no list is refused.
+ * The rules of the management port: who may call what, and which daemon answers. A call that is in no list is refused.
  * `nobody`: calls that only the machine's own daemons and agents make, on their sockets.
  */
 interface Row {

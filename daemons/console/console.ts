@@ -30,7 +30,7 @@ const closeGraceMs = 1_000;
 export interface ConsoleParts {
   readonly where: { readonly host: string; readonly port: number };
   readonly identity: MachineIdentity;
-  /** What those without a certificate may call, and whether they are let in just now. */
+  /** The service for callers without a certificate, and whether they are let in just now. */
   readonly enrolment?: { readonly service: Service; open(): boolean };
   /** A daemon's own socket, for `connect`. */
   address(daemon: string): string;

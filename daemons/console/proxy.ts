@@ -106,8 +106,9 @@ function join(call: Upward, passed: Downward, rule: Rule, ended: () => Partial<g
 const asWritable = (stream: Upward | Downward) => stream as unknown as NodeJS.WritableStream;
 
 /**
- * Of what a client sends, the correlation id, the id that it chose for a tool's execution and the word that a rollback is forced
- * alone go further: what daemons believe of a caller is set here, and whose execution it is they see by that.
+ * The headers that go further: of a client's own only the correlation id, the id that it chose for a tool's execution
+ * and the word that a rollback is forced. What daemons believe of a caller is set here, and whose execution it is they
+ * see by that.
  */
 function headers(operator: Operator, id: string, { metadata: sent }: Upward): grpc.Metadata {
   const metadata = new grpc.Metadata();

@@ -84,7 +84,7 @@ function problemBetween(before: Head, { sequence, publicKey, after }: Told): str
   return undefined;
 }
 
-/** What was seen before. A file that holds no head is moved aside: the ledger is watched from here on. */
+/** The head that was seen before. A file that holds no head is moved aside: the ledger is watched from here on. */
 function keptHead(kept: string, clock: Clock, log: Log): Head | undefined {
   try {
     return readHead(kept);

@@ -12,7 +12,7 @@ export interface Option {
   readonly type: "string" | "boolean";
   readonly short?: string;
   readonly multiple?: boolean;
-  /** What its value is called in the help: "N". */
+  /** The name of its value in the help: "N". */
   readonly value?: string;
   readonly about: string;
 }
@@ -49,7 +49,7 @@ export interface Command {
   /** "goal submit". */
   readonly name: string;
   readonly summary: string;
-  /** What follows the name: "DESCRIPTION [--watch]". */
+  /** The part after the name: "DESCRIPTION [--watch]". */
   readonly usage: string;
   /** How many arguments it takes. */
   readonly args: readonly [least: number, most: number];

@@ -32,9 +32,9 @@ export interface ProviderState {
 export interface BudgetState {
   readonly providers: readonly ProviderState[];
   readonly daysRemaining: number;
-  /** What may be spent a day until the month ends, US dollars. */
+  /** The amount that may be spent a day until the month ends, US dollars. */
   readonly dailyRateUsd: number;
-  /** Of each provider that has a key, the budget is spent. */
+  /** The budget of every provider that has a key is spent. */
   readonly exceeded: boolean;
 }
 
@@ -167,7 +167,7 @@ function budgetOf(lanes: readonly Lane[], now: number): BudgetState {
   };
 }
 
-/** What tools returned is marked as data, and the model is told what that means. */
+/** Marks tools' results as data, and tells the model what that means. */
 function withMarks(question: Question): Question {
   if (!question.messages.some(({ role }) => role === "tool")) return question;
   return {

@@ -47,7 +47,7 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
   const free = settings.price?.inputUsd === 0 && settings.price.outputUsd === 0;
   let coolUntil = 0;
 
-  /** What time mends. */
+  /** The error that time mends. */
   const passing = (): AiosError | undefined => {
     const { name, rateLimitRpm } = settings;
     const coolMs = coolUntil - clock.monotonic();
@@ -132,7 +132,10 @@ function mostOf({ asked: { agent, taskId }, model, price, inputTokens, maxTokens
   return { model, inputTokens, outputTokens: maxTokens, costUsd, agent, taskId };
 }
 
-/** What a provider adds of its own where it is to call tools or to keep to a schema; Anthropic tells of up to 700 tokens. */
+/**
+ * Tokens that a provider adds of its own where it is to call tools or to keep to a schema; Anthropic tells of up to
+ * 700.
+ */
 const instructionTokensMax = 2_048;
 
 /** No token is less than a byte of what is said, and a schema may be told twice. */
@@ -144,7 +147,7 @@ function inputTokensMax(question: Question): number {
 
 const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 
-/** What only a person can mend. */
+/** The error that only a person can mend. */
 function standingOf(provider: ProviderSettings, allowOutbound: boolean, secrets: Secrets): AiosError | undefined {
   const { name, model, baseUrl, inside, needsKey, price } = provider;
   const refuse = (reason: string, next: string) =>

@@ -1,4 +1,4 @@
-/** What is asked and answered, in no provider's words. */
+/** Questions and answers, in no provider's words. */
 
 import type { AnswerCheck } from "#lib/answer-check";
 
@@ -19,7 +19,7 @@ export interface ToolCall {
 export type Message =
   | { readonly role: "user"; readonly text: string }
   | { readonly role: "assistant"; readonly text: string; readonly toolCalls: readonly ToolCall[] }
-  /** What a tool returned; `text` is marked as data before it leaves. */
+  /** A tool's result; `text` is marked as data before it leaves. */
   | {
       readonly role: "tool";
       readonly text: string;

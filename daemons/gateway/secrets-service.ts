@@ -24,8 +24,8 @@ export function secretsService(secrets: Secrets): Service<typeof SecretsService>
 }
 
 /**
- * Who asks: a person with the role admin, root at the machine itself among them. The console lets nobody else through; this is
- * the second look. No daemon has business with them.
+ * The person who asks, of the role admin, root at the machine itself among them. The console lets nobody else through;
+ * this is the second look. No daemon has business with secrets.
  */
 function adminOf({ identity }: Call): string {
   if (identity.kind === "operator" && identity.role === "admin") return `operator:${identity.name}`;

@@ -27,7 +27,7 @@ export interface Secrets {
 }
 
 const namePattern = /^[a-z0-9][a-z0-9-]{0,31}$/;
-/** What an HTTP header can carry, without blanks. */
+/** A value that an HTTP header can carry, without blanks. */
 const valuePattern = /^[\x21-\x7e]{1,4096}$/;
 const secretsMax = 64;
 

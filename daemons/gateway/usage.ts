@@ -126,7 +126,7 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
     spent.set(provider, known);
     return known;
   };
-  /** What was paid for is given, whatever becomes of its entry. */
+  /** An answer that was paid for is given, whatever becomes of its entry. */
   const endRequest = (provider: string, write: () => void) => {
     try {
       write();

@@ -94,7 +94,7 @@ function openParts({ native, firstJavascriptMs, screen }: Start): Parts {
   return { cmdline, syscalls, command, faults, screen, clock, madeMs, logs, children, boot, power, groups, done };
 }
 
-/** What the image says of itself. */
+/** The image's own version. */
 interface Release {
   readonly version: string;
   readonly committedAt: number;

@@ -125,7 +125,7 @@ export function initService(machine: Machine): Service<typeof InitService> {
   });
 }
 
-/** What one daemon alone may ask. An operator's call through it is the operator's. */
+/** Refuses a call that one daemon alone may make. An operator's call through it is the operator's. */
 function onlyFor(daemon: string, { kind, name }: Identity, act: string): void {
   if (kind !== "core" || name !== daemon) throw new AiosError("PERMISSION_DENIED", `${act}: not for ${name}`);
 }

@@ -10,7 +10,7 @@ export interface TickRequest {
   /** Chosen by who asks: asked again with the same one, it is the same run. Absent = a new one. */
   readonly runId?: string;
   readonly objective: string;
-  /** Who asks. */
+  /** The one who asks. */
   readonly actor: string;
   /** The call to make: no model is asked. */
   readonly proposedTool?: ToolCall;

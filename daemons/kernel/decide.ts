@@ -36,7 +36,7 @@ export function decide(state: BranchState, world: Circumstances): Step {
 const inPhase = ({ phase }: BranchState, wanted: LoopPhase, step: Step): Step =>
   phase === wanted ? step : append({ type: "PhaseEntered", phase: wanted });
 
-/** What has changed and must be told before anything else. */
+/** The report of a change that must come before anything else. */
 function report(state: BranchState, { limits }: Circumstances): Step | undefined {
   const { run, vitals } = state;
   if (run !== undefined && !run.tripped && run.errors > 0 && vitals.errorStreak >= limits.breakerErrors) {

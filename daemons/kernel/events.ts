@@ -6,7 +6,7 @@ export type { EventKind, KindName, KindOf } from "./kinds.ts";
 export { momentOf } from "./shapes.ts";
 export type { Json } from "./wire.ts";
 
-/** What an event says is read as its kind when it is one, and else as Custom: a newer writer's events can be read. */
+/** Reads an event as its kind when it is one, and else as Custom: a newer writer's events can be read. */
 const openKind: Shape<EventKind> = {
   write: (value, at) => eventKind.write(value, at),
   read: (value, at) => {
@@ -25,7 +25,7 @@ const schema = struct({ name: str, version: str });
 /** The schema that this code writes. */
 export const eventSchema = { name: "aios-protocol", version: "0.1.0" } as const;
 
-/** Who appears to have written an event that does not say: the crate's own default. */
+/** The writer of an event that does not name one: the crate's own default. */
 const unsaid = { type: "system", component: "arcan-daemon" } as const;
 
 /**

@@ -11,7 +11,7 @@ function withCall(state: BranchState, change: (call: OpenCall) => Partial<OpenCa
   return withRun(state, ({ call }) => (call === undefined ? {} : { call: { ...call, ...change(call) } }));
 }
 
-/** What a tool gave back goes into the conversation as data under its own role: it is never what somebody said. */
+/** A tool's result goes into the conversation as data under its own role: it is never what somebody said. */
 function toolTurn(state: BranchState, outcome: CallOutcome, result: unknown, limits: Limits): BranchState {
   const { call_id, tool_name: tool, status, error } = outcome;
   const content = JSON.stringify({ call_id, tool, status, ...(error === "" ? { result } : { error }) });

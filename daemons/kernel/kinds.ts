@@ -156,7 +156,7 @@ const queue = {
   Steered: { queue_id: str, preempted_at: str },
   QueueDrained: { queue_id: str, processed: u64 },
   ErrorRaised: { message: str },
-  /** Whatever has no kind of its own; kinds that a reader does not know are read as this one. */
+  /** Any event without a kind of its own; kinds that a reader does not know are read as this one. */
   Custom: { event_type: str, data: json },
 };
 

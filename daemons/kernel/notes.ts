@@ -1,4 +1,4 @@
-/** What the kernel must remember and the protocol has no kind for: Custom events with a shape of their own. */
+/** Facts that the kernel must remember and the protocol has no kind for: Custom events with a shape of their own. */
 import type { EventKind } from "./kinds.ts";
 import { modelCompletion } from "./ports.ts";
 import { policyGateDecision, riskLevel, toolCall } from "./shapes.ts";
@@ -19,7 +19,7 @@ const shapes = {
   /** The gate's whole answer about a call. */
   "aios.gate_evaluated": struct({
     call_id: str,
-    /** What the model asked for and what the tool needs. */
+    /** Capabilities that the model asked for and that the tool needs. */
     requested: list(str),
     decision: policyGateDecision,
     risk: riskLevel,

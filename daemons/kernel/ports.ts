@@ -127,7 +127,7 @@ export interface EventStorePort {
   read(session_id: string, branch_id: string, from_sequence: number, limit: number): Promise<readonly EventRecord[]>;
   /** The last sequence; 0 when there is no event. */
   head(session_id: string, branch_id: string): Promise<number>;
-  /** What there is after a sequence, then what comes, until the reader ends it. */
+  /** The events after a sequence, then each as it comes, until the reader ends it. */
   subscribe(session_id: string, branch_id: string, after_sequence: number): AsyncIterable<EventRecord>;
 }
 
@@ -137,12 +137,12 @@ export interface ModelProviderPort {
 }
 
 export interface ToolHarnessPort {
-  /** What came of the call. Throws only when that is not known. */
+  /** The outcome of the call. Throws only when that is not known. */
   execute(request: ToolExecutionRequest, signal: AbortSignal): Promise<ToolExecutionReport>;
 }
 
 export interface PolicyGatePort {
-  /** What is in none of the three lists counts as denied. */
+  /** A capability that is in none of the three lists counts as denied. */
   evaluate(session_id: string, requested: readonly Capability[]): Promise<PolicyGateDecision>;
   set_policy(session_id: string, policy: PolicySet): Promise<void>;
 }
@@ -195,7 +195,7 @@ export type ToolFate =
 export interface ToolHarness extends ToolHarnessPort {
   /** Throws NOT_FOUND when there is no such tool, INVALID_ARGUMENT when the input does not fit it. */
   requirements(call: ToolCall): Promise<ToolRequirements>;
-  /** What the harness's ledger knows of the call. */
+  /** The call's fate by the harness's ledger. */
   fate(request: ToolExecutionRequest): Promise<ToolFate>;
   /** As `fate`; and a call that was absent will not begin any more, also when a request for it is still on its way. */
   withdraw(request: ToolExecutionRequest): Promise<ToolFate>;

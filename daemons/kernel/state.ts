@@ -126,7 +126,7 @@ export interface RunEnd {
   readonly iterations: number;
   readonly answer?: string;
   readonly outcomes: readonly CallOutcome[];
-  /** What the last call gave back. */
+  /** The last call's result. */
   readonly lastResult?: unknown;
 }
 

@@ -37,7 +37,7 @@ export interface Daemon {
 
 /** A daemon's services, and how it ends. */
 export interface Wiring {
-  /** What every socket offers; who calls is what the call says. */
+  /** The services of every socket; each call says who makes it. */
   services(): readonly Service[];
   /** Listen on one socket per agent beside those of the daemon's peers. */
   readonly servesAgents?: boolean;

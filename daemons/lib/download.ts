@@ -39,7 +39,7 @@ export interface DownloadProgress {
   readonly resumedBytes: number;
 }
 
-/** What is remembered of a file that is not yet whole. */
+/** The facts that are kept about a file that is not yet whole. */
 interface Source {
   readonly url: string;
   readonly etag: string;
@@ -211,7 +211,7 @@ function finish(request: DownloadRequest, size: number, sha256: string, resumed:
   removePartial(partial);
 }
 
-/** What came is not what was asked for: it is of no use to a later try. */
+/** The error for a file that is not the one asked for: it is of no use to a later try. */
 function mismatch({ partial, url }: DownloadRequest, reason: string): AiosError {
   removePartial(partial);
   return new AiosError("DATA_LOSS", {

@@ -20,13 +20,13 @@ export const codes = {
 export type Code = keyof typeof codes;
 
 export interface Fault {
-  /** What was being done, as a verb phrase: "load model". */
+  /** The act, as a verb phrase: "load model". */
   readonly act: string;
-  /** What it was done to: "tinyllama". */
+  /** The object of the act: "tinyllama". */
   readonly object: string;
   /** Why it failed. */
   readonly reason: string;
-  /** What the reader can do about it. */
+  /** The reader's next step. */
   readonly next?: string;
 }
 

@@ -7,9 +7,9 @@ import { AiosError, messageOf } from "./errors.ts";
 /** A server that may answer a later try: it could not be reached, stalled, or said so. */
 export class RetryLater extends Error {
   override readonly name = "RetryLater";
-  /** What the server asked for; 0 = it did not. */
+  /** The wait that the server asked for; 0 = it asked for none. */
   readonly retryAfterMs: number;
-  /** What came so far belongs to another file: the later try starts at the first byte. */
+  /** The bytes that came belong to another file: the later try starts at the first byte. */
   readonly fromStart: boolean;
 
   constructor(message: string, { retryAfterMs = 0, fromStart = false } = {}) {
@@ -106,7 +106,7 @@ async function request(address: URL, { from, etag, signal, clock }: GetOptions):
   }
 }
 
-/** Those that Node brings and those that this machine trusts. */
+/** The authorities that Node brings and those that this machine trusts. */
 function authorities(): string[] {
   return [...tls.getCACertificates("bundled"), ...tls.getCACertificates("system")];
 }

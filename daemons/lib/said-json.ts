@@ -1,7 +1,7 @@
 /** Where a model's reasoning ends that its server left in the answer. */
 const reasoningEnd = /<\/(?:think|thinking|thought|reasoning)>/gi;
 
-/** So many of them are looked behind, from the last: a text may consist of nothing else. */
+/** At most this many of them are looked behind, from the last: a text may consist of nothing else. */
 const endsMax = 3;
 
 /** A block of Markdown; its language is whatever the model calls it. */

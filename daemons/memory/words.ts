@@ -22,7 +22,7 @@ const character = /[\p{L}\p{N}]\p{M}*/gu;
  */
 const accents = /(?![\u3099\u309a])\p{Script=Inherited}|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640]/gu;
 
-/** What stands for a picture: its number, which is a word of every index. */
+/** A picture is replaced by its number, which is a word of every index. */
 const pictures = /\p{Extended_Pictographic}/gu;
 const wordOfPicture = (picture: string) => ` u${picture.codePointAt(0)?.toString(16)} `;
 

@@ -14,11 +14,11 @@ export interface Models {
   /** Loads a model; `path` empty = where the manifests say. */
   load(model: string, path: string, wishes: LoadWishes, signal: AbortSignal): Promise<ModelState>;
   unload(model: string): Promise<void>;
-  /** What is known of the GPU. */
+  /** The GPU's state. */
   gpu(): string;
   /** Files in the models' folders that are no models, with the reason. */
   leftOut(): string[];
-  /** What is wrong with a manifest, or undefined. */
+  /** The fault of a manifest, or undefined. */
   problem(): string | undefined;
 }
 

@@ -64,7 +64,7 @@ export function askOf(request: InferRequest, call: Call): Ask {
 /** Callers are remembered by name. */
 const agentLengthMax = 128;
 
-/** What agents may ask for themselves; the other priorities are for people and for the machine's own health. */
+/** Priorities that agents may ask for; the others are for people and for the machine's own health. */
 const agentPriorities: readonly Priority[] = ["agent", "background"];
 
 /** The asker of a call: the socket says who it is, and only a core daemon may ask on behalf of an agent. */

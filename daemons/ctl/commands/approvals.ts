@@ -3,7 +3,7 @@ import { type Command, type Context, exit, text, UsageError } from "../command.t
 import { moment } from "../words.ts";
 import { callTool } from "./tools.ts";
 
-/** What was let through may take as long as the slowest tool. */
+/** An approved call may take as long as the slowest tool. */
 const approveTimeoutMs = 660_000;
 
 /** A call that waits, as sec.approvals tells it. */
@@ -20,7 +20,7 @@ export interface Ticket {
   readonly input: string;
   readonly preview: string;
   readonly undo: string;
-  /** Of what is shown and of the exact input, hexadecimal. */
+  /** The digest of what is shown and of the exact input, hexadecimal. */
   readonly digest: string;
   readonly expires_at: number;
 }

@@ -7,7 +7,7 @@ import { callTool, optionsOf } from "./tools.ts";
 /** How often a follower asks for what is new. Each time is a call, and in the ledger. */
 const followEveryMs = 2_000;
 
-/** What a follower says it is for: its own calls are not shown. */
+/** The reason that a follower gives: its own calls are not shown. */
 const followReason = "aiosctl audit --follow";
 
 /** A verification reads every entry: a million in some ten seconds. */

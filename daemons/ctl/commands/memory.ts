@@ -16,7 +16,7 @@ const backupTimeoutMs = 1_800_000;
 const backAgainMs = 60_000;
 const lookMs = 500;
 
-/** Of a file, sent at once. */
+/** Bytes of a file that are sent at once. */
 const pieceBytes = 262_144;
 
 const admin = (context: Context) => context.target().client(MemoryAdminService, "memory");

@@ -48,7 +48,7 @@ interface Place {
   readonly way: string;
 }
 
-/** Who changes a place by its path, as people read it. */
+/** The changer of a place by its path, as people read it. */
 const changers = {
   granted: "an admin, and agents that were granted it",
   admin: "an admin, who is asked",
@@ -148,7 +148,7 @@ interface LedgerEntry {
   readonly hash: string;
 }
 
-/** What the ledger has of an execution, or why that cannot be told: the call itself is done by then. */
+/** The ledger's entry of an execution, or why there is none to show: the call itself is done by then. */
 async function ledgerEntry(context: Context, executionId: string): Promise<LedgerEntry | string> {
   try {
     const filter = { execution_id: executionId, limit: 1 };

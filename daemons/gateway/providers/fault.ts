@@ -30,7 +30,7 @@ export class ProviderFault extends Error {
   readonly kind: FaultKind;
   /** How long the provider asks to be left alone, milliseconds. */
   readonly retryAfterMs: number | undefined;
-  /** What it cost, where that was told. */
+  /** Its cost, where that was told. */
   readonly tokens: Tokens | undefined;
   /** An answer had begun to come, of text, reasoning or calls: whatever ended it, that was paid for. */
   begun = false;
@@ -102,7 +102,9 @@ function kindOf(status: number): FaultKind {
   return "request";
 }
 
-/** What no waiting mends, by the code that the provider gives, or where it gives none by its words. */
+/**
+ * The kind of a fault that no waiting mends, by the code that the provider gives, or where it gives none by its words.
+ */
 function standingKind(status: number | undefined, { code, type }: ToldError, reason: string): FaultKind | undefined {
   const named = `${code} ${type}`;
   if (status === 402 || /insufficient_(quota|balance|credit)|billing|credit_balance|payment/i.test(named))
@@ -131,7 +133,7 @@ function lostKind(error: unknown): FaultKind {
   return error instanceof TypeError || error instanceof RangeError ? "malformed" : "unreachable";
 }
 
-/** What an error says of itself: in the body of an answer, or inside a stream that began well. */
+/** An error's own words: in the body of an answer, or inside a stream that began well. */
 interface ToldError {
   readonly code: unknown;
   readonly type: unknown;
@@ -188,7 +190,7 @@ function withoutKey(text: string, key: string | undefined): string {
   return whole.replace(keyLike, "[key]").replace(/\bBearer\s+\S+/gi, "Bearer [key]");
 }
 
-/** What a provider asks for is heard up to here. */
+/** The longest wait that a provider can ask for. */
 const retryAfterMaxMs = 3_600_000;
 
 /** Milliseconds that the headers ask to wait: `retry-after-ms`, or `retry-after` in seconds or as a date. */

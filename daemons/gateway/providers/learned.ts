@@ -11,8 +11,8 @@ export interface Learned {
   /** Whether a part is to be left out. */
   without(part: string): boolean;
   /**
-   * What `error`, an SDK's, says of the parts that were sent: throws a fault of the kind "learned" when it refuses one of them,
-   * after which the same is asked without.
+   * Reads what `error`, an SDK's, says of the parts that were sent. Throws a fault of the kind "learned" when it
+   * refuses one of them, after which the same is asked without.
    */
   learn(error: unknown, sent: readonly Part[]): void;
 }
@@ -30,7 +30,7 @@ const refusals = [400, 422, 501];
 const ofItsValue =
   /\b(between|at most|at least|less than|greater than|range|too (large|high|low|small|big)|<=|>=|≤|≥)/i;
 
-/** So much of a refusal is read: the patterns take long for a text without end. */
+/** Only this much of a refusal is read: the patterns take long for a text without end. */
 const saidLengthMax = 16_384;
 
 /** Refused schemas are remembered by name. Past this many the list begins anew. */

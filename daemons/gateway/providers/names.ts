@@ -2,7 +2,7 @@ import { beginning } from "#lib/text";
 import type { ToolSpec } from "../question.ts";
 import { ProviderFault } from "./fault.ts";
 
-/** What providers take for a tool's name. */
+/** The longest tool name that providers take. */
 const nameLengthMax = 64;
 
 /** Our tools' names as a provider takes them ("fs.read" has a dot, which both refuse), and back. */

@@ -18,7 +18,7 @@ function finishOf(reason: unknown, calls: number): Finish {
   return finish === "stop" && calls > 0 ? "tool_calls" : finish;
 }
 
-/** What was reasoned is paid for as output: some count it in the total alone. */
+/** Reasoning is paid for as output: some count it in the total alone. */
 function countedIn(usage: unknown, question: Question, written: string): Tokens {
   const told = isObject(usage) ? usage : {};
   const [input, output, total] = ["prompt_tokens", "completion_tokens", "total_tokens"].map((key) => count(told[key]));

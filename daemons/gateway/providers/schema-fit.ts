@@ -134,7 +134,7 @@ class Fit {
     return this.#describe(kept, without(value, ["type", "items"]));
   }
 
-  /** Of a text, number or list: the keywords that the dialect takes stay, the others are told. */
+  /** Keeps the keywords of a text, number or list that the dialect takes, and tells the others. */
   #describe(kept: Schema, more: Schema): Schema {
     const taken = Object.entries(more).filter(([key, value]) => own(this.#dialect.keywords, key)?.(value));
     return describe(
@@ -163,7 +163,7 @@ class Fit {
   }
 }
 
-/** What is left out, told to the model in the description. */
+/** Adds what is left out to the description, where the model reads it. */
 function describe(kept: Schema, left: Schema): Schema {
   const { description, title } = left;
   const rest = Object.entries(without(left, annotations)).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);

@@ -9,10 +9,10 @@ import { request, type Twin } from "./twins.ts";
 /** Something that a provider, or a server that speaks a provider's protocol, has been seen to send. */
 export interface Odd {
   readonly what: string;
-  /** Who sends it, and where and when it was told. */
+  /** The sender, and where and when it was told. */
   readonly source: string;
   readonly reply: Reply;
-  /** What the caller gets. */
+  /** The caller's answer. */
   readonly answer?: object;
   /** The error that the caller gets. */
   readonly error?: { readonly code: string; readonly message: RegExp };

@@ -16,7 +16,7 @@ export interface ConfigFiles {
 
 export interface EffectiveConfig {
   readonly config: Config;
-  /** What was not taken and why; empty when all is well. */
+  /** Settings that were not taken, and why; empty when all is well. */
   readonly problems: readonly string[];
 }
 
@@ -104,7 +104,7 @@ async function checked(base: Table, text: string, file: string): Promise<Table> 
   }
 }
 
-/** What was merged has no lines that somebody could look up: an error names the key alone. */
+/** Merged text has no lines that somebody could look up: an error names the key alone. */
 function withoutLine<T>(act: () => T): T {
   try {
     return act();

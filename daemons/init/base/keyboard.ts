@@ -5,7 +5,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 
-/** What is typed is a word; of a longer line the beginning is kept. */
+/** A typed word; of a longer line the beginning is kept. */
 const lineLengthMax = 100;
 
 /**

@@ -12,7 +12,7 @@ export interface BootNeeds {
   runtimeProblem(): Promise<string | undefined>;
   /** The agents that are configured and not (yet) registered. */
   missingAgents(): Promise<readonly string[]>;
-  /** What is wrong with the ledger; empty when it is whole. */
+  /** The faults of the ledger; empty when it is whole. */
   ledgerProblems(): Promise<readonly string[]>;
   readonly clock: Clock;
 }

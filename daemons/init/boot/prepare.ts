@@ -124,7 +124,7 @@ function overlaidRoot({ syscalls, faults }: PrepareNeeds): Root {
   return enterOverlay(syscalls);
 }
 
-/** What the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
+/** The provisioning that the machine was handed, or nothing: then it makes its own identity, and asks DHCP. */
 function readProvision(needs: PrepareNeeds): Provision {
   const { cmdline, syscalls, faults } = needs;
   mkdirSync(layout.run, { recursive: true });
@@ -174,7 +174,7 @@ async function startTime(needs: PrepareNeeds): Promise<StartTime> {
   return time;
 }
 
-/** Whoever provisioned the machine made its certificate at this time. */
+/** The time at which the machine's certificate was made, by whoever provisioned it. */
 async function provisionedAt(): Promise<number | undefined> {
   const certificate = readText(provisionFolder, "machine.pem");
   if (certificate === "") return undefined;

@@ -17,7 +17,7 @@ export interface Boot {
   state(): "booting" | "autonomous" | "degraded";
   /** Since kernel start; 0 = not yet. */
   autonomyMs(): number;
-  /** What is degraded, each with its next step. */
+  /** Degraded parts, each with its next step. */
   faults(): readonly string[];
   /** How far the wall clock can be believed. */
   time(): TimeStatus;

@@ -152,7 +152,7 @@ function readAt(path: string, at: number, length: number): Buffer {
   }
 }
 
-/** What is there, shorter at the end of the device. */
+/** Reads the bytes at a place; fewer at the end of the device. */
 function readFrom(file: number, at: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   return bytes.subarray(0, readSync(file, bytes, 0, length, at));

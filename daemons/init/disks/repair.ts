@@ -4,7 +4,7 @@ import { messageOf } from "#lib/errors";
 import { linesOf, openKeyboard, type Run } from "../base/index.ts";
 import type { Screen } from "../early/index.ts";
 
-/** Whoever chose the boot entry is at the screen; nobody answers later. */
+/** A person who chose the boot entry is at the screen; nobody answers later. */
 const answerWithinMs = 300_000;
 /** A large volume takes its time. */
 const repairWithinMs = 4 * 3_600_000;

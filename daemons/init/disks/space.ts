@@ -30,7 +30,7 @@ export function checkSpace(folder: string, faults: Faults, look: (folder: string
   else faults.clear(fault);
 }
 
-/** What a daemon that is not root can still use. */
+/** The space that a daemon which is not root can still use. */
 function spaceOf(folder: string): Space {
   const { bavail, blocks, bsize } = statfsSync(folder);
   return { free: bavail * bsize, total: blocks * bsize };

@@ -4,7 +4,9 @@ export const allowanceLimits = {
   /** A unit's log takes this much in {@link windowMs}. The rest is read and dropped. */
   lines: 1_000,
   bytes: 512 * 1024,
-  /** So much is read in that time, and no more: whoever writes faster waits. Reading costs PID 1 time, dropped or not. */
+  /**
+   * This much is read in that time, and no more: whoever writes faster waits. Reading costs PID 1 time, dropped or not.
+   */
   bytesRead: 4 * 1024 * 1024,
   /** All units together may write this much: many that write fast are no reason to be slow either. */
   bytesReadOfAll: 12 * 1024 * 1024,

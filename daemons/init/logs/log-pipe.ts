@@ -42,7 +42,7 @@ export function readLines(stream: Readable, allowance: Allowance, add: (line: st
     rest = "";
     lost = endOf(lost, chunk);
   };
-  /** What is left of the line in whose middle the taking begins again is no line. */
+  /** The rest of the line in whose middle the taking begins again is no line. */
   const fromLineStart = (chunk: Buffer) => {
     const broken = lost !== undefined && lost.at(-1) !== newline;
     lost = undefined;

@@ -8,12 +8,12 @@ import type { Screen } from "../early/index.ts";
 import type { Lease, Route } from "./lease.ts";
 
 /**
- * What is asked of a server beside the client's own list (BusyBox's names): routes (RFC 3442, and where Windows servers have
- * them), time servers and the packet size of the link.
+ * Options that a server is asked for beside the client's own list (BusyBox's names): routes (RFC 3442, and where
+ * Windows servers have them), time servers and the packet size of the link.
  */
 const options = ["staticroutes", "msstaticroutes", "ntpsrv", "mtu"] as const;
 
-/** What the DHCP client calls with each event: it tells init, which alone configures interfaces. */
+/** The script that the DHCP client calls with each event: it tells init, which alone configures interfaces. */
 const script = `#!/bin/sh
 printf 'aios-dhcp %s ip=%s mask=%s router=%s dns=%s routes=%s ntp=%s mtu=%s\\n' \\
   "$1" "$ip" "$mask" "$router" "$dns" "\${staticroutes:-$msstaticroutes}" "$ntpsrv" "$mtu"

@@ -16,7 +16,7 @@ export interface Route {
   readonly via?: string;
 }
 
-/** What Ethernet takes: where a lease said otherwise, and the next one says nothing. */
+/** The packet size of Ethernet: used where a lease said otherwise, and the next one says nothing. */
 const mtuOfEthernet = 1_500;
 
 /** The first interface's routes win, and the next ones' are there when it has none. */

@@ -12,11 +12,11 @@ import { type Lease, leaseLines } from "./lease.ts";
 export interface NetworkNeeds {
   /** The interfaces there are at the start. */
   readonly nics: readonly Nic[];
-  /** Those there are now: one may be plugged in later, or be gone. */
+  /** The present network cards: one may be plugged in later, or be gone. */
   readonly nicsNow: () => readonly Nic[];
   readonly provision: Provision;
   readonly hostname: string;
-  /** Those of the configuration: public ones are asked after those that DHCP names. */
+  /** The name servers of the configuration. Public ones are asked after those that DHCP names. */
   readonly dnsServers: readonly string[];
   /** The firewall's rules, as the tools left them. */
   readonly firewallFile: string;

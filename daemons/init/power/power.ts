@@ -8,7 +8,7 @@ import type { Supervisor } from "../units/index.ts";
 import { type EndAct, endMachine } from "./shutdown.ts";
 import type { Watchdog } from "./watchdog.ts";
 
-/** What has come to be and has to be ended; each is known when it is there. */
+/** The parts that have come to be and have to be ended; each is known when it is there. */
 interface Alive {
   readonly root?: Root;
   readonly supervisor?: Supervisor;

@@ -83,7 +83,7 @@ function place(from: string, to: string): void {
 export interface TinyMachine {
   /** Its PID 1, as the host sees it. */
   readonly pid: number;
-  /** What it has said on its console. */
+  /** The output on its console. */
   console(): string;
   /** Resolves when the console holds `text`. Rejects, with the console, after `timeoutMs`. */
   says(text: string, timeoutMs?: number): Promise<void>;
@@ -95,7 +95,9 @@ export interface TinyMachine {
   readonly ended: Promise<void>;
 }
 
-/** What makes the name spaces a machine: the root read-only, devices, data and provisioning folders inside, init in PID 1. */
+/**
+ * Makes the name spaces a machine: the root read-only, devices, data and provisioning folders inside, init in PID 1.
+ */
 const enter = `
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" &&
 mount -t tmpfs -o nosuid,mode=0755,size=1m dev "$1/dev" &&

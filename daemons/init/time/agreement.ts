@@ -7,7 +7,7 @@ export interface Sample {
 
 export interface Agreement {
   readonly offsetMs: number;
-  /** Those that agree. */
+  /** The servers that agree. */
   readonly servers: readonly string[];
 }
 

@@ -8,7 +8,7 @@ import { clockFault } from "./start.ts";
 
 export interface KeeperNeeds {
   readonly clock: Clock;
-  /** Those that are known now: they come with leases. */
+  /** The servers that are known now: they come with leases. */
   servers(): readonly TimeServer[];
   ask(servers: readonly TimeServer[]): Promise<Round>;
   /** Sets the clock, milliseconds since the epoch; or makes it run a little faster or slower until it has caught up. */

@@ -17,7 +17,7 @@ export interface Question {
 export type Reply =
   | {
       readonly kind: "time";
-      /** What must be added to our clock to have the server's, milliseconds. */
+      /** The milliseconds to add to our clock to have the server's. */
       readonly offsetMs: number;
       /** The true offset lies no further from it than this, as the server says. */
       readonly distanceMs: number;

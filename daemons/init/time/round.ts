@@ -7,7 +7,7 @@ import { day, imageAgeMaxMs } from "./start.ts";
 
 export interface RoundNeeds {
   readonly clock: Clock;
-  /** What the server at an address says. */
+  /** Asks the server at an address. */
   ask(address: string, port: number): Promise<Said>;
   /** The addresses of a name. */
   resolve(name: string): Promise<readonly string[]>;
@@ -18,7 +18,7 @@ export interface RoundNeeds {
 /** The result of asking all servers once. */
 export interface Round {
   readonly agreement: Agreement | undefined;
-  /** Of each server that told no usable time, why. */
+  /** Why each server that told no usable time was left out. */
   readonly problems: readonly string[];
   /** Servers told times that cannot all be right, or that nobody can believe: somebody has to look. */
   readonly suspect: boolean;

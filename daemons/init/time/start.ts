@@ -1,6 +1,6 @@
 /** Clues to the time when a machine starts, milliseconds since the epoch. */
 export interface Clues {
-  /** What the hardware clock says. */
+  /** The hardware clock's time. */
   readonly hardwareMs: number;
   /** It is no earlier than this: the image was made then. */
   readonly floorMs: number;
@@ -15,7 +15,7 @@ export interface Beginning {
   readonly from: "the hardware clock" | "the last shutdown" | "the image's making";
   /** It may be this much later: 0 where the hardware clock can be believed. */
   readonly aheadMs: number;
-  /** What was not believed, and why; empty when all fits. */
+  /** Clues that were not believed, and why; empty when all fits. */
   readonly problems: readonly string[];
 }
 

@@ -68,7 +68,7 @@ export interface ClockNeeds {
 export interface TimeStatus {
   /** A time server has told it, or it is a host's. */
   readonly sure: boolean;
-  /** What it rests on, and what keeps it from being sure. */
+  /** The ground of the belief, and what keeps it from being sure. */
   readonly detail: string;
   /** When that was found out, milliseconds since the epoch. */
   readonly checkedAt: number;

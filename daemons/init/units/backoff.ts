@@ -4,7 +4,7 @@ import { backoffMs } from "#lib/backoff";
 export const backoff = {
   firstMs: 200,
   longestMs: 30_000,
-  /** So many failures in a row are a crash loop: the longest wait each time, and a state of its own. */
+  /** This many failures in a row are a crash loop: the longest wait each time, and a state of its own. */
   crashLoopAfter: 5,
   /**
    * After each span of readiness this long one earlier failure is forgotten: a unit that is killed now and then is in

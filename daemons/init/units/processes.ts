@@ -12,11 +12,11 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   readonly uid: number;
   readonly gid: number;
-  /** Who opens its output by name (/dev/stdout), where it becomes somebody else by itself. */
+  /** The account that opens its output by name (/dev/stdout), where the program changes its account by itself. */
   readonly owner?: Owner;
 }
 
-/** What is left of a group after its leader ended gets this long to go; then the unit counts as ended all the same. */
+/** The rest of a group gets this long to go after its leader ended; then the unit counts as ended all the same. */
 const emptyWithinMs = 2_000;
 
 /** Starts a unit's process in its group. One that cannot be started has pid 0 and has ended. */

@@ -6,7 +6,7 @@ import { needs, type Promises, truth } from "./simulation.ts";
 import type { ApprovalsTwin, ToolsTwin } from "./twins.ts";
 
 export interface Aftermath {
-  /** What each branch itself has added, all branches one after the other. */
+  /** The events that each branch itself has added, all branches one after the other. */
   readonly events: readonly EventRecord[];
   readonly tools: ToolsTwin;
   readonly approvals: ApprovalsTwin;
@@ -76,7 +76,7 @@ const nothingUngated: Check = ({ events, tools, promises }) =>
     });
   });
 
-/** What took effect is told in the journal, and what the journal says was done was done. */
+/** Every effect is told in the journal, and every act that the journal tells of was done. */
 const nothingLost: Check = ({ events, tools, promises }) => {
   const completed = kindsOf(events, "ToolCallCompleted");
   const effects = new Set(tools.effects.map(({ call_id }) => call_id));

@@ -28,7 +28,7 @@ export const straight: Wire = async (_what, act) => act();
 interface Stored {
   readonly parent?: string;
   readonly forkedAt: number;
-  /** What is read has been JSON: it is never the object that was written. */
+  /** The events as JSON: a reader never gets the object that was written. */
   readonly events: { readonly text: string; readonly record: EventRecord }[];
 }
 
@@ -93,11 +93,11 @@ export interface Entry {
 }
 
 export interface ToolTwinParts {
-  /** What a tool needs by its name; NOT_FOUND for others. */
+  /** The needs of tools by name; NOT_FOUND for others. */
   readonly needs: Readonly<
     Record<string, Omit<ToolRequirements, "capabilities"> & { readonly capabilities: readonly Capability[] }>
   >;
-  /** What it gives back; throws what it fails with. */
+  /** Gives back the tool's result; throws the error that it fails with. */
   run(call: ToolCall): Json;
   /** Lets a call that has begun take its time: `end` ends it. Absent = at once. */
   begin?(call: ToolCall, end: (how: "done" | "interrupted") => void): void;

@@ -54,9 +54,9 @@ export class Workbench {
   readonly journal = new JournalTwin();
   readonly approvals = new ApprovalsTwin();
   readonly tools = new ToolsTwin({ needs: { "fs.read": read, "fs.write": write }, run: () => this.runTool() });
-  /** What the model says next, in order. */
+  /** The model's next answers, in order. */
   answers: ((request: ModelCompletionRequest) => ModelCompletion)[] = [];
-  /** What it was asked. */
+  /** The requests that it was given. */
   readonly asked: ModelCompletionRequest[] = [];
   gate: (capability: Capability) => keyof PolicyGateDecision = () => "allowed";
   limits: Limits = { ...defaultLimits, retryMs: 0 };

@@ -283,7 +283,7 @@ function namesIn(pointer: string): string[] {
     .map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-/** What of a JSON Schema says what a value may be, and where the schemas of its parts are. */
+/** The keywords of a JSON Schema that say what a value may be, and where the schemas of its parts are. */
 interface Wanted {
   /** The longest that a duration may be. */
   readonly most?: string;

@@ -6,7 +6,10 @@ import { errnoOf, messageOf } from "../errors.ts";
 import { syncFolder } from "./files.ts";
 import { openDatabase, type Sqlite } from "./sqlite.ts";
 
-/** What daemons do about a file of theirs that is not what it was: it is moved aside, never deleted, and they begin anew. */
+/**
+ * The way of daemons with a file of theirs that is not what it was: it is moved aside, never deleted, and they begin
+ * anew.
+ */
 
 /** Files moved aside that are kept, of each. */
 const asideMax = 3;

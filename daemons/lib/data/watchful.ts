@@ -8,7 +8,7 @@ export type Noticed = (error: unknown) => unknown;
 export interface Watched {
   /** The database files of the daemon. SQLite does not say which of them was damaged: all are checked at the next start. */
   readonly files: readonly string[];
-  /** What is in them, for people, and what the next start does. */
+  /** The files' content, for people, and what the next start does. */
   readonly what: string;
   readonly next: string;
   readonly log: Log;

@@ -97,7 +97,7 @@ class Request extends Pkcs10CertificateRequest {
     return Buffer.from(new Pkcs10CertificateRequest(this.asn).rawData);
   }
 
-  /** What the signature is of, as it came. */
+  /** The signed bytes, as they came. */
   signed(): Buffer {
     return Buffer.from(this.asn.certificationRequestInfoRaw ?? new ArrayBuffer(0));
   }

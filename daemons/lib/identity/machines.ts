@@ -46,7 +46,7 @@ export interface Access {
   readonly name: string;
   /** The authority that signed it, PEM. */
   readonly trusts: string;
-  /** What is shown to the machine, PEM. */
+  /** The certificate that is shown to the machine, PEM. */
   readonly shows: KeyPair;
   readonly credentials: grpc.ChannelCredentials;
   readonly options: grpc.ClientOptions;

@@ -21,7 +21,7 @@ export interface Confinement {
   readonly setsChildren?: boolean;
 }
 
-/** What every program reads to run at all: its libraries, what they look up, and what the kernel tells. */
+/** The files that every program reads to run at all: its libraries, what they look up, and what the kernel tells. */
 const bare = ["/usr/lib", "/etc/ssl", "/etc/ld.so.cache", "/proc", "/sys"];
 
 const systemFiles = ["/usr", "/etc"];

@@ -22,7 +22,7 @@ const [clone, clone3, ioctl, socket] = [56, 435, 16, 41];
 /** The family of sockets that are files. */
 const familyUnix = 1;
 const newNamespaces = 0x7e02_0000;
-/** What makes a thread of the caller, where a process of its own would be without it. */
+/** The flag that makes a thread of the caller, where a process of its own would be without it. */
 const thread = 0x0001_0000;
 const [fork, vfork] = [57, 58];
 /** Types on somebody else's terminal. */

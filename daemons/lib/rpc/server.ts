@@ -223,7 +223,7 @@ export function detailsOf(text: string): string {
   return `${beginning(whole, from)}…`;
 }
 
-/** What one UTF-16 unit takes at most when it is percent-encoded: three bytes of UTF-8. */
+/** The most that one UTF-16 unit takes when it is percent-encoded: three bytes of UTF-8. */
 const longestEncodedBytes = 9;
 const cutMarkBytes = encodeURI("…").length;
 

@@ -19,7 +19,7 @@ export interface AnswerOptions {
   readonly reference?: string;
   readonly rootDelayMs?: number;
   readonly rootDispersionMs?: number;
-  /** What is done to the answer at last. */
+  /** The last change to the answer. */
   readonly spoil?: (answer: Buffer) => Buffer;
 }
 
@@ -27,7 +27,7 @@ export interface TimeServerTwin {
   readonly port: number;
   /** Questions that came. */
   readonly questions: readonly Buffer[];
-  /** What is answered from now on, one after the other and the last for ever; null is silence. */
+  /** The answers from now on, one after the other and the last for ever; null is silence. */
   answer(...options: readonly (AnswerOptions | null)[]): void;
   close(): void;
 }

@@ -6,7 +6,7 @@ export interface Exported {
   readonly json: string;
 }
 
-/** What is exported: rows of one table, page by page in the order of its key. */
+/** A kind of exported record: rows of one table, page by page in the order of its key. */
 interface Kind {
   readonly kind: string;
   readonly store: string;

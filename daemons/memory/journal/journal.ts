@@ -18,7 +18,10 @@ export interface Journal {
   read(ref: Ref, fromSequence: number, limit: number): Entry[];
   /** 0 when nothing has been appended. */
   head(ref: Ref): number;
-  /** What there is after a sequence, then what comes, without a gap or a repetition. RESOURCE_EXHAUSTED when too many do. */
+  /**
+   * The events after a sequence, then each as it comes, without a gap or a repetition. RESOURCE_EXHAUSTED when too many
+   * subscribe.
+   */
   subscribe(ref: Ref, afterSequence: number, signal: AbortSignal): AsyncIterable<Entry>;
   fork(ref: Ref, fromBranch: string, forkSequence: number | undefined): Promise<BranchRow>;
   readonly lists: ReturnType<typeof openBranches>["lists"];

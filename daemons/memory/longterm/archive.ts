@@ -15,7 +15,7 @@ export interface IndexState {
   readonly embedding: string;
   /** Chunks up to this key are among the vectors. */
   readonly upto: number;
-  /** What the server was last told to remember, and what it may have been told since. */
+  /** The mark that the server was last told to remember, and what it may have been told since. */
   readonly mark: string;
   readonly nextMark: string;
 }

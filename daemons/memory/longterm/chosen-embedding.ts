@@ -80,7 +80,7 @@ export function chooseEmbedding({ runtime, follower, shelf, archive, settled, cl
   return ending;
 }
 
-/** What the runtime offers now; undefined when it does not answer. */
+/** The runtime's present embedding model; undefined when it does not answer. */
 async function offered(runtime: RuntimeText): Promise<Embedding | undefined> {
   try {
     const { model, vectors } = await runtime.embed(["aiOS"], "background");

@@ -32,7 +32,7 @@ function cut(text: string, level: number): string[] {
   );
 }
 
-/** What a coarse break cut too small for a chunk of its own goes on in one. Headings begin a chunk. */
+/** A piece that a coarse break cut too small for a chunk of its own is joined to the next. Headings begin a chunk. */
 function join(parts: readonly string[], level: number): string[] {
   if (level === 0) return [...parts];
   const between = level <= 1 ? "\n\n" : level === 2 ? "\n" : " ";

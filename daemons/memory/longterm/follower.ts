@@ -15,7 +15,7 @@ import { type Chunk, type Collection, collections, textOf } from "./records.ts";
 
 /** The vector server follows the archive: what is stored is added to it, what is removed is removed, in the background. */
 export interface Follower {
-  /** What can be searched now; undefined while the server is away, or has vectors of another embedding. */
+  /** The vectors that can be searched now; undefined while the server is away, or has vectors of another embedding. */
   vectors():
     | { readonly embedding: Embedding; readonly collections: ReadonlyMap<Collection, VectorCollection> }
     | undefined;

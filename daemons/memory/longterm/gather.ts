@@ -17,7 +17,7 @@ const decisionsMax = 50;
 const failuresMax = 50;
 const searchedMax = 40;
 
-/** What goes on now is at least so relevant, whatever the task is called. */
+/** The least relevance of what goes on now, whatever the task is called. */
 const currentLeast = 0.2;
 
 /** Below this a piece has nothing to do with the task. */

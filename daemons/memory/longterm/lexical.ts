@@ -16,7 +16,7 @@ export const lexicalDimension = 384;
 /** Names the embedding and everything that decides its vectors. */
 export const lexicalId = "lexical-3-384";
 
-/** What each kind of feature weighs beside a word. */
+/** The weight of each kind of feature beside a word. */
 const kindWeight = { word: 1, concept: 1.3, pair: 0.2, gram: 0.15 } as const;
 
 const gramLength = 4;

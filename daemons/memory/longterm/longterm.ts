@@ -6,7 +6,7 @@ import { decisionTable } from "../working/index.ts";
 export interface Document {
   readonly collection: "decisions" | "incidents" | "procedures" | "config_changes" | "knowledge";
   readonly id: string;
-  /** What is searched and found. */
+  /** The text that is searched and found. */
   readonly content: string;
   readonly metadata: object;
   readonly timestamp: number;

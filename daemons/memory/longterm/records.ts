@@ -7,7 +7,7 @@ export interface LongRecord {
   readonly collection: Collection;
   readonly id: string;
   readonly title: string;
-  /** What is searched, beside the title. Cut into chunks. */
+  /** The text that is searched, beside the title. Cut into chunks. */
   readonly body: string;
   /** Everything else, as it is given back. */
   readonly metadata: Readonly<Record<string, unknown>>;

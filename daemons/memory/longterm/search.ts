@@ -116,7 +116,7 @@ interface Scored {
   readonly relevance: number;
 }
 
-/** What one place has. Without any vectors the relevance is the text's. */
+/** The hits of one source. Without any vectors the relevance is the text's. */
 function from(
   source: Source,
   vectors: readonly VectorHit[] | undefined,

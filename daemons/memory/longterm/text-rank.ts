@@ -34,7 +34,7 @@ const fullScore = 1.5;
 /** A word of a title counts as this many in the text. */
 const titleWeight = 2;
 
-/** What a question is made of says nothing about its answer, unless it is all there is. */
+/** The words that questions are made of say nothing about their answers, unless there are no others. */
 const sayingLeast = 0.12;
 
 /** Word counts are remembered until this much has changed. */

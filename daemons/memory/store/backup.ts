@@ -45,7 +45,7 @@ const keptMax = 2;
 /** Pages copied before the calls have their turn: 1 MiB, about a millisecond. */
 const pagesAtOnce = 256;
 
-/** What must be free beside the copies, bytes: a backup must not fill the disk. */
+/** The space that must be free beside the copies, bytes: a backup must not fill the disk. */
 const spareBytes = 67_108_864;
 
 export function openBackups({ folder, stores, check, clock, log }: BackupOptions): Backups {

@@ -24,7 +24,7 @@ export interface Incoming {
   clear(): void;
 }
 
-/** What stays free on the disk, bytes. */
+/** The space that stays free on the disk, bytes. */
 const spareBytes = 67_108_864;
 
 /** Begins anew, beside the backups: what was not finished before is gone. */

@@ -43,7 +43,7 @@ export interface ChromaOptions {
   readonly heartbeatTimeoutMs?: number;
 }
 
-/** What both kinds of server are kept with. */
+/** The means by which both kinds of server are kept. */
 type Keeping = Pick<ChromaOptions, "settled" | "clock" | "log" | "heartbeatTimeoutMs">;
 
 /** Pause after a failure; doubles with each further one, and starts again after a steady minute. */
@@ -60,7 +60,7 @@ const beatMs = 30_000;
 const silentBeatMs = 5_000;
 const silencesMax = 3;
 
-/** What is kept of the server's standard error, characters. */
+/** The end of the server's standard error that is kept, characters. */
 const wordsLengthMax = 4_000;
 
 /** SIGINT ends it within 30 ms; SIGTERM would make it hang and spin. */
@@ -89,7 +89,7 @@ export function watchRemoteChroma(url: ChromaUrl, options: Keeping): Vectors {
   return keep(options, (watch) => serve(url, { ...watch, intact: () => "elsewhere" }));
 }
 
-/** What an attempt at keeping a server is given. */
+/** The means of one attempt at keeping a server. */
 interface Watch {
   readonly clock: Clock;
   /** Search works, at this address. */

@@ -32,7 +32,7 @@ export interface VectorServer {
 }
 
 export interface VectorCollection {
-  /** What was last noted beside the vectors; "" when nothing was. */
+  /** The last note beside the vectors; "" when there is none. */
   readonly mark: string;
   add(keys: readonly number[], vectors: readonly Float32Array[]): Promise<void>;
   remove(keys: readonly number[]): Promise<void>;

@@ -5,14 +5,14 @@ import { chatPieces, type Render, type Tokens } from "./chat.ts";
 export interface ChatForm {
   /** Undefined: as plain text. */
   readonly render: Render | undefined;
-  /** What a template is given as a message's content. */
+  /** A message's content as a template is given it. */
   readonly content: (text: string) => unknown;
 }
 
 const asText = (text: string): unknown => text;
 const asParts = (text: string): unknown => [{ type: "text", text }];
 
-/** What most models were trained on whose vocabulary has its marks. */
+/** The form that most models were trained on whose vocabulary has its marks. */
 const chatMl =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 const chatMlMark = "<|im_start|>";

@@ -25,7 +25,10 @@ const marks = new RegExp(
   "g",
 );
 
-/** What Transformers gives every template: to one that asks whether tools are "not none" what is missing would be some. */
+/**
+ * The variables that Transformers gives every template: to one that asks whether tools are "not none" what is missing
+ * would be some.
+ */
 const nothing = { tools: null, documents: null } as const;
 
 /**

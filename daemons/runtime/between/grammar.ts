@@ -11,7 +11,7 @@ const grammarLengthMax = 262_144;
 const depthMax = 64;
 /** Counts that llama.cpp unrolls; larger ones are left open in the grammar, and the answer's validation judges them. */
 const repeatMax = 256;
-/** Of all counts in one grammar together: each is a rule in llama.cpp's memory. */
+/** The sum of all counts in one grammar: each is a rule in llama.cpp's memory. */
 const repeatsMax = 20_000;
 
 /** A regular expression of a caller's can take for ever on a name, and parts can combine without end: all have this long. */
@@ -108,7 +108,7 @@ class Rules {
     return said.length === 1 ? (said[0] as string) : oneOf([...new Set(said)]);
   }
 
-  /** What comes of it; the rules that were made for what cannot be are taken back. */
+  /** The result of `make`; the rules that were made for what cannot be are taken back. */
   #tried(make: () => string): string | Impossible {
     const [lines, known] = [this.lines.length, this.#known.size];
     try {

@@ -78,7 +78,10 @@ function dependents(required: Json | undefined, schemas: Json | undefined): Json
   ];
 }
 
-/** What a condition that does not hold leaves: of one that asks for values of properties, the other values. */
+/**
+ * The schema that a condition leaves when it does not hold: of one that asks for values of properties, the other
+ * values.
+ */
 function unless(when: Json): Schema {
   const properties = isSchema(when) && isSchema(when["properties"]) ? Object.entries(when["properties"]) : [];
   const [only] = properties;
@@ -117,7 +120,7 @@ function resolved(root: Json, places: ReadonlyMap<string, Json>, pointer: string
   return found;
 }
 
-/** What both accept, as far as a grammar can carry it; undefined where no type is left. */
+/** The schema of what both accept, as far as a grammar can carry it; undefined where no type is left. */
 function meet(a: Schema, b: Schema): Schema | undefined {
   const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
   const met: Record<string, Json> = {};

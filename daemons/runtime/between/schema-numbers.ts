@@ -46,7 +46,7 @@ function withPlaces(
 /** Products of decimals, without what binary fractions add. */
 const round = (value: number) => (Number.isFinite(value) ? Number(value.toPrecision(15)) : value);
 
-/** Of natural numbers, those of each length of their own: no number begins with a 0 but before the point. */
+/** The natural numbers of each length on their own: no number begins with a 0 but before the point. */
 function upTo(first: number, last: number, places: number): string[] {
   const all: string[] = [];
   for (let length = places + 1; length <= openDigits; length++) {

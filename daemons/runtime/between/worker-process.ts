@@ -15,7 +15,7 @@ export type Write = (text: string) => Promise<void> | undefined;
 
 /** A worker process: one model, as many generations at a time as it has sequences. */
 export interface Worker extends PooledWorker {
-  /** What it was told to load: a model that generates until then. */
+  /** The kind that it was told to load: a model that generates until then. */
   readonly kind: WorkerSetup["kind"];
   /**
    * Generates. INVALID_ARGUMENT when the worker refuses the prompt, UNAVAILABLE at once when the process ends. An aborted

@@ -40,7 +40,7 @@ export interface Catalogue {
   drop(name: string): void;
   /** Files in the folders that are no models, with the reason. */
   leftOut(): string[];
-  /** What is wrong with a manifest, or undefined. Its entries are then those of before, or none. */
+  /** The fault of a manifest, or undefined. Its entries are then those of before, or none. */
   problem(): string | undefined;
   /** Changes when a file of this name appears, goes or changes in any place where it may be. */
   fingerprint(name: string): string;
@@ -157,7 +157,9 @@ function watched(path: string) {
   };
 }
 
-/** Of a file that no manifest names; it may lie in a folder of the models' folder, as a manifest's does not. */
+/**
+ * The entry of a file that no manifest names. It may lie in a folder of the models' folder, as a manifest's does not.
+ */
 function entryOf({ name, file }: ModelFile): ModelEntry {
   return { ...modelEntry({ name, file: `${name}.gguf` }), file };
 }

@@ -110,7 +110,7 @@ function opened<T>(path: string, read: (cursor: Cursor) => T): T {
 type Part = Pick<ModelHeader, "sizeBytes" | "parameters"> &
   Pick<ModelShape, "tensorBytes" | "layerBytes" | "repackedBytes">;
 
-/** What one more part of a split file adds: tensors alone. */
+/** The addition of one more part of a split file: tensors alone. */
 function tensorsIn(cursor: Cursor): Part {
   const { tensors } = read(cursor, true);
   return { sizeBytes: cursor.sizeBytes, parameters: sum(tensors, ({ numbers }) => numbers), ...weightsOf(tensors) };
@@ -225,7 +225,9 @@ function alignment(metadata: Metadata): number {
   return value;
 }
 
-/** What is kept of the metadata: texts, whole numbers, the largest number of a list, and the lengths of lists. */
+/**
+ * The part of the metadata that is kept: texts, whole numbers, the largest number of a list, and the lengths of lists.
+ */
 interface Metadata {
   text(key: string): string;
   number(key: string): number;

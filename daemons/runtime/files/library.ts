@@ -49,7 +49,7 @@ export interface LibraryOptions {
   readonly clock: Clock;
 }
 
-/** What a pull leaves free on the data partition, for ledger, memory and logs. */
+/** The space that a pull leaves free on the data partition, for ledger, memory and logs. */
 const reserveBytes = 268_435_456;
 
 /** How often the reading of a file tells how far it is. */

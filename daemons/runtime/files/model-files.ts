@@ -105,7 +105,7 @@ function entriesOf({ root, leftOut, seen }: Looking, folder: string): string[] {
   }
 }
 
-/** What stands at a path, or why nothing can be said of it. */
+/** The file at a path, or why nothing can be said of it. */
 function lookAt(path: string): Stats | string {
   try {
     return statSync(path);

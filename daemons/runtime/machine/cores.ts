@@ -8,7 +8,7 @@ export interface CoreUser {
 
 /** A worker's place. */
 export interface Seat {
-  /** What the worker was told last. */
+  /** The number that the worker was told last. */
   readonly threads: number;
   /** Most threads it can use. */
   wish(threads: number): void;
@@ -36,7 +36,7 @@ interface Place {
   readonly user: CoreUser;
   wish: number;
   calls: number;
-  /** What the worker was told last. */
+  /** The number that the worker was told last. */
   threads: number;
   closed: boolean;
   waiting: (() => void)[];

@@ -50,7 +50,7 @@ export interface Gpus {
    * crashed, hung or found nothing is not asked again.
    */
   look(): Promise<Gpu | undefined>;
-  /** What is known without asking: "vulkan: NAME", or "none: why". */
+  /** The GPU's state without asking it: "vulkan: NAME", or "none: why". */
   status(): string;
 }
 

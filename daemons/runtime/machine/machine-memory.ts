@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 /** Memory of the machine, or of the part of it that this daemon may use. */
 export interface MachineMemory {
   readonly totalBytes: number;
-  /** What can be had without swapping; pages of files count as available. */
+  /** The memory that can be had without swapping; pages of files count as available. */
   readonly availableBytes: number;
 }
 
@@ -13,7 +13,7 @@ export interface MemoryFiles {
   readonly cgroups: string;
 }
 
-/** What is left for the rest of the machine: a twentieth, within these. */
+/** The part left for the rest of the machine: a twentieth, within these. */
 const reserveShare = 0.05;
 const reserveMinBytes = 64_000_000;
 const reserveMaxBytes = 1_000_000_000;

@@ -45,7 +45,7 @@ export interface Way {
 export interface AdmissionOptions {
   readonly hashes: FileHashes;
   readonly gpus: Gpus;
-  /** What of the GPU's memory others would give up. */
+  /** The GPU's memory that other models would give up. */
   readonly gpuReclaimableBytes: () => number;
   /** Folder of the processor's back ends. */
   readonly bindingFolder: string;
@@ -63,7 +63,7 @@ const batchTokens = 512;
 /** A text that is made a vector is read at once. */
 const embeddingBatchTokens = 2_048;
 
-/** What the driver and other programs are left of the GPU's memory: a tenth, and this at least. */
+/** The part of the GPU's memory that the driver and other programs are left: a tenth, and this at least. */
 const gpuReserveBytes = 400_000_000;
 const gpuReserveShare = 0.1;
 

@@ -31,7 +31,7 @@ export interface PoolOptions<W> extends Omit<LoaderOptions<W>, "threads"> {
 export interface OperatedPool<W extends PooledWorker> extends ModelPool<W> {
   readonly catalogue: Catalogue;
   readonly hashes: FileHashes;
-  /** What is known of the GPU, without asking it. */
+  /** The GPU's state, without asking it. */
   gpu(): string;
   /**
    * Loads a model, or loads it again when it is loaded otherwise than `wishes` say; resolves when it is ready. With a `path`

@@ -18,7 +18,7 @@ const closeEnough = 1.05;
 
 /** Threads for models, as measured on this machine. */
 export interface Threads {
-  /** What to begin with, and the most it can use: the same once it was measured. */
+  /** The number to begin with, and the most the model can use: the same once it was measured. */
   for(header: ModelHeader): { first: number; most: number };
   /** Numbers of threads worth measuring; none when the answer is known. */
   toMeasure(header: ModelHeader): number[];

@@ -4,7 +4,7 @@ import { type Priority, priorities } from "./queue.ts";
 
 /** The caller of a question, and its urgency. */
 export interface Asker {
-  /** Whose call it is, for fairness: "agent:system", "operator:alice", "core". */
+  /** The caller's name, for fairness: "agent:system", "operator:alice", "core". */
   readonly caller: string;
   readonly priority: Priority;
 }

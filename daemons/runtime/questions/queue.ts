@@ -12,7 +12,7 @@ export const callerLengthMax = 64;
 /** A call is one priority more urgent for each time that it has waited this long, so that nothing starves. */
 export const ageingMs = 10_000;
 
-/** What a refused call is told to wait, at least and at most. */
+/** The least and the longest wait that a refused call is told. */
 const retryMinMs = 100;
 const retryMaxMs = 60_000;
 
@@ -21,7 +21,7 @@ const callersMax = 1_024;
 
 export interface Ticket {
   readonly priority: Priority;
-  /** Whose call it is: callers of one priority get the same time. */
+  /** The caller: callers of one priority get the same time. */
   readonly caller: string;
 }
 

@@ -149,8 +149,8 @@ function openAnswers(sequences: Sequences) {
 }
 
 /**
- * What goes into the next batch: every answer's token first, then prompts in the order in which they came, as much as there
- * is time for when a token takes `tokenMs`.
+ * The parts of the next batch: every answer's token first, then prompts in the order in which they came, as much as
+ * there is time for when a token takes `tokenMs`.
  */
 function compose(running: readonly Running[], batchTokens: number, tokenMs: number | undefined): Part[] {
   const ready = running.filter(({ paused }) => !paused);

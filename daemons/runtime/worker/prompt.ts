@@ -21,7 +21,7 @@ export interface Prompter {
 /** No token of a vocabulary is longer, bytes: a conversation longer than context × this is not read to know that it does not fit. */
 const tokenBytesMax = 256;
 
-/** Of a context, what a cut prompt leaves for the answer at most. */
+/** The part of a context that a cut prompt leaves for the answer at most. */
 const answerShare = 0.5;
 
 interface Part {
@@ -128,7 +128,7 @@ function withoutStart(parts: readonly Part[], last: number, excess: number): num
   return parts.flatMap((part) => (part === content ? part.tokens.slice(excess) : part.tokens));
 }
 
-/** Of a text that is larger than any context, the end. */
+/** The end of a text that is larger than any context. */
 function shortened(message: Message, bytesMax: number): Message {
   return message.content.length <= bytesMax ? message : { ...message, content: ending(message.content, bytesMax) };
 }

@@ -27,7 +27,7 @@ async function load(setup: WorkerSetup): Promise<Engine> {
   });
 }
 
-/** What a request that has an answer of its own comes to. */
+/** The answer to a request that has one of its own. */
 function act(engine: Engine, request: Exclude<Request, { type: "load" | "abort" | "pause" | "resume" }>): unknown {
   const { id } = request;
   switch (request.type) {

@@ -37,7 +37,7 @@ export const goalAnswer: Command = {
   run: (context) => report(context, (goalId) => client(context).answerGoal({ goalId, answer: context.args[1] ?? "" })),
 };
 
-/** What runs is waited for: as long as the slowest tool takes. */
+/** Running tasks are waited for, as long as the slowest tool takes. */
 const pauseTimeoutMs = 660_000;
 
 type Told = { readonly success: boolean; readonly message: string };

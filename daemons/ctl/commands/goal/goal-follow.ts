@@ -107,7 +107,7 @@ export function planTeller(out: World["out"], once = onceTo(out)): (view: GoalVi
   };
 }
 
-/** What changed since the last view, in a line each; in JSON the whole view. */
+/** The changes since the last view, in a line each; in JSON the whole view. */
 function lines({ out }: World): Show {
   const once = onceTo(out);
   const tellPlan = planTeller(out, once);

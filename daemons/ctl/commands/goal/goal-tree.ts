@@ -3,7 +3,7 @@ import type { GoalView } from "#proto/aios/goal_control";
 import { columns } from "../../out.ts";
 import { count, duration } from "../../words.ts";
 
-/** What stands before a task. */
+/** The sign before a task. */
 const marks: Readonly<Record<string, string>> = {
   pending: "·",
   assigned: "·",
