@@ -7,7 +7,7 @@ import { type Descriptors, reflection } from "#lib/rpc/reflection";
 import { closeServer, createServer } from "#lib/rpc/server";
 import type { Identity, Service } from "#lib/rpc/service";
 import { offered, rules } from "./access.ts";
-import { openDoor, type Welcome } from "./door.ts";
+import { openListener, type Welcome } from "./listener.ts";
 import type { MachineIdentity } from "./machine-identity.ts";
 import { operatorOf } from "./peers.ts";
 import { openProxy } from "./proxy.ts";
@@ -60,11 +60,11 @@ export async function openConsole(parts: ConsoleParts): Promise<Console> {
     operators: into(operators),
     newcomers: () => (enrolment?.open() ? welcomeNewcomer : undefined),
   };
-  const door = await openDoor(parts.where, parts.identity, rooms, clock, log);
+  const listener = await openListener(parts.where, parts.identity, rooms, clock, log);
   return {
-    port: door.port,
+    port: listener.port,
     async close() {
-      door.close();
+      listener.close();
       await Promise.all([operators, newcomers].map((server) => closeServer(server, closeGraceMs)));
       proxy.close();
     },

@@ -4,8 +4,8 @@ import { connect as connectTls } from "node:tls";
 import { afterEach, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { openDoor } from "./door.ts";
 import { serverNameOf } from "./hello.ts";
+import { openListener } from "./listener.ts";
 import { now, provisioned } from "./testing/twins.ts";
 
 const closing: (() => void)[] = [];
@@ -56,10 +56,10 @@ it("lets a client in while strangers of the same address hold every place, and t
   const refused = () => undefined;
   const clock = new ManualClock(now);
   const where = { host: "127.0.0.1", port: 0 };
-  const door = await openDoor(where, provisioned, { operators: refused, newcomers: refused }, clock, silentLog);
-  closing.push(door.close);
+  const listener = await openListener(where, provisioned, { operators: refused, newcomers: refused }, clock, silentLog);
+  closing.push(listener.close);
   const half = (await helloOf("")).subarray(0, 200);
-  const address = { host: "127.0.0.1", port: door.port };
+  const address = { host: "127.0.0.1", port: listener.port };
   let cutOff = 0;
   for (let at = 0; at < 40; at++) {
     const stranger = connectTcp(address).on("error", () => {});

@@ -6,7 +6,7 @@ import { ManualClock, systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { messageSizeMaxBytes } from "#lib/rpc/server";
 import type { Rule } from "./access.ts";
-import { type Door, openDoor } from "./door.ts";
+import { type Listener, openListener } from "./listener.ts";
 import { type CallProxy, openProxy } from "./proxy.ts";
 import { ca, client, now, provisioned } from "./testing/twins.ts";
 
@@ -35,7 +35,7 @@ interface Seen {
 let folder: string;
 let daemon: grpc.Server;
 let front: grpc.Server;
-let door: Door;
+let listener: Listener;
 let proxy: CallProxy;
 let peer: grpc.Client;
 let seen: Seen[];
@@ -103,21 +103,21 @@ beforeEach(async () => {
   proxy.addTo(front);
   const injector = front.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const rooms = { operators: injector.injectConnection, newcomers: () => undefined };
-  door = await openDoor({ host: "127.0.0.1", port: 0 }, provisioned, rooms, systemClock, silentLog);
+  listener = await openListener({ host: "127.0.0.1", port: 0 }, provisioned, rooms, systemClock, silentLog);
   const { certificate, key } = await client("reader", "alice");
   const credentials = grpc.credentials.createSsl(
     Buffer.from(ca.certificate),
     Buffer.from(key),
     Buffer.from(certificate),
   );
-  peer = new grpc.Client(`127.0.0.1:${door.port}`, credentials, { "grpc.ssl_target_name_override": "aios" });
+  peer = new grpc.Client(`127.0.0.1:${listener.port}`, credentials, { "grpc.ssl_target_name_override": "aios" });
 });
 
 afterEach(() => {
   peer.close();
   proxy.close();
   front.forceShutdown();
-  door.close();
+  listener.close();
   daemon.forceShutdown();
   rmSync(folder, { recursive: true });
 });

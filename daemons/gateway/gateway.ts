@@ -152,7 +152,7 @@ async function* askInOrder(
       refusals.push(error);
     }
   }
-  throw combined(refusals);
+  throw combine(refusals);
 }
 
 function budgetOf(lanes: readonly Lane[], now: number): BudgetState {
@@ -199,7 +199,7 @@ function candidates(lanes: readonly Lane[], { preferred, allowFallback }: Asked)
 }
 
 /** Which refusal a caller hears of when each provider has another: the one that is most easily mended. */
-const hope: readonly Code[] = [
+const easiestFirst: readonly Code[] = [
   "UNAVAILABLE",
   "RESOURCE_EXHAUSTED",
   "ABORTED",
@@ -208,10 +208,11 @@ const hope: readonly Code[] = [
   "FAILED_PRECONDITION",
 ];
 
-function combined(refusals: readonly AiosError[]): AiosError {
+function combine(refusals: readonly AiosError[]): AiosError {
   const [only] = refusals;
   if (only !== undefined && refusals.length === 1) return only;
-  const rank = ({ code }: AiosError) => (hope.includes(code) ? hope.indexOf(code) : hope.length);
+  const rank = ({ code }: AiosError) =>
+    easiestFirst.includes(code) ? easiestFirst.indexOf(code) : easiestFirst.length;
   const best = refusals.toSorted((a, b) => rank(a) - rank(b))[0];
   const waits = refusals.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
   return new AiosError(

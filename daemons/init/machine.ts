@@ -9,11 +9,11 @@ import {
   type BootNeeds,
   bootId,
   bootPhases,
-  narrate,
   openBoot,
   type Prepared,
   type PrepareNeeds,
   prepare,
+  reportUnits,
 } from "./boot/index.ts";
 import { mountKernelFiles } from "./disks/index.ts";
 import { parseCmdline, type Screen } from "./early/index.ts";
@@ -22,11 +22,11 @@ import { type Logs, openLogs } from "./logs/index.ts";
 import type { Network } from "./network/index.ts";
 import {
   armWatchdog,
-  keepHouse,
   keepReaping,
   listenForPower,
   listenForPowerButton,
   type Power,
+  watchDataVolume,
 } from "./power/index.ts";
 import { bootClock, keepClock } from "./time/index.ts";
 import { type Managed, machineWorld, openManaged, type ServiceSpec, Supervisor, watchDaemons } from "./units/index.ts";
@@ -132,7 +132,7 @@ function runUnits(ground: Prepared, parts: Parts): Units {
   const supervisor = new Supervisor(daemons, world);
   const reserved = new Set(["init", ...daemons.map(({ name }) => name)]);
   const managed = openManaged({ folder: `${layout.etc}/services`, services, supervisor, faults, reserved });
-  narrate(supervisor, logs, screen);
+  reportUnits(supervisor, logs, screen);
   watchDaemons(
     supervisor,
     daemons.map(({ name }) => name),
@@ -151,7 +151,7 @@ function runUnits(ground: Prepared, parts: Parts): Units {
     }
   };
   tryTo("keep logs", () => logs.keepIn(layout.log));
-  tryTo("watch the data volume's space", () => keepHouse(ground.root.data, faults, clock));
+  tryTo("watch the data volume's space", () => watchDataVolume(ground.root.data, faults, clock));
   const network = bringUpNetwork(ground, parts);
   network.catch((error: unknown) => screen.fault("start the network", error));
   if (cmdline.lane === "machine") {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { consoleLines } from "#manifest";
 import { type Faults, openFaults } from "./base/faults.ts";
-import { shownMessage } from "./boot/console-story.ts";
+import { shownMessage } from "./boot/console-lines.ts";
 import type { Phase } from "./boot/phases.ts";
 import { type Boot, bootId, openBoot } from "./boot/timeline.ts";
 import { checkSpace, checkWritable, spaceMinBytes } from "./disks/space.ts";

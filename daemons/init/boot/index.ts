@@ -3,6 +3,6 @@
  * The machine, its services and its questions to the daemons come in.
  */
 export { type BootNeeds, bootPhases } from "./boot.ts";
-export { narrate } from "./console-story.ts";
+export { reportUnits } from "./console-lines.ts";
 export { type Prepared, type PrepareNeeds, prepare } from "./prepare.ts";
 export { type Boot, bootId, openBoot } from "./timeline.ts";

@@ -17,8 +17,8 @@ export interface Root {
 }
 
 /** In the image: an empty folder to build the new root in. */
-const workshop = "/mnt/aios";
-const newRoot = `${workshop}/root`;
+const staging = "/mnt/aios";
+const newRoot = `${staging}/root`;
 const imageAfter = "/mnt/image";
 const dataAfter = "/mnt/data";
 
@@ -29,10 +29,10 @@ const fromData = [
   ["home", "/home"],
 ] as const;
 
-/** Mounts the data volume in the workshop. Throws what mount(2) says. */
+/** Mounts the data volume in the staging folder. Throws what mount(2) says. */
 export function mountData(source: DataSource, syscalls: Syscalls): string {
-  const data = `${workshop}/data`;
-  syscalls.mount("tmpfs", workshop, "tmpfs", flag.noSuid | flag.noDev, "mode=700,size=1m");
+  const data = `${staging}/data`;
+  syscalls.mount("tmpfs", staging, "tmpfs", flag.noSuid | flag.noDev, "mode=700,size=1m");
   mkdirSync(data, { mode: 0o700 });
   const flags = flag.noSuid | flag.noDev | flag.noAtime;
   if (source.kind === "device") syscalls.mount(source.path, data, "ext4", flags, "errors=remount-ro");
@@ -47,12 +47,12 @@ export function mountData(source: DataSource, syscalls: Syscalls): string {
 
 /** Takes back what mountData did, as far as it came. */
 export function unmountData(syscalls: Syscalls): void {
-  syscalls.unmount(workshop, { lazy: true });
+  syscalls.unmount(staging, { lazy: true });
 }
 
-/** Puts the changes on the data volume over the image's root, in the workshop. Nothing is in effect yet: it may throw. */
+/** Puts the changes on the data volume over the image's root, in the staging folder. Nothing is in effect yet: it may throw. */
 export function mountOverlay(syscalls: Syscalls): void {
-  const [upper, work] = [`${workshop}/data/overlay/upper`, `${workshop}/data/overlay/work`];
+  const [upper, work] = [`${staging}/data/overlay/upper`, `${staging}/data/overlay/work`];
   for (const folder of [newRoot, upper, work]) mkdirSync(folder, { recursive: true });
   syscalls.mount(
     "overlay",
@@ -69,16 +69,16 @@ export function enterOverlay(syscalls: Syscalls): Root {
   for (const target of ["/proc", "/sys", "/dev", "/run", "/tmp"]) {
     syscalls.mount(target, `${newRoot}${target}`, "", flag.move);
   }
-  syscalls.mount(`${workshop}/data`, `${newRoot}${dataAfter}`, "", flag.move);
+  syscalls.mount(`${staging}/data`, `${newRoot}${dataAfter}`, "", flag.move);
   syscalls.pivotRoot(newRoot, `${newRoot}${imageAfter}`);
   process.chdir("/");
-  syscalls.unmount(`${imageAfter}${workshop}`, { lazy: true });
+  syscalls.unmount(`${imageAfter}${staging}`, { lazy: true });
   return { data: dataAfter, image: imageAfter };
 }
 
 /** The root of the image as it is, without overlay. */
 export function plainRoot(): Root {
-  return { data: `${workshop}/data` };
+  return { data: `${staging}/data` };
 }
 
 /** Mounts the data volume's folders at their places. */
@@ -96,13 +96,13 @@ export function bindData({ data }: Root, syscalls: Syscalls): void {
  */
 export function leaveRoot(root: Root, syscalls: Syscalls): string[] {
   if (root.image === undefined) return unmountAll("", "/proc", syscalls);
-  syscalls.pivotRoot(root.image, `${root.image}${workshop}`);
+  syscalls.pivotRoot(root.image, `${root.image}${staging}`);
   process.chdir("/");
-  return unmountAll(workshop, `${workshop}/proc`, syscalls);
+  return unmountAll(staging, `${staging}/proc`, syscalls);
 }
 
 /** File systems that keep nothing: still in use by init itself (its console, its sockets), so they go when it does. */
-const forgetful = ["proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "cgroup2"];
+const volatileTypes = ["proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "cgroup2"];
 
 function unmountAll(below: string, proc: string, syscalls: Syscalls): string[] {
   const mounts = mountsOf(readFileSync(`${proc}/self/mountinfo`, "utf8"))
@@ -110,7 +110,7 @@ function unmountAll(below: string, proc: string, syscalls: Syscalls): string[] {
     .toReversed();
   return mounts.flatMap(({ target, type }) => {
     try {
-      syscalls.unmount(target, { lazy: forgetful.includes(type) });
+      syscalls.unmount(target, { lazy: volatileTypes.includes(type) });
       return [];
     } catch {
       return makeReadOnly(target, syscalls) ? [] : [target];

@@ -28,7 +28,7 @@ export function keepReaping(children: Children, syscalls: Syscalls): void {
 }
 
 /** Looks after the data volume's space and the time mark from now on. */
-export function keepHouse(data: string, faults: Faults, clock: Clock): void {
+export function watchDataVolume(data: string, faults: Faults, clock: Clock): void {
   const look = () => {
     checkSpace(data, faults);
     checkWritable(data, faults);

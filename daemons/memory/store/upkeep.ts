@@ -32,7 +32,7 @@ const vacuumEveryMs = 7 * 24 * hourMs;
 const pruneStepMs = 48 * hourMs;
 
 /** Between two batches the calls have their turn. */
-const breathMs = 50;
+const pauseMs = 50;
 
 /** Pages given back in one commit. */
 const vacuumPages = 256;
@@ -59,7 +59,7 @@ export function keepUp({ stores, backups, prune, vacuumFile, pruneFile, clock, l
     let rows = 0;
     for (let batch = await prune(upTo); batch > 0; batch = await prune(upTo)) {
       rows += batch;
-      await clock.sleep(breathMs, signal);
+      await clock.sleep(pauseMs, signal);
     }
     replaceFile(pruneFile, `${upTo}\n`);
     if (rows > 0) log.info("deleted what is past its time", { rows });
@@ -69,7 +69,7 @@ export function keepUp({ stores, backups, prune, vacuumFile, pruneFile, clock, l
     for (const store of stores) {
       const before = store.sizes().free;
       for (let left = await store.shrink(vacuumPages), last = Infinity; left > 0 && left < last; ) {
-        await clock.sleep(breathMs, signal);
+        await clock.sleep(pauseMs, signal);
         last = left;
         left = await store.shrink(vacuumPages);
       }

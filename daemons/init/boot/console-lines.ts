@@ -6,7 +6,7 @@ import { backoff, type Supervisor, type UnitStatus } from "../units/index.ts";
 const speaker = "console";
 
 /** Tells on the screen what becomes of the units, and what the management console asks to be shown. */
-export function narrate(supervisor: Supervisor, logs: Logs, screen: Screen): void {
+export function reportUnits(supervisor: Supervisor, logs: Logs, screen: Screen): void {
   supervisor.onChange((name, unit, before) => {
     const line = unit.state === before.state ? undefined : lineFor(name, unit, before);
     if (line !== undefined) screen.say(line);

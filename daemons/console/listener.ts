@@ -42,25 +42,25 @@ export interface Rooms {
   newcomers(): Welcome | undefined;
 }
 
-export interface Door {
+export interface Listener {
   readonly port: number;
   close(): void;
 }
 
-/** The protocols spoken behind the door, as ALPN names them. HTTPS for browsers will be "http/1.1" here. */
+/** The protocols spoken behind the listener, as ALPN names them. HTTPS for browsers will be "http/1.1" here. */
 const protocols = ["h2"];
 
 /**
  * Opens the management port: one TLS listener, and one decision for each connection. Whoever shows a certificate that is
  * not right, and whoever shows none while enrolment is closed, is cut off before a byte of theirs is read.
  */
-export async function openDoor(
+export async function openListener(
   where: { readonly host: string; readonly port: number },
   { ca, certificate, key }: MachineIdentity,
   rooms: Rooms,
   clock: Pick<Clock, "monotonic">,
   log: Log,
-): Promise<Door> {
+): Promise<Listener> {
   const silent = openPlaces<Socket>(stages.silent, clock);
   const handshakes = openPlaces<Socket>(stages.handshake, clock);
   const newcomers = openPlaces<TLSSocket>(stages.newcomers, clock);
