@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type EventRecord, eventSchema, momentOf } from "./events.ts";
-import { fold, leaveParentsRun } from "./fold.ts";
+import { fold, leaveParentsRun } from "./fold/index.ts";
 import type { EventKind } from "./kinds.ts";
 import type { Limits } from "./limits.ts";
 import { noteIn } from "./notes.ts";

@@ -1,10 +1,10 @@
 import { hash } from "node:crypto";
-import { type EventRecord, encodeEvent } from "./events.ts";
+import { type EventRecord, encodeEvent } from "../events.ts";
+import type { Limits } from "../limits.ts";
+import { type BranchState, sessionConfig } from "../state.ts";
 import { foldCalls } from "./fold-calls.ts";
 import { foldRuns, turn } from "./fold-runs.ts";
 import type { Folds } from "./folds.ts";
-import type { Limits } from "./limits.ts";
-import { type BranchState, sessionConfig } from "./state.ts";
 
 const sessions: Folds = {
   SessionCreated: (state, { config }, { agent_id }) => {

@@ -1,10 +1,10 @@
-import { charge } from "./budget.ts";
-import { callKey } from "./calls.ts";
+import { charge } from "../budget.ts";
+import { callKey } from "../calls.ts";
+import type { Limits } from "../limits.ts";
+import type { BranchState, CallOutcome, OpenCall } from "../state.ts";
+import { afterFailure, afterRefusal, afterSuccess } from "../vitals.ts";
 import { cutTurn, withRun } from "./fold-runs.ts";
 import type { Folds } from "./folds.ts";
-import type { Limits } from "./limits.ts";
-import type { BranchState, CallOutcome, OpenCall } from "./state.ts";
-import { afterFailure, afterRefusal, afterSuccess } from "./vitals.ts";
 
 /** The state with the open call changed. */
 function withCall(state: BranchState, change: (call: OpenCall) => Partial<OpenCall>): BranchState {

@@ -1,12 +1,12 @@
 import { cut } from "#lib/text";
-import { charge } from "./budget.ts";
+import { charge } from "../budget.ts";
+import type { Limits } from "../limits.ts";
+import { type Note, noteIn } from "../notes.ts";
+import type { ConversationTurn } from "../ports.ts";
+import type { BranchState, Run, RunEnd } from "../state.ts";
+import { afterFailure } from "../vitals.ts";
 import type { Folds } from "./folds.ts";
-import type { Limits } from "./limits.ts";
-import { type Note, noteIn } from "./notes.ts";
-import type { ConversationTurn } from "./ports.ts";
-import type { BranchState, Run, RunEnd } from "./state.ts";
 import { applyVerdict } from "./verdict.ts";
-import { afterFailure } from "./vitals.ts";
 
 /** The state with one more turn of the conversation. */
 export function turn(state: BranchState, { role, content }: ConversationTurn, turnsMax: number): BranchState {

@@ -1,5 +1,5 @@
-import type { Note } from "./notes.ts";
-import type { BranchState, Judgement, OpenCall } from "./state.ts";
+import type { Note } from "../notes.ts";
+import type { BranchState, Judgement, OpenCall } from "../state.ts";
 
 /**
  * The meaning of the gate's answer for a call: denied by a house rule or the gate, to be approved by a person, or
