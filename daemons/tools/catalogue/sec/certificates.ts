@@ -1,17 +1,14 @@
 import { hash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
-import { callAfter, type Moment } from "#lib/clock";
+import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { readPair, writePair } from "#lib/identity/key-files";
-import { type KeyPair, type Moment, namePattern } from "#lib/identity/pki";
-import { hold, type ResolvedPath, readHeld } from "../../files/index.ts";
-import { type Backups } from "../../state/index.ts";
-import { changes, type Tool, defineTool } from "../../tool.ts";
-import { absolutePath, named, object, placeFile, planWrite, timestamp, undoWrite } from "../shared/index.ts";
+import type { Moment } from "#lib/clock";
 import { hold, readHeld } from "../../files/handles.ts";
-import { type ResolvedPath } from "../../files/paths.ts";
-import { type Backups } from "../../state/undo.ts";
+import type { ResolvedPath } from "../../files/paths.ts";
+import type { Backups } from "../../state/undo.ts";
+import { changes, type Tool } from "../../tool.ts";
 import { absolutePath, named, object, timestamp } from "../shared/words.ts";
 import { placeFile, planWrite, undoWrite } from "../shared/write.ts";
 
