@@ -70,7 +70,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, { name }: 
     let errorCode: Code | "" = "";
     const answer = await client.execute(request, {
       ...{ timeoutMs, signal },
-      headers: { [executionHeader]: executionId },
+      ...(executionId !== undefined && { headers: { [executionHeader]: executionId } }),
       onTold(header) {
         const approval = header(approvalHeader);
         if (approval !== undefined) waits?.(approval);

@@ -25,8 +25,8 @@ export interface ToolCall {
   readonly input: Buffer;
   readonly taskId: string;
   readonly reason: string;
-  /** The execution's id, chosen by whoever decided the call. */
-  readonly executionId: string;
+  /** The execution's id, chosen by whoever decided the call. None of what a duty does: nobody asks for it again. */
+  readonly executionId?: string;
   /** Called when it waits for a person, with the approval's id. */
   readonly waits?: (approval: string) => void;
 }
@@ -108,7 +108,7 @@ export function openWork(
   };
 }
 
-function readInput(text: string): Pick<ToolCall, "tool" | "input" | "executionId"> {
+function readInput(text: string): Pick<Required<ToolCall>, "tool" | "input" | "executionId"> {
   const value = JSON.parse(text) as { tool?: unknown; arguments?: unknown; execution_id?: unknown };
   if (typeof value.tool !== "string") throw new AiosError("INVALID_ARGUMENT", "run task: its input names no tool");
   const { execution_id: executionId } = value;

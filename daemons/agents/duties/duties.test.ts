@@ -7,7 +7,7 @@ import { type Duty, type Findings, keepDuty, type Notice, type WatchedService, t
 import { monitor, oddness } from "./monitor.ts";
 import { network } from "./network.ts";
 import { security } from "./security.ts";
-import { duties } from "./start.ts";
+import { duties, startDuties } from "./start.ts";
 import { storage } from "./storage.ts";
 import { system } from "./system.ts";
 
@@ -277,6 +277,26 @@ describe("the monitor agent", () => {
   ])("judges measurements that are %s", (_, values, odd) => {
     expect(oddness(values as number[])).toBe(odd);
   });
+});
+
+it("a duty calls by no execution id, so that the ledger counts what it repeats", async () => {
+  const ids: (string | undefined)[] = [];
+  const client = {
+    report: async () => ({}),
+    getWatchList: async () => ({ services: [] }),
+    listen: async function* () {},
+  } as unknown as ReturnType<Parameters<typeof startDuties>[1]>;
+  startDuties(
+    "monitor",
+    () => client,
+    async ({ executionId }) => {
+      ids.push(executionId);
+      return { success: true, output: Buffer.from("{}"), error: "", errorCode: "" };
+    },
+    { clock, log: silentLog, random: () => 0, signal: stop.signal, onDuty: () => true },
+  );
+  await expect.poll(() => ids.length).toBeGreaterThan(0);
+  expect(new Set(ids)).toEqual(new Set([undefined]));
 });
 
 describe("the others", () => {

@@ -1,4 +1,3 @@
-import { uuidv7 } from "#lib/ids";
 import type { Client } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";
@@ -33,8 +32,8 @@ export function startDuties(agent: string, connectTo: ConnectTo, callTool: CallT
 function waysOver(client: Client<typeof DutiesService>, callTool: CallTool, { clock }: Surroundings): Ways {
   return {
     async call(tool, input, reason, signal) {
-      const executionId = uuidv7(clock.now());
-      const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason, executionId };
+      // By no id: what is looked at again and again is counted in the ledger (tools/pipeline/repeats.ts).
+      const call = { tool, input: Buffer.from(JSON.stringify(input)), taskId: "", reason };
       const { success, output, error, errorCode } = await callTool(call, callTimeoutMs, signal);
       if (!success) throw new Error([tool, errorCode, error].filter((words) => words !== "").join(": "));
       return JSON.parse(output.toString("utf8") || "{}");
