@@ -109,6 +109,13 @@ describe("appending", () => {
     expect(ids(await read())).toEqual(["1 a", "2 b"]);
   });
 
+  it("answers with the head alone where the caller knows the events", async () => {
+    const first = await journal.append(request({ eventsJson: [json(record("a"))], noEvents: true }));
+    expect(first).toEqual({ head: 1, events: [] });
+    expect(await journal.append(request({ eventsJson: [json(record("a"))], noEvents: true }))).toEqual(first);
+    expect(ids(await read())).toEqual(["1 a"]);
+  });
+
   it("lets one of many win who expect the same head", async () => {
     await append(["a"]);
     const tries = await Promise.allSettled(Array.from({ length: 20 }, (_, at) => append([`x${at}`], "main", 1)));

@@ -18,7 +18,7 @@ const idLengthMax = 128;
 /** aios.memory.EventJournal: the kernel's event store. */
 export function journalService(journal: Journal): Service<typeof EventJournalService> {
   return service(EventJournalService, {
-    append: async ({ sessionId, branchId, eventsJson, expectedHead }) => {
+    append: async ({ sessionId, branchId, eventsJson, expectedHead, noEvents }) => {
       const ref = refOf(sessionId, branchId);
       if (eventsJson.length === 0 || eventsJson.length > appendMax)
         refuse("events", "events_json", `${eventsJson.length} events, from 1 to ${appendMax} are taken`);
@@ -26,7 +26,7 @@ export function journalService(journal: Journal): Service<typeof EventJournalSer
       if (new Set(drafts.map(({ eventId }) => eventId)).size < drafts.length)
         refuse("events", "events_json.event_id", "two of the events have the same");
       const entries = await journal.append(ref, drafts, expectedHead);
-      return { head: journal.head(ref), events: entries.map(messageOf) };
+      return { head: journal.head(ref), events: noEvents ? [] : entries.map(messageOf) };
     },
     read: ({ sessionId, branchId, fromSequence, limit }) => {
       const ref = refOf(sessionId, branchId);

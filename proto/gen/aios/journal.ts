@@ -28,12 +28,16 @@ export interface AppendRequest {
    */
   eventsJson: Buffer[];
   /** The sequence after which the first event is to come; absent = wherever the head is */
-  expectedHead?: number | undefined;
+  expectedHead?:
+    | number
+    | undefined;
+  /** The answer has the head alone: for who knows the events as they are stored */
+  noEvents: boolean;
 }
 
 export interface AppendResponse {
   head: number;
-  /** As they are stored */
+  /** As they are stored; none with no_events */
   events: JournalEvent[];
 }
 
@@ -194,7 +198,7 @@ export const BranchRef: MessageFns<BranchRef> = {
 };
 
 function createBaseAppendRequest(): AppendRequest {
-  return { sessionId: "", branchId: "", eventsJson: [], expectedHead: undefined };
+  return { sessionId: "", branchId: "", eventsJson: [], expectedHead: undefined, noEvents: false };
 }
 
 export const AppendRequest: MessageFns<AppendRequest> = {
@@ -210,6 +214,9 @@ export const AppendRequest: MessageFns<AppendRequest> = {
     }
     if (message.expectedHead !== undefined) {
       writer.uint32(32).int64(message.expectedHead);
+    }
+    if (message.noEvents !== false) {
+      writer.uint32(40).bool(message.noEvents);
     }
     return writer;
   },
@@ -259,6 +266,14 @@ export const AppendRequest: MessageFns<AppendRequest> = {
             message.expectedHead = longToNumber(reader.int64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.noEvents = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -280,6 +295,7 @@ export const AppendRequest: MessageFns<AppendRequest> = {
     message.branchId = object.branchId ?? "";
     message.eventsJson = object.eventsJson?.map((e) => e) || [];
     message.expectedHead = object.expectedHead ?? undefined;
+    message.noEvents = object.noEvents ?? false;
     return message;
   },
 };

@@ -8,20 +8,23 @@ const appendMax = 1_000;
 
 /** The kernel's event store: the journal in aios-memory. */
 export function journalOver(client: Client<typeof EventJournalService>): Journal {
-  const appended = async (events: readonly EventRecord[]): Promise<EventRecord[]> => {
+  const append = async (events: readonly EventRecord[]): Promise<void> => {
     const [first] = events;
-    if (first === undefined) return [];
+    if (first === undefined) return;
     const { session_id: sessionId, branch_id: branchId } = first;
     const eventsJson = events.map((event) => Buffer.from(encodeEvent(event)));
-    const answer = await client.append({ sessionId, branchId, eventsJson });
-    return answer.events.map(eventIn);
+    await client.append({ sessionId, branchId, eventsJson, noEvents: true });
   };
   return {
-    append: async (event) => (await appended([event]))[0] ?? event,
+    // The kernel gives each event its sequence: it is stored as it was sent, or not at all.
+    append: async (event) => {
+      await append([event]);
+      return event;
+    },
     append_all: async (events) => {
       // More than one call only when it is more than the journal takes at once: nothing is half appended up to there.
       for (let index = 0; index < events.length; index += appendMax)
-        await appended(events.slice(index, index + appendMax));
+        await append(events.slice(index, index + appendMax));
     },
     read: async (sessionId, branchId, fromSequence, limit) =>
       (await client.read({ sessionId, branchId, fromSequence, limit })).events.map(eventIn),
