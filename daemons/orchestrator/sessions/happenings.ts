@@ -1,5 +1,11 @@
 import type { EventRecord, Json } from "#kernel/events";
 
+/** A branch of a session. */
+export interface BranchRef {
+  readonly session: string;
+  readonly branch: string;
+}
+
 /** What happens in a session, as far as a person wants to know. */
 export type Happening = { readonly sequence: number; readonly at: number } & (
   | { readonly what: "said"; readonly role: string; readonly text: string }

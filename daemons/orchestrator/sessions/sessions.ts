@@ -1,19 +1,16 @@
 import type { Standing } from "#kernel/branch";
-import { decodeEvent, type EventRecord } from "#kernel/events";
+import type { EventRecord } from "#kernel/events";
 import { type Kernel, mainBranch, type TickResult } from "#kernel/kernel";
 import type { BranchState, SessionConfig } from "#kernel/state";
-import type { Clock } from "#lib/clock";
-import { AiosError, messageOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
 import { type Role, roles } from "#lib/identity/role";
 import { uuidv7 } from "#lib/ids";
-import type { Log } from "#lib/log";
 import type { Client } from "#lib/rpc/service";
 import type { EventJournalService } from "#proto/aios/journal";
 import type { Durable } from "../durable.ts";
 import { leastOf } from "../goal.ts";
-import { openQueue } from "../queue.ts";
-import { type Happening, happeningIn } from "./happenings.ts";
-import type { Waits } from "./waits.ts";
+import { type FollowParts, follow } from "./follow.ts";
+import type { Happening } from "./happenings.ts";
 
 /** Who is to be spoken with, and by what at least. */
 export interface Wish {
@@ -69,16 +66,16 @@ export interface Sessions {
   resume(): Promise<void>;
 }
 
-export interface SessionsParts {
+export interface SessionsParts extends FollowParts {
   readonly kernel: Kernel;
-  readonly journal: Pick<Client<typeof EventJournalService>, "subscribe" | "listSessions" | "read">;
+  /** All sessions of the journal, newest first. */
+  readonly listed: Pick<Client<typeof EventJournalService>, "listSessions">;
   /** The sessions with a run that is open: they are gone on with after a restart. */
   readonly working: Durable<readonly string[]>;
-  readonly waits: Waits;
-  readonly clock: Clock;
-  readonly log: Log;
   create(id: string, wish: Wish): Promise<BranchState>;
 }
+
+const onMain = (session: string) => ({ session, branch: mainBranch });
 
 /** The role of the person who opened a session; empty when none did. */
 export const roleIn = (config: SessionConfig | undefined): Role | "" => roles.find((one) => one === config?.role) ?? "";
@@ -91,11 +88,8 @@ const lesser = (id: string, role: string, by: Speaker) =>
     next: 'open one of your own: "aiosctl chat"',
   });
 
-/** A journal that does not answer is asked again after this time. */
-const againMs = 300;
-
 export function openSessions(parts: SessionsParts): Sessions {
-  const { kernel, journal, working, clock, log } = parts;
+  const { kernel, journal, listed, working, clock, log } = parts;
   const known = async (id: string) => {
     const state = await kernel.state(id);
     if (state.head > 0) return state;
@@ -129,7 +123,7 @@ export function openSessions(parts: SessionsParts): Sessions {
       return viewOf(await parts.create(id, wish), await firstOf(journal, id));
     },
     async list(limit, cursor) {
-      const page = await journal.listSessions({ limit, cursor, agentId: "" });
+      const page = await listed.listSessions({ limit, cursor, agentId: "" });
       const firsts = await Promise.all(page.sessions.map(({ sessionId }) => firstOf(journal, sessionId)));
       const sessions = page.sessions.flatMap(({ sessionId: id, agentId: agent, createdAt }, at) => {
         const { name, owner, level } = madeOf(firsts[at]);
@@ -145,13 +139,16 @@ export function openSessions(parts: SessionsParts): Sessions {
       if (leastOf(role, by.role) !== role) throw lesser(id, role, by);
       const actor = by.name;
       const run = runId === "" ? {} : { runId };
-      const { done } = await kernel.submit({ session: id, objective: text, actor, ...run });
-      begins(id);
-      yield* told(parts, id, head, settled(id, done), signal);
+      const begin = async () => {
+        const { done } = await kernel.submit({ session: id, objective: text, actor, ...run });
+        begins(id);
+        return { done: settled(id, done) };
+      };
+      yield* follow(parts, onMain(id), head, begin, signal);
     },
     async *follow(id, after, signal) {
       await known(id);
-      yield* told(parts, id, after, settled(id, resume(id)), signal);
+      yield* follow(parts, onMain(id), after, async () => ({ done: settled(id, resume(id)) }), signal);
     },
     async interrupt(id, by) {
       await known(id);
@@ -175,80 +172,10 @@ export function openSessions(parts: SessionsParts): Sessions {
   };
 }
 
-/** All that happens after an event, until `done` says that the turn has ended. */
-async function* told(
-  { kernel, journal, waits, clock, log }: SessionsParts,
-  id: string,
-  after: number,
-  done: Promise<Standing | TickResult>,
-  signal: AbortSignal,
-): AsyncGenerator<Happening> {
-  const stop = new AbortController();
-  const either = AbortSignal.any([signal, stop.signal]);
-  const queue = openQueue<EventRecord | Happening | { readonly head: number; readonly over: Happening }>();
-  const reading = async () => {
-    for (let last = after; !either.aborted; ) {
-      try {
-        const from = { sessionId: id, branchId: mainBranch, afterSequence: last };
-        for await (const { eventJson, sequence } of journal.subscribe(from, { signal: either })) {
-          last = sequence;
-          queue.put(decodeEvent(Buffer.from(eventJson).toString("utf8")));
-        }
-      } catch (error) {
-        if (!either.aborted) log.debug("the journal is read again", { id, reason: messageOf(error) });
-      }
-      await clock.sleep(againMs, either).catch(() => {});
-    }
-  };
-  const unlisten = waits.listen(id, (callId, approval) =>
-    queue.put({ sequence: 0, at: clock.now(), what: "waits", callId, approval }),
-  );
-  void reading();
-  done.then(
-    async (standing) => queue.put({ head: (await kernel.state(id)).head, over: overOf(standing, clock) }),
-    (error) => queue.put({ head: 0, over: overOf({ status: "stalled", runId: "", reason: messageOf(error) }, clock) }),
-  );
-  try {
-    let read = after;
-    let end: { readonly head: number; readonly over: Happening } | undefined;
-    for await (const item of queue.taken(signal)) {
-      if ("over" in item) end = item;
-      else if ("what" in item) {
-        // Of one that is over meanwhile there is nothing to decide.
-        const { run } = await kernel.state(id);
-        if (item.what !== "waits" || run?.call?.call.call_id === item.callId) yield item;
-      } else {
-        read = item.sequence;
-        const happening = happeningIn(item);
-        if (happening !== undefined) yield happening;
-      }
-      if (end !== undefined && read >= end.head) return yield end.over;
-    }
-  } finally {
-    stop.abort();
-    unlisten();
-  }
-}
-
-function overOf(standing: Standing | TickResult, clock: Clock): Happening {
-  const moment = { sequence: 0, at: clock.now(), what: "over" } as const;
-  if (standing.status === "idle") {
-    const { last } = standing;
-    return last === undefined
-      ? { ...moment, runId: "", status: "finished", reason: "nothing was said", answer: "" }
-      : overOf(last, clock);
-  }
-  const { runId, status } = standing;
-  const reason = "reason" in standing ? standing.reason : "a person is asked";
-  const answer = "answer" in standing ? (standing.answer ?? "") : "";
-  return { ...moment, runId, status, reason, answer };
-}
-
 /** The first event of a session: what it was made with. */
-async function firstOf(journal: SessionsParts["journal"], sessionId: string): Promise<EventRecord | undefined> {
-  const { events } = await journal.read({ sessionId, branchId: mainBranch, fromSequence: 1, limit: 1 });
-  const [first] = events;
-  return first === undefined ? undefined : decodeEvent(Buffer.from(first.eventJson).toString("utf8"));
+async function firstOf(journal: SessionsParts["journal"], session: string): Promise<EventRecord | undefined> {
+  const [first] = await journal.read(session, mainBranch, 1, 1);
+  return first;
 }
 
 function madeOf(first: EventRecord | undefined): { name: string; owner: string; level: string; createdAt: number } {

@@ -120,7 +120,7 @@ export function startSessions(world: SessionWorld): Sessions {
     };
     return await kernel.createSession(id, wish.name, config);
   };
-  return openSessions({ kernel, journal: client, working, waits, clock, log, create });
+  return openSessions({ kernel, journal, listed: client, working, waits, clock, log, create });
 }
 
 type State = Awaited<ReturnType<Kernel["state"]>>;

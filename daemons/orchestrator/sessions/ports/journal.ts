@@ -6,14 +6,27 @@ import type { EventJournalService } from "#proto/aios/journal";
 /** Events of one call of aios-memory. */
 const appendMax = 1_000;
 
+/** The kernel's event store, which others can listen to. */
+export interface HeardJournal extends Journal {
+  /**
+   * Calls `hear` with what is appended to a branch through this journal, once it is on disk. What was stored although its append
+   * failed is not heard: whoever listens sees the gap in the sequences, and reads. Returns what ends it.
+   */
+  listen(session: string, branch: string, hear: Hear): () => void;
+}
+
+type Hear = (events: readonly EventRecord[]) => void;
+
 /** The kernel's event store: the journal in aios-memory. */
-export function journalOver(client: Client<typeof EventJournalService>): Journal {
+export function journalOver(client: Client<typeof EventJournalService>): HeardJournal {
+  const listeners = new Set<{ readonly session: string; readonly branch: string; readonly hear: Hear }>();
   const append = async (events: readonly EventRecord[]): Promise<void> => {
     const [first] = events;
     if (first === undefined) return;
     const { session_id: sessionId, branch_id: branchId } = first;
     const eventsJson = events.map((event) => Buffer.from(encodeEvent(event)));
     await client.append({ sessionId, branchId, eventsJson, noEvents: true });
+    for (const { session, branch, hear } of listeners) if (session === sessionId && branch === branchId) hear(events);
   };
   return {
     // The kernel gives each event its sequence: it is stored as it was sent, or not at all.
@@ -34,6 +47,11 @@ export function journalOver(client: Client<typeof EventJournalService>): Journal
     },
     fork: async (sessionId, branchId, fromBranch, forkSequence) => {
       await client.fork({ sessionId, branchId, fromBranch, forkSequence });
+    },
+    listen: (session, branch, hear) => {
+      const one = { session, branch, hear };
+      listeners.add(one);
+      return () => void listeners.delete(one);
     },
   };
 }
