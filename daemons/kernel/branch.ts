@@ -167,7 +167,7 @@ export class Branch {
     const { approvals } = this.#world.ports;
     const resolved = kinds.filter((kind): kind is KindOf<"ApprovalResolved"> => kind.type === "ApprovalResolved");
     for (const { approval_id, decision, reason = "kernel" } of resolved)
-      approvals.resolve(approval_id, decision === "approved", reason).catch(() => {});
+      approvals?.resolve(approval_id, decision === "approved", reason).catch(() => {});
   }
 
   async #perform(state: BranchState, run: Run, step: Step): Promise<void> {
@@ -212,12 +212,14 @@ export class Branch {
 
   async #enqueue(run: Run, capability: string): Promise<void> {
     const open = run.call;
+    const { approvals } = this.#world.ports;
     if (open?.judgement === undefined) return;
+    if (approvals === undefined) throw new AiosError("FAILED_PRECONDITION", "ask a person: this kernel can ask nobody");
     const { call, judgement, tickets } = open;
     const { call_id, tool_name } = call;
     const reason = `${beginning(run.objective, 200)}: ${judgement.explanation ?? ""}`;
     const request = { session_id: this.#session, call_id, tool_name, capability, reason };
-    const { approval_id } = await this.#world.ports.approvals.enqueue(request);
+    const { approval_id } = await approvals.enqueue(request);
     const still = (now: Run) => now.call?.call.call_id === call_id && now.call.tickets.length === tickets.length;
     const asked = { approval_id, call_id, tool_name, arguments: call.input, risk: judgement.risk };
     await this.#during(run, still, [{ type: "ApprovalRequested", ...asked }]);

@@ -2,7 +2,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { callKey } from "./calls.ts";
 import type { Limits } from "./limits.ts";
 import type { Note } from "./notes.ts";
-import type { Ports, ToolRequirements } from "./ports.ts";
+import type { PolicyGateDecision, Ports, ToolRequirements } from "./ports.ts";
 import type { BranchState, OpenCall } from "./state.ts";
 
 type Findings = { readonly rule: string; readonly refused?: string; readonly remark?: string };
@@ -44,7 +44,7 @@ function loopGuard({ state, open, limits }: Case): Findings | undefined {
  * neither can slip by. Throws when the gate or the harness cannot be asked.
  */
 export async function judge(
-  { gate, tools }: Pick<Ports, "gate" | "tools">,
+  ports: Pick<Ports, "gate" | "tools" | "approvals">,
   state: BranchState,
   open: OpenCall,
   limits: Limits,
@@ -54,7 +54,7 @@ export async function judge(
   const asked = [...new Set(call.requested_capabilities)];
   let needs: ToolRequirements;
   try {
-    needs = await tools.requirements(call);
+    needs = await ports.tools.requirements(call);
   } catch (error) {
     if (!(error instanceof AiosError) || !unfit.has(error.code)) throw error;
     const base = { call_id: call.call_id, requested: asked, decision: nothing, risk: "low", changes: false } as const;
@@ -63,9 +63,22 @@ export async function judge(
   const requested = [...new Set([...asked, ...needs.capabilities])];
   const found = houseRules.map((rule) => rule({ state, open, needs, limits })).find((said) => said !== undefined);
   const decision =
-    found?.refused === undefined ? await gate.evaluate(state.sessionId, requested) : { ...nothing, denied: requested };
+    found?.refused === undefined ? await decisionOf(ports, state, requested) : { ...nothing, denied: requested };
   const { risk, changes } = needs;
   return { call_id: call.call_id, requested, decision, risk, changes, ...found };
+}
+
+async function decisionOf(
+  { gate, approvals }: Pick<Ports, "gate" | "approvals">,
+  { sessionId, config }: BranchState,
+  requested: readonly string[],
+): Promise<PolicyGateDecision> {
+  // The gate may know nothing of a session that an earlier kernel has made.
+  if (config !== undefined) await gate.set_policy(sessionId, config.policy);
+  const decision = await gate.evaluate(sessionId, requested);
+  if (approvals !== undefined) return decision;
+  const { allowed, requires_approval, denied } = decision;
+  return { allowed, requires_approval: [], denied: [...denied, ...requires_approval] };
 }
 
 /** The call itself is wrong: no such tool, or not its input. */

@@ -206,7 +206,11 @@ export interface Ports {
   readonly model: ModelProvider;
   readonly tools: ToolHarness;
   readonly gate: PolicyGatePort;
-  readonly approvals: ApprovalPort;
+  /**
+   * For clients whose kernel itself asks persons. Absent = it asks nobody: what the gate wants approved is denied. The sessions of
+   * aiOS leave it out, since aios-tools asks, by tickets of its own, when an agent makes the call.
+   */
+  readonly approvals?: ApprovalPort;
 }
 
 /** A completion as JSON for the journal, and back. Throws INVALID_ARGUMENT when it is not one. */

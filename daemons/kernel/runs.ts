@@ -39,12 +39,11 @@ export function runsOver(all: Branches): Runs {
     resume: async (session) => {
       const state = await all.at(session, mainBranch).state();
       if (state.head === 0) throw refusal("NOT_FOUND", "resume", session, "there is no such session");
-      if (state.config !== undefined) await all.world.ports.gate.set_policy(session, state.config.policy);
       const names = await all.names(session);
       const standings = await Promise.all(
         names.map(async (branch) => ({ branch, standing: await all.at(session, branch).drive() })),
       );
-      await tidyApprovals(all, session, await Promise.all(names.map((branch) => all.at(session, branch).state())));
+      await tidyApprovals(all, session, names);
       return standings;
     },
     resolveApproval: async (session, approvalId, approved, actor) => {
@@ -96,8 +95,10 @@ async function resultOf(on: Branch, runId: string, standing: Standing): Promise<
 }
 
 /** Takes off the list what the journal says is decided, or asked by nobody. */
-async function tidyApprovals(all: Branches, session: string, states: readonly BranchState[]): Promise<void> {
+async function tidyApprovals(all: Branches, session: string, names: readonly string[]): Promise<void> {
   const { approvals } = all.world.ports;
+  if (approvals === undefined) return;
+  const states = await Promise.all(names.map((branch) => all.at(session, branch).state()));
   for (const { approval_id } of await approvals.list_pending(session)) {
     if (states.some((state) => asks(state, approval_id))) continue;
     const decided = states.flatMap((state) => state.decided).find((one) => one.approvalId === approval_id);

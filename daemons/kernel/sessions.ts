@@ -10,13 +10,11 @@ export function sessionsOver(all: Branches): Sessions {
   return {
     createSession: async (session, name, config) => {
       const read = sessionConfig.read(JSON.parse(sessionConfig.write(config, "config")), "config");
-      const state = await all
+      return all
         .at(session, mainBranch)
         .add(({ head }) =>
           head > 0 ? [] : [{ type: "SessionCreated", name, config: JSON.parse(sessionConfig.write(read, "config")) }],
         );
-      await all.world.ports.gate.set_policy(session, (state.config ?? read).policy);
-      return state;
     },
     fork: async (session, from, branch, sequence) => {
       const { head } = requireOpen(await all.at(session, from).state());

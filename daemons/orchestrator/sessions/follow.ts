@@ -6,7 +6,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import { openQueue } from "../queue.ts";
 import { type BranchRef, type Happening, happeningIn } from "./happenings.ts";
-import type { HeardJournal } from "./ports/journal.ts";
+import type { HeardJournal } from "./ports/index.ts";
 import type { Waits } from "./waits.ts";
 
 export interface FollowParts {

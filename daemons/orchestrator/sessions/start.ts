@@ -19,7 +19,7 @@ import type { ToolFacts, Tools } from "../tools.ts";
 import type { AgentHandsParts } from "./agent-hands.ts";
 import { goalTools } from "./goal-calls.ts";
 import { handsOf } from "./hands.ts";
-import { approvalsIn, harnessOver, journalOver, modelOver, policyGate } from "./ports/index.ts";
+import { harnessOver, journalOver, modelOver, policyGate } from "./ports/index.ts";
 import { rulesBefore } from "./rules.ts";
 import { openSessions, roleIn, type Sessions, type Wish } from "./sessions.ts";
 import { openWaits } from "./waits.ts";
@@ -97,7 +97,6 @@ export function startSessions(world: SessionWorld): Sessions {
         permit,
       ),
       gate: policyGate(),
-      approvals: approvalsIn(journal, clock, (session) => kernel.branches(session)),
     },
     ...{ clock, limits, id: () => uuidv7(clock.now()) },
   });
@@ -113,6 +112,7 @@ export function startSessions(world: SessionWorld): Sessions {
       ...(level !== "" && { level }),
       policy: {
         allow_capabilities: capabilitiesOf([...goalTools, ...(await toolsOf(agent))]),
+        // A person is asked by the tools, when the agent makes the call: its grants carry that.
         gate_capabilities: [],
         max_tool_runtime_secs: callSecondsMax,
         max_events_per_turn: eventsPerTurnMax,

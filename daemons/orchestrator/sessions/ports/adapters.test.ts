@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openKernel } from "#kernel/kernel";
 import { defaultBudget, defaultLimits, defaultPolicy } from "#kernel/limits";
 import type { ModelProvider, Ports } from "#kernel/ports";
+import { ApprovalsTwin, straight } from "#kernel/testing/twins";
 import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
@@ -12,7 +13,6 @@ import { openPeer } from "#lib/testing/sockets";
 import { EventJournalService } from "#proto/aios/journal";
 import { ToolRegistryService } from "#proto/aios/tools";
 import type { Thinker, Thought } from "../../plans/model-source.ts";
-import { approvalsIn } from "./approvals.ts";
 import { harnessOver } from "./harness.ts";
 import { journalOver } from "./journal.ts";
 import { modelOver } from "./model.ts";
@@ -70,13 +70,11 @@ function kernelWith({ model = nobody, change = (ports: Ports) => ports } = {}) {
     () => toolsClient.close(),
   );
   const journal = journalOver(journalClient);
-  const branches = (session: string): Promise<readonly string[]> => kernel.branches(session);
   const ports: Ports = {
     journal,
     model,
     tools: harnessOver(toolsClient, { agent: "orchestrator", task: "t", newId: () => uuidv7(systemClock.now()) }),
     gate: policyGate(),
-    approvals: approvalsIn(journal, systemClock, branches),
   };
   const id = () => uuidv7(systemClock.now());
   const limits = { ...defaultLimits, stalledMs: 200 };
@@ -147,7 +145,9 @@ describe("a kernel on the machine's daemons", () => {
   });
 
   it("carries out an approved call once, on its branch, after the kernel was restarted", async () => {
-    const before = kernelWith();
+    const approvals = new ApprovalsTwin();
+    const change = (ports: Ports) => ({ ...ports, approvals: approvals.port(straight) });
+    const before = kernelWith({ change });
     await before.kernel.createSession("gated", "gated", config);
     await before.kernel.fork("gated", "main", "try");
     const asked = call("fs.write", { path: path("gated/b"), content: "approved" });
@@ -155,15 +155,35 @@ describe("a kernel on the machine's daemons", () => {
       status: "waiting",
     });
     before.kernel.close();
-    const { kernel, ports } = kernelWith();
+    const { kernel } = kernelWith({ change });
     await kernel.resume("gated");
-    const [ticket] = await ports.approvals.list_pending("gated");
+    const [ticket] = approvals.pending();
     expect(ticket).toMatchObject({ tool_name: "fs.write", capability: `fs:write:${path("gated/b")}` });
     const { branch, done } = await kernel.resolveApproval("gated", ticket?.approval_id ?? "", true, "bob");
     expect(branch).toBe("try");
     expect(await done).toMatchObject({ last: { outcomes: [{ status: "ok" }] } });
     expect(text("gated/b")).toBe("approved");
-    expect(await ports.approvals.list_pending("gated")).toEqual([]);
+    expect(approvals.pending()).toEqual([]);
+  });
+
+  it("denies what a person would have to approve where the kernel can ask nobody", async () => {
+    const { kernel } = kernelWith();
+    await kernel.createSession("unasked", "unasked", config);
+    const asked = call("fs.write", { path: path("gated/e"), content: "x" });
+    const error = `denied: fs:write:${path("gated/e")}`;
+    expect(await kernel.tick({ session: "unasked", ...asked })).toMatchObject({
+      status: "finished",
+      outcomes: [{ status: "refused", error }],
+    });
+  });
+
+  it("holds a session to its policy after a restart, also one that had nothing open", async () => {
+    await kernelWith().kernel.createSession("rested", "rested", config);
+    const { kernel } = kernelWith();
+    const read = call("fs.read", { path: path("a") });
+    expect(await kernel.tick({ session: "rested", ...read })).toMatchObject({ outcomes: [{ status: "ok" }] });
+    const refused = call("fs.read", { path: "/etc/passwd" });
+    expect(await kernel.tick({ session: "rested", ...refused })).toMatchObject({ outcomes: [{ status: "refused" }] });
   });
 
   it("asks the tools' ledger after a crash between the act and its record", async () => {
