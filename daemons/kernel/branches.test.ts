@@ -77,6 +77,32 @@ describe("branches and checkpoints", () => {
     expect(await bench.kernel.replay("s", "main")).toEqual(await bench.kernel.state("s"));
     for (let sequence = 1; sequence <= head; sequence += 1)
       expect((await bench.kernel.replay("s", "main", sequence)).head).toBe(sequence);
+    const beyond = bench.kernel.replay("s", "main", head + 1);
+    await expect(beyond).rejects.toMatchObject({
+      code: "OUT_OF_RANGE",
+      message: expect.stringContaining(`is ${head}`),
+    });
+    await expect(bench.kernel.replay("s", "main", 0)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    await expect(bench.kernel.replay("s", "none")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("a session is closed on all its branches, or on none while a run is open on one", async () => {
+    await bench.kernel.fork("s", "main", "try");
+    bench.gate = () => "requires_approval";
+    bench.answers = [() => use(callOf("fs.write"))];
+    await bench.tick("write", { branch: "try" });
+    await expect(bench.kernel.closeSession("s", "done")).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect((await bench.kernel.state("s")).closed).toBeUndefined();
+    await bench.kernel.cancel("s", "try", "stop", "alice");
+    await bench.kernel.closeSession("s", "done");
+    for (const branch of ["main", "try"])
+      await expect(bench.tick("x", { branch })).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
+  test("one branch is resumed alone", async () => {
+    await bench.kernel.fork("s", "main", "try");
+    expect(await bench.kernel.resume("s", "try")).toMatchObject([{ branch: "try", standing: { status: "idle" } }]);
+    await expect(bench.kernel.resume("s", "none")).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 });
 

@@ -69,6 +69,12 @@ export function busyError({ sessionId, branchId, run }: BranchState): AiosError 
   });
 }
 
+/** A branch has no event of this sequence. */
+export function noEvent(act: string, { sessionId, branchId, head }: BranchState, sequence: number): AiosError {
+  const reason = sequence < 1 ? "events begin with 1" : `its last event is ${head}`;
+  return refusal("OUT_OF_RANGE", act, `${sessionId}/${branchId} at event ${sequence}`, reason);
+}
+
 /** An error of the kernel's own. */
 export function refusal(code: Code, act: string, object: string, reason: string): AiosError {
   return new AiosError(code, { act, object, reason });

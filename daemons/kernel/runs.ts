@@ -36,14 +36,14 @@ export function runsOver(all: Branches): Runs {
   return {
     submit,
     tick: async (request) => (await submit(request)).done,
-    resume: async (session) => {
-      const state = await all.at(session, mainBranch).state();
-      if (state.head === 0) throw refusal("NOT_FOUND", "resume", session, "there is no such session");
-      const names = await all.names(session);
+    resume: async (session, only) => {
+      const { head } = await all.at(session, only ?? mainBranch).state();
+      if (head === 0) throw refusal("NOT_FOUND", "resume", session, "there is no such session or branch");
+      const names = only === undefined ? await all.names(session) : [only];
       const standings = await Promise.all(
         names.map(async (branch) => ({ branch, standing: await all.at(session, branch).drive() })),
       );
-      await tidyApprovals(all, session, names);
+      if (only === undefined) await tidyApprovals(all, session, names);
       return standings;
     },
     resolveApproval: async (session, approvalId, approved, actor) => {
@@ -94,7 +94,7 @@ async function resultOf(on: Branch, runId: string, standing: Standing): Promise<
   throw refusal("NOT_FOUND", "tell", `run ${runId}`, "it is not among the last runs of the branch");
 }
 
-/** Takes off the list what the journal says is decided, or asked by nobody. */
+/** Takes off the list what the journal of all branches says is decided, or asked by nobody. */
 async function tidyApprovals(all: Branches, session: string, names: readonly string[]): Promise<void> {
   const { approvals } = all.world.ports;
   if (approvals === undefined) return;

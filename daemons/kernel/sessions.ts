@@ -1,5 +1,5 @@
 import type { Kernel } from "./api.ts";
-import { type Branches, busyError, checkedId, mainBranch, refusal, requireOpen } from "./branches.ts";
+import { type Branches, busyError, checkedId, mainBranch, noEvent, refusal, requireOpen } from "./branches.ts";
 import { noteEvent } from "./notes.ts";
 import { sessionConfig } from "./state.ts";
 
@@ -17,10 +17,9 @@ export function sessionsOver(all: Branches): Sessions {
         );
     },
     fork: async (session, from, branch, sequence) => {
-      const { head } = requireOpen(await all.at(session, from).state());
-      const at = sequence ?? head;
-      if (at < 1 || at > head)
-        throw refusal("OUT_OF_RANGE", "fork", `${session}/${from}`, `its events are 1 to ${head}, not ${at}`);
+      const parent = requireOpen(await all.at(session, from).state());
+      const at = sequence ?? parent.head;
+      if (at < 1 || at > parent.head) throw noEvent("fork", parent, at);
       if (from === branch)
         throw refusal("ALREADY_EXISTS", "fork", `${session}/${branch}`, "a branch is not its own fork");
       await all.world.ports.journal.fork(session, checkedId(branch), from, at);
@@ -61,10 +60,18 @@ export function sessionsOver(all: Branches): Sessions {
         requireOpen(state);
         return [{ type: "BudgetUpdated", budget, reason }];
       }),
-    closeSession: (session, reason) =>
-      all.at(session, mainBranch).add((state) => {
-        if (state.run !== undefined) throw busyError(state);
-        return state.closed === undefined ? [{ type: "SessionClosed", reason }] : [];
-      }),
+    closeSession: async (session, reason) => {
+      const close = (branch: string) =>
+        all.at(session, branch).add((state) => {
+          if (state.run !== undefined) throw busyError(state);
+          return state.closed === undefined ? [{ type: "SessionClosed", reason }] : [];
+        });
+      const names = await all.names(session);
+      const open = (await Promise.all(names.map((branch) => all.at(session, branch).state()))).find(({ run }) => run);
+      if (open !== undefined) throw busyError(open);
+      // Main comes last: who finds it closed finds all closed.
+      for (const branch of names.slice(1)) await close(branch);
+      return await close(mainBranch);
+    },
   };
 }
