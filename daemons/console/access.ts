@@ -39,8 +39,8 @@ export const table: Readonly<Record<string, Row>> = {
   },
   "aios.orchestrator.Sessions": {
     daemon: "orchestrator",
-    reader: ["ListSessions", "GetSession", "FollowSession"],
-    operator: ["OpenSession", "Say", "InterruptSession", "CloseSession"],
+    reader: ["ListSessions", "GetSession", "FollowSession", "ReplaySession"],
+    operator: ["OpenSession", "Say", "InterruptSession", "CloseSession", "ForkSession", "RewindSession"],
   },
   "aios.orchestrator.Autonomy": {
     daemon: "orchestrator",

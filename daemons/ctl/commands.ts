@@ -6,6 +6,7 @@ import { auditAcknowledge, auditExport, auditVerify } from "./commands/audit-led
 import { autonomy, emergencyResume, emergencyStop } from "./commands/autonomy.ts";
 import { boot } from "./commands/boot.ts";
 import { chat, chatClose, chatList, chatShow } from "./commands/chat.ts";
+import { chatFork, chatReplay, chatRewind } from "./commands/chat-branches.ts";
 import { enroll } from "./commands/enroll.ts";
 import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal/goal.ts";
 import { goalAnswer, goalPause, goalResume } from "./commands/goal/goal-control.ts";
@@ -49,6 +50,9 @@ export const commands: readonly Command[] = [
   // What begins with the same word stands before it.
   chatList,
   chatShow,
+  chatReplay,
+  chatFork,
+  chatRewind,
   chatClose,
   chat,
   scheduleAdd,

@@ -2,7 +2,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";
 import { cut } from "#lib/text";
 import type { GoalControlService } from "#proto/aios/goal_control";
-import type { RunOver, SessionEvent, ToolAsked, Turn } from "#proto/aios/sessions";
+import type { RunOver, SessionEvent, ToolAsked, ToolEnded, Turn } from "#proto/aios/sessions";
 import { type Context, type Exit, exit } from "../command.ts";
 import { fromBytes } from "../out.ts";
 import { approve, deny, ticketLines, ticketOf } from "./approvals.ts";
@@ -36,8 +36,7 @@ export async function showTurn(events: AsyncIterable<SessionEvent>, control: Con
             void tellGoal(happening.value.callId, control, context, goals.signal);
           break;
         case "ended": {
-          const { tool, error } = happening.value;
-          if (!(tool in goalLines)) out.line(error === "" ? `  ✓ ${tool}` : `  ✗ ${tool}: ${error}`);
+          if (!(happening.value.tool in goalLines)) out.line(endLine(happening.value));
           break;
         }
         case "waits": {
@@ -49,6 +48,9 @@ export async function showTurn(events: AsyncIterable<SessionEvent>, control: Con
         }
         case "trouble":
           out.note(`  ! ${happening.value}`);
+          break;
+        case "rewound":
+          out.note(`  rewound to event ${happening.value}`);
           break;
         case "over":
           over = happening.value;
@@ -78,7 +80,11 @@ const goalLines: Readonly<Record<string, string>> = {
   "goal.cancel": "the goal is let go",
 };
 
-function callLine({ tool, inputJson }: ToolAsked): string {
+/** What came of a call. */
+export const endLine = ({ tool, error }: ToolEnded): string => (error === "" ? `  ✓ ${tool}` : `  ✗ ${tool}: ${error}`);
+
+/** A call that is asked for. */
+export function callLine({ tool, inputJson }: ToolAsked): string {
   const input = JSON.stringify(fromBytes(inputJson) ?? {});
   if (tool in goalLines) return `  ▶ ${goalLines[tool]}`;
   return `  ▶ ${tool} ${cut(input, inputLengthMax)}`;

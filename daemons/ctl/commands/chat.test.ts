@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { AiosError } from "#lib/errors";
 import { service } from "#lib/rpc/service";
 import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { Session, SessionEvent, SessionsService } from "#proto/aios/sessions";
@@ -29,6 +30,21 @@ const waits = event({ $case: "waits", value: { callId: "c", approvalId: "a" } })
 
 const session = Session.fromPartial({ id: "s1", agent: "task", owner: "operator:alice", state: "idle", createdAt: 1 });
 
+/** What is replayed. */
+const happened: readonly What[] = [
+  { $case: "said", value: { role: "user", content: "how full?\nand why?" } },
+  { $case: "asked", value: { callId: "c", tool: "monitor.disk", inputJson: Buffer.from("{}") } },
+  {
+    $case: "ended",
+    value: { callId: "c", tool: "monitor.disk", status: "error", outputJson: Buffer.alloc(0), error: "no disk" },
+  },
+  { $case: "trouble", value: "the model is away" },
+  { $case: "said", value: { role: "assistant", content: "Half." } },
+  { $case: "checkpoint", value: "k" },
+  { $case: "forked", value: "try" },
+  { $case: "rewound", value: 9 },
+];
+
 /** An orchestrator whose sessions say what the test wants, turn by turn. */
 async function orchestrator(...turns: readonly (readonly SessionEvent[])[]): Promise<void> {
   const left = [...turns];
@@ -38,9 +54,11 @@ async function orchestrator(...turns: readonly (readonly SessionEvent[])[]): Pro
       asked.push({ open: request });
       return session;
     },
-    getSession: ({ id }) => ({
+    getSession: ({ id, branch }) => ({
       ...session,
       id,
+      branch,
+      branches: ["main", "try"],
       turns: [
         { role: "user", content: "how full?" },
         { role: "assistant", content: '{"tool_call":{"tool":"monitor.disk"}}' },
@@ -50,13 +68,30 @@ async function orchestrator(...turns: readonly (readonly SessionEvent[])[]): Pro
     }),
     listSessions: () => ({ sessions: [{ ...session, name: "disks" }], nextCursor: "" }),
     say: async function* (request) {
-      asked.push({ say: request.text, session: request.sessionId });
+      const { text: said, sessionId, branch } = request;
+      asked.push({ say: said, session: sessionId, ...(branch !== "" && { branch }) });
       for (const one of left.shift() ?? []) {
         yield one;
         if (one.happening?.$case === "asked" && one.happening.value.tool === "goal.give") await watched.promise;
       }
     },
     closeSession: () => ({ success: true, message: "it is closed" }),
+    forkSession: (request) => {
+      asked.push({ fork: request });
+      return { ...session, branch: request.name || "fork-1", head: request.atSequence || 40 };
+    },
+    rewindSession: (request) => {
+      if (request.toSequence === 12)
+        throw new AiosError("NOT_FOUND", "rewind session s1 to event 12: it is no checkpoint");
+      asked.push({ rewind: request });
+      return { ...session, branch: "main", head: 41, turns: [{ role: "user", content: "how full?" }] };
+    },
+    async *replaySession(request) {
+      asked.push({ replay: request });
+      for (const [at, happening] of happened.entries())
+        yield { part: { $case: "event" as const, value: SessionEvent.fromPartial({ sequence: 4 + at, happening }) } };
+      yield { part: { $case: "state" as const, value: { ...session, branch: "main", head: 40, tokensLeft: 9 } } };
+    },
   });
   const control = service(GoalControlService, {
     async *watchGoal() {
@@ -193,7 +228,82 @@ describe("sessions", () => {
     expect((await twin.aiosctl("chat", "list")).out).toMatch(/s1 .*task .*operator:alice .*idle .*disks/);
     const { out } = await twin.aiosctl("chat", "show", "s1");
     expect(out).toMatch(/\n> how full\?\n {2}▶ \{"tool_call".*\n {2}\{"tool".*\n\nHalf\.\nNearly\.\n$/);
+    expect(out).toContain("\nbranches: main, try\n");
     expect((await twin.aiosctl("chat", "close", "s1")).out).toBe("it is closed\n");
+  });
+});
+
+describe("branches of a session", () => {
+  it("are forked off at an event, and spoken on", async () => {
+    await orchestrator([said("Yes."), over()]);
+    expect(await twin.aiosctl("chat", "fork", "s1", "--at", "37", "--name", "try")).toMatchObject({
+      code: 0,
+      out: [
+        "branch try is made, as it stood at event 37; what was done stays done",
+        "speak on it: aiosctl chat --session s1 --branch try\n",
+      ].join("\n"),
+    });
+    expect((await twin.aiosctl("chat", "well?", "--session", "s1", "--branch", "try")).out).toBe("Yes.\n");
+    expect(asked).toEqual([
+      { fork: { sessionId: "s1", branch: "", atSequence: 37, name: "try" } },
+      { say: "well?", session: "s1", branch: "try" },
+    ]);
+    const { out } = await twin.aiosctl("chat", "fork", "s1", "--branch", "try", "--json");
+    expect(JSON.parse(out)).toMatchObject({ id: "s1", branch: "fork-1", head: 40 });
+    expect(asked.at(-1)).toEqual({ fork: { sessionId: "s1", branch: "try", atSequence: 0, name: "" } });
+  });
+
+  it("are rewound to a checkpoint, or it is said why not", async () => {
+    await orchestrator();
+    expect(await twin.aiosctl("chat", "rewind", "s1", "9")).toMatchObject({
+      code: 0,
+      out: "the agent has in mind what it had at event 9: 1 turn\n",
+    });
+    expect(asked).toEqual([{ rewind: { sessionId: "s1", branch: "", toSequence: 9 } }]);
+    const { out } = await twin.aiosctl("chat", "rewind", "s1", "9", "--json");
+    expect(JSON.parse(out)).toMatchObject({ head: 41, turns: [{ content: "how full?" }] });
+    expect(await twin.aiosctl("chat", "rewind", "s1", "12")).toMatchObject({
+      code: 1,
+      error: expect.stringContaining("event 12: it is no checkpoint"),
+    });
+  });
+
+  it("are replayed event by event, with how it stood then", async () => {
+    await orchestrator();
+    const { code, out } = await twin.aiosctl("chat", "replay", "s1", "--to", "40");
+    expect(code).toBe(0);
+    expect(out.split("\n")).toEqual([
+      "    4  > how full?",
+      "       and why?",
+      "    5    ▶ monitor.disk {}",
+      "    6    ✗ monitor.disk: no disk",
+      "    7    ! the model is away",
+      "    8  Half.",
+      "    9    · checkpoint",
+      "   10    ⑂ branch try is forked off",
+      "   11    ⟲ rewound to event 9",
+      "at event 40 of branch main, idle: 0 turns in mind, 9 tokens, 0.00 US dollars and 0 calls left",
+      "",
+    ]);
+    expect(asked).toEqual([{ replay: { sessionId: "s1", branch: "", toSequence: 40 } }]);
+    const documents = (await twin.aiosctl("chat", "replay", "s1", "--json")).out.trim().split("\n");
+    expect(documents.map((line) => JSON.parse(line).part.$case)).toEqual([
+      ...Array.from({ length: happened.length }, () => "event"),
+      "state",
+    ]);
+  });
+
+  it.each([
+    [["chat", "fork"], "chat fork"],
+    [["chat", "fork", "s1", "--at", "0"], "--at 0: expected a whole number from 1"],
+    [["chat", "rewind", "s1"], "chat rewind"],
+    [["chat", "rewind", "s1", "last"], 'EVENT last: expected a whole number from 1 on, as "aiosctl chat replay"'],
+    [["chat", "replay", "s1", "--to", "x"], "--to x: expected a whole number"],
+    [["chat", "well?", "--branch", "try"], "give --session too"],
+  ])("need what they are asked with: %j", async (words, error) => {
+    await orchestrator();
+    expect(await twin.aiosctl(...words)).toMatchObject({ code: 2, error: expect.stringContaining(error) });
+    expect(asked).toEqual([]);
   });
 });
 

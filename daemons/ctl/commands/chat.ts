@@ -3,6 +3,7 @@ import { GoalControlService } from "#proto/aios/goal_control";
 import { type Session, SessionsService } from "#proto/aios/sessions";
 import { type Command, type Context, type Exit, exit, text, UsageError, wholeNumber } from "../command.ts";
 import { moment } from "../words.ts";
+import { branchOption } from "./chat-branches.ts";
 import { showTurn, turnLines } from "./chat-turn.ts";
 
 const client = (context: Context) => context.target().client(SessionsService, "orchestrator");
@@ -10,10 +11,11 @@ const client = (context: Context) => context.target().client(SessionsService, "o
 export const chat: Command = {
   name: "chat",
   summary: "talk with an agent: it looks for you, and asks you before it changes anything",
-  usage: "[MESSAGE] [--session ID] [--agent NAME] [--level LEVEL]",
+  usage: "[MESSAGE] [--session ID] [--branch BRANCH] [--agent NAME] [--level LEVEL]",
   args: [0, 1],
   options: {
     session: { type: "string", short: "s", value: "ID", about: "go on with this session; else a new one is opened" },
+    branch: branchOption('a branch of that session, by "chat fork" (main)'),
     agent: { type: "string", short: "a", value: "NAME", about: "who is spoken with (task), in a new session" },
     level: {
       type: "string",
@@ -30,28 +32,31 @@ export const chat: Command = {
   ],
   async run(context) {
     const session = await sessionFor(context);
-    const { id, agent } = session;
+    const { agent } = session;
     const [given] = context.args;
     // What a run that is open still tells is told first.
-    if (session.state === "working") await turn(context, id, client(context).followSession(after(session), forever));
+    if (session.state === "working")
+      await turn(context, session, client(context).followSession(after(session), forever));
     const message = given ?? (context.ask === undefined ? (await context.input()).trim() : undefined);
     if (message === "") throw new UsageError("nothing was said: give a message, or run it at a terminal");
-    if (message !== undefined) return await say(context, id, message);
+    if (message !== undefined) return await say(context, session, message);
     context.out.line(`the ${agent} agent of ${context.target().name} listens; an empty line or Ctrl-D ends it`);
-    return await converse(context, id);
+    return await converse(context, session);
   },
 };
 
 /** A stream of what comes of something ends by itself. */
 const forever = {};
 
-const after = ({ id, head }: Session) => ({ sessionId: id, afterSequence: head });
+const after = ({ id, branch, head }: Session) => ({ sessionId: id, branch, afterSequence: head });
 
 async function sessionFor(context: Context): Promise<Session> {
   const id = text(context, "session");
   const agent = text(context, "agent") ?? "";
   const level = text(context, "level") ?? "";
+  const branch = text(context, "branch") ?? "";
   if (id === undefined) {
+    if (branch !== "") throw new UsageError("--branch is of a session that is there: give --session too");
     const name = beginning(context.args[0] ?? "", 100).toWellFormed();
     const opened = await client(context).openSession({ agent, level, name });
     context.out.note(`session ${opened.id}; go on with it by --session`);
@@ -59,29 +64,31 @@ async function sessionFor(context: Context): Promise<Session> {
   }
   if (agent !== "" || level !== "")
     throw new UsageError("--agent and --level are for a new session, not with --session");
-  return await client(context).getSession({ id });
+  return await client(context).getSession({ id, branch });
 }
 
 /** One message and one answer after the other, until the person ends it. */
-async function converse(context: Context, id: string): Promise<Exit> {
+async function converse(context: Context, session: Session): Promise<Exit> {
   let last: Exit = exit.ok;
   for (;;) {
     const message = (await context.ask?.("\n> "))?.trim();
     context.signal.throwIfAborted();
     if (message === undefined || message === "") return last;
-    last = await say(context, id, message);
+    last = await say(context, session, message);
   }
 }
 
-async function say(context: Context, sessionId: string, message: string): Promise<Exit> {
-  return await turn(context, sessionId, client(context).say({ sessionId, text: message, runId: "" }, forever));
+async function say(context: Context, session: Session, message: string): Promise<Exit> {
+  const { id: sessionId, branch } = session;
+  const request = { sessionId, branch, text: message, runId: "" };
+  return await turn(context, session, client(context).say(request, forever));
 }
 
 /** Shows what comes of it. A person who presses Ctrl-C wants it stopped, not just to look away. */
-async function turn(context: Context, id: string, events: Parameters<typeof showTurn>[0]): Promise<Exit> {
+async function turn(context: Context, { id, branch }: Session, events: Parameters<typeof showTurn>[0]): Promise<Exit> {
   const stop = () => {
     client(context)
-      .interruptSession({ id })
+      .interruptSession({ id, branch })
       .catch(() => {});
   };
   context.signal.addEventListener("abort", stop, { once: true });
@@ -121,15 +128,20 @@ export const chatList: Command = {
 export const chatShow: Command = {
   name: "chat show",
   summary: "what was said in a session, as far as the agent has it in mind",
-  usage: "ID",
+  usage: "ID [--branch BRANCH]",
   args: [1, 1],
+  options: { branch: branchOption("the branch that is shown (main)") },
   examples: ["aiosctl chat show 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
   async run(context) {
     const { out } = context;
-    const session = await client(context).getSession({ id: context.args[0] ?? "" });
-    const { agent, owner, createdAt, state, turns, tokensLeft, costLeftUsd, callsLeft } = session;
+    const session = await client(context).getSession({
+      id: context.args[0] ?? "",
+      branch: text(context, "branch") ?? "",
+    });
+    const { agent, owner, createdAt, state, branches, turns, tokensLeft, costLeftUsd, callsLeft } = session;
     out.line(`with the ${agent} agent, opened by ${owner} at ${moment(createdAt)} UTC, ${state}`);
     out.line(`left: ${tokensLeft} tokens, ${costLeftUsd.toFixed(2)} US dollars, ${callsLeft} calls`);
+    if (branches.length > 1) out.line(`branches: ${branches.join(", ")}`);
     for (const one of turns) for (const line of turnLines(one)) out.line(line);
     out.document(session);
     return exit.ok;
@@ -138,12 +150,12 @@ export const chatShow: Command = {
 
 export const chatClose: Command = {
   name: "chat close",
-  summary: "end a session: nothing more can be said in it",
+  summary: "end a session: nothing more can be said in it, on any branch",
   usage: "ID",
   args: [1, 1],
   examples: ["aiosctl chat close 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
   async run(context) {
-    const { success, message } = await client(context).closeSession({ id: context.args[0] ?? "" });
+    const { success, message } = await client(context).closeSession({ id: context.args[0] ?? "", branch: "" });
     context.out.line(message);
     context.out.document({ success, message });
     return success ? exit.ok : exit.failed;

@@ -1,7 +1,15 @@
 import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/rpc/service";
 import { type SessionEvent, type Session as SessionMessage, SessionsService } from "#proto/aios/sessions";
-import type { Happening, SessionsDoor, SessionView } from "../sessions/index.ts";
+import {
+  type BranchRef,
+  branchOf,
+  type Happening,
+  type SessionPage,
+  type SessionsDoor,
+  type SessionView,
+  type Speaker,
+} from "../sessions/index.ts";
 import { nameOf, refuseAgents, roleOf } from "./callers.ts";
 
 const listLimitDefault = 20;
@@ -22,33 +30,48 @@ export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeo
       const page = await (await load()).list(limit || listLimitDefault, cursor);
       return { sessions: page.sessions.map(sessionMessage), nextCursor: page.nextCursor };
     },
-    getSession: async ({ id }, { identity }) => {
+    getSession: async ({ id, branch }, { identity }) => {
       personOf(identity, "see a session");
-      return sessionMessage(await (await load()).view(named(id)));
+      return sessionMessage(await (await load()).view(named(id, branch)));
     },
-    say: async function* ({ sessionId, text, runId }, { identity, signal }) {
-      const by = { name: personOf(identity, "speak in a session"), role: roleOf(identity) };
+    say: async function* ({ sessionId, branch, text, runId }, { identity, signal }) {
+      const by = speaker(identity, "speak in a session");
       autonomy.permit("person");
       const sessions = await load();
-      for await (const one of sessions.say(named(sessionId), text, runId, by, signal)) yield eventMessage(one);
+      for await (const one of sessions.say(named(sessionId, branch), text, runId, by, signal)) yield eventMessage(one);
     },
-    followSession: async function* ({ sessionId, afterSequence }, { identity, signal }) {
+    followSession: async function* ({ sessionId, branch, afterSequence }, { identity, signal }) {
       personOf(identity, "follow a session");
-      if (afterSequence < 0)
-        throw new AiosError(
-          "INVALID_ARGUMENT",
-          `follow a session: after_sequence: ${afterSequence}, expected 0 or more`,
-        );
+      const after = sequenceIn("follow a session: after_sequence", afterSequence);
       const sessions = await load();
-      for await (const one of sessions.follow(named(sessionId), afterSequence, signal)) yield eventMessage(one);
+      for await (const one of sessions.follow(named(sessionId, branch), after, signal)) yield eventMessage(one);
     },
-    interruptSession: async ({ id }, { identity }) => {
-      await (await load()).interrupt(named(id), personOf(identity, "interrupt a session"));
+    interruptSession: async ({ id, branch }, { identity }) => {
+      await (await load()).interrupt(named(id, branch), personOf(identity, "interrupt a session"));
       return { success: true, message: "it is interrupted" };
     },
     closeSession: async ({ id }, { identity }) => {
-      await (await load()).close(named(id), personOf(identity, "close a session"));
+      await (await load()).close(named(id).session, personOf(identity, "close a session"));
       return { success: true, message: "it is closed" };
+    },
+    forkSession: async ({ sessionId, branch, atSequence, name }, { identity }) => {
+      const by = speaker(identity, "fork a session");
+      const sequence = sequenceIn("fork a session: at_sequence", atSequence);
+      return sessionMessage(await (await load()).fork(named(sessionId, branch), sequence, name, by));
+    },
+    rewindSession: async ({ sessionId, branch, toSequence }, { identity }) => {
+      const by = speaker(identity, "rewind a session");
+      const sequence = sequenceIn("rewind a session: to_sequence", toSequence);
+      return sessionMessage(await (await load()).rewind(named(sessionId, branch), sequence, by));
+    },
+    replaySession: async function* ({ sessionId, branch, toSequence }, { identity }) {
+      personOf(identity, "replay a session");
+      const sequence = sequenceIn("replay a session: to_sequence", toSequence);
+      const sessions = await load();
+      for await (const one of sessions.replay(named(sessionId, branch), sequence))
+        yield one.what === "state"
+          ? { part: { $case: "state", value: sessionMessage(one.view) } }
+          : { part: { $case: "event", value: eventMessage(one) } };
     },
   });
 }
@@ -59,17 +82,27 @@ function personOf(identity: Identity, act: string): string {
   return nameOf(identity);
 }
 
-function named(id: string): string {
-  if (id !== "") return id;
+const speaker = (identity: Identity, act: string): Speaker => ({
+  name: personOf(identity, act),
+  role: roleOf(identity),
+});
+
+function named(session: string, branch = ""): BranchRef {
+  if (session !== "") return branchOf(session, branch);
   throw new AiosError("INVALID_ARGUMENT", "find session: id: it is empty");
 }
 
-type Listed = Omit<SessionView, "turns" | "budget" | "head"> & Partial<SessionView>;
+function sequenceIn(field: string, sequence: number): number {
+  if (sequence >= 0) return sequence;
+  throw new AiosError("INVALID_ARGUMENT", `${field}: ${sequence}, expected 0 or more`);
+}
+
+type Listed = SessionPage["sessions"][number] & Partial<SessionView>;
 
 function sessionMessage({ id, name, agent, owner, level, createdAt, state, ...more }: Listed): SessionMessage {
-  const { head = 0, turns = [], budget } = more;
+  const { branch = "", branches = [], head = 0, turns = [], budget } = more;
   return {
-    ...{ id, name, agent, owner, level, createdAt, state, head },
+    ...{ id, name, agent, owner, level, createdAt, state, branch, branches: [...branches], head },
     turns: turns.map(({ role, content }) => ({ role, content })),
     tokensLeft: budget?.tokens_remaining ?? 0,
     costLeftUsd: budget?.cost_remaining_usd ?? 0,
@@ -98,6 +131,12 @@ function whatOf(happening: Happening): SessionEvent["happening"] {
       return { $case: "waits", value: { callId: happening.callId, approvalId: happening.approval } };
     case "trouble":
       return { $case: "trouble", value: happening.reason };
+    case "rewound":
+      return { $case: "rewound", value: happening.to };
+    case "forked":
+      return { $case: "forked", value: happening.branch };
+    case "checkpoint":
+      return { $case: "checkpoint", value: happening.id };
     case "over": {
       const { runId, status, reason, answer } = happening;
       return { $case: "over", value: { runId, status, reason, answer } };

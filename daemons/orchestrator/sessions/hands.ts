@@ -9,13 +9,14 @@ import { goalHands, goalRequirements, isGoalCall, type Talk } from "./goal-calls
 export function handsOf(
   parts: AgentHandsParts & { readonly goals: Goals },
   ledger: ToolHarness,
-  talkOf: (session: string) => Promise<Talk & { readonly agent: string }>,
+  talkOf: (request: ToolExecutionRequest) => Promise<Talk & { readonly agent: string }>,
   permit: () => void,
 ): ToolHarness {
   const onGoals = goalHands(parts.goals, parts.clock);
-  const execute = async ({ session_id, call }: ToolExecutionRequest, signal: AbortSignal) => {
+  const execute = async (request: ToolExecutionRequest, signal: AbortSignal) => {
     permit();
-    const talk = await talkOf(session_id);
+    const talk = await talkOf(request);
+    const { call } = request;
     return isGoalCall(call)
       ? await onGoals.execute(call, talk, signal)
       : await byAgent(talk.agent, call, talk, signal, parts);
@@ -35,7 +36,7 @@ export function handsOf(
     fate: (request) => (isGoalCall(request.call) ? onGoals.fate(request.call) : ledger.fate(request)),
     withdraw: async (request) =>
       isGoalCall(request.call)
-        ? await onGoals.withdraw(request.call, await talkOf(request.session_id))
+        ? await onGoals.withdraw(request.call, await talkOf(request))
         : await ledger.withdraw(request),
   };
 }

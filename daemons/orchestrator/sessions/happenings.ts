@@ -1,3 +1,4 @@
+import type { mainBranch } from "#kernel/branches";
 import type { EventRecord, Json } from "#kernel/events";
 
 /** A branch of a session. */
@@ -5,6 +6,12 @@ export interface BranchRef {
   readonly session: string;
   readonly branch: string;
 }
+
+/** The kernel's own word for it; its code is loaded with the first conversation, and not by this. */
+const main: typeof mainBranch = "main";
+
+/** A branch by its name; empty = the one that a session begins with. */
+export const branchOf = (session: string, name: string): BranchRef => ({ session, branch: name || main });
 
 /** What happens in a session, as far as a person wants to know. */
 export type Happening = { readonly sequence: number; readonly at: number } & (
@@ -20,6 +27,11 @@ export type Happening = { readonly sequence: number; readonly at: number } & (
     }
   | { readonly what: "waits"; readonly callId: string; readonly approval: string }
   | { readonly what: "trouble"; readonly reason: string }
+  /** To the checkpoint of an event. */
+  | { readonly what: "rewound"; readonly to: number }
+  | { readonly what: "forked"; readonly branch: string }
+  /** Told in a replay alone. */
+  | { readonly what: "checkpoint"; readonly id: string }
   | {
       readonly what: "over";
       readonly runId: string;
@@ -28,6 +40,9 @@ export type Happening = { readonly sequence: number; readonly at: number } & (
       readonly answer: string;
     }
 );
+
+/** The event of a checkpoint: the one right after the event that it was made at. */
+export const sequenceOf = (madeAt: number): number => madeAt + 1;
 
 /** What an event of the journal tells; undefined when it is of no interest to a person. */
 export function happeningIn({ sequence, timestamp, kind }: EventRecord): Happening | undefined {
@@ -45,6 +60,10 @@ export function happeningIn({ sequence, timestamp, kind }: EventRecord): Happeni
       return { ...moment, ...ended(kind.call_id, kind.tool_name, "refused", { error: kind.error }) };
     case "ErrorRaised":
       return { ...moment, what: "trouble", reason: kind.message };
+    case "CheckpointRestored":
+      return { ...moment, what: "rewound", to: sequenceOf(kind.restored_to_seq) };
+    case "BranchCreated":
+      return { ...moment, what: "forked", branch: kind.new_branch_id };
     default:
       return undefined;
   }

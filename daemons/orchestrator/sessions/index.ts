@@ -3,6 +3,7 @@
  * in; `start.ts` is loaded late, and by talks.ts alone.
  */
 
-export type { Happening } from "./happenings.ts";
-export type { SessionView } from "./sessions.ts";
+export { type BranchRef, branchOf, type Happening } from "./happenings.ts";
+export type { SessionPage, Speaker } from "./sessions.ts";
 export { openTalks, type SessionsDoor } from "./talks.ts";
+export type { SessionView } from "./view.ts";

@@ -1,211 +1,35 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { configSchema, parseToml } from "#lib/config/config";
-import { AiosError } from "#lib/errors";
-import { silentLog } from "#lib/log";
 import { connect } from "#lib/rpc/client";
-import { createServer, listen } from "#lib/rpc/server";
-import { coreIdentity, operatorHeader, roleHeader, service } from "#lib/rpc/service";
-import { socketPath } from "#lib/rpc/sockets";
-import type { ModelServer } from "#lib/testing/model-server";
-import { openOpenaiServer } from "#lib/testing/openai-server";
-import { openPeer } from "#lib/testing/sockets";
-import { SecretsService } from "#proto/aios/api_gateway";
+import { operatorHeader, roleHeader } from "#lib/rpc/service";
 import { AutonomyService } from "#proto/aios/autonomy";
-import { InitService } from "#proto/aios/init";
 import { EventJournalService } from "#proto/aios/journal";
 import { OrchestratorService } from "#proto/aios/orchestrator";
-import { AIRuntimeService, ModelEntry, ModelStatus } from "#proto/aios/runtime";
-import { type SessionEvent, SessionsService } from "#proto/aios/sessions";
-import { ToolRegistryService } from "#proto/aios/tools";
-import { HealthCheckResponse_ServingStatus, HealthService } from "#proto/grpc/health/v1/health";
-import { writeBundles } from "../testing/bundles.ts";
+import { SessionsService } from "#proto/aios/sessions";
+import {
+  alice,
+  answerOf,
+  at,
+  begin,
+  client,
+  close,
+  end,
+  execute,
+  giveKey,
+  heard,
+  model,
+  open,
+  run,
+  say,
+  saying,
+  serving,
+  sessions,
+  start,
+  until,
+} from "../testing/conversations.ts";
 
-/**
- * Conversations on the orchestrator, its agents, aios-memory, aios-tools and aios-gateway, each its own process; the model is a
- * server on loopback that says what a test wants, the runtime has the bring-up model alone.
- */
-
-const here = (path: string) => new URL(path, import.meta.url).pathname;
-const folder = mkdtempSync("/tmp/aios-sessions-");
-const run = `${folder}/run`;
-const agentNames = ["dev", "monitor", "network", "package", "security", "storage", "system", "task"];
-const children = new Map<string, ChildProcess>();
-const closers: (() => void)[] = [];
-const alice = { headers: { [operatorHeader]: "alice", [roleHeader]: "admin" } };
-let model: ModelServer;
-
-const client = <S extends Parameters<typeof connect>[0]>(definition: S, daemon: string, peer = "console") => {
-  const made = connect(definition, `unix:${socketPath(run, daemon, peer)}`);
-  closers.push(() => made.close());
-  return made;
-};
-const sessions = client(SessionsService, "orchestrator");
-const tools = client(ToolRegistryService, "tools");
-
-function start(daemon: string): void {
-  const file = daemon === "orchestrator" ? `${folder}/lib/orchestrator.mjs` : here(`../../${daemon}/main.ts`);
-  const child = spawn(process.execPath, [file], {
-    stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
-    env: {
-      ...{ AIOS_RUN_DIR: run, AIOS_ETC_DIR: `${folder}/etc`, AIOS_LIB_DIR: `${folder}/lib` },
-      AIOS_STATE_DIR: `${folder}/state`,
-    },
-  });
-  children.set(daemon, child);
-}
-
-async function end(daemon: string, signal: NodeJS.Signals): Promise<void> {
-  const child = children.get(daemon);
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill(signal);
-  await gone;
-}
-
-async function until<T>(what: () => Promise<T>): Promise<T> {
-  for (const deadline = Date.now() + 30_000; ; ) {
-    try {
-      return await what();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}
-
-/** The orchestrator takes goals. */
-const serving = () =>
-  until(async () => {
-    const { status } = await client(HealthService, "orchestrator").check({ service: "" });
-    if (status !== HealthCheckResponse_ServingStatus.SERVING) throw new Error("it does not serve yet");
-  });
-
-/** PID 1 and the runtime, as small as they can be. */
-async function twins(): Promise<void> {
-  const bringUp = ModelStatus.fromPartial({
-    ...{ modelName: "aios-bringup", status: "ready", level: "operational" },
-    entry: ModelEntry.fromPartial({ name: "aios-bringup", role: "bring-up" }),
-  });
-  const runtime = service(AIRuntimeService, {
-    listModels: () => ({ models: [bringUp], gpu: undefined }),
-    infer: () => {
-      throw new AiosError("FAILED_PRECONDITION", "infer: there is no tactical model");
-    },
-  } as never);
-  const init = service(InitService, { listUnits: () => ({ units: [] }), holdServices: () => ({}) });
-  const listeners = [
-    ["runtime", runtime, "orchestrator"],
-    ["init", init, "orchestrator"],
-    // What agents have defined is held there.
-    ["init", init, "tools"],
-  ] as const;
-  for (const [name, twin, peer] of listeners) {
-    const identity = coreIdentity(peer);
-    const server = createServer([twin], () => identity, silentLog);
-    await listen(server, { path: openPeer(run, name, peer), identity, mode: 0o600 });
-    closers.push(() => server.forceShutdown());
-  }
-}
-
-beforeAll(async () => {
-  for (const name of agentNames) mkdirSync(`${run}/agents/${name}`, { recursive: true });
-  for (const daemon of ["memory", "tools", "gateway", "orchestrator"])
-    for (const peer of ["orchestrator", "console", "ctl"]) openPeer(run, daemon, peer);
-  for (const made of ["lib", "data", "state/gateway"]) mkdirSync(`${folder}/${made}`, { recursive: true });
-  cpSync(here("../../../rootfs/etc/aios"), `${folder}/etc`, { recursive: true });
-  writeFileSync(`${folder}/etc/procedures/greet.toml`, greeting);
-  await writeBundles(`${folder}/lib`);
-  model = await openOpenaiServer({ key: "k" });
-  const image = readFileSync(`${folder}/etc/config.toml`, "utf8")
-    .replace("[api.openai]\n", `[api.openai]\nbase_url = "${model.url}/v1"\n`)
-    .replace("attempts_max = 3", "attempts_max = 1");
-  const config = parseToml(configSchema, image, "config.toml");
-  const memory = {
-    ...config.memory,
-    ...{ working_db: `${folder}/state/memory/working.db`, longterm_db: `${folder}/state/memory/longterm.db` },
-    vector_db: `${folder}/state/vectors`,
-  };
-  writeFileSync(`${run}/config.json`, JSON.stringify({ ...config, memory }));
-  await twins();
-  for (const daemon of ["memory", "tools", "gateway", "orchestrator"]) start(daemon);
-  const orchestrator = client(OrchestratorService, "orchestrator");
-  await until(() => client(SecretsService, "gateway", "ctl").listSecrets({}));
-  await until(() => client(EventJournalService, "memory").head({ sessionId: "s", branchId: "" }));
-  await until(() => tools.listTools({ namespace: "fs" }));
-  await serving();
-  await until(async () => {
-    const { status } = await client(HealthService, "orchestrator").check({ service: "" });
-    if (status !== HealthCheckResponse_ServingStatus.SERVING) throw new Error("goals are not taken yet");
-  });
-  await until(async () => {
-    const { agents } = await orchestrator.listAgents({});
-    if (agents.length < 8 || agents.some(({ status }) => status !== "idle")) throw new Error("not all are there");
-  });
-}, 60_000);
-
-afterAll(async () => {
-  for (const daemon of ["orchestrator", ...children.keys()]) await end(daemon, "SIGTERM");
-  for (const close of closers) close();
-  await model.close();
-  rmSync(folder, { recursive: true });
-});
-
-const greeting = `[procedure]
-summary = "Greets somebody in a file."
-phrases = ["greet somebody", "greet {name}"]
-result = "Greeted {name}."
-
-[parameters]
-name = "text"
-
-[questions]
-name = "Who is to be greeted?"
-
-[[steps]]
-name = "write"
-description = "Write the greeting"
-tool = "fs.write"
-agent = "system"
-input = { path = "${folder}/data/greeting.txt", content = "hello {name}" }
-`;
-
-const open = async (more: object = {}) =>
-  (await sessions.openSession({ agent: "", level: "", name: "", ...more }, alice)).id;
-
-type What = NonNullable<SessionEvent["happening"]>;
-
-/** What comes of something that was said; `onEvent` sees it as it comes. */
-async function heard(
-  events: AsyncIterable<SessionEvent>,
-  onEvent: (what: What) => unknown = () => {},
-): Promise<What[]> {
-  const all: What[] = [];
-  for await (const { happening } of events) {
-    if (happening === undefined) continue;
-    all.push(happening);
-    await onEvent(happening);
-  }
-  return all;
-}
-
-const say = (sessionId: string, text: string, onEvent?: (what: What) => unknown) =>
-  heard(sessions.say({ sessionId, text, runId: "" }, alice), onEvent);
-
-const saying = (say: string, ...calls: readonly [tool: string, input: object][]) => ({
-  text: JSON.stringify({ say, calls: calls.map(([tool, input]) => ({ tool, input_json: JSON.stringify(input) })) }),
-});
-
-const execute = async (toolName: string, input: object) => {
-  const inputJson = Buffer.from(JSON.stringify(input));
-  const answer = await tools.execute({ toolName, agentId: "", taskId: "", inputJson, reason: "the test" }, alice);
-  return answer.success ? JSON.parse(String(answer.outputJson)) : Promise.reject(new Error(answer.error));
-};
-
-const at = (name: string) => `${folder}/data/${name}`;
-const answerOf = (all: readonly What[]) =>
-  all.flatMap((one) => (one.$case === "over" ? [one.value.answer] : [])).at(-1);
+beforeAll(begin, 60_000);
+afterAll(close);
 
 describe("a conversation without a model that can think", () => {
   it("makes a goal of words that a procedure covers, and tells what came of it", async () => {
@@ -218,7 +42,7 @@ describe("a conversation without a model that can think", () => {
       ...{ statusFilter: "", limit: 1, offset: 0, cursor: "" },
     });
     expect(goals.goals[0]).toMatchObject({ source: "operator:alice", tags: ["session"], status: "completed" });
-    const view = await sessions.getSession({ id }, alice);
+    const view = await sessions.getSession({ id, branch: "" }, alice);
     expect(view).toMatchObject({ name: "reports", agent: "task", owner: "operator:alice", state: "idle" });
     expect(view.turns.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "assistant"]);
     expect((await sessions.listSessions({ limit: 0, cursor: "" }, alice)).sessions[0]).toMatchObject({
@@ -231,7 +55,11 @@ describe("a conversation without a model that can think", () => {
     const as = (role: string) => ({ headers: { [operatorHeader]: "alice", [roleHeader]: role } });
     const { id } = await sessions.openSession({ agent: "task", level: "", name: "" }, as("admin"));
     const speak = async () => {
-      for await (const _ of sessions.say({ sessionId: id, text: "greet somebody", runId: "" }, as("operator"))) return;
+      for await (const _ of sessions.say(
+        { sessionId: id, branch: "", text: "greet somebody", runId: "" },
+        as("operator"),
+      ))
+        return;
     };
     await expect(speak()).rejects.toThrow("it is a conversation of one who is admin");
   });
@@ -256,9 +84,7 @@ describe("a conversation without a model that can think", () => {
 });
 
 describe("a conversation with a model", () => {
-  beforeAll(async () => {
-    await client(SecretsService, "gateway", "ctl").setSecret({ name: "openai", value: "k" });
-  });
+  beforeAll(giveKey);
 
   it("looks by the agent's tools, without asking; what they gave is told to the model as data", async () => {
     writeFileSync(at("note.txt"), "the cellar is wet");
@@ -271,7 +97,7 @@ describe("a conversation with a model", () => {
     const [asked] = all.flatMap((one) => (one.$case === "asked" ? [one.value.callId] : []));
     const { entries } = await execute("sec.audit", { execution_id: asked });
     expect(entries).toMatchObject([{ caller: "task", caller_kind: "agent", tool: "fs.read", state: "done" }]);
-    expect((await sessions.getSession({ id }, alice)).tokensLeft).toBeLessThan(1_000_000);
+    expect((await sessions.getSession({ id, branch: "" }, alice)).tokensLeft).toBeLessThan(1_000_000);
   });
 
   it("asks a person before it changes anything, who sees what would change; and leaves no grant", async () => {
@@ -339,7 +165,7 @@ describe("a conversation with a model", () => {
     const [{ digest }] = (await execute("sec.approvals", {})).waiting;
     await until(async () => await execute("sec.approve", { id: approval, digest }));
     const all = await until(
-      async () => await heard(sessions.followSession({ sessionId: id, afterSequence: 0 }, alice)),
+      async () => await heard(sessions.followSession({ sessionId: id, branch: "", afterSequence: 0 }, alice)),
     );
     expect(answerOf(all)).toBe("Added.");
     expect(readFileSync(path, "utf8")).toBe("once\n");
@@ -355,14 +181,14 @@ describe("a conversation with a model", () => {
     model.say(saying("", ["fs.write", { path: at("stopped.txt"), content: "x" }]));
     const id = await open();
     const all = await say(id, "write it", async (what) => {
-      if (what.$case === "waits") await sessions.interruptSession({ id }, alice);
+      if (what.$case === "waits") await sessions.interruptSession({ id, branch: "" }, alice);
     });
     expect(all.at(-1)).toMatchObject({
       $case: "over",
       value: { status: "finished", reason: expect.stringMatching(/interrupted/) },
     });
     expect(existsSync(at("stopped.txt"))).toBe(false);
-    await sessions.closeSession({ id }, alice);
+    await sessions.closeSession({ id, branch: "" }, alice);
     await expect(say(id, "still there?")).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
   });
 

@@ -1,6 +1,5 @@
 import type { Standing } from "#kernel/branch";
-import type { EventRecord } from "#kernel/events";
-import { type Kernel, mainBranch, type TickResult } from "#kernel/kernel";
+import { type Kernel, mainBranch } from "#kernel/kernel";
 import type { BranchState, SessionConfig } from "#kernel/state";
 import { AiosError } from "#lib/errors";
 import { type Role, roles } from "#lib/identity/role";
@@ -9,8 +8,10 @@ import type { Client } from "#lib/rpc/service";
 import type { EventJournalService } from "#proto/aios/journal";
 import type { Durable } from "../durable.ts";
 import { leastOf } from "../goal.ts";
+import { fork, type Replayed, replay, rewind } from "./branching.ts";
 import { type FollowParts, follow } from "./follow.ts";
-import type { Happening } from "./happenings.ts";
+import type { BranchRef, Happening } from "./happenings.ts";
+import { firstOf, madeOf, type SessionView, viewOf } from "./view.ts";
 
 /** Who is to be spoken with, and by what at least. */
 export interface Wish {
@@ -28,38 +29,32 @@ export interface Speaker {
   readonly role: Role | "";
 }
 
-export interface SessionView {
-  readonly id: string;
-  readonly name: string;
-  readonly agent: string;
-  readonly owner: string;
-  readonly level: string;
-  readonly createdAt: number;
-  readonly state: "idle" | "working" | "closed";
-  readonly head: number;
-  readonly turns: BranchState["turns"];
-  readonly budget: BranchState["budget"];
-}
-
 export interface SessionPage {
-  readonly sessions: readonly Omit<SessionView, "turns" | "budget" | "head">[];
+  readonly sessions: readonly Omit<SessionView, "branch" | "branches" | "head" | "turns" | "budget">[];
   readonly nextCursor: string;
 }
 
+/** Where a method is given a branch, it throws NOT_FOUND when there is no such session or branch. */
 export interface Sessions {
   open(wish: Wish): Promise<SessionView>;
   list(limit: number, cursor: string): Promise<SessionPage>;
-  /** Throws NOT_FOUND. */
-  view(id: string): Promise<SessionView>;
+  view(at: BranchRef): Promise<SessionView>;
   /**
    * Says something; what comes of it, the last being that the run is over, or that it goes on by itself later. Throws
    * PERMISSION_DENIED to who has a lesser role than the person whose conversation it is: what is said is theirs.
    */
-  say(id: string, text: string, runId: string, by: Speaker, signal: AbortSignal): AsyncGenerator<Happening>;
+  say(at: BranchRef, text: string, runId: string, by: Speaker, signal: AbortSignal): AsyncGenerator<Happening>;
   /** What there is after an event, then as `say` of the run that is open. */
-  follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<Happening>;
-  interrupt(id: string, by: string): Promise<void>;
+  follow(at: BranchRef, after: number, signal: AbortSignal): AsyncGenerator<Happening>;
+  interrupt(at: BranchRef, by: string): Promise<void>;
+  /** Closes a session with all its branches. */
   close(id: string, by: string): Promise<void>;
+  /** Makes a branch that has what `at` has up to an event (0 = its head); PERMISSION_DENIED as `say`. Empty name = a free one. */
+  fork(at: BranchRef, sequence: number, name: string, by: Speaker): Promise<SessionView>;
+  /** Puts what the agent has in mind back to the checkpoint of an event; PERMISSION_DENIED as `say`. */
+  rewind(at: BranchRef, sequence: number, by: Speaker): Promise<SessionView>;
+  /** What has happened up to an event (0 = the head), and how it stood then. */
+  replay(at: BranchRef, sequence: number): AsyncGenerator<Replayed>;
   /** Ends all runs that are open. */
   halt(reason: string): Promise<void>;
   /** Takes up what an earlier run of the orchestrator left open. */
@@ -75,8 +70,6 @@ export interface SessionsParts extends FollowParts {
   create(id: string, wish: Wish): Promise<BranchState>;
 }
 
-const onMain = (session: string) => ({ session, branch: mainBranch });
-
 /** The role of the person who opened a session; empty when none did. */
 export const roleIn = (config: SessionConfig | undefined): Role | "" => roles.find((one) => one === config?.role) ?? "";
 
@@ -88,39 +81,59 @@ const lesser = (id: string, role: string, by: Speaker) =>
     next: 'open one of your own: "aiosctl chat"',
   });
 
+const notFound = (act: string, object: string, next: string) =>
+  new AiosError("NOT_FOUND", { act, object, reason: "there is none", next });
+
 export function openSessions(parts: SessionsParts): Sessions {
   const { kernel, journal, listed, working, clock, log } = parts;
-  const known = async (id: string) => {
-    const state = await kernel.state(id);
+  /** Turns that are waited for, in each session. */
+  const underWay = new Map<string, number>();
+  const find = async ({ session, branch }: BranchRef): Promise<BranchState> => {
+    const state = await kernel.state(session, branch);
     if (state.head > 0) return state;
-    throw new AiosError("NOT_FOUND", {
-      act: "find session",
-      object: id,
-      reason: "there is none",
-      next: 'see "aiosctl chat list"',
-    });
+    if (branch === mainBranch) throw notFound("find session", session, 'see "aiosctl chat list"');
+    await find({ session, branch: mainBranch });
+    throw notFound("find branch", `${branch} of session ${session}`, `see "aiosctl chat show ${session}"`);
+  };
+  /** The branch, for who may speak on it. */
+  const findOwn = async (at: BranchRef, by: Speaker): Promise<BranchState> => {
+    const state = await find(at);
+    const role = roleIn(state.config);
+    if (leastOf(role, by.role) !== role) throw lesser(at.session, role, by);
+    return state;
   };
   const begins = (id: string) => {
     if (!working.value.includes(id)) working.set([...working.value, id]);
   };
-  const rests = (id: string) => {
-    if (working.value.includes(id)) working.set(working.value.filter((other) => other !== id));
+  /** A session at rest, on all its branches, needs no looking after. */
+  const rests = async (id: string) => {
+    const states = (await kernel.branches(id)).map((branch) => kernel.state(id, branch));
+    const open = (await Promise.all(states)).some(({ run }) => run !== undefined);
+    // Nothing may come between this look and what is stored.
+    if (open || underWay.has(id) || !working.value.includes(id)) return;
+    working.set(working.value.filter((other) => other !== id));
   };
-  /** Where it comes to; a session at rest needs no looking after. */
-  const settled = async (id: string, done: Promise<Standing | TickResult>) => {
-    const standing = await done;
-    if (standing.status !== "stalled" && standing.status !== "waiting") rests(id);
+  /** Waits for the end of a turn; the session is then at rest, unless another turn is not. */
+  const lookAfter = async <T>(id: string, done: Promise<T>): Promise<T> => {
+    underWay.set(id, (underWay.get(id) ?? 0) + 1);
+    const standing = await done.finally(() => {
+      const left = (underWay.get(id) ?? 1) - 1;
+      if (left > 0) underWay.set(id, left);
+      else underWay.delete(id);
+    });
+    // Else it is looked after once more at the next start.
+    await rests(id).catch((error) => log.debug("a session is not known to rest", { id, error }));
     return standing;
   };
-  const resume = async (id: string): Promise<Standing> => {
-    const standings = await kernel.resume(id);
-    return standings.find(({ branch }) => branch === mainBranch)?.standing ?? { status: "idle" };
+  const resume = async ({ session, branch }: BranchRef): Promise<Standing> => {
+    const [only] = await kernel.resume(session, branch);
+    return only?.standing ?? { status: "idle" };
   };
 
   return {
     async open(wish) {
       const id = uuidv7(clock.now());
-      return viewOf(await parts.create(id, wish), await firstOf(journal, id));
+      return await viewOf(parts, await parts.create(id, wish));
     },
     async list(limit, cursor) {
       const page = await listed.listSessions({ limit, cursor, agentId: "" });
@@ -132,60 +145,46 @@ export function openSessions(parts: SessionsParts): Sessions {
       });
       return { sessions, nextCursor: page.nextCursor };
     },
-    view: async (id) => viewOf(await known(id), await firstOf(journal, id)),
-    async *say(id, text, runId, by, signal) {
-      const { head, config } = await known(id);
-      const role = roleIn(config);
-      if (leastOf(role, by.role) !== role) throw lesser(id, role, by);
-      const actor = by.name;
+    view: async (at) => await viewOf(parts, await find(at)),
+    async *say(at, text, runId, by, signal) {
+      const { head } = await findOwn(at, by);
       const run = runId === "" ? {} : { runId };
       const begin = async () => {
-        const { done } = await kernel.submit({ session: id, objective: text, actor, ...run });
-        begins(id);
-        return { done: settled(id, done) };
+        const { done } = await kernel.submit({ ...at, objective: text, actor: by.name, ...run });
+        begins(at.session);
+        return { done: lookAfter(at.session, done) };
       };
-      yield* follow(parts, onMain(id), head, begin, signal);
+      yield* follow(parts, at, head, begin, signal);
     },
-    async *follow(id, after, signal) {
-      await known(id);
-      yield* follow(parts, onMain(id), after, async () => ({ done: settled(id, resume(id)) }), signal);
+    async *follow(at, after, signal) {
+      await find(at);
+      yield* follow(parts, at, after, async () => ({ done: lookAfter(at.session, resume(at)) }), signal);
     },
-    async interrupt(id, by) {
-      await known(id);
-      await kernel.cancel(id, mainBranch, "interrupted", by);
+    async interrupt(at, by) {
+      await find(at);
+      await kernel.cancel(at.session, at.branch, "interrupted", by);
     },
     async close(id, by) {
-      await known(id);
+      await find({ session: id, branch: mainBranch });
       await kernel.closeSession(id, `closed by ${by}`);
     },
+    fork: async (at, sequence, name, by) => await fork(parts, await findOwn(at, by), sequence, name),
+    rewind: async (at, sequence, by) => await rewind(parts, await findOwn(at, by), sequence),
+    async *replay(at, sequence) {
+      await find(at);
+      yield* replay(parts, at, sequence);
+    },
     async halt(reason) {
+      const cancel = async (id: string) => {
+        for (const branch of await kernel.branches(id)) await kernel.cancel(id, branch, reason, "core");
+      };
       await Promise.all(
-        working.value.map((id) =>
-          kernel.cancel(id, mainBranch, reason, "core").catch((error) => log.warn("a session runs on", { id, error })),
-        ),
+        working.value.map((id) => cancel(id).catch((error) => log.warn("a session runs on", { id, error }))),
       );
     },
     async resume() {
       for (const id of working.value)
-        settled(id, resume(id)).catch((error) => log.warn("a session is not gone on with", { id, error }));
+        lookAfter(id, kernel.resume(id)).catch((error) => log.warn("a session is not gone on with", { id, error }));
     },
   };
-}
-
-/** The first event of a session: what it was made with. */
-async function firstOf(journal: SessionsParts["journal"], session: string): Promise<EventRecord | undefined> {
-  const [first] = await journal.read(session, mainBranch, 1, 1);
-  return first;
-}
-
-function madeOf(first: EventRecord | undefined): { name: string; owner: string; level: string; createdAt: number } {
-  const kind = first?.kind.type === "SessionCreated" ? first.kind : undefined;
-  const { owner = "", level = "" } = (kind?.config ?? {}) as { owner?: string; level?: string };
-  return { name: kind?.name ?? "", owner, level, createdAt: first === undefined ? 0 : Date.parse(first.timestamp) };
-}
-
-function viewOf(state: BranchState, first: EventRecord | undefined): SessionView {
-  const { sessionId: id, agentId: agent, head, turns, budget, closed, run } = state;
-  const standing = closed !== undefined ? "closed" : run !== undefined ? "working" : "idle";
-  return { id, agent, ...madeOf(first), state: standing, head, turns, budget };
 }

@@ -1,5 +1,6 @@
 import { type Kernel, openKernel } from "#kernel/kernel";
 import { defaultLimits } from "#kernel/limits";
+import type { ToolExecutionRequest } from "#kernel/ports";
 import type { SessionConfig } from "#kernel/state";
 import type { Clock } from "#lib/clock";
 import { approvalMostMs } from "#lib/config/duration";
@@ -75,6 +76,15 @@ export function startSessions(world: SessionWorld): Sessions {
   const toolsOf = async ({ namespaces }: AgentConfig): Promise<readonly ToolFacts[]> =>
     (await tools.list()).filter((tool) => grantable(tool) && namespaces.includes(namespaceOf(tool.name)));
 
+  /** The branch that makes a call. */
+  const stateOf = async ({ session_id, call }: ToolExecutionRequest): Promise<State> => {
+    for (const branch of await kernel.branches(session_id)) {
+      const state = await kernel.state(session_id, branch);
+      if (state.run?.call?.call.call_id === call.call_id) return state;
+    }
+    return await kernel.state(session_id);
+  };
+
   const kernel: Kernel = openKernel({
     ports: {
       journal,
@@ -93,7 +103,7 @@ export function startSessions(world: SessionWorld): Sessions {
       tools: handsOf(
         { ...world, waits: waits.tell },
         harnessOver(registry, { agent: "orchestrator", task: "", newId: () => uuidv7(clock.now()) }),
-        async (session) => talkIn(session, await kernel.state(session)),
+        async (request) => talkIn(request.session_id, await stateOf(request)),
         permit,
       ),
       gate: policyGate(),

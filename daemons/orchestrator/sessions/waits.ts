@@ -1,31 +1,30 @@
-/** Which calls of sessions wait for a person: one in each session at most. */
+/** Which calls of sessions wait for a person. */
 export interface Waits {
   tell(session: string, callId: string, approval: string): void;
-  /** Calls `tell` with the call that was told of last, and with each that is told of. Returns what ends it. */
-  listen(session: string, tell: Listener): () => void;
+  /** Calls `hear` with the calls of a session that were told of, and with each that is told of. Returns what ends it. */
+  listen(session: string, hear: Listener): () => void;
 }
 
 type Listener = (callId: string, approval: string) => void;
 
-/** Sessions of which the last call is remembered, at most. */
-const sessionsMax = 1_000;
+/** Calls that are remembered, at most. */
+const callsMax = 1_000;
 
 export function openWaits(): Waits {
-  const last = new Map<string, readonly [string, string]>();
-  const listeners = new Set<{ readonly session: string; readonly tell: Listener }>();
+  const known = new Map<string, { readonly session: string; readonly approval: string }>();
+  const listeners = new Set<{ readonly session: string; readonly hear: Listener }>();
   return {
     tell(session, callId, approval) {
-      last.delete(session);
-      last.set(session, [callId, approval]);
-      const [oldest] = last.keys();
-      if (last.size > sessionsMax && oldest !== undefined) last.delete(oldest);
-      for (const one of listeners) if (one.session === session) one.tell(callId, approval);
+      known.delete(callId);
+      known.set(callId, { session, approval });
+      const [oldest] = known.keys();
+      if (known.size > callsMax && oldest !== undefined) known.delete(oldest);
+      for (const one of listeners) if (one.session === session) one.hear(callId, approval);
     },
-    listen(session, tell) {
-      const one = { session, tell };
+    listen(session, hear) {
+      const one = { session, hear };
       listeners.add(one);
-      const known = last.get(session);
-      if (known !== undefined) tell(...known);
+      for (const [callId, of] of known) if (of.session === session) hear(callId, of.approval);
       return () => void listeners.delete(one);
     },
   };

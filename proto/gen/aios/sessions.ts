@@ -15,6 +15,8 @@ export const protobufFileName = "aios/sessions.proto";
 
 export interface SessionId {
   id: string;
+  /** Empty = "main". CloseSession closes all of them */
+  branch: string;
 }
 
 export interface OpenSessionRequest {
@@ -58,6 +60,10 @@ export interface Session {
   tokensLeft: number;
   costLeftUsd: number;
   callsLeft: number;
+  /** Of which head, turns and what is left are told */
+  branch: string;
+  /** All there are, "main" first; none in a list */
+  branches: string[];
 }
 
 export interface Turn {
@@ -72,12 +78,48 @@ export interface SayRequest {
   text: string;
   /** Chosen by the caller: asked again with the same one, it is the same. Empty = a new one */
   runId: string;
+  /** Empty = "main" */
+  branch: string;
 }
 
 export interface FollowSessionRequest {
   sessionId: string;
   /** The last event that is known; 0 = from the beginning */
   afterSequence: number;
+  /** Empty = "main" */
+  branch: string;
+}
+
+export interface ForkSessionRequest {
+  sessionId: string;
+  /** The one to fork off; empty = "main" */
+  branch: string;
+  /** Its last event that the new one has; 0 = its head */
+  atSequence: number;
+  /** Of the new one: 1 to 64 of letters, digits, ".", "_" and "-"; empty = "fork-1", "fork-2" and so on */
+  name: string;
+}
+
+export interface RewindSessionRequest {
+  sessionId: string;
+  /** Empty = "main" */
+  branch: string;
+  /** Of a checkpoint's event */
+  toSequence: number;
+}
+
+export interface ReplaySessionRequest {
+  sessionId: string;
+  /** Empty = "main" */
+  branch: string;
+  /** The last event that is told; 0 = the head */
+  toSequence: number;
+}
+
+export interface ReplayEvent {
+  part: { $case: "event"; value: SessionEvent } | //
+  /** The last: as it was after the event */
+  { $case: "state"; value: Session } | undefined;
 }
 
 export interface SessionEvent {
@@ -98,6 +140,15 @@ export interface SessionEvent {
     | //
     /** The last event of the stream */
     { $case: "over"; value: RunOver }
+    | //
+    /** To the checkpoint of this event */
+    { $case: "rewound"; value: number }
+    | //
+    /** A branch of this name was forked off */
+    { $case: "forked"; value: string }
+    | //
+    /** Its id. Told by ReplaySession alone */
+    { $case: "checkpoint"; value: string }
     | undefined;
 }
 
@@ -133,13 +184,16 @@ export interface RunOver {
 }
 
 function createBaseSessionId(): SessionId {
-  return { id: "" };
+  return { id: "", branch: "" };
 }
 
 export const SessionId: MessageFns<SessionId> = {
   encode(message: SessionId, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.branch !== "") {
+      writer.uint32(18).string(message.branch);
     }
     return writer;
   },
@@ -165,6 +219,14 @@ export const SessionId: MessageFns<SessionId> = {
             message.id = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -183,6 +245,7 @@ export const SessionId: MessageFns<SessionId> = {
   fromPartial<I extends Exact<DeepPartial<SessionId>, I>>(object: I): SessionId {
     const message = createBaseSessionId();
     message.id = object.id ?? "";
+    message.branch = object.branch ?? "";
     return message;
   },
 };
@@ -414,6 +477,8 @@ function createBaseSession(): Session {
     tokensLeft: 0,
     costLeftUsd: 0,
     callsLeft: 0,
+    branch: "",
+    branches: [],
   };
 }
 
@@ -454,6 +519,12 @@ export const Session: MessageFns<Session> = {
     }
     if (message.callsLeft !== 0) {
       writer.uint32(96).int32(message.callsLeft);
+    }
+    if (message.branch !== "") {
+      writer.uint32(106).string(message.branch);
+    }
+    for (const v of message.branches) {
+      writer.uint32(114).string(v!);
     }
     return writer;
   },
@@ -567,6 +638,22 @@ export const Session: MessageFns<Session> = {
             message.callsLeft = reader.int32();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.branches.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -596,6 +683,8 @@ export const Session: MessageFns<Session> = {
     message.tokensLeft = object.tokensLeft ?? 0;
     message.costLeftUsd = object.costLeftUsd ?? 0;
     message.callsLeft = object.callsLeft ?? 0;
+    message.branch = object.branch ?? "";
+    message.branches = object.branches?.map((e) => e) || [];
     return message;
   },
 };
@@ -668,7 +757,7 @@ export const Turn: MessageFns<Turn> = {
 };
 
 function createBaseSayRequest(): SayRequest {
-  return { sessionId: "", text: "", runId: "" };
+  return { sessionId: "", text: "", runId: "", branch: "" };
 }
 
 export const SayRequest: MessageFns<SayRequest> = {
@@ -681,6 +770,9 @@ export const SayRequest: MessageFns<SayRequest> = {
     }
     if (message.runId !== "") {
       writer.uint32(26).string(message.runId);
+    }
+    if (message.branch !== "") {
+      writer.uint32(34).string(message.branch);
     }
     return writer;
   },
@@ -722,6 +814,14 @@ export const SayRequest: MessageFns<SayRequest> = {
             message.runId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -742,12 +842,13 @@ export const SayRequest: MessageFns<SayRequest> = {
     message.sessionId = object.sessionId ?? "";
     message.text = object.text ?? "";
     message.runId = object.runId ?? "";
+    message.branch = object.branch ?? "";
     return message;
   },
 };
 
 function createBaseFollowSessionRequest(): FollowSessionRequest {
-  return { sessionId: "", afterSequence: 0 };
+  return { sessionId: "", afterSequence: 0, branch: "" };
 }
 
 export const FollowSessionRequest: MessageFns<FollowSessionRequest> = {
@@ -757,6 +858,9 @@ export const FollowSessionRequest: MessageFns<FollowSessionRequest> = {
     }
     if (message.afterSequence !== 0) {
       writer.uint32(16).int64(message.afterSequence);
+    }
+    if (message.branch !== "") {
+      writer.uint32(26).string(message.branch);
     }
     return writer;
   },
@@ -790,6 +894,14 @@ export const FollowSessionRequest: MessageFns<FollowSessionRequest> = {
             message.afterSequence = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -809,6 +921,337 @@ export const FollowSessionRequest: MessageFns<FollowSessionRequest> = {
     const message = createBaseFollowSessionRequest();
     message.sessionId = object.sessionId ?? "";
     message.afterSequence = object.afterSequence ?? 0;
+    message.branch = object.branch ?? "";
+    return message;
+  },
+};
+
+function createBaseForkSessionRequest(): ForkSessionRequest {
+  return { sessionId: "", branch: "", atSequence: 0, name: "" };
+}
+
+export const ForkSessionRequest: MessageFns<ForkSessionRequest> = {
+  encode(message: ForkSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.branch !== "") {
+      writer.uint32(18).string(message.branch);
+    }
+    if (message.atSequence !== 0) {
+      writer.uint32(24).int64(message.atSequence);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForkSessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForkSessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.atSequence = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ForkSessionRequest>, I>>(base?: I): ForkSessionRequest {
+    return ForkSessionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ForkSessionRequest>, I>>(object: I): ForkSessionRequest {
+    const message = createBaseForkSessionRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.branch = object.branch ?? "";
+    message.atSequence = object.atSequence ?? 0;
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseRewindSessionRequest(): RewindSessionRequest {
+  return { sessionId: "", branch: "", toSequence: 0 };
+}
+
+export const RewindSessionRequest: MessageFns<RewindSessionRequest> = {
+  encode(message: RewindSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.branch !== "") {
+      writer.uint32(18).string(message.branch);
+    }
+    if (message.toSequence !== 0) {
+      writer.uint32(24).int64(message.toSequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewindSessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewindSessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.toSequence = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RewindSessionRequest>, I>>(base?: I): RewindSessionRequest {
+    return RewindSessionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RewindSessionRequest>, I>>(object: I): RewindSessionRequest {
+    const message = createBaseRewindSessionRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.branch = object.branch ?? "";
+    message.toSequence = object.toSequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseReplaySessionRequest(): ReplaySessionRequest {
+  return { sessionId: "", branch: "", toSequence: 0 };
+}
+
+export const ReplaySessionRequest: MessageFns<ReplaySessionRequest> = {
+  encode(message: ReplaySessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.branch !== "") {
+      writer.uint32(18).string(message.branch);
+    }
+    if (message.toSequence !== 0) {
+      writer.uint32(24).int64(message.toSequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplaySessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplaySessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.branch = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.toSequence = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplaySessionRequest>, I>>(base?: I): ReplaySessionRequest {
+    return ReplaySessionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplaySessionRequest>, I>>(object: I): ReplaySessionRequest {
+    const message = createBaseReplaySessionRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.branch = object.branch ?? "";
+    message.toSequence = object.toSequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseReplayEvent(): ReplayEvent {
+  return { part: undefined };
+}
+
+export const ReplayEvent: MessageFns<ReplayEvent> = {
+  encode(message: ReplayEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "event":
+        SessionEvent.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "state":
+        Session.encode(message.part.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "event", value: SessionEvent.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "state", value: Session.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplayEvent>, I>>(base?: I): ReplayEvent {
+    return ReplayEvent.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplayEvent>, I>>(object: I): ReplayEvent {
+    const message = createBaseReplayEvent();
+    switch (object.part?.$case) {
+      case "event": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "event", value: SessionEvent.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "state": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "state", value: Session.fromPartial(object.part.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
@@ -843,6 +1286,15 @@ export const SessionEvent: MessageFns<SessionEvent> = {
         break;
       case "over":
         RunOver.encode(message.happening.value, writer.uint32(66).fork()).join();
+        break;
+      case "rewound":
+        writer.uint32(72).int64(message.happening.value);
+        break;
+      case "forked":
+        writer.uint32(82).string(message.happening.value);
+        break;
+      case "checkpoint":
+        writer.uint32(90).string(message.happening.value);
         break;
     }
     return writer;
@@ -925,6 +1377,30 @@ export const SessionEvent: MessageFns<SessionEvent> = {
             message.happening = { $case: "over", value: RunOver.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.happening = { $case: "rewound", value: longToNumber(reader.int64()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.happening = { $case: "forked", value: reader.string() };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.happening = { $case: "checkpoint", value: reader.string() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -978,6 +1454,24 @@ export const SessionEvent: MessageFns<SessionEvent> = {
       case "over": {
         if (object.happening?.value !== undefined && object.happening?.value !== null) {
           message.happening = { $case: "over", value: RunOver.fromPartial(object.happening.value) };
+        }
+        break;
+      }
+      case "rewound": {
+        if (object.happening?.value !== undefined && object.happening?.value !== null) {
+          message.happening = { $case: "rewound", value: object.happening.value };
+        }
+        break;
+      }
+      case "forked": {
+        if (object.happening?.value !== undefined && object.happening?.value !== null) {
+          message.happening = { $case: "forked", value: object.happening.value };
+        }
+        break;
+      }
+      case "checkpoint": {
+        if (object.happening?.value !== undefined && object.happening?.value !== null) {
+          message.happening = { $case: "checkpoint", value: object.happening.value };
         }
         break;
       }
@@ -1328,7 +1822,8 @@ export const RunOver: MessageFns<RunOver> = {
 
 /**
  * Conversations with an agent. Each is a session of the kernel: what is said, what tools are asked for and what they give is
- * in the event journal (aios.memory.EventJournal, branch "main"), and goes on from there after a restart.
+ * in the event journal (aios.memory.EventJournal), and goes on from there after a restart. A session begins with its branch "main".
+ * A branch that is forked off has what was there up to then, and goes on by itself: what is said on one the others do not know.
  */
 export type SessionsService = typeof SessionsService;
 export const SessionsService = {
@@ -1390,7 +1885,7 @@ export const SessionsService = {
     responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
     responseDeserialize: (value: Buffer): Status => Status.decode(value),
   },
-  /** Nothing more can be said in it. Its journal stays. */
+  /** Nothing more can be said in it, on any branch. FAILED_PRECONDITION while a run is open on one. Its journal stays. */
   closeSession: {
     path: "/aios.orchestrator.Sessions/CloseSession" as const,
     requestStream: false as const,
@@ -1399,6 +1894,50 @@ export const SessionsService = {
     requestDeserialize: (value: Buffer): SessionId => SessionId.decode(value),
     responseSerialize: (value: Status): Buffer => Buffer.from(Status.encode(value).finish()),
     responseDeserialize: (value: Buffer): Status => Status.decode(value),
+  },
+  /**
+   * Makes a branch that has what another one has up to an event; answers with the new one. What the machine did stays done, and
+   * what may be spent is what was left then. Asked again with the same name and event, it is the same branch. NOT_FOUND: no such
+   * session or branch. OUT_OF_RANGE: no such event. ALREADY_EXISTS: another branch has the name. FAILED_PRECONDITION: it is
+   * closed. RESOURCE_EXHAUSTED: a session has at most 1,000 branches, forks of forks 64 deep. PERMISSION_DENIED, as for Say: the
+   * conversation is one of a person with a greater role.
+   */
+  forkSession: {
+    path: "/aios.orchestrator.Sessions/ForkSession" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForkSessionRequest): Buffer => Buffer.from(ForkSessionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForkSessionRequest => ForkSessionRequest.decode(value),
+    responseSerialize: (value: Session): Buffer => Buffer.from(Session.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Session => Session.decode(value),
+  },
+  /**
+   * Puts what the agent has in mind back to a checkpoint of the branch; one is made after each run, and ReplaySession tells of it.
+   * What the machine did stays done, what was spent stays spent, and the journal keeps what was said since. NOT_FOUND: no such
+   * session or branch, or the event is none of its last 64 checkpoints. OUT_OF_RANGE: no such event. FAILED_PRECONDITION: a run is
+   * open, or it is closed. DATA_LOSS: the journal is not the one that the checkpoint was made of. PERMISSION_DENIED, as for Say.
+   */
+  rewindSession: {
+    path: "/aios.orchestrator.Sessions/RewindSession" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RewindSessionRequest): Buffer => Buffer.from(RewindSessionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RewindSessionRequest => RewindSessionRequest.decode(value),
+    responseSerialize: (value: Session): Buffer => Buffer.from(Session.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Session => Session.decode(value),
+  },
+  /**
+   * What has happened up to an event, read from the journal alone, and last how it stood then. Nothing is done again. NOT_FOUND:
+   * no such session or branch. OUT_OF_RANGE: no such event.
+   */
+  replaySession: {
+    path: "/aios.orchestrator.Sessions/ReplaySession" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReplaySessionRequest): Buffer => Buffer.from(ReplaySessionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplaySessionRequest => ReplaySessionRequest.decode(value),
+    responseSerialize: (value: ReplayEvent): Buffer => Buffer.from(ReplayEvent.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplayEvent => ReplayEvent.decode(value),
   },
 } as const;
 
@@ -1413,8 +1952,28 @@ export interface SessionsServer extends UntypedServiceImplementation {
   followSession: handleServerStreamingCall<FollowSessionRequest, SessionEvent>;
   /** Ends the run that is open; what it has begun is stopped. */
   interruptSession: handleUnaryCall<SessionId, Status>;
-  /** Nothing more can be said in it. Its journal stays. */
+  /** Nothing more can be said in it, on any branch. FAILED_PRECONDITION while a run is open on one. Its journal stays. */
   closeSession: handleUnaryCall<SessionId, Status>;
+  /**
+   * Makes a branch that has what another one has up to an event; answers with the new one. What the machine did stays done, and
+   * what may be spent is what was left then. Asked again with the same name and event, it is the same branch. NOT_FOUND: no such
+   * session or branch. OUT_OF_RANGE: no such event. ALREADY_EXISTS: another branch has the name. FAILED_PRECONDITION: it is
+   * closed. RESOURCE_EXHAUSTED: a session has at most 1,000 branches, forks of forks 64 deep. PERMISSION_DENIED, as for Say: the
+   * conversation is one of a person with a greater role.
+   */
+  forkSession: handleUnaryCall<ForkSessionRequest, Session>;
+  /**
+   * Puts what the agent has in mind back to a checkpoint of the branch; one is made after each run, and ReplaySession tells of it.
+   * What the machine did stays done, what was spent stays spent, and the journal keeps what was said since. NOT_FOUND: no such
+   * session or branch, or the event is none of its last 64 checkpoints. OUT_OF_RANGE: no such event. FAILED_PRECONDITION: a run is
+   * open, or it is closed. DATA_LOSS: the journal is not the one that the checkpoint was made of. PERMISSION_DENIED, as for Say.
+   */
+  rewindSession: handleUnaryCall<RewindSessionRequest, Session>;
+  /**
+   * What has happened up to an event, read from the journal alone, and last how it stood then. Nothing is done again. NOT_FOUND:
+   * no such session or branch. OUT_OF_RANGE: no such event.
+   */
+  replaySession: handleServerStreamingCall<ReplaySessionRequest, ReplayEvent>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
