@@ -13,10 +13,12 @@ import {
   end,
   execute,
   giveKey,
+  heard,
   model,
   open,
   say,
   saying,
+  serving,
   sessions,
   start,
   until,
@@ -111,6 +113,30 @@ describe("branches of a conversation", () => {
     expect(await view(id)).toMatchObject({ head });
     expect(model.requests).toHaveLength(length);
   });
+
+  it("go on after the orchestrator was killed while a person is asked on one of them", async () => {
+    const path = at("once.txt");
+    writeFileSync(path, "");
+    const id = await open();
+    const { branch } = await fork(id);
+    model.say(saying("", ["fs.append", { path, content: "once\n" }]), saying("Added."));
+    const waits = Promise.withResolvers<string>();
+    const cut = say(id, "add a line", (what) => what.$case === "waits" && waits.resolve(what.value.approvalId), branch);
+    cut.catch(() => {});
+    const approval = await waits.promise;
+    await end("orchestrator", "SIGKILL");
+    await expect(cut).rejects.toThrow();
+    start("orchestrator");
+    await serving();
+    const [{ digest }] = (await execute("sec.approvals", {})).waiting;
+    await until(async () => await execute("sec.approve", { id: approval, digest }));
+    const all = await until(
+      async () => await heard(sessions.followSession({ sessionId: id, branch, afterSequence: 0 }, alice)),
+    );
+    expect(answerOf(all)).toBe("Added.");
+    expect(readFileSync(path, "utf8")).toBe("once\n");
+    expect(await view(id)).toMatchObject({ state: "idle", turns: [] });
+  }, 60_000);
 
   it("are refused with what is wrong", async () => {
     const refused = async (act: Promise<unknown>, code: string, message: RegExp) =>

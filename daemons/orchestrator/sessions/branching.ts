@@ -11,7 +11,7 @@ export interface BranchingParts {
   readonly journal: Pick<HeardJournal, "read">;
 }
 
-/** One thing that has happened, or (the last) how it stood then. */
+/** A happening, or (the last) the view as it was then. */
 export type Replayed = Happening | { readonly what: "state"; readonly view: SessionView };
 
 /** Events that are read at once. */
@@ -40,7 +40,7 @@ export async function rewind(parts: BranchingParts, state: BranchState, sequence
   return await viewOf(parts, await parts.kernel.restore(sessionId, branchId, found.checkpointId));
 }
 
-/** What has happened up to an event (0 = the head), by the journal alone; last how it stood then. */
+/** Replays a branch up to an event (0 = the head), by the journal alone: its happenings, then the view as it was. */
 export async function* replay(
   parts: BranchingParts,
   { session, branch }: BranchRef,

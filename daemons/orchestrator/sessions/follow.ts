@@ -17,7 +17,7 @@ export interface FollowParts {
   readonly log: Log;
 }
 
-/** What is waited for; it has begun when this is there. */
+/** A turn that has begun. */
 export interface Begun {
   readonly done: Promise<Standing | TickResult>;
 }

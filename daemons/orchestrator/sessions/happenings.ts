@@ -7,13 +7,13 @@ export interface BranchRef {
   readonly branch: string;
 }
 
-/** The kernel's own word for it; its code is loaded with the first conversation, and not by this. */
+/** The kernel's own word, by its type alone: its code is loaded with the first conversation. */
 const main: typeof mainBranch = "main";
 
 /** A branch by its name; empty = the one that a session begins with. */
 export const branchOf = (session: string, name: string): BranchRef => ({ session, branch: name || main });
 
-/** What happens in a session, as far as a person wants to know. */
+/** A happening in a session that a person wants to know of. */
 export type Happening = { readonly sequence: number; readonly at: number } & (
   | { readonly what: "said"; readonly role: string; readonly text: string }
   | { readonly what: "asked"; readonly callId: string; readonly tool: string; readonly input: Json }
@@ -44,7 +44,7 @@ export type Happening = { readonly sequence: number; readonly at: number } & (
 /** The event of a checkpoint: the one right after the event that it was made at. */
 export const sequenceOf = (madeAt: number): number => madeAt + 1;
 
-/** What an event of the journal tells; undefined when it is of no interest to a person. */
+/** The happening that an event tells of; undefined for one of no interest to a person. */
 export function happeningIn({ sequence, timestamp, kind }: EventRecord): Happening | undefined {
   const moment = { sequence, at: Date.parse(timestamp) };
   switch (kind.type) {

@@ -13,17 +13,17 @@ import { type FollowParts, follow } from "./follow.ts";
 import type { BranchRef, Happening } from "./happenings.ts";
 import { firstOf, madeOf, type SessionView, viewOf } from "./view.ts";
 
-/** Who is to be spoken with, and by what at least. */
+/** A conversation that a person wants. */
 export interface Wish {
   readonly agent: string;
   readonly level: string;
   readonly name: string;
-  /** Who opens it: "operator:alice". */
+  /** The person who opens it: "operator:alice". */
   readonly owner: string;
   readonly role: Role | "";
 }
 
-/** Who says something. */
+/** A person who says something. */
 export interface Speaker {
   readonly name: string;
   readonly role: Role | "";
@@ -34,17 +34,17 @@ export interface SessionPage {
   readonly nextCursor: string;
 }
 
-/** Where a method is given a branch, it throws NOT_FOUND when there is no such session or branch. */
+/** Conversations. All but the first two throw NOT_FOUND for a session or branch that is not there. */
 export interface Sessions {
   open(wish: Wish): Promise<SessionView>;
   list(limit: number, cursor: string): Promise<SessionPage>;
   view(at: BranchRef): Promise<SessionView>;
   /**
-   * Says something; what comes of it, the last being that the run is over, or that it goes on by itself later. Throws
-   * PERMISSION_DENIED to who has a lesser role than the person whose conversation it is: what is said is theirs.
+   * Says something, and gives what comes of it; the last is that the run is over, or goes on by itself later. Throws
+   * PERMISSION_DENIED when the speaker's role is lesser than that of the conversation's owner: what is said is the owner's.
    */
   say(at: BranchRef, text: string, runId: string, by: Speaker, signal: AbortSignal): AsyncGenerator<Happening>;
-  /** What there is after an event, then as `say` of the run that is open. */
+  /** Gives what happened after an event, then, as `say`, what comes of the run that is open. */
   follow(at: BranchRef, after: number, signal: AbortSignal): AsyncGenerator<Happening>;
   interrupt(at: BranchRef, by: string): Promise<void>;
   /** Closes a session with all its branches. */
@@ -53,7 +53,7 @@ export interface Sessions {
   fork(at: BranchRef, sequence: number, name: string, by: Speaker): Promise<SessionView>;
   /** Puts what the agent has in mind back to the checkpoint of an event; PERMISSION_DENIED as `say`. */
   rewind(at: BranchRef, sequence: number, by: Speaker): Promise<SessionView>;
-  /** What has happened up to an event (0 = the head), and how it stood then. */
+  /** Gives what happened up to an event (0 = the head), then the view as it was. */
   replay(at: BranchRef, sequence: number): AsyncGenerator<Replayed>;
   /** Ends all runs that are open. */
   halt(reason: string): Promise<void>;

@@ -20,13 +20,13 @@ export interface SessionView {
   readonly budget: BranchState["budget"];
 }
 
-/** The first event of a session: what it was made with. */
+/** The first event of a session. */
 export async function firstOf(journal: Pick<HeardJournal, "read">, session: string): Promise<EventRecord | undefined> {
   const [first] = await journal.read(session, mainBranch, 1, 1);
   return first;
 }
 
-/** What a session was made with, by its first event. */
+/** Name, owner, level and time of a session, by its first event. */
 export function madeOf(first: EventRecord | undefined) {
   const kind = first?.kind.type === "SessionCreated" ? first.kind : undefined;
   const { owner = "", level = "" } = (kind?.config ?? {}) as { owner?: string; level?: string };
