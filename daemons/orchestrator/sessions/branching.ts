@@ -3,10 +3,10 @@ import type { Kernel } from "#kernel/kernel";
 import type { BranchState } from "#kernel/state";
 import { AiosError } from "#lib/errors";
 import { type BranchRef, type Happening, happeningIn, sequenceOf } from "./happenings.ts";
-import type { HeardJournal } from "./ports/journal.ts";
+import type { HeardJournal } from "./ports/index.ts";
 import { type SessionView, viewOf } from "./view.ts";
 
-export interface BranchingParts {
+interface BranchingParts {
   readonly kernel: Pick<Kernel, "fork" | "restore" | "replay" | "branches">;
   readonly journal: Pick<HeardJournal, "read">;
 }

@@ -1,7 +1,7 @@
 import type { EventRecord } from "#kernel/events";
 import { type Kernel, mainBranch } from "#kernel/kernel";
 import type { BranchState } from "#kernel/state";
-import type { HeardJournal } from "./ports/journal.ts";
+import type { HeardJournal } from "./ports/index.ts";
 
 /** A branch of a session as people see it. */
 export interface SessionView {

@@ -27,7 +27,7 @@ import { writeBundles } from "./bundles.ts";
  */
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
-export const folder = mkdtempSync("/tmp/aios-sessions-");
+const folder = mkdtempSync("/tmp/aios-sessions-");
 export const run = `${folder}/run`;
 const agentNames = ["dev", "monitor", "network", "package", "security", "storage", "system", "task"];
 const children = new Map<string, ChildProcess>();
