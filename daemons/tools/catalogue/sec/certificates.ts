@@ -1,10 +1,11 @@
 import { hash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
+import type { Moment } from "#lib/clock";
 import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { readPair, writePair } from "#lib/identity/key-files";
-import type { Moment } from "#lib/clock";
+import { type KeyPair, namePattern } from "#lib/identity/pki";
 import { hold, readHeld } from "../../files/handles.ts";
 import type { ResolvedPath } from "../../files/paths.ts";
 import type { Backups } from "../../state/undo.ts";
