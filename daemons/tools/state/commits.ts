@@ -1,23 +1,14 @@
-import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
-import { dirname } from "node:path";
-import { promisify } from "node:util";
+import { type Outcome, openGroupCommits, type Write } from "#lib/data/commits";
 import { isFullDisk } from "#lib/data/disk";
-import { syncFolder } from "#lib/data/files";
 import type { Sqlite } from "#lib/data/sqlite";
 import type { Noticed } from "#lib/data/watchful";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Reserve } from "./reserve.ts";
 
-/** Writes that wait for a commit at most; more are refused, so that a full disk does not fill the memory too. */
-const queueLengthMax = 4096;
+/** What a write is of, for people. */
+const records = "the tools' records";
 
-/** The log is written over and over: mostly its length stays, and the data is all that must reach the disk. */
-const syncLater = promisify(fdatasync);
-
-/**
- * The commits of one database. SQLite writes its log without waiting for the disk; this waits, off the event loop, and
- * tells nobody that a write was done before it is. What comes in while the disk is busy shares the next commit.
- */
+/** The commits of one of the tools' databases (see `openGroupCommits`). The writes of one commit are made all or none. */
 export interface Commits {
   /** Adds to the next commit. Resolves to what `write` returns when it is on disk; throws RESOURCE_EXHAUSTED when that fails. */
   add<T>(write: () => T): Promise<T>;
@@ -47,22 +38,12 @@ export interface Around {
   readonly closing?: () => void;
 }
 
-interface Waiting {
-  readonly write: () => unknown;
-  readonly resolve: (value: never) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export function openCommits(database: Sqlite, around: Around = {}): Commits {
-  // The log is made durable below: at each commit, as synchronous=FULL would, but without stopping the daemon meanwhile.
-  database.pragma("synchronous = NORMAL");
-  const log = openSync(`${database.name}-wal`, "r");
-  syncFolder(dirname(database.name));
-  const transaction = database.transaction((writes: readonly (() => unknown)[]) => {
+  const transaction = database.transaction((writes: readonly Write[]): Outcome[] => {
     around.begin?.();
-    const values = writes.map((write) => write());
+    const outcomes = writes.map(({ act }) => ({ value: act() }));
     around.end?.();
-    return values;
+    return outcomes;
   });
   const { reserve } = around;
   /** Tries until it goes or the reserve has nothing left. */
@@ -75,7 +56,7 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       }
     }
   };
-  const attempt = (writes: readonly (() => unknown)[]) => {
+  const attempt = (writes: readonly Write[]) => {
     try {
       return transaction(writes);
     } catch (error) {
@@ -91,63 +72,23 @@ export function openCommits(database: Sqlite, around: Around = {}): Commits {
       // The next commit tries it again.
     }
   };
-  const write = (writes: readonly (() => unknown)[]): unknown[] => {
-    try {
-      const values = withRoom(() => attempt(writes));
-      around.made?.();
-      if (reserve?.full() === true) empty();
-      return values;
-    } catch (error) {
-      const told = around.noticed?.(error) ?? error;
-      throw told === error ? unwritable(error) : told;
-    }
+  const commit = (writes: readonly Write[]) => {
+    const outcomes = withRoom(() => attempt(writes));
+    around.made?.();
+    if (reserve?.full() === true) empty();
+    return outcomes;
   };
-
-  let waiting: Waiting[] = [];
-  let busy = false;
-  const drain = async () => {
-    while (waiting.length > 0) {
-      const batch = waiting;
-      waiting = [];
-      try {
-        const values = write(batch.map((one) => one.write));
-        await syncLater(log).catch((error) => {
-          throw unwritable(error);
-        });
-        around.synced?.();
-        for (const [at, { resolve }] of batch.entries()) resolve(values[at] as never);
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-    busy = false;
+  const failure = (error: unknown) => {
+    const noticed = around.noticed?.(error) ?? error;
+    return noticed === error ? unwritable(error) : noticed;
   };
-
+  const group = openGroupCommits(database, { commit, failure, synced: () => around.synced?.() });
   return {
-    add: (write) =>
-      new Promise((resolve, reject) => {
-        if (waiting.length >= queueLengthMax) return reject(unwritable(`${queueLengthMax} writes wait already`));
-        waiting.push({ write, resolve, reject });
-        if (busy) return;
-        busy = true;
-        // After this turn of the event loop: calls that arrived together are committed together.
-        setImmediate(drain);
-      }),
-    now: (act) => {
-      const [value] = write([act]);
-      fdatasyncSync(log);
-      around.synced?.();
-      return value as never;
-    },
+    add: (write) => group.write(records, write),
+    now: (write) => group.now(records, write),
     close: () => {
-      const last = waiting;
-      waiting = [];
-      const values = last.length > 0 ? write(last.map((one) => one.write)) : [];
-      fdatasyncSync(log);
-      if (last.length > 0) around.synced?.();
-      for (const [at, { resolve }] of last.entries()) resolve(values[at] as never);
+      group.close();
       around.closing?.();
-      closeSync(log);
       database.close();
     },
   };
@@ -158,7 +99,7 @@ function unwritable(cause: unknown): AiosError {
     "RESOURCE_EXHAUSTED",
     {
       act: "write",
-      object: "the tools' records",
+      object: records,
       reason: messageOf(cause),
       next: "nothing runs unrecorded: free space on the data partition and call again",
     },
