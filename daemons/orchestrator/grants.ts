@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { capabilityText, fillTemplate, literal } from "#lib/capability";
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "./json.ts";
 
@@ -7,7 +8,7 @@ import type { JsonObject } from "./json.ts";
  * Throws INVALID_ARGUMENT when the input does not name it.
  */
 export function capabilityFor(template: string, input: JsonObject): string {
-  return template.replaceAll(/\{([a-z_]+)\}/g, (_, field: string) => {
+  const filled = fillTemplate(template, (field) => {
     const value = input[field];
     // A process's number, a port: as the registry writes them.
     if (typeof value === "number" && Number.isSafeInteger(value)) return String(value);
@@ -17,28 +18,13 @@ export function capabilityFor(template: string, input: JsonObject): string {
         `grant ${template}: the input has neither text nor a whole number ${field}`,
       );
     }
-    return escapeGlob(value.startsWith("/") ? plainPath(value) : value);
+    return literal(value.startsWith("/") ? plainPath(value) : value);
   });
+  return capabilityText(filled);
 }
 
 /** As the registry compares it, where no symbolic link is on the way: a link is not followed into what was not named. */
 function plainPath(path: string): string {
   const normal = posix.normalize(path);
   return normal.length > 1 && normal.endsWith("/") ? normal.slice(0, -1) : normal;
-}
-
-function escapeGlob(text: string): string {
-  return text.replaceAll(/[\\*?]/g, "\\$&");
-}
-
-/**
- * Whether all that `asked` covers is covered by `allowed`: the same, or `allowed` ends in `/**` and `asked` names something
- * below it. A path with `..` or `//` in it is within nothing.
- */
-export function isWithin(allowed: string, asked: string): boolean {
-  if (/(^|[/:])\.\.?(\/|$)|\/\//.test(asked)) return false;
-  if (allowed === asked) return true;
-  if (!allowed.endsWith("/**")) return false;
-  const folder = allowed.slice(0, -2);
-  return asked.startsWith(folder) && asked.length > folder.length;
 }

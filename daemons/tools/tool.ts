@@ -1,7 +1,7 @@
 import type { Static, TObject, TSchema } from "typebox";
+import { parseCapability } from "#lib/capability";
 import type { Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
-import { parseCapability } from "./access/capability.ts";
 import type { Access, ResolvedPath } from "./files/index.ts";
 import type { ResolvedName } from "./names.ts";
 import type { Backups } from "./state/index.ts";

@@ -1,6 +1,6 @@
+import { isWithin } from "#lib/capability";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { isWithin } from "../grants.ts";
 import type { AgentConfig } from "./agent-config.ts";
 import type { ProcessState } from "./agent-processes.ts";
 import { openQueues, type Place } from "./queues.ts";

@@ -1,5 +1,5 @@
+import { isWithin } from "#lib/capability";
 import type { AgentConfig } from "../agents/index.ts";
-import { isWithin } from "../grants.ts";
 import type { Autonomy } from "./autonomy.ts";
 
 /** What came of an agent's request: until when it is granted, or why not. */

@@ -4,6 +4,7 @@
  */
 
 import { posix } from "node:path";
+import { parseCapability } from "#lib/capability";
 import type { Json, JsonObject } from "../json.ts";
 import type { Objective, Plan, PlannedStep } from "../plan.ts";
 import { type Part, parseTemplate, textsIn } from "../template.ts";
@@ -213,7 +214,7 @@ interface Needed {
 
 const capabilitiesOf = ({ capabilities }: ToolFacts): Needed[] =>
   capabilities.map((template) => ({
-    action: template.split(":")[1] ?? "",
+    action: parseCapability(template).action,
     fields: [...template.matchAll(/\{([a-z_]+)\}/g)].map(([, field = ""]) => field),
   }));
 

@@ -2,6 +2,7 @@ import { type Kernel, openKernel } from "#kernel/kernel";
 import { defaultLimits } from "#kernel/limits";
 import type { ToolExecutionRequest } from "#kernel/ports";
 import type { SessionConfig } from "#kernel/state";
+import { capabilityText, parseCapability } from "#lib/capability";
 import type { Clock } from "#lib/clock";
 import { approvalMostMs } from "#lib/config/duration";
 import { AiosError } from "#lib/errors";
@@ -158,7 +159,7 @@ function checkedLevel(level: string): Level | "" {
 function capabilitiesOf(tools: readonly ToolFacts[]): string[] {
   const patterns = tools
     .flatMap(({ capabilities }) => capabilities)
-    .map((template) => template.split(":"))
-    .map(([namespace, action, ...resource]) => `${namespace}:${action}${resource.length > 0 ? ":**" : ""}`);
+    .map(parseCapability)
+    .map(({ resource, ...fixed }) => capabilityText(resource === undefined ? fixed : { ...fixed, resource: "**" }));
   return [...new Set(patterns)].sort();
 }

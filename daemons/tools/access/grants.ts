@@ -1,7 +1,7 @@
+import { type Capability, covers, parseCapability } from "#lib/capability";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { State } from "../state/index.ts";
-import { type Capability, covers, parseCapability } from "./capability.ts";
 
 /** Grants an agent may hold at once. */
 const grantsMax = 256;

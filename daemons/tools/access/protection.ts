@@ -1,4 +1,5 @@
 import { globSync } from "node:fs";
+import { globMatches } from "#lib/capability";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
@@ -14,7 +15,6 @@ import {
   resolvePath,
   standingAt,
 } from "../files/index.ts";
-import { globMatches } from "./capability.ts";
 import { type Folders, type Place, protectedPlaces } from "./protected.ts";
 
 export interface Protection {

@@ -1,7 +1,7 @@
+import { parseCapability } from "#lib/capability";
 import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
 import type { ResourceKind, Tool } from "../tool.ts";
-import { parseCapability } from "./capability.ts";
 
 /** The tools there are, by name. What agents can be granted derives from them. */
 export interface Registry {

@@ -1,8 +1,8 @@
 import type { TObject, TSchema } from "typebox";
+import { parseCapability } from "#lib/capability";
 import { AiosError, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import type { ToolDefinition } from "#proto/aios/tools";
-import { parseCapability } from "../access/index.ts";
 import type { Risk } from "../tool.ts";
 
 /** The longest schema, bytes. */

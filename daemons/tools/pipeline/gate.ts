@@ -1,18 +1,9 @@
+import { type Capability, capabilityText, fillTemplate, parseCapability } from "#lib/capability";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { allows, type Role } from "#lib/identity/role";
 import type { Identity } from "#lib/rpc/service";
-import {
-  type Asking,
-  type Capability,
-  capabilityText,
-  fillTemplate,
-  type Grants,
-  type Place,
-  type Protection,
-  parseCapability,
-  type Registry,
-} from "../access/index.ts";
+import type { Asking, Grants, Place, Protection, Registry } from "../access/index.ts";
 import { resolveEntry, resolvePath } from "../files/index.ts";
 import { resolveHost, resolveUrl } from "../names.ts";
 import type { Reserve } from "../state/index.ts";

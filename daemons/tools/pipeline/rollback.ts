@@ -1,8 +1,9 @@
+import { parseCapability } from "#lib/capability";
 import { AiosError } from "#lib/errors";
 import { allows } from "#lib/identity/role";
 import { uuidOf } from "#lib/ids";
 import type { Identity } from "#lib/rpc/service";
-import { type Grants, parseCapability, type Registry } from "../access/index.ts";
+import type { Grants, Registry } from "../access/index.ts";
 import type { Entry } from "../ledger/index.ts";
 import type { Prepared } from "../state/index.ts";
 import { asCalled, type Tool } from "../tool.ts";

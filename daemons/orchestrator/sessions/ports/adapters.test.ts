@@ -89,7 +89,7 @@ const config = {
   workspace_root: "/",
   policy: {
     ...defaultPolicy,
-    allow_capabilities: [`fs:*:${folder}/data/**`],
+    allow_capabilities: ["read", "write", "append"].map((action) => `fs:${action}:${folder}/data/**`),
     gate_capabilities: [`fs:write:${folder}/data/gated/**`],
   },
   budget: defaultBudget,

@@ -6,6 +6,7 @@ import type {
   ToolFate,
   ToolHarness,
 } from "#kernel/ports";
+import { parseCapability } from "#lib/capability";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";
 import type { ExecuteResponse, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
@@ -101,6 +102,6 @@ function requirementsOf({ requiredCapabilities, riskLevel }: ToolDefinition, { i
   const fields = (typeof input === "object" && input !== null ? input : {}) as JsonObject;
   const capabilities = requiredCapabilities.map((template) => capabilityFor(template, fields));
   // What a tool changes is not in its definition; what only reads says so in each capability.
-  const changes = !requiredCapabilities.every((template) => template.split(":")[1] === "read");
+  const changes = !requiredCapabilities.every((template) => parseCapability(template).action === "read");
   return { capabilities, risk: risks.has(riskLevel) ? (riskLevel as RiskLevel) : "critical", changes };
 }

@@ -2,8 +2,9 @@ import { constants } from "node:fs";
 import { open, statfs } from "node:fs/promises";
 import { basename } from "node:path";
 import * as Type from "typebox";
+import { globMatches } from "#lib/capability";
 import { beginning } from "#lib/text";
-import { globMatches, type Protection } from "../../access/index.ts";
+import type { Protection } from "../../access/index.ts";
 import { reads } from "../../tool.ts";
 import {
   absolutePath,

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import * as Type from "typebox";
+import { globMatches } from "#lib/capability";
 import { AiosError, errnoOf } from "#lib/errors";
 import { beginning, ending } from "#lib/text";
-import { globMatches } from "../../access/index.ts";
 import { reads, type Tool } from "../../tool.ts";
 import { object } from "../shared/index.ts";
 import { openApt, type PackageWorld, packageName, parseRecords } from "./apt.ts";

@@ -1,5 +1,6 @@
 import { globSync, statSync } from "node:fs";
-import { type Grant, parseCapability } from "../../access/index.ts";
+import { parseCapability } from "#lib/capability";
+import type { Grant } from "../../access/index.ts";
 
 /** Files that one grant shows at most. */
 const filesMax = 500;

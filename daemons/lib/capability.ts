@@ -1,10 +1,16 @@
-import { AiosError } from "#lib/errors";
-import { beginning } from "#lib/text";
+/**
+ * The language of capabilities, in which policies, agents' files, grants and tools' templates are written: `namespace:action`
+ * or `namespace:action:resource`. In what is granted the resource is a glob, in what is needed it is the thing itself.
+ */
+
+import { AiosError } from "./errors.ts";
+import { beginning } from "./text.ts";
 
 /** A capability's text is at most this long. */
 const capabilityLengthMax = 4200;
 
-/** `namespace:action[:resource]`. In what is granted the resource is a glob, in what is needed it is the thing itself. */
+const pattern = /^([a-z][a-z0-9_]*):([a-z][a-z0-9_]*)(?::(.+))?$/s;
+
 export interface Capability {
   readonly namespace: string;
   readonly action: string;
@@ -13,15 +19,21 @@ export interface Capability {
 
 /** Splits a capability's text; the resource keeps its own colons. Throws INVALID_ARGUMENT. */
 export function parseCapability(text: string): Capability {
-  const [, namespace, action, resource] = /^([a-z][a-z0-9_]*):([a-z][a-z0-9_]*)(?::(.+))?$/s.exec(text) ?? [];
-  if (namespace === undefined || action === undefined || text.length > capabilityLengthMax || text.includes("\0")) {
-    throw new AiosError("INVALID_ARGUMENT", {
-      act: "read capability",
-      object: JSON.stringify(beginning(text, 200)),
-      reason: "expected namespace:action or namespace:action:resource",
-      next: 'for example "fs:write:/srv/www/*"',
-    });
-  }
+  const capability = capabilityIn(text);
+  if (capability !== undefined) return capability;
+  throw new AiosError("INVALID_ARGUMENT", {
+    act: "read capability",
+    object: JSON.stringify(beginning(text, 200)),
+    reason: "expected namespace:action or namespace:action:resource",
+    next: 'for example "fs:write:/srv/www/*"',
+  });
+}
+
+/** The same; undefined for a text that is no capability. */
+export function capabilityIn(text: string): Capability | undefined {
+  const [, namespace, action, resource] = pattern.exec(text) ?? [];
+  if (namespace === undefined || action === undefined) return undefined;
+  if (text.length > capabilityLengthMax || text.includes("\0")) return undefined;
   return { namespace, action, ...(resource !== undefined && { resource }) };
 }
 
@@ -30,6 +42,36 @@ export function covers(granted: Capability, needed: Capability): boolean {
   if (granted.namespace !== needed.namespace || granted.action !== needed.action) return false;
   if (granted.resource === undefined || needed.resource === undefined) return granted.resource === needed.resource;
   return globMatches(granted.resource, needed.resource);
+}
+
+/**
+ * Whether all that the grant `asked` covers is covered by `allowed`: the same, or `allowed` ends in `/**` and `asked` names
+ * something below it. What has `.`, `..` or `//` in its path, or is no capability, is within nothing.
+ */
+export function isWithin(allowed: string, asked: string): boolean {
+  if (capabilityIn(asked) === undefined || hasDots(asked) || unescaped(asked).includes("//")) return false;
+  if (allowed === asked) return true;
+  if (!allowed.endsWith("/**")) return false;
+  const folder = allowed.slice(0, -2);
+  return asked.startsWith(folder) && asked.length > folder.length;
+}
+
+/** Whether a capability has `.` or `..` in its path: one that is not resolved could lead out of what a glob means. */
+export const hasDots = (text: string): boolean => /(^|[/:])\.\.?(\/|$)/.test(unescaped(text));
+
+const unescaped = (text: string) => text.replaceAll(/\\(.)/gs, "$1");
+
+/** The one thing that a grant is of. Undefined when its resource has a glob's characters. */
+export function thingOf({ resource, ...fixed }: Capability): Capability | undefined {
+  if (resource === undefined) return fixed;
+  const tokens = tokenize(resource);
+  const thing = tokens.map((token) => (token.kind === "literal" ? token.character : undefined));
+  return thing.includes(undefined) ? undefined : { ...fixed, resource: thing.join("") };
+}
+
+/** A text as the glob that it alone fits. */
+export function literal(text: string): string {
+  return text.replaceAll(/[\\*?]/g, "\\$&");
 }
 
 /**

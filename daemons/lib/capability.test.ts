@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { capabilityText, covers, fillTemplate, globMatches, parseCapability } from "./capability.ts";
+import {
+  capabilityText,
+  covers,
+  fillTemplate,
+  globMatches,
+  isWithin,
+  literal,
+  parseCapability,
+  thingOf,
+} from "./capability.ts";
 
 describe("globs", () => {
   it.each([
@@ -50,5 +59,34 @@ describe("capabilities", () => {
 
   it.each(["", "fs", "fs:", ":read", "FS:read", "fs:read:", "fs read:x", "fs:read:\0"])("are not: %j", (text) => {
     expect(() => parseCapability(text)).toThrow("expected namespace:action");
+  });
+
+  it.each([
+    ["fs:read:/var/log/a/b", true],
+    ["fs:read:/var/log/**", true],
+    ["fs:read:/var/log/", false],
+    ["fs:read:/var/logs", false],
+    ["fs:read:/var/log/../../etc/shadow", false],
+    ["fs:read:/var/log/\\.\\./../etc/shadow", false],
+    ["fs:read:/var/log/\\./a", false],
+    ["fs:write:/var/log/a", false],
+  ])("%s is within fs:read:/var/log/**: %s", (asked, within) => {
+    expect(isWithin("fs:read:/var/log/**", asked)).toBe(within);
+  });
+
+  it.each([
+    ["fs:read:/a\\*", "fs:read:/a*"],
+    ["fs:read:/a/b", "fs:read:/a/b"],
+    ["sec:read", "sec:read"],
+    ["fs:read:/a/*", undefined],
+    ["fs:read:/a?", undefined],
+  ])("%s is a grant of the one thing %s", (text, thing) => {
+    const found = thingOf(parseCapability(text));
+    expect(found && capabilityText(found)).toBe(thing);
+  });
+
+  it.each(["/a*", "/a?\\", "/**/\\*", "a b"])("of %j as a literal are of that alone", (text) => {
+    expect(globMatches(literal(text), text)).toBe(true);
+    expect(thingOf(parseCapability(`fs:read:${literal(text)}`))?.resource).toBe(text);
   });
 });
