@@ -49,7 +49,7 @@ export interface Command {
   /** "goal submit". */
   readonly name: string;
   readonly summary: string;
-  /** The part after the name: "DESCRIPTION [--watch]". */
+  /** The part after the name: "DESCRIPTION [--follow]". */
   readonly usage: string;
   /** How many arguments it takes. */
   readonly args: readonly [least: number, most: number];

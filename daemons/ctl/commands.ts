@@ -8,7 +8,7 @@ import { boot } from "./commands/boot.ts";
 import { chat, chatClose, chatList, chatShow } from "./commands/chat.ts";
 import { chatFork, chatReplay, chatRewind } from "./commands/chat-branches.ts";
 import { enroll } from "./commands/enroll.ts";
-import { goalCancel, goalFollow, goalList, goalShow, goalSubmit, goalWatch } from "./commands/goal/goal.ts";
+import { goalCancel, goalFollow, goalList, goalShow, goalSubmit } from "./commands/goal/goal.ts";
 import { goalAnswer, goalPause, goalResume } from "./commands/goal/goal-control.ts";
 import { goalExplain } from "./commands/goal/goal-explain.ts";
 import { goalKnown } from "./commands/goal/goal-known.ts";
@@ -38,7 +38,6 @@ export const commands: readonly Command[] = [
   status,
   goalSubmit,
   goalFollow,
-  goalWatch,
   goalShow,
   goalExplain,
   goalKnown,

@@ -3,11 +3,22 @@ import { ManualClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { service } from "#lib/rpc/service";
 import { HealthStatus } from "#proto/aios/common";
+import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { AIRuntimeService, ModelStatus } from "#proto/aios/runtime";
 import { globalOptions } from "./cli.ts";
 import { commands } from "./commands.ts";
-import { autonomy, init, looks, openTwin, orchestrator, type Twin, toolRoles, tools } from "./testing/twins.ts";
+import {
+  autonomy,
+  init,
+  looks,
+  openTwin,
+  orchestrator,
+  type Twin,
+  toolRoles,
+  tools,
+  watched,
+} from "./testing/twins.ts";
 import { count, duration, moment, size } from "./words.ts";
 
 let twin: Twin;
@@ -114,27 +125,10 @@ describe("goals", () => {
     expect(await twin.aiosctl("goal", "submit", "x", "-p", "urgent")).toMatchObject({ code: 2 });
   });
 
-  it("follows a goal to success, each change once", async () => {
-    await twin.daemon("init", init());
-    await twin.daemon("orchestrator", orchestrator(looks("completed")));
-    const { code, out } = await twin.aiosctl("goal", "submit", "x", "--watch");
-    expect(code).toBe(0);
-    expect(out.replace(/after [\d.]+ m?s/, "after T").split("\n")).toEqual([
-      "goal g1: report disk usage",
-      "planned as 2 tasks",
-      "  monitor: step a: in progress",
-      "  monitor: step a: completed (120 ms)",
-      "  monitor: step b: in progress",
-      "  monitor: step b: completed",
-      "completed after T: Wrote the report.",
-      "",
-    ]);
-  });
-
   it("exits with 1 when the goal failed; in JSON the last line is the end", async () => {
     await twin.daemon("init", init());
-    await twin.daemon("orchestrator", orchestrator(looks("failed")));
-    const { code, out } = await twin.aiosctl("goal", "watch", "g1", "--json");
+    await twin.daemon("orchestrator", watched(looks("failed")));
+    const { code, out } = await twin.aiosctl("goal", "follow", "g1", "--json");
     expect(code).toBe(1);
     const lines = documents(out);
     expect(lines).toHaveLength(4);
@@ -144,26 +138,21 @@ describe("goals", () => {
 
   it("waits for a machine that goes away while a goal is followed, and gives up in the end", async () => {
     let away = 3;
-    const status = looks("completed").at(-1) ?? looks("failed")[0];
-    if (status === undefined) throw new Error("no look");
     await twin.daemon("init", init());
-    const getGoalStatus = () => {
+    const watchGoal = async function* () {
       if (away-- > 0) throw new AiosError("UNAVAILABLE", "memory is away");
-      return status;
+      yield* looks("completed").map(({ goal, tasks }) => GoalView.fromPartial({ goal, tasks }));
     };
-    await twin.daemon(
-      "orchestrator",
-      service(OrchestratorService, { submitGoal: () => ({ id: "g1" }), getGoalStatus }),
-    );
+    await twin.daemon("orchestrator", orchestrator([]), service(GoalControlService, { watchGoal }));
     const clock = new ManualClock();
     const pass = setInterval(() => void clock.advance(1_000), 5);
     try {
-      const { code, error } = await twin.aiosctlWith({ clock }, "goal", "submit", "x", "--watch");
+      const { code, error } = await twin.aiosctlWith({ clock }, "goal", "submit", "x", "--follow");
       expect(code).toBe(0);
       expect(error).toBe("the machine does not answer; waiting for it\n");
       away = Number.POSITIVE_INFINITY;
-      expect(await twin.aiosctlWith({ clock }, "goal", "submit", "x", "--watch")).toMatchObject({ code: 3 });
-      expect(await twin.aiosctlWith({ clock }, "goal", "watch", "g1")).toMatchObject({
+      expect(await twin.aiosctlWith({ clock }, "goal", "submit", "x", "--follow")).toMatchObject({ code: 3 });
+      expect(await twin.aiosctlWith({ clock }, "goal", "follow", "g1")).toMatchObject({
         code: 3,
         error: expect.stringMatching(/^aiosctl: memory is away/),
       });
@@ -174,10 +163,10 @@ describe("goals", () => {
 
   it("stops following at Ctrl-C", async () => {
     await twin.daemon("init", init());
-    await twin.daemon("orchestrator", orchestrator(looks("completed").slice(0, 1)));
+    await twin.daemon("orchestrator", watched(looks("completed").slice(0, 1)));
     const interrupt = new AbortController();
     setTimeout(() => interrupt.abort(), 100);
-    expect((await twin.aiosctlWith({ signal: interrupt.signal }, "goal", "watch", "g1")).code).toBe(130);
+    expect((await twin.aiosctlWith({ signal: interrupt.signal }, "goal", "follow", "g1")).code).toBe(130);
   });
 
   it("lists, shows and cancels", async () => {

@@ -6,6 +6,7 @@ import { identify, identityOf, type Service, service } from "#lib/rpc/service";
 import { openPeer } from "#lib/testing/sockets";
 import { AutonomyService, AutonomyState } from "#proto/aios/autonomy";
 import { Goal, Task } from "#proto/aios/common";
+import { GoalControlService, GoalView } from "#proto/aios/goal_control";
 import { Boot, InitService, LogLine, Phase, Unit, UnitState } from "#proto/aios/init";
 import { GoalStatusResponse, OrchestratorService, SystemStatusResponse } from "#proto/aios/orchestrator";
 import { ToolRolesService } from "#proto/aios/tool_roles";
@@ -162,7 +163,7 @@ const goal = (status: string, result = "") =>
   });
 const output = Buffer.from(JSON.stringify({ percent: 41 }));
 
-/** A goal as it goes: each look sees the next state. */
+/** A goal as it goes. */
 export const looks = (end: "completed" | "failed"): GoalStatusResponse[] =>
   [
     { goal: goal("planning") },
@@ -196,14 +197,21 @@ export const autonomy = (
   });
 };
 
-export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []): Service => {
-  let at = 0;
-  return service(OrchestratorService, {
+/** A goal as it is followed. */
+export const watched = (seen: readonly GoalStatusResponse[]): Service =>
+  service(GoalControlService, {
+    async *watchGoal() {
+      for (const { goal, tasks } of seen) yield GoalView.fromPartial({ goal, tasks, result: goal?.result ?? "" });
+    },
+  });
+
+export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []): Service =>
+  service(OrchestratorService, {
     submitGoal: (request) => {
       asked.push(request);
       return { id: "g1" };
     },
-    getGoalStatus: () => seen[Math.min(at++, seen.length - 1)] ?? GoalStatusResponse.create(),
+    getGoalStatus: () => seen.at(-1) ?? GoalStatusResponse.create(),
     listGoals: (request) => {
       asked.push(request);
       return { goals: [goal("completed")], total: 30, nextCursor: "" };
@@ -215,7 +223,7 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
       agents: [
         {
           ...{ agentId: "system", agentType: "system", capabilities: [], toolNamespaces: ["fs", "hw"] },
-          ...{ status: "idle", registeredAt: at, memoryBytes: 41_200_000, memoryMaxBytes: 268_435_456, cpuMs: 812 },
+          ...{ status: "idle", registeredAt: 0, memoryBytes: 41_200_000, memoryMaxBytes: 268_435_456, cpuMs: 812 },
           reason: "its duties rest for 10 minutes",
         },
       ],
@@ -229,7 +237,6 @@ export const orchestrator = (seen: GoalStatusResponse[], asked: unknown[] = []):
         uptimeSeconds: 200,
       }),
   });
-};
 
 const outputs: Readonly<Record<string, object>> = {
   "fs.read": { content: "hello" },

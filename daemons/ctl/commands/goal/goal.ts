@@ -4,22 +4,12 @@ import { OrchestratorService } from "#proto/aios/orchestrator";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { type Command, type Context, exit, text, UsageError, wholeNumber } from "../../command.ts";
 import { fromBytes } from "../../out.ts";
-import { follow } from "../../watch.ts";
 import { moment } from "../../words.ts";
 import { optionsOf } from "../tools.ts";
 import { followed } from "./goal-follow.ts";
 
 const priorities = ["critical", "high", "normal", "low"];
 const client = (context: Context) => context.target().client(OrchestratorService, "orchestrator");
-
-const followOptions = {
-  follow: {
-    type: "boolean",
-    short: "f",
-    about: "show its plan as a tree until it is over; the exit status tells the end",
-  },
-  watch: { type: "boolean", short: "w", about: "the same by asking again and again, as a list" },
-} as const;
 
 export const goalSubmit: Command = {
   name: "goal submit",
@@ -35,7 +25,11 @@ export const goalSubmit: Command = {
       multiple: true,
       about: "begin when this goal is completed; may be given again",
     },
-    ...followOptions,
+    follow: {
+      type: "boolean",
+      short: "f",
+      about: "show its plan as a tree until it is over; the exit status tells the end",
+    },
   },
   examples: [
     'aiosctl goal submit "report disk usage to /var/lib/aios/reports/disk.txt" --follow',
@@ -57,25 +51,15 @@ export const goalSubmit: Command = {
     };
     const { id } = await client(context).submitGoal(request);
     if (context.values["follow"] === true) return await followed(id, context, true);
-    if (context.values["watch"] === true) return await follow(id, client(context), context, true);
     context.out.line(id);
     context.out.document({ id });
     return exit.ok;
   },
 };
 
-export const goalWatch: Command = {
-  name: "goal watch",
-  summary: "follow a goal to its end, also across a restart of the machine",
-  usage: "ID",
-  args: [1, 1],
-  examples: ["aiosctl goal watch 0199f2c4-6a31-7c0e-9d53-2f1b7c0a4e11"],
-  run: (context) => follow(context.args[0] ?? "", client(context), context, false),
-};
-
 export const goalFollow: Command = {
   name: "goal follow",
-  summary: "show a goal's plan as a tree, live, until it is over",
+  summary: "show a goal's plan as a tree, live, until it is over, also across a restart of the machine",
   usage: "ID",
   args: [1, 1],
   examples: [
