@@ -2,7 +2,6 @@
  * What agents and people may do: capabilities and grants, the registry of tools, the policy, protected places.
  * The pipeline, custom tools and the catalogue come in, and tools.ts, which opens it.
  */
-export { type Capability, capabilityText, fillTemplate, globMatches, parseCapability } from "./capability.ts";
 export { type Asking, type Grant, type Grants, openGrants } from "./grants.ts";
 export { kindsOf, Limits } from "./limits.ts";
 export { openPolicies, type Policies, type Policy } from "./policy.ts";

@@ -1,7 +1,8 @@
 import * as Type from "typebox";
+import { capabilityText, parseCapability } from "#lib/capability";
 import { approvalMostMs } from "#lib/config/duration";
 import { AiosError } from "#lib/errors";
-import { type Asking, type CapabilityTable, capabilityText, type Grants, parseCapability } from "../../access/index.ts";
+import type { Asking, CapabilityTable, Grants } from "../../access/index.ts";
 import { resolveHost, resolveUrl } from "../../names.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
 import { agentName, object, timestamp } from "../shared/index.ts";
