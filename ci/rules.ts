@@ -1,4 +1,5 @@
 /** The house rules that ci/tidy.ts enforces, as functions from a file to what is wrong with it. */
+import { importPath } from "#lib/import-path";
 
 export interface Source {
   /** Path from the repository's root, with slashes. */
@@ -36,26 +37,6 @@ export function partOf(path: string): string | undefined {
   return top === "image" || top === "qemu" || top === "ci" ? top : undefined;
 }
 
-const aliases: readonly (readonly [RegExp, string])[] = [
-  [/^#lib\/(.*)$/, "daemons/lib/$1.ts"],
-  [/^#kernel\/(.*)$/, "daemons/kernel/$1.ts"],
-  [/^#proto\/(.*)$/, "proto/gen/$1.ts"],
-  [/^#manifest$/, "daemons/manifest.ts"],
-  [/^#reach$/, "daemons/reach.ts"],
-];
-
-/** The path an import of ours leads to, or undefined for packages and node: modules. */
-export function target(from: string, specifier: string): string | undefined {
-  for (const [pattern, path] of aliases) if (pattern.test(specifier)) return specifier.replace(pattern, path);
-  if (!specifier.startsWith(".")) return undefined;
-  const parts = from.split("/").slice(0, -1);
-  for (const part of specifier.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== ".") parts.push(part);
-  }
-  return parts.join("/");
-}
-
 /** Static imports and re-exports, dynamic imports, require, and URLs made for workers. */
 const importPattern =
   /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire(?:\.resolve)?\s*\(\s*|\bimport\.meta\.resolve\s*\(\s*)(["'`])([^"'`\n]+)\1/g;
@@ -68,7 +49,7 @@ export function importFindings({ path, text }: Source): Finding[] {
   if (part === undefined) return [];
   const allowed = mayImport[part.startsWith("daemon:") ? "daemon" : part] ?? [];
   const findings = [...text.matchAll(importPattern)].flatMap((match) => {
-    const imported = target(path, match[2] ?? "");
+    const imported = importPath(path, match[2] ?? "");
     const to = imported === undefined ? undefined : partOf(imported);
     if (to === undefined || to === part || allowed.includes(to.split(":")[0] ?? to)) return [];
     const next =

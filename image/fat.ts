@@ -10,8 +10,8 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { epochSeconds, inBuildRoot } from "./build-root.ts";
+import { removeTree } from "./files.ts";
 import type { StepLog } from "./log.ts";
-import { removeTree } from "./step.ts";
 
 export interface FatVolume {
   /** The image file to make. */

@@ -7,6 +7,9 @@ export interface LockedPackage {
   readonly sha256: string;
 }
 
+/** The lock of every machine's packages. */
+export const packagesLock = "rootfs/packages.lock";
+
 /** What a mirror offers: every version of every package, by name. */
 export type PackageIndex = ReadonlyMap<string, readonly LockedPackage[]>;
 

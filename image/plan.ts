@@ -1,4 +1,4 @@
-import type { Profile } from "./profile.ts";
+import { type Profile, profileSpecs } from "./profile.ts";
 import type { Archive } from "./sources.ts";
 import type { Step } from "./step.ts";
 import { buildrootStep } from "./steps/buildroot.ts";
@@ -55,7 +55,7 @@ export function planImage(inputs: BuildInputs): readonly Step[] {
   return [
     buildrootStep(archive),
     kernelSourceStep(archive, allowDrift),
-    kernelStep(profile),
+    kernelStep(profile, profileSpecs[profile].fragments),
     packagesStep(archive, allowDrift, profile),
     modulesStep(),
     bundlesStep(),

@@ -1,12 +1,8 @@
-import { createHash } from "node:crypto";
 import {
-  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -14,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { hashFile } from "./files.ts";
 import { parseLock } from "./lock.ts";
 import type { Profile } from "./profile.ts";
 
@@ -122,18 +119,4 @@ function sha256Of(path: string): string {
   const hex = hashFile(path);
   writeFileSync(remembered, `${hex}\n`);
   return hex;
-}
-
-/** SHA-256 of a file, without holding it. */
-export function hashFile(path: string): string {
-  const hash = createHash("sha256");
-  const buffer = Buffer.allocUnsafe(4 * 1024 * 1024);
-  const file = openSync(path, "r");
-  try {
-    for (let length = readSync(file, buffer); length > 0; length = readSync(file, buffer))
-      hash.update(buffer.subarray(0, length));
-  } finally {
-    closeSync(file);
-  }
-  return hash.digest("hex");
 }

@@ -23,6 +23,7 @@ afterEach(() => rmSync(repository, { recursive: true }));
 
 const base: Step = {
   name: "base",
+  modules: [],
   files: [],
   params: {},
   needs: [],

@@ -1,18 +1,11 @@
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
+import { closureOf } from "./closure.ts";
+import { removeTree } from "./files.ts";
 import { openStepLog, type StepLog } from "./log.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -31,7 +24,9 @@ export interface StepWork {
 /** One step of a build. Its output depends on nothing but what is declared here. */
 export interface Step {
   readonly name: string;
-  /** Repository paths whose content counts, the step's own module among them: files, or folders with all below but tests. */
+  /** Its code: its own module (`import.meta.filename`), and the programs of the repository that it runs or packs. What they import counts too. */
+  readonly modules: readonly string[];
+  /** What it reads beside: paths in the repository whose content counts, files, or folders with all below but tests. */
   readonly files: readonly string[];
   readonly params: Readonly<Record<string, Json>>;
   /** Names of the steps whose output it reads. */
@@ -68,7 +63,8 @@ export function keySteps(plan: readonly Step[], repository: string): KeyedStep[]
   const keys = new Map<string, string>();
   return plan.map((step) => {
     const inputs: Record<string, string> = {};
-    for (const path of step.files) Object.assign(inputs, hashTree(repository, path));
+    for (const path of [...closureOf(step.modules, repository), ...step.files])
+      Object.assign(inputs, hashTree(repository, path));
     for (const [name, value] of Object.entries(step.params)) inputs[`param:${name}`] = JSON.stringify(value);
     for (const name of step.needs) {
       const key = keys.get(name);
@@ -212,9 +208,4 @@ function failure(name: string, error: unknown, log: StepLog): AiosError {
   const said = tail === "" ? "" : `\n${tail.replace(/^/gm, "    ")}`;
   const next = `the whole log is ${log.path}; nothing of the step was kept: correct the cause and run the same command again`;
   return new AiosError("ABORTED", `build ${name}: ${messageOf(error)}${said}\n${next}`, { cause: error });
-}
-
-/** Removes a folder with everything in it; nothing happens when it is not there. */
-export function removeTree(path: string): void {
-  rmSync(path, { recursive: true, force: true });
 }

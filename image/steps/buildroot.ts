@@ -23,7 +23,8 @@ const leftOut = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", 
 export function buildrootStep(archive: Archive): Step {
   return {
     name: "buildroot",
-    files: ["image/steps/buildroot.ts"],
+    modules: [import.meta.filename],
+    files: [],
     params: { release, packages, leftOut, sources: sourceLines(archive.mirror) },
     needs: [],
     run: async ({ out, log }) => {

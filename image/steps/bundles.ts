@@ -64,7 +64,9 @@ const external = ["node-llama-cpp", "chromadb-js-bindings-linux-x64-gnu", "@chro
 export function bundlesStep(): Step {
   return {
     name: "bundles",
-    files: ["image/steps/bundles.ts", "image/esbuild.ts", "daemons", "proto/gen", "package.json", "package-lock.json"],
+    modules: [import.meta.filename, ...[...bundles, ...parts].map(({ entry }) => entry)],
+    // What esbuild reads beside the code; the lock file stands for the packages that it takes in.
+    files: ["package.json", "package-lock.json", "tsconfig.json"],
     params: {},
     needs: [],
     run: async ({ repository, out, log }) => {

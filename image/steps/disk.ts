@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { AiosError } from "#lib/errors";
 import { inBuildRoot } from "../build-root.ts";
 import { writeFat } from "../fat.ts";
+import { removeTree } from "../files.ts";
 import { type Profile, profileSpecs } from "../profile.ts";
 import { kernelCommandLine, slot, slotScript } from "../slot.ts";
-import { removeTree, type Step, type StepWork } from "../step.ts";
+import type { Step, StepWork } from "../step.ts";
 
 const mib = 1024 * 1024;
 
@@ -27,7 +28,8 @@ const firstMiB = 1;
 export function diskStep(profile: Profile, sizeMiB: number): Step {
   return {
     name: `disk-${profile}`,
-    files: ["image/steps/disk.ts", "image/slot.ts", "image/fat.ts", "image/profile.ts"],
+    modules: [import.meta.filename],
+    files: [],
     params: { ids, sizeMiB, consoles: profileSpecs[profile].consoles },
     needs: ["buildroot", "grub", `kernel-${profile}`, `erofs-${profile}`],
     run: async (work) => {

@@ -17,7 +17,8 @@ const compression = ["-zlz4hc,4", "-C65536"];
 export function erofsStep(profile: Profile): Step {
   return {
     name: `erofs-${profile}`,
-    files: ["image/steps/erofs.ts"],
+    modules: [import.meta.filename],
+    files: [],
     params: { volume, compression },
     needs: ["buildroot", `root-${profile}`],
     run: async ({ out, need, log }) => {

@@ -3,7 +3,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } fr
 import { join, resolve } from "node:path";
 import { AiosError } from "#lib/errors";
 import { command } from "../command.ts";
-import { removeTree, type Step, type StepWork } from "../step.ts";
+import { removeTree } from "../files.ts";
+import type { Step, StepWork } from "../step.ts";
 import { modulesFolder } from "./modules.ts";
 
 /** Which back ends for GPUs an image carries beside the processor's. */
@@ -52,7 +53,8 @@ export function gpuStep(inputs: GpuInputs): Step {
   const { vulkan, cuda } = inputs;
   return {
     name: "gpu",
-    files: ["image/steps/gpu.ts", vulkanLock, "package.json"],
+    modules: [import.meta.filename],
+    files: [vulkanLock, "package.json"],
     params: { vulkan, ...(cuda && { cuda: { ...cuda } }) },
     needs: [],
     run: async (work) => {

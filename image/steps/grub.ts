@@ -34,7 +34,8 @@ menuentry "Restart" { reboot }
 export function grubStep(): Step {
   return {
     name: "grub",
-    files: ["image/steps/grub.ts", "image/slot.ts"],
+    modules: [import.meta.filename],
+    files: [],
     params: { modules, menu },
     needs: ["buildroot"],
     run: async ({ out, need, log }) => {

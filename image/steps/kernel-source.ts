@@ -2,9 +2,10 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
 import { inBuildRoot } from "../build-root.ts";
+import { removeTree } from "../files.ts";
 import { driftBetween, formatLock, parseLock, requireLocked } from "../lock.ts";
 import { type Archive, candidateOf, fetchIndex, fetchPackage } from "../sources.ts";
-import { removeTree, type Step } from "../step.ts";
+import type { Step } from "../step.ts";
 
 /** Debian's source package of the kernel series that the image runs. */
 const series = "linux-source-6.12";
@@ -15,7 +16,8 @@ export const kernelLock = "kernel-config/source.lock";
 export function kernelSourceStep(archive: Archive, allowDrift: boolean): Step {
   return {
     name: "kernel-source",
-    files: ["image/steps/kernel-source.ts", kernelLock],
+    modules: [import.meta.filename],
+    files: [kernelLock],
     params: { series, allowDrift },
     needs: ["buildroot"],
     run: async ({ repository, out, log, need }) => {

@@ -2,19 +2,21 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeF
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
 import { epochSeconds, inBuildRoot } from "../build-root.ts";
+import { removeTree } from "../files.ts";
 import { demandsOf, mergedLines, unmet } from "../kconfig.ts";
-import { type Profile, profileSpecs } from "../profile.ts";
-import { removeTree, type Step, type StepWork } from "../step.ts";
+import type { Profile } from "../profile.ts";
+import type { Step, StepWork } from "../step.ts";
 
 /**
- * The kernel (`vmlinuz`), its final configuration (`config`), and for profiles with modules `modules/lib/modules`.
+ * The kernel of the fragments of kernel-config/ (`vmlinuz`), its final configuration (`config`), and for profiles with modules `modules/lib/modules`.
  * Fails when an option that a fragment asks for did not survive.
  */
-export function kernelStep(profile: Profile): Step {
-  const fragments = profileSpecs[profile].fragments.map((name) => `kernel-config/${name}.config`);
+export function kernelStep(profile: Profile, names: readonly string[]): Step {
+  const fragments = names.map((name) => `kernel-config/${name}.config`);
   return {
     name: `kernel-${profile}`,
-    files: ["image/steps/kernel.ts", "image/kconfig.ts", ...fragments],
+    modules: [import.meta.filename],
+    files: fragments,
     params: { fragments },
     needs: ["buildroot", "kernel-source"],
     run: async (work) => {

@@ -14,6 +14,13 @@ const told = [
   "rootfs/etc/aios/security/policy.toml",
 ];
 
+/** What writes it. */
+const programs = {
+  tools: "daemons/tools/reference.ts",
+  commands: "daemons/ctl/reference.ts",
+  shelve: "daemons/memory/shelve/main.ts",
+} as const;
+
 /**
  * The machine's knowledge of itself (`knowledge.db`): help, tools, commands, settings, procedures and manual pages, with their
  * words and vectors, so that the first boot indexes nothing. The daemons' own programs write it: image/ knows none of them.
@@ -21,22 +28,14 @@ const told = [
 export function knowledgeStep(): Step {
   return {
     name: "knowledge",
-    files: [
-      "image/steps/knowledge.ts",
-      "daemons/memory",
-      "daemons/tools",
-      "daemons/ctl",
-      "daemons/lib",
-      "proto/gen",
-      "package-lock.json",
-      ...told,
-    ],
+    modules: [import.meta.filename, ...Object.values(programs)],
+    files: ["package-lock.json", ...told],
     params: {},
     needs: ["manuals"],
     run: async (work) => {
-      const tools = await printed(work, "daemons/tools/reference.ts", "tools.json");
-      const commands = await printed(work, "daemons/ctl/reference.ts", "commands.json");
-      const shelve = join(work.repository, "daemons/memory/shelve/main.ts");
+      const tools = await printed(work, programs.tools, "tools.json");
+      const commands = await printed(work, programs.commands, "commands.json");
+      const shelve = join(work.repository, programs.shelve);
       const rootfs = join(work.repository, "rootfs");
       const manuals = join(work.need("manuals"), "manuals.json");
       const argv = [process.execPath, shelve, join(work.out, "knowledge.db"), rootfs, tools, commands, manuals];

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { release } from "../apt-sources.ts";
 import { inBuildRoot } from "../build-root.ts";
-import { parseLock } from "../lock.ts";
+import { removeTree } from "../files.ts";
+import { packagesLock, parseLock } from "../lock.ts";
 import { manualText } from "../manual-text.ts";
 import { type Archive, fetchIndex, fetchPackage } from "../sources.ts";
-import { removeTree, type Step, type StepWork } from "../step.ts";
-import { packagesLock } from "./packages.ts";
+import type { Step, StepWork } from "../step.ts";
 
 /**
  * Manual pages that tell agents how to use what the image carries, by the package they are from. All are under licences that
@@ -45,7 +45,8 @@ const lengthMax = 3_000;
 export function manualsStep(archive: Archive): Step {
   return {
     name: "manuals",
-    files: ["image/steps/manuals.ts", "image/manual-text.ts", packagesLock],
+    modules: [import.meta.filename],
+    files: [packagesLock],
     params: { release, mirror: { ...archive.mirror } },
     needs: ["buildroot"],
     run: async (work) => {

@@ -4,8 +4,8 @@ import { systemClock } from "#lib/clock";
 import { download } from "#lib/download";
 import { AiosError } from "#lib/errors";
 import { formatManifest, type ModelEntry, mergeManifests, readManifest } from "#lib/model-manifest";
+import { hashFile } from "../files.ts";
 import { bringUpFile, writeBringUpModel } from "../model/bring-up.ts";
-import { hashFile } from "../report.ts";
 import type { Step, StepWork } from "../step.ts";
 
 export const bringUpModel = bringUpFile;
@@ -51,7 +51,8 @@ function pathHash({ name, path, sha256 }: ModelEntry): string {
 export function modelStep(models: readonly BuilderModel[]): Step {
   return {
     name: "model",
-    files: ["image/steps/model.ts", "image/model", manifest],
+    modules: [import.meta.filename],
+    files: [manifest],
     params: { models: models.map((entry) => ({ ...entry })) },
     needs: [],
     run: async (work) => {

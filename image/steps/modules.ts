@@ -11,8 +11,9 @@ export const modulesFolder = "usr/lib/aios/node_modules";
 export function modulesStep(): Step {
   return {
     name: "modules",
+    modules: [import.meta.filename],
     // The lock file stands for node_modules: it holds the hash of every package.
-    files: ["image/steps/modules.ts", "image/esbuild.ts", "package-lock.json"],
+    files: ["package-lock.json"],
     params: {},
     needs: ["buildroot"],
     run: async (work) => {

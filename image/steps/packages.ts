@@ -3,20 +3,21 @@ import { join } from "node:path";
 import { AiosError } from "#lib/errors";
 import { keyring, release, sourceLines } from "../apt-sources.ts";
 import { inBuildRoot } from "../build-root.ts";
+import { removeTree } from "../files.ts";
 import {
   driftBetween,
   formatLock,
   type LockedPackage,
   type PackageIndex,
+  packagesLock,
   parseLock,
   pins,
   requireLocked,
 } from "../lock.ts";
 import { type Profile, profileSpecs } from "../profile.ts";
 import { type Archive, fetchIndex } from "../sources.ts";
-import { removeTree, type Step, type StepWork } from "../step.ts";
+import type { Step, StepWork } from "../step.ts";
 
-export const packagesLock = "rootfs/packages.lock";
 const packagesList = "rootfs/packages.list";
 
 /** The step that installs a profile's packages, and the files that say which: those of every machine first. */
@@ -38,7 +39,8 @@ export function packagesStep(archive: Archive, allowDrift: boolean, profile: Pro
   const { step, lists, locks } = packagesOf(profile);
   return {
     name: step,
-    files: ["image/steps/packages.ts", ...locks, ...lists, dpkgOptions],
+    modules: [import.meta.filename],
+    files: [...locks, ...lists, dpkgOptions],
     params: { release, allowDrift, mirror: { ...archive.mirror } },
     needs: ["buildroot"],
     run: async (work) => {

@@ -17,28 +17,31 @@ import { addAccounts } from "../accounts.ts";
 import { sourcesFile } from "../apt-sources.ts";
 import { inBuildRoot } from "../build-root.ts";
 import { command } from "../command.ts";
-import type { BuildInputs } from "../plan.ts";
-import { profileSpecs } from "../profile.ts";
+import { type Profile, profileSpecs } from "../profile.ts";
+import type { Archive } from "../sources.ts";
 import type { Step, StepWork } from "../step.ts";
 import { knowledgeFile } from "./knowledge.ts";
 import { packagesOf } from "./packages.ts";
 
 const configFile = "rootfs/etc/aios/config.toml";
 
+/** What the machine is told of its build. */
+interface Release {
+  readonly profile: Profile;
+  readonly archive: Archive;
+  readonly commit: string;
+  readonly committedAt: number;
+  readonly version: string;
+}
+
 /** The root file system as a folder (`tree/`): the native lane runs it as it is, the erofs step packs it. */
-export function rootStep({ profile, commit, committedAt, version, archive }: BuildInputs): Step {
+export function rootStep({ profile, commit, committedAt, version, archive }: Release): Step {
   const { step: packages } = packagesOf(profile);
   const hasModules = profileSpecs[profile].fragments.includes("modules");
   return {
     name: `root-${profile}`,
-    files: [
-      "image/steps/root.ts",
-      "image/accounts.ts",
-      "image/apt-sources.ts",
-      "rootfs",
-      "daemons/manifest.ts",
-      "proto/gen/descriptors.json",
-    ],
+    modules: [import.meta.filename],
+    files: ["rootfs", "proto/gen/descriptors.json"],
     params: { profile, commit, committedAt, version, mirror: { ...archive.mirror } },
     needs: [
       ...["buildroot", packages, "modules", "bundles", "model", "gpu", "knowledge"],
