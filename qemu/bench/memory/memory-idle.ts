@@ -3,7 +3,7 @@ import { consoleLines } from "#manifest";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { type Machine, startMachine } from "../../machine.ts";
 import { processorMs, residentMb } from "../timing.ts";
-import type { Part } from "./memory.ts";
+import type { Part } from "./part.ts";
 
 const idleBudgetPercent = 1;
 

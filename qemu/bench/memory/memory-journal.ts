@@ -3,7 +3,7 @@ import { openDatabase } from "#lib/data/sqlite";
 import { AppendRequest } from "#proto/aios/journal";
 import { startMemory } from "../../memory-daemon.ts";
 import { quantile, repeat } from "../repeat.ts";
-import type { Part } from "./memory.ts";
+import type { Part } from "./part.ts";
 
 const alone = 1_000;
 const sessions = 64;

@@ -8,8 +8,8 @@ import { ContextRequest, KnowledgeEntry, SemanticSearchRequest } from "#proto/ai
 import { type MemoryDaemon, startMemory, storesIn } from "../../memory-daemon.ts";
 import type { Measure } from "../row.ts";
 import { processorMs, quantile, repeat, residentMb } from "../timing.ts";
-import type { MemoryBenchHost, Part } from "./memory.ts";
 import { corpusOf } from "./memory-corpus.ts";
+import type { MemoryBenchHost, Part } from "./part.ts";
 
 const sizes = [1_000, 10_000, 100_000] as const;
 /** The size at which the budgets hold. */

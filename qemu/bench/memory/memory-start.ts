@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import Database from "better-sqlite3";
 import { startMemory, storesIn } from "../../memory-daemon.ts";
 import { median, residentMb } from "../timing.ts";
-import type { Part } from "./memory.ts";
+import type { Part } from "./part.ts";
 
 const readyBudgetMs = 300;
 const gigabyte = 1_000_000_000;

@@ -10,7 +10,7 @@ import { startMemory } from "../../memory-daemon.ts";
 import { quantile, repeat } from "../repeat.ts";
 import type { Measure } from "../row.ts";
 import { fsyncTime, residentMb } from "../timing.ts";
-import type { Part } from "./memory.ts";
+import type { Part } from "./part.ts";
 
 const pushBudget = 5_000;
 const togetherBudget = 2_000;

@@ -9,17 +9,7 @@ import { journalPart } from "./memory-journal.ts";
 import { searchPart } from "./memory-search.ts";
 import { startPart } from "./memory-start.ts";
 import { storePart } from "./memory-store.ts";
-
-/** What a part of the benchmark is given. */
-export interface MemoryBenchHost extends BenchHost {
-  /** The daemon's bundle, as it ships. */
-  readonly program: string;
-  /** A folder on the disk, empty. */
-  folder(name: string): string;
-}
-
-/** One part: measures, and gives back what it measured. */
-export type Part = (host: MemoryBenchHost) => Promise<readonly Measure[]>;
+import type { Part } from "./part.ts";
 
 const parts: Readonly<Record<string, Part>> = {
   store: storePart,
