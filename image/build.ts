@@ -3,8 +3,9 @@ import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
 import { buildImage, defaultDiskSizeMiB, explainImage, type ImageRequest, imageSettings } from "./image.ts";
 import { type Target, targets } from "./plan.ts";
-import { printEvent, printPlan, printReport } from "./print.ts";
+import { printPlan, printReport } from "./print.ts";
 import { type Profile, profiles } from "./profile.ts";
+import { tellBuild } from "./progress/index.ts";
 import { relock } from "./relock.ts";
 import { verifyReproducible } from "./reproducible.ts";
 
@@ -15,7 +16,7 @@ const help = `Builds the image of a machine: kernel, root file system, disk. Ste
   --profile ${profiles.join("|")}   what for (default qemu: small and quick; metal knows real hardware)
   --only TARGET          ${Object.keys(targets).join(", ")} and what they need (default: all)
   --plan                 say what would run and why, and run nothing
-  --json                 the plan, or out/build.json, on standard output
+  --json                 the plan, or out/build.json, on standard output; what happens as JSON, a line each, on standard error
   --disk-size MIB        size of disk.img (default ${defaultDiskSizeMiB}; sparse)
   --models FILE          a manifest (models.toml) of models to carry: files by path, or addresses with their SHA-256
   --cuda FOLDER          carry llama.cpp's back end for CUDA and CUDA's libraries from there (see README)
@@ -69,10 +70,11 @@ async function main(): Promise<void> {
     ...(values.cuda !== undefined && { cuda: values.cuda }),
   };
   const settings = imageSettings(process.env);
+  const tell = tellBuild(process.stderr, values.json);
   if (values.plan) return printPlan(await explainImage(request, settings), values.json);
-  if (values.relock) return relock(request, settings, printEvent);
-  if (values["verify-reproducible"]) return verifyReproducible(request, settings, printEvent, values.reuse);
-  const { report } = await buildImage(request, settings, printEvent);
+  if (values.relock) return relock(request, settings, tell);
+  if (values["verify-reproducible"]) return verifyReproducible(request, settings, tell, values.reuse);
+  const { report } = await buildImage(request, settings, tell);
   printReport(report, values.json);
 }
 

@@ -1,5 +1,6 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { $ } from "zx";
-import { AiosError } from "#lib/errors";
+import { AiosError, errnoOf } from "#lib/errors";
 import type { StepLog } from "./log.ts";
 
 export interface CommandOptions {
@@ -21,29 +22,58 @@ const timeoutMs = 4 * 60 * 60_000;
 const passedOn = ["PATH", "HOME", "http_proxy", "https_proxy", "no_proxy"] as const;
 
 /**
- * Runs a command without a shell in between and returns its standard output. With a log, standard error goes there.
- * Throws ABORTED with the command's name, its exit code and the last line it wrote.
+ * Runs a command without a shell in between and returns its standard output. With a log, standard error goes there, and
+ * the command is killed when the log's build ends early. Throws ABORTED with the command's name, its exit code and the last line it wrote.
  */
 export async function command(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   const { log, env = {}, input = "", announce = true } = options;
   if (announce) log?.line(`+ ${argv.join(" ")}`);
   const inherited = Object.fromEntries(passedOn.flatMap((name) => ($.env[name] ? [[name, $.env[name]]] : [])));
-  const result = await $({
+  log?.stop.throwIfAborted();
+  const running = $({
     env: { ...inherited, LC_ALL: "C.UTF-8", ...env },
     input,
     nothrow: true,
     quiet: true,
     timeout: timeoutMs,
-    stdio: ["pipe", "pipe", log === undefined ? "pipe" : log.fd],
+    stdio: ["pipe", "pipe", "pipe"],
   })`${argv}`;
-  if (result.exitCode !== 0)
-    throw failed(argv, result.exitCode ?? result.signal ?? "?", result.stderr || result.stdout);
-  return result.stdout;
+  const kill = () => killTree(running.pid ?? 0);
+  log?.stop.addEventListener("abort", kill);
+  running.stderr.on("data", (chunk: Buffer) => log?.write(chunk));
+  const result = await running.finally(() => log?.stop.removeEventListener("abort", kill));
+  // Also where it ended well: what it waited for may have been killed before it.
+  log?.stop.throwIfAborted();
+  if (result.exitCode === 0) return result.stdout;
+  throw failed(argv, result.exitCode ?? result.signal ?? "?", result.stderr || result.stdout);
 }
 
-/** As {@link command}, with standard output in the log too. */
-export async function logged(argv: readonly string[], log: StepLog, options: CommandOptions = {}): Promise<void> {
-  log.line((await command(argv, { ...options, log })).trimEnd());
+/** Kills a process and all that it started, itself first: so that it does not go on when what it waits for ends. */
+function killTree(pid: number): void {
+  const parents = readdirSync("/proc").flatMap((entry): [pid: number, parent: number][] => {
+    const stat = /^\d+$/.test(entry) ? readIfAny(`/proc/${entry}/stat`) : "";
+    // The name, in parentheses, may hold anything; then come its state and its parent.
+    const parent = /\) \S (\d+) [^)]*$/.exec(stat)?.[1];
+    return parent === undefined ? [] : [[Number(entry), Number(parent)]];
+  });
+  const doomed = [pid];
+  for (const one of doomed) doomed.push(...parents.filter(([, parent]) => parent === one).map(([child]) => child));
+  for (const one of doomed.filter((each) => each > 1)) {
+    try {
+      process.kill(one, "SIGKILL");
+    } catch (error) {
+      if (errnoOf(error) !== "ESRCH") throw error;
+    }
+  }
+}
+
+/** The text of a file of /proc; nothing when the process is gone. */
+function readIfAny(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function failed(argv: readonly string[], exit: number | string, output: string): AiosError {

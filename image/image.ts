@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { AiosError } from "#lib/errors";
 import { epochSeconds } from "./build-root.ts";
@@ -7,7 +7,9 @@ import { holdLock } from "./cache-lock.ts";
 import { command } from "./command.ts";
 import { type BuildInputs, planImage, stepOf, stepsFor, type Target } from "./plan.ts";
 import { type Profile, profileSpecs } from "./profile.ts";
+import type { BuildEvent } from "./progress/index.ts";
 import { type BuildReport, linkOutputs, writeReport } from "./report.ts";
+import { runSteps } from "./running/index.ts";
 import { hostArchive } from "./sources.ts";
 import { type KeyedStep, keySteps, StepCache } from "./step.ts";
 import { gpuInputs } from "./steps/gpu.ts";
@@ -43,12 +45,6 @@ export interface ImageRequest {
   /** Steps that run although their output is cached. */
   readonly force?: readonly string[];
 }
-
-export type BuildEvent =
-  | { readonly kind: "waiting"; readonly lock: string }
-  | { readonly kind: "cached"; readonly step: string }
-  | { readonly kind: "started"; readonly step: string; readonly why: string }
-  | { readonly kind: "built"; readonly step: string; readonly ms: number };
 
 /** What was built. Paths of targets that were not asked for (nor needed) are undefined. */
 export interface Image {
@@ -138,36 +134,12 @@ export async function buildImage(
   const release = await holdLock(lock, () => log({ kind: "waiting", lock }));
   try {
     const prepared = await prepare(request, settings);
-    const ran = await runSteps(prepared, request, log);
+    const reason = (keyed: KeyedStep) => why(keyed, prepared.cache, request);
+    const ran = await runSteps({ ...prepared, repository, cores: availableParallelism(), reason, log });
     return finish(prepared, request, ran);
   } finally {
     await release();
   }
-}
-
-/** Gives back the names of the steps that ran. */
-async function runSteps({ plan, cache }: Prepared, request: ImageRequest, log: (event: BuildEvent) => void) {
-  const ran = new Set<string>();
-  const need = (name: string) => {
-    const found = plan.find(({ step }) => step.name === name);
-    if (found === undefined) throw new Error(`step ${name} is not in the plan`);
-    return cache.output(found);
-  };
-  cache.sweep();
-  for (const keyed of plan) {
-    const { name } = keyed.step;
-    const reason = why(keyed, cache, request);
-    if (reason === undefined) log({ kind: "cached", step: name });
-    else {
-      log({ kind: "started", step: name, why: reason });
-      await cache.build(keyed, repository, need);
-      ran.add(name);
-      log({ kind: "built", step: name, ms: cache.durationMs(keyed) });
-    }
-    cache.touch(keyed);
-    cache.prune(name);
-  }
-  return ran;
 }
 
 function finish({ plan, cache, inputs }: Prepared, request: ImageRequest, ran: ReadonlySet<string>): Image {

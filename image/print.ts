@@ -1,25 +1,5 @@
-import type { BuildEvent, PlannedStep } from "./image.ts";
+import type { PlannedStep } from "./image.ts";
 import type { BuildReport } from "./report.ts";
-
-/** One line per step on standard error. */
-export function printEvent(event: BuildEvent): void {
-  const line = sayEvent(event);
-  if (line !== undefined) console.error(line);
-}
-
-/** What happened, in a line; steps taken from the cache are not worth one. */
-export function sayEvent(event: BuildEvent): string | undefined {
-  switch (event.kind) {
-    case "waiting":
-      return "image: another build is running, waiting for it";
-    case "cached":
-      return undefined;
-    case "started":
-      return `image: ${event.step} … (${event.why})`;
-    case "built":
-      return `image: ${event.step} built, ${(event.ms / 1000).toFixed(1)} s`;
-  }
-}
 
 export function printPlan(plan: readonly PlannedStep[], json: boolean): void {
   if (json) console.log(JSON.stringify(plan, null, 1));

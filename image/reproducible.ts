@@ -1,5 +1,6 @@
-import { type BuildEvent, buildImage, type ImageRequest, type ImageSettings } from "./image.ts";
+import { buildImage, type ImageRequest, type ImageSettings } from "./image.ts";
 import type { Profile } from "./profile.ts";
+import type { BuildEvent } from "./progress/index.ts";
 import type { Artefact } from "./report.ts";
 import { packagesOf } from "./steps/packages.ts";
 

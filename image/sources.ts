@@ -35,6 +35,8 @@ const aptElsewhere = [
   ["-o", "Dir::Cache=/out/cache"],
   ["-o", "Acquire::GzipIndexes=false"],
   ["-o", "APT::Sandbox::User=root"],
+  // How much of a file is there goes to the log.
+  ["-o", "APT::Status-Fd=2"],
 ].flat();
 
 /** What a download needs: the build root, a folder for apt's lists and files, the host's proxy settings. */

@@ -6,7 +6,8 @@ import { type Clock, systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { closureOf } from "./closure.ts";
 import { removeTree } from "./files.ts";
-import { openStepLog, type StepLog } from "./log.ts";
+import { type Follower, openStepLog, type StepLog } from "./log.ts";
+import type { Count } from "./progress/index.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
@@ -41,10 +42,18 @@ export interface KeyedStep {
   readonly inputs: Readonly<Record<string, string>>;
 }
 
+/** Who follows a step while it runs. */
+export interface StepFollower extends Follower {
+  /** What its log has told of so far. */
+  readonly count: Count | undefined;
+}
+
 /** What is written beside a step's output. */
 interface StepRecord {
   readonly inputs: Readonly<Record<string, string>>;
   readonly durationMs: number;
+  /** What it counted last, which its next run can be held against. */
+  readonly count?: Count | undefined;
 }
 
 const recordName = "step.json";
@@ -118,6 +127,12 @@ export class StepCache {
     return readRecord(this.output(keyed)).durationMs;
   }
 
+  /** How long a step took when it was built last, whatever its inputs were then, and what it counted. Undefined when it never was. */
+  remembered(name: string): Pick<StepRecord, "durationMs" | "count"> | undefined {
+    const latest = this.outputsOf(name)[0];
+    return latest === undefined ? undefined : readRecord(latest);
+  }
+
   /** Why a step has to run, in words: which inputs differ from its latest output. Undefined when it does not. */
   reason(keyed: KeyedStep): string | undefined {
     if (this.has(keyed)) return undefined;
@@ -129,22 +144,28 @@ export class StepCache {
    * Runs a step into a temporary folder and renames that into the cache: a step that fails leaves its log and nothing else.
    * Throws with the log's tail, its path and what to do.
    */
-  async build(keyed: KeyedStep, repository: string, need: (name: string) => string): Promise<void> {
+  async build(
+    keyed: KeyedStep,
+    repository: string,
+    need: (name: string) => string,
+    follower?: StepFollower,
+  ): Promise<void> {
     const out = this.output(keyed);
     const temporary = `${out}.new`;
     removeTree(temporary);
     await mkdir(temporary, { recursive: true });
-    const log = openStepLog(this.logs, keyed.step.name);
+    const log = openStepLog(this.logs, keyed.step.name, follower);
     const started = performance.now();
     try {
       await keyed.step.run({ repository, out: temporary, log, need });
     } catch (error) {
+      log.close();
       removeTree(temporary);
       throw failure(keyed.step.name, error, log);
-    } finally {
-      log.close();
     }
-    const record: StepRecord = { inputs: keyed.inputs, durationMs: Math.round(performance.now() - started) };
+    log.close();
+    const durationMs = Math.round(performance.now() - started);
+    const record: StepRecord = { inputs: keyed.inputs, durationMs, count: follower?.count };
     writeFileSync(join(temporary, recordName), `${JSON.stringify(record, null, 1)}\n`);
     removeTree(out);
     renameSync(temporary, out);

@@ -1,6 +1,7 @@
 import { AiosError, messageOf } from "#lib/errors";
-import { type BuildEvent, buildImage, type Image, type ImageSettings } from "../image/image.ts";
+import { buildImage, type Image, type ImageSettings } from "../image/image.ts";
 import type { Target } from "../image/plan.ts";
+import type { BuildEvent } from "../image/progress/index.ts";
 import { writeProvisioningVolume } from "../image/provision.ts";
 
 /** What the lanes boot, as the image build leaves it. */

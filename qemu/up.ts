@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
 import { ensureOperatorIdentity, operatorFolder } from "#lib/identity/operator";
 import { imageSettings } from "../image/image.ts";
-import { sayEvent } from "../image/print.ts";
+import { tellBuild } from "../image/progress/index.ts";
 import { hostAccelerator } from "./accelerator.ts";
 import { buildImages } from "./images.ts";
 import { type Lane, lanes } from "./machine.ts";
@@ -71,10 +71,7 @@ async function main(): Promise<number> {
 
   const settings = imageSettings(process.env);
   const say = (line: string) => console.error(line);
-  const images = await buildImages(settings, (event) => {
-    const line = sayEvent(event);
-    if (line !== undefined) say(line);
-  });
+  const images = await buildImages(settings, tellBuild(process.stderr));
   const accelerator = options.lane === "native" ? "tcg" : await hostAccelerator(settings.cache, Date.now());
   const machines = join(settings.cache, "machines");
   const print = (text: string) => process.stdout.write(`${text}\n`);

@@ -31,7 +31,14 @@ export function buildrootStep(archive: Archive): Step {
       const tree = join(out, "tree");
       const options = ['Apt::Install-Recommends "false";', ...archive.aptOptions].map((option) => `--aptopt=${option}`);
       const excludes = leftOut.map((path) => `--dpkgopt=path-exclude=${path}`);
-      const argv = ["mmdebstrap", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`];
+      const argv = [
+        "mmdebstrap",
+        "--verbose",
+        "--mode=root",
+        "--variant=apt",
+        "--architectures=amd64",
+        `--keyring=${keyring}`,
+      ];
       const what = [`--include=${packages.join(",")}`, release, tree, ...sourceLines(archive.mirror)];
       await command([...argv, ...options, ...excludes, ...what], { log });
       for (const folder of ["src", "build", "in", "out"]) mkdirSync(join(tree, folder));

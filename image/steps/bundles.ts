@@ -72,9 +72,10 @@ export function bundlesStep(): Step {
     run: async ({ repository, out, log }) => {
       const tree = join(out, "tree");
       const sizes: Record<string, number> = {};
-      for (const each of [...bundles, ...parts]) {
+      const all = [...bundles, ...parts];
+      for (const [index, each] of all.entries()) {
         sizes[each.name] = await bundle(optionsOf(each, repository, tree));
-        log.line(`${each.path}: ${sizes[each.name]} bytes`);
+        log.line(`${index + 1} of ${all.length} bundles: ${each.path}: ${sizes[each.name]} bytes`);
       }
       writeFileSync(join(out, "sizes.json"), JSON.stringify(sizes));
     },

@@ -50,7 +50,7 @@ async function make({ out, need, log }: StepWork, ...targets: string[]): Promise
     { from: join(need("kernel-source"), "linux"), at: "/src" },
     { from: out, at: "/out" },
   ];
-  const argv = ["sh", "-ec", 'exec make -s -C /src O=/out/build -j"$(nproc)" "$@" >&2', "make", ...targets];
+  const argv = ["sh", "-ec", 'exec make -C /src O=/out/build -j"$(nproc)" "$@" >&2', "make", ...targets];
   await inBuildRoot(join(need("buildroot"), "tree"), argv, mounts, { log, env: reproducible });
 }
 

@@ -33,14 +33,17 @@ export function knowledgeStep(): Step {
     params: {},
     needs: ["manuals"],
     run: async (work) => {
+      const said = (done: number) => work.log.line(`${done} of ${Object.keys(programs).length} programs`);
+      said(0);
       const tools = await printed(work, programs.tools, "tools.json");
+      said(1);
       const commands = await printed(work, programs.commands, "commands.json");
+      said(2);
       const shelve = join(work.repository, programs.shelve);
       const rootfs = join(work.repository, "rootfs");
       const manuals = join(work.need("manuals"), "manuals.json");
       const argv = [process.execPath, shelve, join(work.out, "knowledge.db"), rootfs, tools, commands, manuals];
-      const said = await command(argv, { log: work.log });
-      work.log.line(said.trim());
+      work.log.line((await command(argv, { log: work.log })).trim());
     },
   };
 }

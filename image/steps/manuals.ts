@@ -57,7 +57,8 @@ export function manualsStep(archive: Archive): Step {
       await fetchIndex(download);
       const locked = parseLock(packagesLock, readFileSync(join(work.repository, packagesLock), "utf8"));
       const manuals = [];
-      for (const [name, wanted] of Object.entries(pages)) {
+      for (const [index, [name, wanted]] of Object.entries(pages).entries()) {
+        work.log.line(`${index} of ${Object.keys(pages).length} packages`);
         const version = locked.find((each) => each.name === name);
         if (version === undefined)
           throw new Error(`${name} is not in ${packagesLock}: take it out of image/steps/manuals.ts`);

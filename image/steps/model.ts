@@ -78,6 +78,7 @@ async function fetchModel(entry: BuilderModel, path: string, { out, log }: StepW
   const { url, sha256, sizeBytes } = entry;
   const request = { url, path, sha256, sizeBytes, partial: join(out, `${entry.file}.part`), reserveBytes: 0 };
   for await (const progress of download({ ...request, clock: systemClock, signal: new AbortController().signal })) {
-    log.line(`${entry.name}: ${progress.state} ${progress.doneBytes} of ${progress.totalBytes} bytes`);
+    const [done, total] = [progress.doneBytes, progress.totalBytes].map((bytes) => (bytes / 1e6).toFixed(1));
+    log.line(`${done} of ${total} MB: ${entry.name} ${progress.state}`);
   }
 }

@@ -127,7 +127,7 @@ async function bootstrap(
   const aptOptions = ['Apt::Install-Recommends "false";', ...archive.aptOptions].map((option) => `--aptopt=${option}`);
   const pinHook = 'mkdir -p "$1/etc/apt/preferences.d" && cp /out/scratch/pins "$1/etc/apt/preferences.d/aios-lock"';
   const argv = [
-    ...["mmdebstrap", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`],
+    ...["mmdebstrap", "--verbose", "--mode=root", "--variant=apt", "--architectures=amd64", `--keyring=${keyring}`],
     ...aptOptions,
     "--dpkgopt=/in/dpkg.cfg.d/aios",
     `--setup-hook=${pinHook}`,

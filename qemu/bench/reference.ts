@@ -2,7 +2,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
-import type { BuildEvent, ImageSettings } from "../../image/image.ts";
+import type { ImageSettings } from "../../image/image.ts";
+import type { BuildEvent } from "../../image/progress/index.ts";
 import { buildImages, type Images } from "../images.ts";
 
 const git = (repository: string, ...words: string[]): string =>

@@ -3,7 +3,7 @@ import { cpus, totalmem } from "node:os";
 import { resolve } from "node:path";
 import { messageOf } from "#lib/errors";
 import { imageSettings } from "../../image/image.ts";
-import { sayEvent } from "../../image/print.ts";
+import { tellBuild } from "../../image/progress/index.ts";
 import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import type { Bench } from "./bench.ts";
 import { bootBench } from "./boot.ts";
@@ -79,10 +79,7 @@ async function main(name: string | undefined, given: readonly string[]): Promise
   const say = (line: string) => console.error(line);
   let images: ReturnType<typeof imagesOf> | undefined;
   const built = () => {
-    images ??= imagesOf(repository, own, settings, (event) => {
-      const line = sayEvent(event);
-      if (line !== undefined) say(line);
-    });
+    images ??= imagesOf(repository, own, settings, tellBuild(process.stderr));
     return images;
   };
   const accelerator = await hostAccelerator(settings.cache, Date.now());

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect } from "vitest";
 import { consoleLines } from "#manifest";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { imageSettings } from "../../image/image.ts";
-import { sayEvent } from "../../image/print.ts";
+import { tellBuild } from "../../image/progress/index.ts";
 import { type Accelerator, hostAccelerator } from "../accelerator.ts";
 import { allAgents } from "../agents.ts";
 import { buildImages, type Images } from "../images.ts";
@@ -65,10 +65,7 @@ export function useFleet(): Fleet {
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), "aios-machines-"));
     const settings = imageSettings(process.env);
-    images = await buildImages(settings, (event) => {
-      const line = sayEvent(event);
-      if (line !== undefined) console.error(line);
-    });
+    images = await buildImages(settings, tellBuild(process.stderr));
     accelerator = await hostAccelerator(settings.cache, Date.now());
   });
 
