@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { AiosError, errnoOf } from "#lib/errors";
+import { isAlive } from "#lib/linux/alive";
 
 /** Size of a data disk. Sparse: it takes what is written to it. */
 export const dataDiskBytes = 4 * 1024 ** 3;
@@ -102,15 +103,5 @@ function readIfAny(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) === "EPERM";
   }
 }

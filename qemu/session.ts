@@ -2,14 +2,14 @@ import { chownSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AiosError, messageOf } from "#lib/errors";
-import { readMachines, rememberMachine, writeMachines } from "#lib/identity/machines";
+import { othersThan, readMachines, rememberMachine, writeMachines } from "#lib/identity/machines";
 import { consoleLines } from "#manifest";
 import { InitService } from "#proto/aios/init";
 import type { Accelerator } from "./accelerator.ts";
 import { lockFolder } from "./disks.ts";
 import { followGoal, type GoalOutcome, goalOutcome, showGoal, submitGoal } from "./goal.ts";
 import type { Images } from "./images.ts";
-import { type Lane, lanes, type Machine, startMachine } from "./machine.ts";
+import { type Lane, type Machine, startMachine } from "./machine.ts";
 import { bootReport, showReport } from "./report.ts";
 
 /** What `npm run up` was asked to do. */
@@ -71,6 +71,7 @@ export async function session(options: UpOptions, host: Host): Promise<number> {
       cpus,
       dhcp,
     });
+    remember(machine, host.operatorFolder);
     host.stopNow.addEventListener("abort", () => machine.cut(), { once: true });
     machine.console.follow(({ text, atMs }) => host.say(`${(atMs / 1000).toFixed(2).padStart(7)}  ${text}`));
     try {
@@ -90,7 +91,6 @@ async function withMachine(machine: Machine, options: UpOptions, host: Host): Pr
   });
   const boot = await Promise.race([booted(machine), stopped]);
   if (boot === "stopped") return 130;
-  remember(machine, host);
   const autonomous = boot === "autonomous";
   if (!autonomous) for (const fault of await faults(machine)) host.say(`fault: ${fault}`);
   const asked = options.untilAutonomy || options.goal !== undefined;
@@ -150,14 +150,15 @@ async function faults(machine: Machine): Promise<readonly string[]> {
   }
 }
 
-/** So that `aiosctl --machine aios-LANE` finds it. */
-function remember(machine: Machine, { operatorFolder }: Host): void {
-  rememberMachine(operatorFolder, machine.name, { address: machine.target, name: machine.name, identity: "." });
-  const known = readMachines(operatorFolder);
-  // Commands go to the machine that was started last; a default that a person chose among other machines stays.
-  if (lanes.some((lane) => known.default === nameIn(lane))) {
-    writeMachines(operatorFolder, { ...known, default: machine.name });
-  }
+/** Makes a machine the one that `aiosctl` speaks to, for as long as this process runs it. */
+export function remember(
+  { name, target, lane }: Pick<Machine, "name" | "target" | "lane">,
+  operatorFolder: string,
+): void {
+  const command = lane === "qemu" ? "npm run up" : `npm run up -- --lane ${lane}`;
+  const up = { process: process.pid, command };
+  rememberMachine(operatorFolder, name, { address: target, name, identity: ".", up });
+  writeMachines(operatorFolder, { ...readMachines(operatorFolder), default: name });
   // Under sudo the file would belong to root, and its user could not read it.
   const { uid, gid } = statSync(operatorFolder);
   chownSync(join(operatorFolder, "machines.toml"), uid, gid);
@@ -166,13 +167,13 @@ function remember(machine: Machine, { operatorFolder }: Host): void {
 /** What a machine of `up` is called. */
 const nameIn = (lane: Lane) => `aios-${lane}`;
 
-function howToReach(machine: Machine, { say }: Host): void {
+function howToReach(machine: Machine, { operatorFolder, say }: Host): void {
+  const others = othersThan(machine.name, readMachines(operatorFolder));
   say("");
-  say(`It is reached at ${machine.target}, as ${machine.name}:`);
-  say(`  npm run aiosctl -- --machine ${machine.name} status`);
-  say(
-    `  npm run aiosctl -- --machine ${machine.name} goal submit "report disk usage to /var/lib/aios/reports/disk.txt"`,
-  );
+  say(`It is reached at ${machine.target}, as ${machine.name}, and is the one that aiosctl speaks to now:`);
+  say("  npm run aiosctl -- status");
+  say('  npm run aiosctl -- goal submit "report disk usage to /var/lib/aios/reports/disk.txt"');
+  if (others.length > 0) say(`Others are ${others.join(", ")}: npm run aiosctl -- machines use NAME`);
   say("Ctrl-C powers it off; a second Ctrl-C cuts it off.");
 }
 

@@ -96,7 +96,7 @@ describe("a provisioned machine", () => {
       expect(out).toMatch("degraded, version 0.1.0");
     }
     expect((await twin.aiosctlWith({ machine: "lab" }, "tools", "--json")).code).toBe(0);
-    expect((await twin.aiosctl("machines")).out).toMatch(/lab \* +127\.0\.0\.1:\d+ +\S+ +admin/);
+    expect((await twin.aiosctl("machines")).out).toMatch(/lab \* +127\.0\.0\.1:\d+ +- +\S+ +admin/);
   });
 
   it("is not believed when it is another machine of the same operator", async () => {

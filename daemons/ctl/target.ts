@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { isIPv6 } from "node:net";
-import { type Access, accessTo, readMachines, withPort } from "#lib/identity/machines";
+import { AiosError } from "#lib/errors";
+import { type Access, accessTo, endedMachine, othersThan, readMachines, withPort } from "#lib/identity/machines";
 import { connect } from "#lib/rpc/client";
 import type { Client, ServiceDefinition } from "#lib/rpc/service";
 import { socketPath } from "#lib/rpc/sockets";
@@ -23,7 +24,10 @@ export interface Connection extends Target {
   close(): void;
 }
 
-/** The machine asked for. Throws UsageError when none is known, FAILED_PRECONDITION without an identity for it. */
+/**
+ * The machine asked for. Throws UsageError when none is known, FAILED_PRECONDITION without an identity for it, UNAVAILABLE
+ * when it ran on this computer and has ended.
+ */
 export function openTarget(places: Places): Connection {
   const remote = remoteMachine(places);
   if (remote !== undefined) {
@@ -43,10 +47,13 @@ export function openTarget(places: Places): Connection {
 }
 
 function remoteMachine({ folder, wanted }: Places): { name: string; access: Access } | undefined {
-  const { machines, default: usual } = readMachines(folder);
+  const all = readMachines(folder);
+  const { machines, default: usual } = all;
   const name = wanted ?? usual ?? Object.keys(machines)[0];
   if (name === undefined) return undefined;
   const known = machines[name];
+  const again = known && endedMachine(known);
+  if (again !== undefined) throw ended(name, again, othersThan(name, all));
   if (known !== undefined) return { name, access: accessTo(folder, known) };
   if (wanted === undefined)
     throw new UsageError(`the default machine ${name} is not known; "aiosctl machines use NAME" names another`);
@@ -54,6 +61,15 @@ function remoteMachine({ folder, wanted }: Places): { name: string; access: Acce
     name,
     access: accessTo(folder, { address: withPort(name, managementPort), name: hostOf(name), identity: "." }),
   };
+}
+
+function ended(name: string, again: string, others: readonly string[]): AiosError {
+  return new AiosError("UNAVAILABLE", {
+    act: "reach",
+    object: name,
+    reason: "it ran on this computer and has ended",
+    next: `"${again}" starts it again; ${others.length === 0 ? "no other machine is known here" : `others are ${others.join(", ")}: "aiosctl machines use NAME"`}`,
+  });
 }
 
 /** The host in "HOST[:PORT]". */

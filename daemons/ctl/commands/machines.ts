@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { messageOf } from "#lib/errors";
 import { readPair } from "#lib/identity/key-files";
-import { type Machine, readMachines, writeMachines } from "#lib/identity/machines";
+import { endedMachine, type Machine, readMachines, writeMachines } from "#lib/identity/machines";
 import { readCertificate } from "#lib/identity/pki";
 import { type Command, exit, UsageError } from "../command.ts";
 import { moment } from "../words.ts";
@@ -18,16 +18,18 @@ export const machinesList: Command = {
       machine: name,
       default: name === known.default,
       address: machine.address,
+      ...(machine.up && { state: endedMachine(machine) === undefined ? "runs here" : "has ended" }),
       ...whoIAm(folder, machine),
     }));
     const rows = list.map((entry) => [
       `${entry.machine}${entry.default ? " *" : ""}`,
       entry.address,
+      entry.state ?? "-",
       entry.identity ?? entry.problem ?? "",
       entry.role ?? "-",
       moment(entry.notAfter ?? 0),
     ]);
-    out.table(["machine", "address", "you", "role", "until (utc)"], rows);
+    out.table(["machine", "address", "state", "you", "role", "until (utc)"], rows);
     if (list.length === 0) out.note('none yet: "npm run up" starts one, "aiosctl enroll HOST CODE" enrols one');
     out.document({ machines: list });
     return exit.ok;

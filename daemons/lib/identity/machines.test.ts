@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { accessTo, readMachines, rememberMachine, withPort } from "./machines.ts";
+import { accessTo, endedMachine, othersThan, readMachines, rememberMachine, withPort } from "./machines.ts";
 import { ensureOperatorIdentity } from "./operator.ts";
 
 let folder: string;
@@ -22,6 +23,18 @@ describe("machines", () => {
       default: "lab",
       machines: { lab: { ...machine, address: "10.0.0.9:9090" }, attic: { ...machine, identity: "machines/attic" } },
     });
+  });
+
+  it("knows of a machine that ran on this computer when it has ended, and which others there are", () => {
+    const up = (process: number) => ({ ...machine, up: { process, command: "npm run up" } });
+    const { pid: gone } = spawnSync("true");
+    rememberMachine(folder, "aios-qemu", up(gone));
+    rememberMachine(folder, "aios-native", up(process.pid));
+    rememberMachine(folder, "lab", machine);
+    const known = readMachines(folder);
+    expect(Object.values(known.machines).map(endedMachine)).toEqual(["npm run up", undefined, undefined]);
+    expect(othersThan("aios-qemu", known)).toEqual(["aios-native", "lab"]);
+    expect(othersThan("lab", known)).toEqual(["aios-native"]);
   });
 
   it("names file, line and key of what it cannot read", () => {

@@ -9,6 +9,7 @@ import * as Type from "typebox";
 import { parseToml } from "../config/config.ts";
 import { replaceFile } from "../data/files.ts";
 import { AiosError } from "../errors.ts";
+import { isAlive } from "../linux/alive.ts";
 import { readPair, readPem } from "./key-files.ts";
 import type { KeyPair } from "./pki.ts";
 
@@ -28,6 +29,15 @@ const machinesSchema = Type.Object(
             pattern: "^(\\.|machines/[A-Za-z0-9._-]+)$",
             description: 'the folder of ca.pem, operator.pem and operator.key: "." or "machines/NAME"',
           }),
+          up: Type.Optional(
+            Type.Object(
+              {
+                process: Type.Integer({ description: "what runs it on this computer: it ends with that" }),
+                command: Type.String({ description: "what starts it again" }),
+              },
+              strict,
+            ),
+          ),
         },
         strict,
       ),
@@ -68,6 +78,18 @@ export function rememberMachine(folder: string, alias: string, machine: Machine)
     );
   const known = readMachines(folder);
   writeMachines(folder, { default: known.default ?? alias, machines: { ...known.machines, [alias]: machine } });
+}
+
+/** The command that starts a machine again which ran on this computer and has ended; undefined for any other. */
+export function endedMachine({ up }: Machine): string | undefined {
+  return up === undefined || isAlive(up.process) ? undefined : up.command;
+}
+
+/** The machines beside `name` that may be reached: those that this computer runs, and those elsewhere. */
+export function othersThan(name: string, { machines }: Machines): string[] {
+  return Object.entries(machines)
+    .filter(([alias, machine]) => alias !== name && endedMachine(machine) === undefined)
+    .map(([alias]) => alias);
 }
 
 export function writeMachines(folder: string, machines: Machines): void {
