@@ -4,9 +4,10 @@ import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
 import { ensureOperatorIdentity, operatorFolder } from "#lib/identity/operator";
 import { imageSettings } from "../image/image.ts";
+import type { Target } from "../image/plan.ts";
 import { tellBuild } from "../image/progress/index.ts";
 import { hostAccelerator } from "./accelerator.ts";
-import { buildImages } from "./images.ts";
+import { buildImages, direct } from "./images.ts";
 import { type Lane, lanes } from "./machine.ts";
 import { session } from "./session.ts";
 
@@ -35,6 +36,13 @@ Examples:
   npm run up -- --goal "report disk usage to /var/lib/aios/reports/disk.txt"
   npm run --silent up -- --until autonomy --json
 `;
+
+/** What a lane boots. The native one has its host's kernel: of the longest step it needs nothing. */
+const bootedIn: Readonly<Record<Lane, readonly Target[]>> = {
+  native: ["root"],
+  qemu: direct,
+  firmware: [...direct, "disk"],
+};
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -71,7 +79,7 @@ async function main(): Promise<number> {
 
   const settings = imageSettings(process.env);
   const say = (line: string) => console.error(line);
-  const images = await buildImages(settings, tellBuild(process.stderr));
+  const images = await buildImages(settings, tellBuild(process.stderr), bootedIn[options.lane]);
   const accelerator = options.lane === "native" ? "tcg" : await hostAccelerator(settings.cache, Date.now());
   const machines = join(settings.cache, "machines");
   const print = (text: string) => process.stdout.write(`${text}\n`);

@@ -5,6 +5,7 @@ import { type Command, type Context, type Exit, exit, type Option, UsageError } 
 import { commands } from "./commands.ts";
 import { whyUnreachable } from "./diagnosis.ts";
 import { helpOf, overview } from "./help.ts";
+import { whatNext } from "./next.ts";
 import { openOut } from "./out.ts";
 import type { Screen } from "./screen.ts";
 import { type Connection, openTarget } from "./target.ts";
@@ -15,6 +16,8 @@ export interface World {
   readonly folder: string;
   /** The folder of the daemons' sockets. */
   readonly run: string;
+  /** What the person types for `aiosctl`: "npm run aiosctl --" in the repository. */
+  readonly called?: string;
   /** The machine named by the environment, when the command line names none. */
   readonly machine: string | undefined;
   /** The terminal behind `write`; undefined when it is none. */
@@ -50,6 +53,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
     const { command, values, args } = parse(argv);
     if (command === undefined || values["help"] === true) return help(command, args, values["help"] === true, world);
     const wanted = values["machine"];
+    const machine = typeof wanted === "string" ? wanted : world.machine;
     const context: Context = {
       args,
       values,
@@ -58,11 +62,12 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
       clock: world.clock,
       signal: world.signal,
       folder: world.folder,
+      machine,
+      called: world.called ?? "aiosctl",
       input: world.input,
       ask: world.ask,
       target() {
-        const name = typeof wanted === "string" ? wanted : world.machine;
-        connection ??= openTarget({ folder: world.folder, run: world.run, wanted: name });
+        connection ??= openTarget({ folder: world.folder, run: world.run, wanted: machine });
         return connection;
       },
     };
@@ -103,7 +108,8 @@ function parse(argv: readonly string[]): Parsed {
   const all = Object.assign({}, ...commands.map(({ options }) => options), globalOptions) as Record<string, Option>;
   const loose = parseArgs({ args: [...argv], options: all, allowPositionals: true, strict: false });
   const help = loose.values["help"] === true;
-  const command = find(loose.positionals) ?? (help ? undefined : listOf(loose.positionals));
+  const command =
+    find(loose.positionals) ?? (help ? undefined : (listOf(loose.positionals) ?? alone(loose.positionals)));
   if (command === undefined || help)
     return { command, values: loose.values as Context["values"], args: loose.positionals };
   const { values, positionals } = strictly(argv, command);
@@ -125,6 +131,11 @@ function strictly(argv: readonly string[], command: Command) {
 /** The command that the words begin with. */
 function find(words: readonly string[]): Command | undefined {
   return commands.find(({ name }) => name.split(" ").every((word, at) => words[at] === word));
+}
+
+/** No word at all: what there is to do. */
+function alone(words: readonly string[]): Command | undefined {
+  return words.length === 0 ? whatNext : undefined;
 }
 
 /** "goal" alone is "goal list". */

@@ -37,6 +37,10 @@ export interface Context {
   readonly signal: AbortSignal;
   /** The operator's folder. */
   readonly folder: string;
+  /** The machine that was named; undefined for the default one. */
+  readonly machine?: string | undefined;
+  /** What the person types for `aiosctl`. */
+  readonly called: string;
   /** All of standard input, as text. */
   input(): Promise<string>;
   /** Asks the person at the terminal for a line; undefined when there is no more. Absent where nobody can be asked. */

@@ -255,7 +255,7 @@ describe("agents, tools, models, logs", () => {
 
 describe("wrong use, and machines that are away", () => {
   it("says what can be done", async () => {
-    expect(await twin.aiosctl()).toMatchObject({
+    expect(await twin.aiosctl("--help")).toMatchObject({
       code: 0,
       out: expect.stringContaining("goal submit DESCRIPTION"),
       error: "",

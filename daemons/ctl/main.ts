@@ -17,6 +17,7 @@ const prompt = openPrompt(process.stdin, process.stdout, () => interrupt.abort()
 process.exitCode = await run(process.argv.slice(2), {
   folder: operatorFolder(process.env),
   run: pathsFrom(process.env).run,
+  called: process.env["npm_lifecycle_event"] === "aiosctl" ? "npm run aiosctl --" : "aiosctl",
   machine: process.env["AIOS_MACHINE"] || undefined,
   screen: process.stdout.isTTY ? openScreen(process.stdout) : undefined,
   clock: systemClock,

@@ -62,8 +62,9 @@ export const approvalsShow: Command = {
 };
 
 /** The calls that wait, the oldest first. */
-export async function ticketsOf(context: Context): Promise<readonly Ticket[]> {
-  return ((await callTool(context, "sec.approvals", {})) as { waiting: readonly Ticket[] }).waiting;
+export async function ticketsOf(context: Context, timeoutMs?: number): Promise<readonly Ticket[]> {
+  return ((await callTool(context, "sec.approvals", {}, undefined, timeoutMs)) as { waiting: readonly Ticket[] })
+    .waiting;
 }
 
 /** A call that waits. Throws NOT_FOUND when it waits no more. */

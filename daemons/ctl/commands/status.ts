@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/errors";
 import { AutonomyService, type AutonomyState } from "#proto/aios/autonomy";
-import { InitService } from "#proto/aios/init";
+import { InitService, type Unit } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { type Command, exit } from "../command.ts";
 import { count, duration } from "../words.ts";
@@ -28,10 +28,8 @@ export const status: Command = {
     const [boot, { units }] = await Promise.all([init.getBoot({}), init.listUnits({})]);
     const { work, unable } = await system;
     const notReady = units.filter((unit) => stateOf(unit) !== "ready");
-    // Who can be given no goal, or lacks a daemon that would do it, is not autonomous now, whatever its boot was.
     const faults = unable === "" ? boot.faults : [...boot.faults, unable];
-    const unfit = unable !== "" || notReady.some(({ managed }) => !managed);
-    const state = boot.state === "autonomous" && unfit ? "degraded" : boot.state;
+    const state = stateNow(boot.state, units, unable === "");
     out.line(`${machine.name}: ${state}, version ${boot.version || "unknown"}`);
     if (boot.autonomyMs > 0) out.line(`  boot     autonomous ${duration(boot.autonomyMs)} after kernel start`);
     out.line(`  units    ${units.length - notReady.length} of ${units.length} ready`);
@@ -68,6 +66,12 @@ export const status: Command = {
     return exit.ok;
   },
 };
+
+/** Who can be given no goal, or lacks a daemon that would do it, is not autonomous now, whatever its boot was. */
+export function stateNow(booted: string, units: readonly Unit[], able: boolean): string {
+  const fit = able && !units.some((unit) => stateOf(unit) !== "ready" && !unit.managed);
+  return booted === "autonomous" && !fit ? "degraded" : booted;
+}
 
 /** Why the machine takes no goal because somebody stopped it; empty when nobody has. */
 function stopOf({ stopped, stoppedBy, reason }: AutonomyState): string {

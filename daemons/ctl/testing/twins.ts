@@ -27,6 +27,7 @@ export interface Twin {
       signal?: AbortSignal;
       clock?: Clock;
       machine?: string;
+      called?: string;
       input?: string;
       ask?: (question: string) => Promise<string | undefined>;
     },
@@ -43,7 +44,13 @@ export function openTwin(): Twin {
   const aiosctlWith: Twin["aiosctlWith"] = async (world, ...argv) => {
     let [out, error] = ["", ""];
     const code = await run(argv, {
-      ...{ folder, run: sockets, machine: world.machine, clock: world.clock ?? systemClock },
+      ...{
+        folder,
+        run: sockets,
+        machine: world.machine,
+        clock: world.clock ?? systemClock,
+        called: world.called ?? "aiosctl",
+      },
       signal: world.signal ?? new AbortController().signal,
       write: (text) => {
         out += text;
