@@ -10,7 +10,8 @@ function readAll(text: string) {
 
 test("the kernel's make: objects, not the tools that it makes for itself; errors and warnings are kept", () => {
   // As make -C /src O=/out/build -j2 of Linux 6.12 prints it.
-  const said = `make[1]: Entering directory '/out/build'
+  const said = `make: Entering directory '/src'
+make[1]: Entering directory '/out/build'
   HOSTCC  scripts/basic/fixdep
   SYSHDR  arch/x86/include/generated/uapi/asm/unistd_64.h
   HOSTCC  scripts/kallsyms.o
@@ -39,14 +40,17 @@ Need to get 30.3 MB of archives.
 After this operation, 114 MB of additional disk space will be used.
 Get:1 http://deb.debian.org/debian trixie/main amd64 gcc-14-base amd64 14.2.0-19 [49.4 kB]
 Get:2 http://deb.debian.org/debian trixie/main amd64 libc6 amd64 2.41-12 [2,847 kB]`,
+  "I: extracting archives...",
   `I: installing essential packages...
 Unpacking gcc-14-base:amd64 (14.2.0-19) ...
+Unpacking libc6:amd64 (2.41-12) ...
 Setting up gcc-14-base:amd64 (14.2.0-19) ...
 Setting up libc6:amd64 (2.41-12) ...`,
   `I: installing remaining packages inside the chroot...
 0 upgraded, 6 newly installed, 0 to remove and 0 not upgraded.
 Need to get 752 kB/1,200 kB of archives.
 Get:1 http://deb.debian.org/debian trixie/main amd64 bc amd64 1.07.1 [110 kB]
+Unpacking bc (1.07.1-4) ...
 Setting up bc (1.07.1-4) ...`,
 ];
 
@@ -55,6 +59,7 @@ test("mmdebstrap: megabytes while it fetches, packages while it sets up, both ro
   expect(counts).toMatchObject([
     { unit: "MB", done: expect.closeTo(9.812, 3), total: undefined },
     { unit: "MB", done: expect.closeTo(2.8964, 3), total: 30.3 },
+    { unit: "packages", done: 0, total: 69 },
     { unit: "packages", done: 2, total: 69 },
     { unit: "packages", done: 1, total: 6 },
   ]);

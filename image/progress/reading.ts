@@ -30,7 +30,7 @@ const number = (text = "") => Number(text.replaceAll(",", ""));
 const scale = { B: 1e-6, kB: 1e-3, MB: 1, GB: 1e3 } as const;
 const megabytes = (amount = "", unit = "MB") => number(amount) * scale[unit as keyof typeof scale];
 
-const next = ({ count }: Seen, unit: string, total: number | undefined, more = 1): Pick<Seen, "count"> => ({
+const next = ({ count }: Seen, unit: string, total: number | undefined, more: number): Pick<Seen, "count"> => ({
   count: { unit, done: (count?.unit === unit ? count.done : 0) + more, total },
 });
 
@@ -42,10 +42,10 @@ const readers: readonly Reader[] = [
   {
     pattern: /^ {2}(?:CC|AS) +(?:\[M\] +)?\S+\.o$/,
     passing: true,
-    count: (_, before) => next(before, "objects", undefined),
+    count: (_, before) => next(before, "objects", undefined, 1),
   },
   {
-    pattern: /^ {2}[A-Z][A-Z0-9_-]+ +(?:\[M\] +)?\S|^make\[\d+\]: (?:Entering|Leaving) /,
+    pattern: /^ {2}[A-Z][A-Z0-9_-]+ +(?:\[M\] +)?\S|^make(?:\[\d+\])?: (?:Entering|Leaving) /,
     passing: true,
     count: () => ({}),
   },
@@ -80,7 +80,12 @@ const readers: readonly Reader[] = [
       count: { unit: "MB", done: (Number(percent) / 100) * begun, total: begun },
     }),
   },
-  { pattern: /^Setting up \S+ /, count: (_, before) => next(before, "packages", before.packages) },
+  // Fetched: what comes now goes by packages, each unpacked and then set up.
+  {
+    pattern: /^I: extracting archives/,
+    count: (_, { packages }) => ({ count: { unit: "packages", done: 0, total: packages } }),
+  },
+  { pattern: /^(?:Unpacking|Setting up) \S+ /, count: (_, before) => next(before, "packages", before.packages, 0.5) },
   {
     pattern: /^([\d.,]+) of ([\d.,]+) ([a-zA-Z]+)\b/,
     count: ([, done, total, unit = ""]) => ({ count: { unit, done: number(done), total: number(total) } }),

@@ -39,7 +39,7 @@ test("without a terminal: how long it will take, and a line each 30 seconds of e
     "image: kernel-qemu 300 of 1,900 objects, 5 min left",
     "image: packages 15 of 76 MB, 30 s of about 10 min",
     "image: kernel-qemu 600 of 1,900 objects, 4 min left",
-    "image: packages 30 of 76 MB, 60 s of about 10 min",
+    "image: packages 30 of 76 MB, 1 min 0 s of about 10 min",
     "image: packages built, 65.4 s",
     "image: kernel-qemu: it compiled 950 objects",
     "image: kernel-qemu built, 70.0 s",
@@ -66,8 +66,8 @@ test("for programs: each event as JSON, a running step's each five seconds", () 
 });
 
 test("more than was expected is no share of it, and what is quick is not worth a line", () => {
-  const more = progress("kernel-qemu", 31, { unit: "objects", done: 2_000, total: 1_900 });
-  expect(written([more])).toBe("image: kernel-qemu 2,000 objects, 31 s of about 10 min\n");
+  const more = progress("kernel-qemu", 631, { unit: "objects", done: 2_000, total: 1_900 });
+  expect(written([more])).toBe("image: kernel-qemu 2,000 objects, 10 min 31 s, longer than expected\n");
   expect(written([{ kind: "planned", stale: 0, steps: 14, ms: 0, cores: 2, by: "this machine" }])).toBe("");
   expect(written([{ kind: "cached", step: "packages" }])).toBe("");
 });

@@ -90,16 +90,23 @@ function planned({ stale, steps, ms, cores, by }: Forecast): string {
 
 /** "kernel-qemu 812 of 1,900 objects, 5 min left", "packages 12 s of about 30 s". */
 function whereIs({ step, elapsedMs, expectedMs, count, leftMs }: StepProgress): string {
+  const usual = expectedMs === undefined ? "" : ` of about ${roughly(expectedMs)}`;
   const time =
     leftMs !== undefined
       ? `${roughly(leftMs)} left`
-      : `${roughly(elapsedMs)}${expectedMs === undefined ? "" : ` of about ${roughly(Math.max(expectedMs, elapsedMs))}`}`;
+      : `${elapsed(elapsedMs)}${elapsedMs > (expectedMs ?? elapsedMs) ? ", longer than expected" : usual}`;
   return `${step} ${count === undefined ? "" : `${counted(count)}, `}${time}`;
 }
 
 function counted({ unit, done, total }: Count): string {
   const figure = (value: number) => Math.round(value).toLocaleString("en");
   return `${figure(done)}${total === undefined || done > total ? "" : ` of ${figure(total)}`} ${unit}`;
+}
+
+/** "40 s", "2 min 30 s". */
+function elapsed(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 /** "40 s", "12 min", "1 h 5 min". */
