@@ -68,6 +68,8 @@ test("for programs: each event as JSON, a running step's each five seconds", () 
 test("more than was expected is no share of it, and what is quick is not worth a line", () => {
   const more = progress("kernel-qemu", 631, { unit: "objects", done: 2_000, total: 1_900 });
   expect(written([more])).toBe("image: kernel-qemu 2,000 objects, 10 min 31 s, longer than expected\n");
+  const little = progress("manuals", 30, { unit: "MB", done: 0.25, total: 0.9 });
+  expect(written([little])).toBe("image: manuals 0.3 of 0.9 MB, 30 s of about 10 min\n");
   expect(written([{ kind: "planned", stale: 0, steps: 14, ms: 0, cores: 2, by: "this machine" }])).toBe("");
   expect(written([{ kind: "cached", step: "packages" }])).toBe("");
 });

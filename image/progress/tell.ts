@@ -99,7 +99,9 @@ function whereIs({ step, elapsedMs, expectedMs, count, leftMs }: StepProgress): 
 }
 
 function counted({ unit, done, total }: Count): string {
-  const figure = (value: number) => Math.round(value).toLocaleString("en");
+  const digits = unit === "MB" && (total ?? done) < 10 ? 1 : 0;
+  const figure = (value: number) =>
+    value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   return `${figure(done)}${total === undefined || done > total ? "" : ` of ${figure(total)}`} ${unit}`;
 }
 
