@@ -1,7 +1,14 @@
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
-import { buildImage, defaultDiskSizeMiB, explainImage, type ImageRequest, imageSettings } from "./image.ts";
+import {
+  buildImage,
+  defaultDiskSizeMiB,
+  explainImage,
+  type ImageRequest,
+  imageSettings,
+  interrupted,
+} from "./image.ts";
 import { type Target, targets } from "./plan.ts";
 import { printPlan, printReport } from "./print.ts";
 import { type Profile, profiles } from "./profile.ts";
@@ -69,7 +76,9 @@ async function main(): Promise<void> {
     ...(values.models !== undefined && { models: values.models }),
     ...(values.cuda !== undefined && { cuda: values.cuda }),
   };
-  const settings = imageSettings(process.env);
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => stop.abort(interrupted()));
+  const settings = { ...imageSettings(process.env), stop: stop.signal };
   const tell = tellBuild(process.stderr, values.json);
   if (values.plan) return printPlan(await explainImage(request, settings), values.json);
   if (values.relock) return relock(request, settings, tell);

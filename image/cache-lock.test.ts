@@ -29,3 +29,13 @@ test("what has been let go of may be had at once, also by a program that is wait
   await release();
   expect(spawnSync("flock", ["--nonblock", path, "true"]).status).toBe(0);
 });
+
+test("who waits gives up when asked to, and who holds it does not", async () => {
+  const path = join(folder, "cache/lock");
+  const stop = new AbortController();
+  const release = await holdLock(path, () => {}, stop.signal);
+  const second = holdLock(path, () => stop.abort(new Error("interrupted")), stop.signal);
+  await expect(second).rejects.toThrow("interrupted");
+  expect(spawnSync("flock", ["--nonblock", path, "true"]).status).not.toBe(0);
+  await release();
+});

@@ -10,21 +10,26 @@ const waitSecondsMax = 45 * 60;
 /**
  * Holds the lock file `path`, so that two builds do not write into one cache. `onWait` is called when another build holds
  * it. The lock belongs to a child that ends with this process, however this process ends. What is returned lets go of it, and
- * resolves once another may have it.
+ * resolves once another may have it. Waiting ends with the reason of `stop` when that is aborted.
  */
-export async function holdLock(path: string, onWait: () => void): Promise<() => Promise<void>> {
+export async function holdLock(path: string, onWait: () => void, stop?: AbortSignal): Promise<() => Promise<void>> {
+  stop?.throwIfAborted();
   mkdirSync(dirname(path), { recursive: true });
   const argv = ["--wait", String(waitSecondsMax), path, "sh", "-c", "echo held; exec cat"];
-  const child = spawn("flock", argv, { stdio: ["pipe", "pipe", "inherit"] });
+  // In a session of its own: a Ctrl-C at the terminal is for us, who let go once the steps have ended.
+  const child = spawn("flock", argv, { stdio: ["pipe", "pipe", "inherit"], detached: true });
+  const giveUp = () => void child.kill();
+  stop?.addEventListener("abort", giveUp);
   const waiting = setTimeout(onWait, 500);
   try {
     await new Promise<void>((resolve, reject) => {
       child.once("error", reject);
-      child.once("exit", () => reject(busy(path)));
+      child.once("exit", () => reject(stop?.aborted ? stop.reason : busy(path)));
       child.stdout.once("data", () => resolve());
     });
   } finally {
     clearTimeout(waiting);
+    stop?.removeEventListener("abort", giveUp);
   }
   child.unref();
   return async () => {

@@ -22,6 +22,8 @@ const repository = resolve(import.meta.dirname, "..");
 export interface ImageSettings {
   /** Folder of step outputs. */
   readonly cache: string;
+  /** Aborted, with the error to throw, when a build is to end early: what it has finished by then is kept. */
+  readonly stop?: AbortSignal;
   /** AIOS_MIRROR: "ADDRESS [SECURITY-ADDRESS]" in place of the host's own apt sources. */
   readonly mirror?: string;
 }
@@ -31,6 +33,13 @@ export function imageSettings(env: NodeJS.ProcessEnv): ImageSettings {
   const mirror = env["AIOS_MIRROR"];
   return { cache: env["AIOS_CACHE_DIR"] ?? join(homedir(), ".cache/aios"), ...(mirror !== undefined && { mirror }) };
 }
+
+/** Why a build that was interrupted ends. */
+export const interrupted = () =>
+  new AiosError("CANCELLED", {
+    ...{ act: "build", object: "an image", reason: "it was interrupted" },
+    next: "the same command goes on: what was finished is kept",
+  });
 
 export interface ImageRequest {
   readonly profile: Profile;
@@ -131,11 +140,18 @@ export async function buildImage(
 ): Promise<Image> {
   requireRoot();
   const lock = join(settings.cache, "lock");
-  const release = await holdLock(lock, () => log({ kind: "waiting", lock }));
+  const release = await holdLock(lock, () => log({ kind: "waiting", lock }), settings.stop);
   try {
     const prepared = await prepare(request, settings);
     const reason = (keyed: KeyedStep) => why(keyed, prepared.cache, request);
-    const ran = await runSteps({ ...prepared, repository, cores: availableParallelism(), reason, log });
+    const ran = await runSteps({
+      ...prepared,
+      repository,
+      stop: settings.stop,
+      cores: availableParallelism(),
+      reason,
+      log,
+    });
     return finish(prepared, request, ran);
   } finally {
     await release();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
 import { ensureOperatorIdentity, operatorFolder } from "#lib/identity/operator";
-import { imageSettings } from "../image/image.ts";
+import { imageSettings, interrupted } from "../image/image.ts";
 import type { Target } from "../image/plan.ts";
 import { tellBuild } from "../image/progress/index.ts";
 import { hostAccelerator } from "./accelerator.ts";
@@ -77,13 +77,14 @@ async function main(): Promise<number> {
   await ensureOperatorIdentity(identity);
   if (process.getuid?.() !== 0) return underSudo(identity);
 
-  const settings = imageSettings(process.env);
+  const signals = stopSignals();
+  const settings = { ...imageSettings(process.env), stop: signals.stop };
   const say = (line: string) => console.error(line);
   const images = await buildImages(settings, tellBuild(process.stderr), bootedIn[options.lane]);
   const accelerator = options.lane === "native" ? "tcg" : await hostAccelerator(settings.cache, Date.now());
   const machines = join(settings.cache, "machines");
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  return session(options, { images, accelerator, machines, operatorFolder: identity, say, print, ...stopSignals() });
+  return session(options, { images, accelerator, machines, operatorFolder: identity, say, print, ...signals });
 }
 
 function laneOf(value: string): Lane {
@@ -110,7 +111,7 @@ function stopSignals(): { stop: AbortSignal; stopNow: AbortSignal } {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       firstMs ??= performance.now();
-      stop.abort();
+      stop.abort(interrupted());
       if (performance.now() - firstMs > sameInterruptMs) stopNow.abort();
     });
   }

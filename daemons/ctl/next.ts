@@ -127,6 +127,7 @@ async function running(context: Context): Promise<Standing> {
     autonomy?.stopped && ["aiosctl emergency resume", "lets the machine go on, which somebody stopped"],
     tickets !== undefined &&
       tickets.length > 0 && ["aiosctl approvals", "shows the calls that wait, to approve or deny"],
+    state === "booting" && ["aiosctl boot", "shows how far it is"],
     state !== "autonomous" && ["aiosctl status", "says what is wrong, each with the next step"],
     (work?.activeGoals ?? 0) > 0 && ["aiosctl goal list", "shows what the machine works on"],
     ['aiosctl goal submit "report disk usage"', "gives it something to do"],

@@ -28,12 +28,12 @@ const twin = (name: string, script: string, needs: readonly string[] = []): Step
   },
 });
 
-async function run(steps: readonly Step[]): Promise<{ events: BuildEvent[]; error: unknown }> {
+async function run(steps: readonly Step[], stop?: AbortSignal): Promise<{ events: BuildEvent[]; error: unknown }> {
   const events: BuildEvent[] = [];
   const plan = keySteps(steps, folder);
   const reason = cache.reason.bind(cache);
   const error = await runSteps({
-    ...{ plan, cache, repository: folder, cores: 2, everyMs: 50, reason },
+    ...{ plan, cache, repository: folder, cores: 2, everyMs: 50, reason, stop },
     log: (event) => events.push(event),
   }).catch((thrown: unknown) => thrown);
   return { events, error: error instanceof Error ? error : undefined };
@@ -105,6 +105,17 @@ test("one that fails ends the others at once; what went well is kept, and the er
   expect(String(error)).toContain(join(cache.logs, "kernel-qemu.log"));
   expect(of(events, "started")).not.toContain("root");
   expect(events.at(-1)).toMatchObject({ kind: "over" });
+  expect(kept()).toEqual(["grub"]);
+});
+
+test("a build that is interrupted ends at once and keeps what was finished", async () => {
+  const stop = new AbortController();
+  const steps = [twin("grub", "true"), twin("kernel-qemu", "sleep 30", ["grub"])];
+  const started = performance.now();
+  setTimeout(() => stop.abort(new Error("it was interrupted")), 1_000);
+  const { error } = await run(steps, stop.signal);
+  expect(performance.now() - started).toBeLessThan(15_000);
+  expect(String(error)).toBe("Error: it was interrupted");
   expect(kept()).toEqual(["grub"]);
 });
 

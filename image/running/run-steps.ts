@@ -9,6 +9,8 @@ export interface StepsRun {
   readonly cache: StepCache;
   readonly repository: string;
   readonly cores: number;
+  /** Aborted when the build is to end early. */
+  readonly stop?: AbortSignal | undefined;
   /** How often it is told where steps are, when not every second. */
   readonly everyMs?: number;
   /** Why a step has to run; undefined when its output is in the cache. */
@@ -43,7 +45,7 @@ export async function runSteps(run: StepsRun): Promise<ReadonlySet<string>> {
   });
   try {
     // One more than there are cores: what waits for the network leaves its core to others, and the kernel's make fills all.
-    await runSideBySide(tasks, cores + 1);
+    await runSideBySide(tasks, cores + 1, run.stop);
   } finally {
     log({ kind: "over", ms: Math.round(performance.now() - started) });
   }

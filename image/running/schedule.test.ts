@@ -76,6 +76,18 @@ test("one that fails asks the others to end, waits for them, begins no more, and
   expect(said).not.toContain("d");
 });
 
+test("all are asked to end from outside, and the reason is told whatever they throw", async () => {
+  const { tasks, said, end } = stage({ a: [], b: [], c: ["a"] });
+  const stop = new AbortController();
+  const refused = expect(runSideBySide(tasks, 2, stop.signal)).rejects.toThrow("interrupted");
+  stop.abort(new Error("interrupted"));
+  expect(said).toEqual(["a", "b", "stop a", "stop b"]);
+  await end("a");
+  await end("b", new Error("killed"));
+  await refused;
+  expect(said).not.toContain("c");
+});
+
 test("needs in a circle are refused, not waited for", async () => {
   const { tasks } = stage({ a: ["b"], b: ["a"] });
   await expect(runSideBySide(tasks, 2)).rejects.toThrow("a, b wait for each other");
