@@ -47,7 +47,7 @@ const daemon = (name: string, more: Partial<Held> = {}): Held => ({
   listens: [`${layout.run}/${name}`],
   ...more,
   reads: [layout.run, ...(more.reads ?? [])],
-  writes: [`${layout.state}/${name}`, `${layout.state}/cache/node/${name}`, ...(more.writes ?? [])],
+  writes: [`${layout.state}/${name}`, ...(more.writes ?? [])],
 });
 
 /** Becomes a process that is held more than its parent. */

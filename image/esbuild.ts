@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
 import { relative } from "node:path";
-import { type BuildOptions, build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 
 /** What all bundles share. Names are kept short and stay as they are written: a stack trace must be readable. */
 export const shared = {
@@ -22,17 +22,18 @@ export const shared = {
 export const requireBanner =
   'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);';
 
-/**
- * Bundles one entry. Throws esbuild's own errors, one per line, with file, line and column.
- * Returns the bundle's size in bytes.
- */
-export async function bundle(options: BuildOptions): Promise<number> {
-  const plugins = [...(options.format === "esm" ? [builtinsByName] : []), ...(options.plugins ?? [])];
+/** Bundles one entry. Throws esbuild's own errors, one per line, with file, line and column. */
+export async function bundle(options: BuildOptions): Promise<Metafile> {
+  const plugins = [builtinsByName, ...(options.plugins ?? [])];
   const result = await build({ ...shared, ...options, plugins, metafile: true }).catch((error: unknown) => {
     throw new Error(sayErrors(error));
   });
-  return Object.values(result.metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
+  return result.metafile;
 }
+
+/** Bytes of all that was written. */
+export const bytesOf = ({ outputs }: Metafile): number =>
+  Object.values(outputs).reduce((sum, { bytes }) => sum + bytes, 0);
 
 /**
  * Takes from Node's own modules what a bundle uses, and nothing else. For an ESM import Node reads all that a module exports, and

@@ -14,7 +14,7 @@ import { openWork } from "./work.ts";
 
 const settings = readSettings(process.env["AIOS_AGENT"], process.env["AIOS_AGENT_SETTINGS"]);
 
-await runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) => {
+runDaemon(`agent-${settings.name}`, process.env, ({ paths, log, clock }) => {
   const folder = `${paths.run}/agents/${settings.name}`;
   const tools = connect(ToolRegistryService, `unix:${folder}/tools.sock`);
   const orchestrator = connect(OrchestratorService, `unix:${folder}/orchestrator.sock`);

@@ -10,7 +10,7 @@ import { provisionedIdentity } from "./machine-identity.ts";
 import { typedAtKeyboard } from "./service.ts";
 import { rememberHead } from "./witness.ts";
 
-await runDaemon("console", process.env, async ({ paths, log, clock, address }) => {
+runDaemon("console", process.env, async ({ paths, log, clock, address }) => {
   const { network } = effectiveConfig(paths.run);
   const over = new AbortController();
   const provisioned = provisionedIdentity(`${paths.run}/provision`);

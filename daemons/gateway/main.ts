@@ -15,7 +15,7 @@ import { gatewayService } from "./service.ts";
 import { settingsOf } from "./settings.ts";
 import { openUsage } from "./usage.ts";
 
-await runDaemon("gateway", process.env, async ({ paths, clock, log, address }) => {
+runDaemon("gateway", process.env, async ({ paths, clock, log, address }) => {
   const settings = settingsOf(effectiveConfig(paths.run));
   if (settings.unknown.length > 0) log.warn("gateway.order names providers that are none", { names: settings.unknown });
   const folder = `${paths.state}/gateway`;

@@ -191,7 +191,7 @@ describe("PID 1", () => {
       () => seen.length,
       (count) => count >= daemons.length,
     );
-    const host = processesOf(machine).find(({ name }) => name.includes("gateway.mjs"));
+    const host = processesOf(machine).find(({ name }) => name.includes("gateway.cjs"));
     process.kill(host?.pid ?? 0, "SIGKILL");
     const back = await eventually(
       () => init.getUnit({ name: "gateway" }),

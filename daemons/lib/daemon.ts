@@ -61,6 +61,8 @@ export async function runDaemon(
   env: NodeJS.ProcessEnv,
   wire: (daemon: Daemon) => Promise<Wiring> | Wiring,
 ): Promise<void> {
+  // The image's build makes the code cache of what was evaluated until here.
+  if (env["AIOS_EVALUATE_ONLY"] !== undefined) return;
   const paths = pathsFrom(env);
   const log = openLog(name, (env["AIOS_LOG_LEVEL"] as Level | undefined) ?? "info");
   const die = (act: string) => (error: unknown) => {

@@ -16,7 +16,7 @@ import { type Hold, spawnChroma, superviseChroma, untilQuiet, watchRemoteChroma 
 const [program = "", command, file] = process.argv.slice(1);
 if (command === checkCommand && file !== undefined) process.exit(runCheck(file, console.log));
 
-await runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
+runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const { memory: config } = effectiveConfig(paths.run);
   const load = loadReader(paths.state);
   const settled = (signal: AbortSignal) => untilQuiet(load.cpuPercent, clock, signal);

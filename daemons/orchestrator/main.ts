@@ -3,7 +3,7 @@ import { openOrchestrator } from "./orchestrator.ts";
 import { orchestratorService } from "./service.ts";
 import { autonomyService, dutiesService, goalControlService, sessionsService } from "./services/index.ts";
 
-await runDaemon("orchestrator", process.env, (daemon) => {
+runDaemon("orchestrator", process.env, (daemon) => {
   const orchestrator = openOrchestrator({ ...daemon, env: process.env });
   const { goals, tools, known, autonomy, door, talks } = orchestrator;
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, orchestrator.letGo);

@@ -111,7 +111,7 @@ function testTools(): Record<string, ToolTwin> {
 }
 
 function start(): ChildProcess {
-  return spawn(process.execPath, [`${lib}/orchestrator.mjs`], {
+  return spawn(process.execPath, [`${lib}/orchestrator.cjs`], {
     stdio: ["ignore", "ignore", openSync(`${folder}/log`, "a")],
     env: {
       AIOS_RUN_DIR: `${folder}/run`,

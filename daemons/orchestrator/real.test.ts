@@ -27,7 +27,7 @@ let closeInit: () => void;
 function start(daemon: string): ChildProcess {
   const child = spawn(
     process.execPath,
-    [daemon === "orchestrator" ? `${folder}/lib/orchestrator.mjs` : here(`../${daemon}/main.ts`)],
+    [daemon === "orchestrator" ? `${folder}/lib/orchestrator.cjs` : here(`../${daemon}/main.ts`)],
     {
       stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
       env: {

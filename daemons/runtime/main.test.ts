@@ -29,7 +29,7 @@ beforeEach(async () => {
   const models = { model_dir: join(folder, "models"), metrics_port: metricsPort, operational };
   writeFileSync(join(folder, "run/config.json"), JSON.stringify({ models }));
   socket();
-  writeFileSync(join(folder, "lib/runtime-worker.mjs"), `import ${JSON.stringify(here("worker/worker.ts"))};`);
+  writeFileSync(join(folder, "lib/runtime-worker.cjs"), `require(${JSON.stringify(here("worker/worker.ts"))});`);
   symlinkSync(here("../../node_modules"), join(folder, "lib/node_modules"));
   const env = {
     AIOS_RUN_DIR: join(folder, "run"),

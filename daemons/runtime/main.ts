@@ -12,7 +12,7 @@ import { openMachinePool } from "./models/index.ts";
 import { openRuntime } from "./questions/index.ts";
 import { runtimeService } from "./service.ts";
 
-await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
+runDaemon("runtime", process.env, ({ paths, clock, log }) => {
   const { models } = effectiveConfig(paths.run);
   const image = "/usr/share/aios";
   // CUDA's libraries lie where the builder put them; the driver's own are the system's.
@@ -33,7 +33,7 @@ await runDaemon("runtime", process.env, ({ paths, clock, log }) => {
     modules: `${paths.lib}/node_modules`,
     // One thread in libuv's pool: decoding and sampling would hop between several, at half the speed.
     spawnWorker: (modelPath) => {
-      const [program, ...args] = hold("runtime-worker", [modelPath], `${paths.lib}/runtime-worker.mjs`);
+      const [program, ...args] = hold("runtime-worker", [modelPath], `${paths.lib}/runtime-worker.cjs`);
       return spawn(program, args, {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
         env: { ...env, UV_THREADPOOL_SIZE: "1" },

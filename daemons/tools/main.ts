@@ -6,7 +6,7 @@ import { rolesService } from "./roles-service.ts";
 import { toolsService } from "./service.ts";
 import { openTools } from "./tools.ts";
 
-await runDaemon("tools", process.env, async ({ paths, clock, log, address }) => {
+runDaemon("tools", process.env, async ({ paths, clock, log, address }) => {
   const init = connect(InitService, address("init"));
   const tools = await openTools({ paths, init, clock, log });
   return {

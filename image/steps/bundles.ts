@@ -1,127 +1,193 @@
 import { writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import type { BuildOptions, Plugin } from "esbuild";
+import { dirname, join, relative } from "node:path";
+import type { BuildOptions, Metafile, Plugin } from "esbuild";
+import { cacheOf } from "#lib/load-code";
 import { daemons } from "#manifest";
-import { bundle, replaceModule, requireBanner } from "../esbuild.ts";
+import { makeCodeCache } from "../code-cache.ts";
+import { bundle, bytesOf, replaceModule, requireBanner } from "../esbuild.ts";
 import type { Step } from "../step.ts";
 
-interface Bundle {
+/** Code of the image: one file, read as a whole. */
+interface Code {
   readonly name: string;
-  /** Path in the repository. */
+  /** What is bundled: a path in the repository. */
   readonly entry: string;
-  /** Path on the machine. */
-  readonly path: string;
-  readonly format: "esm" | "cjs";
-  /** The first line of a program that the kernel or a shell starts. */
-  readonly shebang?: string;
   /** Code of others alone: its names are shortened too. */
   readonly foreign?: true;
 }
 
-const esm = (name: string, entry: string): Bundle => ({
+/** A program that is started with its code cache. */
+interface Program extends Code {
+  /** Path on the machine. */
+  readonly path: string;
+  /** The first line of a program that the kernel starts. */
+  readonly shebang?: string;
+}
+
+const codeFolder = "usr/lib/aios/code";
+
+/** Where code is on the machine. */
+export const codePath = (name: string) => `${codeFolder}/${name}.cjs`;
+
+const program = (name: string, entry: string): Program => ({
   name,
   entry: `daemons/${entry}`,
-  path: `usr/lib/aios/${name}.mjs`,
-  format: "esm",
+  path: `usr/lib/aios/${name}.cjs`,
 });
 
-/** One bundle per daemon, and the programs beside them. */
-export const bundles: readonly Bundle[] = [
-  ...daemons.map(({ name }) => esm(name, `${name}/main.ts`)),
-  esm("agents", "agents/main.ts"),
-  esm("runtime-worker", "runtime/worker/worker.ts"),
-  esm("runtime-probe", "runtime/machine/gpu-probe.ts"),
-  esm("ctl", "ctl/main.ts"),
+/** Programs of which a start costs: the daemons, and what they start. */
+export const cachedPrograms: readonly Program[] = [
+  ...daemons.map(({ name }) => program(name, `${name}/main.ts`)),
+  program("agents", "agents/main.ts"),
+  program("runtime-worker", "runtime/worker/worker.ts"),
   {
-    name: "init",
-    entry: "daemons/init/main.ts",
+    ...program("init", "init/main.ts"),
     path: "usr/sbin/aios-init",
-    // The kernel starts it by this name, without `.mjs`, so it is CommonJS.
-    format: "cjs",
     // BusyBox's halt sends SIGUSR1, which opens Node's inspector on a port unless it is told not to.
     shebang: "#!/usr/bin/node --disable-sigusr1",
   },
 ];
 
-/**
- * What a daemon loads with `import()` when it is first needed, in a file of its own, so that no start reads it: the module
- * of the repository and the bundle beside the daemon's.
- */
-export const parts: readonly Bundle[] = [
-  ...["claude", "openai"].map((name) => ({
-    ...esm(`gateway-${name}`, `gateway/providers/sdk/${name}.ts`),
-    foreign: true as const,
-  })),
-  esm("answers", "gateway/providers/sdk/answers.ts"),
-  esm("agents-duties", "agents/duties/start.ts"),
-  esm("orchestrator-sessions", "orchestrator/sessions/start.ts"),
+/** Programs that are started seldom, as they are. */
+export const plainPrograms: readonly Program[] = [
+  { name: "runtime-probe", entry: "daemons/runtime/machine/gpu-probe.ts", path: "usr/lib/aios/runtime-probe.mjs" },
+  { name: "ctl", entry: "daemons/ctl/main.ts", path: "usr/lib/aios/ctl.mjs" },
 ];
+
+/** What programs load with `import()` when it is first needed, in files of their own, so that no start reads it. */
+export const parts: readonly Code[] = [
+  { name: "init-machine", entry: "daemons/init/machine.ts" },
+  { name: "gateway-claude", entry: "daemons/gateway/providers/sdk/claude.ts", foreign: true },
+  { name: "gateway-openai", entry: "daemons/gateway/providers/sdk/openai.ts", foreign: true },
+  { name: "agents-duties", entry: "daemons/agents/duties/start.ts" },
+  { name: "orchestrator-sessions", entry: "daemons/orchestrator/sessions/start.ts" },
+  { name: "certify", entry: "daemons/lib/identity/certify.ts" },
+  { name: "ajv", entry: "node_modules/ajv/dist/ajv.js" },
+  { name: "ajv-2020", entry: "node_modules/ajv/dist/2020.js" },
+];
+
+const isOurs = (path: string) => !path.startsWith("node_modules/");
 
 /** Resolved on the machine, from /usr/lib/aios/node_modules. */
 const external = ["node-llama-cpp", "chromadb-js-bindings-linux-x64-gnu", "@chroma-core/default-embed"];
 
-/** One file per daemon (`tree/`, as in the root), and their sizes in bytes (`sizes.json`). */
+/** The programs and their code (`tree/`, as in the root), and the sizes of these in bytes (`sizes.json`). */
 export function bundlesStep(): Step {
   return {
     name: "bundles",
-    modules: [import.meta.filename, ...[...bundles, ...parts].map(({ entry }) => entry)],
-    // What esbuild reads beside the code; the lock file stands for the packages that it takes in.
+    modules: [
+      ...[import.meta.filename, "image/code-cache-maker.ts"],
+      ...[...cachedPrograms, ...plainPrograms, ...parts].map(({ entry }) => entry).filter(isOurs),
+    ],
+    // What esbuild reads beside the code; the lock file stands for the packages that it takes in, and for Node.
     files: ["package.json", "package-lock.json", "tsconfig.json"],
     params: {},
     needs: [],
     run: async ({ repository, out, log }) => {
       const tree = join(out, "tree");
       const sizes: Record<string, number> = {};
-      const all = [...bundles, ...parts];
-      for (const [index, each] of all.entries()) {
-        sizes[each.name] = await bundle(optionsOf(each, repository, tree));
-        log.line(`${index + 1} of ${all.length} bundles: ${each.path}: ${sizes[each.name]} bytes`);
-      }
+      const codes = [...cachedPrograms, ...parts];
+      const all = codes.length + plainPrograms.length;
+      const told = (name: string, bytes: number) => {
+        sizes[name] = bytes;
+        log.line(`${Object.keys(sizes).length} of ${all} bundles: ${name}: ${bytes} bytes`);
+      };
+      await Promise.all(codes.map(async (code) => told(code.name, await writeCode(code, repository, tree))));
+      for (const each of cachedPrograms) await writeProgram(each, repository, tree);
+      for (const each of plainPrograms) told(each.name, bytesOf(await bundle(plainOptions(each, repository, tree))));
       writeFileSync(join(out, "sizes.json"), JSON.stringify(sizes));
     },
   };
 }
 
-/** Makes the bundle of one daemon in `tree`, as the image has it, and returns its path. For benchmarks and tests without an image. */
+/** Makes one daemon in `tree`, as the image has it, and returns its program's path. For benchmarks and tests without an image. */
 export async function bundleDaemon(name: string, repository: string, tree: string): Promise<string> {
-  const found = bundles.find((each) => each.name === name);
-  if (found === undefined) throw new Error(`bundle ${name}: the image has no such bundle`);
-  await bundle(optionsOf(found, repository, tree));
-  return join(tree, found.path);
+  const found = cachedPrograms.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`bundle ${name}: the image has no such program`);
+  await Promise.all([found, ...parts].map((code) => writeCode(code, repository, tree)));
+  return writeProgram(found, repository, tree);
 }
 
-/** How one is bundled: from `repository` into `tree`, the root. */
-export function optionsOf(
-  { entry, path, format, shebang, foreign }: Bundle,
-  repository: string,
-  tree: string,
-): BuildOptions {
+/** Writes code with its cache into `tree`, and returns its size in bytes. */
+async function writeCode(code: Code, repository: string, tree: string): Promise<number> {
+  const path = join(tree, codePath(code.name));
+  // A first time to learn what it loads later.
+  const { inputs } = await bundleCode(code, [], repository, path);
+  const made = await bundleCode(code, lateModules(inputs), repository, path);
+  writeFileSync(cacheOf(path), await makeCodeCache(path));
+  return bytesOf(made);
+}
+
+/** Modules that are loaded with `import()`, but for parts, which have files of their own. */
+function lateModules(inputs: Metafile["inputs"]): readonly string[] {
+  const imports = Object.values(inputs).flatMap((input) => input.imports);
+  const late = imports.filter(({ kind, path }) => kind === "dynamic-import" && path in inputs);
+  return [...new Set(late.map(({ path }) => path))].filter((path) => !path.startsWith("builtin:"));
+}
+
+/** Bundles code: what its entry exports, and `late`, which evaluates what it loads with `import()`: for the code cache. */
+function bundleCode(code: Code, late: readonly string[], repository: string, outfile: string): Promise<Metafile> {
+  const load = (path: string) => `() => import(${JSON.stringify(`./${path}`)})`;
+  const entry = parts.includes(code)
+    ? `export * from ${JSON.stringify(`./${code.entry}`)};`
+    : `import ${JSON.stringify(`./${code.entry}`)};`;
+  const contents = `${entry} export const late = [${late.map(load).join(", ")}];`;
+  return bundle({
+    ...inImage(codeFolder),
+    stdin: { contents, resolveDir: repository, loader: "ts" },
+    absWorkingDir: repository,
+    outfile,
+    format: "cjs",
+    // Parts are loaded by `require`, which the program's head gives them.
+    supported: { "dynamic-import": false },
+    define: { "import.meta.url": "__filename" },
+    ...(code.foreign && { minifyIdentifiers: true }),
+  });
+}
+
+/** Writes a program into `tree`: the loader, then what loads its code. Init says its first line before. Returns its path. */
+async function writeProgram({ name, path, shebang }: Program, repository: string, tree: string): Promise<string> {
+  const outfile = join(tree, path);
+  const code = relative(dirname(path), codePath(name));
+  const contents = `import { loadCode } from "#lib/load-code";
+    import { join } from "node:path";
+    loadCode(join(__dirname, ${JSON.stringify(code)}));`;
+  await bundle({
+    ...inImage(dirname(path)),
+    stdin: { contents, resolveDir: repository, loader: "ts" },
+    absWorkingDir: repository,
+    outfile,
+    format: "cjs",
+    banner: { js: shebang ?? "" },
+  });
+  return outfile;
+}
+
+function plainOptions({ entry, path }: Program, repository: string, tree: string): BuildOptions {
   return {
+    ...inImage(dirname(path)),
     absWorkingDir: repository,
     entryPoints: [entry],
     outfile: join(tree, path),
-    format,
-    external,
-    // Top-level comment lines: the shebang must be the first bytes of the file.
-    banner: {
-      js: [shebang, format === "esm" ? requireBanner : undefined].filter((line) => line !== undefined).join("\n"),
-    },
-    ...(foreign && { minifyIdentifiers: true }),
-    plugins: [sqliteAddon, withoutProtoLoader, partsApart],
+    format: "esm",
+    banner: { js: requireBanner },
   };
 }
 
-const partsApart: Plugin = {
+/** A part is resolved to its file, as seen from the folder of who loads it. */
+const partsApart = (folder: string): Plugin => ({
   name: "parts-apart",
-  setup(build) {
-    build.onResolve({ filter: /^\.\/([a-z]+\/)*[a-z]+\.ts$/ }, ({ path, kind, resolveDir }) => {
-      if (kind !== "dynamic-import") return undefined;
-      const file = join(resolveDir, path);
-      const part = parts.find(({ entry }) => file.endsWith(`/${entry}`));
-      return part && { path: `./${basename(part.path)}`, external: true };
+  setup(builder) {
+    builder.onResolve({ filter: /./ }, async ({ path, kind, resolveDir, pluginData }) => {
+      if (kind !== "dynamic-import" || pluginData === resolving) return undefined;
+      const found = await builder.resolve(path, { kind, resolveDir, pluginData: resolving });
+      const part = parts.find(({ entry }) => found.path.endsWith(`/${entry}`));
+      return part && { path: `./${relative(folder, codePath(part.name))}`, external: true };
     });
   },
-};
+});
+
+const resolving = Symbol("resolving");
 
 /**
  * better-sqlite3's JavaScript goes into the bundle, by the entry that names the addon directly instead of searching for
@@ -134,7 +200,7 @@ const sqliteAddon: Plugin = {
       build.resolve("better-sqlite3/linux-x64", { resolveDir, kind: "import-statement" }),
     );
     build.onResolve({ filter: /prebuilds\/linux-x64\.node$/ }, () => ({
-      path: "./node_modules/better-sqlite3/prebuilds/linux-x64.node",
+      path: "../node_modules/better-sqlite3/prebuilds/linux-x64.node",
       external: true,
     }));
   },
@@ -148,3 +214,7 @@ const withoutProtoLoader = replaceModule(
   /@grpc\/proto-loader\/build\/src\/index\.js$/,
   'exports.loadSync = () => { throw new Error("channelz and ORCA are not part of this bundle"); };',
 );
+
+/** What all bundles of the image share, by the folder that they are in. */
+const inImage = (folder: string) =>
+  ({ external, plugins: [sqliteAddon, withoutProtoLoader, partsApart(folder)] }) satisfies BuildOptions;

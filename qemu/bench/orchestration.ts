@@ -123,7 +123,7 @@ async function firstCall(look: Probe, since: number, tasks: readonly string[]): 
 async function queue(machine: Machine, say: (line: string) => void): Promise<Measure[]> {
   const orchestrator = machine.client(OrchestratorService);
   const size = () => {
-    const bytes = machine.processes().find(({ argv }) => argv.join(" ").includes("orchestrator.mjs"))?.pssBytes ?? 0;
+    const bytes = machine.processes().find(({ argv }) => argv.join(" ").includes("orchestrator.cjs"))?.pssBytes ?? 0;
     return bytes / 1_000_000;
   };
   try {

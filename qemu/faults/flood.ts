@@ -122,7 +122,7 @@ async function callsBeside(machine: Machine): Promise<number[]> {
 function memoryMb(machine: Machine): Map<string, number> {
   const held = new Map<string, number>();
   for (const { argv, pssBytes } of machine.processes()) {
-    const name = argv.find((word) => word.endsWith(".mjs")) ?? argv[0] ?? "";
+    const name = argv.find((word) => /\.[cm]js$/.test(word)) ?? argv[0] ?? "";
     held.set(name, (held.get(name) ?? 0) + pssBytes / megabyte);
   }
   return held;

@@ -129,7 +129,7 @@ async function look(machine: Machine) {
     restarts: units.reduce((sum, unit) => sum + unit.restarts, 0),
     agents: machine
       .processes()
-      .filter(({ argv }) => argv.join(" ").includes("agents.mjs"))
+      .filter(({ argv }) => argv.join(" ").includes("agents.cjs"))
       .map(({ pid }) => pid),
     changes: passed.length,
   };

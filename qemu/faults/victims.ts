@@ -26,7 +26,7 @@ export async function victimsOf(machine: Machine): Promise<Victim[]> {
     }),
     ...allAgents.map((name): Victim => {
       const { uid } = accountOf(`aios-agent-${name}`);
-      return { name, pick: (all) => all.find((one) => one.uid === uid && wordsOf(one).includes("agents.mjs")) };
+      return { name, pick: (all) => all.find((one) => one.uid === uid && wordsOf(one).includes("agents.cjs")) };
     }),
   ];
 }

@@ -176,7 +176,7 @@ describe.runIf(laneRuns("native"))("a machine that acts by itself", () => {
       (await call("process.output", { pid })).stdout.length as number,
       (await call("service.logs", { name: "ticking" })).entries.at(-1)?.timestamp as number,
     ];
-    const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.mjs"));
+    const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.cjs"));
     const before = agents().map(({ pid }) => pid);
     const grow = async () => {
       const [output = 0, log = 0] = await ticks();

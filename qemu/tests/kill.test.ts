@@ -39,7 +39,7 @@ describe.runIf(laneRuns("native"))("kills", () => {
   );
 
   it("an agent comes back after SIGKILL", async () => {
-    const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.mjs"));
+    const agents = () => machine.processes().filter(({ argv }) => argv.join(" ").includes("agents.cjs"));
     expect(agents()).toHaveLength(8);
     const victim = kill(agents()[0]);
     await expect.poll(() => agents().filter(({ pid }) => pid !== victim).length, { timeout: 10_000 }).toBe(8);

@@ -119,7 +119,7 @@ describe.runIf(laneRuns("native"))("an operator with aiosctl", () => {
   );
 
   it("has agents that hold no right over the machine, and no way into it but their sockets", () => {
-    const agents = machine.processes().filter(({ argv }) => argv.some((word) => word.endsWith("/agents.mjs")));
+    const agents = machine.processes().filter(({ argv }) => argv.some((word) => word.endsWith("/agents.cjs")));
     expect(agents).toHaveLength(8);
     const held = agents.map(({ hostPid }) => {
       const status = readFileSync(`/proc/${hostPid}/status`, "utf8");

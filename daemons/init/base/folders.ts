@@ -33,11 +33,11 @@ export function machineFolders(run: string, state: string, log: string): readonl
       owner: users[`${agentPrefix}${agent}` as keyof typeof users],
     })),
     { path: state, mode: 0o755, owner: users.root },
-    ...["cache", "reports", "cache/node"].map((name) => ({ path: `${state}/${name}`, mode: 0o755, owner: users.root })),
+    ...["cache", "reports"].map((name) => ({ path: `${state}/${name}`, mode: 0o755, owner: users.root })),
     // The runtime pulls models into it; everyone may read them.
     { path: `${state}/models`, mode: 0o755, owner: users["aios-runtime"] },
-    ...daemons.flatMap(({ name, user, folders }) =>
-      [...folders, compileCache(name)].map((folder) => ({
+    ...daemons.flatMap(({ user, folders }) =>
+      folders.map((folder) => ({
         path: `${state}/${folder}`,
         mode: 0o700,
         owner: users[user],
@@ -69,11 +69,6 @@ function socketFolders(run: string): readonly Folder[] {
 /** A daemon's account; whatever is none runs as root. */
 function accountOf(name: string): Owner {
   return users[daemons.find((spec) => spec.name === name)?.user ?? "root"];
-}
-
-/** A daemon's folder for compiled JavaScript. One each: who writes a cache decides what its readers run. */
-export function compileCache(daemon: string): string {
-  return `cache/node/${daemon}`;
 }
 
 /** Makes folders that are missing, and sets the mode and owner of all. */

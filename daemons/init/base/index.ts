@@ -6,7 +6,7 @@ export { type Children, openChildren } from "./children.ts";
 export { commandRunner, type Run } from "./commands.ts";
 export { effectiveConfig } from "./config.ts";
 export { type Faults, openFaults } from "./faults.ts";
-export { compileCache, machineFolders, makeFolders } from "./folders.ts";
+export { machineFolders, makeFolders } from "./folders.ts";
 export { type KernelFiles, namesIn, readText } from "./kernel-files.ts";
 export { linesOf, openKeyboard } from "./keyboard.ts";
 export { ipv4Pattern, type Provision, takeProvision } from "./provision.ts";

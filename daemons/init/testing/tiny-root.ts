@@ -47,15 +47,14 @@ export async function makeTinyRoot(root: string): Promise<void> {
     banner: { js: "#!/usr/bin/node --disable-sigusr1" },
   });
   execFileSync("chmod", ["755", join(root, layout.init)]);
-  const unit = join(root, layout.lib, "unit.mjs");
+  const unit = join(root, layout.lib, "unit.cjs");
   await build({
     ...shared,
     entryPoints: [join(import.meta.dirname, "unit.ts")],
     outfile: unit,
-    format: "esm",
-    banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
+    format: "cjs",
   });
-  for (const { name } of daemons) linkSync(unit, join(root, layout.lib, `${name}.mjs`));
+  for (const { name } of daemons) linkSync(unit, join(root, layout.lib, `${name}.cjs`));
   writeFileSync(join(root, layout.lib, "release.json"), '{"version":"0.0.0-test"}');
   cpSync(join(repository, "rootfs/etc/aios/config.toml"), join(root, layout.etc, "config.toml"));
   writeFileSync(join(root, layout.etc, "agents/system.toml"), '[agent]\nname = "system"\nenabled = true\n');

@@ -11,7 +11,7 @@ import { AgentListResponse, OrchestratorService } from "#proto/aios/orchestrator
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { ExecuteResponse, ToolRegistryService } from "#proto/aios/tools";
 
-const name = basename(process.argv[1] ?? "", ".mjs");
+const name = basename(process.argv[1] ?? "", ".cjs");
 
 const services: Readonly<Record<string, readonly Service[]>> = {
   orchestrator: [

@@ -5,8 +5,10 @@ import { confined } from "#lib/linux/confinement";
 import { socketPath } from "#lib/rpc/sockets";
 import { type DaemonSpec, layout, nodeArguments, users } from "#manifest";
 import { heldOf } from "#reach";
-import { type Children, compileCache } from "../base/index.ts";
-import type { Logs } from "../logs/index.ts";
+import type { Children } from "../base/index.ts";
+import { type Logs } from "../logs/index.ts";
+import { type Children } from "../base/children.ts";
+import { type Logs } from "../logs/logs.ts";
 import { startService, watchService } from "./managed-world.ts";
 import { startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
@@ -57,7 +59,7 @@ function socketOf(unit: string): string {
 
 function command(spec: DaemonSpec, { folder }: Group, { logLevel, folders }: WorldNeeds) {
   const { name, user, diskThreads, makesGroups } = spec;
-  const words = [layout.node, ...nodeArguments(spec), `${layout.lib}/${name}.mjs`] as const;
+  const words = [layout.node, ...nodeArguments(spec), `${layout.lib}/${name}.cjs`] as const;
   const holding = heldOf(name);
   const writes = [...(holding?.writes ?? []), ...(folders[name] ?? []).filter(existsSync)];
   // One that is held changes its account itself, on the way.
@@ -72,7 +74,6 @@ function command(spec: DaemonSpec, { folder }: Group, { logLevel, folders }: Wor
       HOME: "/",
       LANG: "C.UTF-8",
       AIOS_LOG_LEVEL: logLevel,
-      NODE_COMPILE_CACHE: `${layout.state}/${compileCache(name)}`,
       // SQLite sorts and rewrites in files: /tmp is out of reach for one that is held.
       ...(holding !== undefined && { TMPDIR: `${layout.state}/${name}` }),
       ...(makesGroups && folder !== undefined && { AIOS_GROUP: folder }),

@@ -30,7 +30,7 @@ const groupsIn = (top: string | undefined) =>
 
 const spawnerOf = (program: Partial<AgentProgram>): SpawnAgent =>
   agentSpawner({
-    ...{ node: "/bin/sh", file: "agents.mjs", env: {}, confinement: () => undefined, groupOf: groupsIn(undefined) },
+    ...{ node: "/bin/sh", file: "agents.cjs", env: {}, confinement: () => undefined, groupOf: groupsIn(undefined) },
     ...{ run: "/run/aios", log: silentLog },
     ...program,
   });

@@ -15,7 +15,7 @@ export function agentProgram(
   const onMachine = paths.run === layout.run;
   return {
     node: process.execPath,
-    file: `${paths.lib}/agents.mjs`,
+    file: `${paths.lib}/agents.cjs`,
     env: agentEnvironment(env),
     // The agents' users exist on the machine only.
     confinement: (agent) => (onMachine ? confinementOf(agent, paths) : undefined),
@@ -42,6 +42,6 @@ function confinementOf(agent: string, { run }: { readonly run: string }): Confin
 
 /** What agents see of the environment: where things are, and nothing else. */
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const names = ["AIOS_RUN_DIR", "AIOS_LIB_DIR", "AIOS_LOG_LEVEL", "NODE_COMPILE_CACHE", "PATH"];
+  const names = ["AIOS_RUN_DIR", "AIOS_LIB_DIR", "AIOS_LOG_LEVEL", "PATH"];
   return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
 }

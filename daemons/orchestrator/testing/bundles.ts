@@ -3,18 +3,16 @@ import { build } from "esbuild";
 
 const entry = (program: string) => new URL(`../../${program}/main.ts`, import.meta.url).pathname;
 
-/** Writes orchestrator.mjs and agents.mjs into `folder`. */
+/** Writes orchestrator.cjs and agents.cjs into `folder`. */
 export async function writeBundles(folder: string): Promise<void> {
-  const banner = 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);';
   await build({
     entryPoints: { orchestrator: entry("orchestrator"), agents: entry("agents") },
     outdir: folder,
-    outExtension: { ".js": ".mjs" },
+    outExtension: { ".js": ".cjs" },
     bundle: true,
     platform: "node",
-    format: "esm",
+    format: "cjs",
     target: "node26",
-    banner: { js: banner },
     logLevel: "silent",
   });
 }

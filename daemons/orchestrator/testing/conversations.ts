@@ -45,7 +45,7 @@ export const sessions = client(SessionsService, "orchestrator");
 export const tools = client(ToolRegistryService, "tools");
 
 export function start(daemon: string): void {
-  const file = daemon === "orchestrator" ? `${folder}/lib/orchestrator.mjs` : here(`../../${daemon}/main.ts`);
+  const file = daemon === "orchestrator" ? `${folder}/lib/orchestrator.cjs` : here(`../../${daemon}/main.ts`);
   const child = spawn(process.execPath, [file], {
     stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
     env: {

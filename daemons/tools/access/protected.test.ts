@@ -35,7 +35,7 @@ describe("an agent, whatever it was granted,", () => {
   afterEach(() => machine.close());
 
   it.each([
-    ["fs.write", { path: "/usr/lib/aios/tools.mjs", content: "" }],
+    ["fs.write", { path: "/usr/lib/aios/tools.cjs", content: "" }],
     ["fs.write", { path: "/usr/../usr/bin/node", content: "" }],
     ["fs.write", { path: "/sbin/aios-init", content: "" }],
     ["fs.write", { path: "/lib/aios/x", content: "" }],
@@ -74,7 +74,7 @@ describe("an agent, whatever it was granted,", () => {
   it("does not change the daemons' state, their configuration and their sockets, nor a folder that holds them", async () => {
     for (const path of [
       "state/orchestrator/autonomy.json",
-      "state/cache/node/tools/x",
+      "state/tools/ledger.db",
       "etc/triggers/x.toml",
       "run/x",
     ]) {

@@ -32,8 +32,8 @@ export async function startRuntime(repository: string, folder: string, modelPath
   const models = { runtime: "llama-cpp", model_dir: at("state/models"), operational };
   writeFileSync(at("run/config.json"), JSON.stringify({ models }));
   writeFileSync(
-    at("lib/runtime-worker.mjs"),
-    `import ${JSON.stringify(join(repository, "daemons/runtime/worker/worker.ts"))};`,
+    at("lib/runtime-worker.cjs"),
+    `require(${JSON.stringify(join(repository, "daemons/runtime/worker/worker.ts"))});`,
   );
   symlinkSync(join(repository, "node_modules"), at("lib/node_modules"));
   const env = {

@@ -29,7 +29,7 @@ export const idlePart: Part = async ({ images, accelerator, folder, say }) => {
     const chromaPid = await vectorsReady(machine);
     await delay(settleMs);
     const found = machine.processes();
-    const memory = found.find(({ argv }) => argv.some((word) => word.endsWith("/memory.mjs")));
+    const memory = found.find(({ argv }) => argv.some((word) => word.endsWith("/memory.cjs")));
     const chroma = found.find(({ pid }) => pid === chromaPid);
     if (memory === undefined || chroma === undefined) throw new Error("memory or its vector server is not running");
     const used = () => [memory, chroma].map(({ hostPid }) => processorMs(hostPid));

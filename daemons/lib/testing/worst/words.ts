@@ -30,7 +30,7 @@ export const closed = "http://127.0.0.1:9/";
 
 /** Programs of root that read these run what they say. A name of ours, so that nothing of a host stands there. */
 const runAsRoot = [
-  "/usr/lib/aios/walk.mjs",
+  "/usr/lib/aios/walk.cjs",
   "/usr/local/bin/aios-walk",
   "/lib/aios-walk",
   "/root/.aios-walk",
