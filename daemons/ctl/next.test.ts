@@ -4,7 +4,7 @@ import { rememberMachine } from "#lib/identity/machines";
 import { ensureOperatorIdentity } from "#lib/identity/operator";
 import { service } from "#lib/rpc/service";
 import { ToolRegistryService } from "#proto/aios/tools";
-import { autonomy, init, openTwin, orchestrator, type Twin } from "./twins.ts";
+import { autonomy, init, openTwin, orchestrator, type Twin } from "./testing/twins.ts";
 
 let twin: Twin;
 beforeEach(() => {

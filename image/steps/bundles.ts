@@ -95,7 +95,7 @@ export function bundlesStep(): Step {
       await Promise.all(codes.map(async (code) => told(code.name, await writeCode(code, repository, tree))));
       for (const each of cachedPrograms) await writeProgram(each, repository, tree);
       for (const each of plainPrograms) told(each.name, bytesOf(await bundle(plainOptions(each, repository, tree))));
-      writeFileSync(join(out, "sizes.json"), JSON.stringify(sizes));
+      writeFileSync(join(out, "sizes.json"), JSON.stringify(Object.fromEntries(Object.entries(sizes).sort())));
     },
   };
 }

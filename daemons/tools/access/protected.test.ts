@@ -72,12 +72,7 @@ describe("an agent, whatever it was granted,", () => {
   });
 
   it("does not change the daemons' state, their configuration and their sockets, nor a folder that holds them", async () => {
-    for (const path of [
-      "state/orchestrator/autonomy.json",
-      "state/tools/ledger.db",
-      "etc/triggers/x.toml",
-      "run/x",
-    ]) {
+    for (const path of ["state/orchestrator/autonomy.json", "state/tools/ledger.db", "etc/triggers/x.toml", "run/x"]) {
       const write = call("fs.write", { path: `${machine.folder}/${path}`, content: "" });
       await expect(write).rejects.toMatchObject(denied);
     }
