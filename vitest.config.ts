@@ -1,8 +1,21 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { filesAtOnce } from "./ci/durations.ts";
+
+/** All files: the slowest first, so that none is waited for alone. Some files: it last, after what is soon known. */
+class Order extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const { testFiles = [] } = (await files[0]?.project.globTestFiles()) ?? {};
+    return files.length < testFiles.length ? sorted.toReversed() : sorted;
+  }
+}
 
 /** unit: beside the code, seconds. machine: boots the system; one file at a time, since each takes the whole machine. */
 export default defineConfig({
   test: {
+    maxWorkers: filesAtOnce,
+    sequence: { sequencer: Order },
     projects: [
       {
         test: {
