@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { filesAtOnce } from "./ci/durations.ts";
+import { compiled } from "./daemons/lib/testing/compiled.ts";
 
 /** All files: the slowest first, so that none is waited for alone. Some files: it last, after what is soon known. */
 class Order extends BaseSequencer {
@@ -22,9 +23,11 @@ export default defineConfig({
           name: "unit",
           include: ["{daemons,image,qemu,ci}/**/*.test.ts"],
           exclude: ["qemu/tests/**"],
+          // For the programs that tests start with their own environment.
+          env: compiled,
           // An end to what hangs, also where the machine is busy with others.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
       {

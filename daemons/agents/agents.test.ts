@@ -8,6 +8,7 @@ import { silentLog } from "#lib/log";
 import { connect } from "#lib/rpc/client";
 import { createServer, listen } from "#lib/rpc/server";
 import { type Client, coreIdentity, service } from "#lib/rpc/service";
+import { compiled } from "#lib/testing/compiled";
 import { AgentService } from "#proto/aios/agent";
 import { Task as TaskMessage } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -341,6 +342,7 @@ describe("the agents' program", () => {
     const child = spawn(process.execPath, [new URL("./main.ts", import.meta.url).pathname], {
       stdio: ["pipe", "ignore", "ignore"],
       env: {
+        ...compiled,
         AIOS_RUN_DIR: folder,
         AIOS_AGENT: "system",
         AIOS_AGENT_SETTINGS: JSON.stringify(settings),

@@ -6,6 +6,7 @@ import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { connect } from "#lib/rpc/client";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { GoalRecord, MemoryServiceService, TaskRecord } from "#proto/aios/memory";
 
@@ -41,6 +42,7 @@ function start(): void {
   openPeer(join(folder, "run"), "memory", "orchestrator");
   lines = [];
   const env = {
+    ...compiled,
     AIOS_RUN_DIR: join(folder, "run"),
     AIOS_STATE_DIR: join(folder, "state"),
     AIOS_LIB_DIR: join(folder, "lib"),

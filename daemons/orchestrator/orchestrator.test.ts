@@ -13,6 +13,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/rpc/client";
 import type { Client } from "#lib/rpc/service";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { OrchestratorService } from "#proto/aios/orchestrator";
 import { writeBundles } from "./testing/bundles.ts";
@@ -114,6 +115,7 @@ function start(): ChildProcess {
   return spawn(process.execPath, [`${lib}/orchestrator.cjs`], {
     stdio: ["ignore", "ignore", openSync(`${folder}/log`, "a")],
     env: {
+      ...compiled,
       AIOS_RUN_DIR: `${folder}/run`,
       AIOS_STATE_DIR: `${folder}/state`,
       AIOS_ETC_DIR: `${folder}/etc`,

@@ -6,6 +6,7 @@ import { connect } from "#lib/rpc/client";
 import { createServer, listen } from "#lib/rpc/server";
 import { type Client, coreIdentity, operatorHeader, roleHeader, service } from "#lib/rpc/service";
 import { socketPath } from "#lib/rpc/sockets";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { GoalControlService } from "#proto/aios/goal_control";
 import { InitService, Unit, UnitState } from "#proto/aios/init";
@@ -31,6 +32,7 @@ function start(daemon: string): ChildProcess {
     {
       stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
       env: {
+        ...compiled,
         AIOS_RUN_DIR: `${folder}/run`,
         AIOS_ETC_DIR: here("../../rootfs/etc/aios"),
         AIOS_LIB_DIR: `${folder}/lib`,

@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
+import { compiled } from "#lib/testing/compiled";
 import { startWorker } from "./between/worker-process.ts";
 import { readModelHeader } from "./files/gguf.ts";
 
@@ -123,7 +124,7 @@ async function loads(file: string): Promise<"loaded" | "refused" | "crashed"> {
   const start = () =>
     spawn(process.execPath, [here("worker/worker.ts")], {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
-      env: { UV_THREADPOOL_SIZE: "1" },
+      env: { ...compiled, UV_THREADPOOL_SIZE: "1" },
     });
   const worker = startWorker(start, "corrupt", systemClock, silentLog);
   try {

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { connect } from "#lib/rpc/client";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import { HealthService, HealthCheckResponse_ServingStatus as Status } from "#proto/grpc/health/v1/health";
@@ -32,6 +33,7 @@ beforeEach(async () => {
   writeFileSync(join(folder, "lib/runtime-worker.cjs"), `require(${JSON.stringify(here("worker/worker.ts"))});`);
   symlinkSync(here("../../node_modules"), join(folder, "lib/node_modules"));
   const env = {
+    ...compiled,
     AIOS_RUN_DIR: join(folder, "run"),
     AIOS_LIB_DIR: join(folder, "lib"),
     AIOS_STATE_DIR: join(folder, "state"),

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { openLog } from "#lib/log";
+import { compiled } from "#lib/testing/compiled";
 import { chatPieces } from "./between/chat.ts";
 import { chatForm } from "./between/chat-form.ts";
 import { startWorker } from "./between/worker-process.ts";
@@ -73,7 +74,7 @@ async function load(bytes: Buffer, kind: "generation" | "embedding" = "generatio
   const start = () => {
     child = spawn(process.execPath, [here("worker/worker.ts")], {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
-      env: { UV_THREADPOOL_SIZE: "1" },
+      env: { ...compiled, UV_THREADPOOL_SIZE: "1" },
     });
     return child;
   };

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/rpc/client";
 import { type Client, executionHeader, interruptedHeader } from "#lib/rpc/service";
 import { socketPath } from "#lib/rpc/sockets";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
@@ -34,6 +35,7 @@ afterEach(async () => {
 /** Starts the daemon by a shell script that ends in it (`"$0" "$@"`), within `around`, and waits until it is ready. */
 async function start(script = 'exec "$0" "$@"', around: readonly string[] = []): Promise<void> {
   const env = {
+    ...compiled,
     PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     AIOS_RUN_DIR: `${folder}/run`,
     AIOS_STATE_DIR: `${folder}/state`,

@@ -10,6 +10,7 @@ import { coreIdentity, operatorHeader, roleHeader, service } from "#lib/rpc/serv
 import { socketPath } from "#lib/rpc/sockets";
 import type { ModelServer } from "#lib/testing/model-server";
 import { openOpenaiServer } from "#lib/testing/openai-server";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { SecretsService } from "#proto/aios/api_gateway";
 import { InitService } from "#proto/aios/init";
@@ -51,6 +52,7 @@ export function start(daemon: string): void {
     env: {
       ...{ AIOS_RUN_DIR: run, AIOS_ETC_DIR: `${folder}/etc`, AIOS_LIB_DIR: `${folder}/lib` },
       AIOS_STATE_DIR: `${folder}/state`,
+      ...compiled,
     },
   });
   children.set(daemon, child);

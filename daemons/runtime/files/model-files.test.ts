@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
+import { compiled } from "#lib/testing/compiled";
 import { startWorker } from "../between/worker-process.ts";
 import { openCatalogue } from "./catalogue.ts";
 import { readModelHeader } from "./gguf.ts";
@@ -190,7 +191,7 @@ describe("a split file", () => {
     const start = () =>
       spawn(process.execPath, [here("../worker/worker.ts")], {
         stdio: ["ignore", "ignore", "ignore", "ipc"],
-        env: { UV_THREADPOOL_SIZE: "1" },
+        env: { ...compiled, UV_THREADPOOL_SIZE: "1" },
       });
     const worker = startWorker(start, "split", systemClock, silentLog);
     const loaded = await worker.load({

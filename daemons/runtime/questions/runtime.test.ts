@@ -8,6 +8,7 @@ import { silentLog } from "#lib/log";
 import { connect } from "#lib/rpc/client";
 import { createServer, listen } from "#lib/rpc/server";
 import { type Client, coreIdentity } from "#lib/rpc/service";
+import { compiled } from "#lib/testing/compiled";
 import { AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 import type { Worker } from "../between/worker-process.ts";
 import { modelsOf } from "../model-calls.ts";
@@ -67,7 +68,7 @@ async function open(): Promise<void> {
     spawnWorker: () => {
       const child = spawn(process.execPath, [here("../worker/worker.ts")], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
-        env: { UV_THREADPOOL_SIZE: "1" },
+        env: { ...compiled, UV_THREADPOOL_SIZE: "1" },
       });
       workers.push(child);
       return child;

@@ -7,6 +7,7 @@ import { silentLog } from "#lib/log";
 import { connect } from "#lib/rpc/client";
 import { createServer, listen } from "#lib/rpc/server";
 import { type Client, coreIdentity, type Identity } from "#lib/rpc/service";
+import { compiled } from "#lib/testing/compiled";
 import { AIRuntimeService } from "#proto/aios/runtime";
 import { modelsOf } from "../model-calls.ts";
 import { openMachinePool } from "../models/machine-pool.ts";
@@ -61,7 +62,7 @@ export async function serveRuntime(): Promise<Served> {
     spawnWorker: () => {
       const child = spawn(process.execPath, [here("../worker/worker.ts")], {
         stdio: ["ignore", "ignore", "inherit", "ipc"],
-        env: { UV_THREADPOOL_SIZE: "1" },
+        env: { ...compiled, UV_THREADPOOL_SIZE: "1" },
       });
       workers.push(child);
       return child;

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connect } from "#lib/rpc/client";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { HealthCheckResponse_ServingStatus as Health, HealthService } from "#proto/grpc/health/v1/health";
@@ -87,6 +88,7 @@ async function untilApart({ pid }: ChildProcess): Promise<void> {
 
 async function startDaemon(folder: string, inside: readonly string[]): Promise<ChildProcess> {
   const env = {
+    ...compiled,
     PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     AIOS_RUN_DIR: `${folder}/run`,
     AIOS_STATE_DIR: `${folder}/state`,

@@ -9,6 +9,7 @@ import { systemClock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { uuidv7 } from "#lib/ids";
 import { connect } from "#lib/rpc/client";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { EventJournalService } from "#proto/aios/journal";
 import { ToolRegistryService } from "#proto/aios/tools";
@@ -30,6 +31,7 @@ function start(daemon: string): void {
   const child = spawn(process.execPath, [here(`../../../${daemon}/main.ts`)], {
     stdio: ["ignore", "ignore", openSync(`${folder}/${daemon}.log`, "a")],
     env: {
+      ...compiled,
       AIOS_RUN_DIR: `${folder}/run`,
       AIOS_ETC_DIR: here("../../../../rootfs/etc/aios"),
       AIOS_LIB_DIR: `${folder}/lib`,

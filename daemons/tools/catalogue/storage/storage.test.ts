@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "#lib/rpc/client";
 import type { Client } from "#lib/rpc/service";
+import { compiled } from "#lib/testing/compiled";
 import { openPeer } from "#lib/testing/sockets";
 import { ToolRegistryService } from "#proto/aios/tools";
 import { noteCarried } from "../../testing/carried.ts";
@@ -23,6 +24,7 @@ beforeAll(async () => {
   for (const name of ["run/agents/task", "state", "etc"]) mkdirSync(`${folder}/${name}`, { recursive: true });
   for (const peer of ["orchestrator", "console"]) openPeer(`${folder}/run`, "tools", peer);
   const env = {
+    ...compiled,
     PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
     AIOS_RUN_DIR: `${folder}/run`,
     AIOS_STATE_DIR: `${folder}/state`,
