@@ -28,6 +28,7 @@ export default defineConfig({
           // An end to what hangs, also where the machine is busy with others.
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          expect: { poll: { timeout: 60_000 } },
         },
       },
       {

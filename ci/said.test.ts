@@ -87,4 +87,4 @@ it("what is said reaches the tools as it was said, or the goal is not planned: e
   }
   // Refusing everything would keep the rule too.
   expect(planned).toBeGreaterThan(2_000);
-}, 60_000);
+});

@@ -56,7 +56,8 @@ beforeEach(() => {
 afterEach(() => stop.abort());
 
 async function until(what: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5_000; !what(); await delay(2)) if (Date.now() > end) throw new Error(`never: ${what}`);
+  for (const end = Date.now() + 60_000; !what(); await delay(2))
+    if (Date.now() > end) throw new Error(`never: ${what}`);
 }
 
 describe("an agent's work", () => {
@@ -280,7 +281,9 @@ describe("an agent's service", () => {
   });
 
   it("stops a task whose caller has gone", async () => {
-    await expect(client.executeTask(task("a"), { timeoutMs: 50 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await expect(client.executeTask(task("a"), { timeoutMs: 500 })).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+    });
     await until(() => calls[0]?.signal.aborted === true);
   });
 

@@ -178,10 +178,10 @@ describe("passing calls on", () => {
   });
 
   it("the deadline, which ends the call on both sides", async () => {
-    const deadline = Date.now() + 300;
+    const deadline = Date.now() + 2_000;
     const { error } = await unary("hang", undefined, { deadline });
     expect(error?.code).toBe(grpc.status.DEADLINE_EXCEEDED);
-    expect(Math.abs((seen[0]?.deadline ?? 0) - deadline)).toBeLessThan(100);
+    expect(Math.abs((seen[0]?.deadline ?? 0) - deadline)).toBeLessThan(500);
     await expect.poll(() => seen[0]?.cancelled).toBe(true);
   });
 

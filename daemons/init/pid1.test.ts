@@ -40,7 +40,7 @@ beforeAll(async () => {
   machine = await start("aios.system.log_level=debug");
   await machine.says(consoleLines.ready);
   init = socketOf(machine);
-}, 60_000);
+});
 
 afterAll(async () => {
   init?.close();
@@ -261,7 +261,7 @@ describe("PID 1", () => {
     machine.signal("SIGUSR2");
     await machine.says(consoleLines.powerOff);
     await machine.ended;
-  }, 40_000);
+  });
 
   it("falls back to the last good configuration, says so, and works", async () => {
     const config = pathTo("data/overlay/upper/etc/aios/config.toml");
@@ -282,7 +282,7 @@ describe("PID 1", () => {
       await booted.says(consoleLines.degraded);
     });
     rmSync(config);
-  }, 60_000);
+  });
 
   it("boots without the overlay, with its data", async () => {
     await bootAndEnd(
@@ -293,7 +293,7 @@ describe("PID 1", () => {
       },
       false,
     );
-  }, 60_000);
+  });
 });
 
 async function bootAndEnd(

@@ -92,7 +92,7 @@ describe("the sockets of the daemons", () => {
       ]);
       expect([name, await reachedBy(account)]).toEqual([name, Object.fromEntries(expected)]);
     }
-  }, 30_000);
+  });
 
   it("are in folders where nobody but root makes or replaces anything", () => {
     const closed = [run(), ...readdirSync(run()).map((name) => `${run()}/${name}`)];

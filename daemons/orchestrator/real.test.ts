@@ -52,7 +52,7 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 async function until<T>(what: () => Promise<T | false>): Promise<T> {
-  for (const deadline = Date.now() + 20_000; ; ) {
+  for (const deadline = Date.now() + 60_000; ; ) {
     const found = await what().catch((error) => (Date.now() > deadline ? Promise.reject(error) : false));
     if (found !== false) return found as T;
     if (Date.now() > deadline) throw new Error(`it never came: ${what}`);

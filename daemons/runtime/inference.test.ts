@@ -28,7 +28,7 @@ async function streamed(fields: Partial<InferRequest>): Promise<{ text: string; 
 
 /** Waits until no call uses or waits for the model: no sequence is stuck. */
 async function untilIdle(): Promise<void> {
-  const until = performance.now() + 10_000;
+  const until = performance.now() + 60_000;
   while (served.runtime.waiting() > 0 || served.runtime.models().some(({ active }) => active > 0)) {
     if (performance.now() > until) throw new Error("calls are stuck");
     await systemClock.sleep(10);
@@ -121,7 +121,7 @@ describe("several calls at a time", () => {
 
   it("refuses what is over its caller's share at once and finishes the rest", async () => {
     const outcomes = await Promise.allSettled(
-      Array.from({ length: 10_000 }, () => served.client.infer(request({ maxTokens: 1 }), { timeoutMs: 60_000 })),
+      Array.from({ length: 10_000 }, () => served.client.infer(request({ maxTokens: 1 }), { timeoutMs: 180_000 })),
     );
     const failed = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
     expect(failed.length).toBeGreaterThan(1_000);
@@ -131,7 +131,7 @@ describe("several calls at a time", () => {
     }
     expect(outcomes.length - failed.length).toBeGreaterThan(callerLengthMax);
     await untilIdle();
-  }, 60_000);
+  });
 
   it("is fair between agents whatever each asks", async () => {
     const [busy, modest] = await Promise.all(

@@ -34,7 +34,7 @@ const isAlive = (pid: number) =>
   existsSync(`/proc/${pid}`) && parseStat(readFileSync(`/proc/${pid}/stat`, "utf8")).state !== "Z";
 
 async function eventually(wanted: () => boolean): Promise<boolean> {
-  for (let tries = 0; tries < 200 && !wanted(); tries += 1) await systemClock.sleep(10);
+  for (let tries = 0; tries < 3_000 && !wanted(); tries += 1) await systemClock.sleep(10);
   return wanted();
 }
 

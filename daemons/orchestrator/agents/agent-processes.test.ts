@@ -44,7 +44,7 @@ const program = (script: string): string => {
 let programs = 0;
 
 const eventually = async (wanted: () => boolean): Promise<boolean> => {
-  for (let tries = 0; tries < 300 && !wanted(); tries += 1) await delay(10);
+  for (let tries = 0; tries < 3_000 && !wanted(); tries += 1) await delay(10);
   return wanted();
 };
 

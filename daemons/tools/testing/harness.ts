@@ -176,7 +176,7 @@ function callerAt(socket: string): Caller {
   return {
     raw,
     call: async (tool, input = {}, more = {}) =>
-      answerOf(await raw.execute(requestOf(tool, input, more), { timeoutMs: 15_000 })),
+      answerOf(await raw.execute(requestOf(tool, input, more), { timeoutMs: 60_000 })),
   };
 }
 

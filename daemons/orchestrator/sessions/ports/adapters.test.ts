@@ -118,7 +118,7 @@ beforeAll(async () => {
   const { ports, toolsClient } = kernelWith();
   await until(() => ports.journal.head("none", "main"));
   await until(() => toolsClient.listTools({ namespace: "fs" }));
-}, 60_000);
+});
 
 afterAll(async () => {
   for (const close of closers) close();
@@ -229,7 +229,7 @@ describe("a kernel on the machine's daemons", () => {
     });
     expect((await kernel.state("killed")).runs).toMatchObject([{ reason: "completed", outcomes: [{ status: "ok" }] }]);
     expect(text("d")).toBe("still");
-  }, 60_000);
+  });
 
   it("asks the models in their order for JSON that the tools accept, and tells what they gave back as data", async () => {
     const asked: Thought[] = [];

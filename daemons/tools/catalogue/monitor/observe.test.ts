@@ -75,11 +75,12 @@ describe("monitor.logs", () => {
 
 describe("monitor.watch", () => {
   it("tells what changed in a folder while it looked", async () => {
-    const watching = call("monitor.watch", { path: work, seconds: 1 });
-    await delay(400);
-    writeFileSync(`${work}/new`, "x");
-    renameSync(`${work}/new`, `${work}/newer`);
-    const { output } = await watching;
+    const watching = call("monitor.watch", { path: work, seconds: 2 });
+    const changing = setInterval(() => {
+      writeFileSync(`${work}/new`, "x");
+      renameSync(`${work}/new`, `${work}/newer`);
+    }, 200);
+    const { output } = await watching.finally(() => clearInterval(changing));
     expect(output.complete).toBe(true);
     expect(output.events).toContainEqual({ name: "new", type: "rename", at: expect.any(Number) });
     expect(output.events).toContainEqual({ name: "newer", type: "rename", at: expect.any(Number) });

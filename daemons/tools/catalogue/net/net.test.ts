@@ -11,7 +11,7 @@ beforeAll(async () => {
   await machine.run("ip", "link", "set", "eth1", "up");
   await machine.run("ip", "link", "set", "eth0", "up");
   await machine.run("ip", "route", "add", "default", "via", "10.1.0.254");
-}, 30_000);
+});
 
 afterAll(() => machine?.close());
 

@@ -41,7 +41,7 @@ beforeAll(async () => {
     expect(daemon.exitCode).toBeNull();
     await sleep(50);
   }
-}, 30_000);
+});
 
 afterAll(async () => {
   core.close();
