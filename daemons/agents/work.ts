@@ -70,7 +70,7 @@ export function openWork(
       const call = { ...readInput(task.input), taskId, reason, waits: (approval: string) => waiting(taskId, approval) };
       return await callTool(call, Number.POSITIVE_INFINITY, stop);
     } catch (error) {
-      return failed(stop.aborted ? stop.reason : error);
+      return failureOf(stop.aborted ? stop.reason : error);
     }
   };
 
@@ -81,7 +81,7 @@ export function openWork(
 
   return {
     async run(task) {
-      if (running.has(task.id)) return { ...failed(atItAlready), taskId: task.id, durationMs: 0 };
+      if (running.has(task.id)) return { ...failureOf(atItAlready), taskId: task.id, durationMs: 0 };
       const stop = new AbortController();
       const free = Promise.withResolvers<void>();
       running.set(task.id, { stop, free });
@@ -120,7 +120,7 @@ function readInput(text: string): Pick<Required<ToolCall>, "tool" | "input" | "e
 const atItAlready = new AiosError("ABORTED", "this agent is at it already");
 
 /** What comes of a task that throws; of what has no code its input is the cause. */
-function failed(error: unknown): Pick<Result, "success" | "output" | "error" | "errorCode"> {
+function failureOf(error: unknown): Pick<Result, "success" | "output" | "error" | "errorCode"> {
   const errorCode = error instanceof AiosError ? error.code : "INVALID_ARGUMENT";
   return { success: false, output: Buffer.alloc(0), error: messageOf(error), errorCode };
 }

@@ -44,6 +44,14 @@ import { openTalks } from "./sessions/index.ts";
 import type { Tools } from "./tools.ts";
 import { toolsOver } from "./tools-client.ts";
 
+/*
+ * goal: what somebody wants of the machine, in words. plan: the steps to it, and why these. task: a step of a goal's plan, one call
+ * of one tool. try: one time that a task is made, under an execution id of its own. place: room at an agent for one task. grant: what
+ * an agent is let do, for a task or a time. duty: what an agent does by itself. notice: what somebody noticed. trigger: the goal that
+ * a notice is a reason for. schedule: a goal that is given at a time. session: a conversation with an agent. run: what follows one
+ * thing that is said in it. branch: one line of its events.
+ */
+
 /** A plan's check waits so long for aios-tools. */
 const checkTimeoutMs = 30_000;
 

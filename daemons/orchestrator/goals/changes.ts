@@ -43,7 +43,7 @@ export async function changeGoal(
   patience: Patience = forEver,
 ): Promise<void> {
   const whole = { ...goal, ...next, updatedAt: clock.now() };
-  await stored(() => store.putGoal(whole), clock, patience);
+  await put(() => store.putGoal(whole), clock, patience);
   Object.assign(goal, whole);
   changes.tell(goal);
 }
@@ -56,9 +56,9 @@ export async function changeTask(
   patience: Patience = forEver,
 ): Promise<void> {
   const whole = { ...task, ...next };
-  await stored(() => store.putTask(whole), clock, patience);
+  await put(() => store.putTask(whole), clock, patience);
   Object.assign(task, next);
 }
 
-const stored = (put: () => Promise<void>, clock: Clock, patience: Patience): Promise<void> =>
-  patience === "none" ? put() : patiently(clock, patience, put);
+const put = (call: () => Promise<void>, clock: Clock, patience: Patience): Promise<void> =>
+  patience === "none" ? call() : patiently(clock, patience, call);

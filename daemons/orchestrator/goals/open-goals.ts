@@ -52,7 +52,7 @@ export function keepOpenGoals(world: World): OpenGoals {
   let resumed = false;
 
   const admit = (goal: Goal): OpenGoal => {
-    const one = opened(goal);
+    const one = newOpenGoal(goal);
     open.set(goal.id, one);
     return one;
   };
@@ -134,7 +134,7 @@ export function keepOpenGoals(world: World): OpenGoals {
   };
 }
 
-function opened(goal: Goal): OpenGoal {
+function newOpenGoal(goal: Goal): OpenGoal {
   return {
     goal,
     over: Promise.withResolvers(),

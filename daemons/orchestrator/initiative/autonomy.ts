@@ -130,8 +130,8 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
     },
     permit(initiative) {
       const { stop } = record.value;
-      if (stop !== undefined) throw stopped(stop);
-      if (initiative === "machine" && level() === "manual") throw notUnasked();
+      if (stop !== undefined) throw stopRefusal(stop);
+      if (initiative === "machine" && level() === "manual") throw manualRefusal();
     },
     onChange(listener) {
       listeners.push(listener);
@@ -171,7 +171,7 @@ function openStopKeeper({ record, note, clock, log }: AutonomyParts) {
   };
 }
 
-function stopped(stop: Stop): AiosError {
+function stopRefusal(stop: Stop): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "begin",
     object: "a goal",
@@ -180,7 +180,7 @@ function stopped(stop: Stop): AiosError {
   });
 }
 
-function notUnasked(): AiosError {
+function manualRefusal(): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "begin",
     object: "a goal",

@@ -7,7 +7,7 @@ import { kindsOf, type Policies, type Policy } from "../access/index.ts";
 import type { Ledger } from "../ledger/index.ts";
 import { type Documents, openDocuments, type State } from "../state/index.ts";
 import type { Admitted } from "./gate.ts";
-import { asked, type Executed, type Facts, refusal, withdrawal, withdrawn } from "./record.ts";
+import { asked, type Executed, type Facts, refusal, withdrawal, withdrawalError } from "./record.ts";
 import { factsOf, sameCall, type Ticket, ticketOf } from "./tickets.ts";
 import { openWaiting, refused, type Waiting } from "./waiting.ts";
 
@@ -109,7 +109,7 @@ export function openApprovals(parts: ApprovalParts): Approvals {
     withdraw: async (id) => {
       if (waiting.known(id).state !== "waiting")
         throw new AiosError("FAILED_PRECONDITION", `withdraw ${id}: it is running`);
-      await waiting.refuse(waiting.take(id), withdrawn(id), withdrawal);
+      await waiting.refuse(waiting.take(id), withdrawalError(id), withdrawal);
     },
     pending: () =>
       waiting

@@ -6,7 +6,7 @@ import type { Limits, Policies } from "../access/index.ts";
 import type { Entry, Ledger } from "../ledger/index.ts";
 import type { Approvals } from "./approvals.ts";
 import { identify, type Request } from "./gate.ts";
-import { type Executed, withdrawal, withdrawn } from "./record.ts";
+import { type Executed, withdrawal, withdrawalError } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
 
 export interface OnceParts {
@@ -75,7 +75,7 @@ export class Once {
 
   async #takeBack(id: string): Promise<never> {
     await this.#parts.approvals.withdraw(id);
-    throw withdrawn(id);
+    throw withdrawalError(id);
   }
 
   async #withdraw(executionId: string, request: Request, caller: Identity): Promise<never> {
@@ -86,7 +86,7 @@ export class Once {
     const { agentId, tool, taskId, reason } = request;
     const facts = { executionId, caller, agentId, tool, taskId, reason, input: "{}", redaction: policy.redaction };
     await this.#parts.ledger.append(withdrawal(facts));
-    throw withdrawn(executionId);
+    throw withdrawalError(executionId);
   }
 }
 
@@ -109,7 +109,7 @@ function told(id: string, entries: readonly Entry[], caller: Identity, tool: str
   const [first] = entries;
   own(id, caller, first?.callerKind ?? "", first?.caller ?? "");
   if (first?.tool !== tool) throw wrongId(`it is an execution of ${first?.tool}, not of ${tool}`);
-  if (first.kind === "withdrawn") throw withdrawn(id);
+  if (first.kind === "withdrawn") throw withdrawalError(id);
   if (first.kind === "refusal") throw new AiosError("PERMISSION_DENIED", `execute ${id}: ${first.error}`);
   const outcome = entries.find(({ kind }) => kind === "outcome" || kind === "interrupted");
   if (outcome === undefined)

@@ -95,7 +95,7 @@ export function withdrawal(facts: Facts): Note {
 }
 
 /** What is told of such a call. */
-export const withdrawn = (id: string): AiosError => new AiosError("ABORTED", `execute ${id}: ${byItsCaller}`);
+export const withdrawalError = (id: string): AiosError => new AiosError("ABORTED", `execute ${id}: ${byItsCaller}`);
 
 const byItsCaller = "withdrawn by its caller before it began";
 
