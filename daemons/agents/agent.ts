@@ -7,7 +7,7 @@ import type { Result, Task, Work } from "./work.ts";
 /** The orchestrator, as an agent uses it. Calls throw UNAVAILABLE while it is away. */
 export interface Orchestrator {
   register(): Promise<void>;
-  /** What the orchestrator wants of the agent: "register", "shutdown". */
+  /** The wishes of the orchestrator: "register", "shutdown". */
   beat(state: Pulse): Promise<readonly string[]>;
   /** The next task; undefined when there is none for now. */
   next(signal: AbortSignal): Promise<Task | undefined>;

@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock";
 
-/** What this process takes. */
+/** The processor and memory that this process takes. */
 export interface Load {
   /** Of one processor, since the reading before. */
   readonly cpuPercent: number;

@@ -38,7 +38,7 @@ export type CallTool = (
   signal: AbortSignal,
 ) => Promise<Pick<Result, "success" | "output" | "error" | "errorCode">>;
 
-/** What an agent has done and is doing. */
+/** The tasks of an agent, done and under way. */
 export interface Work {
   /** Runs a task to its result; it never throws. Two tasks of one id do not run at the same time. */
   run(task: Task): Promise<Result>;
@@ -119,7 +119,7 @@ function readInput(text: string): Pick<Required<ToolCall>, "tool" | "input" | "e
 
 const atItAlready = new AiosError("ABORTED", "this agent is at it already");
 
-/** What comes of a task that throws; of what has no code its input is the cause. */
+/** The result of a task that throws. An error without a code has the task's input as its cause. */
 function failureOf(error: unknown): Pick<Result, "success" | "output" | "error" | "errorCode"> {
   const errorCode = error instanceof AiosError ? error.code : "INVALID_ARGUMENT";
   return { success: false, output: Buffer.alloc(0), error: messageOf(error), errorCode };

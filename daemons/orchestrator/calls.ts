@@ -15,7 +15,7 @@ export interface Call {
   readonly reason: string;
 }
 
-/** What became of a call that nothing is heard of. */
+/** The end of a call that nothing is heard of. */
 export type Fate =
   /** It has not begun, and does not begin any more. */
   | { readonly kind: "never" }
@@ -49,7 +49,7 @@ export const refusals: ReadonlySet<string> = new Set([
   "UNIMPLEMENTED",
 ]);
 
-/** What the tools answer to a call. */
+/** The tools' answer to a call. */
 export interface Answer extends ExecuteResponse {
   /** They ended before it was known what came of it: it may have had its effect. */
   readonly interrupted: boolean;
@@ -61,7 +61,7 @@ export interface Calls {
   make(call: Call, options?: Omit<CallOptions, "onTold">): Promise<Answer>;
   /** Sees to it that a call does not begin any more, unless it has. Throws UNAVAILABLE while that cannot be told. */
   withdraw(call: Call): Promise<Fate>;
-  /** What the ledger has of a call; undefined = nothing. `asker`: for whom it is looked up. */
+  /** Looks up a call in the ledger; undefined = it is not there. `asker`: for whom it is looked up. */
   audited(id: string, asker: Pick<Call, "agent" | "taskId">): Promise<AuditedCall | undefined>;
 }
 

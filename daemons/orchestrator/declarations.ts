@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errnoOf, messageOf } from "#lib/errors";
 
-/** What is declared in files, read by whoever asks first: the boot need not wait for it. Faults are told then. */
+/** Reads declarations when they are first asked for: the boot need not wait. Faults are told then. */
 export function whenAsked<D extends { readonly faults: readonly string[] }>(
   read: () => D,
   told: (fault: string) => void,
@@ -16,7 +16,10 @@ export function whenAsked<D extends { readonly faults: readonly string[] }>(
   };
 }
 
-/** What the files `NAME.toml` of `folder` declare, by name, and what is wrong with those that cannot be used. A missing folder declares nothing. */
+/**
+ * Reads the files `NAME.toml` of `folder`, in the order of their names; `faults` says what is wrong with those that
+ * cannot be used. A missing folder declares nothing.
+ */
 export function readDeclarations<T>(folder: string, parse: (name: string, content: string, path: string) => T) {
   const read: T[] = [];
   const faults: string[] = [];

@@ -94,23 +94,25 @@ export interface Goal {
   /** The least role of the people who have said what is to be done; empty when no person has. */
   role: Role | "";
   readonly tags: readonly string[];
-  /** What the client sent along; an empty object when nothing. */
+  /** Sent along by the client; an empty object when nothing was. */
   readonly metadata: JsonObject;
   /** Goals that must be completed before this one begins. */
   readonly dependsOn: readonly string[];
-  /** Of the goals that are not over only one has it; empty = none. Watchers use it, so that one trouble makes one goal. */
+  /**
+   * At most one open goal may have this key; empty = none. Lets a watcher submit a goal repeatedly without duplicates.
+   */
   readonly dedupeKey: string;
   readonly createdAt: number;
   plan: PlanHead;
-  /** What of its plan has failed while another is looked for, or why it is being closed; empty = neither. */
+  /** The failure of its plan while another is looked for, or why it is being closed; empty = neither. */
   failure: string;
-  /** What a person was asked, the last one perhaps without an answer yet. */
+  /** Questions to the person behind it, the last one perhaps without an answer yet. */
   questions: readonly Question[];
   /** How it was planned, oldest first. */
   decisions: readonly DecisionNote[];
   state: GoalState;
   updatedAt: number;
-  /** What came of it, or why it failed. */
+  /** Its outcome in words, or why it failed. */
   result: string;
   tasks: Task[];
 }
@@ -124,9 +126,9 @@ export interface Question {
 /** A decision on how to go on with a goal. */
 export interface DecisionNote {
   readonly at: number;
-  /** What had to be decided. */
+  /** The matter that had to be decided. */
   readonly situation: string;
-  /** What was asked for a plan, in that order, with why its plan was not taken, or "chosen". */
+  /** The sources that were asked for a plan, in that order, each with why its plan was not taken, or "chosen". */
   readonly options: readonly Option[];
   /** The plan's origin, "ask the person", or "give up". */
   readonly chosen: string;
@@ -137,7 +139,7 @@ export interface DecisionNote {
   readonly procedure: string;
 }
 
-/** What a source of plans came up with. */
+/** The answer of a source of plans. */
 export interface Option {
   readonly source: string;
   readonly level: Level;
@@ -145,7 +147,7 @@ export interface Option {
   readonly verdict: string;
 }
 
-/** What a plan says beside its tasks. */
+/** The part of a plan beside its tasks. */
 export interface PlanHead {
   /** "procedure disk-report", "model aios-bringup", "gateway"; empty while there is no plan. */
   readonly origin: string;
@@ -185,13 +187,13 @@ export const leastOf = (one: Role | "", other: Role | ""): Role | "" =>
 /** Whether an agent, a schedule or a trigger gave it: no person waits for its end, or is there to be asked at once. */
 export const isGivenByMachine = (source: string): boolean => /^(trigger|schedule|agent):/.test(source);
 
-/** What the person behind a goal has said. */
+/** The words of the person behind a goal. */
 export const saidIn = ({ description, questions }: Pick<Goal, "description" | "questions">) => ({
   description,
   answers: questions.flatMap(({ question, answer }) => (answer === undefined ? [] : [{ question, answer }])),
 });
 
-/** What the goal is doing, in words. */
+/** The present phase of a goal, in words. */
 export function phaseOf(goal: Goal): string {
   if (goal.state === "awaiting_input") return `asks: ${goal.questions.at(-1)?.question ?? ""}`;
   if (goal.state === "pending") return `waits for ${goal.dependsOn.length} other goals`;

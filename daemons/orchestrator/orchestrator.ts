@@ -52,10 +52,10 @@ import { toolsOver } from "./tools-client.ts";
  * thing that is said in it. branch: one line of its events.
  */
 
-/** A plan's check waits so long for aios-tools. */
+/** Longest wait of a plan's check for aios-tools. */
 const checkTimeoutMs = 30_000;
 
-/** Calls to aios-memory about goals that are made at once, at most: as many as it commits together at ease. */
+/** At most this many calls to aios-memory about goals at once: as many as it commits together at ease. */
 const storeTogetherMax = 64;
 
 /** At the end the agents' standing grants are taken back, or end by their time. */
@@ -72,7 +72,7 @@ interface Hearers {
   goalWaits(goal: Goal, forWhat: string): void;
 }
 
-/** The agents, goals and plans of this machine, and what it does of itself; `resume` begins them. */
+/** Opens the agents, goals and plans of this machine, and what it does by itself; `resume` begins them. */
 export function openOrchestrator(parts: OrchestratorParts) {
   const { paths, clock, log, address } = parts;
   const end = new AbortController();
@@ -185,7 +185,7 @@ interface PlanningGround extends Pick<ReturnType<typeof startAgents>, "configure
   readonly tools: Tools;
 }
 
-/** What plans are made by: what the image declares, what was learned here, and models. */
+/** The makers of plans: procedures of the image, procedures that were learned here, and models. */
 function openPlanning(
   { paths, clock, log }: OrchestratorParts,
   { configured, agents, peers, tools }: PlanningGround,

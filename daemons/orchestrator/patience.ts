@@ -17,7 +17,7 @@ export async function patiently<T>(clock: Clock, signal: AbortSignal, call: () =
   }
 }
 
-/** What another try later can change: the daemon is away, slow, or its disk is full. */
+/** Codes of what another try later can change: the daemon is away, slow, or its disk is full. */
 const passingCodes: readonly Code[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"];
 
 function isPassing(error: unknown): boolean {

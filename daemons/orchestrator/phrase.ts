@@ -3,8 +3,8 @@ import { cut } from "#lib/text";
 import { endOfText, isTelling } from "./text-ends.ts";
 
 /**
- * What a parameter may be: an absolute path, the name of a thing, a whole number, an http(s) address, where a git repository is,
- * any text, or a text of one word ("*.log"), of more in quotes only.
+ * Types of a parameter: an absolute path, the name of a thing, a whole number, an http(s) address, where a git
+ * repository is, any text, or a text of one word ("*.log"), of more in quotes only.
  */
 export const parameterTypes = ["path", "name", "number", "url", "remote", "text", "pattern"] as const;
 export type ParameterType = (typeof parameterTypes)[number];
@@ -38,7 +38,7 @@ export interface Phrase {
 const fillers = "please,?|a|an|the|me|now";
 const isFiller = new RegExp(`^(?:${fillers})$`, "i");
 
-/** What parts words. Other spaces, such as one that must not be broken at, are letters of a name. */
+/** Characters that part words. Other spaces, such as one that must not be broken at, are letters of a name. */
 export const spaces = " \\t\\r\\n\\f\\v";
 const space = `[${spaces}]`;
 const letter = `[^${spaces}]`;
@@ -66,7 +66,10 @@ const gap = `${space}+`;
 const looseGap = `${space}+(?:(?:${fillers})${space}+)*`;
 const politeness = `(?:,?${space}+(?:please|now))`;
 
-/** What may come after a phrase, by what it ends with. After a text nothing may: every word of it counts, unless it is in quotes. */
+/**
+ * Patterns of what may come after a phrase, by what it ends with. After a text nothing may: every word of it counts,
+ * unless it is in quotes.
+ */
 const ends = {
   words: `${politeness}*${space}*[.!?]*`,
   value: `(?<MARK>(?<![./])[.!?,])?(?:${politeness}+[.!?]*)?`,
@@ -127,7 +130,7 @@ function compiledOf(chunks: readonly Chunk[], types: Readonly<Record<string, Par
   return { pattern, rests: restsOf(chunks, types) };
 }
 
-/** What stands between two spaces of a phrase: a word, a parameter, or both: "http://127.0.0.1:{port}". */
+/** A part between two spaces of a phrase: a word, a parameter, or both: "http://127.0.0.1:{port}". */
 interface Chunk {
   readonly plain: string;
   readonly source: string;
@@ -223,7 +226,7 @@ export function unquoted(raw: string): string {
   return found === null ? raw : (found[1] ?? found[2] ?? "");
 }
 
-/** What was said as a value of this type, or why it cannot be one. */
+/** Reads what was said as a value of this type, or says why it cannot be one. */
 export function readParameter(type: ParameterType, said: string): ParameterValue | { readonly reason: string } {
   const reason = unfit(type, said);
   if (reason !== undefined) return { reason };

@@ -6,7 +6,7 @@ import type { ParameterValue, Reading } from "./phrase.ts";
 export const levels = ["reactive", "operational", "tactical", "strategic"] as const;
 export type Level = (typeof levels)[number];
 
-/** Steps of one plan, at most. */
+/** Most steps of one plan. */
 export const stepsMax = 20;
 
 export interface PlannedStep {
@@ -25,7 +25,7 @@ export interface PlannedStep {
   readonly expect: JsonObject;
 }
 
-/** What is to be done for a goal. */
+/** The steps to a goal. */
 export interface Plan {
   /** Where it comes from: "procedure disk-report", "model aios-bringup", "gateway". */
   readonly origin: string;
@@ -46,13 +46,13 @@ export interface Plan {
   readonly steps: readonly PlannedStep[];
 }
 
-/** What is to be planned. */
+/** A goal as its plan is asked for. */
 export interface Objective {
   readonly goalId: string;
   readonly description: string;
-  /** What the person answered to the questions of earlier drafts, oldest first. */
+  /** The person's answers to the questions of earlier drafts, oldest first. */
   readonly answers: readonly { readonly question: string; readonly answer: string }[];
-  /** What is done already when a plan has failed half-way: step, tool, input and output. */
+  /** The steps that are done already when a plan has failed half-way: step, tool, input and output. */
   readonly done: readonly {
     readonly step: string;
     readonly tool: string;
@@ -85,6 +85,9 @@ export interface PlanSource {
    * `faults` in the answer: what it has made is no plan, for these reasons. Throws only what another try later can change.
    */
   draft(objective: Objective, faults: readonly string[], signal: AbortSignal): Promise<Draft | Unusable>;
-  /** What a person can do where it has no plan; empty when its reason says that, undefined when it knows nothing that helps. */
+  /**
+   * The next step for a person where it has no plan; empty when its reason says that, undefined when it knows nothing
+   * that helps.
+   */
   next?(description: string): string | undefined;
 }

@@ -1,7 +1,7 @@
-/** What one side puts in and another takes out, in order. */
+/** Values that one side puts in and another takes out, in order. */
 export interface Queue<T> {
   put(value: T): void;
-  /** What was put in, as it comes, until the signal is aborted. */
+  /** The values, as they come, until the signal is aborted. */
   taken(signal: AbortSignal): AsyncGenerator<T>;
 }
 

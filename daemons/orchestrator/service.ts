@@ -18,7 +18,7 @@ import {
   taskMessage,
 } from "./services/index.ts";
 
-/** An agent that asks for a task waits so long at most. */
+/** Longest wait of an agent that asks for a task. */
 const pollMaxMs = 20_000;
 
 const listLimitDefault = 50;
@@ -29,7 +29,7 @@ export interface Orchestrator {
   readonly agents: Agents;
   readonly assignments: Assignments;
   readonly further: Further;
-  /** What the agent is to do, told by each beat: "duties" while it is on duty. */
+  /** Commands to the agent, told by each beat: "duties" while it is on duty. */
   commandsFor(agent: string, signal: AbortSignal): Promise<string[]>;
   readonly groupOf: GroupOf;
   /** Why an agent's duties rest; empty when they do not. */
@@ -131,7 +131,7 @@ function agentMessage(agent: Agent, { groupOf, restOf }: Orchestrator): AgentReg
   };
 }
 
-/** Who is behind a goal. What an agent says must be so; what others say is theirs to say and not believed. */
+/** The giver of a goal. An agent's claim must be true; the claim of others is allowed and not believed. */
 function sourceOf(identity: Identity, said: string): string {
   if (identity.kind === "agent" && said !== "" && said !== identity.name && said !== nameOf(identity)) {
     throw new AiosError("PERMISSION_DENIED", `submit a goal as ${said}: the caller is ${nameOf(identity)}`);

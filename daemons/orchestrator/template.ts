@@ -25,7 +25,7 @@ export type Part =
       readonly line?: readonly Part[];
     };
 
-/** What the holes are filled from. */
+/** Values for the holes. */
 export interface Values {
   readonly parameters: Readonly<Record<string, ParameterValue>>;
   /** By step: what it was given and what it gave. */
@@ -88,7 +88,7 @@ function writePart(part: Part): string {
   return `\${${[part.step, ...part.field].join(".")}${line}}`;
 }
 
-/** `value` with every text in it, however deep, made anew. */
+/** Maps every text in `value`, however deep. */
 export function mapTexts(value: Json, make: (text: string) => string): Json {
   if (typeof value === "string") return make(value);
   if (value === null || typeof value !== "object") return value;

@@ -1,4 +1,6 @@
-/** What shows that a text without quotes goes over into something else, or only tells of a text that is somewhere else. */
+/**
+ * Finds signs that a text without quotes goes over into something else, or only tells of a text that is somewhere else.
+ */
 
 /** Verbs that goals are said with. */
 const acts =

@@ -7,7 +7,7 @@ import { type AuditedCall, callsOver } from "./calls.ts";
 import type { JsonObject } from "./json.ts";
 import type { Execution, ToolFacts, Tools } from "./tools.ts";
 
-/** What is known of a tool is asked for anew after this time. */
+/** Time after which the facts of a tool are asked for anew. */
 const factsKeptMs = 60_000;
 
 /** In whose name the calls are made. */
@@ -30,7 +30,7 @@ export function toolsOver(client: Client<typeof ToolRegistryService>, clock: Clo
     }
   };
 
-  /** What is not there, or cannot be told at present, is asked for again the next time. */
+  /** Asks for a tool. One that is not there, or cannot be told at present, is asked for again the next time. */
   const ask = async (name: string): Promise<ToolFacts | undefined> => {
     try {
       return factsOf(await client.getTool({ name }));

@@ -13,7 +13,7 @@ export interface InputSchema {
   readonly additionalProperties?: unknown;
 }
 
-/** What the orchestrator needs to know of a tool. */
+/** The facts of a tool that the orchestrator needs. */
 export interface ToolFacts {
   readonly name: string;
   /** One sentence, for models and people. */
@@ -37,7 +37,7 @@ export interface Execution {
   readonly error: string;
   /** Milliseconds; undefined while it is open. */
   readonly durationMs: number | undefined;
-  /** What it changed can be taken back. */
+  /** Whether its changes can be taken back. */
   readonly reversible: boolean;
 }
 
@@ -55,21 +55,21 @@ export interface Tools {
   revokeAll(id: string, agent: string): Promise<void>;
   /** Sees to it that a call does not begin any more, unless it has. Throws UNAVAILABLE while that cannot be told. */
   withdraw(call: Call): Promise<Fate>;
-  /** What the ledger has of calls, by their ids, in that order. */
+  /** Looks up calls in the ledger, by their ids, in that order. */
   executions(ids: readonly string[], taskId: string): Promise<readonly Execution[]>;
 }
 
 /** Nothing; what changes something or leaves the machine; everything. */
 export type Asking = "nothing" | "root" | "changes" | "everything";
 
-/** What an agent is let do, for a task and a time. */
+/** Leave for an agent, for a task and a time. */
 export interface Grant {
-  /** Of the call that grants it: the same each time that it is asked for. */
+  /** Id of the call that grants it: the same each time that it is asked for. */
   readonly id: string;
   readonly agent: string;
   readonly capabilities: readonly string[];
   readonly taskId: string;
   readonly durationMs: number;
-  /** What of it a person is asked about. */
+  /** The calls that a person is asked about. */
   readonly ask: Asking;
 }

@@ -3,8 +3,8 @@ import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 
 /**
- * What an agent does of itself. Its tools are called on its own socket, with the standing grants of its file, which also says
- * what it is for.
+ * The periodic work of an agent. Its tools are called on its own socket, with the standing grants of its file, which
+ * also says what it is for.
  */
 export interface Duty {
   readonly name: string;
@@ -44,7 +44,7 @@ export interface WatchedService {
 
 export type Output = Readonly<Record<string, unknown>>;
 
-/** What a duty works with. */
+/** The means of a duty. */
 export interface Hands {
   /** Calls a tool. Throws with what the registry or the tool says. */
   call(tool: string, input: object, reason: string): Promise<Output>;
@@ -57,7 +57,7 @@ export interface Hands {
   readonly kept: Map<string, unknown>;
 }
 
-/** What is told after each wake. */
+/** The report after a wake. */
 export interface Findings {
   readonly notices: readonly Notice[];
   readonly metrics: readonly { readonly key: string; readonly value: number }[];
@@ -85,7 +85,7 @@ export interface Surroundings {
 /** Off duty it looks up so often whether it is again. */
 const offDutyLookMs = 1_000;
 
-/** The spread of first wakes is so long at most. */
+/** Longest spread of first wakes. */
 const spreadMaxMs = 60_000;
 
 /** Between two wakes by notices lies at least this: many at once are one. */

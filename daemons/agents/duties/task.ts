@@ -1,6 +1,6 @@
 import type { Duty } from "./duty.ts";
 
-/** Runs steps of plans; of itself it does nothing, and so it has no standing grants at all. */
+/** Runs steps of plans. It does nothing by itself, and so it has no standing grants at all. */
 export const task: Duty = {
   name: "task",
   tools: [],

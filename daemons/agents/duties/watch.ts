@@ -2,7 +2,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { type Hands, listIn, type Output, type WatchedService } from "./duty.ts";
 
-/** Of services that have to be asked whether they answer, so many at a time, in turn: an agent's calls are limited. */
+/** At most this many services are asked at a time whether they answer, in turn: an agent's calls are limited. */
 export const probesMax = 10;
 
 /** A service whose fault may pass by itself is looked at again before anyone is told. */
@@ -64,7 +64,7 @@ function findingOf({ status, wanted, reason: why }: Output): Finding {
   return unknown;
 }
 
-/** Whoever is on the list with an address has to answer there, whatever it says: what stands behind it is not its fault. */
+/** Probes of the list: a service with an address has to answer there. What the answer says is not its fault. */
 function probesOfList(urls: Map<string, string>, units: ReadonlyMap<string, Output>, { call }: Hands): Probe[] {
   return [...urls].flatMap(([unit, url]) => {
     if (url === "" || !units.has(unit)) return [];
@@ -84,7 +84,7 @@ function probesOfRegistry(services: readonly WatchedService[], hands: Hands): Pr
   }));
 }
 
-/** What is wrong with a service of the registry; empty when it answers as it should. */
+/** The fault of a service of the registry; empty when it answers as it should. */
 async function faultOf({ name, address, port, healthCheckPath }: WatchedService, { call }: Hands): Promise<string> {
   const why = `the watch of service ${name}`;
   if (healthCheckPath === "") {

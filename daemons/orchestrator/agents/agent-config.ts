@@ -86,18 +86,18 @@ const agentSchema = Type.Object(
 export interface AgentConfig {
   readonly name: string;
   readonly type: string;
-  /** What it is for, for people and for models that choose among agents. */
+  /** Its purpose, for people and for models that choose among agents. */
   readonly role: string;
-  /** What it is told in a conversation of how to do its work. */
+  /** Instructions for its work, which it is given in a conversation. */
   readonly brief: string;
   readonly namespaces: readonly string[];
   /** Granted while it is on duty, for its periodic work. */
   readonly standing: readonly string[];
-  /** What it is granted when it asks. */
+  /** Granted when it asks. */
   readonly requestable: readonly string[];
   readonly concurrentTasksMax: number;
   readonly heartbeatIntervalMs: number;
-  /** What its processes may use together. */
+  /** Limits of all its processes together. */
   readonly limits: Required<Limits>;
   readonly restart: { readonly max: number; readonly windowMs: number; readonly delayMs: number };
 }

@@ -7,7 +7,7 @@ import type { AgentConfig } from "./agent-config.ts";
 /** The control group of an agent: the same over its restarts, so that what holds it back goes on holding it. */
 export type GroupOf = (agent: string) => Group;
 
-/** What agents are limited in. Not in io: they may write nowhere but to memory, and read what the image holds. */
+/** Controllers that limit agents. Not io: agents write nowhere but to memory, and read what the image holds. */
 const controllers = ["cpu", "memory", "pids"];
 
 /**

@@ -9,20 +9,22 @@ import { heapOptions, nodeOptions } from "#manifest";
 import type { AgentConfig } from "./agent-config.ts";
 import type { GroupOf } from "./agent-groups.ts";
 
-/** What an agent's process is doing, as far as its parent can tell. */
+/** State of an agent's process, as far as its parent can tell. */
 export type ProcessState = "starting" | "backoff" | "crash_loop" | "stopped";
 
 /** The longest pause between two starts, and that between those of an agent in a crash loop. */
 const pauseMaxMs = 30_000;
 const crashLoopPauseMs = 60_000;
 
-/** An agent that is told to end has so long. */
+/** Time for an agent to end once it is told to. */
 const endGraceMs = 1_500;
 
-/** What an agent leaves in its group is killed with it, and has so long to be gone. */
+/** Time for what an agent left in its group to be gone, once it was killed. */
 const emptyWithinMs = 1_000;
 
-/** Of an agent's memory what its heap may take: Node itself, its threads and its libraries' code need the rest. */
+/**
+ * Share of an agent's memory that its heap may take: Node itself, its threads and its libraries' code need the rest.
+ */
 const heapShare = 0.75;
 
 export interface AgentProcess {
@@ -41,7 +43,7 @@ export interface AgentProgram {
   readonly env: Readonly<Record<string, string>>;
   /** The folder of the filters of system calls. */
   readonly run: string;
-  /** What an agent is held by; undefined = it runs as the orchestrator does. */
+  /** Confinement of an agent; undefined = it runs as the orchestrator does. */
   confinement(agent: string): Confinement | undefined;
   readonly groupOf: GroupOf;
   readonly log: Log;
@@ -98,7 +100,10 @@ async function endOf(child: ChildProcess, group: Group, killedBy: (signal: strin
   return how;
 }
 
-/** What the agents' program reads of its configuration (daemons/agents/settings.ts): so it needs no TOML and no schema. */
+/**
+ * The part of its configuration that the agents' program reads (daemons/agents/settings.ts): so it needs no TOML and no
+ * schema.
+ */
 function settingsOf(config: AgentConfig): string {
   const { type, namespaces, concurrentTasksMax, heartbeatIntervalMs } = config;
   return JSON.stringify({ type, namespaces, concurrentTasksMax, heartbeatIntervalMs });

@@ -40,7 +40,7 @@ function confinementOf(agent: string, { run }: { readonly run: string }): Confin
   return { ...held.agents, account: userOf(agent), listens: [`${run}/agents/${agent}`] };
 }
 
-/** What agents see of the environment: where things are, and nothing else. */
+/** The part of the environment that agents see: where things are, and nothing else. */
 function agentEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const names = ["AIOS_RUN_DIR", "AIOS_LIB_DIR", "AIOS_LOG_LEVEL", "PATH"];
   return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));

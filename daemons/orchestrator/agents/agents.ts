@@ -6,13 +6,16 @@ import type { ProcessState } from "./agent-processes.ts";
 import { openQueues, type Place } from "./queues.ts";
 import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts";
 
-/** An agent that has not been heard of for so long is dead: its tasks go to another. */
+/** Silence after which an agent is dead: its tasks go to another. */
 export const deadAfterMs = 15_000;
 
-/** One that is silent for so long hangs, and is replaced: it had as long again to be heard of. */
+/** Silence after which an agent hangs and is replaced: it had as long again to be heard of. */
 export const hungAfterMs = 30_000;
 
-/** One whose process has not registered for so long hangs too: a start takes seconds, under load and emulation tens of them. */
+/**
+ * Time for a process to register before it is taken for hung. Starts take seconds, tens of seconds under load and
+ * emulation.
+ */
 export const startsWithinMs = 120_000;
 
 /** How often the registry looks for dead agents. */
@@ -72,7 +75,7 @@ interface Record {
   completed: number;
 }
 
-/** Who is told of agents, each with the reason. */
+/** Hearers of what befalls agents, each told with the reason. */
 export interface AgentsHearers {
   /** Its tasks are lost with it: told once each time. */
   lost(agent: string, reason: string): void;

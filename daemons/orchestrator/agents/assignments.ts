@@ -2,7 +2,7 @@ import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "../json.ts";
 
-/** What an agent is given to do. */
+/** One call for an agent to make. */
 export interface Handout {
   readonly taskId: string;
   readonly goalId: string;
@@ -15,7 +15,7 @@ export interface Handout {
   readonly createdAt: number;
 }
 
-/** What an agent says came of it. */
+/** An agent's word of what came of it. */
 export interface Report {
   readonly taskId: string;
   readonly success: boolean;
@@ -63,13 +63,13 @@ export interface Assignments {
 
 interface Open {
   readonly assignment: Assignment;
-  /** What it has when no person is asked. */
+  /** Its time when no person is asked. */
   readonly timeoutMs: number;
   /** It gets no result within this time from now on: it is lost. */
   within(timeoutMs: number): void;
   fetched: boolean;
   recording: boolean;
-  /** What is to happen once a report that is being recorded turns out not to be. */
+  /** The act that follows when a report that is being recorded turns out not to be. */
   otherwise: (() => void) | undefined;
   finish(ending: Ending): void;
 }
@@ -186,7 +186,7 @@ function unlessRecording(one: Open, act: () => void): void {
   else act();
 }
 
-/** Calls `late` when a time is over that can be set anew. */
+/** Calls `late` when a time is over that can be set again. */
 function deadline(late: (ms: number) => void): { within(ms: number): void; callOff(): void } {
   let callOff = () => {};
   return {

@@ -8,11 +8,11 @@ export interface Place {
   release(): void;
 }
 
-/** A task waits as long as an agent that could take it is there, however busy; without one, so long. */
+/** Longest wait of a task for which no agent is there. It waits without limit for one that is busy. */
 export const unattendedMaxMs = 120_000;
 
 /**
- * Who waits for a place at an agent: one queue for each need, so that whose turn it is takes no longer to find when a thousand
+ * Queues for places at agents, one for each need, so that whose turn it is takes no longer to find when a thousand
  * wait. In a queue the most urgent come first, among equals the one that came first.
  */
 export interface Queues {

@@ -1,4 +1,4 @@
-/** What a task asks of an agent. */
+/** The demands of a task on its agent. */
 export interface Need {
   readonly namespace: string;
   /** The agent that the plan asks for; empty = any. */

@@ -3,7 +3,7 @@ import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { AgentConfig } from "./agent-config.ts";
 
-/** Who of the agents is on duty: does its periodic work, with the standing grants of its file. */
+/** The agents on duty: each does its periodic work, with the standing grants of its file. */
 export interface StandingGrants {
   /**
    * Whether the agent is to do its periodic work now; its beat tells it. Grants are in force when this is so. Before the machine
@@ -28,13 +28,13 @@ export interface StandingGrants {
   goOn(): void;
 }
 
-/** A beat that comes before the machine is up is answered when it is, at the latest after so long. */
+/** Longest time until a beat is answered that comes before the machine is up. */
 export const heldMs = 5_000;
 
-/** StandingGrants grants last so long and are renewed at half of it: those of an orchestrator that died end by themselves. */
+/** Duration of standing grants, renewed at half of it: those of an orchestrator that died end by themselves. */
 export const standingMs = 600_000;
 
-/** What an agent has of the processors while its duties rest: enough to say that it lives, and for a task now and then. */
+/** Processors of an agent while its duties rest: enough to say that it lives, and for a task now and then. */
 export const restCores = 0.1;
 
 export interface StandingGrantsParts {
@@ -43,7 +43,10 @@ export interface StandingGrantsParts {
   readonly log: Log;
   grant(agent: string, capabilities: readonly string[], durationMs: number): Promise<void>;
   revoke(agent: string): Promise<void>;
-  /** Gives the agent so many processors' worth of time, or what its file says. False where the kernel does not keep that. */
+  /**
+   * Gives the agent this many processors' worth of time, or what its file says. False where the kernel does not keep
+   * that.
+   */
   setCpuCores(agent: string, cores: number | undefined): boolean;
 }
 
@@ -108,7 +111,7 @@ export function openStandingGrants({
     const post = posts.get(agent);
     return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
   };
-  /** What the agent's file gives it is given back, unless its rest was made longer meanwhile. */
+  /** Gives back what the agent's file says, unless its rest was made longer meanwhile. */
   const endRest = (agent: string, until: number) => {
     if (posts.get(agent)?.restUntil !== until) return;
     if (setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });

@@ -45,7 +45,7 @@ async function attempt(goal: Goal, task: Task, world: World, signals: Signals, l
   }
 }
 
-/** What the tool is called with and what that needs, or why it cannot be said. */
+/** The input of the call and the capabilities that it needs, or why they cannot be said. */
 function prepareCall(goal: Goal, task: Task, tool: ToolFacts): Pick<Attempt, "input" | "capabilities"> | string {
   try {
     // What waits for a person is what was shown.

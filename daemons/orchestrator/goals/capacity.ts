@@ -3,13 +3,13 @@ import { isGivenByMachine } from "../goal.ts";
 import type { OpenGoal, OpenGoals } from "./open-goals.ts";
 import type { World } from "./world.ts";
 
-/** Goals that are not over, at most. */
+/** Maximum open goals. */
 export const unfinishedGoalsMax = 1_000;
 
-/** Of them so many of agents, schedules and triggers: the other places are kept for people. */
+/** At most this many of them are of agents, schedules and triggers: the other places are kept for people. */
 export const machineGoalsMax = 800;
 
-/** A question that no person gave the goal for is asked for so long at most. */
+/** Longest time that a goal of the machine's own waits for an answer. */
 export const askedMostMs = 7 * 86_400_000;
 
 const lookEveryMs = 3_600_000;
@@ -26,7 +26,10 @@ export interface Capacity {
 
 export function openCapacity({ open, cancel }: Pick<OpenGoals, "open" | "cancel">, { clock, log }: World): Capacity {
   const ofMachine = () => [...open.values()].filter(({ goal }) => isGivenByMachine(goal.source));
-  /** What nobody is sure to miss. An approval that is waited for ends by itself, and may be under way. */
+  /**
+   * Goals that ask and that nobody is sure to miss. An approval that is waited for ends by itself, and may be under
+   * way.
+   */
   const asking = () => ofMachine().filter(({ goal }) => goal.state === "awaiting_input");
   const isFullFor = (source: string) => isGivenByMachine(source) && ofMachine().length >= machineGoalsMax;
 

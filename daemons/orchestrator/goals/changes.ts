@@ -22,7 +22,7 @@ export function openChanges(): Changes {
   };
 }
 
-/** What a change goes through. */
+/** The means of a change. */
 interface Ground {
   readonly store: Pick<Store, "putGoal" | "putTask">;
   readonly changes: Changes;

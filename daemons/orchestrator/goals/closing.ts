@@ -45,7 +45,7 @@ export async function endGoal(goal: Goal, state: Goal["state"], result: string, 
 
 const shortOf = (text: string): string => cut(text, resultLengthMax);
 
-/** What of a goal's plan has failed, in words; empty when nothing has. */
+/** The failed tasks of a goal, in words; empty when there is none. */
 export function failureOf({ tasks }: Goal): string {
   const failed = tasks.filter(({ state }) => state === "failed");
   const by = ({ agent }: Task) => (agent === "" ? "" : ` by agent ${agent}`);

@@ -13,7 +13,7 @@ import { waitsOf } from "./waits.ts";
 import type { World } from "./world.ts";
 import { Held } from "./world.ts";
 
-/** Characters of an answer to a question, at most. */
+/** Most characters of an answer to a question. */
 const answerLengthMax = 4_096;
 
 export interface Goals {
@@ -46,7 +46,7 @@ export interface Goals {
   /** Notes how far an agent says that its task is. Throws NOT_FOUND when it is not running with that agent. */
   progress(agent: string, taskId: string, progress: Progress): void;
   counts(): { activeGoals: number; pendingTasks: number };
-  /** What goals wait for a person for, each with the command to answer or to look. */
+  /** The matters for which goals wait for a person, each with the command to answer or to look. */
   waiting(): string[];
   /** Closes what has asked for too long and was given by no person, until `signal` is aborted. */
   sweep(signal: AbortSignal): Promise<void>;
@@ -134,10 +134,10 @@ function sameGoal({ id, source, description }: Goal, submission: Submission): st
   );
 }
 
-/** Who shares keys: people among themselves, and nobody else. */
+/** The givers that share keys: people among themselves, and nobody else. */
 const keySpaceOf = (source: string) => (isGivenByMachine(source) ? source : "");
 
-/** What a person does with a goal that is there. */
+/** The acts of a person on a goal that is there. */
 function controls(
   unfinished: OpenGoals,
   find: Find,
@@ -199,7 +199,7 @@ function controls(
   };
 }
 
-/** What can be seen of the goals that are not over. */
+/** Views of the goals that are not over. */
 function views(
   { open }: OpenGoals,
   world: World,

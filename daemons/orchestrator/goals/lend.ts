@@ -6,7 +6,7 @@ import type { Assignments, Ending, Handout, Report } from "../agents/index.ts";
 import { patiently } from "../patience.ts";
 import type { Asking, Tools } from "../tools.ts";
 
-/** Beyond its tool's own time a call has so long to be fetched and reported. */
+/** Added to the tool's own time: for the agent to fetch the call and to report. */
 const handoverMs = 15_000;
 
 /** A grant outlives its call's deadline by so much, in case nobody is left to revoke it. */
@@ -19,7 +19,7 @@ export interface Loan {
   readonly capabilities: readonly string[];
   /** The tool's own time. */
   readonly timeoutMs: number;
-  /** What of it a person is asked about. */
+  /** The calls that a person is asked about. */
   readonly ask: Asking;
   /** The agent took it. */
   taken(): void;

@@ -87,7 +87,7 @@ function writeGoal(goal: Goal): GoalRecord {
   };
 }
 
-/** What a goal's record has no field for. */
+/** The part of a goal that its record has no field for. */
 type GoalJson = Partial<
   Pick<Goal, "source" | "role" | "tags" | "metadata" | "plan" | "failure" | "questions" | "decisions">
 > & {

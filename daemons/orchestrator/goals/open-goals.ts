@@ -6,7 +6,7 @@ import { workOn } from "./work.ts";
 import type { World } from "./world.ts";
 import { Cancelled, Held, type Signals } from "./world.ts";
 
-/** At the end running goals get so long to take back their grants. */
+/** Time for running goals to take back their grants at the end. */
 const endGraceMs = 1_000;
 
 /** A goal that is not over. */
@@ -57,7 +57,7 @@ export function keepOpenGoals(world: World): OpenGoals {
     return one;
   };
 
-  /** What it depends on is over, or the goal fails for it. */
+  /** Waits until the goals that it depends on are over; resolves with why it fails for them, or "". */
   const prerequisites = async ({ dependsOn }: Goal): Promise<string> => {
     for (const id of dependsOn) {
       await open.get(id)?.over.promise;

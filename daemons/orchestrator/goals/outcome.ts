@@ -11,13 +11,13 @@ import { changeTask, forEver } from "./changes.ts";
 import { forApproval } from "./waits.ts";
 import type { World } from "./world.ts";
 
-/** A task is tried again so many times. */
+/** Most retries of a task. */
 export const retriesMax = 3;
 
 /** The largest input and output of a task, as JSON: they are stored, and go into other tasks' inputs. */
 export const jsonSizeMaxBytes = 256 * 1024;
 
-/** What all tasks of a goal may take together: aios-memory tells them in one answer. */
+/** The most that all tasks of a goal take together: aios-memory tells them in one answer. */
 const goalSizeMaxBytes = 3_000_000;
 
 /** Refusals that another try cannot change. */
@@ -29,7 +29,7 @@ const finalCodes: readonly string[] = [
   "UNIMPLEMENTED",
 ];
 
-/** By these the agent says that it does not know what came of its call. */
+/** Codes by which an agent says that it does not know what came of its call. */
 const unknownCodes: readonly string[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"];
 
 /** Pause between two questions about a call that runs on. */
@@ -99,7 +99,7 @@ interface Lost {
   readonly task: Task;
   readonly tool: ToolFacts;
   readonly reason: string;
-  /** What it becomes when it may be done again. */
+  /** Its state when it may be done again. */
   readonly repeat: Partial<Task>;
 }
 
@@ -122,7 +122,7 @@ async function settleLost({ goal, task, tool, reason, repeat }: Lost, world: Wor
   await failTask(task, `${reason}; ${task.tool} had begun, ${how}, and must not be repeated`, world);
 }
 
-/** What became of the task's last call, once that is known: one that still runs is waited for. */
+/** The fate of the task's last call. Waits for one that still runs. */
 async function fateOf(task: Task, { tools, clock }: World): Promise<Exclude<Fate, { kind: "running" }>> {
   for (;;) {
     const fate = await patiently(clock, forEver, () => tools.withdraw(callOf(task)));
@@ -151,7 +151,7 @@ export async function closeTask(task: Task, reason: string, world: World): Promi
   await changeTask(task, { state: "cancelled", error, completedAt: world.clock.now(), waitsFor: "" }, world);
 }
 
-/** What waits for a person is not let through any more for a task that is given up. */
+/** Withdraws a call that waits for a person, for a task that is given up. */
 async function letGo(task: Task, { tools, log }: World): Promise<void> {
   if (task.waitsFor === "") return;
   await tools.withdraw(callOf(task)).catch((error) => {
@@ -159,7 +159,7 @@ async function letGo(task: Task, { tools, log }: World): Promise<void> {
   });
 }
 
-/** What the templates of a goal are filled from: its parameters and the tasks that are done. */
+/** Values for the templates of a goal: its parameters and the tasks that are done. */
 export function valuesFor(goal: Goal, more: Values["steps"] = {}): Values {
   const steps: Record<string, Values["steps"][string]> = { ...more };
   for (const { step, state, input, output } of goal.tasks) {
@@ -189,7 +189,7 @@ export function sizeOf(value: JsonObject | undefined): number {
   return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
 }
 
-/** What is not as the plan expects of the output, in words. */
+/** The difference of the output from what the plan expects, in words. */
 function unmetExpectation(goal: Goal, task: Task, output: JsonObject): string | undefined {
   try {
     const values = valuesFor(goal, { [task.step]: { input: task.input ?? {}, output } });

@@ -8,7 +8,7 @@ import type { Submission } from "./submission.ts";
 
 const around = new RegExp(`^[${spaces}]+|[${spaces}]+$`, "g");
 
-/** What a goal says, without the space around it. */
+/** The words of a goal, without the space around them. */
 export const descriptionOf = ({ description }: Pick<Submission, "description">): string =>
   description.replaceAll(around, "");
 
@@ -37,7 +37,7 @@ export function goalOf(submission: Submission, metadata: Goal["metadata"], now: 
   };
 }
 
-/** What a plan says beside its steps. */
+/** The part of a plan beside its steps. */
 export function headOf(plan: Plan, round: number): PlanHead {
   const { origin, procedure, level, model, declared = false, why, parameters, result } = plan;
   return { origin, procedure, level, model, declared, why, round, parameters, result };

@@ -16,7 +16,10 @@ export interface Store {
   list(state: GoalState | "", limit: number, from: ListPlace): Promise<GoalPage>;
 }
 
-/** Where a page begins: after so many goals, or at the cursor that the page before gave; a cursor goes before an offset. */
+/**
+ * The beginning of a page: after this many goals, or at the cursor that the page before gave; a cursor goes before an
+ * offset.
+ */
 export interface ListPlace {
   readonly offset: number;
   readonly cursor: string;

@@ -5,7 +5,7 @@ import { executionHeader } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import type { JsonObject } from "../json.ts";
 
-/** What a client asks for. */
+/** A client's wish for a goal. */
 export interface Submission {
   /** A UUID, chosen by who asks, so that it is there once however often it is asked for; undefined = a new one. */
   readonly id?: string | undefined;
@@ -20,11 +20,11 @@ export interface Submission {
   readonly role?: Role | "";
   /** Goals that must be completed first. */
   readonly dependsOn: readonly string[];
-  /** Of the goals that are not over only one has it; empty = none. */
+  /** At most one open goal may have this key; empty = none. */
   readonly dedupeKey: string;
 }
 
-/** Characters of a description, of a tag; tags; bytes of metadata, at most. */
+/** Most characters of a description and of a tag, tags, goals to wait for, characters of a key, bytes of metadata. */
 const descriptionLengthMax = 4_096;
 const tagLengthMax = 64;
 const tagsMax = 32;

@@ -2,11 +2,11 @@ import { AiosError } from "#lib/errors";
 import type { Goal, Task } from "../goal.ts";
 import type { Submission } from "./submission.ts";
 
-/** Sub tasks below each other, and of one task, at most. */
+/** Most sub tasks below each other, and of one task. */
 export const depthMax = 3;
 export const subTasksMax = 5;
 
-/** What an agent asks for while it works on a task. */
+/** An agent's wish for a sub task, while it works on a task. */
 export interface SubTaskWish {
   readonly agent: string;
   readonly description: string;

@@ -11,7 +11,7 @@ import { runTasks } from "./run.ts";
 import { asking } from "./waits.ts";
 import { Cancelled, type Signals, type World } from "./world.ts";
 
-/** Plans that follow one that has failed half-way, at most. */
+/** At most this many plans follow one that has failed half-way. */
 const replansMax = 2;
 
 /**
@@ -85,7 +85,10 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
   await endUndone(goal, "failed", failure || draft.reason, world);
 }
 
-/** What the machine gave to itself asks nobody when it has failed: while it waited, nothing else would be done about the matter. */
+/**
+ * Makes a question a failure for a goal that the machine gave to itself: while it waited for an answer, nothing else
+ * would be done about the matter.
+ */
 function unasked({ source }: Goal, draft: Draft): Draft {
   if (!("question" in draft) || !isGivenByMachine(source)) return draft;
   return { reason: `nobody is there to answer: ${draft.question}` };

@@ -7,7 +7,7 @@ import type { Tools } from "../tools.ts";
 import type { Changes } from "./changes.ts";
 import type { Store } from "./store.ts";
 
-/** What goals run with. */
+/** The means of goals. */
 export interface World {
   readonly planner: Planner;
   readonly changes: Changes;
@@ -42,6 +42,6 @@ export class Held extends Error {
 export interface Signals {
   /** Nothing new is to be begun for the goal. */
   readonly waiting: AbortSignal;
-  /** What runs for the goal is to be stopped where it is. */
+  /** Everything that runs for the goal is to be stopped where it is. */
   readonly running: AbortSignal;
 }

@@ -6,13 +6,13 @@ import { type Durable, type Fits, fieldsOf } from "../durable.ts";
 import type { Goals } from "../goals/index.ts";
 import { isStop, type Stop, type StopNote } from "./stop-note.ts";
 
-/** What is kept: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
+/** The stored state: the level that an operator has set (empty: the configuration's), and the stop, if there is one. */
 export interface AutonomyRecord {
   readonly level: AutonomyLevel | "";
   readonly stop?: Stop | undefined;
 }
 
-/** Who would begin something: a person (also by a schedule), or the machine by itself. */
+/** The side that would begin something: a person (also by a schedule), or the machine by itself. */
 export type Initiative = "person" | "machine";
 
 export interface Autonomy {
@@ -44,7 +44,7 @@ export const isAutonomyRecord: Fits = (value) => {
 /** A stop that could not be stored is tried again so often. */
 const storeAgainMs = 5_000;
 
-/** What runs is told to stop at once; what has not ended after this long is not waited for. */
+/** Time for what runs to end, once it was told to; then it is not waited for. */
 const stopGraceMs = 900;
 
 export interface AutonomyParts {
@@ -158,7 +158,7 @@ function openStopKeeper({ record, note, clock, log }: AutonomyParts) {
     get unstored() {
       return unstored;
     },
-    /** Whoever stops the machine is not held up by a disk that is full: what one place refuses is in the other. */
+    /** Keeps a stop. A full disk holds up nobody who stops the machine: what one place refuses is in the other. */
     keep(stop: Stop) {
       try {
         note.write(stop);

@@ -2,7 +2,7 @@ import { isWithin } from "#lib/capability";
 import type { AgentConfig } from "../agents/index.ts";
 import type { Autonomy } from "./autonomy.ts";
 
-/** What came of an agent's request: until when it is granted, or why not. */
+/** The answer to an agent's request: until when it is granted, or why not. */
 export type Answer = { readonly expiresAt: number } | { readonly denial: string };
 
 export interface CapabilityRequests {

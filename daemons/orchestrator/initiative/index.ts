@@ -1,5 +1,5 @@
 /**
- * What the machine does without being told each time: levels and the stop, schedules, triggers, the agents' duties, and
+ * Acts of the machine without being told each time: levels and the stop, schedules, triggers, the agents' duties, and
  * what they are granted for those. Services and sessions come in; it gives its goals as anybody does.
  */
 

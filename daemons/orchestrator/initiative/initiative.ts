@@ -60,7 +60,7 @@ export interface InitiativeParts {
   hold(held: boolean): Promise<void>;
 }
 
-/** What the calls beside goals, agents and tasks are answered with. */
+/** Means of the calls beside those of goals, agents and tasks. */
 export interface Further {
   readonly autonomy: Autonomy;
   readonly usage: UsageLimits;
@@ -71,7 +71,7 @@ export interface Further {
   infer(request: InferenceRequest, asker: string, signal: AbortSignal): Promise<InferenceResponse>;
 }
 
-/** What the agents' duties tell, and are told. */
+/** Means of the calls of agents' duties. */
 export interface DutiesDoor {
   readonly usage: UsageLimits;
   readonly registry: ServiceRegistry;
@@ -91,7 +91,10 @@ export interface Initiative {
   agentEnded(agent: string, state: ProcessState, why: string): void;
   /** A goal has begun to wait for a person: one notice. */
   goalWaits(goal: Goal, forWhat: string): void;
-  /** What the machine does of itself, until `signal` is aborted; called once goals are taken. `up` is told when it is up. */
+  /**
+   * Begins what the machine does by itself, until `signal` is aborted; called once goals are taken. `up` is told when
+   * it is up.
+   */
   begin(signal: AbortSignal, up: () => void): void;
 }
 
@@ -251,7 +254,7 @@ function triggersOver(record: Durable<Readonly<Record<string, Given>>>, give: Gi
   return { ...triggers, read: () => void declared() };
 }
 
-/** What is noticed on this machine: kept in memory, told to who listens, and a reason for goals. */
+/** Notices of this machine: kept in memory, told to listeners, and a reason for goals. */
 function openNoticing(triggers: Pick<Triggers, "consider">, { memory, clock, log }: InitiativeParts) {
   const events = memoryEvents(memory, clock, log);
   const notices = openNotices();

@@ -20,7 +20,7 @@ export interface Nodes {
   list(withDead: boolean): Node[];
 }
 
-/** A node that has not been heard of for so long is not healthy, and is forgotten after the second time. */
+/** Silence after which a node is not healthy, and that after which it is forgotten. */
 export const nodeSilentMs = 30_000;
 const forgottenAfterMs = 86_400_000;
 export const nodesMax = 100;

@@ -3,11 +3,11 @@ export interface Notice {
   /** "service.down". */
   readonly category: string;
   readonly severity: Severity;
-  /** What it is about: a service's name, a path. */
+  /** The subject: a service's name, a path. */
   readonly subject: string;
   /** In words. */
   readonly detail: string;
-  /** Who noticed it: an agent's or daemon's name. */
+  /** The noticer: an agent's or daemon's name. */
   readonly source: string;
 }
 

@@ -32,13 +32,13 @@ export interface ServiceRegistry {
   /** Throws NOT_FOUND. */
   find(name: string): RegisteredService & { readonly status: ServiceStatus };
   list(): readonly RegisteredService[];
-  /** What the monitor found out. */
+  /** Notes the health that the monitor found. */
   note(name: string, healthy: boolean): void;
 }
 
 export const servicesMax = 200;
 
-/** What the monitor has not confirmed for so long is not known any more. */
+/** Time after which a health that the monitor has not confirmed is not known any more. */
 export const healthKeptMs = 180_000;
 
 /** Looking at it is a connection that the monitor makes: only this machine's own services are registered. */

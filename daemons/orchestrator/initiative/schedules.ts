@@ -15,7 +15,7 @@ export interface Schedule {
   readonly timeZone: string;
   readonly goal: string;
   readonly priority: number;
-  /** Who made it: its goals come from "schedule:<id>", on behalf of this identity. */
+  /** The maker: its goals come from "schedule:<id>", on behalf of this identity. */
   readonly by: string;
   /** The role that they had then; empty for no person. */
   readonly role: Role | "";
@@ -145,7 +145,7 @@ export function openSchedules(parts: SchedulesParts): Schedules {
   };
 }
 
-/** What is done with schedules whose time has come, and with their times when the clock was set. */
+/** Runs of schedules whose time has come, and their new times when the clock was set. */
 function runsOf({ record, clock, log, loadCron, submit, told }: SchedulesParts) {
   const runDue = async (schedule: Schedule, nextRun: NextRun) => {
     const { id, cron, timeZone, nextRun: due } = schedule;
@@ -172,7 +172,7 @@ function runsOf({ record, clock, log, loadCron, submit, told }: SchedulesParts) 
       replace({ ...schedule, nextRun: next, lastGoal: reason });
     }
   };
-  /** What was told while the clock was ahead is told anew from now on. */
+  /** Counts anew, from now on, the next time of a schedule that was counted while the clock was ahead. */
   const tellAnew = (schedule: Schedule, nextRun: NextRun) => {
     const now = clock.now();
     const { id, cron, timeZone, lastRun, nextRun: told, createdAt } = schedule;

@@ -8,11 +8,11 @@ type Registry = Pick<Client<typeof ToolRegistryService>, "execute">;
 
 const callTimeoutMs = 5_000;
 
-/** What grants of this kind are marked with, in place of a task. */
+/** Marks of grants of this kind, in place of a task. */
 export const dutiesOf = (agent: string) => `duties:${agent}`;
 const requestsOf = (agent: string) => `request:${agent}`;
 
-/** The calls of sec that grant agents what is for no task, and what is asked of the catalogue beside. */
+/** The calls of sec that grant agents what is for no task. */
 export function secCalls(registry: Registry, newId: () => string) {
   const calls = callsOver(registry, newId);
   const execute = async (toolName: string, input: JsonObject, reason: string): Promise<Record<string, unknown>> => {

@@ -3,7 +3,7 @@ import { replaceFile } from "#lib/data/files";
 import { errnoOf, messageOf } from "#lib/errors";
 import { fieldsOf } from "../durable.ts";
 
-/** That the machine was stopped. */
+/** A stop of the machine. */
 export interface Stop {
   /** The identity that pressed it: "operator:alice". */
   readonly by: string;

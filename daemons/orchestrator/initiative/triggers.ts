@@ -65,7 +65,7 @@ export function readTriggers(folder: string): { triggers: Trigger[]; faults: str
   return { triggers: read, faults };
 }
 
-/** What a subject may be to go into the words of a goal: what is noticed is data, and must not become further words. */
+/** Subjects that may go into the words of a goal: what is noticed is data, and must not become further words. */
 const subjectPattern = /^[A-Za-z0-9/][A-Za-z0-9/._@:-]{0,127}$/;
 
 /** A goal that was given: when, milliseconds since the epoch, and how many of its kind came soon after one another. */
@@ -89,7 +89,7 @@ export interface TriggersParts {
     readonly words: string;
     readonly priority: number;
     readonly dedupeKey: string;
-    /** What it is given for. */
+    /** The reason for the goal. */
     readonly notice: Notice;
   }): Promise<string>;
   /** Whether a goal waits for a person's answer. */
@@ -99,14 +99,17 @@ export interface TriggersParts {
 export interface Triggers {
   /** Gives the goals that a notice is a reason for. Never fails; resolves when they were given, or none. */
   consider(notice: Notice): Promise<void>;
-  /** What is still as it was noticed and gives no goal at present, each with the reason. */
+  /** Notices that still hold and give no goal at present, each with the reason. */
   heldBack(): string[];
 }
 
 /** Cool-downs, and notices that are held back, that are remembered. */
 const rememberedMax = 1_000;
 
-/** What is held back and was not told again for so long is not known any more: duties that give goals look more often. */
+/**
+ * Time after which a notice that is held back and was not told again is not known any more: duties that give goals look
+ * more often.
+ */
 const heldMs = 900_000;
 
 export function openTriggers({ triggers, record, clock, log, submit, asks }: TriggersParts): Triggers {
@@ -170,7 +173,7 @@ function coolingUntil({ coolDownMs, coolDownMaxMs }: Trigger, { at, row }: Given
   return at + Math.min(coolDownMaxMs, coolDownMs * 2 ** (row - 1));
 }
 
-/** Which in a row a goal is that is given now: after twice the longest cool-down the row begins anew. */
+/** The number in its row of a goal that is given now: after twice the longest cool-down a new row begins. */
 function rowAfter({ coolDownMaxMs }: Trigger, last: Given | undefined, now: number): number {
   return last === undefined || now - last.at > 2 * coolDownMaxMs ? 1 : last.row + 1;
 }

@@ -5,7 +5,7 @@ import type { Client } from "#lib/rpc/service";
 import { type InitService, type Unit, UnitState } from "#proto/aios/init";
 import type { Notice } from "./notices.ts";
 
-/** init is asked again so long after its stream has ended. */
+/** Pause until init is asked again after its stream has ended. */
 const askAgainMs = 1_000;
 
 /** States of a unit whose process has ended, though it is meant to run. */

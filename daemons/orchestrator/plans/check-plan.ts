@@ -36,7 +36,7 @@ export function planCheck(ground: PlanGround): CheckPlan {
   };
 }
 
-/** What may be named once something was read; undefined while nothing was. */
+/** Names that a plan may use once something was read; undefined while nothing was. */
 async function knownTo({ done, failure, planned = [] }: Objective, ground: PlanGround): Promise<Known | undefined> {
   if (done.length === 0 && failure === "") return undefined;
   const steps = await Promise.all(planned.map(async (step) => [step, await ground.find(step.tool)] as const));
@@ -89,7 +89,7 @@ function templateFaults(
   });
 }
 
-/** What no agent is ever granted: by these it could grant itself, or answer for a person. */
+/** Capabilities that no agent is ever granted: by these it could grant itself, or answer for a person. */
 const neverGranted = ["sec:grant", "sec:approve"];
 
 function toolFaults(step: PlannedStep, facts: ToolFacts, ground: PlanGround): string[] {

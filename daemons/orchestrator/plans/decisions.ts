@@ -10,7 +10,7 @@ import type { Draft } from "../plan.ts";
 /** Characters of what a source said that are kept with the goal. */
 const verdictLengthMax = 2_000;
 
-/** Decisions that wait to be stored, at most: while aios-memory is away. */
+/** At most this many decisions wait to be stored while aios-memory is away. */
 const waitingMax = 5_000;
 
 /** A decision as it is kept with its goal. */
@@ -35,11 +35,11 @@ export interface LoggedDecision extends DecisionNote {
   readonly id: string;
   readonly goalId: string;
   readonly description: string;
-  /** What came of it; empty while the goal is not over. */
+  /** Its outcome; empty while the goal is not over. */
   readonly outcome: string;
 }
 
-/** What was decided for a goal, between what, and why. */
+/** A decision for a goal: between what, and why. */
 export interface GoalDecision {
   readonly goal: Goal;
   readonly situation: string;

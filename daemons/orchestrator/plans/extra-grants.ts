@@ -6,9 +6,9 @@ const loopback = /^(127\.0\.0\.1|localhost)$/i;
 const address = /^\d{1,3}(\.\d{1,3}){3}$/;
 
 /**
- * What a step of a model's plan is granted beside what every call of its tool needs, and which a declared procedure would
- * state: the machine's own address, another that is not public, a git remote, an image to pull. But for the first these are
- * given only when the person behind the goal has named them: nothing that a tool returned can add one.
+ * Capabilities of a step of a model's plan, beside those that every call of its tool needs. A declared procedure would
+ * state them: the machine's own address, another that is not public, a git remote, an image to pull. But for the first
+ * these are given only when the person behind the goal has named them: nothing that a tool returned can add one.
  */
 export function extraGrants({ tool, input }: Pick<PlannedStep, "tool" | "input">, objective: Objective): string[] {
   const said = [objective.description, ...objective.answers.map(({ answer }) => answer)].join("\n");

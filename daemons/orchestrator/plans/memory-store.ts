@@ -29,7 +29,7 @@ function writeDecision(decision: LoggedDecision): Decision {
   };
 }
 
-/** What the memory knows of goals like this, as text; "" when it has nothing, or does not answer soon. */
+/** The memory's knowledge of goals like this, as text; "" when it has nothing, or does not answer soon. */
 export function contextOver(
   memory: Client<typeof MemoryServiceService>,
 ): (description: string, tokensMax: number, signal: AbortSignal) => Promise<string> {

@@ -8,7 +8,7 @@ import { faultsPrompt, planPrompt } from "./plan-prompt.ts";
 import { grammarSchema, providerSchema } from "./plan-schema.ts";
 import { chooseTools } from "./tool-choice.ts";
 
-/** What is asked of a model. */
+/** A question to a model. */
 export interface Thought {
   readonly system: string;
   readonly messages: readonly { readonly role: "user" | "assistant"; readonly text: string }[];
@@ -16,7 +16,7 @@ export interface Thought {
   readonly schema: string;
   readonly tokensMax: number;
   readonly timeoutMs: number;
-  /** What it is for: an answer in a conversation is never one that was given before. */
+  /** Its purpose: an answer in a conversation is never one that was given before. */
   readonly taskType: "planning" | "conversation";
   readonly goalId: string;
 }
@@ -40,18 +40,21 @@ export interface Thinker {
   ask(thought: Thought, signal: AbortSignal): Promise<Answer>;
 }
 
-/** What a plan may be made of. */
+/** Means of a plan. */
 export interface Means {
   tools(): Promise<readonly ToolFacts[]>;
   /** The agents of this machine with what each is for. */
   agents(): readonly { readonly name: string; readonly role: string }[];
   /** Whether some agent may be given tools of this namespace. */
   covers(namespace: string): boolean;
-  /** What the memory knows about goals like this, in at most so many tokens; empty when nothing, or when it does not answer. */
+  /**
+   * The memory's knowledge of goals like this, at most this many tokens; empty when nothing, or when it does not
+   * answer.
+   */
   context(description: string, tokensMax: number, signal: AbortSignal): Promise<string>;
 }
 
-/** What a level is given: how long an answer may be and take, how many tools and how much context it is shown. */
+/** Limits of a level: how long an answer may be and take, how many tools and how much context it is shown. */
 export interface Allowance {
   readonly tokensMax: number;
   readonly timeoutMs: number;
@@ -69,7 +72,7 @@ export const allowances: Readonly<Record<Exclude<Level, "reactive">, Allowance>>
 /** Plans by a model. Its drafts are of the tools that agents may be given, and of nothing else. */
 export function modelSource(thinker: Thinker, means: Means, allowance: Allowance, clock: Clock): PlanSource {
   const { level } = thinker;
-  /** What it said last for an objective, for when that has faults. */
+  /** Its last answer for an objective, for when that has faults. */
   const last = new WeakMap<Objective, string>();
 
   return {

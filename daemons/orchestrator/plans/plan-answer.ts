@@ -6,12 +6,12 @@ import type { Draft, Level, Objective, PlannedStep, Unusable } from "../plan.ts"
 import { literalTemplate, mapTexts } from "../template.ts";
 import { extraGrants } from "./extra-grants.ts";
 
-/** Questions that a goal may ask a person, at most. */
+/** At most this many questions of a goal to a person. */
 const questionsMax = 3;
 
 const lengthMax = { why: 500, question: 500, result: 1_000, name: 64, description: 200 } as const;
 
-/** Who has answered. */
+/** The model that has answered. */
 export interface Author {
   /** "model aios-bringup", "gateway claude". */
   readonly origin: string;
@@ -109,7 +109,7 @@ function objectIn(step: JsonObject, field: string): JsonObject | string {
   }
 }
 
-/** Of what a model writes only references to steps are templates; all other braces are text. */
+/** Makes a template of a model's text: only references to steps are holes, all other braces are text. */
 function asTemplate(text: string, steps: ReadonlySet<string>): string {
   return text
     .split(/(\$\{[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\})/)

@@ -9,7 +9,7 @@ import type { ToolFacts } from "../tools.ts";
 const outputLengthMax = 2_000;
 const contextLengthMax = 6_000;
 
-/** Faults of a plan that its author is told of, at most. */
+/** At most this many faults of a plan are told to its author. */
 const faultsMax = 20;
 
 const rules = `You plan work on a Linux machine for its orchestrator. Answer with one JSON object of the given schema and nothing else.
@@ -34,13 +34,13 @@ export interface PlanPrompt {
 
 export interface PromptFacts {
   readonly tools: readonly ToolFacts[];
-  /** What the memory knows about goals like this; empty when nothing. */
+  /** The memory's knowledge of goals like this; empty when there is none. */
   readonly context: string;
   /** Names and roles of agents, where the model chooses among them; empty when it does not. */
   readonly agents: readonly { readonly name: string; readonly role: string }[];
 }
 
-/** What a model is told to plan an objective. Whatever came out of tools or the memory is marked as data. */
+/** The prompt by which a model plans an objective. Whatever came out of tools or the memory is marked as data. */
 export function planPrompt(objective: Objective, { tools, context, agents }: PromptFacts): PlanPrompt {
   const { description, answers, done, failure } = objective;
   const parts = [
@@ -66,7 +66,7 @@ export function planPrompt(objective: Objective, { tools, context, agents }: Pro
   return { system, question: parts.join("\n\n") };
 }
 
-/** What a model is told of a draft of its own that cannot be run. */
+/** The prompt about a draft of its own that cannot be run. */
 export function faultsPrompt(faults: readonly string[]): string {
   const lines = faults.slice(0, faultsMax).map((fault) => `- ${fault}`);
   return `That plan cannot be run:\n${lines.join("\n")}\nGive the whole plan again without these faults.`;

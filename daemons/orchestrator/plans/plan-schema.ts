@@ -10,7 +10,10 @@ export function whole(properties: Record<string, unknown>): Record<string, unkno
   return { type: "object", properties, required: Object.keys(properties), additionalProperties: false };
 }
 
-/** What a model answers: why, a question, the steps (none with a question, or when it cannot be done), the result's text. */
+/**
+ * The schema of a model's answer: why, a question, the steps (none with a question, or when it cannot be done), the
+ * result's text.
+ */
 function answerOf(step: Record<string, unknown>): JsonObject {
   const steps = { type: "array", items: step, maxItems: stepsMax };
   return whole({ why: text, question: text, steps, result: text }) as JsonObject;
@@ -27,10 +30,10 @@ function stepSchema({ name, input }: ToolFacts): Record<string, unknown> {
   return whole({ tool: { const: name }, name: text, description: text, needs: names, input: inputSchema });
 }
 
-/** What a number is in a grammar. */
+/** The schema of a number in a grammar. */
 type NumberSchema = (type: "integer" | "number") => Record<string, unknown>;
 
-/** What a grammar can hold of a tool's input schema. */
+/** The part of a tool's input schema that a grammar can hold. */
 export function grammarInput(
   { properties = {}, required = [] }: InputSchema,
   numberOf: NumberSchema = (type) => ({ type }),

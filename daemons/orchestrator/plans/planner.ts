@@ -14,7 +14,7 @@ export interface Planner {
   plan(objective: Objective, signal: AbortSignal): Promise<Planned>;
 }
 
-/** What is wrong with a plan, one sentence each; none when it may run. */
+/** Finds the faults of a plan, one sentence each; none when it may run. */
 export type CheckPlan = (plan: Plan, objective: Objective) => Promise<readonly string[]>;
 
 /**
@@ -62,7 +62,7 @@ function whole(reasons: readonly Reason[]): string {
 
 const lackingModel = `no model is there to plan it: give a provider a key ("aiosctl secrets set claude")`;
 
-/** What a source has, and what was wrong with its first plan when it was asked for another. */
+/** A source's draft, and the faults of its first plan when it was asked for another. */
 interface Drafted {
   readonly draft: Draft;
   readonly mended: string;

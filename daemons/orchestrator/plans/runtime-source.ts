@@ -48,7 +48,7 @@ function meaningless(level: string, model: string): NoModel {
   });
 }
 
-/** What the runtime says when a level has no model, or one that is too small for the question. */
+/** Codes of the runtime when a level has no model, or one that is too small for the question. */
 const lacking = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"];
 
 function none(error: unknown): never {

@@ -18,7 +18,10 @@ export interface SourceWorld {
   readonly clock: Clock;
 }
 
-/** What is asked for a plan, in this order: what has proven itself here, what the image declares, then models. */
+/**
+ * The sources of plans, in the order in which they are asked: procedures that have proven themselves here, those of the
+ * image, then models.
+ */
 export function planSources(world: SourceWorld): readonly PlanSource[] {
   const { declared, learning, tools, agents, configured, context, thinkers, clock } = world;
   const means: Means = {

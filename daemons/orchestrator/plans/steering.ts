@@ -1,6 +1,6 @@
 /**
- * What a plan may name. A grant follows the plan, so the plan must not be steered: what a step ends is named by the person;
- * what it changes is written out by the plan; and once something was read, a plan names nothing new.
+ * Decides what a plan may name. A grant follows the plan, so the plan must not be steered: what a step ends is named by
+ * the person; what it changes is written out by the plan; and once something was read, a plan names nothing new.
  */
 
 import { posix } from "node:path";
@@ -18,10 +18,13 @@ const endings: ReadonlySet<string> = new Set(
   ),
 );
 
-/** What a capability asks for without changing what it names. */
+/** Actions of capabilities that do not change what they name. */
 const looking: ReadonlySet<string> = new Set(["read", "search", "copy", "logs", "output", "list"]);
 
-/** What tools of the image change by its name: a service, a package, a setting. Of others what is a path or an address counts. */
+/**
+ * Fields of what tools of the image change by its name: a service, a package, a setting. Of other tools what is a path
+ * or an address counts.
+ */
 const naming: ReadonlySet<string> = new Set(
   "append chmod chown configure control create define delete exec install lock mount move remove route spawn watch write".split(
     " ",
@@ -98,15 +101,15 @@ export function steeredFaults({ name, tool, input }: PlannedStep, facts: ToolFac
   return steered.map((field) => `step ${name}: ${tool}: ${field} must be written out, not taken from what a step gave`);
 }
 
-/** What a plan may name that is made after something was read. */
+/** Names that a plan may use that is made after something was read. */
 export interface Known {
-  /** What the plans before have named. */
+  /** Names in the plans before. */
   readonly names: ReadonlySet<string>;
   /** Hosts, "*.example.org" and folders that the configuration allows. */
   readonly allowed: readonly string[];
 }
 
-/** What the steps of the plans before have named. */
+/** The names that the steps of the plans before have used. */
 export function namesIn(steps: readonly (readonly [Pick<PlannedStep, "tool" | "input">, ToolFacts])[]): Set<string> {
   return new Set(steps.flatMap(([step, facts]) => [...changesOf(step, facts), ...hostsOf(step)]));
 }
@@ -159,12 +162,12 @@ function allows(one: string, value: string): boolean {
 
 const isOwn = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 
-/** What a step changes, and the programs that it runs. */
+/** The things that a step changes, and the programs that it runs. */
 function changesOf(step: Pick<PlannedStep, "tool" | "input">, facts: ToolFacts): string[] {
   return [...namedBy(step, facts), ...programFields.flatMap((field) => literalsIn(step.input[field]))];
 }
 
-/** What a step changes; `read` gives the texts of a field. */
+/** The things that a step changes; `read` gives the texts of a field. */
 function namedBy(
   { tool, input }: Pick<PlannedStep, "tool" | "input">,
   facts: ToolFacts,
@@ -197,7 +200,7 @@ function isSaidHost(host: string, { description, answers }: Objective): boolean 
   return addresses.some((address) => hostIn(address) === host) || isSaid(host, { description: words, answers: [] });
 }
 
-/** Whether a step speaks with somebody beside this machine. Where a remote is only named, it may be anybody. */
+/** Whether a step speaks with another machine. Where a remote is only named, it may be anybody. */
 export function leavesMachine(step: Pick<PlannedStep, "tool" | "input">): boolean {
   if (!/^(net|web|git)\./.test(step.tool)) return false;
   const hosts = hostsOf(step);

@@ -1,7 +1,7 @@
 import type { ToolFacts } from "../tools.ts";
 import { wordsOf } from "./procedures/index.ts";
 
-/** What people say for what tools are called. */
+/** People's words for what tools are called. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   install: ["pkg"],
   uninstall: ["pkg", "remove"],

@@ -6,7 +6,7 @@ import type { Goals } from "../goals/index.ts";
 import { type Autonomy, levels } from "../initiative/index.ts";
 import { nameOf, refuseAgents } from "./callers.ts";
 
-/** Characters of a reason, at most. */
+/** Most characters of a reason. */
 const reasonLengthMax = 500;
 
 export interface AutonomyDoor {
@@ -14,7 +14,7 @@ export interface AutonomyDoor {
   readonly goals: Pick<Goals, "counts" | "waiting">;
   /** Agents whose duties rest, each with the reason. */
   resting(): string[];
-  /** What is noticed and gives no goal at present, each with the reason. */
+  /** Notices that give no goal at present, each with the reason. */
   heldBack(): string[];
 }
 

@@ -22,7 +22,7 @@ export function refuseAgents(identity: Identity, act: string): void {
   if (identity.kind === "agent") throw refused(identity, act);
 }
 
-/** That this caller may not do it. */
+/** Says that this caller may not do it. */
 export function refused(identity: Identity, act: string): AiosError {
   return new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
 }

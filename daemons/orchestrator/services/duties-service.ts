@@ -5,10 +5,10 @@ import { DutiesService, type DutyReport, type Notice as NoticeMessage } from "#p
 import { type DutiesDoor, type Notice, type Notices, severities } from "../initiative/index.ts";
 import { openQueue } from "../queue.ts";
 
-/** Listened for at once, at most. */
+/** Most categories that are listened for at once. */
 const categoriesMax = 20;
 
-/** Of one report, at most. */
+/** Most entries of one report. */
 const metricsMax = 100;
 const noticesMax = 50;
 const servicesMax = 100;

@@ -1,5 +1,5 @@
 /**
- * What clients and agents call: a service of gRPC each, the messages, and who may call what. Nobody comes in but the
+ * The calls of clients and agents: a service of gRPC each, the messages, and who may call what. Nobody comes in but the
  * daemon's own wiring.
  */
 

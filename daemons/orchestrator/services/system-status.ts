@@ -4,7 +4,7 @@ import { uptimeSeconds } from "#lib/linux/uptime";
 
 /** How the machine is. */
 export interface Load {
-  /** Of all processors, since the reading before (at least 200 ms ago). */
+  /** Load of all processors, since the reading before (at least 200 ms ago). */
   readonly cpuPercent: number;
   readonly memoryUsedMb: number;
   readonly memoryTotalMb: number;

@@ -7,12 +7,12 @@ import type { Goals } from "../goals/index.ts";
 import type { JsonObject } from "../json.ts";
 import type { ToolFacts } from "../tools.ts";
 
-/** What is known of the conversation that a call is made in. */
+/** The conversation that a call is made in. */
 export interface Talk {
   readonly session: string;
-  /** What the person said last. */
+  /** The person's last words. */
   readonly words: string;
-  /** Who opened the session: "operator:alice". */
+  /** The opener of the session: "operator:alice". */
   readonly owner: string;
   /** Their role then; empty for no person. */
   readonly role: Role | "";
@@ -134,7 +134,7 @@ async function restOf(goals: Goals, id: string, signal: AbortSignal): Promise<Go
   }
 }
 
-/** What a call says: the person's words ("" when none), and the goal that it is about. */
+/** The content of a call: the person's words ("" when none), and the goal that it is about. */
 function fieldsOf({ call_id, tool_name, input }: ToolCall): { readonly words: string; readonly goalId: string } {
   const { description, goal_id, answer } = Object(input) as JsonObject;
   const text = (value: unknown) => (typeof value === "string" ? value : "");

@@ -10,8 +10,8 @@ export interface RulesParts {
 }
 
 /**
- * What can be answered without a model: what a person says that some procedure covers is given as a goal, and what comes of
- * that is told. Everything else goes to the models; where there is none that can think, that is said, with what helps.
+ * Answers what needs no model: what a person says that some procedure covers is given as a goal, and what comes of that
+ * is told. Everything else goes to the models; where there is none that can think, that is said, with what helps.
  */
 export function rulesBefore({ sources, models }: RulesParts): ModelProvider {
   return {
@@ -30,7 +30,7 @@ export function rulesBefore({ sources, models }: RulesParts): ModelProvider {
   };
 }
 
-/** What a goal tool gave back, as it stands in the conversation. */
+/** The answer of a goal tool, as it stands in the conversation. */
 interface GoalTurn {
   readonly call_id: string;
   readonly tool: string;
@@ -72,7 +72,7 @@ function jsonIn(content: string): unknown {
   }
 }
 
-/** What is said of a goal that was given or answered just now. */
+/** The words about a goal that was given or answered just now. */
 function toldOf({ objective, conversation_history: turns }: ModelCompletionRequest): PricedCompletion | undefined {
   const last = turns.at(-1);
   const turn = last === undefined ? undefined : goalTurnIn(last);

@@ -57,7 +57,7 @@ const budget = {
 const callSecondsMax = approvalMostMs / 1_000 + 3_600;
 const eventsPerTurnMax = 1_000;
 
-/** What a model is shown of a conversation must fit small ones too. */
+/** Limits of the kernel. What a model is shown of a conversation must fit small ones too. */
 const limits = { ...defaultLimits, modelTimeoutMs: 300_000, iterationsMax: 16, turnsMax: 40, turnLengthMax: 6_000 };
 
 const nameLengthMax = 200;

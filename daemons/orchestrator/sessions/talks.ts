@@ -10,7 +10,7 @@ export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
   readonly autonomy: Autonomy;
 }
 
-/** What conversations are had through. */
+/** The way to conversations. */
 export interface SessionsDoor {
   /** Conversations, loaded when the first is asked for. */
   load(): Promise<Sessions>;

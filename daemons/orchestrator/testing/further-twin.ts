@@ -1,4 +1,4 @@
-/** For tests: what the calls beside goals, agents and tasks are answered with, kept in this process. */
+/** For tests: means of the calls beside those of goals, agents and tasks, kept in this process. */
 import type { Clock } from "#lib/clock";
 import { silentLog } from "#lib/log";
 import { InferenceResponse } from "#proto/aios/common";

@@ -55,11 +55,11 @@ export interface Bench {
   readonly ports: PortTwins;
   readonly asked: { objective: Objective; faults: readonly string[] }[];
   readonly decisions: GoalDecision[];
-  /** What was told of goals that wait for a person. */
+  /** The notices of goals that wait for a person. */
   readonly waits: string[];
   goals: Goals;
   assignments: Assignments;
-  /** What is planned for a goal. */
+  /** The plan for a goal. */
   draft: (objective: Objective, faults: readonly string[]) => Draft;
   /** Opens goals over what is stored, as after a start of the orchestrator. */
   open(): Promise<void>;

@@ -6,15 +6,15 @@ import type { Store } from "../goals/store.ts";
 import type { Asking, ToolFacts, Tools } from "../tools.ts";
 
 export interface PortTwins {
-  /** What is stored. */
+  /** The stored goals. */
   readonly goals: Map<string, Goal>;
-  /** What agents hold: `agent task` → capabilities. */
+  /** The grants that agents hold: `agent task` → capabilities. */
   readonly granted: Map<string, readonly string[]>;
-  /** What a person is asked about of each grant, the first first. */
+  /** The calls that a person is asked about, by grant, the first first. */
   readonly asks: Asking[];
   /** The calls that were withdrawn, by their ids. */
   readonly withdrawn: string[];
-  /** What becomes of the calls that are withdrawn next; they have never begun when there is no more. */
+  /** The fates of the calls that are withdrawn next; they have never begun when there is no more. */
   fates: Fate[];
   /** Nothing can be stored at present. */
   away: boolean;

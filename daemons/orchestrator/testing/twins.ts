@@ -110,7 +110,7 @@ export interface ToolsTwin extends Twin {
   readonly grants: Map<string, Map<string, readonly string[]>>;
 }
 
-/** What is known of an execution is told; what is not is begun, or, withdrawn, never begins. */
+/** Tells what is known of an execution; begins what is not, or, withdrawn, lets it never begin. */
 function openOnce() {
   const ledger = new Map<string, Promise<string>>();
   const running = new Map<string, Promise<string>>();

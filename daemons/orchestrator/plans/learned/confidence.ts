@@ -13,8 +13,9 @@ export function confidence(successes: number, failures: number): number {
 }
 
 /**
- * What was learned is used above this: it has worked rather than not, as far as can be told. One success is enough; after
- * a failure it takes three successes for each, so what fails at its second use is not used a third time.
+ * The confidence above which a learned procedure is used: it has worked rather than not, as far as can be told. One
+ * success is enough; after a failure it takes three successes for each, so what fails at its second use is not used a
+ * third time.
  */
 const confidenceMin = 0.5;
 

@@ -3,7 +3,7 @@ import { type ParameterType, unfit } from "../../phrase.ts";
 import type { PlannedStep } from "../../plan.ts";
 import { mapTexts, type Part, parseTemplate, textsIn, writeTemplate } from "../../template.ts";
 
-/** What has been done for a goal, so that it can be done for others that differ in their parameters only. */
+/** The deeds for a goal, so that they can be done for others that differ in their parameters only. */
 export interface General {
   /** The goal's words, its parameters as holes: "proxy port {number}". */
   readonly phrase: string;
@@ -12,7 +12,7 @@ export interface General {
   readonly steps: readonly PlannedStep[];
 }
 
-/** Parameters of one procedure, at most: a goal with more is not one to be said again. */
+/** At most this many parameters of one procedure: a goal with more is not one to be said again. */
 const parametersMax = 8;
 
 interface Value {
@@ -22,7 +22,7 @@ interface Value {
   readonly to: number;
 }
 
-/** What can be a parameter, in the order in which it is looked for: what is found first is not looked into again. */
+/** Shapes of parameters, in the order in which they are looked for: a text that is found is not looked into again. */
 const shapes: readonly (readonly [ParameterType, RegExp])[] = [
   ["text", /"([^"]+)"|'([^']+)'/g],
   ["url", /https?:\/\/[^\s"'<>]*[^\s"'<>.,;:!?]/gi],

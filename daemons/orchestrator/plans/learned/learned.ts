@@ -34,14 +34,14 @@ export interface LearnedStore {
   put(learned: Learned): Promise<void>;
 }
 
-/** What makes two goals of one kind. */
+/** The key of a kind of goals. */
 export function learnedId(name: string, phrase: string): string {
   return `learned-${hash("sha256", `${name}\n${phrase.toLowerCase()}`, "hex").slice(0, 24)}`;
 }
 
 /**
- * What a goal that has succeeded teaches; undefined when that is nothing that could be done again: its plan is the second
- * after one that failed, or it has braces, which phrases cannot hold.
+ * The lesson of a goal that has succeeded; undefined when it could not be done again: its plan is the second after one
+ * that failed, or it has braces, which phrases cannot hold.
  */
 export function lessonOf(goal: Goal, now: number): Learned | undefined {
   const { plan, description, tasks } = goal;

@@ -15,16 +15,16 @@ import {
   tookMs,
 } from "./learned.ts";
 
-/** Ways that are remembered, at most; beyond it those used longest ago are forgotten. */
+/** At most this many procedures are remembered; beyond it those used longest ago are forgotten. */
 export const learnedMax = 1_000;
 
-/** What this machine has learned of reaching goals. */
+/** The procedures that this machine has learned. */
 export interface Learning {
-  /** What may be used now, the most certain first; undefined while it is not loaded. */
+  /** Procedures that may be used now, the most certain first; undefined while they are not loaded. */
   usable(): readonly Learned[] | undefined;
   /** All that is known, also what may not be used. */
   all(): readonly Learned[];
-  /** What was said of a way when it is known by its id or name. */
+  /** Finds a procedure by its id or name. */
   find(id: string): Learned | undefined;
   /** Learns from a goal that is over. Never fails. */
   ended(goal: Goal): void;

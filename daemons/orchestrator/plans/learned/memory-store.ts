@@ -7,10 +7,10 @@ import { learnedMax } from "./learning.ts";
 /** Procedures in one answer of aios-memory. */
 const pageSize = 200;
 
-/** What a record of aios-memory has no field for. */
+/** The part of a learned procedure that a record of aios-memory has no field for. */
 type LearnedJson = Pick<Learned, "phrase" | "parameters" | "result" | "steps" | "goalId" | "origin">;
 
-/** What was learned, as procedures of aios-memory. */
+/** Learned procedures, as procedures of aios-memory. */
 export function learnedOver(
   memory: Client<typeof MemoryServiceService>,
   query: Client<typeof MemoryQueryService>,

@@ -167,7 +167,7 @@ function fault(reason: string): Error {
   return new Error(reason);
 }
 
-/** What a folder of procedures holds, and what is wrong with the files that cannot be used. */
+/** The procedures of a folder, and the faults of the files that cannot be used. */
 export interface Declared {
   readonly procedures: readonly Procedure[];
   readonly faults: readonly string[];

@@ -1,4 +1,7 @@
-/** What of a plan a person has said: the one place that decides it, for procedures, for what was learned, and for models' plans. */
+/**
+ * Decides what of a plan a person has said: the one place that decides it, for procedures, for what was learned, and
+ * for models' plans.
+ */
 import { posix } from "node:path";
 import { type ParameterType, type ParameterValue, readParameter, spaces, unquoted } from "../../phrase.ts";
 import type { Objective } from "../../plan.ts";
@@ -6,9 +9,9 @@ import type { Objective } from "../../plan.ts";
 /** How a way to a goal declares its parameters. */
 export interface Declaration {
   readonly parameters: Readonly<Record<string, ParameterType>>;
-  /** What a parameter is that is not said. */
+  /** Values of parameters that are not said. */
   readonly defaults?: Readonly<Record<string, ParameterValue>>;
-  /** What the person is asked for one that is neither said nor has a default. */
+  /** Questions to the person for parameters that are neither said nor have a default. */
   readonly questions?: Readonly<Record<string, string>>;
   /** By path: another path, in whose folder it lies when only its name is said. */
   readonly beside?: Readonly<Record<string, string>>;

@@ -14,7 +14,7 @@ import { type AuditedCall, callsOver, refusals } from "../../calls.ts";
 import { capabilityFor } from "../../grants.ts";
 import type { Json, JsonObject } from "../../json.ts";
 
-/** Beyond a tool's own deadline: the way there and back. */
+/** Added to a tool's own deadline: the way there and back. */
 const graceMs = 5_000;
 
 export interface HarnessOptions {
@@ -97,7 +97,9 @@ function refused({ call_id, tool_name }: ToolCall, error: string): ToolExecution
 
 const risks: ReadonlySet<string> = new Set<RiskLevel>(["low", "medium", "high", "critical"]);
 
-/** What a tool needs for an input: its templates filled in; paths without dots, so that a pattern means what it says. */
+/**
+ * The requirements of a call: its tool's templates filled in; paths without dots, so that a pattern means what it says.
+ */
 function requirementsOf({ requiredCapabilities, riskLevel }: ToolDefinition, { input }: ToolCall) {
   const fields = (typeof input === "object" && input !== null ? input : {}) as JsonObject;
   const capabilities = requiredCapabilities.map((template) => capabilityFor(template, fields));

@@ -24,14 +24,14 @@ export interface ModelParts {
   tools(session: string): Promise<{ readonly own: readonly ToolFacts[]; readonly others: readonly ToolFacts[] }>;
   /** The least level that is to be asked in a session. */
   levelOf(session: string): Promise<Level>;
-  /** What the memory knows of it, in at most so many tokens; "" when nothing. */
+  /** The memory's knowledge of it, at most this many tokens; "" when there is none. */
   context(description: string, tokensMax: number, signal: AbortSignal): Promise<string>;
 }
 
 /** Calls of one answer: what the model can ask for before it sees what came of it. */
 const callsMax = 4;
 
-/** What time or another try may mend. */
+/** Codes of what time or another try may mend. */
 const passing: readonly Code[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "DATA_LOSS", "INTERNAL"];
 
 /**
@@ -112,7 +112,10 @@ function thoughtOf(
 
 type Message = Thought["messages"][number];
 
-/** What a tool gave back is data that comes from nobody: it is told with the person's side, and marked. */
+/**
+ * The message of a turn. What a tool gave back is data that comes from nobody: it is told with the person's side, and
+ * marked.
+ */
 function messageOfTurn(role: string, content: string): Message {
   if (role === "assistant") return { role, text: content };
   return { role: "user", text: role === "tool" ? markData("tool", content) : content };
