@@ -12,7 +12,7 @@ import { goalOf } from "../daemons/orchestrator/goals/records.ts";
 import { waitsOf } from "../daemons/orchestrator/goals/waits.ts";
 import { unfit } from "../daemons/orchestrator/phrase.ts";
 import { noteOf } from "../daemons/orchestrator/plans/decisions.ts";
-import { uncovered } from "../daemons/orchestrator/plans/procedures/not-understood.ts";
+import { whyNotCovered } from "../daemons/orchestrator/plans/procedures/not-understood.ts";
 import { parseTemplate } from "../daemons/orchestrator/template.ts";
 import { quoted } from "../daemons/runtime/files/gguf-cursor.ts";
 import { openRedaction } from "../daemons/tools/access/redaction.ts";
@@ -66,7 +66,7 @@ const page = (text: string) =>
 const places: Readonly<Record<string, (text: string) => unknown>> = {
   "a capability that is none": (text) => refusalOf(() => parseCapability(text)),
   "a decision": (text) => noteOf(text, [{ source: "s", level: "tactical", verdict: text }], { reason: text }, 0),
-  "a goal that is not understood": (text) => uncovered(text, []),
+  "a goal that is not understood": (text) => whyNotCovered(text, []),
   "a goal that waits": (text) => waitsOf({ ...goal(text), state: "awaiting_input" }),
   "a goal's phase": (text) => phaseOf(goal(text)),
   "a host that is none": (text) => refusalOf(() => resolveHost(text)),

@@ -109,7 +109,7 @@ export function compilePhrase(text: string, types: Readonly<Record<string, Param
         .filter((doubt) => doubt !== "");
       const open = mark !== undefined && last !== undefined && types[last] === "path" && isBare(raw(last));
       return {
-        said: Object.fromEntries(parameters.map((name) => [name, unquoted(raw(name))])),
+        said: Object.fromEntries(parameters.map((name) => [name, withoutQuotes(raw(name))])),
         unsure: open ? { [last]: raw(last) + mark } : {},
         doubt: doubts[0] ?? "",
         bare,
@@ -126,7 +126,7 @@ interface Compiled {
 
 function compiledOf(chunks: readonly Chunk[], types: Readonly<Record<string, ParameterType>>): Compiled {
   const start = chunks[0]?.opensText ? `^${space}*` : `^${space}*(?:(?:${fillers})${space}+)*`;
-  const pattern = new RegExp(`${start}${joined(chunks)}${ends[chunks.at(-1)?.endsWith ?? "words"]}${space}*$`, "i");
+  const pattern = new RegExp(`${start}${patternOf(chunks)}${ends[chunks.at(-1)?.endsWith ?? "words"]}${space}*$`, "i");
   return { pattern, rests: restsOf(chunks, types) };
 }
 
@@ -179,7 +179,7 @@ function readChunk(chunk: string, text: string, types: Readonly<Record<string, P
   };
 }
 
-function joined(chunks: readonly Chunk[]): string {
+function patternOf(chunks: readonly Chunk[]): string {
   return chunks.map((chunk, at) => (at === 0 ? "" : gapBetween(chunks[at - 1], chunk)) + chunk.source).join("");
 }
 
@@ -199,7 +199,10 @@ function restsOf(
     return [
       [
         name,
-        new RegExp(`${gap}${joined(after.map((chunk) => ({ ...chunk, source: chunk.fitting })))}(?=[\\s.!?,;]|$)`, "i"),
+        new RegExp(
+          `${gap}${patternOf(after.map((chunk) => ({ ...chunk, source: chunk.fitting })))}(?=[\\s.!?,;]|$)`,
+          "i",
+        ),
       ],
     ];
   });
@@ -221,7 +224,7 @@ const enclosed = /^(?:"([^"]*)"|'([^']*)')$/;
 const isBare = (raw: string): boolean => !enclosed.test(raw);
 
 /** One pair of quotes that encloses the whole, with no further such quote inside, is no part of the value; all others are. */
-export function unquoted(raw: string): string {
+export function withoutQuotes(raw: string): string {
   const found = enclosed.exec(raw);
   return found === null ? raw : (found[1] ?? found[2] ?? "");
 }

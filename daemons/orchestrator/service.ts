@@ -13,7 +13,7 @@ import {
   type Load,
   nameOf,
   ownGoal,
-  refused,
+  refusal,
   roleOf,
   taskMessage,
 } from "./services/index.ts";
@@ -64,7 +64,7 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       return { goal: goalMessage(goal), tasks, currentPhase: phaseOf(goal), progressPercent: progressOf(goal) };
     },
     listGoals: async ({ statusFilter, limit, offset, cursor }, { identity }) => {
-      if (identity.kind === "agent") throw refused(identity, "list goals");
+      if (identity.kind === "agent") throw refusal(identity, "list goals");
       const state = checkList(statusFilter, limit, offset);
       const page = await goals.list(state, limit || listLimitDefault, { offset, cursor });
       return { goals: page.goals.map(goalMessage), total: page.total, nextCursor: page.nextCursor };
@@ -101,12 +101,12 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
     },
     getAssignedTask: async ({ id }, call) => {
       const agent = ownName(call.identity, id, "fetch a task for agent");
-      if (!agents.beat(agent)) throw unregistered(agent);
+      if (!agents.beat(agent)) throw unregisteredError(agent);
       const handout = await assignments.next(agent, pollMaxMs, call.signal);
       return handout === undefined ? TaskType.create() : handoutMessage(handout, agent);
     },
     reportTaskResult: async (result, { identity }) => {
-      if (identity.kind !== "agent") throw refused(identity, "report task results");
+      if (identity.kind !== "agent") throw refusal(identity, "report task results");
       const { taskId, success, error, errorCode } = result;
       await assignments.report(identity.name, {
         taskId,
@@ -141,7 +141,7 @@ function sourceOf(identity: Identity, said: string): string {
 
 /** The agent that calls, which the message must not contradict. */
 function ownName(identity: Identity, said: string, act: string): string {
-  if (identity.kind !== "agent") throw refused(identity, `${act} ${said}`);
+  if (identity.kind !== "agent") throw refusal(identity, `${act} ${said}`);
   if (said === identity.name) return said;
   throw new AiosError("PERMISSION_DENIED", {
     act,
@@ -151,7 +151,7 @@ function ownName(identity: Identity, said: string, act: string): string {
   });
 }
 
-function unregistered(agent: string): AiosError {
+function unregisteredError(agent: string): AiosError {
   return new AiosError("FAILED_PRECONDITION", {
     act: "fetch a task for agent",
     object: agent,

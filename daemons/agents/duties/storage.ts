@@ -4,7 +4,7 @@ import { type Duty, grade, listIn, type Output } from "./duty.ts";
  * File systems that can fill up, each once: the data volume is mounted at many places. Two are taken for the same that are alike in
  * size; the place that is mounted first stands for it, and the fullest says how full it is.
  */
-function apart(all: readonly Output[]): readonly Output[] {
+function distinct(all: readonly Output[]): readonly Output[] {
   const each = new Map<string, Output>();
   for (const one of all) {
     // The image's root is full by nature.
@@ -31,7 +31,7 @@ export const storage: Duty = {
       first: "spread",
       async run({ call, state }) {
         const answer = await call("storage.usage", {}, "the disk check of the storage agent");
-        for (const { path, usage_percent: used } of apart(listIn(answer, "file_systems"))) {
+        for (const { path, usage_percent: used } of distinct(listIn(answer, "file_systems"))) {
           const detail = `${used} % used`;
           state({ category: "storage.full", severity: grade(Number(used), diskLimits), subject: String(path), detail });
         }

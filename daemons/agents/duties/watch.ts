@@ -45,7 +45,7 @@ export async function watchServices(hands: Hands): Promise<void> {
   const due = new Set(inTurn(probes, hands.kept));
   await Promise.all(
     probes.map(async (probe) => {
-      const fault = due.has(probe) ? await asked(probe) : undefined;
+      const fault = due.has(probe) ? await askProbe(probe) : undefined;
       const unit = units.get(probe.unit);
       // A unit that does not run, and one that shall not, is no further explained by what does not answer.
       if (unit !== undefined && !(unit["wanted"] === true && unit["status"] === "ready")) return;
@@ -97,7 +97,7 @@ async function faultOf({ name, address, port, healthCheckPath }: WatchedService,
 }
 
 /** The fault that a probe finds; undefined when it was not carried out, which says nothing of the service. */
-async function asked({ fault, tell }: Probe): Promise<string | undefined> {
+async function askProbe({ fault, tell }: Probe): Promise<string | undefined> {
   const found = await fault().catch((error) =>
     error instanceof AiosError ? undefined : beginning(messageOf(error), 300),
   );

@@ -85,7 +85,7 @@ export interface AgentsHearers {
 
 /** The registry of the configured agents. */
 export function openAgents(configs: readonly AgentConfig[], clock: Clock, { lost, hung }: AgentsHearers): Agents {
-  const records = new Map<string, Record>(configs.map((config) => [config.name, fresh(config)]));
+  const records = new Map<string, Record>(configs.map((config) => [config.name, newRecord(config)]));
   const { match, place, turnAway } = openPlaces(records, clock);
 
   const find = (name: string): Record => {
@@ -215,7 +215,7 @@ function excuse(record: Record, clock: Clock): void {
   }
 }
 
-function fresh(config: AgentConfig): Record {
+function newRecord(config: AgentConfig): Record {
   return {
     ...{ config, process: "starting", reason: "", registeredAt: 0, lastBeat: undefined },
     ...{ silentSince: undefined, startedAt: undefined, running: 0, completed: 0 },

@@ -117,14 +117,14 @@ export function openAssignments(
           stop(reason);
           lose(one, reason);
         });
-        const aborted = () =>
+        const abort = () =>
           unlessRecording(one, () => {
             settle(() => reject(signal.reason));
             stop("the goal was cancelled");
           });
         const settle = (act: () => void) => {
           late.callOff();
-          signal.removeEventListener("abort", aborted);
+          signal.removeEventListener("abort", abort);
           open.delete(handout.taskId);
           act();
         };
@@ -136,7 +136,7 @@ export function openAssignments(
           finish: (ending) => settle(() => resolve(ending)),
         };
         late.within(timeoutMs);
-        signal.addEventListener("abort", aborted, { once: true });
+        signal.addEventListener("abort", abort, { once: true });
         open.set(handout.taskId, one);
         wake(agent);
       }),
@@ -151,7 +151,7 @@ export function openAssignments(
       if (signal.aborted) return undefined;
       const at = take(agent);
       if (at !== undefined || ended) return at;
-      await wakened(pollers, agent, waitMs, signal);
+      await untilWoken(pollers, agent, waitMs, signal);
       return signal.aborted ? undefined : take(agent);
     },
     async report(agent, report) {
@@ -203,7 +203,7 @@ function notWith(agent: string, object: string, act: string): AiosError {
 }
 
 /** Resolves when the agent is woken, after `waitMs`, or when the call ends. */
-async function wakened(
+async function untilWoken(
   pollers: Map<string, Set<() => void>>,
   agent: string,
   waitMs: number,

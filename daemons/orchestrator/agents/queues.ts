@@ -80,7 +80,7 @@ export function openQueues(clock: Clock): Queues {
       new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason);
         const end = (act: () => void) => {
-          signal.removeEventListener("abort", aborted);
+          signal.removeEventListener("abort", abort);
           act();
         };
         const one: Waiting = {
@@ -88,11 +88,11 @@ export function openQueues(clock: Clock): Queues {
           grant: (place) => end(() => resolve(place)),
           refuse: (error) => end(() => reject(error)),
         };
-        const aborted = () => {
+        const abort = () => {
           leave(one);
           reject(signal.reason);
         };
-        signal.addEventListener("abort", aborted, { once: true });
+        signal.addEventListener("abort", abort, { once: true });
         join(one);
       }),
     serve(take) {
@@ -105,7 +105,7 @@ export function openQueues(clock: Clock): Queues {
         const late = queue.waiting.filter(({ since }) => now - Math.max(since, queue.attendedAt) >= unattendedMaxMs);
         for (const one of late) {
           leave(one);
-          one.refuse(unattended(one.need, reason()));
+          one.refuse(unattendedError(one.need, reason()));
         }
       }
     },
@@ -114,7 +114,7 @@ export function openQueues(clock: Clock): Queues {
 
 const keyOf = ({ namespace, agent }: Need) => `${namespace} ${agent}`;
 
-function unattended({ namespace, agent }: Need, reason: string): AiosError {
+function unattendedError({ namespace, agent }: Need, reason: string): AiosError {
   const wanted = agent === "" ? `an agent for ${namespace}` : `agent ${agent}`;
   return new AiosError("UNAVAILABLE", {
     act: "find",

@@ -99,7 +99,7 @@ export function openStandingGrants({
     );
   };
 
-  const held = async (signal: AbortSignal) => {
+  const untilUp = async (signal: AbortSignal) => {
     const wake = () => waking.abort();
     const waking = new AbortController();
     for (const each of [signal, waiting.signal]) each.addEventListener("abort", wake, { once: true });
@@ -121,7 +121,7 @@ export function openStandingGrants({
     async onDuty(agent, signal) {
       const post = posts.get(agent);
       const config = agents.find(({ name }) => name === agent);
-      if (!open) await held(signal);
+      if (!open) await untilUp(signal);
       if (signal.aborted || !open || halted || post === undefined || config === undefined) return false;
       const now = clock.monotonic();
       if (post.restUntil > now) return false;

@@ -67,20 +67,20 @@ function outcomeOf(goal: Goal, task: Task, tool: ToolFacts, report: Report, worl
   if (!report.success) {
     const reason = reasonOf(report);
     const final = finalCodes.includes(report.errorCode) || !tool.idempotent;
-    return final ? failed(task, reason, world) : again(task, reason, world);
+    return final ? failure(task, reason, world) : again(task, reason, world);
   }
   // What was asked for again may be answered from the ledger.
   const whole = wholeOutput(report.output);
   if (whole === undefined) return withoutOutput(task, tool, world);
   const output = readOutput(goal, whole);
-  if (typeof output === "string") return failed(task, output, world);
+  if (typeof output === "string") return failure(task, output, world);
   const unmet = unmetExpectation(goal, task, output);
-  return unmet === undefined ? completed(output, world) : { ...failed(task, unmet, world), output };
+  return unmet === undefined ? completion(output, world) : { ...failure(task, unmet, world), output };
 }
 
 function withoutOutput(task: Task, tool: ToolFacts, world: World): Partial<Task> {
   const reason = `${tool.name} was done, with more output than the ledger keeps`;
-  return tool.idempotent ? again(task, reason, world) : failed(task, `${reason}, and must not be repeated`, world);
+  return tool.idempotent ? again(task, reason, world) : failure(task, `${reason}, and must not be repeated`, world);
 }
 
 /** A task that was with an agent of which nothing more is to be heard: tried again, or failed when that was so too often. */
@@ -139,14 +139,14 @@ const callOf = (task: Task) => ({
 /** A task that has failed for good. */
 export async function failTask(task: Task, reason: string, world: World): Promise<void> {
   await letGo(task, world);
-  await changeTask(task, failed(task, reason, world), world);
+  await changeTask(task, failure(task, reason, world), world);
 }
 
 /** A task that will not run any more. One that had begun says so: what it did is not undone. */
 export async function closeTask(task: Task, reason: string, world: World): Promise<void> {
   const begun = task.state !== "pending";
   await letGo(task, world);
-  const tries = task.failures.length === 0 ? "" : `; before: ${whole(task.failures)}`;
+  const tries = task.failures.length === 0 ? "" : `; before: ${allReasons(task.failures)}`;
   const error = begun ? `${reason}; ${task.tool} had begun and may have had its effect` : `not done: ${reason}${tries}`;
   await changeTask(task, { state: "cancelled", error, completedAt: world.clock.now(), waitsFor: "" }, world);
 }
@@ -203,23 +203,23 @@ function unmetExpectation(goal: Goal, task: Task, output: JsonObject): string | 
   }
 }
 
-function completed(output: JsonObject, { clock }: World): Partial<Task> {
+function completion(output: JsonObject, { clock }: World): Partial<Task> {
   return { state: "completed", output, completedAt: clock.now(), error: "", waitsFor: "" };
 }
 
 /** The task pending again, or failed when it was tried often enough. */
 function again(task: Task, reason: string, world: World): Partial<Task> {
-  if (task.failures.length >= retriesMax) return failed(task, reason, world);
+  if (task.failures.length >= retriesMax) return failure(task, reason, world);
   return { state: "pending", failures: [...task.failures, reason], waitsFor: "" };
 }
 
-function failed(task: Task, reason: string, { clock }: World): Partial<Task> {
+function failure(task: Task, reason: string, { clock }: World): Partial<Task> {
   const failures = [...task.failures, reason];
-  return { state: "failed", failures, error: whole(failures), completedAt: clock.now(), waitsFor: "" };
+  return { state: "failed", failures, error: allReasons(failures), completedAt: clock.now(), waitsFor: "" };
 }
 
 /** All reasons as one, one that repeats told once. */
-function whole(failures: readonly string[]): string {
+function allReasons(failures: readonly string[]): string {
   const distinct = [...new Set(failures)];
   if (distinct.length > 1) return failures.map((reason, index) => `try ${index + 1}: ${reason}`).join("; ");
   return failures.length === 1 ? `${failures[0]}` : `${failures[0]} (${failures.length} times)`;

@@ -12,17 +12,17 @@ export function waitsOf(goal: Goal): string[] {
 
 /** Says that a goal asks something, with the command that answers. */
 export function asking(goal: Goal): string {
-  return `${named(goal)} asks: ${line(goal.questions.at(-1)?.question ?? "")} (aiosctl goal answer ${goal.id} "…")`;
+  return `${nameOf(goal)} asks: ${line(goal.questions.at(-1)?.question ?? "")} (aiosctl goal answer ${goal.id} "…")`;
 }
 
 /** Says that a call of a goal waits to be approved, with the command that shows it. */
 export function forApproval(goal: Goal, task: Task): string {
-  return `${named(goal)} waits for your approval of ${task.tool} (aiosctl approvals show ${approvalOf(task)})`;
+  return `${nameOf(goal)} waits for your approval of ${task.tool} (aiosctl approvals show ${approvalOf(task)})`;
 }
 
 const line = (text: string) => text.replaceAll(/\s+/g, " ");
 
-function named({ description }: Goal): string {
+function nameOf({ description }: Goal): string {
   const short = cut(description, shownLengthMax);
   return `goal "${line(short)}"`;
 }

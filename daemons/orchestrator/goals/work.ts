@@ -73,7 +73,7 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
   const { failure } = goal;
   const { draft: given, options } = await world.planner.plan(objectiveOf(goal), signal);
   signal.throwIfAborted();
-  const draft = failure === "" ? given : unasked(goal, given);
+  const draft = failure === "" ? given : withoutQuestion(goal, given);
   decide(goal, failure === "" ? "a plan is wanted" : failure, options, draft, world);
   if ("question" in draft) {
     const questions = [...goal.questions, { question: draft.question }];
@@ -89,7 +89,7 @@ async function plan(goal: Goal, world: World, signal: AbortSignal): Promise<void
  * Makes a question a failure for a goal that the machine gave to itself: while it waited for an answer, nothing else
  * would be done about the matter.
  */
-function unasked({ source }: Goal, draft: Draft): Draft {
+function withoutQuestion({ source }: Goal, draft: Draft): Draft {
   if (!("question" in draft) || !isGivenByMachine(source)) return draft;
   return { reason: `nobody is there to answer: ${draft.question}` };
 }

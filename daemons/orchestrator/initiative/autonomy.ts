@@ -64,7 +64,7 @@ export interface AutonomyParts {
 export function openAutonomy(parts: AutonomyParts): Autonomy {
   const { record, note, configured, goals, freezeAgents, hold, clock, log } = parts;
   const listeners: (() => Promise<void> | void)[] = [];
-  const changed = async () => {
+  const tellListeners = async () => {
     await Promise.all(listeners.map((listener) => listener()));
   };
   const holdOrSay = () =>
@@ -96,14 +96,14 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
     setLevel(next, by) {
       record.set({ ...record.value, level: next });
       log.info("autonomy level", { level: level(), by });
-      void changed();
+      void tellListeners();
     },
     async emergencyStop(by, reason) {
       const stop = record.value.stop ?? { by, reason, at: clock.now() };
       keep(stop);
       log.warn("emergency stop", { by, reason });
       const over = new AbortController();
-      const stopped = Promise.all([changed(), goals.hold(describe(stop)), holdOrSay()]);
+      const stopped = Promise.all([tellListeners(), goals.hold(describe(stop)), holdOrSay()]);
       await Promise.race([stopped, clock.sleep(stopGraceMs, over.signal).catch(() => {})]);
       over.abort();
       // Their calls have been cancelled by now: who does not heed that does nothing more.
@@ -125,7 +125,7 @@ export function openAutonomy(parts: AutonomyParts): Autonomy {
       }
       freezeAgents(false);
       log.info("emergency resume", { by });
-      await changed();
+      await tellListeners();
       await goals.release();
     },
     permit(initiative) {

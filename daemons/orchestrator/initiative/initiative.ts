@@ -77,9 +77,9 @@ export interface DutiesDoor {
   readonly registry: ServiceRegistry;
   readonly notices: Notices;
   /** Keeps a measurement in memory. */
-  measured(key: string, value: number): Promise<void>;
+  measure(key: string, value: number): Promise<void>;
   /** Keeps a notice in memory, and gives the goals that it is a reason for. */
-  noticed(notice: Notice): Promise<void>;
+  notice(notice: Notice): Promise<void>;
 }
 
 export interface Initiative {
@@ -161,7 +161,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
         void schedules.run(signal);
         void parts.goals.sweep(signal);
         void noticing.watch(signal);
-        void followUnits(init, noticing.noticed, { clock, log }, signal);
+        void followUnits(init, noticing.notice, { clock, log }, signal);
       });
       void watchUsage(parts, (agent, cpuMs) => usage.used(agent, cpuMs), signal);
     },
@@ -258,23 +258,23 @@ function triggersOver(record: Durable<Readonly<Record<string, Given>>>, give: Gi
 function openNoticing(triggers: Pick<Triggers, "consider">, { memory, clock, log }: InitiativeParts) {
   const events = memoryEvents(memory, clock, log);
   const notices = openNotices();
-  const heard = async (notice: Notice) => {
+  const passOn = async (notice: Notice) => {
     notices.tell(notice);
     await triggers.consider(notice);
   };
-  const noticed = async (notice: Notice) => {
+  const take = async (notice: Notice) => {
     await events.push(notice);
-    await heard(notice);
+    await passOn(notice);
   };
   return {
     notices,
-    noticed,
-    measured: events.measure,
+    notice: take,
+    measure: events.measure,
     /** The orchestrator's own word of something. */
     warn: (category: string, subject: string, detail: string) =>
-      void noticed({ category, severity: "warning", subject, detail, source: "orchestrator" }),
+      void take({ category, severity: "warning", subject, detail, source: "orchestrator" }),
     /** Hears what other daemons have put down in memory, until the signal is aborted. */
-    watch: (signal: AbortSignal) => events.watch(heard, signal),
+    watch: (signal: AbortSignal) => events.watch(passOn, signal),
   };
 }
 

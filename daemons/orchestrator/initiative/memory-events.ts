@@ -67,14 +67,14 @@ function remember(ids: Set<string>, id: string): void {
 /** An event of another daemon: what its JSON does not say is taken from the event itself. */
 function noticeOf({ category, source, dataJson, critical }: Event): Notice {
   const data = objectIn(dataJson);
-  const said = (field: string) => (typeof data[field] === "string" ? String(data[field]) : "");
-  const severity = severities.find((one) => one === said("severity")) ?? (critical ? "critical" : "info");
+  const textOf = (field: string) => (typeof data[field] === "string" ? String(data[field]) : "");
+  const severity = severities.find((one) => one === textOf("severity")) ?? (critical ? "critical" : "info");
   return {
     category,
     source,
     severity: severity satisfies Severity,
-    subject: said("subject") || source,
-    detail: said("detail"),
+    subject: textOf("subject") || source,
+    detail: textOf("detail"),
   };
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { silentLog } from "#lib/log";
-import { kept } from "../testing/further-twin.ts";
+import { durableTwin } from "../testing/further-twin.ts";
 import { loadCron } from "./cron.ts";
 import { openSchedules, type Schedule } from "./schedules.ts";
 
@@ -19,7 +19,7 @@ const daily = {
 };
 
 /** Schedules whose goals cannot be given while there is a reason in `refusals`; `during` lets time pass while they run. */
-function open(clock: ManualClock, record = kept<readonly Schedule[]>([])) {
+function open(clock: ManualClock, record = durableTwin<readonly Schedule[]>([])) {
   const given: number[] = [];
   const ids: string[] = [];
   const refusals: string[] = [];
@@ -186,7 +186,7 @@ describe("schedules", () => {
     const first = await before.schedules.create(daily);
     await before.schedules.create({ ...daily, goal: "list services" });
     const old = { ...first, cron: "0 2/12 * * *" };
-    const { given, told, schedules, during } = open(clock, kept([old, ...before.record.value.slice(1)]));
+    const { given, told, schedules, during } = open(clock, durableTwin([old, ...before.record.value.slice(1)]));
     await during(() => clock.advance(2 * dayMs));
     expect(given).toHaveLength(2);
     expect(told).toEqual([expect.stringMatching(/^it is not run any more: read schedule "0 2\/12 /)]);
@@ -242,7 +242,7 @@ describe("schedules", () => {
     const clock = new ManualClock(noon);
     const before = open(clock);
     await before.schedules.create(daily);
-    const record = kept(before.record.value);
+    const record = durableTwin(before.record.value);
     await before.during(() => clock.advance(dayMs));
     const after = open(clock, record);
     await after.during(() => clock.advance(1_000));

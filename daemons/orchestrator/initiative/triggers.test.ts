@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "#lib/clock";
 import { silentLog } from "#lib/log";
-import { kept } from "../testing/further-twin.ts";
+import { durableTwin } from "../testing/further-twin.ts";
 import type { Notice } from "./notices.ts";
 import { openTriggers, parseTrigger } from "./triggers.ts";
 
@@ -30,7 +30,7 @@ describe("triggers", () => {
       return `goal-${over.at}`;
     };
     const triggers = openTriggers({
-      ...{ triggers: () => [trigger], record: kept({}), clock, log: silentLog, submit },
+      ...{ triggers: () => [trigger], record: durableTwin({}), clock, log: silentLog, submit },
       asks: async () => over.asks,
     });
     return { clock, given, over, triggers, tell: triggers.consider };

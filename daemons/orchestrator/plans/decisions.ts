@@ -81,18 +81,18 @@ export function openDecisionLog(
   return {
     decided({ goal }) {
       const note = goal.decisions.at(-1);
-      if (note !== undefined) keep(logged(goal, note, goal.decisions.length - 1, ""));
+      if (note !== undefined) keep(logEntry(goal, note, goal.decisions.length - 1, ""));
     },
     ended(goal) {
       goal.decisions.forEach((note, at) => {
-        keep(logged(goal, note, at, outcomeOf(goal, at)));
+        keep(logEntry(goal, note, at, outcomeOf(goal, at)));
       });
     },
     settled: () => queue,
   };
 }
 
-function logged(goal: Goal, note: DecisionNote, at: number, outcome: string): LoggedDecision {
+function logEntry(goal: Goal, note: DecisionNote, at: number, outcome: string): LoggedDecision {
   const id = `decision-${hash("sha256", `${goal.id}/${at}`, "hex").slice(0, 32)}`;
   return { ...note, id, goalId: goal.id, description: goal.description, outcome };
 }

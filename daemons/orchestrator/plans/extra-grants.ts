@@ -14,10 +14,10 @@ export function extraGrants({ tool, input }: Pick<PlannedStep, "tool" | "input">
   const said = [objective.description, ...objective.answers.map(({ answer }) => answer)].join("\n");
   const host = hostIn(tool, input);
   if (host !== undefined && loopback.test(host)) return ["net:local:127.0.0.1"];
-  if (host !== undefined && address.test(host) && named(host, said)) return [`net:local:${host}`];
+  if (host !== undefined && address.test(host) && isNamed(host, said)) return [`net:local:${host}`];
   const { url, image } = input;
-  if (tool === "git.clone" && typeof url === "string" && named(url, said)) return ["git:remote:{url}"];
-  if (tool === "container.pull_or_load" && typeof image === "string" && named(image, said)) {
+  if (tool === "git.clone" && typeof url === "string" && isNamed(url, said)) return ["git:remote:{url}"];
+  if (tool === "container.pull_or_load" && typeof image === "string" && isNamed(image, said)) {
     return ["container:pull:{image}"];
   }
   return [];
@@ -31,7 +31,7 @@ function hostIn(tool: string, { url, host }: JsonObject): string | undefined {
 }
 
 /** As a whole, not as a part of a longer word. */
-function named(what: string, said: string): boolean {
+function isNamed(what: string, said: string): boolean {
   const at = said.indexOf(what);
   if (at < 0) return false;
   const around = `${said[at - 1] ?? ""}${said[at + what.length] ?? ""}`;

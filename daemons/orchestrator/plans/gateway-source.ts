@@ -13,7 +13,7 @@ export function gatewayThinker(gateway: Client<typeof ApiGatewayService>): Think
     level: "strategic",
     async ask({ system, messages, schema, tokensMax, timeoutMs, taskType, goalId }, signal): Promise<Answer> {
       const { providers } = await gateway.getBudget({}, { signal, timeoutMs: statusTimeoutMs });
-      if (providers.every(({ state }) => state !== "ready")) throw unconfigured(providers);
+      if (providers.every(({ state }) => state !== "ready")) throw noProvider(providers);
       const request = ApiInferRequest.fromPartial({
         systemPrompt: system,
         messages: messages.map(({ role, text }) => ({ role, text })),
@@ -41,7 +41,7 @@ interface Provider {
   readonly hasKey: boolean;
 }
 
-function unconfigured(providers: readonly Provider[]): AiosError {
+function noProvider(providers: readonly Provider[]): AiosError {
   const states = providers.map(({ name, state }) => `${name}: ${state}`).join(", ");
   const fault = {
     act: "ask",

@@ -10,7 +10,7 @@ export { gatewayThinker } from "./gateway-source.ts";
 export { contextOver, decisionStore } from "./memory-store.ts";
 export { type Allowance, type Answer, allowances, type Thinker, type Thought } from "./model-source.ts";
 export { sendsOut } from "./outbound.ts";
-export { grammarInput, whole } from "./plan-schema.ts";
+export { grammarInput, requiredObject } from "./plan-schema.ts";
 export { type Planner, plannerOver } from "./planner.ts";
 export { runtimeThinker } from "./runtime-source.ts";
 export { planSources } from "./sources.ts";

@@ -53,9 +53,9 @@ function planOf(
   return {
     ...author,
     procedure: "",
-    why: shortened(why, lengthMax.why) || "the model gave no reason",
+    why: shorten(why, lengthMax.why) || "the model gave no reason",
     parameters: {},
-    result: asTemplate(shortened(result, lengthMax.result), known) || "Done.",
+    result: asTemplate(shorten(result, lengthMax.result), known) || "Done.",
     steps: planned.map((step) => ({
       ...step,
       description: literalTemplate(step.description),
@@ -70,9 +70,9 @@ function withoutSteps(question: string, why: string, author: Author, { answers }
   if (question === "") {
     return why === ""
       ? { faults: ["it has no steps, and says neither what to ask nor why it cannot be done"] }
-      : { reason: `${author.origin} has no plan: ${shortened(why, lengthMax.why)}` };
+      : { reason: `${author.origin} has no plan: ${shorten(why, lengthMax.why)}` };
   }
-  if (answers.length < questionsMax) return { question: shortened(question, lengthMax.question) };
+  if (answers.length < questionsMax) return { question: shorten(question, lengthMax.question) };
   return { reason: `${author.origin} asks more than ${questionsMax} questions` };
 }
 
@@ -93,7 +93,7 @@ function readStep(value: unknown, at: number): PlannedStep | string {
   const expect = objectIn(value, "expect");
   if (typeof input === "string") return `step ${name}: ${input}`;
   if (typeof expect === "string") return `step ${name}: ${expect}`;
-  const told = shortened(description, lengthMax.description) || `${tool} for ${name}`;
+  const told = shorten(description, lengthMax.description) || `${tool} for ${name}`;
   return { name, description: told, tool, agent, needs, input, expect, also: [] };
 }
 
@@ -124,7 +124,7 @@ function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-function shortened(text: string, length: number): string {
+function shorten(text: string, length: number): string {
   const trimmed = text.trim();
   return cut(trimmed, length);
 }

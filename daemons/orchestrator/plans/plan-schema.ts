@@ -6,7 +6,7 @@ const text = { type: "string" } as const;
 const names = { type: "array", items: text } as const;
 
 /** An object all of whose fields are required, and that has no others. */
-export function whole(properties: Record<string, unknown>): Record<string, unknown> {
+export function requiredObject(properties: Record<string, unknown>): Record<string, unknown> {
   return { type: "object", properties, required: Object.keys(properties), additionalProperties: false };
 }
 
@@ -16,7 +16,7 @@ export function whole(properties: Record<string, unknown>): Record<string, unkno
  */
 function answerOf(step: Record<string, unknown>): JsonObject {
   const steps = { type: "array", items: step, maxItems: stepsMax };
-  return whole({ why: text, question: text, steps, result: text }) as JsonObject;
+  return requiredObject({ why: text, question: text, steps, result: text }) as JsonObject;
 }
 
 /** The schema of plans for a model under a grammar: each tool with its own input, so that only calls that exist can be said. */
@@ -27,7 +27,7 @@ export function grammarSchema(tools: readonly ToolFacts[]): JsonObject {
 function stepSchema({ name, input }: ToolFacts): Record<string, unknown> {
   // Any field may be what an earlier step gave, which is a text.
   const inputSchema = grammarInput(input, (type) => ({ anyOf: [{ type }, text] }));
-  return whole({ tool: { const: name }, name: text, description: text, needs: names, input: inputSchema });
+  return requiredObject({ tool: { const: name }, name: text, description: text, needs: names, input: inputSchema });
 }
 
 /** The schema of a number in a grammar. */
@@ -60,5 +60,5 @@ export function providerSchema(tools: readonly ToolFacts[], agents: readonly str
   const tool = { type: "string", enum: tools.map(({ name }) => name) };
   const agent = { type: "string", enum: ["", ...agents] };
   const more = { input_json: text, expect_json: text };
-  return answerOf(whole({ name: text, description: text, tool, agent, needs: names, ...more }));
+  return answerOf(requiredObject({ name: text, description: text, tool, agent, needs: names, ...more }));
 }

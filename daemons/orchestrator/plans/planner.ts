@@ -37,7 +37,7 @@ export function plannerOver(sources: readonly PlanSource[], check: CheckPlan): P
         options.push({ source: name, level, verdict: draft.reason });
         reasons.push({ text: draft.reason, level, lacking, next: source.next?.(objective.description) });
       }
-      return { draft: { reason: whole(reasons) }, options };
+      return { draft: { reason: reasonOf(reasons) }, options };
     },
   };
 }
@@ -51,7 +51,7 @@ interface Reason {
 }
 
 /** Why there is no plan, and the one thing that a person can do. That nothing was learned, and which level lacks what, is for the explanation. */
-function whole(reasons: readonly Reason[]): string {
+function reasonOf(reasons: readonly Reason[]): string {
   const told = reasons.filter(({ text, lacking }) => text !== nothingLearned && !lacking).map(({ text }) => text);
   const models = reasons.filter(({ level }) => level !== "reactive");
   if (models.some(({ lacking }) => !lacking)) return told.join("; ");

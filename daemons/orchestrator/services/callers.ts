@@ -19,11 +19,11 @@ export function ownAgent(identity: Identity, said: string, act: string): string 
 
 /** Throws PERMISSION_DENIED for an agent. */
 export function refuseAgents(identity: Identity, act: string): void {
-  if (identity.kind === "agent") throw refused(identity, act);
+  if (identity.kind === "agent") throw refusal(identity, act);
 }
 
 /** Says that this caller may not do it. */
-export function refused(identity: Identity, act: string): AiosError {
+export function refusal(identity: Identity, act: string): AiosError {
   return new AiosError("PERMISSION_DENIED", `${act}: not for ${nameOf(identity)}`);
 }
 
@@ -39,6 +39,6 @@ export const roleOf = (identity: Identity): Role | "" => (identity.kind === "ope
 export async function ownGoal(goals: Goals, id: string, identity: Identity): Promise<Goal> {
   if (id === "") throw new AiosError("INVALID_ARGUMENT", "find goal: id: it is empty");
   const goal = await goals.find(id);
-  if (identity.kind === "agent" && goal.source !== nameOf(identity)) throw refused(identity, `see goal ${id}`);
+  if (identity.kind === "agent" && goal.source !== nameOf(identity)) throw refusal(identity, `see goal ${id}`);
   return goal;
 }

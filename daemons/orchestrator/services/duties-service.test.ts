@@ -13,7 +13,7 @@ import { memoryEvents } from "../initiative/memory-events.ts";
 import { type Notice, openNotices } from "../initiative/notices.ts";
 import { openRegistry, type ServiceRegistry } from "../initiative/registry.ts";
 import { readTriggers } from "../initiative/triggers.ts";
-import { kept } from "../testing/further-twin.ts";
+import { durableTwin } from "../testing/further-twin.ts";
 import { dutiesService } from "./duties-service.ts";
 
 let folder: string;
@@ -27,7 +27,7 @@ beforeEach(() => {
   closing = [];
   noticed = [];
   measured = [];
-  registry = openRegistry(kept([]), systemClock);
+  registry = openRegistry(durableTwin([]), systemClock);
 });
 
 afterEach(() => {
@@ -40,8 +40,8 @@ const notices = openNotices();
 async function door(identity: Identity): Promise<Client<typeof DutiesService>> {
   const service = dutiesService({
     ...{ registry, notices, usage: openUsageLimits({ clock: systemClock, exceeded: () => {} }) },
-    measured: async (key, value) => void measured.push(`${key} ${value}`),
-    noticed: async (notice) => {
+    measure: async (key, value) => void measured.push(`${key} ${value}`),
+    notice: async (notice) => {
       noticed.push(notice);
       notices.tell(notice);
     },

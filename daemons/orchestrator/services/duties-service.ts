@@ -27,10 +27,10 @@ export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
       const agent = agentOf(identity);
       door.usage.count(agent);
       check(report);
-      for (const { key, value } of report.metrics) await door.measured(key, value);
+      for (const { key, value } of report.metrics) await door.measure(key, value);
       // What others say of a service's health is not asked for.
       if (agent === "monitor") for (const { name, healthy } of report.services) door.registry.note(name, healthy);
-      for (const notice of report.notices) await door.noticed(noticeOf(notice, agent));
+      for (const notice of report.notices) await door.notice(noticeOf(notice, agent));
       return { success: true, message: "" };
     },
     getWatchList: (_, { identity }) => {
@@ -40,12 +40,12 @@ export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
     },
     listen: async function* ({ categories }, { identity, signal }) {
       agentOf(identity);
-      yield* heard(door.notices, categories.slice(0, categoriesMax), signal);
+      yield* noticesFor(door.notices, categories.slice(0, categoriesMax), signal);
     },
   });
 }
 
-async function* heard(notices: Notices, categories: readonly string[], signal: AbortSignal) {
+async function* noticesFor(notices: Notices, categories: readonly string[], signal: AbortSignal) {
   const waiting = openQueue<Notice>(waitingMax);
   const end = notices.listen(categories, waiting.put);
   try {

@@ -97,7 +97,7 @@ function taskLines(task: Task, at: number, executions: readonly Execution[]): st
   ];
   if (state === "completed" && failures.length > 0) lines.push(`     Before: ${failures.join("; ")}`);
   if (error !== "") lines.push(`     ${error}`);
-  else if (output !== undefined) lines.push(`     It gave ${shortened(JSON.stringify(output))}`);
+  else if (output !== undefined) lines.push(`     It gave ${shorten(JSON.stringify(output))}`);
   return lines;
 }
 
@@ -127,6 +127,6 @@ function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
-function shortened(text: string): string {
+function shorten(text: string): string {
   return cut(text, outputLengthMax);
 }

@@ -12,7 +12,7 @@ import { openCapabilityRequests } from "../initiative/capability-requests.ts";
 import { nodeSilentMs, openNodes } from "../initiative/nodes.ts";
 import { healthKeptMs, openRegistry, type RegisteredService } from "../initiative/registry.ts";
 import type { Stop } from "../initiative/stop-note.ts";
-import { kept } from "../testing/further-twin.ts";
+import { durableTwin } from "../testing/further-twin.ts";
 
 const agent: AgentConfig = {
   name: "system",
@@ -42,7 +42,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("autonomy", () => {
   let toolsAway = false;
-  const open = (record = kept<AutonomyRecord>({ level: "" }), noted: { stop?: Stop | undefined } = {}) => {
+  const open = (record = durableTwin<AutonomyRecord>({ level: "" }), noted: { stop?: Stop | undefined } = {}) => {
     const acts: string[] = [];
     const goals = {
       hold: async (reason: string) => void acts.push(`hold: ${reason}`),
@@ -85,7 +85,7 @@ describe("autonomy", () => {
   });
 
   it("is stopped by what was noted of a stop that the disk did not take", async () => {
-    const refuses = { ...kept<AutonomyRecord>({ level: "manual" }) };
+    const refuses = { ...durableTwin<AutonomyRecord>({ level: "manual" }) };
     refuses.setAnyway = (next) => {
       refuses.value = next;
       return "the data volume is full";
@@ -93,7 +93,7 @@ describe("autonomy", () => {
     const first = open(refuses);
     await first.autonomy.emergencyStop("operator:o", "smoke");
     expect(first.autonomy.unstored).toBe("the data volume is full");
-    const later = kept<AutonomyRecord>({ level: "manual" });
+    const later = durableTwin<AutonomyRecord>({ level: "manual" });
     const second = open(later, first.noted);
     expect(second.autonomy.stop).toMatchObject({ by: "operator:o", reason: "smoke" });
     expect(second.acts).toEqual(["hold: the machine was stopped by operator:o: smoke"]);
@@ -101,7 +101,7 @@ describe("autonomy", () => {
   });
 
   it("is held again when it cannot be stored that it goes on", async () => {
-    const full = kept<AutonomyRecord>({ level: "" });
+    const full = durableTwin<AutonomyRecord>({ level: "" });
     const { autonomy, noted, held } = open(full);
     await autonomy.emergencyStop("operator:o", "smoke");
     full.set = () => {
@@ -303,7 +303,7 @@ describe("registered services and nodes", () => {
 
   it("a service is as healthy as the monitor has said lately", async () => {
     const clock = new ManualClock();
-    const registry = openRegistry(kept<readonly RegisteredService[]>([]), clock);
+    const registry = openRegistry(durableTwin<readonly RegisteredService[]>([]), clock);
     registry.register(nginx);
     expect(registry.find("nginx").status).toBe("unknown");
     registry.note("nginx", false);
@@ -314,7 +314,7 @@ describe("registered services and nodes", () => {
   });
 
   it("an agent cannot take a service over, and none lies outside the machine", () => {
-    const registry = openRegistry(kept<readonly RegisteredService[]>([]), new ManualClock());
+    const registry = openRegistry(durableTwin<readonly RegisteredService[]>([]), new ManualClock());
     registry.register(nginx);
     expect(codeOf(() => registry.register({ ...nginx, registeredBy: "agent:dev" }))).toBe("PERMISSION_DENIED");
     expect(codeOf(() => registry.register({ ...nginx, address: "192.0.2.1" }))).toBe("INVALID_ARGUMENT");

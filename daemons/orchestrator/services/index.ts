@@ -4,7 +4,7 @@
  */
 
 export { autonomyService } from "./autonomy-service.ts";
-export { nameOf, ownGoal, refused, roleOf } from "./callers.ts";
+export { nameOf, ownGoal, refusal, roleOf } from "./callers.ts";
 export { dutiesService } from "./duties-service.ts";
 export { furtherCalls } from "./further-calls.ts";
 export { goalControlService } from "./goal-control-service.ts";

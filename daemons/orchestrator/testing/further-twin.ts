@@ -15,7 +15,7 @@ import { openRegistry } from "../initiative/registry.ts";
 import { openSchedules } from "../initiative/schedules.ts";
 
 /** A durable value that is not. */
-export function kept<T>(value: T): Durable<T> {
+export function durableTwin<T>(value: T): Durable<T> {
   const box = {
     value,
     set(next: T) {
@@ -30,7 +30,7 @@ export function kept<T>(value: T): Durable<T> {
 }
 
 export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock: Clock): Further {
-  const record = kept<AutonomyRecord>({ level: "" });
+  const record = durableTwin<AutonomyRecord>({ level: "" });
   const autonomy = openAutonomy({
     ...{ record, note: { read: () => undefined, write: () => {} }, configured: "full", goals, clock, log: silentLog },
     freezeAgents: () => {},
@@ -40,7 +40,7 @@ export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock:
     autonomy,
     usage: openUsageLimits({ clock, exceeded: () => {} }),
     schedules: openSchedules({
-      record: kept([]),
+      record: durableTwin([]),
       clock,
       log: silentLog,
       loadCron,
@@ -48,7 +48,7 @@ export function furtherTwin(goals: Goals, agents: readonly AgentConfig[], clock:
       told: () => {},
     }),
     nodes: openNodes(clock),
-    registry: openRegistry(kept([]), clock),
+    registry: openRegistry(durableTwin([]), clock),
     capabilities: openCapabilityRequests({
       ...{ agents, autonomy },
       grant: async (_agent, _capabilities, _reason, seconds) => clock.now() + seconds * 1_000,

@@ -51,7 +51,7 @@ export function learnedSource(learning: Learning, declared: () => Declared): Pla
           return { ...planOf(learned, parameters.values, read), declared: declaration !== undefined };
       }
       const doubtful = learning.all().find((one) => reading(one) !== undefined);
-      return { reason: doubtful === undefined ? nothingLearned : unused(doubtful) };
+      return { reason: doubtful === undefined ? nothingLearned : whyUnused(doubtful) };
     },
   };
 }
@@ -73,7 +73,7 @@ function planOf(learned: Learned, parameters: Plan["parameters"], { unsure }: Re
 }
 
 /** It was used and failed, or is of an older image. */
-function unused(learned: Learned): string {
+function whyUnused(learned: Learned): string {
   const why = isUsable(learned) ? "it is declared in another way now" : "that is too seldom";
   return `what was learned for "${learned.phrase}" ${recordOf(learned)}: ${why}`;
 }

@@ -87,16 +87,16 @@ export function afterFailure(before: Learned, now: number): Learned {
 }
 
 export function isSame(one: readonly PlannedStep[], other: readonly PlannedStep[]): boolean {
-  const bare = (steps: readonly PlannedStep[]) => steps.map(({ description: _, ...step }) => sorted(step));
+  const bare = (steps: readonly PlannedStep[]) => steps.map(({ description: _, ...step }) => sortKeys(step));
   return JSON.stringify(bare(one)) === JSON.stringify(bare(other));
 }
 
 /** With keys in one order: what comes out of the store may have another. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
   if (value === null || typeof value !== "object") return value;
   const entries = Object.entries(value as JsonObject).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sortKeys(inner)]));
 }
 
 export function tookMs(goal: Goal, now: number): number {

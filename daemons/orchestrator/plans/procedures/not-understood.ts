@@ -44,7 +44,7 @@ const kinds: readonly ReadonlySet<string>[] = [
 ].map((words) => new Set(words.split(" ")));
 
 /** Why there is no procedure for a goal. */
-export function uncovered(description: string, faults: readonly string[]): string {
+export function whyNotCovered(description: string, faults: readonly string[]): string {
   const goal = cut(description, quotedLengthMax);
   const broken = faults.length === 0 ? "" : `; not usable: ${faults.join("; ")}`;
   return `no procedure covers this goal: "${goal.toWellFormed()}"${broken}`;

@@ -1,6 +1,6 @@
 import type { Phrase, Reading } from "../../phrase.ts";
 import type { Draft, Objective, PlanSource } from "../../plan.ts";
-import { nextStep, powerOf, uncovered } from "./not-understood.ts";
+import { nextStep, powerOf, whyNotCovered } from "./not-understood.ts";
 import type { Declared, Procedure } from "./procedures.ts";
 import { parametersFrom } from "./said.ts";
 
@@ -69,7 +69,7 @@ export function planByProcedure(
   answers: Objective["answers"] = [],
 ): Draft {
   const [best, ...others] = fitsOf(description, procedures);
-  if (best === undefined) return { reason: uncovered(description, faults) };
+  if (best === undefined) return { reason: whyNotCovered(description, faults) };
   const { procedure, phrase, reading } = best;
   const meant = ({ procedure: { name }, reading: { said } }: typeof best) => JSON.stringify([name, said]);
   const other = others.find((one) => one.phrase.weight === phrase.weight && meant(one) !== meant(best));

@@ -3,7 +3,7 @@
  * for models' plans.
  */
 import { posix } from "node:path";
-import { type ParameterType, type ParameterValue, readParameter, spaces, unquoted } from "../../phrase.ts";
+import { type ParameterType, type ParameterValue, readParameter, spaces, withoutQuotes } from "../../phrase.ts";
 import type { Objective } from "../../plan.ts";
 
 /** How a way to a goal declares its parameters. */
@@ -40,7 +40,7 @@ export function parametersFrom(
     // Asked again, it says what was wrong with the answer before.
     const asked = given === undefined ? answers.filter((one) => one.question.startsWith(question)) : [];
     const answer = asked.at(-1)?.answer;
-    const value = given ?? (answer === undefined ? undefined : answered(type, answer));
+    const value = given ?? (answer === undefined ? undefined : valueInAnswer(type, answer));
     if (value === undefined) return { question };
     const folder = beside[key] === undefined ? undefined : said[beside[key]];
     const read = readParameter(type, folder === undefined ? String(value) : besidePath(String(value), folder));
@@ -54,8 +54,8 @@ export function parametersFrom(
 }
 
 /** A person answers in a sentence what a phrase has as a word: "it is port 8081", "http://127.0.0.1:8081". */
-function answered(type: ParameterType, said: string): string {
-  const answer = unquoted(said.trim());
+function valueInAnswer(type: ParameterType, said: string): string {
+  const answer = withoutQuotes(said.trim());
   if (type !== "number") return answer;
   const numbers = answer.match(/\d+/g) ?? [];
   return (/:(\d+)/.exec(answer)?.[1] ?? (numbers.length === 1 ? numbers[0] : undefined)) || answer;

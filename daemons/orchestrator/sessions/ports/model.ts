@@ -11,9 +11,9 @@ import {
   allowances,
   chooseTools,
   grammarInput,
+  requiredObject,
   type Thinker,
   type Thought,
-  whole,
 } from "../../plans/index.ts";
 import type { ToolFacts } from "../../tools.ts";
 
@@ -134,18 +134,20 @@ function joined(messages: readonly Message[]): Message[] {
 
 /** For a model under a grammar: each tool with its own input. */
 function grammarSchema(tools: readonly ToolFacts[]): object {
-  const call = ({ name, input }: ToolFacts) => whole({ tool: { const: name }, input: grammarInput(input) });
+  const call = ({ name, input }: ToolFacts) => requiredObject({ tool: { const: name }, input: grammarInput(input) });
   return answerSchema({ anyOf: tools.map(call) });
 }
 
 /** For a provider, which bounds the size of a schema: an input is JSON in a text. */
 function providerSchema(tools: readonly ToolFacts[]): object {
   const tool = { type: "string", enum: tools.map(({ name }) => name) };
-  return answerSchema(whole({ tool, input_json: { type: "string", description: "the tool's input, as JSON" } }));
+  return answerSchema(
+    requiredObject({ tool, input_json: { type: "string", description: "the tool's input, as JSON" } }),
+  );
 }
 
 const answerSchema = (call: object) =>
-  whole({ say: { type: "string" }, calls: { type: "array", maxItems: callsMax, items: call } });
+  requiredObject({ say: { type: "string" }, calls: { type: "array", maxItems: callsMax, items: call } });
 
 /** Throws DATA_LOSS when the answer is not what was asked for. */
 function completionOf({ text, model, provider, cut, usage, costUsd }: Answer, tools: readonly ToolFacts[]) {
