@@ -5,14 +5,14 @@ import { autonomyService, dutiesService, goalControlService, sessionsService } f
 
 runDaemon("orchestrator", process.env, (daemon) => {
   const orchestrator = openOrchestrator({ ...daemon, env: process.env });
-  const { goals, tools, known, autonomy, door, talks } = orchestrator;
+  const { goals, tools, known, autonomy, duties, talks } = orchestrator;
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, orchestrator.letGo);
   return {
     services: () => [
       orchestratorService(orchestrator),
       goalControlService(goals, tools, known),
       autonomyService(autonomy),
-      dutiesService(door),
+      dutiesService(duties),
       sessionsService(talks),
     ],
     servesAgents: true,

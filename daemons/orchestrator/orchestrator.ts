@@ -106,13 +106,13 @@ export function openOrchestrator(parts: OrchestratorParts) {
     hold: holdOver(connect(HoldingService, address("tools")), clock),
   });
   hearers = initiative;
-  const { further, standing, heldBack, door } = initiative;
+  const { further, standing, heldBack, duties } = initiative;
   const talks = openTalks({
     ...{ goals, agents, assignments, tools, registry: peers.registry, sources, clock, log, folder },
     ...{ ...thinking, configured, connectJournal: peers.connectMemory, autonomy: further.autonomy },
   });
   return {
-    ...{ goals, agents, assignments, further, groupOf, restOf: standing.restOf, door, talks, tools },
+    ...{ goals, agents, assignments, further, groupOf, restOf: standing.restOf, duties, talks, tools },
     commandsFor: async (agent: string, signal: AbortSignal) =>
       (await standing.onDuty(agent, signal)) ? ["duties"] : [],
     undoOf: (goal: Goal) => undoOf(goal, tools),

@@ -5,6 +5,6 @@
 
 export { type Autonomy, levels } from "./autonomy.ts";
 export { holdOver } from "./hold.ts";
-export { type DutiesDoor, type Further, openInitiative } from "./initiative.ts";
+export { type DutiesMeans, type Further, openInitiative } from "./initiative.ts";
 export { type Notice, type Notices, severities } from "./notices.ts";
 export type { Schedule } from "./schedules.ts";

@@ -72,7 +72,7 @@ export interface Further {
 }
 
 /** Means of the calls of agents' duties. */
-export interface DutiesDoor {
+export interface DutiesMeans {
   readonly usage: UsageLimits;
   readonly registry: ServiceRegistry;
   readonly notices: Notices;
@@ -86,7 +86,7 @@ export interface Initiative {
   readonly further: Further;
   readonly standing: StandingGrants;
   readonly heldBack: Triggers["heldBack"];
-  readonly door: DutiesDoor;
+  readonly duties: DutiesMeans;
   /** Hears of each change of an agent's process: who has ended holds nothing any more, and it is told why. */
   agentEnded(agent: string, state: ProcessState, why: string): void;
   /** A goal has begun to wait for a person: one notice. */
@@ -143,7 +143,7 @@ export function openInitiative(parts: InitiativeParts): Initiative {
     further: { autonomy, usage, schedules, nodes: openNodes(clock), registry, capabilities, infer },
     standing,
     heldBack: triggers.heldBack,
-    door: { usage, registry, ...noticing },
+    duties: { usage, registry, ...noticing },
     agentEnded(agent, state, why) {
       if (state === "starting") return;
       standing.lost(agent);

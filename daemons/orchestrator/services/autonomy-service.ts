@@ -9,7 +9,7 @@ import { nameOf, refuseAgents } from "./callers.ts";
 /** Most characters of a reason. */
 const reasonLengthMax = 500;
 
-export interface AutonomyDoor {
+export interface AutonomyMeans {
   readonly autonomy: Autonomy;
   readonly goals: Pick<Goals, "counts" | "waiting">;
   /** Agents whose duties rest, each with the reason. */
@@ -19,7 +19,12 @@ export interface AutonomyDoor {
 }
 
 /** aios.orchestrator.Autonomy: for operators and core daemons; agents may read. */
-export function autonomyService({ autonomy, goals, resting, heldBack }: AutonomyDoor): Service<typeof AutonomyService> {
+export function autonomyService({
+  autonomy,
+  goals,
+  resting,
+  heldBack,
+}: AutonomyMeans): Service<typeof AutonomyService> {
   const state = (): AutonomyState => {
     const { level, configured, stop } = autonomy;
     return {

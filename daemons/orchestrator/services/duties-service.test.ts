@@ -37,7 +37,7 @@ afterEach(() => {
 
 const notices = openNotices();
 
-async function door(identity: Identity): Promise<Client<typeof DutiesService>> {
+async function clientOf(identity: Identity): Promise<Client<typeof DutiesService>> {
   const service = dutiesService({
     ...{ registry, notices, usage: openUsageLimits({ clock: systemClock, exceeded: () => {} }) },
     measure: async (key, value) => void measured.push(`${key} ${value}`),
@@ -62,14 +62,14 @@ const empty = { metrics: [], notices: [], services: [] };
 
 describe("duties", () => {
   it("are reported by whose socket it is, whatever the message says", async () => {
-    const monitor = await door({ kind: "agent", name: "monitor" });
+    const monitor = await clientOf({ kind: "agent", name: "monitor" });
     await monitor.report({ ...empty, metrics: [{ key: "cpu.percent", value: 5 }], notices: [down] });
     expect(noticed).toMatchObject([{ subject: "web", source: "monitor" }]);
     expect(measured).toEqual(["cpu.percent 5"]);
   });
 
   it("wake those who listen", async () => {
-    const system = await door({ kind: "agent", name: "system" });
+    const system = await clientOf({ kind: "agent", name: "system" });
     const stop = new AbortController();
     const heard = (async () => {
       for await (const { subject } of system.listen({ categories: ["service.*"] }, { signal: stop.signal }))
@@ -86,9 +86,9 @@ describe("duties", () => {
     const web = { name: "web", address: "127.0.0.1", port: 80, protocol: "http", healthCheckPath: "", managedBy: "" };
     registry.register({ ...web, registeredBy: "operator:o" });
     const services = [{ name: "web", healthy: true, detail: "" }];
-    await (await door({ kind: "agent", name: "dev" })).report({ ...empty, services });
+    await (await clientOf({ kind: "agent", name: "dev" })).report({ ...empty, services });
     expect(registry.find("web").status).toBe("unknown");
-    const monitor = await door({ kind: "agent", name: "monitor" });
+    const monitor = await clientOf({ kind: "agent", name: "monitor" });
     await monitor.report({ ...empty, services });
     expect(registry.find("web").status).toBe("healthy");
     expect((await monitor.getWatchList({})).services).toMatchObject([{ name: "web", port: 80 }]);
@@ -101,13 +101,13 @@ describe("duties", () => {
     ["a metric that is no number", { metrics: [{ key: "a", value: Number.NaN }] }],
     ["too much", { metrics: Array(101).fill({ key: "a", value: 1 }) }],
   ])("with %s are refused whole", async (_, more) => {
-    const dev = await door({ kind: "agent", name: "dev" });
+    const dev = await clientOf({ kind: "agent", name: "dev" });
     await expect(dev.report({ ...empty, ...more })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     expect([noticed, measured]).toEqual([[], []]);
   });
 
   it("are for agents alone", async () => {
-    const core = await door({ kind: "core", name: "core" });
+    const core = await clientOf({ kind: "core", name: "core" });
     await expect(core.report(empty)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 });

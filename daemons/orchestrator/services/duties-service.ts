@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import { type Identity, type Service, service } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import { DutiesService, type DutyReport, type Notice as NoticeMessage } from "#proto/aios/duties";
-import { type DutiesDoor, type Notice, type Notices, severities } from "../initiative/index.ts";
+import { type DutiesMeans, type Notice, type Notices, severities } from "../initiative/index.ts";
 import { openQueue } from "../queue.ts";
 
 /** Most categories that are listened for at once. */
@@ -21,26 +21,26 @@ const detailLengthMax = 2_000;
 const waitingMax = 100;
 
 /** aios.orchestrator.Duties: for agents, each on its own socket. */
-export function dutiesService(door: DutiesDoor): Service<typeof DutiesService> {
+export function dutiesService(means: DutiesMeans): Service<typeof DutiesService> {
   return service(DutiesService, {
     report: async (report, { identity }) => {
       const agent = agentOf(identity);
-      door.usage.count(agent);
+      means.usage.count(agent);
       check(report);
-      for (const { key, value } of report.metrics) await door.measure(key, value);
+      for (const { key, value } of report.metrics) await means.measure(key, value);
       // What others say of a service's health is not asked for.
-      if (agent === "monitor") for (const { name, healthy } of report.services) door.registry.note(name, healthy);
-      for (const notice of report.notices) await door.notice(noticeOf(notice, agent));
+      if (agent === "monitor") for (const { name, healthy } of report.services) means.registry.note(name, healthy);
+      for (const notice of report.notices) await means.notice(noticeOf(notice, agent));
       return { success: true, message: "" };
     },
     getWatchList: (_, { identity }) => {
       agentOf(identity);
-      const services = door.registry.list();
+      const services = means.registry.list();
       return { services: services.map(({ registeredBy: _by, ...one }) => ({ ...one, status: "" })) };
     },
     listen: async function* ({ categories }, { identity, signal }) {
       agentOf(identity);
-      yield* noticesFor(door.notices, categories.slice(0, categoriesMax), signal);
+      yield* noticesFor(means.notices, categories.slice(0, categoriesMax), signal);
     },
   });
 }

@@ -6,7 +6,7 @@ import {
   branchOf,
   type Happening,
   type SessionPage,
-  type SessionsDoor,
+  type SessionsMeans,
   type SessionView,
   type Speaker,
 } from "../sessions/index.ts";
@@ -16,7 +16,7 @@ const listLimitDefault = 20;
 const listLimitMax = 100;
 
 /** aios.orchestrator.Sessions: for people. */
-export function sessionsService({ load, autonomy }: SessionsDoor): Service<typeof SessionsService> {
+export function sessionsService({ load, autonomy }: SessionsMeans): Service<typeof SessionsService> {
   return service(SessionsService, {
     openSession: async ({ agent, level, name }, { identity }) => {
       const owner = personOf(identity, "open a session");

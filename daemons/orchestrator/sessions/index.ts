@@ -5,5 +5,5 @@
 
 export { type BranchRef, branchOf, type Happening } from "./happenings.ts";
 export type { SessionPage, Speaker } from "./sessions.ts";
-export { openTalks, type SessionsDoor } from "./talks.ts";
+export { openTalks, type SessionsMeans } from "./talks.ts";
 export type { SessionView } from "./view.ts";

@@ -10,14 +10,14 @@ export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
   readonly autonomy: Autonomy;
 }
 
-/** The way to conversations. */
-export interface SessionsDoor {
+/** Means of the calls of conversations. */
+export interface SessionsMeans {
   /** Conversations, loaded when the first is asked for. */
   load(): Promise<Sessions>;
   readonly autonomy: Pick<Autonomy, "permit">;
 }
 
-export interface Talks extends SessionsDoor {
+export interface Talks extends SessionsMeans {
   /** Goes on with what an earlier run left open; called once goals are taken. */
   begin(): void;
 }
