@@ -31,7 +31,7 @@ const quickAnswerMs = 100;
 /** Refusals of a report that another try cannot change: the task is somebody else's, or over. */
 const finalCodes: readonly string[] = ["NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "INVALID_ARGUMENT"];
 
-export interface Life {
+interface Life {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;

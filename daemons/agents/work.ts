@@ -20,7 +20,7 @@ export interface Result {
   readonly durationMs: number;
 }
 
-export interface ToolCall {
+interface ToolCall {
   readonly tool: string;
   readonly input: Buffer;
   readonly taskId: string;

@@ -50,13 +50,13 @@ export const refusals: ReadonlySet<string> = new Set([
 ]);
 
 /** The tools' answer to a call. */
-export interface Answer extends ExecuteResponse {
+interface Answer extends ExecuteResponse {
   /** They ended before it was known what came of it: it may have had its effect. */
   readonly interrupted: boolean;
 }
 
 /** Calls of tools under ids: each is begun at most once, and the ledger answers for the id. */
-export interface Calls {
+interface Calls {
   /** Makes a call, or hears what came of it when it was made before. Throws what refuses it. */
   make(call: Call, options?: Omit<CallOptions, "onTold">): Promise<Answer>;
   /** Sees to it that a call does not begin any more, unless it has. Throws UNAVAILABLE while that cannot be told. */

@@ -18,7 +18,7 @@ export interface Durable<T> {
 /** Whether what a file holds can be such a value. */
 export type Fits = (value: unknown) => boolean;
 
-export interface DurableParts<T> {
+interface DurableParts<T> {
   readonly path: string;
   /** While there is no file yet. */
   readonly initial: T;

@@ -118,7 +118,7 @@ export interface Goal {
 }
 
 /** A question to the person behind a goal; `answer` is undefined until it is given. */
-export interface Question {
+interface Question {
   readonly question: string;
   readonly answer?: string;
 }

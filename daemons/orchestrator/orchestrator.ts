@@ -61,7 +61,7 @@ const storeTogetherMax = 64;
 /** At the end the agents' standing grants are taken back, or end by their time. */
 const endGraceMs = 500;
 
-export interface OrchestratorParts extends Daemon {
+interface OrchestratorParts extends Daemon {
   /** The process's own: agents are given a part of it. */
   readonly env: NodeJS.ProcessEnv;
 }

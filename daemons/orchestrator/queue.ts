@@ -1,5 +1,5 @@
 /** Values that one side puts in and another takes out, in order. */
-export interface Queue<T> {
+interface Queue<T> {
   put(value: T): void;
   /** The values, as they come, until the signal is aborted. */
   taken(signal: AbortSignal): AsyncGenerator<T>;

@@ -24,7 +24,7 @@ const pollMaxMs = 20_000;
 const listLimitDefault = 50;
 const listLimitMax = 500;
 
-export interface Orchestrator {
+interface Orchestrator {
   readonly goals: Goals;
   readonly agents: Agents;
   readonly assignments: Assignments;

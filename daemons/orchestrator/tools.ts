@@ -63,7 +63,7 @@ export interface Tools {
 export type Asking = "nothing" | "root" | "changes" | "everything";
 
 /** Leave for an agent, for a task and a time. */
-export interface Grant {
+interface Grant {
   /** Id of the call that grants it: the same each time that it is asked for. */
   readonly id: string;
   readonly agent: string;

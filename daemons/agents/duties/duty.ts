@@ -15,7 +15,7 @@ export interface Duty {
 }
 
 /** Why and when it looks up. */
-export interface Wake {
+interface Wake {
   readonly name: string;
   readonly everyMs: number;
   /** The first time: as soon as it is on duty, or at a random moment of the interval, so that not all begin together. */
@@ -25,7 +25,7 @@ export interface Wake {
   run(hands: Hands): Promise<void>;
 }
 
-export type Severity = "info" | "warning" | "critical";
+type Severity = "info" | "warning" | "critical";
 
 export interface Notice {
   readonly category: string;

@@ -2,7 +2,7 @@ import { type Duty, type Hands, numberIn } from "./duty.ts";
 import { probesMax, watchServices } from "./watch.ts";
 
 /** Measurements that anomalies are judged by, and how many there must be before. */
-export const baselineWindow = 100;
+const baselineWindow = 100;
 const baselineLeast = 20;
 
 /** Standard deviations from the mean that are an anomaly, and the least distance: what hardly changes is soon far off. */

@@ -20,7 +20,7 @@ const callTimeoutMs = 150_000;
 const listenAgainMs = 5_000;
 
 /** Given by who loads this: gRPC is in the agents' bundle already. */
-export type ConnectTo = (definition: typeof DutiesService) => Client<typeof DutiesService>;
+type ConnectTo = (definition: typeof DutiesService) => Client<typeof DutiesService>;
 
 /** Begins an agent's duties, if it has any, on its own sockets. Returns at once. */
 export function startDuties(agent: string, connectTo: ConnectTo, callTool: CallTool, around: Surroundings): void {

@@ -1,7 +1,7 @@
 import { type Duty, grade, listIn, numberIn } from "./duty.ts";
 
 /** Per cent: where it is worth a word, and where something has to be done. */
-export const limits = {
+const limits = {
   cpu: { warning: 85, critical: 95 },
   memory: { warning: 80, critical: 95 },
   disk: { warning: 85, critical: 95 },

@@ -16,7 +16,7 @@ const capabilityList = Type.Array(
  * What an agent may use when its file does not say: it is one Node process with 18 MB of its own and some ten
  * threads, one of which runs JavaScript, and what it makes others do is limited there.
  */
-export const resourcesDefault = { memory_mb: 256, max_pids: 32, cpu_cores: 1 } as const;
+const resourcesDefault = { memory_mb: 256, max_pids: 32, cpu_cores: 1 } as const;
 
 /** `/etc/aios/agents/<name>.toml`. */
 const agentSchema = Type.Object(

@@ -27,7 +27,7 @@ const emptyWithinMs = 1_000;
  */
 const heapShare = 0.75;
 
-export interface AgentProcess {
+interface AgentProcess {
   /** Resolves with how it ended, in words. */
   readonly ended: Promise<string>;
   /** Tells it to end; it must, within a moment. */
@@ -118,7 +118,7 @@ function startOrSay(spawnAgent: SpawnAgent, config: AgentConfig): AgentProcess {
   }
 }
 
-export interface Supervision {
+interface Supervision {
   /** Ends an agent that is of no use any more, for the reason given: it is started again. */
   replace(agent: string, reason: string): void;
   /** Ends all agents; resolves when they have ended. */

@@ -7,16 +7,16 @@ import { openQueues, type Place } from "./queues.ts";
 import { type Candidate, chooseAgent, isAttended, type Need } from "./router.ts";
 
 /** Silence after which an agent is dead: its tasks go to another. */
-export const deadAfterMs = 15_000;
+const deadAfterMs = 15_000;
 
 /** Silence after which an agent hangs and is replaced: it had as long again to be heard of. */
-export const hungAfterMs = 30_000;
+const hungAfterMs = 30_000;
 
 /**
  * Time for a process to register before it is taken for hung. Starts take seconds, tens of seconds under load and
  * emulation.
  */
-export const startsWithinMs = 120_000;
+const startsWithinMs = 120_000;
 
 /** How often the registry looks for dead agents. */
 const sweepIntervalMs = 1_000;
@@ -24,7 +24,7 @@ const sweepIntervalMs = 1_000;
 /** When the registry itself comes so late it was the machine that stood still, and no agent could be heard. */
 const stallMs = 5_000;
 
-export type AgentStatus = ProcessState | "idle" | "active" | "dead";
+type AgentStatus = ProcessState | "idle" | "active" | "dead";
 
 /** An agent as others see it. Times are milliseconds since the epoch. */
 export interface Agent {
@@ -76,7 +76,7 @@ interface Record {
 }
 
 /** Hearers of what befalls agents, each told with the reason. */
-export interface AgentsHearers {
+interface AgentsHearers {
   /** Its tasks are lost with it: told once each time. */
   lost(agent: string, reason: string): void;
   /** It hangs: told until its process has changed. */

@@ -37,7 +37,7 @@ export const standingMs = 600_000;
 /** Processors of an agent while its duties rest: enough to say that it lives, and for a task now and then. */
 export const restCores = 0.1;
 
-export interface StandingGrantsParts {
+interface StandingGrantsParts {
   readonly agents: readonly AgentConfig[];
   readonly clock: Clock;
   readonly log: Log;

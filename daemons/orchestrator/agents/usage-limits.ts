@@ -16,11 +16,11 @@ export const callsPerMinuteMax = 60;
 export const refusalsMax = 20;
 
 /** Share of one processor, over a minute, after which its duties rest. */
-export const cpuShareMax = 0.8;
+const cpuShareMax = 0.8;
 
 const minuteMs = 60_000;
 
-export interface UsageLimitsParts {
+interface UsageLimitsParts {
   readonly clock: Clock;
   /** An agent takes too much: what it does, in words. Told at most once a minute. */
   exceeded(agent: string, reason: string): void;

@@ -30,7 +30,7 @@ interface Ground {
 }
 
 /** How long a change waits for a store that is away: until the signal is aborted, or not at all. */
-export type Patience = AbortSignal | "none";
+type Patience = AbortSignal | "none";
 
 /** However long the store is away. */
 export const forEver: AbortSignal = new AbortController().signal;

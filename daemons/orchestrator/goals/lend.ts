@@ -28,14 +28,14 @@ export interface Loan {
   record(report: Report): Promise<Ending>;
 }
 
-export interface Lender {
+interface Lender {
   readonly tools: Pick<Tools, "grant" | "revoke">;
   readonly assignments: Assignments;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export interface Lent {
+interface Lent {
   /**
    * Has the agent make the call on its own socket, with grants for it alone: as long as its tool may take, and while it waits
    * for a person as long as a person may. Throws the signal's reason when it is aborted: the agent is told to stop.

@@ -12,7 +12,7 @@ import { forApproval } from "./waits.ts";
 import type { World } from "./world.ts";
 
 /** Most retries of a task. */
-export const retriesMax = 3;
+const retriesMax = 3;
 
 /** The largest input and output of a task, as JSON: they are stored, and go into other tasks' inputs. */
 export const jsonSizeMaxBytes = 256 * 1024;

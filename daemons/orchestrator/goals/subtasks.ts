@@ -3,11 +3,11 @@ import type { Goal, Task } from "../goal.ts";
 import type { Submission } from "./submission.ts";
 
 /** Most sub tasks below each other, and of one task. */
-export const depthMax = 3;
-export const subTasksMax = 5;
+const depthMax = 3;
+const subTasksMax = 5;
 
 /** An agent's wish for a sub task, while it works on a task. */
-export interface SubTaskWish {
+interface SubTaskWish {
   readonly agent: string;
   readonly description: string;
   /** The agent that should do it; empty = any. */

@@ -13,7 +13,7 @@ export interface AutonomyRecord {
 }
 
 /** The side that would begin something: a person (also by a schedule), or the machine by itself. */
-export type Initiative = "person" | "machine";
+type Initiative = "person" | "machine";
 
 export interface Autonomy {
   readonly level: AutonomyLevel;
@@ -47,7 +47,7 @@ const storeAgainMs = 5_000;
 /** Time for what runs to end, once it was told to; then it is not waited for. */
 const stopGraceMs = 900;
 
-export interface AutonomyParts {
+interface AutonomyParts {
   readonly record: Durable<AutonomyRecord>;
   readonly note: StopNote;
   readonly configured: AutonomyLevel;

@@ -3,7 +3,7 @@ import type { AgentConfig } from "../agents/index.ts";
 import type { Autonomy } from "./autonomy.ts";
 
 /** The answer to an agent's request: until when it is granted, or why not. */
-export type Answer = { readonly expiresAt: number } | { readonly denial: string };
+type Answer = { readonly expiresAt: number } | { readonly denial: string };
 
 export interface CapabilityRequests {
   request(agent: string, capabilities: readonly string[], reason: string, hours: number): Promise<Answer>;
@@ -17,7 +17,7 @@ const hoursMax = 24;
 const capabilitiesMax = 16;
 const reasonLengthMax = 500;
 
-export interface RequestParts {
+interface RequestParts {
   readonly agents: readonly AgentConfig[];
   readonly autonomy: Pick<Autonomy, "level" | "stop">;
   /** Resolves with when the grant ends. Throws what sec.grant refuses. */

@@ -8,7 +8,7 @@ import { type AIRuntimeService, InferRequest } from "#proto/aios/runtime";
 /** A local model on a slow machine takes its time; a provider is given the gateway's own. */
 const inferenceTimeoutMs = 180_000;
 
-export interface Models {
+interface Models {
   readonly runtime: Pick<Client<typeof AIRuntimeService>, "infer">;
   readonly gateway: Pick<Client<typeof ApiGatewayService>, "infer">;
 }

@@ -82,7 +82,7 @@ export interface DutiesMeans {
   notice(notice: Notice): Promise<void>;
 }
 
-export interface Initiative {
+interface Initiative {
   readonly further: Further;
   readonly standing: StandingGrants;
   readonly heldBack: Triggers["heldBack"];

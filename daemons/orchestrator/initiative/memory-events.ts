@@ -14,7 +14,7 @@ const lookedAtMax = 200;
 
 const callTimeoutMs = 2_000;
 
-export interface MemoryEvents {
+interface MemoryEvents {
   push(notice: Notice): Promise<void>;
   measure(key: string, value: number): Promise<void>;
   /** Runs until `signal` is aborted: tells what others have put down since it began. */

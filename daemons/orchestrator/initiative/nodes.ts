@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 
 /** Another machine that offers to work along. Known while it is heard of; it says again who it is after a restart of this one. */
-export interface Node {
+interface Node {
   readonly id: string;
   readonly hostname: string;
   readonly address: string;
@@ -23,7 +23,7 @@ export interface Nodes {
 /** Silence after which a node is not healthy, and that after which it is forgotten. */
 export const nodeSilentMs = 30_000;
 const forgottenAfterMs = 86_400_000;
-export const nodesMax = 100;
+const nodesMax = 100;
 
 export function openNodes(clock: Clock): Nodes {
   const nodes = new Map<string, Omit<Node, "healthy"> & { readonly heardAt: number }>();

@@ -24,7 +24,7 @@ export const isServiceList = listOf(
   }),
 );
 
-export type ServiceStatus = "unknown" | "healthy" | "unhealthy";
+type ServiceStatus = "unknown" | "healthy" | "unhealthy";
 
 export interface ServiceRegistry {
   /** Registers a service, or one of the same name anew. Throws PERMISSION_DENIED when it is another's. */
@@ -36,7 +36,7 @@ export interface ServiceRegistry {
   note(name: string, healthy: boolean): void;
 }
 
-export const servicesMax = 200;
+const servicesMax = 200;
 
 /** Time after which a health that the monitor has not confirmed is not known any more. */
 export const healthKeptMs = 180_000;

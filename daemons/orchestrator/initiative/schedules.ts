@@ -63,7 +63,7 @@ export interface Schedules {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export const schedulesMax = 200;
+const schedulesMax = 200;
 const goalLengthMax = 4_096;
 
 /** How long it sleeps at most: the wall clock may be set meanwhile. */
@@ -78,7 +78,7 @@ const stepMs = 3_600_000;
 /** The wall clock is taken to be set when it goes unlike the monotonic one by more. */
 const driftMs = 2_000;
 
-export interface SchedulesParts {
+interface SchedulesParts {
   readonly record: Durable<readonly Schedule[]>;
   readonly clock: Clock;
   readonly log: Log;

@@ -9,7 +9,7 @@ type Registry = Pick<Client<typeof ToolRegistryService>, "execute">;
 const callTimeoutMs = 5_000;
 
 /** Marks of grants of this kind, in place of a task. */
-export const dutiesOf = (agent: string) => `duties:${agent}`;
+const dutiesOf = (agent: string) => `duties:${agent}`;
 const requestsOf = (agent: string) => `request:${agent}`;
 
 /** The calls of sec that grant agents what is for no task. */

@@ -33,7 +33,7 @@ const triggerSchema = Type.Object(
   strict,
 );
 
-export interface Trigger {
+interface Trigger {
   readonly name: string;
   readonly category: string;
   readonly source: string;
@@ -78,7 +78,7 @@ export interface Given {
 /** Whether a value read from a file holds them by trigger and subject. */
 export const isGivenMap = mapOf(fieldsOf({ goal: "string", at: "number", row: "number" }));
 
-export interface TriggersParts {
+interface TriggersParts {
   readonly triggers: () => readonly Trigger[];
   /** The last goal of each, by trigger and subject. */
   readonly record: Durable<Readonly<Record<string, Given>>>;

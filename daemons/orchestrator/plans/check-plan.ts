@@ -8,7 +8,7 @@ import type { ToolFacts } from "../tools.ts";
 import type { CheckPlan } from "./planner.ts";
 import { type Known, namesIn, steeredFaults, strangeFaults, unsaidFaults } from "./steering.ts";
 
-export interface PlanGround {
+interface PlanGround {
   /** A tool by its name; undefined when there is none. */
   find(tool: string): Promise<ToolFacts | undefined>;
   /** Whether some agent of the machine may be given tools of this namespace. */

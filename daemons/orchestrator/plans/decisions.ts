@@ -48,7 +48,7 @@ export interface GoalDecision {
 }
 
 /** Keeps decisions where people and models find them later. */
-export interface DecisionLog {
+interface DecisionLog {
   decided(decision: GoalDecision): void;
   /** Tells what came of the decisions of a goal. */
   ended(goal: Goal): void;

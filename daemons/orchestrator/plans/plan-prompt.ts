@@ -27,12 +27,12 @@ const providerRules = `
 - "input_json" is the tool's input as JSON text. "expect_json" is JSON text of fields of the output that must have these values for the step to count as done; "{}" when nothing is expected.
 - "agent" is who should do the step; "" leaves it to the machine.`;
 
-export interface PlanPrompt {
+interface PlanPrompt {
   readonly system: string;
   readonly question: string;
 }
 
-export interface PromptFacts {
+interface PromptFacts {
   readonly tools: readonly ToolFacts[];
   /** The memory's knowledge of goals like this; empty when there is none. */
   readonly context: string;

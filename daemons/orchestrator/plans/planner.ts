@@ -3,7 +3,7 @@ import type { Option } from "../goal.ts";
 import { type Draft, type Level, NoModel, type Objective, type Plan, type PlanSource, type Unusable } from "../plan.ts";
 import { nothingLearned } from "./learned/index.ts";
 
-export interface Planned {
+interface Planned {
   readonly draft: Draft;
   /** In the order in which they were asked. */
   readonly options: readonly Option[];

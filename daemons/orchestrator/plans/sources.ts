@@ -6,7 +6,7 @@ import { type Learning, learnedSource } from "./learned/index.ts";
 import { allowances, type Means, modelSource, type Thinker } from "./model-source.ts";
 import { type Declared, procedureSource } from "./procedures/index.ts";
 
-export interface SourceWorld {
+interface SourceWorld {
   readonly declared: () => Declared;
   readonly learning: Learning;
   readonly tools: Tools;

@@ -9,7 +9,7 @@ import { nameOf, refuseAgents } from "./callers.ts";
 /** Most characters of a reason. */
 const reasonLengthMax = 500;
 
-export interface AutonomyMeans {
+interface AutonomyMeans {
   readonly autonomy: Autonomy;
   readonly goals: Pick<Goals, "counts" | "waiting">;
   /** Agents whose duties rest, each with the reason. */

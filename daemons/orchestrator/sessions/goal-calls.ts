@@ -48,7 +48,7 @@ export function goalRequirements(call: ToolCall): ToolRequirements {
   return { capabilities: [tool_name.replace(".", ":")], risk: "low", changes: true };
 }
 
-export interface GoalHands {
+interface GoalHands {
   /** Gives or answers the goal, and waits until it is over or asks. */
   execute(call: ToolCall, talk: Talk, signal: AbortSignal): Promise<ToolExecutionReport>;
   fate(call: ToolCall): Promise<ToolFate>;

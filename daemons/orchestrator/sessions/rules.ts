@@ -3,7 +3,7 @@ import { AiosError } from "#lib/errors";
 import type { PlanSource } from "../plan.ts";
 import { nothingLearned } from "../plans/learned/index.ts";
 
-export interface RulesParts {
+interface RulesParts {
   /** Sources of plans that need no model. */
   readonly sources: readonly PlanSource[];
   readonly models: ModelProvider;

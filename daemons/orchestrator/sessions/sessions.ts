@@ -61,7 +61,7 @@ export interface Sessions {
   resume(): Promise<void>;
 }
 
-export interface SessionsParts extends FollowParts {
+interface SessionsParts extends FollowParts {
   readonly kernel: Kernel;
   /** All sessions of the journal, newest first. */
   readonly listed: Pick<Client<typeof EventJournalService>, "listSessions">;

@@ -4,7 +4,7 @@ import type { Autonomy } from "../initiative/index.ts";
 import type { Sessions } from "./sessions.ts";
 import type { SessionWorld } from "./start.ts";
 
-export interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
+interface TalksParts extends Omit<SessionWorld, "working" | "permit"> {
   /** The orchestrator's own folder. */
   readonly folder: string;
   readonly autonomy: Autonomy;
@@ -17,7 +17,7 @@ export interface SessionsMeans {
   readonly autonomy: Pick<Autonomy, "permit">;
 }
 
-export interface Talks extends SessionsMeans {
+interface Talks extends SessionsMeans {
   /** Goes on with what an earlier run left open; called once goals are taken. */
   begin(): void;
 }

@@ -43,7 +43,7 @@ export const client = <S extends Parameters<typeof connect>[0]>(definition: S, d
   return made;
 };
 export const sessions = client(SessionsService, "orchestrator");
-export const tools = client(ToolRegistryService, "tools");
+const tools = client(ToolRegistryService, "tools");
 
 export function start(daemon: string): void {
   const file = daemon === "orchestrator" ? `${folder}/lib/orchestrator.cjs` : here(`../../${daemon}/main.ts`);

@@ -19,7 +19,7 @@ import { type GoalRecord, MemoryServiceService, type TaskRecord } from "#proto/a
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import { type ExecuteRequest, ToolDefinition, ToolRegistryService } from "#proto/aios/tools";
 
-export interface Twin {
+interface Twin {
   close(): void;
 }
 
@@ -85,7 +85,7 @@ export async function memoryTwin(
   return { goals, tasks, close };
 }
 
-export interface ToolCall {
+interface ToolCall {
   /** The execution's. */
   readonly id: string;
   readonly caller: string;

@@ -4,7 +4,7 @@ import type { PlannedStep } from "../../plan.ts";
 import { mapTexts, type Part, parseTemplate, textsIn, writeTemplate } from "../../template.ts";
 
 /** The deeds for a goal, so that they can be done for others that differ in their parameters only. */
-export interface General {
+interface General {
   /** The goal's words, its parameters as holes: "proxy port {number}". */
   readonly phrase: string;
   readonly parameters: Readonly<Record<string, ParameterType>>;

@@ -18,7 +18,7 @@ export interface Declaration {
 }
 
 /** Parameters, each said, answered, declared or converted as is declared; or what is missing, or wrong with one. */
-export type Parameters =
+type Parameters =
   | { readonly values: Readonly<Record<string, ParameterValue>> }
   | { readonly question: string }
   | { readonly reason: string };

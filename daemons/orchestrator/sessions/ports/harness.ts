@@ -17,7 +17,7 @@ import type { Json, JsonObject } from "../../json.ts";
 /** Added to a tool's own deadline: the way there and back. */
 const graceMs = 5_000;
 
-export interface HarnessOptions {
+interface HarnessOptions {
   /** For whom the calls are made, for the ledger. */
   readonly agent: string;
   /** The task they belong to. */

@@ -17,7 +17,7 @@ import {
 } from "../../plans/index.ts";
 import type { ToolFacts } from "../../tools.ts";
 
-export interface ModelParts {
+interface ModelParts {
   /** The models that can be asked, the cheapest first. */
   readonly thinkers: readonly Thinker[];
   /** The tools that a session may use. `own`: those of the conversation itself, which are always shown. */
