@@ -99,29 +99,13 @@ export function openStandingGrants({
     );
   };
 
-  const untilUp = async (signal: AbortSignal) => {
-    const wake = () => waking.abort();
-    const waking = new AbortController();
-    for (const each of [signal, waiting.signal]) each.addEventListener("abort", wake, { once: true });
-    if (!signal.aborted && !waiting.signal.aborted) await clock.sleep(heldMs, waking.signal).catch(() => {});
-    for (const each of [signal, waiting.signal]) each.removeEventListener("abort", wake);
-  };
-
-  const restOf = (agent: string) => {
-    const post = posts.get(agent);
-    return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
-  };
-  /** Gives back what the agent's file says, unless its rest was made longer meanwhile. */
-  const endRest = (agent: string, until: number) => {
-    if (posts.get(agent)?.restUntil !== until) return;
-    if (setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });
-  };
+  const rests = openRests(posts, end, { clock, log, setCpuCores });
 
   return {
     async onDuty(agent, signal) {
       const post = posts.get(agent);
       const config = agents.find(({ name }) => name === agent);
-      if (!open) await untilUp(signal);
+      if (!open) await untilUp(waiting.signal, signal, clock);
       if (signal.aborted || !open || halted || post === undefined || config === undefined) return false;
       const now = clock.monotonic();
       if (post.restUntil > now) return false;
@@ -131,20 +115,7 @@ export function openStandingGrants({
       return post.grantedUntil > now;
     },
     lost: (agent) => void end(agent),
-    rest(agent, reason, ms) {
-      const throttled = setCpuCores(agent, restCores);
-      const restReason = throttled ? `${reason}; it has ${restCores} of a processor meanwhile` : reason;
-      const restUntil = clock.monotonic() + ms;
-      const post = posts.get(agent);
-      if (post !== undefined) Object.assign(post, { restUntil, restReason });
-      log.warn("the duties of an agent rest", { agent, reason: restReason, restMs: ms });
-      void end(agent);
-      void clock.sleep(ms).then(() => endRest(agent, restUntil));
-      return restReason;
-    },
-    restOf,
-    resting: () =>
-      [...posts.keys()].filter((agent) => restOf(agent) !== "").map((agent) => `${agent}: ${restOf(agent)}`),
+    ...rests,
     begin() {
       open = true;
       waiting.abort();
@@ -165,4 +136,46 @@ export function openStandingGrants({
       halted = false;
     },
   };
+}
+
+/** The rests of agents that took too much: for a while they have little of the processors, and no duties. */
+function openRests(
+  posts: ReadonlyMap<string, Post>,
+  endGrants: (agent: string) => Promise<void>,
+  { clock, log, setCpuCores }: Pick<StandingGrantsParts, "clock" | "log" | "setCpuCores">,
+): Pick<StandingGrants, "rest" | "restOf" | "resting"> {
+  const restOf = (agent: string) => {
+    const post = posts.get(agent);
+    return post !== undefined && post.restUntil > clock.monotonic() ? post.restReason : "";
+  };
+  /** Gives back what the agent's file says, unless its rest was made longer meanwhile. */
+  const endRest = (agent: string, until: number) => {
+    if (posts.get(agent)?.restUntil !== until) return;
+    if (setCpuCores(agent, undefined)) log.info("an agent is throttled no more", { agent });
+  };
+  return {
+    rest(agent, reason, ms) {
+      const throttled = setCpuCores(agent, restCores);
+      const restReason = throttled ? `${reason}; it has ${restCores} of a processor meanwhile` : reason;
+      const restUntil = clock.monotonic() + ms;
+      const post = posts.get(agent);
+      if (post !== undefined) Object.assign(post, { restUntil, restReason });
+      log.warn("the duties of an agent rest", { agent, reason: restReason, restMs: ms });
+      void endGrants(agent);
+      void clock.sleep(ms).then(() => endRest(agent, restUntil));
+      return restReason;
+    },
+    restOf,
+    resting: () =>
+      [...posts.keys()].filter((agent) => restOf(agent) !== "").map((agent) => `${agent}: ${restOf(agent)}`),
+  };
+}
+
+/** Waits until `up` is aborted, at most {@link heldMs} or until `signal` is aborted. */
+async function untilUp(up: AbortSignal, signal: AbortSignal, clock: Clock): Promise<void> {
+  const wake = () => waking.abort();
+  const waking = new AbortController();
+  for (const each of [signal, up]) each.addEventListener("abort", wake, { once: true });
+  if (!signal.aborted && !up.aborted) await clock.sleep(heldMs, waking.signal).catch(() => {});
+  for (const each of [signal, up]) each.removeEventListener("abort", wake);
 }

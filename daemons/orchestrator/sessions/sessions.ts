@@ -84,24 +84,10 @@ const lesser = (id: string, role: string, by: Speaker) =>
 const notFound = (act: string, object: string, next: string) =>
   new AiosError("NOT_FOUND", { act, object, reason: "there is none", next });
 
-export function openSessions(parts: SessionsParts): Sessions {
-  const { kernel, journal, listed, working, clock, log } = parts;
+/** Keeps which sessions are to be gone on with after a restart: those with a turn that has not ended. */
+function openCare({ kernel, working, log }: SessionsParts) {
   /** Turns that are waited for, in each session. */
   const underWay = new Map<string, number>();
-  const find = async ({ session, branch }: BranchRef): Promise<BranchState> => {
-    const state = await kernel.state(session, branch);
-    if (state.head > 0) return state;
-    if (branch === mainBranch) throw notFound("find session", session, 'see "aiosctl chat list"');
-    await find({ session, branch: mainBranch });
-    throw notFound("find branch", `${branch} of session ${session}`, `see "aiosctl chat show ${session}"`);
-  };
-  /** The branch, for who may speak on it. */
-  const findOwn = async (at: BranchRef, by: Speaker): Promise<BranchState> => {
-    const state = await find(at);
-    const role = roleIn(state.config);
-    if (leastOf(role, by.role) !== role) throw lesser(at.session, role, by);
-    return state;
-  };
   const begins = (id: string) => {
     if (!working.value.includes(id)) working.set([...working.value, id]);
   };
@@ -124,6 +110,26 @@ export function openSessions(parts: SessionsParts): Sessions {
     // Else it is looked after once more at the next start.
     await rests(id).catch((error) => log.debug("a session is not known to rest", { id, error }));
     return standing;
+  };
+  return { begins, lookAfter };
+}
+
+export function openSessions(parts: SessionsParts): Sessions {
+  const { kernel, journal, listed, working, clock, log } = parts;
+  const { begins, lookAfter } = openCare(parts);
+  const find = async ({ session, branch }: BranchRef): Promise<BranchState> => {
+    const state = await kernel.state(session, branch);
+    if (state.head > 0) return state;
+    if (branch === mainBranch) throw notFound("find session", session, 'see "aiosctl chat list"');
+    await find({ session, branch: mainBranch });
+    throw notFound("find branch", `${branch} of session ${session}`, `see "aiosctl chat show ${session}"`);
+  };
+  /** The branch, for who may speak on it. */
+  const findOwn = async (at: BranchRef, by: Speaker): Promise<BranchState> => {
+    const state = await find(at);
+    const role = roleIn(state.config);
+    if (leastOf(role, by.role) !== role) throw lesser(at.session, role, by);
+    return state;
   };
   const resume = async ({ session, branch }: BranchRef): Promise<Standing> => {
     const [only] = await kernel.resume(session, branch);
