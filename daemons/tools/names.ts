@@ -3,10 +3,10 @@ import { AiosError } from "#lib/errors";
 import { beginning } from "#lib/text";
 
 /** The longest address of a page, characters: with its capability's words it still fits a grant. */
-export const urlLengthMax = 2048;
+const urlLengthMax = 2048;
 
 /** The longest host name, characters, as DNS has it. */
-export const hostLengthMax = 253;
+const hostLengthMax = 253;
 
 /** A host or a URL in the one spelling that is compared with grants and used by the act. */
 export interface ResolvedName {

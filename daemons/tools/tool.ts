@@ -23,7 +23,7 @@ export type Risk = "low" | "medium" | "high" | "critical";
 type ResourceFields<Input> = { readonly [Field in keyof Input]?: ResourceKind };
 
 /** The resolved resources of a call, by the input field that named them. */
-export type Resources<Fields> = {
+type Resources<Fields> = {
   readonly [Field in keyof Fields]: Fields[Field] extends ResourceKind ? ResourceKinds[Fields[Field]] : never;
 };
 
@@ -157,7 +157,7 @@ type Changes<Input extends TObject, Output extends TSchema, Fields, Plan> = Fact
 
 type Resolved = Readonly<Record<string, ResourceKind>>;
 
-/** A tool as the pipeline handles it. Made by {@link reads} and {@link changes} only. */
+/** A tool as the pipeline handles it. The catalogue makes it by {@link reads} and {@link changes} only. */
 export interface Tool
   extends Omit<
     Facts<TObject, TSchema, Resolved, unknown>,

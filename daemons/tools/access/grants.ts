@@ -13,7 +13,7 @@ const keptMs = 7 * 86_400_000;
  * What a person is asked about of what is done with a grant: nothing but what anybody's call asks about; what amounts to root in
  * any way; what changes something or leaves the machine; all.
  */
-export const askings = ["nothing", "root", "changes", "everything"] as const;
+const askings = ["nothing", "root", "changes", "everything"] as const;
 export type Asking = (typeof askings)[number];
 
 export interface Grant {
@@ -28,7 +28,7 @@ export interface Grant {
   readonly expiresAt: number;
 }
 
-export interface Request {
+interface Request {
   readonly executionId: string;
   readonly agent: string;
   readonly capabilities: readonly string[];
@@ -39,7 +39,7 @@ export interface Request {
 }
 
 /** Which grants to end: those of the agent, of one task or (empty) of any, for these capabilities or (undefined) all. */
-export interface Revocation {
+interface Revocation {
   readonly executionId: string;
   readonly agent: string;
   readonly capabilities: readonly string[] | undefined;

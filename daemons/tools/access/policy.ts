@@ -43,7 +43,7 @@ const rates = Type.Object({ calls: count, writes: count, destructive: count, net
 const risks = Type.Array(Type.Enum(["low", "medium", "high", "critical"]), { description: "a list of risk levels" });
 
 /** `/etc/aios/security/policy.toml`. */
-export const policySchema = Type.Object(
+const policySchema = Type.Object(
   {
     approval: Type.Object(
       {

@@ -33,7 +33,7 @@ export { machinePackages, type PackageWorld } from "./pkg/index.ts";
 export { openOutbound } from "./shared/index.ts";
 
 /** What the tools work on. */
-export interface World {
+interface World {
   readonly init: Client<typeof InitService>;
   readonly grants: Grants;
   readonly ledger: Ledger;

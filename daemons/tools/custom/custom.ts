@@ -28,7 +28,7 @@ export interface CustomTools {
   close(): void;
 }
 
-export interface CustomParts {
+interface CustomParts {
   readonly registry: Registry;
   readonly state: State;
   readonly validation: Validation;

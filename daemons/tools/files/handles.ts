@@ -27,7 +27,7 @@ import { kernelsOwn, notContent } from "./kernels.ts";
 import { reserveSpace } from "./space.ts";
 
 /** A descriptor: a number, or a file handle of Node's. */
-export interface Descriptor {
+interface Descriptor {
   readonly fd: number;
 }
 
@@ -91,7 +91,7 @@ function holdIn(folder: Descriptor, name: string): Folder {
 }
 
 /** A folder that is held. */
-export interface Folder extends Descriptor {
+interface Folder extends Descriptor {
   close(): void;
 }
 

@@ -7,7 +7,7 @@ import { errnoOf } from "#lib/errors";
 const entriesMax = 200_000;
 
 /** A file with further names that is looked for. */
-export interface Linked {
+interface Linked {
   readonly found: Stats;
   /** Of the folder it lies in: over an overlay files bear the number of the layer that they come from. */
   readonly device: number | undefined;

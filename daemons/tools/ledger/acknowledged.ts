@@ -1,7 +1,7 @@
 import type { Entry } from "./entry.ts";
 
 /** What a person has taken note of, as the entry has it. */
-export interface Acknowledgement {
+interface Acknowledgement {
   /** Problems as verification told them. */
   readonly problems: readonly string[];
   /** There were more than are told: all that is wrong before the entry is meant. */

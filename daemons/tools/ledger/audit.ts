@@ -12,7 +12,7 @@ export interface AuditFilter {
 }
 
 /** A call as the ledger has it: its intent (or refusal), with its outcome where there is one; until then what was asked; or how often one was repeated. */
-export interface AuditedCall
+interface AuditedCall
   extends Pick<
     Entry,
     "sequence" | "at" | "executionId" | "callerKind" | "caller" | "onBehalfOf" | "tool" | "taskId" | "reason" | "input"
@@ -32,7 +32,7 @@ export interface Audit {
   readonly total: number;
 }
 
-export const totalMax = 100_000;
+const totalMax = 100_000;
 
 const columns = `call.sequence, call.at, call.executionId, call.callerKind, call.caller, call.onBehalfOf, call.tool,
   call.taskId, call.reason, call.input,

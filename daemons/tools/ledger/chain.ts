@@ -5,12 +5,12 @@ import { closed, dayOf, type OpenSegment, opened, segmentEntriesMax } from "./se
 import type { Table } from "./table.ts";
 
 /** The end of the chain, and the segment it is in. */
-export interface End extends Pick<Head, "sequence" | "hash"> {
+interface End extends Pick<Head, "sequence" | "hash"> {
   readonly segment: OpenSegment;
 }
 
 /** The chain as it grows within a commit. What a failed commit has added is forgotten. */
-export interface Chain {
+interface Chain {
   add(note: Note): Entry;
   /** Signs the end, as the commit's last write. */
   sign(): Head;

@@ -7,7 +7,7 @@ import type { Identity } from "#lib/rpc/service";
  * caller has withdrawn before it began, how often one that changes nothing was repeated (repeats), damage to the records that was
  * found at start (fault), that a person has taken note of what is wrong (acknowledged), or that old entries were deleted (pruned).
  */
-export type EntryKind =
+type EntryKind =
   | "asked"
   | "intent"
   | "outcome"

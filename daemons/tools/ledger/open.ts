@@ -8,7 +8,7 @@ import { type Ended, nothing } from "./segment.ts";
 import { ledgerTable, migrations, type Table } from "./table.ts";
 import type { Witnessed } from "./witness.ts";
 
-export interface LedgerFile {
+interface LedgerFile {
   readonly database: Sqlite;
   readonly table: Table;
   /** It was not there, or empty. */
@@ -19,7 +19,7 @@ export interface LedgerFile {
 }
 
 /** What was lost, for people, and where the chain goes on. */
-export interface Loss {
+interface Loss {
   readonly reason: string;
   readonly at: Ended;
 }

@@ -27,7 +27,7 @@ export interface Keep {
   readonly bytesMax?: number;
 }
 
-export interface Pruned {
+interface Pruned {
   readonly database: Sqlite;
   readonly table: Table;
   readonly seal: Seal;

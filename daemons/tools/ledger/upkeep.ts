@@ -9,7 +9,7 @@ import type { Keep } from "./prune.ts";
 const firstMs = 300_000;
 const everyMs = 3_600_000;
 
-export interface UpkeepParts {
+interface UpkeepParts {
   readonly ledger: Pick<Ledger, "prune">;
   readonly undos: Pick<Undos, "forget">;
   /** Asked for each time: the configuration may change. */

@@ -29,7 +29,7 @@ export interface Verification {
   readonly acknowledged: readonly string[];
 }
 
-export interface Thoroughness {
+interface Thoroughness {
   /** Check also what was checked before. */
   readonly full?: boolean;
   /** The head that the console has seen last. */

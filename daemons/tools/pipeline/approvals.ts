@@ -45,7 +45,7 @@ export interface Approvals {
 
 type Waits = (ticket: string) => void;
 
-export interface ApprovalParts {
+interface ApprovalParts {
   readonly state: State;
   readonly ledger: Ledger;
   readonly policies: Policies;

@@ -113,7 +113,7 @@ export async function runApproved(parts: Parts, ticket: Ticket, facts: Facts): P
 }
 
 /** What follows once a call is admitted and allowed: intent, undo, act, outcome. */
-export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
+async function carryOut(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
   const { executionId } = facts;
   const recorded = parts.ledger.append(intent(facts)).then(() => {});
   // What fails is told below; until then nobody may be listening.
@@ -132,7 +132,7 @@ export async function carryOut(parts: Parts, call: Admitted, facts: Facts, signa
  * Passes the gate; a denial is written down before it is told, the same one once and then counted. While the disk is full it is told
  * alone: what is left for records is not for what is refused.
  */
-export async function admit(
+async function admit(
   { gate, ledger, limits, repeats, policies, reserve }: Parts,
   request: Request,
   caller: Identity,

@@ -54,7 +54,7 @@ export interface Gate {
   admit(request: Request, caller: Identity): Promise<Admitted>;
 }
 
-export interface GateParts {
+interface GateParts {
   readonly registry: Registry;
   readonly validation: Validation;
   readonly grants: Grants;

@@ -9,7 +9,7 @@ import { identify, type Request } from "./gate.ts";
 import { type Executed, withdrawal, withdrawalError } from "./record.ts";
 import { checkSame, sameRequest } from "./tickets.ts";
 
-export interface OnceParts {
+interface OnceParts {
   readonly ledger: Ledger;
   readonly approvals: Approvals;
   readonly limits: Limits;

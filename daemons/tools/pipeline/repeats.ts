@@ -22,7 +22,7 @@ const inputLengthMax = 4_096;
 const moment = "milliseconds since the epoch";
 
 /** How a call ended: what makes a repeat of it worth no entry of its own. */
-export type Ending = Pick<Repeated, "success" | "error">;
+type Ending = Pick<Repeated, "success" | "error">;
 
 /**
  * Calls that agents repeat and that change nothing: what they look at every few seconds, and what is refused again and again.

@@ -20,7 +20,7 @@ const reasonLengthMax = 1024;
 /** Executions that are taken back together at most. */
 const togetherMax = 100;
 
-export interface RollbackWish {
+interface RollbackWish {
   /** What is to be taken back. */
   readonly executionIds: string;
   readonly reason: string;
@@ -42,7 +42,7 @@ export interface Rollbacks {
   settle(executionIds: readonly string[]): Promise<void>;
 }
 
-export interface RollbackParts extends Parts {
+interface RollbackParts extends Parts {
   readonly registry: Registry;
   readonly grants: Grants;
   readonly once: Once;

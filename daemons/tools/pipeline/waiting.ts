@@ -17,7 +17,7 @@ export interface Waiting {
 }
 
 /** The calls that wait for a person, in the order of asking. */
-export interface WaitingCalls {
+interface WaitingCalls {
   all(): readonly Waiting[];
   find(id: string): Waiting | undefined;
   /** Throws NOT_FOUND. */

@@ -45,7 +45,7 @@ interface Act {
   readonly whenFull?: string;
 }
 
-export interface ReserveParts {
+interface ReserveParts {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;

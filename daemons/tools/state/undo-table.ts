@@ -20,7 +20,7 @@ export interface Prepared {
 }
 
 /** The tables `undo` and `backup` as statements. */
-export interface UndoTable {
+interface UndoTable {
   insert(plan: Prepared, backups: ReadonlyMap<string, Buffer>): void;
   find(executionId: string): Prepared | undefined;
   /** The small backup of this name; undefined when there is none. */

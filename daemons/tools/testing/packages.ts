@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync,
 import { dirname } from "node:path";
 import type { PackageWorld } from "../catalogue/pkg/apt.ts";
 
-export interface DebSpec {
+interface DebSpec {
   readonly name: string;
   readonly version: string;
   readonly depends?: string;

@@ -29,7 +29,7 @@ export const archiveTimeoutMs = 1_800_000;
 /** Of the disk that an archive is written to this share stays free. */
 const freeShare = 0.05;
 
-export interface Archive extends Measure {
+interface Archive extends Measure {
   readonly sha256: string;
   /** Of the archive itself. */
   readonly archiveBytes: number;

@@ -42,7 +42,7 @@ const described = {
 
 const id = Type.String({ pattern: "^[0-9a-f-]{36}$", description: "a backup's id" });
 
-export interface BackupWorld {
+interface BackupWorld {
   readonly state: State;
   readonly clock: Clock;
   readonly paths: { readonly state: string };

@@ -16,7 +16,7 @@ import {
 import { checkSum, pack, unpack } from "./archive.ts";
 
 /** What is needed to take back that an archive was put in place of what stood at a path. */
-export interface ReplacePlan {
+interface ReplacePlan {
   readonly destination: string;
   /** Fingerprint of what was put there. */
   readonly restored: string;

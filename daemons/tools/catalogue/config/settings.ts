@@ -37,7 +37,7 @@ interface Setting {
   readonly undone: boolean;
 }
 
-export interface ConfigWorld {
+interface ConfigWorld {
   readonly state: State;
   readonly clock: Clock;
   readonly paths: { readonly run: string; readonly etc: string };

@@ -45,7 +45,7 @@ export interface Podman {
   image(name: string, options: ProgramOptions): Promise<string | undefined>;
 }
 
-export interface ContainerFacts {
+interface ContainerFacts {
   readonly id: string;
   readonly running: boolean;
   readonly exitCode: number;
@@ -57,7 +57,7 @@ const holdTimeoutMs = 30_000;
 /** A container's label that says which agent made it; people's have none. */
 export const agentLabel = "aios.agent";
 
-export interface Lent {
+interface Lent {
   readonly source: string;
   readonly readOnly: boolean;
 }

@@ -60,7 +60,7 @@ const settings = [
 
 export { refused } from "./refused.ts";
 
-export interface GitOptions extends ProgramOptions {
+interface GitOptions extends ProgramOptions {
   /** How large one file may become. */
   readonly fileMaxBytes?: number;
 }

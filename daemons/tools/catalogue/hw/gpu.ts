@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import { type KernelFolders, known, linkName, namesIn, numberOf, runProgram, textOf } from "../shared/index.ts";
 
 /** A display adapter: what sysfs says, and of NVIDIA's, which say nothing there, what nvidia-smi does. */
-export interface Gpu {
+interface Gpu {
   readonly slot: string;
   readonly vendor: string;
   readonly name: string;

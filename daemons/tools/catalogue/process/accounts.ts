@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";
 
-export interface Account {
+interface Account {
   readonly uid: number;
   readonly gid: number;
 }

@@ -15,16 +15,16 @@ import {
 /** What sec.scan looks for: one function for each check, each on its own. */
 
 export const severities = ["low", "medium", "high", "critical"] as const;
-export type Severity = (typeof severities)[number];
+type Severity = (typeof severities)[number];
 
-export interface Finding {
+interface Finding {
   readonly check: string;
   readonly severity: Severity;
   readonly description: string;
   readonly details: string;
 }
 
-export interface Scanned {
+interface Scanned {
   /** The root of the file system that is looked at, without a slash at its end. */
   readonly root: string;
   readonly kernel: KernelFolders;

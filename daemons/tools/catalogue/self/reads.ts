@@ -11,7 +11,7 @@ import { object } from "../shared/index.ts";
 /** Above this share of the state's disk the machine counts as unwell. */
 const diskFullPercent = 95;
 
-export interface SelfWorld {
+interface SelfWorld {
   readonly init: Pick<Client<typeof InitService>, "listUnits" | "getBoot">;
   readonly paths: { readonly state: string };
   /** All tools of the machine. */

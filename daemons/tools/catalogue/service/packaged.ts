@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 export const packagedFolders = ["/usr/lib/systemd/system", "/lib/systemd/system"] as const;
 
 /** A service as its package describes it for systemd. */
-export interface PackagedService {
+interface PackagedService {
   /** The program with its arguments, kept in the foreground. */
   readonly argv: readonly [string, ...string[]];
   readonly user: string;

@@ -4,7 +4,7 @@ import { networkInterfaces } from "node:os";
 import { AiosError, errnoOf } from "#lib/errors";
 
 /** Where an address leads: out to everyone's network, or to what stands close by and trusts those who reach it. */
-export type Reach = "public" | "loopback" | "link-local" | "private" | "own" | "special";
+type Reach = "public" | "loopback" | "link-local" | "private" | "own" | "special";
 
 /** Addresses of one name that are tried at most. */
 const addressesMax = 16;

@@ -19,7 +19,7 @@ export interface Entry {
 }
 
 /** Looks at `path`, resolved but for its last name, in its folder. Throws ENOENT when the folder does not exist. */
-export async function entryAt(path: string): Promise<Entry> {
+async function entryAt(path: string): Promise<Entry> {
   const folder = await hold(dirname(path));
   try {
     const name = basename(path);

@@ -10,7 +10,7 @@ import { hostOf, resolveUrl } from "../../names.ts";
 import { reachOf, spelled } from "./addresses.ts";
 
 /** Redirects that are followed at most. */
-export const redirectsMax = 5;
+const redirectsMax = 5;
 
 /** Head of an answer, bytes. */
 const headMaxBytes = 64 * 1024;

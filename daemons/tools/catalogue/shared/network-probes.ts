@@ -9,7 +9,7 @@ import { type Outbound, reachable } from "./outbound.ts";
 /** Ports that are tried at the same time. */
 const portsAtOnce = 128;
 
-export type PortState = "open" | "closed" | "filtered";
+type PortState = "open" | "closed" | "filtered";
 
 /**
  * The addresses of a host for tools that only ask whether it is there. An address that was named is what was granted; a
@@ -87,7 +87,7 @@ export async function ownHost(host: string, outbound: Outbound, signal: AbortSig
 }
 
 /** The networks of this machine's interfaces. */
-export function attachedNetworks(): BlockList {
+function attachedNetworks(): BlockList {
   const list = new BlockList();
   for (const { subnet, family } of attachedSubnets()) {
     const [address = "", length] = subnet.split("/");
@@ -107,7 +107,7 @@ export function attachedSubnets(): { subnet: string; family: "ipv4" | "ipv6" }[]
 }
 
 export const recordTypes = ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"] as const;
-export type RecordType = (typeof recordTypes)[number];
+type RecordType = (typeof recordTypes)[number];
 
 /** DNS records as text, asked of `server` ("address" or "address:port") or those of resolv.conf. No records is an empty list. */
 /** The address of a name server that is written with its port. */
@@ -210,7 +210,7 @@ export function readCounters(text: string) {
     });
 }
 
-export type Counters = ReturnType<typeof readCounters>[number];
+type Counters = ReturnType<typeof readCounters>[number];
 
 /** Bytes and packets a second of each interface over a span. */
 export async function measureRates(read: () => Promise<Counters[]>, spanMs: number, clock: Clock, signal: AbortSignal) {

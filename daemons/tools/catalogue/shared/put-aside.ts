@@ -5,7 +5,7 @@ import { measure } from "./tree.ts";
 
 /** What is taken away is put aside first, where nobody adds to it unseen, and looked at there: what another has added is not lost. */
 
-export interface Exchange {
+interface Exchange {
   readonly act: string;
   /** Fingerprint of what is to go; undefined when nothing stands there. */
   readonly stood: string | undefined;

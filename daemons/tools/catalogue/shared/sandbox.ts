@@ -31,7 +31,7 @@ export const sandboxLimits = { memory_max_mb: 1024, pids_max: 256 } as const;
 /** The descriptor on which the sandbox reads the filter of system calls. */
 export const filterDescriptor = 3;
 
-export interface SandboxOptions {
+interface SandboxOptions {
   readonly program: string;
   readonly args: readonly string[];
   readonly cwd: string;

@@ -3,7 +3,7 @@ import { errnoOf } from "#lib/errors";
 import { spelled } from "./addresses.ts";
 
 /** Sockets as /proc/net tells of them. */
-export interface Connection {
+interface Connection {
   readonly protocol: "tcp" | "tcp6" | "udp" | "udp6";
   readonly localAddress: string;
   readonly localPort: number;

@@ -14,7 +14,7 @@ export interface Visited {
   readonly place: Buffer;
 }
 
-export interface Walk {
+interface Walk {
   /** Entries of the top folder are at depth 1. */
   readonly depthMax: number;
   readonly entriesMax: number;

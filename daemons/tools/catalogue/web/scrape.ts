@@ -7,7 +7,7 @@ const linksMax = 500;
 const linkTextMax = 200;
 const titleMax = 500;
 
-export interface Page {
+interface Page {
   readonly title: string;
   readonly text: string;
   readonly links: { text: string; url: string }[];
