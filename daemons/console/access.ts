@@ -13,7 +13,7 @@ interface Row {
 }
 
 /** Full name of a service → its row. */
-export const table: Readonly<Record<string, Row>> = {
+const table: Readonly<Record<string, Row>> = {
   "aios.orchestrator.Orchestrator": {
     daemon: "orchestrator",
     reader: [

@@ -2,7 +2,7 @@ import { isIPv6 } from "node:net";
 import { type Clock, callAfter } from "#lib/clock";
 
 /** Something that takes one of the places, and can be turned out of it. */
-export interface Guest {
+interface Guest {
   destroy(): void;
 }
 
@@ -19,7 +19,7 @@ export interface Places<G extends Guest> {
   readonly size: number;
 }
 
-export interface PlaceLimits {
+interface PlaceLimits {
   readonly all: number;
   readonly ofOne: number;
   /** How long a guest may stay whoever else comes, ms; 0 = not at all, and nobody waits. */

@@ -9,10 +9,10 @@ import { newSecret, renewalStep } from "#lib/identity/enrolment-code";
 export const openForMs = 600_000;
 
 /** Wrong answers that one address has; who guesses from elsewhere takes none of them away. */
-export const triesMax = 3;
+const triesMax = 3;
 
 /** Wrong answers from everywhere: that many guesses hit one code of 35 bits in a run of three million. */
-export const triesOfAllMax = 10_000;
+const triesOfAllMax = 10_000;
 
 /** An address waits this long after its first wrong answer, and longer after each further one. */
 const waitMs = 1_000;
@@ -34,7 +34,7 @@ export interface Enrolment {
   enrol(secret: string, applicant: Applicant, certify: () => Promise<string>): Promise<string>;
 }
 
-export interface Applicant {
+interface Applicant {
   readonly name: string;
   /** Public key, hexadecimal. */
   readonly key: string;
@@ -50,7 +50,7 @@ interface Offer {
   readonly tries: Readonly<Record<string, number>>;
 }
 
-export interface EnrolmentFiles {
+interface EnrolmentFiles {
   /** Survives a reboot: says that an admin has been enrolled. */
   readonly enrolled: string;
   /** Does not: the present code. */

@@ -10,7 +10,7 @@ import { identityFrom, ownAddresses, ownAuthority } from "./machine-identity.ts"
 import { enrolmentService } from "./service.ts";
 
 /** Where things are, and the machine's name. */
-export interface InvitationSettings {
+interface InvitationSettings {
   /** The console's own folder on the data partition. */
   readonly state: string;
   /** Its folder that is gone at the next boot. */

@@ -35,7 +35,7 @@ const backlog = 4_096;
 export type Welcome = (socket: TLSSocket) => void;
 
 /** Where connections go, by who is at the other end. */
-export interface Rooms {
+interface Rooms {
   /** For those with a certificate of this machine's authority. */
   readonly operators: Welcome;
   /** For those without a certificate; undefined while none are let in. */

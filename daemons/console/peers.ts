@@ -11,7 +11,7 @@ export interface Operator {
 }
 
 /** The other end of a connection, by the certificate that it has shown. */
-export type Peer =
+type Peer =
   | { readonly kind: "operator"; readonly operator: Operator }
   | { readonly kind: "anonymous" }
   | { readonly kind: "refused"; readonly reason: string };

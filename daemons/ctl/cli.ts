@@ -11,7 +11,7 @@ import type { Screen } from "./screen.ts";
 import { type Connection, openTarget } from "./target.ts";
 
 /** The world a command line runs in. */
-export interface World {
+interface World {
   /** The operator's folder. */
   readonly folder: string;
   /** The folder of the daemons' sockets. */

@@ -9,7 +9,7 @@ const timeoutMs = 5_000;
 const refusalMs = 1_000;
 
 /** The result of a bare TLS connection to a machine. */
-export interface Handshake {
+interface Handshake {
   /** The certificate it showed, and its issuer's where it sent it. Not verified. */
   readonly shown: DetailedPeerCertificate;
   /** It closed the connection as soon as it had seen what the client shows. */
@@ -54,7 +54,7 @@ export async function shakeHands(target: string, shows: KeyPair | undefined, wai
 }
 
 /** Host and port of "HOST:PORT" or "[ADDRESS]:PORT". */
-export function split(target: string): { host: string; port: number } {
+function split(target: string): { host: string; port: number } {
   const at = target.lastIndexOf(":");
   return { host: target.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port: Number(target.slice(at + 1)) };
 }

@@ -5,7 +5,7 @@ import { beginning } from "#lib/text";
 import { UsageError } from "./command.ts";
 
 /** Standard input, as far as it is used here: a pipe, or a terminal with its raw mode. */
-export type Input = Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
+type Input = Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
 
 /** The longest that is read, characters. */
 const lengthMax = 64 * 1024;
@@ -24,7 +24,7 @@ export async function readInput(input: Input, ask: () => void): Promise<string> 
 }
 
 /** Lines of a person at a terminal, with their history. */
-export interface Prompt {
+interface Prompt {
   /** Asks for a line; undefined when the person has ended the input. */
   ask(question: string): Promise<string | undefined>;
   close(): void;

@@ -6,7 +6,7 @@ export interface Screen {
 }
 
 /** A terminal, as far as it is used here. */
-export interface Terminal {
+interface Terminal {
   readonly columns: number;
   readonly rows: number;
   write(text: string): unknown;

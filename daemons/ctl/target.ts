@@ -9,7 +9,7 @@ import { managementPort } from "#manifest";
 import { type Target, UsageError } from "./command.ts";
 
 /** Where the machine asked for is looked for. */
-export interface Places {
+interface Places {
   /** The operator's folder. */
   readonly folder: string;
   /** The folder of the daemons' sockets, for use on the machine itself. */

@@ -13,7 +13,7 @@ export interface CacheLimits {
 const sizeMax = 8 * 1024 * 1024;
 
 /** Answers that are given again to the same question, the least recently used forgotten first. */
-export interface Cache<T> {
+interface Cache<T> {
   get(key: string): T | undefined;
   set(key: string, value: T, size: number, ttlMs: number): void;
 }

@@ -16,9 +16,9 @@ export interface Given extends Paid {
   readonly fromCache: boolean;
 }
 
-export type GivenPiece = { readonly text: string } | { readonly given: Given };
+type GivenPiece = { readonly text: string } | { readonly given: Given };
 
-export interface ProviderState {
+interface ProviderState {
   readonly name: string;
   readonly model: string;
   readonly monthlyBudgetUsd: number;

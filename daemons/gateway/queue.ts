@@ -2,7 +2,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 
 /** Questions that wait until a provider can be asked. They wait in memory, for as long as their callers hold on. */
-export interface Queue {
+interface Queue {
   /** Takes a place. Throws RESOURCE_EXHAUSTED when there is none. */
   enter(): Place;
   length(): number;

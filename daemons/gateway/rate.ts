@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock";
 const minuteMs = 60_000;
 
 /** At most `perMinute` requests in any minute. */
-export interface Rate {
+interface Rate {
   /** Milliseconds until a request may be made; 0 = now. */
   waitMs(): number;
   take(): void;

@@ -4,7 +4,7 @@ import { beginning } from "#lib/text";
 import type { Message, Question, ToolCall, ToolSpec } from "./question.ts";
 
 /** A question as it comes over the wire; the service translates it into this. */
-export interface RawQuestion {
+interface RawQuestion {
   readonly prompt: string;
   readonly system: string;
   readonly messages: readonly {

@@ -8,7 +8,7 @@ import { AiosError, errnoOf, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 
 /** The facts about a secret that are shown. `setAt` is milliseconds since the epoch. */
-export interface SecretInfo {
+interface SecretInfo {
   readonly name: string;
   readonly setAt: number;
   readonly setBy: string;

@@ -20,7 +20,7 @@ export interface Usage {
  * "answered": as the provider counted. Of all others what it may have cost at most: "asked" is under way, of "cut" no whole
  * answer came, and "unsettled" was under way when the gateway ended.
  */
-export type Outcome = "asked" | "answered" | "cut" | "unsettled";
+type Outcome = "asked" | "answered" | "cut" | "unsettled";
 
 /** A request's highest cost, on the disk before the provider is asked. Ended once. */
 export interface Reservation {
@@ -41,7 +41,7 @@ export interface UsageFilter {
   readonly days: number;
 }
 
-export interface UsageTotals {
+interface UsageTotals {
   readonly costUsd: number;
   readonly requests: number;
   readonly tokens: number;

@@ -1,7 +1,7 @@
 import type { BudgetState } from "./shapes.ts";
 
 /** The cost of one thing. Absent = nothing. */
-export interface Charge {
+interface Charge {
   readonly tokens?: number;
   readonly timeMs?: number;
   readonly costUsd?: number;

@@ -5,7 +5,7 @@ import type { Json } from "./events.ts";
 import type { ToolCall } from "./shapes.ts";
 
 /** Where a call was asked for. Run ids are chosen by whoever asks, and may be the same on other branches and in other sessions. */
-export interface CallPlace {
+interface CallPlace {
   readonly session: string;
   readonly branch: string;
   readonly run: string;

@@ -7,9 +7,9 @@ import type { Limits } from "./limits.ts";
 import type { ToolExecutionReport, ToolExecutionRequest, ToolFate, ToolHarness } from "./ports.ts";
 
 /** The end of a call that was begun. */
-export type Outcome = KindOf<"ToolCallCompleted"> | KindOf<"ToolCallFailed">;
+type Outcome = KindOf<"ToolCallCompleted"> | KindOf<"ToolCallFailed">;
 
-export interface Carrying {
+interface Carrying {
   readonly tools: ToolHarness;
   readonly clock: Clock;
   readonly limits: Limits;

@@ -15,7 +15,7 @@ export type Step =
   | { readonly do: "wait"; readonly until: number };
 
 /** The facts that a decision needs beside the state. */
-export interface Circumstances {
+interface Circumstances {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly limits: Limits;

@@ -4,7 +4,7 @@ import { checkedCompletion, type ModelCompletion, type ModelCompletionRequest } 
 import type { BranchState, Run } from "./state.ts";
 import type { World } from "./writer.ts";
 
-export interface Deliberated {
+interface Deliberated {
   readonly completion: ModelCompletion;
   readonly costUsd: number;
 }

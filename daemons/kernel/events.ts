@@ -2,7 +2,6 @@ import { type EventKind, eventKind } from "./kinds.ts";
 import { moment } from "./shapes.ts";
 import { defaulted, optional, type Shape, str, struct, type TypeOf, u64, word } from "./wire.ts";
 
-export type { EventKind, KindName, KindOf } from "./kinds.ts";
 export { momentOf } from "./shapes.ts";
 export type { Json } from "./wire.ts";
 
@@ -32,7 +31,7 @@ const unsaid = { type: "system", component: "arcan-daemon" } as const;
  * One event of a session's branch: aios-protocol's `EventRecord`. Sequences begin at 1 in each session; a branch goes on from
  * where it forked. `timestamp` is RFC 3339 in UTC. `correlation_id` is the run's id, `causation_id` the event before in the run.
  */
-export const eventRecord = struct({
+const eventRecord = struct({
   event_id: str,
   session_id: str,
   agent_id: defaulted(str, ""),
@@ -70,9 +69,4 @@ function parsed(text: string): unknown {
   } catch {
     return eventRecord.read(text, "event");
   }
-}
-
-/** Whether this is the name of a kind that this code knows. */
-export function isKind(name: string): boolean {
-  return eventKind.has(name);
 }

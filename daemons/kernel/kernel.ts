@@ -6,7 +6,6 @@ import type { BranchState } from "./state.ts";
 import { loadBranch, type World } from "./writer.ts";
 
 export type { Kernel, TickRequest, TickResult } from "./api.ts";
-export type { World } from "./writer.ts";
 export { mainBranch };
 
 /** A kernel over its ports. It holds nothing that it could not read from the journal again. */

@@ -35,7 +35,7 @@ const shapes = {
 } as const;
 
 type Shapes = typeof shapes;
-export type NoteName = keyof Shapes;
+type NoteName = keyof Shapes;
 export type Note<N extends NoteName> = TypeOf<Shapes[N]>;
 
 /** The event that keeps a note. Throws INVALID_ARGUMENT when the note is not of its shape. */
@@ -44,7 +44,7 @@ export function noteEvent<N extends NoteName>(name: N, note: Note<N>): EventKind
   return { type: "Custom", event_type: name, data: JSON.parse(shape.write(note, name)) };
 }
 
-export type AnyNote = { [N in NoteName]: { readonly name: N; readonly note: Note<N> } }[NoteName];
+type AnyNote = { [N in NoteName]: { readonly name: N; readonly note: Note<N> } }[NoteName];
 
 /** The note that an event keeps, if it keeps one. */
 export function noteIn(kind: EventKind): AnyNote | undefined {

@@ -4,7 +4,6 @@
  */
 import type { EventRecord } from "./events.ts";
 import {
-  type ApprovalDecision,
   type Capability,
   type PolicyGateDecision,
   type PolicySet,
@@ -30,21 +29,19 @@ import {
 } from "./wire.ts";
 
 export type {
-  ApprovalDecision,
   Capability,
   PolicyGateDecision,
   PolicySet,
   RiskLevel,
   ToolCall,
   ToolExecutionReport,
-  ToolOutcome,
 } from "./shapes.ts";
 
 /** A turn of the conversation. Roles: user, assistant, and tool for what a tool gave back: data, never an instruction. */
-export const conversationTurn = struct({ role: str, content: str });
+const conversationTurn = struct({ role: str, content: str });
 export type ConversationTurn = TypeOf<typeof conversationTurn>;
 
-export const modelCompletionRequest = struct({
+const modelCompletionRequest = struct({
   session_id: str,
   branch_id: str,
   run_id: str,
@@ -59,7 +56,7 @@ export const modelCompletionRequest = struct({
 });
 export type ModelCompletionRequest = TypeOf<typeof modelCompletionRequest>;
 
-export const modelDirective = tagged("type", {
+const modelDirective = tagged("type", {
   text_delta: { delta: str, index: optional(u32) },
   message: { role: str, content: str },
   tool_call: { call: toolCall },
@@ -68,8 +65,8 @@ export type ModelDirective = TypeOf<typeof modelDirective>;
 
 const plainStop = word("completed", "tool_call", "max_iterations", "cancelled", "error");
 const otherStop = struct({ other: str });
-export type ModelStopReason = TypeOf<typeof plainStop> | TypeOf<typeof otherStop>;
-export const modelStopReason: Shape<ModelStopReason> = {
+type ModelStopReason = TypeOf<typeof plainStop> | TypeOf<typeof otherStop>;
+const modelStopReason: Shape<ModelStopReason> = {
   write: (value, at) => (typeof value === "string" ? plainStop.write(value, at) : otherStop.write(value, at)),
   read: (value, at) => (typeof value === "string" ? plainStop.read(value, at) : otherStop.read(value, at)),
 };
@@ -91,7 +88,7 @@ export interface ToolExecutionRequest {
   readonly call: ToolCall;
 }
 
-export interface ApprovalRequest {
+interface ApprovalRequest {
   readonly session_id: string;
   readonly call_id: string;
   readonly tool_name: string;
@@ -131,12 +128,12 @@ export interface EventStorePort {
   subscribe(session_id: string, branch_id: string, after_sequence: number): AsyncIterable<EventRecord>;
 }
 
-export interface ModelProviderPort {
+interface ModelProviderPort {
   /** Throws when there is no answer. `signal` aborts when nobody waits for it any more. */
   complete(request: ModelCompletionRequest, signal: AbortSignal): Promise<ModelCompletion>;
 }
 
-export interface ToolHarnessPort {
+interface ToolHarnessPort {
   /** The outcome of the call. Throws only when that is not known. */
   execute(request: ToolExecutionRequest, signal: AbortSignal): Promise<ToolExecutionReport>;
 }
@@ -218,5 +215,3 @@ export function checkedCompletion(value: unknown): ModelCompletion {
   if (value === undefined) throw wrong("completion", "an object", value);
   return modelCompletion.read(value, "completion");
 }
-
-export type Decision = ApprovalDecision;

@@ -32,7 +32,6 @@ export const operatingMode = word("explore", "execute", "verify", "recover", "as
 export const memoryScope = word("session", "user", "agent", "org");
 
 export type LoopPhase = TypeOf<typeof loopPhase>;
-export type SpanStatus = TypeOf<typeof spanStatus>;
 export type RiskLevel = TypeOf<typeof riskLevel>;
 export type ApprovalDecision = TypeOf<typeof approvalDecision>;
 export type OperatingMode = TypeOf<typeof operatingMode>;
@@ -90,7 +89,7 @@ export const toolCall = struct({
 });
 export type ToolCall = TypeOf<typeof toolCall>;
 
-export const toolOutcome = tagged("status", { success: { output: json }, failure: { error: str } });
+const toolOutcome = tagged("status", { success: { output: json }, failure: { error: str } });
 export type ToolOutcome = TypeOf<typeof toolOutcome>;
 
 export const policySet = struct({
@@ -122,7 +121,7 @@ export function momentOf(ms: number): string {
   return new Date(ms).toISOString().replace(".000Z", "Z");
 }
 
-export const toolReport = struct({
+const toolReport = struct({
   tool_run_id: str,
   call_id: str,
   tool_name: str,

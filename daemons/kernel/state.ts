@@ -41,7 +41,7 @@ export interface Vitals {
 }
 
 /** A question to a person about one capability of one call. */
-export interface Ticket {
+interface Ticket {
   readonly approvalId: string;
   readonly capability: Capability;
   /** Milliseconds since the epoch. */
@@ -130,7 +130,7 @@ export interface RunEnd {
   readonly lastResult?: unknown;
 }
 
-export interface Checkpoint {
+interface Checkpoint {
   readonly checkpointId: string;
   readonly sequence: number;
   /** The journal up to here is the one that the checkpoint was made of. */
@@ -140,7 +140,7 @@ export interface Checkpoint {
 }
 
 /** Reports that are still due after a run. */
-export interface Owed {
+interface Owed {
   readonly budget: boolean;
   readonly estimate: boolean;
   readonly checkpoint: boolean;
@@ -179,7 +179,7 @@ export interface BranchState {
   readonly closed?: string;
 }
 
-export const calm: Owed = { budget: false, estimate: false, checkpoint: false, heartbeat: false };
+const calm: Owed = { budget: false, estimate: false, checkpoint: false, heartbeat: false };
 
 /** A branch of which nothing is known yet. */
 export function emptyState(sessionId: string, branchId: string): BranchState {

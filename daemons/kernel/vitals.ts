@@ -27,7 +27,7 @@ function failed(vitals: Vitals, doubt: number): Vitals {
 }
 
 /** A person is asked about the open call. */
-export function isAsking({ run }: BranchState): boolean {
+function isAsking({ run }: BranchState): boolean {
   return run?.call?.tickets.some(({ decision }) => decision === undefined) ?? false;
 }
 

@@ -13,19 +13,19 @@ export interface Shape<T> {
 }
 
 /** A field that may be absent: left out when undefined; null is read as absent. */
-export interface Optional<T> {
+interface Optional<T> {
   readonly optional: Shape<T>;
 }
 
 /** A field that is always written and may be absent when read, or (sparse) is left out when it is the default. */
-export interface Defaulted<T> {
+interface Defaulted<T> {
   readonly defaulted: Shape<T>;
   readonly fallback: T;
   readonly sparse: boolean;
 }
 
-export type Field = Shape<unknown> | Optional<unknown> | Defaulted<unknown>;
-export type Fields = Readonly<Record<string, Field>>;
+type Field = Shape<unknown> | Optional<unknown> | Defaulted<unknown>;
+type Fields = Readonly<Record<string, Field>>;
 
 /** The type of a field, or of a shape. */
 export type TypeOf<F> =
@@ -35,7 +35,7 @@ type OptionalKeys<F> = { [K in keyof F]: F[K] extends Optional<unknown> ? K : ne
 type Flat<T> = { [K in keyof T]: T[K] };
 
 /** The type of a struct with these fields. */
-export type Struct<F> = Flat<
+type Struct<F> = Flat<
   { readonly [K in Exclude<keyof F, OptionalKeys<F>>]: TypeOf<F[K]> } & {
     readonly [K in OptionalKeys<F>]?: TypeOf<F[K]>;
   }

@@ -23,7 +23,7 @@ const pageLength = 500;
 const conflictsMax = 16;
 
 /** Events that follow a state, and the state after them. */
-export interface Draft<T> {
+interface Draft<T> {
   readonly records: readonly EventRecord[];
   readonly state: BranchState;
   readonly result: T;

@@ -9,7 +9,7 @@ import { identify, type Service } from "./rpc/service.ts";
 import { agentEndpoints, peerEndpoints, socketPath } from "./rpc/sockets.ts";
 
 /** Where things are; the machine's own paths unless the environment (tests) says otherwise. */
-export interface Paths {
+interface Paths {
   readonly run: string;
   readonly state: string;
   readonly etc: string;
@@ -26,7 +26,7 @@ export function pathsFrom(env: NodeJS.ProcessEnv): Paths {
 }
 
 /** A daemon's means. */
-export interface Daemon {
+interface Daemon {
   readonly name: string;
   readonly paths: Paths;
   readonly log: Log;
@@ -36,7 +36,7 @@ export interface Daemon {
 }
 
 /** A daemon's services, and how it ends. */
-export interface Wiring {
+interface Wiring {
   /** The services of every socket; each call says who makes it. */
   services(): readonly Service[];
   /** Listen on one socket per agent beside those of the daemon's peers. */

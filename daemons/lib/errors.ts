@@ -19,7 +19,7 @@ export const codes = {
 
 export type Code = keyof typeof codes;
 
-export interface Fault {
+interface Fault {
   /** The act, as a verb phrase: "load model". */
   readonly act: string;
   /** The object of the act: "tinyllama". */

@@ -19,7 +19,7 @@ export class RetryLater extends Error {
   }
 }
 
-export interface GetOptions {
+interface GetOptions {
   /** The first byte wanted. */
   readonly from: number;
   /** Of the file that `from` belongs to; empty = not known. */

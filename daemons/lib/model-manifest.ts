@@ -4,8 +4,8 @@ import { parse, stringify, TomlError } from "smol-toml";
 import { AiosError, messageOf } from "./errors.ts";
 
 /** The purposes of models. */
-export const roles = ["operational", "tactical", "embedding", "bring-up"] as const;
-export type Role = (typeof roles)[number];
+const roles = ["operational", "tactical", "embedding", "bring-up"] as const;
+type Role = (typeof roles)[number];
 
 /** One `[[model]]` of models.toml. Empty and 0 mean "not known" or "the runtime's choice". */
 export interface ModelEntry {

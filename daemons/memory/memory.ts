@@ -14,7 +14,7 @@ import type { Vectors } from "./vectors/index.ts";
 import { openWorking } from "./working/index.ts";
 
 /** The parts of the memory and the world around it; tests pass twins. */
-export interface World {
+interface World {
   readonly files: { readonly working_db: string; readonly longterm_db: string };
   /** Events that the ring holds. */
   readonly entriesMax: number;

@@ -6,7 +6,7 @@ const ageMaxMs = 3_600_000;
 const bytesMax = 67_108_864;
 
 /** The last events, in a ring, found by category and source without looking at the others. */
-export interface Ring {
+interface Ring {
   push(event: Event): void;
   /** Newest first; of one category and source, or (empty) of all. */
   newest(category: string, source: string): Iterable<Event>;

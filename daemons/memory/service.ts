@@ -11,7 +11,7 @@ import type { Load } from "./snapshot.ts";
 import type { Vectors } from "./vectors/index.ts";
 import type { Working } from "./working/index.ts";
 
-export interface Memory {
+interface Memory {
   readonly operational: Operational;
   readonly working: Working;
   readonly longterm: Longterm;

@@ -8,7 +8,7 @@ import { openStore, type Store, type StoreOptions } from "./store/index.ts";
 import { journalMigrations, longtermMigrations, workingMigrations } from "./store/migrations/index.ts";
 
 /** The daemon's three database files. */
-export interface Stores {
+interface Stores {
   readonly working: Store;
   readonly journal: Store;
   readonly longterm: Store;

@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import { type Event, sizeBytes } from "./records.ts";
 
 /** The listeners to events as they come. */
-export interface Watchers {
+interface Watchers {
   tell(event: Event): void;
   /** First `before`, then what comes, of one category and source or (empty) of all. */
   watch(before: readonly Event[], category: string, source: string, signal: AbortSignal): AsyncIterable<Event>;

@@ -21,7 +21,7 @@ export const boot: Command = {
 };
 
 /** A boot as people read it. */
-export function timeline(boot: Boot): string[] {
+function timeline(boot: Boot): string[] {
   const when = boot.autonomyMs > 0 ? `, autonomous ${duration(boot.autonomyMs)} after kernel start` : "";
   const end = Math.max(boot.autonomyMs, ...boot.phases.map((phase) => phase.startedMs + phase.durationMs), 1);
   const rows = boot.phases.map((phase) => row(phase, boot.phases.length, end));

@@ -37,7 +37,7 @@ function parsed(text: string): Record<string, unknown> | undefined {
 }
 
 /** "09:15:02.123 tools warn refused a call path=/… ". */
-export function readable({ unit, timestamp, text }: LogLine): string {
+function readable({ unit, timestamp, text }: LogLine): string {
   const clock = new Date(timestamp).toISOString().slice(11, 23);
   const object = parsed(text);
   if (object === undefined) return `${clock} ${unit} ${text}`;

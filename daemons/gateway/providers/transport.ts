@@ -4,7 +4,7 @@ import { AiosError } from "#lib/errors";
 import { ProviderFault } from "./fault.ts";
 
 /** The longest answer that is read, bytes. A stream takes some two hundred for each token. */
-export const answerSizeMaxBytes = 32 * 1024 * 1024;
+const answerSizeMaxBytes = 32 * 1024 * 1024;
 
 /**
  * fetch as the SDKs are given it: an answer that is too long is given up, and a redirect is an error, since the key

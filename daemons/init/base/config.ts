@@ -14,7 +14,7 @@ export interface ConfigFiles {
   readonly lastGood: string;
 }
 
-export interface EffectiveConfig {
+interface EffectiveConfig {
   readonly config: Config;
   /** Settings that were not taken, and why; empty when all is well. */
   readonly problems: readonly string[];

@@ -12,7 +12,7 @@ export interface Phase {
   run(giveUp: (detail: string) => void): Promise<void>;
 }
 
-export type PhaseState = "pending" | "running" | "ready" | "degraded";
+type PhaseState = "pending" | "running" | "ready" | "degraded";
 
 export interface PhaseRecord {
   readonly name: string;

@@ -27,7 +27,7 @@ export interface Boot {
   run(phases: readonly Phase[]): Promise<void>;
 }
 
-export interface BootFacts {
+interface BootFacts {
   readonly id: string;
   readonly version: string;
   readonly firstJavascriptMs: number;

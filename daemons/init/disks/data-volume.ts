@@ -6,7 +6,7 @@ import type { Cmdline, Screen } from "../early/index.ts";
 import { awaitDataVolume, prepareDataVolume } from "./disks.ts";
 import { type DataSource, mountData, unmountData } from "./root.ts";
 
-export interface VolumeNeeds {
+interface VolumeNeeds {
   readonly cmdline: Cmdline;
   readonly syscalls: Syscalls;
   readonly command: Run;
@@ -36,7 +36,7 @@ export async function openData(kernel: KernelFiles, tools: VolumeNeeds): Promise
   }
 }
 
-export const dataFault = "data";
+const dataFault = "data";
 
 async function findData(kernel: KernelFiles, tools: VolumeNeeds): Promise<Found> {
   const { cmdline, faults, clock, command, screen } = tools;

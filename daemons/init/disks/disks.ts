@@ -4,7 +4,7 @@ import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { type KernelFiles, namesIn, type Run, readText } from "../base/index.ts";
 
-export interface BlockDevice {
+interface BlockDevice {
   /** "vda3" */
   readonly name: string;
   /** "/dev/vda3" */
@@ -16,7 +16,7 @@ export interface BlockDevice {
 }
 
 /** How a volume is recognised: by its name in the GPT, its disk's serial number, or its file system's label. */
-export const volumes = {
+const volumes = {
   data: { name: "aios-data", label: ext4Label },
   provision: { name: "aios-prov", label: fatLabel },
 } as const;

@@ -7,10 +7,10 @@ export const lookEveryMs = 5_000;
 const fault = "space";
 
 /** From here on the volume is said to fill up: the storage agent makes room then, as far as nobody misses what goes. */
-export const usedAlertPercent = 85;
+const usedAlertPercent = 85;
 
 /** Bytes of a volume. */
-export interface Space {
+interface Space {
   readonly free: number;
   readonly total: number;
 }

@@ -11,7 +11,7 @@ const vendors: readonly string[] = ["nvidia", "amd", "intel"];
 /** A driver that takes longer to load must not hold up the boot. */
 const loadTimeoutMs = 15_000;
 
-export interface GpuWorld {
+interface GpuWorld {
   readonly files: Pick<KernelFiles, "sys" | "dev">;
   readonly command: Run;
   readonly faults: Faults;

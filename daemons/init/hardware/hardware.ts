@@ -26,7 +26,7 @@ export interface Gpu {
   readonly driver?: string;
 }
 
-export interface Disk {
+interface Disk {
   readonly name: string;
   readonly sizeBytes: number;
   readonly model: string;
@@ -63,7 +63,7 @@ const flagsOfInterest = [
 ];
 
 /** Below this a machine cannot do its work. */
-export const minimums = { cores: 1, ramBytes: 512 * 1024 * 1024 } as const;
+const minimums = { cores: 1, ramBytes: 512 * 1024 * 1024 } as const;
 
 /** A machine sold with 512 MiB shows less: the kernel and the firmware keep some. */
 const reservedShare = 0.15;

@@ -31,7 +31,7 @@ export const droppedLines = (count: number) =>
   `aios-init: dropped ${count} lines: they came faster than a log may grow`;
 
 /** Counts the bytes read from all units together in the present window of time. */
-export interface Intake {
+interface Intake {
   add(bytes: number): void;
   /** As {@link Allowance.full}. */
   full(): Promise<void> | undefined;

@@ -25,7 +25,7 @@ const restartAfterMs = 5_000;
 /** The longest line heard, characters. */
 const lineLengthMax = 4_096;
 
-export interface DhcpNeeds {
+interface DhcpNeeds {
   /** /run/aios. The client's script is in init's own folder there: root runs it, and nobody else may write it. */
   readonly run: string;
   readonly hostname: string;

@@ -24,7 +24,7 @@ export interface Power {
   end(act: EndAct, reason: string): void;
 }
 
-export interface PowerNeeds {
+interface PowerNeeds {
   readonly screen: Screen;
   readonly clock: Clock;
   readonly syscalls: Syscalls;

@@ -5,7 +5,7 @@ import type { Screen } from "../early/index.ts";
 export type EndAct = "power-off" | "restart" | "halt";
 
 /** The parts that end with the machine, in the order of {@link endMachine}. */
-export interface Ending {
+interface Ending {
   stopUnits(): Promise<void>;
   /** Sends a signal to every process there is beside init. */
   signalAll(signal: "SIGTERM" | "SIGKILL"): void;

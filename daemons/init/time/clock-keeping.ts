@@ -7,7 +7,7 @@ import type { Screen } from "../early/index.ts";
 import type { Network } from "../network/index.ts";
 import { rememberTime, type StartTime, type TimeStatus } from "./timekeeping.ts";
 
-export interface ClockKeeping {
+interface ClockKeeping {
   readonly config: Config;
   readonly data: MachineState["data"];
   readonly time: StartTime;

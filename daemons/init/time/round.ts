@@ -5,7 +5,7 @@ import type { Said } from "./query.ts";
 import type { TimeServer } from "./servers.ts";
 import { day, imageAgeMaxMs } from "./start.ts";
 
-export interface RoundNeeds {
+interface RoundNeeds {
   readonly clock: Clock;
   /** Asks the server at an address. */
   ask(address: string, port: number): Promise<Said>;

@@ -1,5 +1,5 @@
 /** Clues to the time when a machine starts, milliseconds since the epoch. */
-export interface Clues {
+interface Clues {
   /** The hardware clock's time. */
   readonly hardwareMs: number;
   /** It is no earlier than this: the image was made then. */

@@ -51,7 +51,7 @@ function markedMs(path: string): number | undefined {
   }
 }
 
-export interface ClockNeeds {
+interface ClockNeeds {
   readonly clock: Clock;
   readonly syscalls: Pick<Syscalls, "setTime">;
   readonly faults: Faults;

@@ -10,7 +10,7 @@ import { type Command, neverStarted, startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { Readiness, UnitProcess } from "./supervisor.ts";
 
-export interface ServiceNeeds {
+interface ServiceNeeds {
   groupOf(spec: ServiceSpec): Group;
   readonly children: Children;
   readonly logs: Logs;

@@ -20,7 +20,7 @@ export interface Managed {
   enable(name: string, enabled: boolean): Promise<void>;
 }
 
-export interface ManagedNeeds {
+interface ManagedNeeds {
   readonly folder: string;
   /** The services by name, kept up to date. */
   readonly services: Map<string, ServiceSpec>;

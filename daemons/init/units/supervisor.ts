@@ -43,7 +43,7 @@ export interface World {
 export type Readiness = (ready: boolean, reason?: string) => void;
 
 /** Hears of each change, with the unit as it was before. */
-export type Notice = (name: string, now: UnitStatus, before: UnitStatus) => void;
+type Notice = (name: string, now: UnitStatus, before: UnitStatus) => void;
 
 /** A process told to end is killed after this long. */
 export const stopGraceMs = 10_000;

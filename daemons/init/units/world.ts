@@ -12,7 +12,7 @@ import { startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
 import type { World } from "./supervisor.ts";
 
-export interface WorldNeeds {
+interface WorldNeeds {
   readonly daemons: readonly DaemonSpec[];
   readonly groups: ReadonlyMap<string, Group>;
   /** The managed units beside the daemons; what is in neither cannot be started. */

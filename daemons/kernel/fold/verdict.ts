@@ -5,7 +5,7 @@ import type { BranchState, Judgement, OpenCall } from "../state.ts";
  * The meaning of the gate's answer for a call: denied by a house rule or the gate, to be approved by a person, or
  * allowed.
  */
-export function judgementOf(note: Note<"aios.gate_evaluated">, approved: readonly string[]): Judgement {
+function judgementOf(note: Note<"aios.gate_evaluated">, approved: readonly string[]): Judgement {
   const { requested, decision, risk, changes, rule, refused, remark } = note;
   const known = new Set([...decision.allowed, ...decision.requires_approval]);
   // What the gate said nothing about is denied.

@@ -5,7 +5,7 @@ import { noteIn } from "../notes.ts";
 import { needs, type Promises, truth } from "./simulation.ts";
 import type { ApprovalsTwin, ToolsTwin } from "./twins.ts";
 
-export interface Aftermath {
+interface Aftermath {
   /** The events that each branch itself has added, all branches one after the other. */
   readonly events: readonly EventRecord[];
   readonly tools: ToolsTwin;

@@ -87,12 +87,12 @@ export function modelTwin(
   return { complete: (request) => wire("complete", () => answer(request)) };
 }
 
-export interface Entry {
+interface Entry {
   state: "running" | "done" | "interrupted" | "withdrawn";
   report?: ToolExecutionReport;
 }
 
-export interface ToolTwinParts {
+interface ToolTwinParts {
   /** The needs of tools by name; NOT_FOUND for others. */
   readonly needs: Readonly<
     Record<string, Omit<ToolRequirements, "capabilities"> & { readonly capabilities: readonly Capability[] }>

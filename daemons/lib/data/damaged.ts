@@ -82,7 +82,7 @@ const sqlite = (error: unknown) => ((errnoOf(error) ?? "").startsWith("SQLITE_")
 /** A file up to this size is checked whole at every start; a larger one when it is suspected. Bytes; a few milliseconds. */
 const checkedAtStartMax = 2_097_152;
 
-export interface Begun {
+interface Begun {
   readonly database: Sqlite;
   /** Why what was there could not be used; undefined when it could, or nothing was there. */
   readonly problem?: string;

@@ -19,7 +19,7 @@ export type ClockState =
 const pathIn = (run: string) => `${run}/machine-state.json`;
 
 /** Undefined where init has left none. */
-export function readMachineState(run: string): MachineState | undefined {
+function readMachineState(run: string): MachineState | undefined {
   try {
     return JSON.parse(readFileSync(pathIn(run), "utf8")) as MachineState;
   } catch (error) {

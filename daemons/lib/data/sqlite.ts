@@ -4,7 +4,7 @@ import Database from "better-sqlite3";
 
 export type Sqlite = Database.Database;
 
-export interface DatabaseOptions {
+interface DatabaseOptions {
   /**
    * Sets what must be set before the first page is written. Not called for a database that has pages: it would write, and on a
    * full disk that is one write too many.

@@ -5,7 +5,7 @@ import { isCorrupt, suspect } from "./damaged.ts";
 /** Looks whether an error tells of a damaged database. Returns another one for the caller, or the same. */
 export type Noticed = (error: unknown) => unknown;
 
-export interface Watched {
+interface Watched {
   /** The database files of the daemon. SQLite does not say which of them was damaged: all are checked at the next start. */
   readonly files: readonly string[];
   /** The files' content, for people, and what the next start does. */

@@ -46,7 +46,7 @@ const machinesSchema = Type.Object(
   strict,
 );
 
-export type Machines = Static<typeof machinesSchema>;
+type Machines = Static<typeof machinesSchema>;
 export type Machine = Machines["machines"][string];
 
 /** The means of `connect` to speak to a machine over its management port. */

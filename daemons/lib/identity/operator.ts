@@ -11,7 +11,7 @@ import { type KeyPair, readCertificate, validityMs } from "./pki.ts";
  * A person's identity to the machines they run: their own authority, and a certificate of it with the role admin. All
  * PEM.
  */
-export interface OperatorIdentity {
+interface OperatorIdentity {
   /** The name machines know them by. */
   readonly name: string;
   readonly ca: KeyPair;

@@ -37,7 +37,7 @@ export interface Group {
   oomKills(): number;
 }
 
-export interface Groups {
+interface Groups {
   open(unit: string, limits: Limits): Group;
   /** Opens one whose unit makes groups of its own below: the unit's process lies in a leaf beside them. */
   openNesting(unit: string, limits: Limits): Group;

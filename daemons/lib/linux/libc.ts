@@ -3,7 +3,7 @@ import { getSystemErrorName } from "node:util";
 type Ffi = typeof import("node:ffi");
 
 /** The functions of the C library that are called: names and types, as node:ffi takes them. */
-export type Signatures = Parameters<Ffi["dlopen"]>[1];
+type Signatures = Parameters<Ffi["dlopen"]>[1];
 
 /**
  * Functions of the C library that Node lacks. `check` throws an Error whose `code` is the errno's name when a result is -1;

@@ -8,7 +8,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 
-export interface AnswerOptions {
+interface AnswerOptions {
   /** How far the server's clock is ahead of ours. */
   readonly aheadMs?: number;
   readonly leap?: number;

@@ -3,7 +3,7 @@ import { containerInputs, processInputs, serviceInputs } from "./worst/programs.
 import { netInputs, secInputs, settingInputs, type Ticket } from "./worst/settings.ts";
 import { type Ground, type Inputs, tricksOn } from "./worst/words.ts";
 
-export type { Ground, Held, Worst } from "./worst/words.ts";
+export type { Held, Worst } from "./worst/words.ts";
 
 /**
  * The worst that a caller can say to each tool of the catalogue to have what is root's: change what the machine stands on or goes

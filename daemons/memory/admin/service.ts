@@ -10,7 +10,7 @@ import { archiveOf } from "./archive.ts";
 import { exported, kindNames } from "./export.ts";
 import { tableSizes } from "./tables.ts";
 
-export interface Administration {
+interface Administration {
   readonly stores: readonly Store[];
   readonly operational: Operational;
   readonly journal: Journal;

@@ -3,7 +3,7 @@ import type { Sqlite } from "#lib/data/sqlite";
 /** Rows of a table that are counted: a count walks through them. */
 const countedMax = 100_000;
 
-export interface TableSize {
+interface TableSize {
   readonly name: string;
   readonly rows: number;
   /** There are more than were counted. */

@@ -16,7 +16,7 @@ export interface BranchRow {
   readonly updatedAt: number;
 }
 
-export interface SessionRow {
+interface SessionRow {
   readonly number: number;
   readonly sessionId: string;
   readonly agentId: string;
@@ -25,7 +25,7 @@ export interface SessionRow {
 }
 
 /** A branch's events from `from` to `to` are those of `branch`. */
-export interface Segment {
+interface Segment {
   readonly branch: number;
   readonly from: number;
   readonly to: number;

@@ -11,7 +11,7 @@ export interface Draft {
 }
 
 /** Bytes of one event at most. */
-export const eventBytesMax = 1_048_576;
+const eventBytesMax = 1_048_576;
 const idLengthMax = 128;
 
 /** RFC 3339 in UTC, as the crate writes times. */

@@ -2,7 +2,7 @@ import { AiosError } from "#lib/errors";
 import type { Entry } from "./entry.ts";
 
 /** The followers of branches. */
-export interface Subscribers {
+interface Subscribers {
   /** Something was appended to what `key` names. */
   wake(key: string): void;
   follow(following: Following): AsyncIterable<Entry>;

@@ -4,14 +4,14 @@ import type { Document } from "./longterm.ts";
 import type { Chunk, Collection, LongRecord } from "./records.ts";
 
 /** Where the archive keeps itself: a database and its durable writes. */
-export interface ArchiveStore {
+interface ArchiveStore {
   readonly database: Sqlite;
   /** Runs `act` in a transaction; resolves when it is on disk. */
   write<T>(what: string, act: () => T): Promise<T>;
 }
 
 /** The vector server's content, as this side knows it. */
-export interface IndexState {
+interface IndexState {
   readonly embedding: string;
   /** Chunks up to this key are among the vectors. */
   readonly upto: number;

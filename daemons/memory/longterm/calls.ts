@@ -25,7 +25,7 @@ export interface SearchTier {
   readonly count: CountTokens;
 }
 
-export interface SearchMemory extends Omit<Sources, "search" | "clock"> {
+interface SearchMemory extends Omit<Sources, "search" | "clock"> {
   readonly search: SearchTier;
   readonly vectors: Vectors;
   readonly clock: Clock;

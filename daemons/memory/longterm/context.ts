@@ -5,7 +5,7 @@ import { lexicalVector } from "./lexical.ts";
 import { type CountTokens, estimatedTokens } from "./tokens.ts";
 
 /** Parts of the memory that a context is made from, and what share of it each has when all have enough. */
-export const tierShares = { operational: 2, working: 5, longterm: 3, knowledge: 2 } as const;
+const tierShares = { operational: 2, working: 5, longterm: 3, knowledge: 2 } as const;
 export type Tier = keyof typeof tierShares;
 export const tiers = Object.keys(tierShares) as readonly Tier[];
 
@@ -21,18 +21,18 @@ export interface Piece {
   readonly relevance: number;
 }
 
-export interface ContextChunk extends Piece {
+interface ContextChunk extends Piece {
   readonly tokens: number;
 }
 
-export interface Context {
+interface Context {
   readonly chunks: ContextChunk[];
   readonly totalTokens: number;
   /** The tokens are estimates. */
   readonly estimated: boolean;
 }
 
-export interface ContextParts {
+interface ContextParts {
   /** Comes first, when the operational memory is asked for and it fits. */
   readonly snapshot: Piece | undefined;
   readonly pieces: readonly Piece[];

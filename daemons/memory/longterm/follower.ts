@@ -29,7 +29,7 @@ export interface Follower {
   stop(): Promise<void>;
 }
 
-export interface FollowerOptions {
+interface FollowerOptions {
   readonly archive: Archive;
   readonly vectors: Vectors;
   readonly embedding: Embedding;

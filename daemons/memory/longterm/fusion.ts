@@ -1,13 +1,13 @@
 import type { TextHit } from "./text-rank.ts";
 
 /** The parts of a chunk's relevance. Each 0–1. */
-export interface Scores {
+interface Scores {
   readonly text: number;
   readonly vector: number;
 }
 
 /** How much each ranking says; found by `npm run bench -- memory search` over the questions of the repository. */
-export const textShare = 0.5;
+const textShare = 0.5;
 
 /**
  * Relevance, 0–1: the share of the query's words that the chunk has, rare ones counting more (see TextHit.score), and how

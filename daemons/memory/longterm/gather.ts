@@ -40,7 +40,7 @@ export interface Sources {
   readonly search: Search;
 }
 
-export interface Gathered {
+interface Gathered {
   readonly snapshot: Piece | undefined;
   readonly pieces: Piece[];
   /** Why something may be lacking; "" when nothing is. */

@@ -13,7 +13,7 @@ export interface Document {
 }
 
 /** Takes a document into the search: SQL on the same database, within the write that stores the record. */
-export type Index = (document: Document) => void;
+type Index = (document: Document) => void;
 
 /** The records that are kept for good. A record and its entry in the search are written together. */
 export interface Longterm {
@@ -27,7 +27,7 @@ export interface Longterm {
   documents(): Iterable<Document>;
 }
 
-export const procedureTable: Table = {
+const procedureTable: Table = {
   name: "procedures",
   columns: [
     ...(["id", "name", "description", "steps_json", "success_count", "fail_count", "avg_duration_ms"] as const),
@@ -35,7 +35,7 @@ export const procedureTable: Table = {
   ],
 };
 
-export const incidentTable: Table = {
+const incidentTable: Table = {
   name: "incidents",
   columns: [
     ...(["id", "description", "symptoms_json", "root_cause", "resolution", "resolved_by", "prevention"] as const),
@@ -43,7 +43,7 @@ export const incidentTable: Table = {
   ],
 };
 
-export const configChangeTable: Table = {
+const configChangeTable: Table = {
   name: "config_changes",
   columns: ["id", "file_path", "content", "changed_by", "reason", "timestamp"],
 };

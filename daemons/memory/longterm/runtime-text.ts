@@ -1,7 +1,7 @@
 import { connect } from "#lib/rpc/client";
 import { AIRuntimeService, EmbedRequest, InferRequest } from "#proto/aios/runtime";
 
-export interface Embedded {
+interface Embedded {
   readonly vectors: readonly Float32Array[];
   /** Name of the model that made them. */
   readonly model: string;

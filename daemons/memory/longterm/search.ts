@@ -19,7 +19,7 @@ export interface Hit extends Chunk {
   readonly storedAt: number;
 }
 
-export interface Query {
+interface Query {
   readonly text: string;
   /** None = all. */
   readonly among: readonly Collection[];
@@ -42,7 +42,7 @@ export interface Found {
 export type Search = (query: Query) => Promise<Found>;
 
 /** How far down each ranking is looked. */
-export const depth = 50;
+const depth = 50;
 
 /**
  * Of what the text alone brought up, how many are compared with the query's vector, where that is done here: it takes 90 µs each.
@@ -56,7 +56,7 @@ const embedTimeoutMs = 1_000;
 /** At most this often the log says that vectors are lacking. */
 const warnEveryMs = 60_000;
 
-export interface SearchParts {
+interface SearchParts {
   readonly archive: Archive;
   readonly shelf: Shelf | undefined;
   readonly follower: Follower;

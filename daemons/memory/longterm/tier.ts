@@ -10,7 +10,7 @@ import { openSearch } from "./search.ts";
 import { openShelf, type Shelf } from "./shelf.ts";
 import { tokenCounter } from "./tokens.ts";
 
-export interface TierOptions {
+interface TierOptions {
   readonly archive: Archive;
   readonly vectors: Vectors;
   readonly runtime: RuntimeText;

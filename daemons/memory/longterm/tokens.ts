@@ -1,5 +1,5 @@
 /** How many tokens texts are. */
-export interface TokenCounts {
+interface TokenCounts {
   /** In the order of the texts. */
   readonly counts: readonly number[];
   /** The runtime's tokenizer was not there. */
@@ -9,7 +9,7 @@ export interface TokenCounts {
 export type CountTokens = (texts: readonly string[]) => Promise<TokenCounts>;
 
 /** Asks for the tokens of one text; throws when the tokenizer is away. */
-export type Tokenizer = (text: string) => Promise<number>;
+type Tokenizer = (text: string) => Promise<number>;
 
 /** Counts that are remembered: chunks come back in one context after the other. */
 const rememberedMax = 4_000;

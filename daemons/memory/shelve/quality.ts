@@ -6,7 +6,7 @@ import { type Follower, lexicalEmbedding, openArchive, openSearch, openShelf } f
 import { functions, longterm002, longterm003 } from "../store/migrations/index.ts";
 
 /** Shares, 0–1. */
-export interface Quality {
+interface Quality {
   /** How often the first result answers the question. */
   readonly hit1: number;
   /** How often one of the first five does. */
@@ -16,7 +16,7 @@ export interface Quality {
   readonly questions: number;
 }
 
-export interface Question {
+interface Question {
   readonly text: string;
   readonly answers: readonly string[];
 }
@@ -32,8 +32,8 @@ export function questionsIn(file: string): Question[] {
     });
 }
 
-export const rankings = ["text", "vectors", "fused"] as const;
-export type Ranking = (typeof rankings)[number];
+const rankings = ["text", "vectors", "fused"] as const;
+type Ranking = (typeof rankings)[number];
 
 /** How well each ranking answers the questions over a shelf. Throws when an answer is no record of it. */
 export async function qualityOf(

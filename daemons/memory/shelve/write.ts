@@ -13,7 +13,7 @@ import {
 } from "../longterm/index.ts";
 import { functions, longterm002, longterm003 } from "../store/migrations/index.ts";
 
-export interface Written {
+interface Written {
   /** Names the content: the same records give the same name, and the same bytes. */
   readonly id: string;
   readonly records: number;

@@ -2,7 +2,7 @@ import type { AiosError } from "#lib/errors";
 
 const blockBytes = 512;
 
-export interface ArchivedFile {
+interface ArchivedFile {
   readonly name: string;
   readonly size: number;
   /** To be read before the next file is asked for. */

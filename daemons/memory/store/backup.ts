@@ -31,7 +31,7 @@ export interface Backups {
   receive(chunks: AsyncIterable<Uint8Array>): Promise<Backup>;
 }
 
-export interface BackupOptions {
+interface BackupOptions {
   readonly folder: string;
   readonly stores: readonly Store[];
   readonly check: Check;

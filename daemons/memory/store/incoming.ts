@@ -16,7 +16,7 @@ import { incomingBeside } from "./place.ts";
 import type { Store } from "./store.ts";
 
 /** A folder that fills with copies, and takes its name when they are all there. */
-export interface Incoming {
+interface Incoming {
   readonly folder: string;
   /** Gives it its name: the next start takes what is in it. */
   finish(): void;
@@ -46,7 +46,7 @@ export function openIncoming(backups: string): Incoming {
   };
 }
 
-export interface Received {
+interface Received {
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly incoming: Incoming;
   readonly stores: readonly Store[];

@@ -11,13 +11,13 @@ import { functions } from "./migrations/index.ts";
 import { incomingBeside, type Place } from "./place.ts";
 
 /** How a store came to be what it is at its start. */
-export interface Origin {
+interface Origin {
   readonly state: "ok" | "new" | "restored";
   /** For people: from what it was restored, and why. */
   readonly detail: string;
 }
 
-export interface Opened {
+interface Opened {
   readonly database: Sqlite;
   readonly origin: Origin;
 }

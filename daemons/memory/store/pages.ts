@@ -12,9 +12,9 @@ export interface Page<R> {
 type Value = string | number;
 
 /** A list's filters: conditions in SQL with their values. Those whose value is absent are left out. */
-export type Filters = readonly (readonly [condition: string, value: Value | undefined])[];
+type Filters = readonly (readonly [condition: string, value: Value | undefined])[];
 
-export interface List {
+interface List {
   /** "SELECT … FROM table". */
   readonly select: string;
   /** The columns that a list is ordered by and that name a row together: the cursor is their values. */

@@ -9,7 +9,7 @@ import { openFile } from "./open.ts";
 import type { Place } from "./place.ts";
 
 /** How a store is. */
-export interface StoreState {
+interface StoreState {
   readonly state: "ok" | "new" | "restored" | "full" | "corrupt";
   /** Since when and why, for people; empty when there is nothing to tell. */
   readonly detail: string;

@@ -7,7 +7,7 @@ import type { Backups } from "./backup.ts";
 import type { Store } from "./store.ts";
 
 /** The stores' upkeep in the background. Each job runs for the first time when a boot is long over. */
-export interface Chores {
+interface Chores {
   readonly stores: readonly Store[];
   readonly backups: Backups;
   /** Deletes one batch of what is past its time; resolves to the number of rows. */

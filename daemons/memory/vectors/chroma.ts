@@ -10,7 +10,7 @@ import { beginning, ending } from "#lib/text";
 import { type ChromaUrl, heartbeat, proveSearch } from "./chroma-api.ts";
 
 /** Whether vectors can be searched. */
-export interface VectorStatus {
+interface VectorStatus {
   readonly ready: boolean;
   /** Where it answers, or why it does not. */
   readonly detail: string;
@@ -29,7 +29,7 @@ export interface Vectors {
   stop(): Promise<void>;
 }
 
-export interface ChromaOptions {
+interface ChromaOptions {
   /** Starts the server with its configuration file. Its standard input is its tie to us: it ends when that closes. */
   readonly spawn: (configFile: string) => ChildProcess;
   readonly configFile: string;

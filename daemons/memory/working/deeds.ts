@@ -1,7 +1,7 @@
 import type { AgentState, Decision, Event, ToolCall } from "../records.ts";
 import { type Page, pager, type Store, select, type Table, unknownError, upsert } from "../store/index.ts";
 
-export interface ToolCallFilter {
+interface ToolCallFilter {
   readonly taskId: string;
   readonly agent: string;
   readonly toolName: string;
@@ -12,7 +12,7 @@ export interface ToolCallFilter {
   readonly until: number;
 }
 
-export interface DecisionFilter {
+interface DecisionFilter {
   readonly intelligenceLevel: string;
   readonly outcome: string;
   readonly since: number;
@@ -38,7 +38,7 @@ export interface Deeds {
   events(fromMs: number, count: number): Event[];
 }
 
-export const toolCallTable: Table = {
+const toolCallTable: Table = {
   name: "tool_calls",
   columns: [
     ...(["id", "task_id", "tool_name", "agent", "input_json", "output_json", "success", "duration_ms"] as const),
@@ -54,9 +54,9 @@ export const decisionTable: Table = {
   ],
 };
 
-export const agentStateTable: Table = { name: "agent_states", columns: ["agent_name", "state_json", "updated_at"] };
+const agentStateTable: Table = { name: "agent_states", columns: ["agent_name", "state_json", "updated_at"] };
 
-export const eventTable: Table = { name: "events", columns: ["id", "timestamp", "category", "source", "data_json"] };
+const eventTable: Table = { name: "events", columns: ["id", "timestamp", "category", "source", "data_json"] };
 
 export function openDeeds(store: Store): Deeds {
   return { ...openToolCalls(store), ...openDecisions(store), ...openAgentStates(store), ...openEvents(store) };

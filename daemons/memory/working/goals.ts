@@ -13,7 +13,7 @@ import {
   upsert,
 } from "../store/index.ts";
 
-export interface TaskFilter {
+interface TaskFilter {
   readonly goalId: string;
   readonly status: string;
   readonly agent: string;
@@ -41,12 +41,12 @@ export interface Goals {
   activity(): { tasks: number; agents: number };
 }
 
-export const goalTable: Table = {
+const goalTable: Table = {
   name: "goals",
   columns: ["id", "description", "status", "priority", "created_at", "completed_at", "result", "metadata_json"],
 };
 
-export const taskTable: Table = {
+const taskTable: Table = {
   name: "tasks",
   columns: [
     ...(["id", "goal_id", "description", "agent", "status", "input_json", "output_json", "started_at"] as const),

@@ -18,13 +18,13 @@ export interface Patterns {
   patterns(createdFrom: string, limit: number, cursor: string): Page<Pattern>;
 }
 
-export const patternTable: Table = {
+const patternTable: Table = {
   name: "patterns",
   columns: ["id", "trigger", "action", "success_rate", "uses", "last_used", "created_from"],
 };
 
 /** Triggers less alike than this are different situations. */
-export const similarityMin = 0.45;
+const similarityMin = 0.45;
 
 /** Patterns that share a word with the trigger and are compared with it, the best by text rank. */
 const comparedMax = 100;

@@ -2,7 +2,7 @@ import { messageOf } from "#lib/errors";
 import { chatPieces, type Render, type Tokens } from "./chat.ts";
 
 /** How a model is given a conversation. */
-export interface ChatForm {
+interface ChatForm {
   /** Undefined: as plain text. */
   readonly render: Render | undefined;
   /** A message's content as a template is given it. */

@@ -1,7 +1,7 @@
 import type { Message } from "./messages.ts";
 
 /** Part of a prompt. Control tokens are made only from the template's parts, never from what a caller wrote. */
-export interface Piece {
+interface Piece {
   readonly text: string;
   /** Which message it is the content of; undefined for the template's own parts. */
   readonly message: number | undefined;

@@ -36,7 +36,7 @@ export interface FileHashes {
   remember(path: string, sha256: string): void;
 }
 
-export interface HashOptions {
+interface HashOptions {
   readonly signal: AbortSignal;
   /** Read it even if its hash is remembered. */
   readonly again?: boolean;

@@ -24,7 +24,7 @@ export interface ModelHeader {
 }
 
 /** The numbers that a model's memory is reckoned from. Those that the file does not give are 0. */
-export interface ModelShape {
+interface ModelShape {
   readonly layers: number;
   readonly embedding: number;
   readonly feedForward: number;

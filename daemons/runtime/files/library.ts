@@ -24,14 +24,14 @@ export interface Library {
   remove(name: string, keepFile: boolean): Promise<number>;
 }
 
-export interface PullStep extends Omit<DownloadProgress, "state"> {
+interface PullStep extends Omit<DownloadProgress, "state"> {
   readonly state: DownloadProgress["state"] | "present";
   /** With "done" and "present". */
   readonly sha256: string;
   readonly path: string;
 }
 
-export interface Verdict {
+interface Verdict {
   readonly model: string;
   /** "unpinned": a sound file, and the manifest has no hash to hold it against. */
   readonly state: "reading" | "good" | "unpinned" | "bad" | "absent";
@@ -41,7 +41,7 @@ export interface Verdict {
   readonly sha256: string;
 }
 
-export interface LibraryOptions {
+interface LibraryOptions {
   readonly catalogue: Catalogue;
   readonly hashes: FileHashes;
   /** Unloads a model; FAILED_PRECONDITION for one that must stay. */

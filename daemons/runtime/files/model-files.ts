@@ -20,7 +20,7 @@ export interface ModelFile {
   readonly name: string;
 }
 
-export interface FolderContents {
+interface FolderContents {
   readonly models: readonly ModelFile[];
   /** Files that are none, with the reason. */
   readonly leftOut: readonly string[];

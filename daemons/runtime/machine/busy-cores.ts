@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 
-export interface BusyOptions {
+interface BusyOptions {
   /** Processes whose work is the models' own: the workers'. */
   readonly own: () => readonly number[];
   /** Whether any of them has something to do: nothing is looked at while not. */

@@ -33,7 +33,7 @@ export interface Candidate {
 /** Starts the probe program for a folder, its answer on standard output. */
 export type SpawnProbe = (bindingFolder: string) => ChildProcess;
 
-export interface GpuOptions {
+interface GpuOptions {
   readonly candidates: readonly Candidate[];
   /** Why there are none, for people; empty when there are some. */
   readonly without: string;
@@ -151,7 +151,7 @@ function parse(output: string): ProbeAnswer | undefined {
 }
 
 /** Where back ends and devices are looked for. */
-export interface GpuPlaces {
+interface GpuPlaces {
   /** node_modules beside the daemons. */
   readonly modules: string;
   readonly dev: string;

@@ -8,7 +8,7 @@ export interface MachineMemory {
 }
 
 /** Files to read it from; the machine's own unless a test says otherwise. */
-export interface MemoryFiles {
+interface MemoryFiles {
   readonly proc: string;
   readonly cgroups: string;
 }

@@ -6,7 +6,7 @@ import type { KnownModel } from "../files/index.ts";
 import { modelFingerprint } from "./admission.ts";
 import type { Resident } from "./resident.ts";
 
-export interface DemandOptions<W> {
+interface DemandOptions<W> {
   /** Throws NOT_FOUND for a model that the machine does not know. */
   readonly known: (model: string) => KnownModel;
   readonly load: (known: KnownModel) => Promise<Resident<W>>;
@@ -19,7 +19,7 @@ export interface DemandOptions<W> {
 }
 
 /** Models that are loaded when somebody asks for them, and unloaded when nobody has for a while. */
-export interface Demand<W> {
+interface Demand<W> {
   /** Loads a model, once for all who ask meanwhile. A file that failed is not tried again at once, unless it changes. */
   loaded(model: string): Promise<Resident<W>>;
   isLoading(model: string): boolean;

@@ -3,7 +3,7 @@ import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
 import type { Resident } from "./resident.ts";
 
-export interface KeeperOptions<W> {
+interface KeeperOptions<W> {
   readonly model: string;
   /** Loads the model; resolves when it is ready. */
   readonly load: () => Promise<Resident<W>>;
@@ -14,7 +14,7 @@ export interface KeeperOptions<W> {
 }
 
 /** Keeps a model loaded: loads it again when its worker ends, tries again when its file is missing or bad. */
-export interface Keeper<W> {
+interface Keeper<W> {
   /** Resolves when it is ready for the first time. */
   readonly ready: Promise<void>;
   /** Why it is not loaded and not being loaded either, or undefined. */

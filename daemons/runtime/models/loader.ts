@@ -29,7 +29,7 @@ export interface LoaderOptions<W> extends Omit<AdmissionOptions, "gpuReclaimable
   readonly log: Log;
 }
 
-export interface Loader<W> {
+interface Loader<W> {
   /** Throws what {@link load} would throw before it starts anything. */
   check(known: KnownModel, wishes: LoadWishes, signal: AbortSignal): Promise<unknown>;
   /** By model name: those that are being loaded, are ready, or are being unloaded. */

@@ -10,7 +10,7 @@ import { selfTest } from "./self-test.ts";
 import { openThreads, processorName, realCores } from "./threads.ts";
 
 /** `[models]` of the configuration, as far as the runtime reads it. */
-export interface ModelsConfig {
+interface ModelsConfig {
   readonly operational: { readonly name: string; readonly max_tokens: number; readonly temperature: number };
   readonly tactical?: {
     readonly name: string;
@@ -21,7 +21,7 @@ export interface ModelsConfig {
   };
 }
 
-export interface MachinePoolOptions {
+interface MachinePoolOptions {
   readonly models: ModelsConfig;
   readonly places: Places;
   /** Folder where the runtime keeps what it has measured. */

@@ -5,7 +5,7 @@ import type { ModelHeader, Need } from "../files/index.ts";
 import type { CoreUser, Seat } from "../machine/index.ts";
 
 /** How a model is going to be loaded. */
-export interface LoadPlan {
+interface LoadPlan {
   readonly setup: WorkerSetup;
   readonly need: Need;
   /** Name of the GPU; empty on the processor. */
@@ -17,7 +17,7 @@ export interface LoadPlan {
   readonly fingerprint: string;
 }
 
-export interface ResidentOptions<W> {
+interface ResidentOptions<W> {
   readonly plan: LoadPlan;
   readonly worker: W;
   readonly seat: (user: CoreUser, threads: number) => Seat;

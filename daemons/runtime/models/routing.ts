@@ -3,7 +3,7 @@ import type { Routed, Wanted } from "../between/index.ts";
 import { type Catalogue, type KnownModel, modelName, readModelHeader } from "../files/index.ts";
 
 /** The configuration of a level. */
-export interface Level {
+interface Level {
   /** File name of its model. */
   readonly file: string;
   readonly maxTokens: number;

@@ -5,7 +5,7 @@ import type { PooledWorker } from "../between/index.ts";
 import type { Resident } from "./resident.ts";
 import type { Threads } from "./threads.ts";
 
-export interface TunerOptions {
+interface TunerOptions {
   readonly threads: Threads;
   /** Calls in progress on this machine's models, and how many there were in all: it must not change while measuring. */
   readonly activity: () => { active: number; begun: number };

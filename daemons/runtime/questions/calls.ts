@@ -5,7 +5,7 @@ import type { Metrics } from "./metrics.ts";
 import { createQueue, type Queue, type QueueStatus, type Ticket } from "./queue.ts";
 
 /** Calls on their way to a worker: each model has its queue. */
-export interface Calls {
+interface Calls {
   /** Runs `act` in its turn with a worker that has the model loaded. Errors as {@link Queue.run} and the pool's acquire. */
   run<T>(
     model: string,

@@ -1,5 +1,5 @@
 /** Text from one who writes to one who reads, in order. */
-export interface Channel {
+interface Channel {
   readonly parts: AsyncIterable<string>;
   /** A promise when there is enough unread: the writer waits until it resolves, which is when all is read. */
   write(part: string): Promise<void> | undefined;

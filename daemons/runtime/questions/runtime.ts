@@ -16,14 +16,14 @@ export interface Outcome extends Generated {
   readonly queueMs: number;
 }
 
-export interface Answer extends Outcome {
+interface Answer extends Outcome {
   readonly text: string;
   /** Of prompt and answer, of all tries together. */
   readonly tokens: number;
   readonly latencyMs: number;
 }
 
-export interface Vectors extends Embedded {
+interface Vectors extends Embedded {
   readonly model: string;
 }
 

@@ -2,7 +2,7 @@ import { type AnswerCheck, answerCheck } from "#lib/answer-check";
 import { grammarOf } from "../between/index.ts";
 
 /** A compiled JSON schema: a grammar for the model, and a check of its answer. */
-export interface Compiled {
+interface Compiled {
   readonly grammar: string;
   readonly check: AnswerCheck;
 }

@@ -91,10 +91,10 @@ export interface Sampler {
 }
 
 declare const brand: unique symbol;
-export interface Grammar {
+interface Grammar {
   readonly [brand]: "grammar";
 }
-export interface GrammarState {
+interface GrammarState {
   readonly [brand]: "grammar state";
 }
 

@@ -28,7 +28,7 @@ export interface Running {
   fail(error: unknown): void;
 }
 
-export interface Answering {
+interface Answering {
   readonly binding: Binding;
   readonly model: Model;
   readonly generation: Generation;

@@ -1,5 +1,5 @@
 /** Sends text in parcels: each crosses two processes, on cores that the model computes on. */
-export interface Parcels {
+interface Parcels {
   add(text: string): void;
   /** Sends what was kept. */
   end(): void;

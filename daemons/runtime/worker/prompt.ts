@@ -11,7 +11,7 @@ export interface Prompt {
 }
 
 /** Makes tokens of conversations. */
-export interface Prompter {
+interface Prompter {
   /** INVALID_ARGUMENT with both counts when it does not fit the context with room for an answer and may not be cut. */
   prompt(chat: Chat, answerTokens: number): Prompt;
   /** Tokens of a conversation, however many. INVALID_ARGUMENT when it is far larger than any context. */

@@ -1,5 +1,5 @@
 /** Writes text until one of the stop texts comes, which is not written; it may come in several parts. */
-export interface StopText {
+interface StopText {
   /** True once a stop text has come: nothing more is written. */
   readonly stopped: boolean;
   add(text: string): void;

@@ -1,5 +1,5 @@
 /** Turns tokens into text as they come. */
-export interface TextStream {
+interface TextStream {
   add(token: number): void;
   /** Writes what was held back. */
   end(): void;
