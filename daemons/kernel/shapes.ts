@@ -90,7 +90,6 @@ export const toolCall = struct({
 export type ToolCall = TypeOf<typeof toolCall>;
 
 const toolOutcome = tagged("status", { success: { output: json }, failure: { error: str } });
-export type ToolOutcome = TypeOf<typeof toolOutcome>;
 
 export const policySet = struct({
   allow_capabilities: list(str),

@@ -3,7 +3,7 @@ import { errnoOf } from "#lib/errors";
 import { mountFlags as flag, type Syscalls } from "../base/index.ts";
 import type { Cmdline } from "../early/index.ts";
 
-export interface Mount {
+interface Mount {
   readonly type: string;
   readonly target: string;
   readonly flags: number;

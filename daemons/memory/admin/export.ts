@@ -1,7 +1,7 @@
 import { type Store, takePage } from "../store/index.ts";
 
 /** One record as a line of JSON. */
-export interface Exported {
+interface Exported {
   readonly kind: string;
   readonly json: string;
 }
