@@ -14,8 +14,10 @@ import { unfit } from "../daemons/orchestrator/phrase.ts";
 import { noteOf } from "../daemons/orchestrator/plans/decisions.ts";
 import { whyNotCovered } from "../daemons/orchestrator/plans/procedures/not-understood.ts";
 import { parseTemplate } from "../daemons/orchestrator/template.ts";
-import { quoted } from "../daemons/runtime/files/gguf-cursor.ts";
+import { quoted, quote } from "../daemons/runtime/files/gguf-cursor.ts";
 import { openRedaction } from "../daemons/tools/access/redaction.ts";
+import { parseCapability } from "../daemons/tools/access/capability.ts";
+import { openRedaction } from "../daemons/tools/access/policy/redaction.ts";
 import { extract } from "../daemons/tools/catalogue/web/scrape.ts";
 import { resolvePath } from "../daemons/tools/files/paths.ts";
 import { resolveHost, resolveUrl } from "../daemons/tools/names.ts";
@@ -72,7 +74,7 @@ const places: Readonly<Record<string, (text: string) => unknown>> = {
   "a host that is none": (text) => refusalOf(() => resolveHost(text)),
   "a line of the log": logged,
   "a line of the screen": printable,
-  "a model file's key": quoted,
+  "a model file's key": quote,
   "a path that is none": (text) => refusalOf(() => resolvePath(text)),
   "a provider's error": (text) => tidy(text, undefined),
   "a template that is none": (text) => refusalOf(() => parseTemplate(`{${text}`)),

@@ -80,7 +80,7 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
         coolUntil = Math.max(coolUntil, clock.monotonic() + (error.retryAfterMs ?? 0));
         if (begun) throw callerError(settings.name, error);
         if (error.kind === "learned") count -= 1;
-        else if (error instanceof UnfitAnswer && request === first) request = corrected(first, error);
+        else if (error instanceof UnfitAnswer && request === first) request = correct(first, error);
         else {
           const backMs = backoffMs(count, retryFirstMs, retryWaitMaxMs, world.random);
           const waitMs = Math.max(error.retryAfterMs ?? 0, backMs);
@@ -119,7 +119,7 @@ export function openLane(settings: ProviderSettings, world: LaneWorld): Lane {
 }
 
 /** The same question with what was answered and what is wrong with it. */
-function corrected(request: Request, { text, wrong }: UnfitAnswer): Request {
+function correct(request: Request, { text, wrong }: UnfitAnswer): Request {
   const { messages } = request.question;
   const correction = { role: "user", text: `That is not what was asked for: ${wrong}. Answer again.` } as const;
   const said = { role: "assistant", text, toolCalls: [] } as const;

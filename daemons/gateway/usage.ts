@@ -139,7 +139,7 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
   return {
     reserve(most) {
       const { provider } = most;
-      const row = reserved(provider, () => insert.run({ ...most, at: clock.now(), outcome: "asked" })).lastInsertRowid;
+      const row = reserve(provider, () => insert.run({ ...most, at: clock.now(), outcome: "asked" })).lastInsertRowid;
       spent.delete(provider);
       return {
         settle: (cost) => endRequest(provider, () => settle.run({ ...cost, row })),
@@ -157,7 +157,7 @@ export function openUsage(database: Sqlite, clock: Clock, log: Log): UsageStore 
   };
 }
 
-function reserved<T>(provider: string, write: () => T): T {
+function reserve<T>(provider: string, write: () => T): T {
   try {
     return write();
   } catch (error) {

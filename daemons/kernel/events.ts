@@ -60,10 +60,10 @@ export function encodeEvent(event: EventRecord): string {
  * the crate's defaults. Throws INVALID_ARGUMENT naming the field that is wrong.
  */
 export function decodeEvent(text: string | object): EventRecord {
-  return eventRecord.read(typeof text === "string" ? parsed(text) : text, "event");
+  return eventRecord.read(typeof text === "string" ? parse(text) : text, "event");
 }
 
-function parsed(text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -62,11 +62,11 @@ export async function openAddress(url: string, options: GetOptions): Promise<Ans
     if (status < 300 || status >= 400 || location === undefined) return answer(url, response, options);
     response.destroy();
     if (redirects === redirectsMax) throw refusal(url, `it redirects more than ${redirectsMax} times`);
-    address = redirected(url, address, location);
+    address = redirect(url, address, location);
   }
 }
 
-function redirected(url: string, from: URL, location: string): URL {
+function redirect(url: string, from: URL, location: string): URL {
   if (!URL.canParse(location, from)) throw refusal(url, "it redirects to what is no address");
   const to = new URL(location, from);
   if (to.protocol !== "https:" && to.protocol !== from.protocol) {
@@ -135,12 +135,12 @@ function answer(url: string, response: IncomingMessage, { clock, signal }: GetOp
     totalBytes: total === undefined || total === "*" ? 0 : Number(total),
     etag: headers.etag ?? "",
     lastModified: headers["last-modified"] ?? "",
-    chunks: (stall) => received(response, stall, clock, signal),
+    chunks: (stall) => receive(response, stall, clock, signal),
     close: () => response.destroy(),
   };
 }
 
-async function* received(
+async function* receive(
   response: IncomingMessage,
   { windowMs, leastBytes }: { windowMs: number; leastBytes: number },
   clock: Clock,

@@ -24,7 +24,7 @@ export function partsOf(schema: Schema): (readonly [string, Json])[] {
       return value.map((part, at) => [`/${key}/${at}`, part] as const);
     if ([...oneSchema, ...moreSchemas].includes(key)) return [[`/${key}`, value]];
     if (!schemaMaps.includes(key) || !isSchema(value)) return [];
-    return Object.entries(value).map(([name, part]) => [`/${key}/${escaped(name)}`, part] as const);
+    return Object.entries(value).map(([name, part]) => [`/${key}/${escapePointer(name)}`, part] as const);
   });
 }
 
@@ -33,7 +33,7 @@ export function isSchema(value: Json | undefined): value is Schema {
 }
 
 /** A name as a JSON pointer writes it. */
-export const escaped = (name: string) => name.replaceAll("~", "~0").replaceAll("/", "~1");
+export const escapePointer = (name: string) => name.replaceAll("~", "~0").replaceAll("/", "~1");
 
 /** The names of a JSON pointer ("#/$defs/a%20b"). */
 export function pointerNames(pointer: string): string[] {
@@ -111,5 +111,5 @@ function renamedPointer(pointer: string, root: Schema): string {
     at = Array.isArray(at) ? at[Number(name)] : isSchema(at) ? at[name] : undefined;
     return list ? "prefixItems" : name;
   });
-  return `#/${names.map((name) => encodeURIComponent(escaped(name))).join("/")}`;
+  return `#/${names.map((name) => encodeURIComponent(escapePointer(name))).join("/")}`;
 }

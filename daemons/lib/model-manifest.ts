@@ -96,7 +96,7 @@ function fileIn(address: string): string {
  */
 export function parseManifest(text: string, file: string): ModelEntry[] {
   if (text.length > bytesMax) throw wrong(file, "model", `the file has more than ${bytesMax} bytes`);
-  const { model = [], ...rest } = parsed(text, file);
+  const { model = [], ...rest } = parseTables(text, file);
   const [extra] = Object.keys(rest);
   if (extra !== undefined) throw wrong(file, extra, "no such key; entries are [[model]]");
   if (!Array.isArray(model)) throw wrong(file, "model", "expected [[model]], a list");
@@ -108,7 +108,7 @@ export function parseManifest(text: string, file: string): ModelEntry[] {
   return entries;
 }
 
-function parsed(text: string, file: string): Record<string, unknown> {
+function parseTables(text: string, file: string): Record<string, unknown> {
   try {
     return parse(text);
   } catch (error) {

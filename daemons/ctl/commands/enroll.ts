@@ -42,7 +42,7 @@ export const enroll: Command = {
     const alias = text(context, "name") ?? machine;
     refuseAnother(folder, alias);
     const person = text(context, "as") ?? userInfo().username;
-    const { certificate, key } = await certified(address, machine, ca, code, person);
+    const { certificate, key } = await certify(address, machine, ca, code, person);
     const identity = `machines/${alias}`;
     mkdirSync(join(folder, identity), { recursive: true, mode: 0o700 });
     writePair(join(folder, identity), "operator", { certificate, key });
@@ -72,7 +72,7 @@ async function machineAt(address: string, code: EnrolmentCode): Promise<{ ca: st
 }
 
 /** Sends the secret to the machine, whose authority is known by now, and takes its certificate for a new key. */
-async function certified(
+async function certify(
   address: string,
   machine: string,
   ca: string,

@@ -20,14 +20,14 @@ export const logs: Command = {
     };
     for await (const line of target().client(InitService, "init").readLogs(request, { signal })) {
       out.line(readable(line));
-      out.document({ ...line, text: undefined, ...(parsed(line.text) ?? { text: line.text }) });
+      out.document({ ...line, text: undefined, ...(parse(line.text) ?? { text: line.text }) });
     }
     return exit.ok;
   },
 };
 
 /** The object that a unit logged, or undefined when it printed something else. */
-function parsed(text: string): Record<string, unknown> | undefined {
+function parse(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
@@ -39,7 +39,7 @@ function parsed(text: string): Record<string, unknown> | undefined {
 /** "09:15:02.123 tools warn refused a call path=/… ". */
 function readable({ unit, timestamp, text }: LogLine): string {
   const clock = new Date(timestamp).toISOString().slice(11, 23);
-  const object = parsed(text);
+  const object = parse(text);
   if (object === undefined) return `${clock} ${unit} ${text}`;
   const { t: _, level, unit: __, msg, cid: ___, ...fields } = object;
   const rest = Object.entries(fields).map(

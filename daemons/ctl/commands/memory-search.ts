@@ -44,7 +44,7 @@ export const memorySearch: Command = {
     for (const { content, metadataJson, relevance, collection, id } of answer.results) {
       const { title = "" } = (fromBytes(metadataJson) ?? {}) as { title?: string };
       out.line(`${relevance.toFixed(2)}  ${title || id}  (${collection})`);
-      for (const line of shortened(content).split("\n")) out.line(`      ${line}`);
+      for (const line of shorten(content).split("\n")) out.line(`      ${line}`);
       out.line();
     }
     if (answer.note !== "") out.note(answer.note);
@@ -138,6 +138,6 @@ function share(context: Context, option: string): number | undefined {
 /** Characters of a result that people are shown. */
 const shownLength = 400;
 
-function shortened(content: string): string {
+function shorten(content: string): string {
   return cut(content, shownLength);
 }

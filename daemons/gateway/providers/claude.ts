@@ -10,7 +10,7 @@ import { claudeDialect } from "./claude-schema.ts";
 import { ProviderFault } from "./fault.ts";
 import { type Learned, schemaPart } from "./learned.ts";
 import { type ToolNames, toolNames } from "./names.ts";
-import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
+import { fitSchema, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch } from "./transport.ts";
 import {
   type Asking,
@@ -110,7 +110,7 @@ function bodyOf({ question, maxTokens, names }: Asking, model: string, learned: 
 
 function formatOf(schema: Schema, learned: Learned): Schema | undefined {
   if (learned.without("output_config")) return undefined;
-  const fit = fitted(schema, claudeDialect);
+  const fit = fitSchema(schema, claudeDialect);
   return fit === undefined || learned.without(schemaPart(fit)) ? undefined : fit;
 }
 

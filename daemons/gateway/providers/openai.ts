@@ -10,7 +10,7 @@ import { schemaPart } from "./learned.ts";
 import { type ToolNames, toolNames } from "./names.ts";
 import { readChunks, readCompletion } from "./openai-answer.ts";
 import { openaiDialect } from "./openai-schema.ts";
-import { fitted, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
+import { fitSchema, type Schema, schemaInWords, toolInput } from "./schema-fit.ts";
 import { boundedFetch, withoutHalves } from "./transport.ts";
 import { type Asking, requested, sdkTimeoutMs, unasked, type WireSettings } from "./wire.ts";
 
@@ -114,7 +114,7 @@ function choiceOf(choice: string, names: ToolNames) {
 /** The provider is held to what `strict` takes; what it does not take is asked for without. Undefined: it takes no such root. */
 function formatOf(schema: Schema, learned: Learned) {
   if (learned.without("response_format")) return undefined;
-  const strict = fitted(schema, openaiDialect);
+  const strict = fitSchema(schema, openaiDialect);
   if (strict === undefined && schema["type"] !== "object") return undefined;
   const asked = { name: "answer", schema: { ...(strict ?? schema) }, strict: strict !== undefined };
   if (learned.without(schemaPart(asked.schema))) return undefined;

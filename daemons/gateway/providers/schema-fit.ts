@@ -25,7 +25,7 @@ class Unsayable extends Error {}
  * A schema as a dialect takes it, or undefined when it cannot be said in it. What is left out is told in descriptions, and
  * objects are closed: whatever answers to it is still to be checked by the schema itself.
  */
-export function fitted(schema: Schema, dialect: Dialect): Schema | undefined {
+export function fitSchema(schema: Schema, dialect: Dialect): Schema | undefined {
   try {
     const fit = new Fit(schema, dialect);
     const whole = fit.node(schema, 0);

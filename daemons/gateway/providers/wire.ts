@@ -114,11 +114,11 @@ async function* inTurn<Event>(events: readonly Event[]): AsyncGenerator<Event> {
 
 /** Arguments as JSON; some write none as null, and some write the JSON as a text of JSON. */
 function argumentsOf(json: string): unknown {
-  const value = json.trim() === "" ? null : parsed(json);
-  return (typeof value === "string" ? parsed(value) : value) ?? (value === null ? {} : undefined);
+  const value = json.trim() === "" ? null : parse(json);
+  return (typeof value === "string" ? parse(value) : value) ?? (value === null ? {} : undefined);
 }
 
-function parsed(text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -56,7 +56,7 @@ async function machineLayer(image: string, files: ConfigFiles): Promise<Layer> {
       bestEffort(() => rmSync(files.lastGood, { force: true }));
       return { table: base, problems: [] };
     }
-    const table = await checked(base, text, files.machine);
+    const table = await check(base, text, files.machine);
     // Not a fault of the configuration when the data volume is full.
     bestEffort(() => replaceFile(files.lastGood, text));
     return { table, problems: [] };
@@ -67,7 +67,7 @@ async function machineLayer(image: string, files: ConfigFiles): Promise<Layer> {
 
 async function lastGoodLayer(base: Table, reason: string, file: string): Promise<Layer> {
   try {
-    const table = await checked(base, readFileSync(file, "utf8"), file);
+    const table = await check(base, readFileSync(file, "utf8"), file);
     return { table, problems: [`${reason}; in effect is the last good one, ${file}`] };
   } catch {
     return { table: base, problems: [`${reason}; in effect is the image's own`] };
@@ -92,7 +92,7 @@ function readMachineFile(path: string): string {
  * is a tenth of the bundle, and most boots find the image's configuration unchanged.
  * Throws with file, line, key and what was expected.
  */
-async function checked(base: Table, text: string, file: string): Promise<Table> {
+async function check(base: Table, text: string, file: string): Promise<Table> {
   const { configSchema, parseToml } = await import("#lib/config/config");
   try {
     return parseToml(configSchema, text, file);

@@ -33,12 +33,12 @@ function askOnce(address: string, port: number, clock: Clock, floorMs: number): 
       socket.close();
       resolve(said);
     };
-    const failed = (error: Error) => end({ kind: "silent", reason: errnoOf(error) ?? error.message });
+    const fail = (error: Error) => end({ kind: "silent", reason: errnoOf(error) ?? error.message });
     clock.sleep(tryMs, late.signal).then(
       () => end({ kind: "silent", reason: "no answer" }),
       () => {},
     );
-    socket.once("error", failed);
+    socket.once("error", fail);
     socket.once("connect", () => {
       const question: Question = { nonce: randomBytes(8), sentWallMs: clock.now(), sentMs: clock.monotonic() };
       socket.on("message", (message) => {
@@ -46,7 +46,7 @@ function askOnce(address: string, port: number, clock: Clock, floorMs: number): 
         if (reply.kind !== "foreign") end(reply);
       });
       socket.send(request(question), (error) => {
-        if (error !== null) failed(error);
+        if (error !== null) fail(error);
       });
     });
     socket.connect(port, address);

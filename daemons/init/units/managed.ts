@@ -80,7 +80,7 @@ export function openManaged({ folder, services, supervisor, faults, reserved }: 
     enable: async (name, enabled) => {
       if (reserved.has(name)) throw notManaged(name);
       const { missingService, withEnabled } = await import("./services.ts");
-      const text = await readFile(fileOf(checked(name)), "utf8").catch((error: unknown) => {
+      const text = await readFile(fileOf(check(name)), "utf8").catch((error: unknown) => {
         throw missingService(name, error);
       });
       const edited = withEnabled(text, enabled, fileOf(name));
@@ -110,7 +110,7 @@ async function namesOf(folder: string): Promise<string[]> {
   }
 }
 
-function checked(name: string): string {
+function check(name: string): string {
   if (/^[a-z0-9][a-z0-9_.-]{0,63}$/.test(name)) return name;
   throw new AiosError("INVALID_ARGUMENT", {
     act: "find",

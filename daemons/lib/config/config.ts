@@ -217,7 +217,8 @@ export function parseToml<S extends TSchema>(schema: S, text: string, file: stri
   // A file is checked once: a validator that compiles its schemas takes ten times as long for that.
   if (!Check(schema, value)) throw explain(schema, value, text, file);
   const long = tooLong(schema, value);
-  if (long !== undefined) throw faultIn(text, file, long, foundAt(value, long), expected(placeOf(schema, long).wanted));
+  if (long !== undefined)
+    throw faultIn(text, file, long, foundAt(value, long), expectation(placeOf(schema, long).wanted));
   return value as Static<S>;
 }
 
@@ -244,7 +245,7 @@ function explain(schema: TSchema, value: unknown, text: string, file: string): A
   // The schema of what a table does not have is false.
   if (error?.keyword === "boolean") return fault(text, file, key, "no such key");
   if (missing.length > 0) return fault(text, file, key, "the key is missing");
-  return faultIn(text, file, key, foundAt(value, path), expected(wanted) ?? error?.message);
+  return faultIn(text, file, key, foundAt(value, path), expectation(wanted) ?? error?.message);
 }
 
 const foundAt = (value: unknown, path: readonly string[]) =>
@@ -310,7 +311,7 @@ const partOf = (wanted: Wanted | undefined, name: string): Wanted | undefined =>
   wanted?.properties?.[name] ?? wanted?.items ?? Object.values(wanted?.patternProperties ?? {})[0];
 
 /** In words; undefined when the schema has none of its own. */
-function expected({ description, const: only, enum: some, anyOf }: Wanted = {}): string | undefined {
+function expectation({ description, const: only, enum: some, anyOf }: Wanted = {}): string | undefined {
   const values = some ?? (anyOf ?? [{ const: only }]).map((one) => one.const);
   if (description !== undefined || values.includes(undefined)) return description;
   const words = values.map((one) => JSON.stringify(one));

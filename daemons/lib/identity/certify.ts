@@ -47,14 +47,14 @@ export async function createCa(name: string, now: Moment): Promise<KeyPair> {
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { certificate: pem(certificate), key: exported(keys.privateKey) };
+  return { certificate: pem(certificate), key: exportKey(keys.privateKey) };
 }
 
 /** A new key and its certificate. Throws INVALID_ARGUMENT for a name or an address that no certificate can carry. */
 export async function issueCertificate(ca: KeyPair, subject: Subject, now: Moment): Promise<KeyPair> {
   const { publicKey, privateKey } = await newKeys();
   const spki = KeyObject.from(publicKey).export({ type: "spki", format: "der" });
-  return { certificate: await issue(ca, subject, spki, now), key: exported(privateKey) };
+  return { certificate: await issue(ca, subject, spki, now), key: exportKey(privateKey) };
 }
 
 /** A new key and the request (PKCS#10, DER) to have it certified under `name`. */
@@ -62,7 +62,7 @@ export async function createCsr(name: string): Promise<{ csr: Buffer; key: strin
   const subject = nameOf(name);
   const keys = await newKeys();
   const request = await Pkcs10CertificateRequestGenerator.create({ name: subject, keys, signingAlgorithm: p256 });
-  return { csr: Buffer.from(request.rawData), key: exported(keys.privateKey) };
+  return { csr: Buffer.from(request.rawData), key: exportKey(keys.privateKey) };
 }
 
 /**
@@ -180,7 +180,7 @@ function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(p256, true, ["sign", "verify"]);
 }
 
-function exported(key: webcrypto.CryptoKey): string {
+function exportKey(key: webcrypto.CryptoKey): string {
   return KeyObject.from(key).export({ type: "pkcs8", format: "pem" }) as string;
 }
 

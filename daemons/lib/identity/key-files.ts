@@ -10,13 +10,13 @@ import type { KeyPair } from "./pki.ts";
 export function readPair(folder: string, name: string): KeyPair {
   const [certificateFile, keyFile] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
   const pair = { certificate: readPem(certificateFile), key: readPem(keyFile) };
-  const certificate = parsed(certificateFile, "certificate", () => new X509Certificate(pair.certificate));
-  const key = parsed(keyFile, "private key", () => createPrivateKey(pair.key));
+  const certificate = parsePem(certificateFile, "certificate", () => new X509Certificate(pair.certificate));
+  const key = parsePem(keyFile, "private key", () => createPrivateKey(pair.key));
   if (!certificate.checkPrivateKey(key)) throw incomplete(keyFile, `it is not the key of ${certificateFile}`);
   return pair;
 }
 
-function parsed<T>(path: string, what: string, parse: () => T): T {
+function parsePem<T>(path: string, what: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {

@@ -163,7 +163,7 @@ function adapt(
         try {
           for await (const response of handler(method.requestStream ? incoming(call) : call.request, context)) {
             if (context.signal.aborted) return;
-            if (!call.write(response)) await drained(call, context.signal);
+            if (!call.write(response)) await awaitDrain(call, context.signal);
           }
           call.end();
         } catch (error) {
@@ -180,7 +180,7 @@ function incoming(call: Readable): AsyncIterable<unknown> {
   return call.iterator({ destroyOnReturn: false });
 }
 
-async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+async function awaitDrain(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     const done = () => {
       call.off("drain", done);

@@ -136,10 +136,10 @@ async function read(request: IncomingMessage): Promise<Seen> {
     chunks.push(chunk);
   }
   const text = Buffer.concat(chunks).toString("utf8");
-  return { path: request.url ?? "", headers: request.headers, body: parsed(text) };
+  return { path: request.url ?? "", headers: request.headers, body: parse(text) };
 }
 
-function parsed(text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

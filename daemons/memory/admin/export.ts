@@ -65,7 +65,11 @@ const rowsAtOnce = 200;
 type Row = Record<string, unknown>;
 
 /** Every record of the kinds asked for (none = all) that is at least as young as `since`. */
-export function* exported(stores: readonly Store[], wanted: readonly string[], since: number): Generator<Exported> {
+export function* exportRecords(
+  stores: readonly Store[],
+  wanted: readonly string[],
+  since: number,
+): Generator<Exported> {
   for (const kind of kinds) {
     if (wanted.length > 0 && !wanted.includes(kind.kind)) continue;
     const store = stores.find(({ name }) => name === kind.store);

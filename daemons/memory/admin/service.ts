@@ -7,7 +7,7 @@ import type { Journal } from "../journal/index.ts";
 import type { Operational } from "../operational.ts";
 import type { Backup, Backups, Store, Upkeep } from "../store/index.ts";
 import { archiveOf } from "./archive.ts";
-import { exported, kindNames } from "./export.ts";
+import { exportRecords, kindNames } from "./export.ts";
 import { tableSizes } from "./tables.ts";
 
 interface Administration {
@@ -53,7 +53,7 @@ export function memoryAdminService(parts: Administration): Service<typeof Memory
       for (const kind of kinds)
         if (!kindNames.includes(kind)) refuse("export", "kinds", `there is no ${kind}, only ${kindNames.join(", ")}`);
       let given = 0;
-      for (const { kind, json } of exported(stores, kinds, since)) {
+      for (const { kind, json } of exportRecords(stores, kinds, since)) {
         yield { kind, recordJson: Buffer.from(json) };
         if (++given % exportedAtOnce === 0) await new Promise((resolve) => setImmediate(resolve));
       }

@@ -23,7 +23,7 @@ const moment = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$/;
  */
 export function draftOf(bytes: Uint8Array, sessionId: string, branchId: string): Draft {
   if (bytes.length > eventBytesMax) wrong("", `${bytes.length} bytes, at most ${eventBytesMax}`);
-  const { text, record } = parsed(bytes);
+  const { text, record } = parse(bytes);
   const eventId = id(record, "event_id");
   if (id(record, "session_id") !== sessionId) wrong("session_id", `it is not ${sessionId}, to which it is appended`);
   if (id(record, "branch_id") !== branchId) wrong("branch_id", `it is not ${branchId}, to which it is appended`);
@@ -39,7 +39,7 @@ export function draftOf(bytes: Uint8Array, sessionId: string, branchId: string):
   return { eventId, agentId: agentId as string, sequence: sequence as number, text };
 }
 
-function parsed(bytes: Uint8Array): { text: string; record: Record<string, unknown> } {
+function parse(bytes: Uint8Array): { text: string; record: Record<string, unknown> } {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes).trim();
     const record = JSON.parse(text) as unknown;

@@ -8,7 +8,7 @@ import { checked, refuse, required } from "../check.ts";
 import { answerBytesMax } from "../records.ts";
 import type { Vectors } from "../vectors/index.ts";
 import type { Archive } from "./archive.ts";
-import { assembled, tiersOf } from "./context.ts";
+import { assemble, tiersOf } from "./context.ts";
 import type { Follower } from "./follower.ts";
 import { gather, type Sources } from "./gather.ts";
 import { type Collection, collections, type LongRecord } from "./records.ts";
@@ -102,7 +102,7 @@ async function contextOf(memory: SearchMemory, request: ContextRequest): Promise
   const { search, ...sources } = memory;
   const asked = tiersOf(memoryTiers);
   const { snapshot, pieces, note } = await gather({ ...sources, search: search.search }, taskDescription, asked);
-  const context = await assembled({ snapshot, pieces, tokensMax: maxTokens || tokensDefault, count: search.count });
+  const context = await assemble({ snapshot, pieces, tokensMax: maxTokens || tokensDefault, count: search.count });
   return {
     pieces: context.chunks.map(({ tier, content, relevance, tokens, collection: from, id }) => ({
       chunk: { source: tier, content, relevance, tokens },

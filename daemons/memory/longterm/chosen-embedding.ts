@@ -67,7 +67,7 @@ export function chooseEmbedding({ runtime, follower, shelf, archive, settled, cl
   const run = async () => {
     await settled(ending.signal);
     for (;;) {
-      const now = await offered(runtime);
+      const now = await askOffer(runtime);
       if (now !== undefined) follower.use(now);
       const inUse = follower.embedding();
       if (shelf !== undefined && !shelf.has(inUse)) await teach(shelf, inUse, archive, log);
@@ -81,7 +81,7 @@ export function chooseEmbedding({ runtime, follower, shelf, archive, settled, cl
 }
 
 /** The runtime's present embedding model; undefined when it does not answer. */
-async function offered(runtime: RuntimeText): Promise<Embedding | undefined> {
+async function askOffer(runtime: RuntimeText): Promise<Embedding | undefined> {
   try {
     const { model, vectors } = await runtime.embed(["aiOS"], "background");
     const dimension = vectors[0]?.length ?? 0;

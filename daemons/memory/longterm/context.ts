@@ -54,7 +54,7 @@ const piecesMax = 400;
  * then, from all tiers, the most relevant of what is left over. What says the same as a piece that is in already is left out.
  * `totalTokens` is never more than `tokensMax`.
  */
-export async function assembled({ snapshot, pieces, tokensMax, count }: ContextParts): Promise<Context> {
+export async function assemble({ snapshot, pieces, tokensMax, count }: ContextParts): Promise<Context> {
   const wanted = likely(pieces, tokensMax);
   const first = snapshot === undefined ? [] : [snapshot];
   const { counts, estimated } = await count([...first, ...wanted].map(({ content }) => content));

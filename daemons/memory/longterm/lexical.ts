@@ -76,7 +76,7 @@ export function lexicalVector(text: string): Float32Array {
     const value = (1 + Math.log(count)) * (weightOf.get(hash) ?? 0);
     vector[at] = (vector[at] ?? 0) + (mixed & 0x8000_0000 ? value : -value);
   }
-  return normalised(vector);
+  return normalise(vector);
 }
 
 /** How much a word says, 0–1: the commonest of English say nothing. */
@@ -123,13 +123,13 @@ export function stem(word: string): string {
   if (word.endsWith("ies") && word.length > 4) return `${word.slice(0, -3)}y`;
   if (/(?:ss|x|ch|sh)es$/.test(word)) return word.slice(0, -2);
   if (word.endsWith("s") && !/(?:ss|us|is)$/.test(word)) return stem(word.slice(0, -1));
-  if (word.endsWith("ing") && word.length > 5) return undoubled(word.slice(0, -3));
-  if (word.endsWith("ed") && word.length > 4) return undoubled(word.slice(0, -2));
+  if (word.endsWith("ing") && word.length > 5) return undouble(word.slice(0, -3));
+  if (word.endsWith("ed") && word.length > 4) return undouble(word.slice(0, -2));
   if (word.endsWith("e") && word.length > 4) return word.slice(0, -1);
   return word;
 }
 
-function undoubled(base: string): string {
+function undouble(base: string): string {
   return /([bdgmnprt])\1$/.test(base) ? base.slice(0, -1) : base;
 }
 
@@ -149,7 +149,7 @@ function mix(hash: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
-function normalised(vector: Float32Array): Float32Array {
+function normalise(vector: Float32Array): Float32Array {
   let sum = 0;
   for (const value of vector) sum += value * value;
   if (sum === 0) return vector;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { chunked, chunkLengthMax } from "./chunks.ts";
-import { assembled, type Piece, tiers } from "./context.ts";
+import { assemble, type Piece, tiers } from "./context.ts";
 import { cosine } from "./embedding.ts";
 import { candidates, relevanceOf } from "./fusion.ts";
 import { lexicalDimension, lexicalVector, stem } from "./lexical.ts";
@@ -142,7 +142,7 @@ describe("a context", () => {
           ? { tier: "operational", collection: "snapshot", id: "", content: "now: 5 % busy", relevance: 1 }
           : undefined;
       const tokensMax = Math.floor(next() ** 3 * 6_000);
-      const { chunks, totalTokens } = await assembled({
+      const { chunks, totalTokens } = await assemble({
         snapshot,
         pieces: [...pieces, ...pieces],
         tokensMax,
@@ -168,7 +168,7 @@ describe("a context", () => {
     const many = (tier: Piece["tier"]) =>
       Array.from({ length: 30 }, (_, at) => piece(tier, `${tier}${at}`, 0.9 - at / 100));
     const size = estimatedTokens(piece("working", "working10", 1).content);
-    const both = await assembled({
+    const both = await assemble({
       snapshot: undefined,
       pieces: [...many("working"), ...many("knowledge")],
       tokensMax: size * 14,
@@ -177,7 +177,7 @@ describe("a context", () => {
     const of = (context: typeof both, tier: string) => context.chunks.filter((chunk) => chunk.tier === tier).length;
     expect(of(both, "working") / of(both, "knowledge")).toBeGreaterThan(1.8);
     expect(of(both, "knowledge")).toBeGreaterThanOrEqual(3);
-    const few = await assembled({
+    const few = await assemble({
       snapshot: undefined,
       pieces: [piece("working", "only", 0.9), ...many("knowledge")],
       tokensMax: size * 14,
@@ -190,7 +190,7 @@ describe("a context", () => {
   it("leaves out what says nearly the same as a better piece", async () => {
     const first = piece("longterm", "a", 0.8, 100);
     const again = { ...first, id: "b", content: `${first.content} again`, relevance: 0.7 };
-    const { chunks } = await assembled({
+    const { chunks } = await assemble({
       snapshot: undefined,
       pieces: [again, first],
       tokensMax: 5_000,

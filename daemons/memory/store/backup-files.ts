@@ -60,7 +60,7 @@ export function newestWith(folder: string, store: string, nowMs: number): Backup
 }
 
 /** The backup of a name, or (empty) the newest. Throws NOT_FOUND. */
-export function backupCalled(folder: string, name: string, nowMs: number): Backup {
+export function findBackup(folder: string, name: string, nowMs: number): Backup {
   const all = backupsIn(folder, nowMs);
   const found = name === "" ? all[0] : all.find((backup) => backup.name === name);
   if (found !== undefined) return found;

@@ -5,7 +5,7 @@ import { filesOf, problemIn } from "#lib/data/damaged";
 import { syncFolder } from "#lib/data/files";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";
-import { type Backup, backupCalled, backupName, backupsIn, copyOf } from "./backup-files.ts";
+import { type Backup, backupName, backupsIn, copyOf, findBackup } from "./backup-files.ts";
 import type { Check } from "./check.ts";
 import { openIncoming, receiveBackup } from "./incoming.ts";
 import type { Store } from "./store.ts";
@@ -69,7 +69,7 @@ export function openBackups({ folder, stores, check, clock, log }: BackupOptions
     }
     for (const old of backupsIn(folder, clock.now()).slice(keptMax))
       rmSync(old.folder, { recursive: true, force: true });
-    const made = backupCalled(folder, name, clock.now());
+    const made = findBackup(folder, name, clock.now());
     log.info("backup made", { name, bytes: made.bytes });
     return made;
   };
@@ -82,9 +82,9 @@ export function openBackups({ folder, stores, check, clock, log }: BackupOptions
       });
       return making;
     },
-    find: (name) => backupCalled(folder, name, clock.now()),
+    find: (name) => findBackup(folder, name, clock.now()),
     stage(name) {
-      const backup = backupCalled(folder, name, clock.now());
+      const backup = findBackup(folder, name, clock.now());
       const incoming = openIncoming(folder);
       try {
         for (const { name: store } of stores)

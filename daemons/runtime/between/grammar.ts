@@ -1,5 +1,5 @@
 import { AiosError, messageOf } from "#lib/errors";
-import { escaped, isSchema, type Json, readSchema, type Schema } from "#lib/json-schema";
+import { escapePointer, isSchema, type Json, readSchema, type Schema } from "#lib/json-schema";
 import { underWatchdog } from "#lib/linux/watchdog";
 import { type Flattener, flattener, Impossible, propertyOf } from "./schema-flat.ts";
 import { numbersBetween } from "./schema-numbers.ts";
@@ -242,7 +242,7 @@ class Rules {
 
   #member(schema: Schema, name: string, needed: boolean, inner: Inner): string | undefined {
     return this.#possible(() => {
-      const value = inner(propertyOf(schema, name), `/properties/${escaped(name)}`);
+      const value = inner(propertyOf(schema, name), `/properties/${escapePointer(name)}`);
       return this.#named(`${literal(name)} ":" space ${value}`);
     }, needed);
   }
@@ -266,7 +266,7 @@ class Rules {
     const { additionalProperties: others = true, patternProperties: patterns } = schema;
     const parts = isSchema(patterns) ? Object.entries(patterns) : [];
     if (parts.length === 0 && others === true && least === 0 && most === Number.POSITIVE_INFINITY) return "object";
-    const said = parts.map(([pattern, part]) => inner(part, `/patternProperties/${escaped(pattern)}`));
+    const said = parts.map(([pattern, part]) => inner(part, `/patternProperties/${escapePointer(pattern)}`));
     const values = others === false ? said : [...said, inner(others, "/additionalProperties")];
     if (most === 0 || (values.length === 0 && least === 0)) return `"{}"`;
     if (values.length === 0) inner(false, "/additionalProperties");

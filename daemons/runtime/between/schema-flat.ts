@@ -35,7 +35,7 @@ export function flattener(root: Json): Flattener {
     const { dependentRequired, dependentSchemas, ...plain } = rest;
     const inner = (part: Json | undefined) => ways(part, depth + 1);
     const factors = [
-      ...[$ref, $dynamicRef].flatMap((to) => (typeof to === "string" ? [inner(resolved(root, places, to))] : [])),
+      ...[$ref, $dynamicRef].flatMap((to) => (typeof to === "string" ? [inner(resolve(root, places, to))] : [])),
       ...listOf(allOf).map(inner),
       ...[anyOf, oneOf].filter(Array.isArray).map((choices) => choices.flatMap(inner)),
       ...(when === undefined
@@ -106,7 +106,7 @@ function namedPlaces(root: Json): Map<string, Json> {
 }
 
 /** A JSON pointer ("#/$defs/task"), an anchor or an identifier in the schema itself; other documents are not fetched. */
-function resolved(root: Json, places: ReadonlyMap<string, Json>, pointer: string): Json {
+function resolve(root: Json, places: ReadonlyMap<string, Json>, pointer: string): Json {
   const named = places.get(pointer) ?? places.get(pointer.replace(/#$/, ""));
   if (named !== undefined) return named;
   const [document = "", fragment = ""] = pointer.split("#");

@@ -6,7 +6,7 @@ export const textLengthMax = 1_048_576;
 const headerBytesMax = 268_435_456;
 
 /** A name from a file that may be hostile, fit for a message. */
-export function quoted(name: string): string {
+export function quote(name: string): string {
   return JSON.stringify(beginning(name, 80));
 }
 
@@ -56,7 +56,7 @@ export class Cursor {
     const at = this.position - this.#windowStart;
     const bytes = this.#window.readUInt32LE(at);
     if (this.#window.readUInt32LE(at + 4) !== 0 || bytes > textLengthMax) {
-      throw new Error(`it claims more than ${textLengthMax} bytes in an element of ${quoted(key)}`);
+      throw new Error(`it claims more than ${textLengthMax} bytes in an element of ${quote(key)}`);
     }
     this.position += 8;
     this.skip(bytes);

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { AiosError, messageOf } from "#lib/errors";
-import { Cursor, quoted, textLengthMax } from "./gguf-cursor.ts";
+import { Cursor, quote, textLengthMax } from "./gguf-cursor.ts";
 import { repackedTypes, tensorTypes } from "./gguf-tensors.ts";
 import { partsOf } from "./model-files.ts";
 
@@ -187,7 +187,7 @@ const layersMax = 512;
 function shapeOf(metadata: Metadata, architecture: string, tensors: readonly Tensor[]): ModelShape {
   const layers = metadata.given(`${architecture}.block_count`);
   if (layers !== undefined && (layers < 1 || layers > layersMax))
-    throw new Error(`${quoted(`${architecture}.block_count`)} is ${layers}: expected 1 to ${layersMax}`);
+    throw new Error(`${quote(`${architecture}.block_count`)} is ${layers}: expected 1 to ${layersMax}`);
   const of = (key: string) => metadata.number(`${architecture}.${key}`);
   const [embedding, heads] = [of("embedding_length"), of("attention.head_count")];
   const perHead = heads > 0 ? Math.ceil(embedding / heads) : 0;
@@ -244,10 +244,10 @@ function readMetadata(cursor: Cursor, count: number): Metadata {
   let textsLeft = textsMax;
   for (let at = 0; at < count; at++) {
     const key = cursor.text("key", keyLengthMax);
-    if (keys.has(key)) throw new Error(`metadata ${quoted(key)} is there twice`);
+    if (keys.has(key)) throw new Error(`metadata ${quote(key)} is there twice`);
     keys.add(key);
     const type = cursor.uint32();
-    if (type === stringType) texts.set(key, cursor.text(quoted(key), textLengthMax));
+    if (type === stringType) texts.set(key, cursor.text(quote(key), textLengthMax));
     else if (type === arrayType) {
       const { length, largest, isText } = readArray(cursor, key, textsLeft);
       lengths.set(key, length);
@@ -271,7 +271,7 @@ const numbersReadMax = 4_096;
 
 function readArray(cursor: Cursor, key: string, textsLeft: number) {
   const type = cursor.uint32();
-  const length = cursor.count(`elements in ${quoted(key)}`, arrayLengthMax);
+  const length = cursor.count(`elements in ${quote(key)}`, arrayLengthMax);
   const isText = type === stringType;
   let largest = 0;
   if (isText) {
@@ -287,7 +287,7 @@ function readArray(cursor: Cursor, key: string, textsLeft: number) {
 
 function scalarLength(type: number, key: string): number {
   const bytes = scalarBytes[type];
-  if (bytes === undefined) throw new Error(`metadata ${quoted(key)} has the unknown type ${type}`);
+  if (bytes === undefined) throw new Error(`metadata ${quote(key)} has the unknown type ${type}`);
   return bytes;
 }
 
@@ -305,7 +305,7 @@ function readTensors(cursor: Cursor, count: number): Tensor[] {
   const names = new Set<string>();
   return Array.from({ length: count }, () => {
     const tensor = readTensor(cursor);
-    if (names.has(tensor.name)) throw new Error(`tensor ${quoted(tensor.name)} is there twice`);
+    if (names.has(tensor.name)) throw new Error(`tensor ${quote(tensor.name)} is there twice`);
     names.add(tensor.name);
     return tensor;
   });
@@ -315,25 +315,25 @@ function readTensor(cursor: Cursor): Tensor {
   const name = cursor.text("tensor name", tensorNameBytesMax);
   const dimensions = cursor.uint32();
   if (dimensions > dimensionsMax)
-    throw new Error(`tensor ${quoted(name)} has ${dimensions} dimensions, at most ${dimensionsMax}`);
+    throw new Error(`tensor ${quote(name)} has ${dimensions} dimensions, at most ${dimensionsMax}`);
   let numbers = 1;
   let row = 1;
   for (let at = 0; at < dimensions; at++) {
-    const length = cursor.count(`numbers in tensor ${quoted(name)}`, Number.MAX_SAFE_INTEGER);
-    if (length === 0) throw new Error(`tensor ${quoted(name)} has no numbers`);
+    const length = cursor.count(`numbers in tensor ${quote(name)}`, Number.MAX_SAFE_INTEGER);
+    if (length === 0) throw new Error(`tensor ${quote(name)} has no numbers`);
     if (at === 0) row = length;
     numbers *= length;
-    if (!Number.isSafeInteger(numbers)) throw new Error(`tensor ${quoted(name)} is larger than any file`);
+    if (!Number.isSafeInteger(numbers)) throw new Error(`tensor ${quote(name)} is larger than any file`);
   }
   const type = cursor.uint32();
   const block = tensorTypes[type];
   if (block === undefined)
-    throw new Error(`tensor ${quoted(name)} has the type ${type}, which this runtime does not know`);
+    throw new Error(`tensor ${quote(name)} has the type ${type}, which this runtime does not know`);
   const [blockNumbers, blockBytes] = block;
   if (row % blockNumbers !== 0) {
-    throw new Error(`tensor ${quoted(name)} has rows of ${row} numbers, no multiple of the ${blockNumbers} in a block`);
+    throw new Error(`tensor ${quote(name)} has rows of ${row} numbers, no multiple of the ${blockNumbers} in a block`);
   }
-  const offset = cursor.count(`bytes before tensor ${quoted(name)}`, Number.MAX_SAFE_INTEGER);
+  const offset = cursor.count(`bytes before tensor ${quote(name)}`, Number.MAX_SAFE_INTEGER);
   return { name, type, offset, numbers, bytes: (numbers / blockNumbers) * blockBytes };
 }
 
@@ -346,16 +346,16 @@ function checkExtents(cursor: Cursor, tensors: readonly Tensor[], alignmentBytes
   let reached = 0;
   for (const { name, offset, bytes } of [...tensors].sort((a, b) => a.offset - b.offset)) {
     if (offset % alignmentBytes !== 0)
-      throw new Error(`tensor ${quoted(name)} begins at ${offset}, not at a multiple of ${alignmentBytes}`);
+      throw new Error(`tensor ${quote(name)} begins at ${offset}, not at a multiple of ${alignmentBytes}`);
     if ((start + offset) % mappedAlignmentBytes !== 0) {
-      const where = `tensor ${quoted(name)} begins at byte ${start + offset}, not at a multiple of ${mappedAlignmentBytes}`;
+      const where = `tensor ${quote(name)} begins at byte ${start + offset}, not at a multiple of ${mappedAlignmentBytes}`;
       throw new Error(`${where} (general.alignment is ${alignmentBytes}): llama.cpp cannot read it there`);
     }
     const end = start + offset + bytes;
     if (end > cursor.sizeBytes) {
-      throw new Error(`the file is truncated: tensor ${quoted(name)} ends at byte ${end} of ${cursor.sizeBytes}`);
+      throw new Error(`the file is truncated: tensor ${quote(name)} ends at byte ${end} of ${cursor.sizeBytes}`);
     }
-    if (offset < reached) throw new Error(`tensor ${quoted(name)} lies over another one`);
+    if (offset < reached) throw new Error(`tensor ${quote(name)} lies over another one`);
     reached = offset + bytes;
   }
 }

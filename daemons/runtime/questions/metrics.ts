@@ -179,18 +179,18 @@ export function metricsText(families: readonly Family[]): string {
       [
         `# HELP ${name} ${help}`,
         `# TYPE ${name} ${type}`,
-        ...samples.map(({ suffix = "", labels, value }) => `${name}${suffix}${braced(labels)} ${value}`),
+        ...samples.map(({ suffix = "", labels, value }) => `${name}${suffix}${brace(labels)} ${value}`),
         "",
       ].join("\n"),
     )
     .join("");
 }
 
-function braced(labels: Labels): string {
-  const parts = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
+function brace(labels: Labels): string {
+  const parts = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
   return parts.length === 0 ? "" : `{${parts.join(",")}}`;
 }
 
-function escaped(value: string): string {
+function escapeLabel(value: string): string {
   return value.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n");
 }

@@ -70,7 +70,7 @@ export function openPrompter(
 
   const cut = ({ messages }: Chat, answerTokens: number): Prompt => {
     const room = contextTokens - Math.max(1, Math.min(answerTokens, Math.floor(contextTokens * answerShare)));
-    let kept = messages.map((message) => shortened(message, bytesMax));
+    let kept = messages.map((message) => shorten(message, bytesMax));
     const all = read(kept);
     let parts = all;
     while (length(parts) > room) {
@@ -129,7 +129,7 @@ function withoutStart(parts: readonly Part[], last: number, excess: number): num
 }
 
 /** The end of a text that is larger than any context. */
-function shortened(message: Message, bytesMax: number): Message {
+function shorten(message: Message, bytesMax: number): Message {
   return message.content.length <= bytesMax ? message : { ...message, content: ending(message.content, bytesMax) };
 }
 
