@@ -11,7 +11,7 @@ import type { Screen } from "./screen.ts";
 import { type Connection, openTarget } from "./target.ts";
 
 /** The world a command line runs in. */
-interface World {
+interface CliWorld {
   /** The operator's folder. */
   readonly folder: string;
   /** The folder of the daemons' sockets. */
@@ -43,7 +43,7 @@ export const globalOptions: Readonly<Record<string, Option>> = {
 const unreachable: readonly Code[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED", "PERMISSION_DENIED"];
 
 /** Runs a command line (without the program's name) and tells what the shell is to be told. */
-export async function run(argv: readonly string[], world: World): Promise<Exit> {
+export async function run(argv: readonly string[], world: CliWorld): Promise<Exit> {
   let connection: Connection | undefined;
   const json = argv.includes("--json");
   const out = openOut(json, world.write, world.writeError);
@@ -88,7 +88,7 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
 }
 
 /** Help that was asked for goes to standard output; a command that is none gets it as an error. */
-function help(command: Command | undefined, words: readonly string[], asked: boolean, world: World): Exit {
+function help(command: Command | undefined, words: readonly string[], asked: boolean, world: CliWorld): Exit {
   const [group] = words;
   const known = group === undefined || commands.some(({ name }) => name.split(" ")[0] === group);
   const shown = command ? helpOf(command, globalOptions) : overview(commands, globalOptions, group);

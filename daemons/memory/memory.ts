@@ -14,7 +14,7 @@ import type { Vectors } from "./vectors/index.ts";
 import { openWorking } from "./working/index.ts";
 
 /** The parts of the memory and the world around it; tests pass twins. */
-interface World {
+interface MemoryWorld {
   readonly files: { readonly working_db: string; readonly longterm_db: string };
   /** Events that the ring holds. */
   readonly entriesMax: number;
@@ -38,7 +38,7 @@ interface World {
 const eventsOfMs = 3_600_000;
 
 /** Opens the three tiers and the journal, and what serves them. */
-export function openTiers(world: World) {
+export function openTiers(world: MemoryWorld) {
   const { clock, log, restart, vectors, runtime, shelfFile, settled, load, loadedModels, entriesMax } = world;
   const stores = openStores(world.files, { clock, log, restart });
   const working = openWorking(stores.working, clock);

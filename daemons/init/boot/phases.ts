@@ -52,12 +52,12 @@ export async function runPhases(
   }
 }
 
-interface Outcome {
+interface PhaseOutcome {
   readonly aim: Promise<void>;
   readonly givenUp: Promise<string>;
 }
 
-function begin(phase: Phase): Outcome {
+function begin(phase: Phase): PhaseOutcome {
   let giveUp = (_detail: string) => {};
   const givenUp = new Promise<string>((resolve) => {
     giveUp = resolve;

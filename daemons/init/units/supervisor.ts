@@ -27,7 +27,7 @@ export interface UnitProcess {
 }
 
 /** The supervisor's acts on the world; tests pass a twin. */
-export interface World {
+export interface UnitWorld {
   /** Starts the unit's process. One that cannot be started has ended at once. */
   spawn(unit: string): UnitProcess;
   /**
@@ -61,11 +61,11 @@ interface Unit {
 /** Keeps units running: each in a state of {@link UnitStatus}, moved by events, acting on the world as transitions say. */
 export class Supervisor {
   readonly #units = new Map<string, Unit>();
-  readonly #world: World;
+  readonly #world: UnitWorld;
   readonly #notices = new Set<Notice>();
   #ending = false;
 
-  constructor(specs: readonly UnitSpec[], world: World) {
+  constructor(specs: readonly UnitSpec[], world: UnitWorld) {
     this.#world = world;
     for (const spec of specs) this.add(spec);
   }

@@ -10,7 +10,7 @@ import type { Logs } from "../logs/logs.ts";
 import { startService, watchService } from "./managed-world.ts";
 import { startProcess } from "./processes.ts";
 import type { ServiceSpec } from "./services.ts";
-import type { World } from "./supervisor.ts";
+import type { UnitWorld } from "./supervisor.ts";
 
 interface WorldNeeds {
   readonly daemons: readonly DaemonSpec[];
@@ -27,7 +27,7 @@ interface WorldNeeds {
 }
 
 /** The supervisor's world on the machine: a daemon is a bundle run by Node, a managed unit any program; each as its user, in its group. */
-export function machineWorld(needs: WorldNeeds): World {
+export function machineWorld(needs: WorldNeeds): UnitWorld {
   const specs = new Map(needs.daemons.map((spec) => [spec.name, spec]));
   return {
     clock: needs.clock,

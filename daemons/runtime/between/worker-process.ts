@@ -27,7 +27,7 @@ export interface Worker extends PooledWorker {
   count(chat: Chat): Promise<Counted>;
 }
 
-interface Waiting {
+interface PendingRequest {
   readonly write: Write;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -46,7 +46,7 @@ const abortTimeoutMs = 60_000;
 /** Starts a worker process for the model `name`; it loads nothing before it is told to. */
 export function startWorker(spawn: () => ChildProcess, name: string, clock: Clock, log: Log): Worker {
   const child = spawn();
-  const waiting = new Map<number, Waiting>();
+  const waiting = new Map<number, PendingRequest>();
   const loaded = Promise.withResolvers<LoadedFacts>();
   const ended = Promise.withResolvers<string>();
   let nextId = 1;

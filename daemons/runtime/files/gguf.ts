@@ -107,16 +107,16 @@ function opened<T>(path: string, read: (cursor: Cursor) => T): T {
   }
 }
 
-type Part = Pick<ModelHeader, "sizeBytes" | "parameters"> &
+type FilePart = Pick<ModelHeader, "sizeBytes" | "parameters"> &
   Pick<ModelShape, "tensorBytes" | "layerBytes" | "repackedBytes">;
 
 /** The addition of one more part of a split file: tensors alone. */
-function tensorsIn(cursor: Cursor): Part {
+function tensorsIn(cursor: Cursor): FilePart {
   const { tensors } = read(cursor, true);
   return { sizeBytes: cursor.sizeBytes, parameters: sum(tensors, ({ numbers }) => numbers), ...weightsOf(tensors) };
 }
 
-function withPart({ shape, ...header }: ModelHeader, part: Part): ModelHeader {
+function withPart({ shape, ...header }: ModelHeader, part: FilePart): ModelHeader {
   return {
     ...header,
     sizeBytes: header.sizeBytes + part.sizeBytes,

@@ -44,7 +44,7 @@ export interface Queue {
   run<T>(ticket: Ticket, signal: AbortSignal, act: (waitedMs: number) => Promise<T>): Promise<T>;
 }
 
-interface Waiting extends Ticket {
+interface WaitingCall extends Ticket {
   readonly since: number;
   readonly start: () => void;
   /** Time that its caller was charged with when it started, ms. */
@@ -52,7 +52,7 @@ interface Waiting extends Ticket {
 }
 
 export function createQueue(name: string, clock: Clock): Queue {
-  let waiting: Waiting[] = [];
+  let waiting: WaitingCall[] = [];
   const usage = openUsage();
   let width = 1;
   let running = 0;
@@ -72,7 +72,7 @@ export function createQueue(name: string, clock: Clock): Queue {
   };
 
   const turn = (ticket: Ticket, signal: AbortSignal) =>
-    new Promise<Waiting>((resolve, reject) => {
+    new Promise<WaitingCall>((resolve, reject) => {
       const leave = () => {
         waiting = waiting.filter((each) => each !== mine);
         reject(signal.reason);
@@ -81,7 +81,7 @@ export function createQueue(name: string, clock: Clock): Queue {
         signal.removeEventListener("abort", leave);
         resolve(mine);
       };
-      const mine: Waiting = { ...ticket, since: clock.monotonic(), start, charge: 0 };
+      const mine: WaitingCall = { ...ticket, since: clock.monotonic(), start, charge: 0 };
       signal.addEventListener("abort", leave, { once: true });
       waiting.push(mine);
       dispatch();
@@ -156,8 +156,9 @@ function openUsage() {
 }
 
 /** By priority and age, then by what the caller has used. */
-function mostUrgent(waiting: readonly Waiting[], now: number, usage: ReturnType<typeof openUsage>): Waiting {
-  const urgency = ({ priority, since }: Waiting) => priorities.indexOf(priority) - Math.floor((now - since) / ageingMs);
+function mostUrgent(waiting: readonly WaitingCall[], now: number, usage: ReturnType<typeof openUsage>): WaitingCall {
+  const urgency = ({ priority, since }: WaitingCall) =>
+    priorities.indexOf(priority) - Math.floor((now - since) / ageingMs);
   return waiting.reduce((best, each) => {
     const sooner = urgency(each) - urgency(best) || usage.of(each) - usage.of(best);
     return sooner < 0 ? each : best;

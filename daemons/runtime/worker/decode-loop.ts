@@ -32,7 +32,7 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
   /** Time of a prompt's token, ms, of late. */
   let tokenMs: number | undefined;
 
-  const decode = async (parts: readonly Part[]) => {
+  const decode = async (parts: readonly BatchPart[]) => {
     const started = performance.now();
     const total = parts.reduce((sum, { tokens }) => sum + tokens.length, 0);
     context.initBatch(total);
@@ -46,7 +46,7 @@ export function decodeLoop(context: Context, sequences: Sequences, batchTokens: 
     await Promise.all(parts.map((part, at) => choose(part, logitsAt[at])));
   };
 
-  const choose = async ({ each }: Part, logitsAt: number | undefined) => {
+  const choose = async ({ each }: BatchPart, logitsAt: number | undefined) => {
     if (logitsAt === undefined) return;
     try {
       const token = await context.sampleToken(logitsAt, each.sampler);
@@ -152,10 +152,10 @@ function openAnswers(sequences: Sequences) {
  * The parts of the next batch: every answer's token first, then prompts in the order in which they came, as much as
  * there is time for when a token takes `tokenMs`.
  */
-function compose(running: readonly Running[], batchTokens: number, tokenMs: number | undefined): Part[] {
+function compose(running: readonly Running[], batchTokens: number, tokenMs: number | undefined): BatchPart[] {
   const ready = running.filter(({ paused }) => !paused);
   const answers = ready.filter(({ reading }) => !reading);
-  const parts: Part[] = answers.map((each) => ({ each, tokens: each.next(1), ends: true }));
+  const parts: BatchPart[] = answers.map((each) => ({ each, tokens: each.next(1), ends: true }));
   const time = answers.length > 0 ? besideOthersMs : aloneMs;
   const chunk = tokenMs === undefined ? chunkMin * 4 : Math.max(chunkMin, Math.floor(time / tokenMs));
   let room = Math.min(batchTokens - parts.length, chunk);
@@ -172,7 +172,7 @@ function compose(running: readonly Running[], batchTokens: number, tokenMs: numb
   return parts.sort((a, b) => (a.each.sequence?.id ?? 0) - (b.each.sequence?.id ?? 0));
 }
 
-interface Part {
+interface BatchPart {
   readonly each: Running;
   readonly tokens: Uint32Array;
   /** The batch has its last tokens: the next one is chosen after it. */

@@ -17,7 +17,7 @@ import { Refusal } from "./refusal.ts";
 import { openSequences, type Sequences } from "./sequences.ts";
 
 /** An answer that can be told to stop, and to wait until its caller has read what there is. */
-export interface Answer {
+export interface AnswerControl {
   readonly generated: Promise<Generated>;
   abort(): void;
   pause(paused: boolean): void;
@@ -27,7 +27,7 @@ export interface Answer {
 export interface Engine {
   readonly loaded: LoadedFacts;
   /** Answers; `write` gets the text as it comes. Throws a Refusal when it is not for this model. */
-  generate(generation: Generation, write: (text: string) => void): Answer;
+  generate(generation: Generation, write: (text: string) => void): AnswerControl;
   embed(embedding: Embedding): Promise<Embedded>;
   count(chat: Chat): Counted;
   /** Resolves when no batch with more threads is in flight; 0 waits until there are threads again. */
@@ -109,7 +109,7 @@ export async function openEngine(
   };
 }
 
-function control(running: Running, loop: DecodeLoop): Omit<Answer, "generated"> {
+function control(running: Running, loop: DecodeLoop): Omit<AnswerControl, "generated"> {
   return {
     abort() {
       running.aborted = true;

@@ -24,7 +24,7 @@ const tokenBytesMax = 256;
 /** The part of a context that a cut prompt leaves for the answer at most. */
 const answerShare = 0.5;
 
-interface Part {
+interface PromptPart {
   readonly tokens: readonly number[];
   readonly message: number | undefined;
 }
@@ -47,8 +47,8 @@ export function openPrompter(
   const { render, content } = chatForm(template, compile, marks, isToken, tell);
   const bytesMax = contextTokens * tokenBytesMax;
 
-  const read = (messages: readonly Message[]): Part[] => {
-    const parts: Part[] = pieces(messages).map(({ text, message }) => ({
+  const read = (messages: readonly Message[]): PromptPart[] => {
+    const parts: PromptPart[] = pieces(messages).map(({ text, message }) => ({
       tokens: [...model.tokenize(text, message === undefined)],
       message,
     }));
@@ -116,7 +116,7 @@ function withoutOldest(messages: readonly Message[]): Message[] | undefined {
 }
 
 /** The tokens without the first `excess` of the last message's. */
-function withoutStart(parts: readonly Part[], last: number, excess: number): number[] {
+function withoutStart(parts: readonly PromptPart[], last: number, excess: number): number[] {
   if (excess <= 0) return parts.flatMap(({ tokens }) => tokens);
   const content = parts.find(({ message }) => message === last);
   if (content === undefined || content.tokens.length <= excess) {
@@ -137,6 +137,6 @@ function sizeBytes(messages: readonly Message[]): number {
   return messages.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
 }
 
-function length(parts: readonly Part[]): number {
+function length(parts: readonly PromptPart[]): number {
   return parts.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }

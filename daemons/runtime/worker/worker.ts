@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/errors";
 import type { Reply, Request, WorkerSetup } from "../between/index.ts";
 import { loadBinding } from "./binding.ts";
-import { type Answer, type Engine, openEngine } from "./engine.ts";
+import { type AnswerControl, type Engine, openEngine } from "./engine.ts";
 import { parcels } from "./parcels.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -12,7 +12,7 @@ import { Refusal } from "./refusal.ts";
 const say = (reply: Reply) => void process.send?.(reply);
 process.on("disconnect", () => process.exit(0));
 
-const answers = new Map<number, Answer>();
+const answers = new Map<number, AnswerControl>();
 
 async function load(setup: WorkerSetup): Promise<Engine> {
   let firstError = "";
