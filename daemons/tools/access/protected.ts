@@ -38,6 +38,7 @@ const etc = (...names: readonly string[]) => names.map((name) => `/etc/${name}`)
 export const protectedPlaces = (folders: Folders): readonly Place[] => [
   ...nobodys(folders),
   ...admins(folders),
+  ...settingsOfRoot,
   {
     paths: ["/etc", "/opt", "/var"],
     open: ["/var/log", "/var/tmp", "/var/www", `${folders.state}/reports`],
@@ -145,80 +146,74 @@ function admins({ state, etc: config }: Folders): readonly Place[] {
       ...{ change: "admin", holds: "the record of what is installed, and packages", way: "the tools of pkg" },
       breaks: "installing, updating and removing packages",
     },
-    {
-      paths: etc("shadow*", "gshadow*"),
-      ...{ change: "admin", read: "admin", holds: "passwords", breaks: "who may log in" },
-    },
-    {
-      paths: etc(
-        "passwd*",
-        "group*",
-        "subuid*",
-        "subgid*",
-        "sudo*",
-        "doas.conf",
-        "login.defs",
-        "security",
-        "pam.*",
-        "polkit-1",
-      ),
-      ...{ change: "admin", holds: "who may do what on this machine" },
-      breaks: "accounts: a mistake leaves daemons without one, a trick makes somebody root",
-    },
-    {
-      paths: ["/etc/ssh", "/root/.ssh", "/home/*/.ssh"],
-      ...{ change: "admin", read: "admin", holds: "keys, and who may log in by which", breaks: "who may log in" },
-    },
-    {
-      paths: [
-        ...etc(
-          "ld.so.*",
-          "nsswitch.conf",
-          "alternatives",
-          "profile*",
-          "environment",
-          "bash*",
-          "gitconfig",
-          "containers",
-          "perl*",
-          "python*",
-          "gss",
-          "lvm",
-        ),
-        "/root/.*",
-      ],
-      ...{ change: "admin", holds: "what root's programs load and read when they start" },
-      breaks: "every program at once, or it has them run foreign code",
-    },
-    {
-      paths: etc("apt", "dpkg", "debconf.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates*"),
-      ...{ change: "admin", holds: "whom the machine believes: sources of packages, their keys, authorities" },
-      breaks: "updates and connections, or it has foreign programs installed as root",
-    },
-    {
-      paths: etc(
-        ...[
-          "fstab",
-          "crypttab",
-          "mke2fs.conf",
-          "e2fsck.conf",
-          "modules*",
-          "modprobe.d",
-          "sysctl*",
-          "udev",
-          "nftables*",
-        ],
-        ...["default/grub*", "grub.d", "kernel", "initramfs-tools"],
-      ),
-      ...{ change: "admin", holds: "what the kernel and its file systems are set to", breaks: "the next boot" },
-    },
-    {
-      paths: [
-        ...etc("init.d", "rc.local", "rc*.d", "inittab", "inetd.conf", "xinetd*", "cron*", "anacrontab", "systemd"),
-        ...etc("dbus-1", "network", "update-motd.d", "logrotate*"),
-        ...["/var/spool/cron", "/var/spool/anacron", "/var/spool/at"],
-      ],
-      ...{ change: "admin", holds: "what is started as root", breaks: "what runs, and as whom", way: "service.define" },
-    },
   ];
 }
+
+/** What programs that run as root are set to: an admin's. */
+const settingsOfRoot: readonly Place[] = [
+  {
+    paths: etc("shadow*", "gshadow*"),
+    ...{ change: "admin", read: "admin", holds: "passwords", breaks: "who may log in" },
+  },
+  {
+    paths: etc(
+      "passwd*",
+      "group*",
+      "subuid*",
+      "subgid*",
+      "sudo*",
+      "doas.conf",
+      "login.defs",
+      "security",
+      "pam.*",
+      "polkit-1",
+    ),
+    ...{ change: "admin", holds: "who may do what on this machine" },
+    breaks: "accounts: a mistake leaves daemons without one, a trick makes somebody root",
+  },
+  {
+    paths: ["/etc/ssh", "/root/.ssh", "/home/*/.ssh"],
+    ...{ change: "admin", read: "admin", holds: "keys, and who may log in by which", breaks: "who may log in" },
+  },
+  {
+    paths: [
+      ...etc(
+        "ld.so.*",
+        "nsswitch.conf",
+        "alternatives",
+        "profile*",
+        "environment",
+        "bash*",
+        "gitconfig",
+        "containers",
+        "perl*",
+        "python*",
+        "gss",
+        "lvm",
+      ),
+      "/root/.*",
+    ],
+    ...{ change: "admin", holds: "what root's programs load and read when they start" },
+    breaks: "every program at once, or it has them run foreign code",
+  },
+  {
+    paths: etc("apt", "dpkg", "debconf.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates*"),
+    ...{ change: "admin", holds: "whom the machine believes: sources of packages, their keys, authorities" },
+    breaks: "updates and connections, or it has foreign programs installed as root",
+  },
+  {
+    paths: etc(
+      ...["fstab", "crypttab", "mke2fs.conf", "e2fsck.conf", "modules*", "modprobe.d", "sysctl*", "udev", "nftables*"],
+      ...["default/grub*", "grub.d", "kernel", "initramfs-tools"],
+    ),
+    ...{ change: "admin", holds: "what the kernel and its file systems are set to", breaks: "the next boot" },
+  },
+  {
+    paths: [
+      ...etc("init.d", "rc.local", "rc*.d", "inittab", "inetd.conf", "xinetd*", "cron*", "anacrontab", "systemd"),
+      ...etc("dbus-1", "network", "update-motd.d", "logrotate*"),
+      ...["/var/spool/cron", "/var/spool/anacron", "/var/spool/at"],
+    ],
+    ...{ change: "admin", holds: "what is started as root", breaks: "what runs, and as whom", way: "service.define" },
+  },
+];
