@@ -3,7 +3,8 @@
  * shipped files). It errs towards too many: what cannot be told from the sources is taken for a reach.
  */
 import { dirname, normalize } from "node:path";
-import { type Source, target } from "./rules.ts";
+import { importPath } from "#lib/import-path";
+import type { Source } from "./modules.ts";
 
 /** Tests beside the code; those of the booted machine are only for `npm test`. */
 export const isUnitTest = (path: string) => path.endsWith(".test.ts") && !path.startsWith("qemu/tests/");
@@ -64,7 +65,7 @@ function referencesIn(path: string, text: string, tree: Tree, doors: ReadonlyMap
   if (doors.has(path)) return { files: [], read: [] };
   const { statements, rest } = split(text);
   const imported = statements.flatMap(({ names, from }) => {
-    const file = target(path, from);
+    const file = importPath(path, from);
     return file === undefined ? [] : [file, ...through(doors.get(file), names)];
   });
   const named = namedIn(path, rest, tree);
@@ -110,7 +111,7 @@ function doorOf(path: string, text: string): [string, Door][] {
   const plain = statements.every(({ names }) => names !== undefined) && !text.includes(" as ");
   if (!path.endsWith("/index.ts") || held !== "" || !plain) return [];
   const values = statements.flatMap(({ names = [], from }) => {
-    const file = target(path, from);
+    const file = importPath(path, from);
     return file === undefined ? [] : names.map((name): [string, string] => [name, file]);
   });
   return [[path, new Map(values)]];
@@ -154,7 +155,7 @@ function namedIn(path: string, text: string, tree: Tree): References {
   // What a template computes is a star, and may name a path itself.
   const words = [written.replaceAll(/\$\{[^{}]*\}/g, "*"), written].flatMap((each) => each.match(wordPattern) ?? []);
   const names = [...new Set(words)].flatMap((word) => {
-    if (word.startsWith("#")) return target(path, word) ?? [];
+    if (word.startsWith("#")) return importPath(path, word) ?? [];
     const plain = word.replace(/^\*?\/+/, "");
     return [normalize(`${dirname(path)}/${plain}`), normalize(plain)];
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readModule } from "./modules.ts";
 import { forbiddenFindings, importFindings, lengthFindings } from "./rules.ts";
 
 // The words are put together here so that this file does not break the rules it tests.
@@ -16,7 +17,9 @@ describe("imports", () => {
     ["qemu/x.ts", 'import { y } from "../daemons/init/units/units.ts";', "may not import daemon:init"],
     ["image/x.ts", 'import "../qemu/machine.ts";', "may not import qemu"],
   ])("%s refuses %s", (path, text, problem) => {
-    expect(importFindings({ path, text })).toMatchObject([{ line: 1, problem: expect.stringContaining(problem) }]);
+    expect(importFindings(readModule({ path, text }))).toMatchObject([
+      { line: 1, problem: expect.stringContaining(problem) },
+    ]);
   });
 
   it.each([
@@ -28,7 +31,7 @@ describe("imports", () => {
     ["ci/x.test.ts", 'import { a } from "../daemons/init/service.ts";'],
     ["qemu/x.ts", 'import { a } from "../image/build.ts"; import z from "zx";'],
   ])("%s allows its own", (path, text) => {
-    expect(importFindings({ path, text })).toEqual([]);
+    expect(importFindings(readModule({ path, text }))).toEqual([]);
   });
 });
 
@@ -62,9 +65,29 @@ describe("forbidden words", () => {
 });
 
 describe("lengths", () => {
-  it("names a long file and a long function", () => {
-    const body = Array.from({ length: 401 }, () => "  f();").join("\n");
-    expect(lengthFindings({ path: "daemons/x/y.ts", text: `function f() {\n${body}\n}\n` })).toHaveLength(2);
-    expect(lengthFindings({ path: "daemons/x/y.ts", text: "function f() {\n}\n" })).toEqual([]);
+  const lines = (count: number, line = "f();") => Array.from({ length: count }, () => line).join("\n");
+  const lengthOf = (text: string, path = "daemons/x/y.ts") => lengthFindings(readModule({ path, text }));
+
+  it("names a long file, of tests too", () => {
+    expect(lengthOf(lines(380))).toEqual([]);
+    expect(lengthOf(lines(381))).toMatchObject([{ problem: expect.stringContaining("381 lines, at most 380") }]);
+    expect(lengthOf(lines(401), "daemons/x/y.test.ts")).toHaveLength(1);
+  });
+
+  it("names a long function, whatever it is written as", () => {
+    const body = lines(99);
+    for (const text of [
+      `function f() {\n${body}\n}`,
+      `export default async function () {\n${body}\n}`,
+      `const f = () => {\n${body}\n};`,
+      `await runDaemon("x", async () => {\n${body}\n});`,
+      `class A {\n  f() {\n${body}\n}\n}`,
+      `const a = { f() {\n${body}\n} };`,
+      `function open() {\n${lines(33, "const g = () => {\nf();\n};")}\n}`,
+    ]) {
+      expect(lengthOf(text), text).toMatchObject([{ problem: expect.stringContaining("of 101 lines, at most 100") }]);
+      expect(lengthOf(text, "daemons/x/y.test.ts"), text).toEqual([]);
+    }
+    expect(lengthOf(`function f() {\n${lines(98)}\n}`)).toEqual([]);
   });
 });

@@ -1,11 +1,6 @@
 /** The house rules that ci/tidy.ts enforces, as functions from a file to what is wrong with it. */
 import { importPath } from "#lib/import-path";
-
-export interface Source {
-  /** Path from the repository's root, with slashes. */
-  readonly path: string;
-  readonly text: string;
-}
+import type { Module, Source } from "./modules.ts";
 
 export interface Finding {
   readonly path: string;
@@ -28,7 +23,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The part of the house a file is in: "lib", "kernel", "image", or a daemon as "daemon:tools". */
-export function partOf(path: string): string | undefined {
+function partOf(path: string): string | undefined {
   if (path === "daemons/manifest.ts") return "manifest";
   if (path === "daemons/reach.ts") return "reach";
   const [top, second] = path.split("/");
@@ -37,33 +32,29 @@ export function partOf(path: string): string | undefined {
   return top === "image" || top === "qemu" || top === "ci" ? top : undefined;
 }
 
-/** Static imports and re-exports, dynamic imports, require, and URLs made for workers. */
-const importPattern =
-  /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire(?:\.resolve)?\s*\(\s*|\bimport\.meta\.resolve\s*\(\s*)(["'`])([^"'`\n]+)\1/g;
+const isTest = (path: string) => path.endsWith(".test.ts");
 
-/** A dynamic import whose target cannot be read from the source. */
-const computedImport = /\bimport\s*\(\s*(?!["'`/])/g;
+/** What is neither a test nor there for tests alone. */
+export const isProduction = (path: string) => !isTest(path) && !path.includes("/testing/");
 
-export function importFindings({ path, text }: Source): Finding[] {
+export function importFindings({ path, imports }: Module): Finding[] {
   const part = partOf(path);
   if (part === undefined) return [];
   const allowed = mayImport[part.startsWith("daemon:") ? "daemon" : part] ?? [];
-  const findings = [...text.matchAll(importPattern)].flatMap((match) => {
-    const imported = importPath(path, match[2] ?? "");
+  return imports.flatMap(({ specifier, line }) => {
+    if (specifier === undefined) {
+      const problem = "import() of a computed name cannot be checked: write the name as a string";
+      return part.startsWith("daemon:") ? [{ path, line, problem }] : [];
+    }
+    const imported = importPath(path, specifier);
     const to = imported === undefined ? undefined : partOf(imported);
     if (to === undefined || to === part || allowed.includes(to.split(":")[0] ?? to)) return [];
     const next =
       part.startsWith("daemon:") && to.startsWith("daemon:")
         ? "call it over its socket"
         : "move what both need to daemons/lib";
-    return [{ path, line: lineAt(text, match.index), problem: `${part} may not import ${to} (${match[2]}): ${next}` }];
+    return [{ path, line, problem: `${part} may not import ${to} (${specifier}): ${next}` }];
   });
-  const computed = [...text.matchAll(computedImport)].map((match) => ({
-    path,
-    line: lineAt(text, match.index),
-    problem: "import() of a computed name cannot be checked: write the name as a string",
-  }));
-  return [...findings, ...(part.startsWith("daemon:") ? computed : [])];
 }
 
 /** Entry scripts: the only files that read the outside world. */
@@ -76,7 +67,6 @@ interface Forbidden {
   readonly problem: string;
 }
 
-const isTest = (path: string) => path.endsWith(".test.ts");
 const inDaemons = (path: string) => path.startsWith("daemons/") && !isTest(path);
 
 const forbidden: readonly Forbidden[] = [
@@ -126,37 +116,24 @@ export function forbiddenFindings({ path, text }: Source): Finding[] {
     );
 }
 
-/** Lines a file and a top-level function may have. A number may go down, never up. */
-const fileLinesMax = 400;
-const functionLinesMax = 120;
+/** Lines that a file, and a function with those in it, may have. A number may go down, never up. */
+const fileLinesMax = { production: 380, test: 400 };
+const functionLinesMax = 100;
 
-export function lengthFindings({ path, text }: Source): Finding[] {
-  const lines = text.split("\n");
-  const findings: Finding[] = [];
-  if (lines.length > fileLinesMax) {
-    findings.push({
+export function lengthFindings({ path, text, functions }: Module): Finding[] {
+  const lines = text.split("\n").length;
+  const linesMax = isTest(path) ? fileLinesMax.test : fileLinesMax.production;
+  const long = isTest(path) ? [] : functions.filter((each) => each.lines > functionLinesMax);
+  return [
+    ...(lines > linesMax
+      ? [{ path, line: linesMax, problem: `${lines} lines, at most ${linesMax}: split it by what it is about` }]
+      : []),
+    ...long.map(({ line, lines }) => ({
       path,
-      line: fileLinesMax,
-      problem: `${lines.length} lines, at most ${fileLinesMax}: split it by what it is about`,
-    });
-  }
-  if (isTest(path)) return findings;
-  let start: number | undefined;
-  lines.forEach((line, index) => {
-    if (/^(export )?(default )?(async )?function\b/.test(line)) start = index;
-    if (line === "}" && start !== undefined) {
-      const length = index - start + 1;
-      if (length > functionLinesMax) {
-        findings.push({
-          path,
-          line: start + 1,
-          problem: `a function of ${length} lines, at most ${functionLinesMax}: name its parts`,
-        });
-      }
-      start = undefined;
-    }
-  });
-  return findings;
+      line,
+      problem: `a function of ${lines} lines, at most ${functionLinesMax}: name its parts`,
+    })),
+  ];
 }
 
 function insideComment(text: string, index: number): boolean {
