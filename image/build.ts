@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { messageOf } from "#lib/errors";
+import { relock } from "./archive/relock.ts";
 import {
   buildImage,
   defaultDiskSizeMiB,
@@ -13,7 +14,6 @@ import { type Target, targets } from "./plan.ts";
 import { printPlan, printReport } from "./print.ts";
 import { type Profile, profiles } from "./profile.ts";
 import { tellBuild } from "./progress/index.ts";
-import { relock } from "./relock.ts";
 import { verifyReproducible } from "./reproducible.ts";
 
 const help = `Builds the image of a machine: kernel, root file system, disk. Steps whose inputs did not change are taken from the cache.

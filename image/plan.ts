@@ -1,5 +1,5 @@
+import type { Archive } from "./archive/sources.ts";
 import { type Profile, profileSpecs } from "./profile.ts";
-import type { Archive } from "./sources.ts";
 import type { Step } from "./step.ts";
 import { buildrootStep } from "./steps/buildroot.ts";
 import { bundlesStep } from "./steps/bundles.ts";

@@ -10,8 +10,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { parseLock } from "./archive/lock.ts";
 import { hashFile } from "./files.ts";
-import { parseLock } from "./lock.ts";
 import type { Profile } from "./profile.ts";
 
 export interface Artefact {

@@ -9,7 +9,7 @@ import { identify, type Service } from "./rpc/service.ts";
 import { agentEndpoints, peerEndpoints, socketPath } from "./rpc/sockets.ts";
 
 /** Where things are; the machine's own paths unless the environment (tests) says otherwise. */
-interface Paths {
+export interface Paths {
   readonly run: string;
   readonly state: string;
   readonly etc: string;
@@ -26,7 +26,7 @@ export function pathsFrom(env: NodeJS.ProcessEnv): Paths {
 }
 
 /** A daemon's means. */
-interface Daemon {
+export interface Daemon {
   readonly name: string;
   readonly paths: Paths;
   readonly log: Log;

@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { keyring, release, sourceLines } from "../apt-sources.ts";
+import { keyring, release, sourceLines } from "../archive/apt-sources.ts";
+import type { Archive } from "../archive/sources.ts";
 import { command } from "../command.ts";
-import type { Archive } from "../sources.ts";
 import type { Step } from "../step.ts";
 
 /** Everything that the other steps run. The host itself lends mmdebstrap, once, and nothing else. */

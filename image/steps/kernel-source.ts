@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
+import { driftBetween, formatLock, parseLock, requireLocked } from "../archive/lock.ts";
+import { type Archive, candidateOf, fetchIndex, fetchPackage } from "../archive/sources.ts";
 import { inBuildRoot } from "../build-root.ts";
 import { removeTree } from "../files.ts";
-import { driftBetween, formatLock, parseLock, requireLocked } from "../lock.ts";
-import { type Archive, candidateOf, fetchIndex, fetchPackage } from "../sources.ts";
 import type { Step } from "../step.ts";
 
 /** Debian's source package of the kernel series that the image runs. */

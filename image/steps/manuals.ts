@@ -1,12 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { release } from "../apt-sources.ts";
+import { release } from "../archive/apt-sources.ts";
+import { packagesLock, parseLock } from "../archive/lock.ts";
+import { type Archive, fetchIndex, fetchPackage } from "../archive/sources.ts";
 import { inBuildRoot } from "../build-root.ts";
 import { removeTree } from "../files.ts";
-import { packagesLock, parseLock } from "../lock.ts";
 import { manualText } from "../manual-text.ts";
-import { type Archive, fetchIndex, fetchPackage } from "../sources.ts";
 import type { Step, StepWork } from "../step.ts";
 
 /**

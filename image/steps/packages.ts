@@ -1,9 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AiosError } from "#lib/errors";
-import { keyring, release, sourceLines } from "../apt-sources.ts";
-import { inBuildRoot } from "../build-root.ts";
-import { removeTree } from "../files.ts";
+import { keyring, release, sourceLines } from "../archive/apt-sources.ts";
 import {
   driftBetween,
   formatLock,
@@ -13,9 +11,11 @@ import {
   parseLock,
   pins,
   requireLocked,
-} from "../lock.ts";
+} from "../archive/lock.ts";
+import { type Archive, fetchIndex } from "../archive/sources.ts";
+import { inBuildRoot } from "../build-root.ts";
+import { removeTree } from "../files.ts";
 import { type Profile, profileSpecs } from "../profile.ts";
-import { type Archive, fetchIndex } from "../sources.ts";
 import type { Step, StepWork } from "../step.ts";
 
 const packagesList = "rootfs/packages.list";

@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/archive/sources.ts";
 import { buildImage, type ImageSettings, imageSettings } from "../../image/image.ts";
 import { openStepLog } from "../../image/log.ts";
-import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/sources.ts";
 import type { Fleet, FleetSpec } from "./fleet.ts";
 
 /** Where the data volume shows the archive in the machine. */

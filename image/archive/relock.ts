@@ -1,10 +1,10 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { buildImage, type ImageRequest, type ImageSettings } from "./image.ts";
+import { buildImage, type ImageRequest, type ImageSettings } from "../image.ts";
+import type { BuildEvent } from "../progress/index.ts";
+import { kernelLock } from "../steps/kernel-source.ts";
+import { packagesOf, readLock } from "../steps/packages.ts";
 import { formatLock, type LockedPackage, parseLock } from "./lock.ts";
-import type { BuildEvent } from "./progress/index.ts";
-import { kernelLock } from "./steps/kernel-source.ts";
-import { packagesOf, readLock } from "./steps/packages.ts";
 
 const repository = resolve(import.meta.dirname, "..");
 

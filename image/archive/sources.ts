@@ -1,10 +1,10 @@
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { inBuildRoot, type Mount } from "../build-root.ts";
+import { command } from "../command.ts";
+import type { StepLog } from "../log.ts";
 import { type Mirror, mirrorFrom, mirrorFromSetting, parseAptSources } from "./apt-sources.ts";
-import { inBuildRoot, type Mount } from "./build-root.ts";
-import { command } from "./command.ts";
 import { addToIndex, type LockedPackage, type PackageIndex } from "./lock.ts";
-import type { StepLog } from "./log.ts";
 
 /** How this host reaches Debian's archives. Everything that a build downloads comes from there. */
 export interface Archive {
