@@ -9,7 +9,7 @@ import { held } from "#reach";
 import { runtimeText } from "./longterm/index.ts";
 import { openTiers } from "./memory.ts";
 import { loadedModels } from "./models.ts";
-import { loadReader } from "./snapshot.ts";
+import { snapshotReader } from "./snapshot.ts";
 import { checkApart, checkCommand, runCheck } from "./store/index.ts";
 import { type Hold, spawnChroma, superviseChroma, untilQuiet, watchRemoteChroma } from "./vectors/index.ts";
 
@@ -18,7 +18,7 @@ if (command === checkCommand && file !== undefined) process.exit(runCheck(file, 
 
 runDaemon("memory", process.env, ({ paths, clock, log, address }) => {
   const { memory: config } = effectiveConfig(paths.run);
-  const load = loadReader(paths.state);
+  const load = snapshotReader(paths.state, clock);
   const settled = (signal: AbortSignal) => untilQuiet(load.cpuPercent, clock, signal);
   // The filters are on the machine only.
   const hold: Hold = (words) =>

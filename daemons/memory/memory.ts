@@ -7,7 +7,7 @@ import { journalService, openJournal } from "./journal/index.ts";
 import { openArchive, openLongterm, openTier, type RuntimeText } from "./longterm/index.ts";
 import { openOperational } from "./operational.ts";
 import { memoryQueryService, memoryService } from "./service.ts";
-import type { Load } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { type Check, keepUp, openBackups } from "./store/index.ts";
 import { noticedBy, openStores, startEvents } from "./stores.ts";
 import type { Vectors } from "./vectors/index.ts";
@@ -25,7 +25,7 @@ interface MemoryWorld {
   readonly shelfFile: string;
   /** Resolves when the machine has time for what can wait. */
   readonly settled: (signal: AbortSignal) => Promise<void>;
-  readonly load: () => Load;
+  readonly load: () => Snapshot;
   readonly check: Check;
   readonly residentBytes: () => number;
   /** Ends the daemon once its answers are out, so that it is started again. */

@@ -7,7 +7,7 @@ import { checked, refuse, required } from "./check.ts";
 import { within } from "./limits.ts";
 import { type Longterm, type SearchTier, searchCalls, searchQueryCalls } from "./longterm/index.ts";
 import type { Operational } from "./operational.ts";
-import type { Load } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 import type { Vectors } from "./vectors/index.ts";
 import type { Working } from "./working/index.ts";
 
@@ -17,7 +17,7 @@ interface Memory {
   readonly longterm: Longterm;
   readonly search: SearchTier;
   readonly vectors: Vectors;
-  readonly load: () => Load;
+  readonly load: () => Snapshot;
   /** Names of the models that are loaded now; none when the runtime does not answer. */
   readonly loadedModels: () => Promise<string[]>;
   readonly clock: Clock;

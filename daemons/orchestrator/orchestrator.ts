@@ -2,6 +2,7 @@ import { timeoutSignal } from "#lib/clock";
 import { approvalMostMs } from "#lib/config/duration";
 import { effectiveConfig } from "#lib/config/effective";
 import type { Daemon } from "#lib/daemon";
+import { loadReader } from "#lib/linux/proc";
 import { connect, outlivesRestart } from "#lib/rpc/client";
 import type { ServiceDefinition } from "#lib/rpc/service";
 import { ApiGatewayService } from "#proto/aios/api_gateway";
@@ -39,7 +40,7 @@ import {
 } from "./plans/index.ts";
 import { learnedOver, openLearning } from "./plans/learned/index.ts";
 import { readProcedures } from "./plans/procedures/index.ts";
-import { knownGoals, loadReader } from "./services/index.ts";
+import { knownGoals } from "./services/index.ts";
 import { openTalks } from "./sessions/index.ts";
 import type { Tools } from "./tools.ts";
 import { toolsOver } from "./tools-client.ts";
@@ -116,7 +117,7 @@ export function openOrchestrator(parts: OrchestratorParts) {
     commandsFor: async (agent: string, signal: AbortSignal) =>
       (await standing.onDuty(agent, signal)) ? ["duties"] : [],
     undoOf: (goal: Goal) => undoOf(goal, tools),
-    load: loadReader("/proc", clock),
+    load: loadReader("/proc", clock).read,
     loadedModels: loadedModels(peers.runtime),
     known: () => knownGoals(declared().procedures, learning),
     autonomy: { autonomy: further.autonomy, goals, resting: standing.resting, heldBack },

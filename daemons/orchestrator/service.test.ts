@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
+import { loadReader } from "#lib/linux/proc";
 import { silentLog } from "#lib/log";
 import { connect } from "#lib/rpc/client";
 import { createServer, listen } from "#lib/rpc/server";
@@ -18,7 +19,6 @@ import { plannerOver } from "./plans/planner.ts";
 import { procedureSource } from "./plans/procedures/procedure-source.ts";
 import { parseProcedure } from "./plans/procedures/procedures.ts";
 import { orchestratorService } from "./service.ts";
-import { loadReader } from "./services/system-status.ts";
 import { furtherTwin } from "./testing/further-twin.ts";
 import { type PortTwins, portTwins } from "./testing/port-twins.ts";
 
@@ -86,7 +86,7 @@ async function open() {
   const unheard = { decided: () => {}, waits: () => {}, ended: () => {}, mayName: [] };
   const world = { ...ports, agents, assignments, clock: systemClock, log: silentLog, random: () => 0, ...unheard };
   operated = openGoals({ ...world, planner, changes: openChanges() });
-  const load = loadReader("/proc", systemClock);
+  const load = loadReader("/proc", systemClock).read;
   const orchestrator = {
     ...{ goals: operated, agents, assignments },
     further: furtherTwin(operated, [configOf("system")], systemClock),

@@ -1,4 +1,5 @@
 import { AiosError } from "#lib/errors";
+import { type Load, uptimeSeconds } from "#lib/linux/proc";
 import { executionHeader, headerOf, type Identity, type Service, service } from "#lib/rpc/service";
 import { type AgentRegistration, Task as TaskType } from "#proto/aios/common";
 import { OrchestratorService } from "#proto/aios/orchestrator";
@@ -10,7 +11,6 @@ import {
   furtherCalls,
   goalMessage,
   handoutMessage,
-  type Load,
   nameOf,
   ownGoal,
   refusal,
@@ -97,7 +97,14 @@ export function orchestratorService(orchestrator: Orchestrator): Service<typeof 
       const loadedModels = await orchestrator.loadedModels();
       const { level, stop } = further.autonomy;
       const autonomyLevel = stop === undefined ? level : `${level} (stopped)`;
-      return { ...goals.counts(), ...orchestrator.load(), activeAgents: live.length, loadedModels, autonomyLevel };
+      return {
+        ...goals.counts(),
+        ...orchestrator.load(),
+        uptimeSeconds: uptimeSeconds("/proc"),
+        activeAgents: live.length,
+        loadedModels,
+        autonomyLevel,
+      };
     },
     getAssignedTask: async ({ id }, call) => {
       const agent = ownName(call.identity, id, "fetch a task for agent");

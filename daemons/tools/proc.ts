@@ -1,22 +1,17 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { AiosError } from "#lib/errors";
+import { type ProcessStat, statOf, textAt, ticksPerSecond } from "#lib/linux/proc";
 
-/** A process as the kernel tells of it. */
-export interface ProcessFacts {
+/**
+ * A process as the kernel tells of it, its state in words. With its start (`startTicks`) the pid names it for good: pids are
+ * used again.
+ */
+export interface ProcessFacts extends Omit<ProcessStat, "residentPages"> {
   readonly pid: number;
-  readonly parent: number;
-  readonly name: string;
-  readonly state: string;
   readonly uid: number;
-  readonly threads: number;
   readonly residentBytes: number;
-  readonly cpuMs: number;
-  /** Since boot, hundredths of a second: with the pid it names a process for good, since pids are used again. */
-  readonly startTicks: number;
 }
 
-/** The kernel's clock ticks in a second, on every Linux that Node runs on. */
-const ticksPerSecond = 100;
 const pageBytes = 4096;
 
 const states: Readonly<Record<string, string>> = {
@@ -32,23 +27,14 @@ const states: Readonly<Record<string, string>> = {
 
 /** Undefined when there is no such process. */
 export function factsOf(pid: number): ProcessFacts | undefined {
-  const stat = read(pid, "stat");
-  const status = read(pid, "status");
-  if (stat === undefined || status === undefined) return undefined;
-  // The name is in parentheses and may hold any character, so also ")".
-  const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const number = (at: number) => Number(fields[at] ?? 0);
+  const stat = statOf("/proc", pid);
+  const status = textAt(`/proc/${pid}/status`);
+  if (stat === undefined || status === "") return undefined;
+  const { residentPages, ...facts } = stat;
   return {
-    pid,
-    parent: number(1),
-    name,
-    state: states[fields[0] ?? ""] ?? "unknown",
+    ...{ pid, ...facts, state: states[facts.state] ?? "unknown" },
     uid: Number(/^Uid:\s+(\d+)/m.exec(status)?.[1] ?? 0),
-    threads: number(17),
-    residentBytes: number(21) * pageBytes,
-    cpuMs: ((number(11) + number(12)) * 1000) / ticksPerSecond,
-    startTicks: number(19),
+    residentBytes: residentPages * pageBytes,
   };
 }
 
@@ -63,7 +49,7 @@ export function allProcesses(): ProcessFacts[] {
 
 /** The arguments a process was started with; none for threads of the kernel. */
 export function commandLine(pid: number): string[] {
-  return (read(pid, "cmdline") ?? "").split("\0").slice(0, -1);
+  return textAt(`/proc/${pid}/cmdline`).split("\0").slice(0, -1);
 }
 
 /** The program that it runs, by the path of its file; its name in brackets for what is no file's, as threads of the kernel. */
@@ -75,14 +61,9 @@ export function programOf(pid: number): string {
   }
 }
 
-/** Its control group in the one hierarchy of version 2; "" where there is none. */
-export function groupOf(pid: number): string {
-  return /^0::(.*)$/m.exec(read(pid, "cgroup") ?? "")?.[1] ?? "";
-}
-
 /** When it was started, milliseconds since the epoch. */
 export function startedAt({ startTicks }: ProcessFacts): number {
-  const boot = Number(/^btime (\d+)/m.exec(readFileSync("/proc/stat", "utf8"))?.[1] ?? 0);
+  const boot = Number(/^btime (\d+)/m.exec(textAt("/proc/stat"))?.[1] ?? 0);
   return boot * 1000 + (startTicks * 1000) / ticksPerSecond;
 }
 
@@ -127,13 +108,4 @@ function protectedBecause({ pid, parent }: ProcessFacts): string | undefined {
     if (at === pid) return "the tools themselves run in it";
   }
   return commandLine(pid).some((word) => word.startsWith(daemonFolder)) ? "it is a daemon of the machine" : undefined;
-}
-
-function read(pid: number, file: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
-  } catch {
-    // It ended.
-    return undefined;
-  }
 }

@@ -1,5 +1,6 @@
 import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { statOf } from "#lib/linux/proc";
 import { quantile } from "./repeat.ts";
 
 export { quantile, repeat } from "./repeat.ts";
@@ -35,11 +36,7 @@ export function residentMb(pid: number): number {
 
 /** Processor time that a process and its threads have used, milliseconds. */
 export function processorMs(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  // The second field is the program's name in brackets and may hold anything.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * (1_000 / ticksPerSecond);
+  const stat = statOf("/proc", pid);
+  if (stat === undefined) throw new Error(`measure process ${pid}: it has ended`);
+  return stat.cpuMs;
 }
-
-/** USER_HZ: 100 on every architecture that we build for. */
-const ticksPerSecond = 100;

@@ -1,5 +1,6 @@
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
+import { memoryInfo } from "#lib/linux/proc";
 import { type KernelFiles, namesIn, readText } from "../base/index.ts";
 
 /** The machine's hardware: /run/aios/hardware.json. */
@@ -72,7 +73,7 @@ const reservedShare = 0.15;
 export function readHardware({ proc, sys, dev }: KernelFiles): Hardware {
   return {
     cpu: readCpu(readText(proc, "cpuinfo")),
-    ramBytes: Number(/^MemTotal:\s+(\d+) kB/m.exec(readText(proc, "meminfo"))?.[1] ?? 0) * 1024,
+    ramBytes: memoryInfo(proc)("MemTotal") * 1024,
     gpus: namesIn(sys, "bus/pci/devices").flatMap((pci) => gpuAt(sys, pci) ?? []),
     disks: namesIn(sys, "block").flatMap((name) => diskAt(sys, name) ?? []),
     nics: listNics(sys),

@@ -1,4 +1,5 @@
-import { namesIn, readText } from "../base/index.ts";
+import { statOf } from "#lib/linux/proc";
+import { namesIn } from "../base/index.ts";
 
 /**
  * Reaps the processes that PID 1 inherited: zombies whose parent is `self` and that it did not start. Never by
@@ -12,14 +13,8 @@ export function reapOrphans(
 ): number {
   const orphans = namesIn(proc).filter((name) => {
     if (!/^\d+$/.test(name) || isOurs(Number(name))) return false;
-    const { state, parent } = parseStat(readText(proc, name, "stat"));
-    return state === "Z" && parent === self;
+    const stat = statOf(proc, name);
+    return stat?.state === "Z" && stat.parent === self;
   });
   return orphans.filter((pid) => reap(Number(pid))).length;
-}
-
-/** State and parent in /proc/PID/stat: "12 (a name) Z 1 …". The name may hold spaces and parentheses. */
-export function parseStat(stat: string): { state: string; parent: number } {
-  const [state = "", parent = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { state, parent: Number(parent) };
 }

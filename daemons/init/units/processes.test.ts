@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#lib/clock";
 import { openGroups } from "#lib/linux/cgroups";
+import { parseStat } from "#lib/linux/proc";
 import { type Children, openChildren } from "../base/children.ts";
 import { openSyscalls } from "../base/syscalls.ts";
 import type { UnitLog } from "../logs/logs.ts";
-import { parseStat, reapOrphans } from "../power/orphans.ts";
+import { reapOrphans } from "../power/orphans.ts";
 import { startProcess } from "./processes.ts";
 
 const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };

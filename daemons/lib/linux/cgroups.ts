@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errnoOf } from "../errors.ts";
+import { statOf, textAt } from "./proc.ts";
 
 /** What the processes of a group may use together. */
 export interface Limits {
@@ -56,9 +57,6 @@ const leafName = "_own";
 /** Of processor time, in which a limit is kept, microseconds. */
 const cpuPeriodUs = 100_000;
 
-/** Clock ticks in a second, which Linux tells processes' times in. */
-const ticksPerSecond = 100;
-
 /**
  * Control groups (v2) below the folder `top`, which may not be there yet. A controller that the kernel has given away (a host
  * that uses v1) sets no limit; without cgroup2, or without a folder, a group knows only the processes that were added, and
@@ -70,10 +68,8 @@ export function openGroups(top: string | undefined, proc: string, clock: Clock):
     return { open, openNesting: open, lacking: controllers, close() {} };
   }
   mkdirSync(top, { recursive: true });
-  for (const folder of [dirname(top), top]) {
-    for (const controller of controllers) tryWrite(join(folder, "cgroup.subtree_control"), `+${controller}`);
-  }
-  const given = read(join(top, "cgroup.subtree_control")).trim().split(" ");
+  for (const folder of [dirname(top), top]) groupFolder(folder).giveDown();
+  const given = textAt(join(top, "cgroup.subtree_control")).trim().split(" ");
   return {
     open: (unit, limits) => cgroup(join(top, unit), limits, proc, clock),
     openNesting: (unit, limits) => cgroup(join(top, unit), limits, proc, clock, leafName),
@@ -82,9 +78,40 @@ export function openGroups(top: string | undefined, proc: string, clock: Clock):
   };
 }
 
+/** What is done with a group by its folder alone. */
+export interface GroupFolder {
+  /** Whether the kernel took it: one that gave a controller away has no such file. */
+  set(file: string, text: string): boolean;
+  text(file: string): string;
+  /** Gives what it may limit down to the groups below it. */
+  giveDown(): void;
+  /** The processes in it and below. */
+  pids(): number[];
+  /** Sends SIGKILL to all of them. */
+  kill(): void;
+  /** Keeps them from running on, or lets them. False where the kernel cannot. */
+  freeze(frozen: boolean): boolean;
+}
+
+export function groupFolder(folder: string): GroupFolder {
+  const set = (file: string, text: string) => tryWrite(join(folder, file), text);
+  return {
+    set,
+    text: (file) => textAt(join(folder, file)),
+    giveDown: () => {
+      for (const controller of controllers) set("cgroup.subtree_control", `+${controller}`);
+    },
+    pids: () => pidsIn(folder),
+    kill: () => {
+      if (!set("cgroup.kill", "1")) signalEach(pidsIn(folder), "SIGKILL");
+    },
+    freeze: (frozen) => set("cgroup.freeze", frozen ? "1" : "0"),
+  };
+}
+
 function cgroup(folder: string, limits: Limits, proc: string, clock: Clock, leaf = ""): Group {
   mkdirSync(join(folder, leaf), { recursive: true });
-  const set = (file: string, text: string) => tryWrite(join(folder, file), text);
+  const { set, text, pids, kill, freeze } = groupFolder(folder);
   const setCpuCores = (cores = limits.cpuCores) =>
     set("cpu.max", `${cores === undefined ? "max" : Math.round(cores * cpuPeriodUs)} ${cpuPeriodUs}`);
   set("memory.max", `${limits.memoryMiB * 1024 * 1024}`);
@@ -97,18 +124,16 @@ function cgroup(folder: string, limits: Limits, proc: string, clock: Clock, leaf
       writeFile(join(folder, leaf, "cgroup.procs"), `${pid}`).catch((error: unknown) => {
         if (errnoOf(error) !== "ESRCH") throw error;
       }),
-    kill: () => {
-      if (!set("cgroup.kill", "1")) signalEach(pidsIn(folder), "SIGKILL");
-    },
+    kill,
     freeze: (frozen) => {
-      if (!set("cgroup.freeze", frozen ? "1" : "0")) signalEach(pidsIn(folder), frozen ? "SIGSTOP" : "SIGCONT");
+      if (!freeze(frozen)) signalEach(pids(), frozen ? "SIGSTOP" : "SIGCONT");
     },
-    empty: (timeoutMs) => until(() => !/^populated 1$/m.test(read(join(folder, "cgroup.events"))), timeoutMs, clock),
+    empty: (timeoutMs) => until(() => !/^populated 1$/m.test(text("cgroup.events")), timeoutMs, clock),
     setCpuCores,
-    memoryBytes: () => pssOf(pidsIn(folder), proc),
-    chargedBytes: () => Number(read(join(folder, "memory.current"))),
-    cpuMs: () => Math.round(valueIn(join(folder, "cpu.stat"), "usage_usec") / 1000),
-    oomKills: () => valueIn(join(folder, "memory.events"), "oom_kill"),
+    memoryBytes: () => pssOf(pids(), proc),
+    chargedBytes: () => Number(text("memory.current")),
+    cpuMs: () => Math.round(valueIn(text("cpu.stat"), "usage_usec") / 1000),
+    oomKills: () => valueIn(text("memory.events"), "oom_kill"),
   };
 }
 
@@ -125,14 +150,14 @@ function plainGroup(proc: string, clock: Clock): Group {
     setCpuCores: () => false,
     memoryBytes: () => pssOf(living(), proc),
     chargedBytes: () => 0,
-    cpuMs: () => living().reduce((sum, pid) => sum + cpuMsOf(pid, proc), 0),
+    cpuMs: () => living().reduce((sum, pid) => sum + (statOf(proc, pid)?.cpuMs ?? 0), 0),
     oomKills: () => 0,
   };
 }
 
 /** The processes of a group and of those below it. */
 function pidsIn(folder: string): number[] {
-  const own = read(join(folder, "cgroup.procs")).split("\n").filter(Boolean).map(Number);
+  const own = textAt(join(folder, "cgroup.procs")).split("\n").filter(Boolean).map(Number);
   return [...own, ...foldersIn(folder).flatMap(pidsIn)];
 }
 
@@ -143,17 +168,9 @@ function foldersIn(folder: string): string[] {
     .map(({ name }) => join(folder, name));
 }
 
-/** A value of a file of lines "name value"; 0 when it is not there. */
-function valueIn(path: string, name: string): number {
-  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(read(path))?.[1] ?? 0);
-}
-
-/** What a process has used of the processors; 0 when it is gone. */
-function cpuMsOf(pid: number, proc: string): number {
-  const text = read(join(proc, `${pid}`, "stat"));
-  // After the name, which may hold anything: state is field 3, user and system time 14 and 15.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return ((Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 1_000) / ticksPerSecond;
+/** A value in lines of "name value"; 0 when it is not there. */
+function valueIn(text: string, name: string): number {
+  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
 }
 
 async function pssOf(pids: readonly number[], proc: string): Promise<number> {
@@ -184,20 +201,13 @@ function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
   }
 }
 
+/** Whether the kernel took it. The file must be there: nothing is made. */
 function tryWrite(path: string, text: string): boolean {
   try {
-    writeFileSync(path, text);
+    writeFileSync(path, text, { flag: "r+" });
     return true;
   } catch {
     return false;
-  }
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
   }
 }
 

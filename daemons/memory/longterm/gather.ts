@@ -1,7 +1,7 @@
 import { cut } from "#lib/text";
 import type { Operational } from "../operational.ts";
 import { finalStatuses } from "../records.ts";
-import type { Load } from "../snapshot.ts";
+import type { Snapshot } from "../snapshot.ts";
 import type { Working } from "../working/index.ts";
 import type { Piece, Tier } from "./context.ts";
 import { cosine } from "./embedding.ts";
@@ -34,7 +34,7 @@ const collectionsOf = {
 export interface Sources {
   readonly operational: Operational;
   readonly working: Working;
-  readonly load: () => Load;
+  readonly load: () => Snapshot;
   readonly loadedModels: () => Promise<string[]>;
   readonly clock: { now(): number };
   readonly search: Search;

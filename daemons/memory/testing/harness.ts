@@ -12,7 +12,7 @@ import { MemoryAdminService } from "#proto/aios/memory_admin";
 import { MemoryQueryService } from "#proto/aios/memory_query";
 import type { RuntimeText } from "../longterm/runtime-text.ts";
 import { openTiers } from "../memory.ts";
-import { loadReader } from "../snapshot.ts";
+import { snapshotReader } from "../snapshot.ts";
 import { checkHere } from "../store/backup.ts";
 import type { Vectors } from "../vectors/chroma.ts";
 
@@ -46,7 +46,7 @@ export async function openMemory(folder: string, clock = new ManualClock(start),
     shelfFile: twins.shelfFile ?? join(folder, "none"),
     // The runtime is asked for an embedding by the tests of that alone.
     settled: () => new Promise<void>(() => {}),
-    load: loadReader(folder).read,
+    load: snapshotReader(folder, clock).read,
     check: checkHere,
     residentBytes: () => process.memoryUsage.rss(),
     restart: (reason) => void restarts.push(reason),

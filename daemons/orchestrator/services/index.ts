@@ -11,4 +11,3 @@ export { goalControlService } from "./goal-control-service.ts";
 export { knownGoals } from "./known-goals.ts";
 export { goalMessage, handoutMessage, taskMessage } from "./messages.ts";
 export { sessionsService } from "./sessions-service.ts";
-export { type Load, loadReader } from "./system-status.ts";

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
+import { cpuTicks, statOf, ticksPerSecond } from "#lib/linux/proc";
 
 interface BusyOptions {
   /** Processes whose work is the models' own: the workers'. */
@@ -43,32 +43,15 @@ export async function watchBusyCores({ own, active, told, clock, signal, proc = 
   }
 }
 
-/** Seconds of processor that everything has used since the start. */
+/** Seconds of processor that everything on this machine has used since the start. */
 function busySeconds(proc: string): number {
-  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = (read(`${proc}/stat`).split("\n")[0] ?? "")
-    .split(/\s+/)
-    .map(Number);
-  return (user + nice + system + irq + softirq) / ticksPerSecond;
+  const { busy, stolen } = cpuTicks(proc);
+  return (busy - stolen) / ticksPerSecond;
 }
 
 /** Seconds of processor that a process has used; 0 when it has ended. */
-function processSeconds(proc: string, pid: number): number {
-  const stat = read(`${proc}/${pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / ticksPerSecond;
-}
-
-/** USER_HZ: the same on every Linux that this runs on. */
-const ticksPerSecond = 100;
+const processSeconds = (proc: string, pid: number) => (statOf(proc, pid)?.cpuMs ?? 0) / 1000;
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
 }

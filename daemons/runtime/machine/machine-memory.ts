@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { groupOf, memoryInfo, textAt } from "#lib/linux/proc";
 
 /** Memory of the machine, or of the part of it that this daemon may use. */
 export interface MachineMemory {
@@ -27,19 +27,17 @@ export function reserveBytes({ totalBytes }: MachineMemory): number {
 export function machineMemory(
   { proc, cgroups }: MemoryFiles = { proc: "/proc", cgroups: "/sys/fs/cgroup" },
 ): MachineMemory {
-  const meminfo = read(`${proc}/meminfo`);
-  const kibibytes = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(meminfo)?.[1] ?? 0) * 1024;
-  const machine = { totalBytes: kibibytes("MemTotal"), availableBytes: kibibytes("MemAvailable") };
-  const path = /^0::(\/.*)$/m.exec(read(`${proc}/self/cgroup`))?.[1] ?? "/";
-  return ancestors(path).reduce((least, group) => within(least, `${cgroups}${group}`), machine);
+  const kib = memoryInfo(proc);
+  const machine = { totalBytes: kib("MemTotal") * 1024, availableBytes: kib("MemAvailable") * 1024 };
+  return ancestors(groupOf(proc, "self")).reduce((least, group) => within(least, `${cgroups}${group}`), machine);
 }
 
 function within(memory: MachineMemory, folder: string): MachineMemory {
-  const limit = Number(read(`${folder}/memory.max`).trim() || Number.NaN);
+  const limit = Number(textAt(`${folder}/memory.max`).trim() || Number.NaN);
   if (!Number.isFinite(limit)) return memory;
-  const used = Number(read(`${folder}/memory.current`).trim());
-  const reclaimable = Number(/^inactive_file (\d+)$/m.exec(read(`${folder}/memory.stat`))?.[1] ?? 0);
-  const active = Number(/^active_file (\d+)$/m.exec(read(`${folder}/memory.stat`))?.[1] ?? 0);
+  const used = Number(textAt(`${folder}/memory.current`).trim());
+  const reclaimable = Number(/^inactive_file (\d+)$/m.exec(textAt(`${folder}/memory.stat`))?.[1] ?? 0);
+  const active = Number(/^active_file (\d+)$/m.exec(textAt(`${folder}/memory.stat`))?.[1] ?? 0);
   return {
     totalBytes: Math.min(memory.totalBytes, limit),
     availableBytes: Math.min(memory.availableBytes, Math.max(0, limit - used + reclaimable + active)),
@@ -55,12 +53,4 @@ function ancestors(path: string): string[] {
       .map((part) => `/${part}`)
       .join(""),
   );
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
 }

@@ -1,4 +1,5 @@
 import * as Type from "typebox";
+import { memoryInfo } from "#lib/linux/proc";
 import { reads, type Tool } from "../../tool.ts";
 import { type KernelFolders, known, linkName, namesIn, numberOf, object, round, textOf } from "../shared/index.ts";
 import { readGpus } from "./gpu.ts";
@@ -101,8 +102,7 @@ const memoryTool = ({ proc, sys }: KernelFolders) =>
       errors: Type.Optional(object({ corrected: Type.Integer(), uncorrected: Type.Integer() })),
     }),
     run: async () => {
-      const found = (await textOf(`${proc}/meminfo`)) ?? "";
-      const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(found)?.[1] ?? 0);
+      const kib = memoryInfo(proc);
       const nodes = (await namesIn(`${sys}/devices/system/node`)).filter((name) => /^node\d+$/.test(name));
       return known({
         total_mb: Math.round(kib("MemTotal") / 1024),

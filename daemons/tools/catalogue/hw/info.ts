@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import * as Type from "typebox";
 import { errnoOf } from "#lib/errors";
+import { memoryInfo } from "#lib/linux/proc";
 import { reads, type Tool } from "../../tool.ts";
 import { type KernelFolders, object } from "../shared/index.ts";
 
@@ -20,7 +21,7 @@ export const infoTool = (at: KernelFolders): Tool =>
     timeoutMs: 5_000,
     run: async () => ({
       ...(await processor(at)),
-      ram_mb: await memory(at),
+      ram_mb: Math.round(memoryInfo(at.proc)("MemTotal") / 1024),
       gpu: await gpus(at),
       storage: await disks(at),
     }),
@@ -32,11 +33,6 @@ async function processor({ proc }: KernelFolders): Promise<{ cpu: string; cores:
     cpu: /^model name\s*: (.*)$/m.exec(text)?.[1] ?? "unknown",
     cores: text.match(/^processor\s*:/gm)?.length ?? 1,
   };
-}
-
-async function memory({ proc }: KernelFolders): Promise<number> {
-  const kib = /^MemTotal:\s+(\d+)/m.exec(await readFile(`${proc}/meminfo`, "utf8"))?.[1];
-  return Math.round(Number(kib) / 1024);
 }
 
 const vendors: Readonly<Record<string, string>> = { "0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel" };

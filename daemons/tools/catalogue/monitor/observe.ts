@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError, errnoOf, messageOf } from "#lib/errors";
-import { uptimeSeconds } from "#lib/linux/uptime";
+import { memoryInfo, uptimeSeconds } from "#lib/linux/proc";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { entriesOf, hold } from "../../files/index.ts";
@@ -152,8 +152,8 @@ const healthTool = (world: Observed) =>
     run: async ({ signal }) => {
       const { kernel, paths } = world;
       const load = Number(readFileSync(`${kernel.proc}/loadavg`, "utf8").split(" ")[0]);
-      const [memory, disk, services, hot] = await Promise.all([
-        memoryPercent(kernel),
+      const memory = memoryPercent(kernel);
+      const [disk, services, hot] = await Promise.all([
         diskPercent(paths.state),
         servicesOf(world, signal),
         hotSensors(kernel),
@@ -182,9 +182,8 @@ function above(what: string, value: number, limit: Record<Severity, number>, det
   return severity === undefined ? [] : [{ what, severity, detail }];
 }
 
-async function memoryPercent({ proc }: KernelFolders): Promise<number> {
-  const text = await readFile(`${proc}/meminfo`, "utf8");
-  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0);
+function memoryPercent({ proc }: KernelFolders): number {
+  const kib = memoryInfo(proc);
   const total = kib("MemTotal");
   return total === 0 ? 0 : round((100 * (total - kib("MemAvailable"))) / total);
 }

@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { loadavg } from "node:os";
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
+import { type CpuTicks, cpuTicks, memoryInfo } from "#lib/linux/proc";
 import { reads, type Tool } from "../../tool.ts";
 import { absolutePath, named, object } from "../shared/index.ts";
 
@@ -40,8 +40,7 @@ const memory = reads({
   capabilities: ["monitor:read"],
   timeoutMs: 5_000,
   run: () => {
-    const text = readFileSync("/proc/meminfo", "utf8");
-    const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1]);
+    const kib = memoryInfo("/proc");
     const total = kib("MemTotal");
     const available = kib("MemAvailable");
     const mib = (size: number) => Math.round(size / 1024);
@@ -78,10 +77,8 @@ const disk = reads({
     }),
 });
 
-interface Sample {
+interface Sample extends CpuTicks {
   readonly at: number;
-  readonly busy: number;
-  readonly total: number;
 }
 
 /**
@@ -103,13 +100,6 @@ function cpuUse(clock: Clock): (signal: AbortSignal) => Promise<{ percent: numbe
   };
 }
 
-function sample(clock: Clock): Sample & { readonly cores: number } {
-  const text = readFileSync("/proc/stat", "utf8");
-  const times = (/^cpu +(.*)$/m.exec(text)?.[1] ?? "").split(" ").map(Number);
-  // user nice system idle iowait irq softirq steal; guest time is counted in user already.
-  const [, , , idle = 0, waiting = 0] = times;
-  const total = times.slice(0, 8).reduce((sum, time) => sum + time, 0);
-  return { at: clock.monotonic(), busy: total - idle - waiting, total, cores: text.match(/^cpu\d/gm)?.length ?? 1 };
-}
+const sample = (clock: Clock): Sample => ({ at: clock.monotonic(), ...cpuTicks("/proc") });
 
 const round = (value: number) => Math.round(value * 100) / 100;

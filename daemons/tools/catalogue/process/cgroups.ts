@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { AiosError, errnoOf } from "#lib/errors";
+import { AiosError } from "#lib/errors";
+import { type GroupFolder, groupFolder } from "#lib/linux/cgroups";
+import { textAt } from "#lib/linux/proc";
 
 /** What a group of processes may use. */
 export interface Limits {
@@ -24,12 +26,10 @@ const files = {
 export type LimitName = keyof typeof files;
 export const limitNames = Object.keys(files) as LimitName[];
 
-const controllers = ["cpu", "memory", "pids", "io"];
-
 /** The group under which the tools make theirs, beside those of the daemons. */
 const topName = "aios-tools";
 
-export interface Cgroup {
+export interface Cgroup extends Pick<GroupFolder, "pids" | "kill" | "freeze"> {
   readonly name: string;
   /** Whether it stood before. */
   exists(): boolean;
@@ -41,10 +41,6 @@ export interface Cgroup {
   /** Writes limits back as `limits` gave them. */
   write(limits: Partial<Record<LimitName, string>>): void;
   add(pid: number): void;
-  pids(): number[];
-  kill(): void;
-  /** Keeps its processes, and those that join it, from running on; or lets them. False where the kernel cannot. */
-  freeze(frozen: boolean): boolean;
   /** Removes it; it stays while processes live in it. */
   remove(): void;
 }
@@ -82,75 +78,41 @@ function mountPoint(): string | undefined {
 
 function cgroup(mount: string, top: string, name: string): Cgroup {
   const folder = join(top, name);
-  const pids = () => read(join(folder, "cgroup.procs")).split("\n").filter(Boolean).map(Number);
+  const { set, text, pids, kill, freeze } = groupFolder(folder);
   return {
     name,
     exists: () => existsSync(folder),
     make: () => {
       mkdirSync(top, { recursive: true });
-      // What the groups below may limit is given down from above.
-      for (const one of [mount, top]) {
-        for (const controller of controllers) tryWrite(join(one, "cgroup.subtree_control"), `+${controller}`);
-      }
+      for (const above of [mount, top]) groupFolder(above).giveDown();
       mkdirSync(folder, { recursive: true });
     },
     limit: (limits) =>
       limitNames.filter((limit) => {
         const value = limits[limit];
-        return value !== undefined && tryWrite(join(folder, files[limit].file), files[limit].text(value));
+        return value !== undefined && set(files[limit].file, files[limit].text(value));
       }),
     limits: () =>
       Object.fromEntries(
-        limitNames
-          .map((limit) => [limit, read(join(folder, files[limit].file)).trim()])
-          .filter(([, text]) => text !== ""),
+        limitNames.map((limit) => [limit, text(files[limit].file).trim()]).filter(([, value]) => value !== ""),
       ),
     write: (limits) => {
-      for (const [limit, text] of Object.entries(limits)) tryWrite(join(folder, files[limit as LimitName].file), text);
+      for (const [limit, value] of Object.entries(limits)) set(files[limit as LimitName].file, value);
     },
     add: (pid) => {
       writeFileSync(join(folder, "cgroup.procs"), `${pid}`);
       // What it started before it was in the group.
-      for (const child of read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean)) {
-        tryWrite(join(folder, "cgroup.procs"), child);
+      for (const child of textAt(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean)) {
+        set("cgroup.procs", child);
       }
     },
     pids,
-    kill: () => {
-      if (tryWrite(join(folder, "cgroup.kill"), "1")) return;
-      for (const pid of pids()) tryKill(pid);
-    },
-    freeze: (frozen) => tryWrite(join(folder, "cgroup.freeze"), frozen ? "1" : "0"),
+    kill,
+    freeze,
     remove: () => {
       for (const one of [folder, top]) tryRemove(one);
     },
   };
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-/** Whether the kernel took it. The file must be there: nothing is made. */
-function tryWrite(path: string, text: string): boolean {
-  try {
-    writeFileSync(path, text, { flag: "r+" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function tryKill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if (errnoOf(error) !== "ESRCH") throw error;
-  }
 }
 
 function tryRemove(folder: string): void {

@@ -1,7 +1,8 @@
 import * as Type from "typebox";
 import { systemClock } from "#lib/clock";
 import { AiosError, errnoOf } from "#lib/errors";
-import { commandLine, groupOf, lives, type ProcessFacts, programOf, signallable } from "../../proc.ts";
+import { groupOf } from "#lib/linux/proc";
+import { commandLine, lives, type ProcessFacts, programOf, signallable } from "../../proc.ts";
 import { changes, type Tool, type ToolCall, type Undo } from "../../tool.ts";
 import { object } from "../shared/index.ts";
 import type { Cgroups, LimitName } from "./cgroups.ts";
@@ -141,7 +142,7 @@ const undoGroup = (cgroups: Cgroups): Undo<GroupInput, Record<never, never>, Gro
     const group = cgroups.open(name);
     const plan = { group: name, stood: group.exists(), limits: group.limits() };
     if (pid === undefined) return plan;
-    return { ...plan, moved: { pid, startTicks: signallable("limit", pid).startTicks, from: groupOf(pid) } };
+    return { ...plan, moved: { pid, startTicks: signallable("limit", pid).startTicks, from: groupOf("/proc", pid) } };
   },
   restore: async ({ group: name, stood, limits, moved }) => {
     const group = cgroups.open(name);

@@ -1,11 +1,12 @@
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
+import { groupOf } from "#lib/linux/proc";
 import type { Identity } from "#lib/rpc/service";
 import { beginning } from "#lib/text";
 import type { Grants, Protection } from "../../access/index.ts";
 import type { Holding } from "../../pipeline/index.ts";
-import { allProcesses, commandLine, groupOf, processOf, startedAt } from "../../proc.ts";
+import { allProcesses, commandLine, processOf, startedAt } from "../../proc.ts";
 import { openDocuments, type State } from "../../state/index.ts";
 import { changes, reads, type Tool } from "../../tool.ts";
 import { absolutePath, named, type Outbound, object, sandboxLimits, timestamp } from "../shared/index.ts";
@@ -261,7 +262,7 @@ const infoTool = (spawned: SpawnedProcesses) =>
         cmdline: bounded(known === undefined ? commandLine(pid) : [known.command, ...known.args]),
         started_at: startedAt(facts),
         spawned: known !== undefined,
-        details: { ...describe(facts), cgroup: groupOf(pid) },
+        details: { ...describe(facts), cgroup: groupOf("/proc", pid) },
       };
     },
   });

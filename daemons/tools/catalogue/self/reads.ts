@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { hostname, release } from "node:os";
 import * as Type from "typebox";
-import { uptimeSeconds } from "#lib/linux/uptime";
+import { memoryInfo, uptimeSeconds } from "#lib/linux/proc";
 import type { Client } from "#lib/rpc/service";
 import { type InitService, UnitState } from "#proto/aios/init";
 import { reads, type Tool } from "../../tool.ts";
@@ -96,7 +95,7 @@ const healthTool = ({ init, paths }: SelfWorld) =>
         healthy: issues.length === 0,
         services: units.map(({ name, state }) => ({ name, ready: state === UnitState.UNIT_READY })),
         disk_usage_percent: disk,
-        memory_available_mb: availableMib(),
+        memory_available_mb: Math.round(memoryInfo("/proc")("MemAvailable") / 1024),
         uptime_seconds: uptimeSeconds("/proc"),
         issues,
       };
@@ -120,9 +119,4 @@ async function usagePercent(path: string): Promise<number> {
   const { blocks, bfree, bavail } = await statfs(path);
   const used = blocks - bfree;
   return used + bavail === 0 ? 0 : Math.round((10_000 * used) / (used + bavail)) / 100;
-}
-
-function availableMib(): number {
-  const text = readFileSync("/proc/meminfo", "utf8");
-  return Math.round(Number(/^MemAvailable:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) / 1024);
 }

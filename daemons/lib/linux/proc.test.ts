@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { uptimeSeconds } from "./uptime.ts";
+import { uptimeSeconds } from "./proc.ts";
 
 test("a machine's uptime counts from its first process, not from the kernel's start", () => {
   const proc = mkdtempSync("/tmp/aios-uptime-");
