@@ -1,6 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";
+import { type Patience, patiently } from "#lib/patience";
 import type { Settings } from "./settings.ts";
 import type { Result, Task, Work } from "./work.ts";
 
@@ -21,9 +22,8 @@ export interface Pulse {
   readonly currentTaskId: string;
 }
 
-/** Pauses between two tries while the orchestrator is away. */
-const retryFirstMs = 50;
-const retryMostMs = 1_000;
+/** While the orchestrator is away. */
+const withOrchestrator: Patience = { firstMs: 50, mostMs: 1_000 };
 
 /** The orchestrator holds a request for a task for seconds: an answer of nothing that is quicker means that it ends. */
 const quickAnswerMs = 100;
@@ -51,30 +51,14 @@ export async function live(
 ): Promise<void> {
   const unreported = new Map<string, AbortController>();
 
-  const patiently = async (
-    act: string,
-    call: () => Promise<void>,
-    stop: AbortSignal,
-    isFinal: (error: unknown) => boolean,
-  ) => {
-    for (let pauseMs = retryFirstMs; !stop.aborted; pauseMs = Math.min(retryMostMs, pauseMs * 2)) {
-      try {
-        return await call();
-      } catch (error) {
-        if (stop.aborted) return;
-        if (isFinal(error)) return log.warn(`${act} was refused`, { reason: messageOf(error) });
-        log.debug(`${act} again`, { reason: messageOf(error) });
-      }
-      await clock.sleep(pauseMs, stop).catch(() => {});
-    }
+  const untilTaken = (act: string, call: () => Promise<void>, stop: AbortSignal, passing?: Patience["passing"]) => {
+    const failed = (error: unknown) => log.debug(`${act} again`, { reason: messageOf(error) });
+    const patience = { ...withOrchestrator, ...(passing && { passing }) };
+    return patiently(patience, { clock, signal: stop, failed }, call).catch((error: unknown) => {
+      if (!stop.aborted) log.warn(`${act} was refused`, { reason: messageOf(error) });
+    });
   };
-  const register = () =>
-    patiently(
-      "register",
-      () => orchestrator.register(),
-      signal,
-      () => false,
-    );
+  const register = () => untilTaken("register", () => orchestrator.register(), signal);
 
   const doTask = async (task: Task) => {
     // Given anew, so the orchestrator has had the report of the try before.
@@ -82,11 +66,11 @@ export async function live(
     const result = await work.run(task);
     const stop = new AbortController();
     unreported.set(task.id, stop);
-    await patiently(
+    await untilTaken(
       `report of task ${task.id}`,
       () => orchestrator.report(result),
       AbortSignal.any([stop.signal, signal]),
-      (error) => error instanceof AiosError && finalCodes.includes(error.code),
+      (error) => !(error instanceof AiosError && finalCodes.includes(error.code)),
     );
     if (unreported.get(task.id) === stop) unreported.delete(task.id);
   };

@@ -1,5 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
+import { patiently } from "#lib/patience";
 import { shortenResult } from "./calls.ts";
 import type { Json } from "./events.ts";
 import type { KindOf } from "./kinds.ts";
@@ -26,25 +27,21 @@ interface Carrying {
  */
 export async function carryOut(carrying: Carrying, request: ToolExecutionRequest, fresh: boolean): Promise<Outcome> {
   const { limits, clock } = carrying;
-  let failure: unknown;
-  for (let attempt = 0; attempt < limits.triesMax; attempt += 1) {
-    try {
-      if (attempt > 0) await clock.sleep(limits.retryMs * 2 ** (attempt - 1));
-      return await tried(carrying, request, fresh && attempt === 0);
-    } catch (error) {
-      failure = error;
-    }
+  try {
+    const patience = { firstMs: limits.retryMs, triesMax: limits.triesMax };
+    return await patiently(patience, { clock }, (attempt) => tried(carrying, request, fresh && attempt === 1));
+  } catch (error) {
+    throw new AiosError(
+      "UNAVAILABLE",
+      {
+        act: "carry out",
+        object: `${request.call.tool_name}, call ${request.call.call_id}`,
+        reason: `the tools do not say what became of it: ${messageOf(error)}`,
+        next: "it is asked again; see that aios-tools runs",
+      },
+      { cause: error },
+    );
   }
-  throw new AiosError(
-    "UNAVAILABLE",
-    {
-      act: "carry out",
-      object: `${request.call.tool_name}, call ${request.call.call_id}`,
-      reason: `the tools do not say what became of it: ${messageOf(failure)}`,
-      next: "it is asked again; see that aios-tools runs",
-    },
-    { cause: failure },
-  );
 }
 
 async function tried(carrying: Carrying, request: ToolExecutionRequest, fresh: boolean): Promise<Outcome> {

@@ -1,5 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
+import { isAway, patiently } from "#lib/patience";
 import { type EventRecord, eventSchema, momentOf } from "./events.ts";
 import { fold, leaveParentsRun } from "./fold/index.ts";
 import type { EventKind } from "./kinds.ts";
@@ -115,17 +116,7 @@ export class BranchWriter {
   /** The journal's writes may be repeated: it knows an event by its id. */
   async #repeated(write: () => Promise<unknown>): Promise<void> {
     const { limits, clock } = this.#world;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await write();
-        return;
-      } catch (error) {
-        const passing =
-          error instanceof AiosError && (error.code === "UNAVAILABLE" || error.code === "DEADLINE_EXCEEDED");
-        if (!passing || attempt >= limits.triesMax) throw error;
-        await clock.sleep(limits.retryMs * 2 ** (attempt - 1));
-      }
-    }
+    await patiently({ firstMs: limits.retryMs, triesMax: limits.triesMax, passing: isAway }, { clock }, write);
   }
 }
 

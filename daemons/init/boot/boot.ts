@@ -1,5 +1,6 @@
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
+import { patiently } from "#lib/patience";
 import type { Supervisor } from "../units/index.ts";
 import type { Phase } from "./phases.ts";
 
@@ -151,19 +152,11 @@ function tamperReason(problems: readonly string[]): string {
 }
 
 /** Asks until there is an answer that is not false. */
-async function retried<T>(
-  clock: Clock,
-  ask: () => Promise<T>,
-  failed: (error: unknown) => void = () => {},
-): Promise<T> {
+async function retried<T>(clock: Clock, ask: () => Promise<T>, failed?: (error: unknown) => void): Promise<T> {
+  const patience = { firstMs: waits.afterErrorMs, mostMs: waits.afterErrorMs };
   for (;;) {
-    try {
-      const answer = await ask();
-      if (answer !== false) return answer;
-      await clock.sleep(waits.againMs);
-    } catch (error) {
-      failed(error);
-      await clock.sleep(waits.afterErrorMs);
-    }
+    const answer = await patiently(patience, { clock, ...(failed && { failed }) }, ask);
+    if (answer !== false) return answer;
+    await clock.sleep(waits.againMs);
   }
 }

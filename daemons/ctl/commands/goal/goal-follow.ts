@@ -1,4 +1,4 @@
-import { AiosError } from "#lib/errors";
+import { isAway } from "#lib/patience";
 import type { Client } from "#lib/rpc/service";
 import type { Task } from "#proto/aios/common";
 import { GoalControlService, type GoalView } from "#proto/aios/goal_control";
@@ -69,10 +69,6 @@ function showEnd({ goal, result }: GoalView, tookMs: number, { out }: World): Ex
   const status = words(goal?.status ?? "");
   out.line(`${status} after ${duration(tookMs)}${result === "" ? "" : `: ${result}`}`);
   return goal?.status === "completed" ? exit.ok : exit.failed;
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof AiosError && (error.code === "UNAVAILABLE" || error.code === "DEADLINE_EXCEEDED");
 }
 
 function ticking(show: Show, { clock, screen }: World): { stop(): void } {
