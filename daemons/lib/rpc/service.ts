@@ -1,5 +1,8 @@
 import type { Metadata, MethodDefinition } from "@grpc/grpc-js";
+import { AiosError } from "../errors.ts";
 import { type Role, roles } from "../identity/role.ts";
+import { isUuid } from "../ids.ts";
+import { beginning } from "../text.ts";
 
 /** A service as ts-proto describes it: method name → definition. */
 // biome-ignore lint/suspicious/noExplicitAny: grpc-js definitions are invariant in their message types
@@ -105,6 +108,13 @@ export interface CallOptions {
  * asked again, the answer is what came of it.
  */
 export const executionHeader = "x-aios-execution-id";
+
+/** Throws INVALID_ARGUMENT when a caller has chosen something else for its {@link executionHeader} than a UUID in lower case. */
+export function checkExecutionId(act: string, id: string | undefined): void {
+  if (id === undefined || isUuid(id)) return;
+  const reason = `"${beginning(id, 64)}" is no UUID in lower case`;
+  throw new AiosError("INVALID_ARGUMENT", { act: `${act}:`, object: executionHeader, reason });
+}
 
 /** With {@link executionHeader}, "yes": the execution is not to be begun any more. */
 export const withdrawHeader = "x-aios-withdraw";

@@ -1,8 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 import type { Role } from "#lib/identity/role";
-import { isUuid } from "#lib/ids";
-import { executionHeader } from "#lib/rpc/service";
-import { beginning } from "#lib/text";
+import { checkExecutionId } from "#lib/rpc/service";
 import type { JsonObject } from "../json.ts";
 
 /** A client's wish for a goal. */
@@ -35,7 +33,7 @@ const metadataSizeMaxBytes = 64 * 1024;
 /** The metadata of a submission. Throws INVALID_ARGUMENT naming the field that is not as it must be. */
 export function checkSubmission(submission: Submission): JsonObject {
   const { id, description, priority, tags, metadata, dependsOn, dedupeKey } = submission;
-  if (id !== undefined && !isUuid(id)) throw bad(executionHeader, `"${beginning(id, 64)}" is no UUID in lower case`);
+  checkExecutionId("submit a goal", id);
   if (description.trim() === "") throw bad("description", "it is empty");
   if (description.length > descriptionLengthMax) {
     throw bad("description", `${description.length} characters, at most ${descriptionLengthMax}`);

@@ -1,10 +1,10 @@
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Role } from "#lib/identity/role";
-import { isUuid, uuidOf, uuidv7 } from "#lib/ids";
+import { uuidOf, uuidv7 } from "#lib/ids";
 import type { Log } from "#lib/log";
-import { executionHeader } from "#lib/rpc/service";
-import { beginning, cut } from "#lib/text";
+import { checkExecutionId, executionHeader } from "#lib/rpc/service";
+import { cut } from "#lib/text";
 import { type Durable, fieldsOf, listOf } from "../durable.ts";
 import type { NextRun } from "./cron.ts";
 
@@ -100,7 +100,7 @@ export function openSchedules(parts: SchedulesParts): Schedules {
   return {
     list: () => record.value,
     async create({ id, cron, timeZone, goal, priority, by, role }) {
-      if (id !== undefined && !isUuid(id)) throw wrongId(`"${beginning(id, 64)}" is no UUID in lower case`);
+      checkExecutionId("create schedule", id);
       const known = record.value.find((one) => one.id === id);
       const given = { cron, timeZone, goal, priority, by };
       if (known !== undefined && Object.entries(given).every(([key, value]) => known[key as keyof Schedule] === value))

@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
-import { isUuid, uuidv7 } from "#lib/ids";
-import type { Identity } from "#lib/rpc/service";
+import { uuidv7 } from "#lib/ids";
+import { checkExecutionId, type Identity } from "#lib/rpc/service";
 import type { Limits, Policies } from "../access/index.ts";
 import type { Entry, Ledger } from "../ledger/index.ts";
 import type { Approvals } from "./approvals.ts";
@@ -39,7 +39,7 @@ export class Once {
       if (withdraw) throw wrongId("a call is withdrawn by its execution id");
       return begin(uuidv7(this.#parts.clock.now()));
     }
-    if (!isUuid(id)) throw wrongId("it is not a UUID in lower case");
+    checkExecutionId("execute", id);
     const { approvals, ledger } = this.#parts;
     const entries = ledger.ofExecution(id);
     const ticket = approvals.find(id) ?? (withdraw ? undefined : approvals.find(sameAs(entries)));
