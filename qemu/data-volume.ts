@@ -1,8 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, truncateSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { AiosError } from "#lib/errors";
-import { dataDiskBytes } from "./disks.ts";
+import { dataDiskBytes, makeVolume } from "./disks.ts";
 
 /** What stands for the data partition of a native machine. */
 export interface DataPlace {
@@ -35,18 +34,6 @@ export function prepareDataFolder(folder: string): DataPlace {
 
 function volumeIn(folder: string): string {
   const path = join(folder, "data.ext4");
-  if (existsSync(path)) return path;
-  const fresh = `${path}.new`;
-  closeSync(openSync(fresh, "w"));
-  truncateSync(fresh, dataDiskBytes);
-  const { status, stderr, error } = spawnSync("mkfs.ext4", ["-q", "-F", "-m", "0", fresh], { encoding: "utf8", env });
-  if (status !== 0)
-    throw new AiosError("FAILED_PRECONDITION", {
-      act: "make",
-      object: path,
-      reason: (stderr || error?.message || "").trim(),
-      next: 'install e2fsprogs (run "sh ci/setup")',
-    });
-  renameSync(fresh, path);
+  if (!existsSync(path)) makeVolume(path, dataDiskBytes);
   return path;
 }

@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { cgroupMount } from "./cgroup.ts";
-import { copySparse, lockFolder, prepareDataDisk } from "./disks.ts";
+import { copySparse, lockFolder, makeVolume, prepareDataDisk } from "./disks.ts";
 import { slotAddresses } from "./network.ts";
 
 let folder: string;
@@ -29,6 +29,18 @@ describe("data disk", () => {
     copySparse(path, join(folder, "copy"));
     expect(statSync(join(folder, "copy"))).toMatchObject({ size: 64 * 1024 * 1024, blocks: 0 });
   });
+});
+
+it("makes a sparse volume that holds a folder", () => {
+  const path = join(folder, "data.ext4");
+  mkdirSync(join(folder, "from"));
+  writeFileSync(join(folder, "from/word"), "held");
+  makeVolume(path, 64 * 1024 * 1024, join(folder, "from"), 0);
+  expect(statSync(path).size).toBe(64 * 1024 * 1024);
+  expect(statSync(path).blocks * 512).toBeLessThan(32 * 1024 * 1024);
+  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+  expect(spawnSync("debugfs", ["-R", "cat /word", path], { encoding: "utf8", env }).stdout).toBe("held");
+  expect(() => makeVolume(join(folder, "none"), 1)).toThrow(/^make .*none: /);
 });
 
 describe("lock of a machine's folder", () => {

@@ -34,6 +34,27 @@ export function prepareDataDisk(folder: string, bytes = dataDiskBytes): string {
 }
 
 /**
+ * Makes an ext4 image of `bytes` at `path`: sparse, whole when it is there, with the folder `from` in it. Its times are those
+ * of now, or of `epoch` (seconds). Throws FAILED_PRECONDITION without e2fsprogs.
+ */
+export function makeVolume(path: string, bytes: number, from?: string, epoch?: number): void {
+  const fresh = `${path}.new`;
+  closeSync(openSync(fresh, "w"));
+  truncateSync(fresh, bytes);
+  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...(epoch !== undefined && { SOURCE_DATE_EPOCH: `${epoch}` }) };
+  const words = ["-q", "-F", "-m", "0", ...(from === undefined ? [] : ["-d", from]), fresh];
+  const { status, stderr, error } = spawnSync("mkfs.ext4", words, { encoding: "utf8", env });
+  if (status !== 0)
+    throw new AiosError("FAILED_PRECONDITION", {
+      act: "make",
+      object: path,
+      reason: (stderr || error?.message || "").trim(),
+      next: 'install e2fsprogs (run "sh ci/setup")',
+    });
+  renameSync(fresh, path);
+}
+
+/**
  * The firmware lane's own copy of the disk image, with the firmware's variables beside it. It holds the machine's data
  * as well, so it stays as long as the image is the same; a new image makes a new disk.
  */

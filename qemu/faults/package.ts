@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeVolume } from "../disks.ts";
 
 /** A package that depends on nothing, of so many small files that its unpacking takes a while. */
 export const packageName = "aios-many-files";
@@ -46,8 +47,6 @@ export function makeDiskWithPackage(path: string, bytes: number): void {
     `SHA256: ${hash("sha256", readFileSync(deb), "hex")}`,
   ];
   writeFileSync(join(archive, "Packages"), `${listed.join("\n")}\n`);
-  writeFileSync(path, "");
-  truncateSync(path, bytes);
-  execFileSync("mkfs.ext4", ["-q", "-m", "0", "-d", join(work, "data"), path], { env, stdio: "pipe" });
+  makeVolume(path, bytes, join(work, "data"), 0);
   rmSync(work, { recursive: true, force: true });
 }

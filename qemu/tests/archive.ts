@@ -1,9 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/archive/sources.ts";
 import { buildImage, type ImageSettings, imageSettings } from "../../image/image.ts";
 import { openStepLog } from "../../image/log.ts";
+import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/sources.ts";
+import { makeVolume } from "../disks.ts";
 import type { Fleet, FleetSpec } from "./fleet.ts";
 
 /** Where the data volume shows the archive in the machine. */
@@ -17,7 +18,7 @@ export async function withArchive(fleet: Fleet, spec: FleetSpec, packages: reado
   if (spec.lane === "native") return { ...spec, data: "folder" };
   const disk = join(folder, "data.ext4");
   mkdirSync(dirname(disk), { recursive: true });
-  makeDisk(disk, data, 2 ** 30);
+  makeVolume(disk, 2 ** 30, data);
   return { ...spec, data: disk };
 }
 
@@ -57,12 +58,4 @@ function listed(record: string, debs: readonly string[]): string {
   const file = debs.find((deb) => deb.startsWith(`${field("Package")}_`));
   if (file === undefined) throw new Error(`apt fetched no ${field("Package")}`);
   return `${record.trim().replace(/^Filename: .*$/m, `Filename: ./${file}`)}\n`;
-}
-
-/** An ext4 image that holds the folder `from`, for a machine's data disk. */
-export function makeDisk(path: string, from: string, bytes: number): void {
-  writeFileSync(path, "");
-  truncateSync(path, bytes);
-  const env = { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" };
-  execFileSync("mkfs.ext4", ["-q", "-m", "0", "-d", from, path], { env, stdio: "pipe" });
 }

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { consoleLines } from "#manifest";
 import { type Boot, InitService, type Unit, UnitState } from "#proto/aios/init";
 import { OrchestratorService } from "#proto/aios/orchestrator";
+import { makeVolume } from "../disks.ts";
 import { executeTool, followGoal, submitGoal } from "../goal.ts";
 import { bootTimeoutMs, type Machine } from "../machine.ts";
 import { allAgents, type Fleet, type FleetSpec, laneRuns, useFleet } from "./fleet.ts";
@@ -75,8 +76,7 @@ describe.runIf(laneRuns("native"))("faults, in the native lane", () => {
   it("a full data partition: says so, and is well again once there is room", async () => {
     const disk = join(fleet.folder("full-disk"), "data.ext4");
     mkdirSync(dirname(disk), { recursive: true });
-    blank(disk, 192 * 1024 * 1024);
-    execFileSync("mkfs.ext4", ["-q", "-m", "0", disk], { env: { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" } });
+    makeVolume(disk, 192 * 1024 * 1024);
     const spec = { lane: "native", name: "full", data: disk } as const;
     await (await fleet.boot(spec)).powerOff();
 
