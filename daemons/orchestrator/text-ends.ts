@@ -2,16 +2,9 @@
  * Finds signs that a text without quotes goes over into something else, or only tells of a text that is somewhere else.
  */
 
-/** Verbs that goals are said with. */
-const acts =
-  `add alert allow announce append apply archive assign attach back backup block bounce build change check chmod chown clean
-clear clone close commit compare compress configure convert copy count create decrypt define delete deny detach disable do
-download drop email empty enable encrypt ensure erase execute export expose extract fetch find fix format get give grant hash
-hide import inform install keep kill let limit link list load lock log look mail make mark mirror monitor mount move notify
-open ping post print protect publish pull push put query quit read reboot rebuild record register reload remember remove
-rename repeat replace report resize restart restore retry revoke rotate run save scan schedule send serve set show shrink
-shut sign sort start stop store switch symlink sync tag take tell test trigger truncate turn uninstall unlock unmount unpack
-update upgrade upload use verify wait wake warn watch wipe write zip`.replaceAll(/\s+/g, "|");
+import { acts } from "./verbs.ts";
+
+const act = acts.join("|");
 
 const sequence = "then|also|next|afterwards?|after that|finally|extraGrants|in addition";
 const adverbs = `(?:(?:${sequence}|please|now|immediately|just|do not|don't|never|always|only|first)[,\\s]+)*`;
@@ -22,15 +15,15 @@ const weekdays = "(?:mon|tues|wednes|thurs|fri|satur|sun)day";
 
 const signs: readonly RegExp[] = [
   // "and make it readable", "but keep the old one", ", restart nginx", ". Stop it"
-  new RegExp(`(?:${join}|[.;!?,]\\s+|\\n[ \\t]*|\\s[-–—]\\s+)${adverbs}(?:re-?|un)?(?:${acts})\\b`, "i"),
+  new RegExp(`(?:${join}|[.;!?,]\\s+|\\n[ \\t]*|\\s[-–—]\\s+)${adverbs}(?:re-?|un)?(?:${act})\\b`, "i"),
   // "and then …", "; then …", ". Also …"
   new RegExp(`(?:\\s(?:and|but)\\s+|[.;!?,\\n]\\s*)(?:${sequence})\\b`, "i"),
-  new RegExp(`\\s(?:then|afterwards)\\s+(?:${acts})\\b`, "i"),
+  new RegExp(`\\s(?:then|afterwards)\\s+(?:${act})\\b`, "i"),
   // "and frob it": what is done with something said before
   new RegExp(`(?:${join}|[.;!?]\\s+)${adverbs}[a-z]+\\s+(?:it|its|them|these|those|him|her)\\b`, "i"),
   // "chmod it to 600", "> /srv/y"
   /\s(?:\||>>?)\s*(?:\w+\s+)?["']?\/\S+/,
-  new RegExp(`\\s(?:${acts})\\s+(?:it|them)\\b`, "i"),
+  new RegExp(`\\s(?:${act})\\s+(?:it|them)\\b`, "i"),
   // "and a file /srv/y with …"
   new RegExp(`(?:${join}|,\\s+)(?:[\\w'-]+\\s+){0,4}["']?/\\S+`, "i"),
   // "and it should be …", "and the file must …", "and nobody else can …"

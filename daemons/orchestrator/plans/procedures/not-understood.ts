@@ -1,5 +1,6 @@
 import { cut } from "#lib/text";
 import type { Phrase } from "../../phrase.ts";
+import { kindsOfActs } from "../../verbs.ts";
 import { wordsOf } from "./words.ts";
 
 /** A procedure, as far as it is words. */
@@ -22,26 +23,12 @@ const asking = new Set(
   "all any are can did do does every had has have how many much some there what when where which who why".split(" "),
 );
 
-/** First words that ask for the same kind of act. One who wants a thing gone is not told how to read it, or the other way round. */
-const kinds: readonly ReadonlySet<string>[] = [
-  "clear delete destroy erase purge remove uninstall unset wipe",
-  "add append create make put report save store write",
-  "are check display find get how is list log logs look print read report see show tell what which who",
-  "allow open",
-  "block close deny",
-  "configure install set setup",
-  "download fetch get save",
-  "look monitor watch",
-  "bounce restart start",
-  "disable halt stop",
-  "back backup copy make",
-  "move rename",
-  "bring install update upgrade",
-  "check compare verify",
-  "restore",
-  "rotate",
-  "kill",
-].map((words) => new Set(words.split(" ")));
+/** First words that ask to be shown something, and are no verbs of an act. */
+const showing = "are how is logs see what which who".split(" ");
+
+const kinds: readonly ReadonlySet<string>[] = kindsOfActs.map(
+  (verbs) => new Set(verbs.includes("show") ? [...verbs, ...showing] : verbs),
+);
 
 /** Why there is no procedure for a goal. */
 export function whyNotCovered(description: string, faults: readonly string[]): string {

@@ -77,6 +77,8 @@ describe("a text without quotes", () => {
     "hello; then stop it",
     "hello. Also delete /srv/y",
     "hello, and restart the service nginx",
+    "hello and purge the package nginx",
+    "hello, destroy the folder /srv/b",
     "hello but keep the old one",
     "hello with mode 0600",
     "hello readable only by root",
