@@ -79,6 +79,9 @@ export function literal(text: string): string {
  * A backslash takes the next character as it is. Time is at most the product of the lengths: a glob cannot stall the gate.
  */
 export function globMatches(glob: string, text: string): boolean {
+  const wild = glob.search(/[\\*?]/);
+  if (wild < 0) return glob === text;
+  if (!text.startsWith(glob.slice(0, wild))) return false;
   const tokens = tokenize(glob);
   let states = close(tokens, [0]);
   for (const character of text) {
