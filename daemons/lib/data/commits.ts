@@ -6,7 +6,7 @@ import { syncFolder } from "./files.ts";
 import type { Sqlite } from "./sqlite.ts";
 
 /** Writes that wait for a commit at most; more are refused, so that a slow disk does not fill the memory. */
-export const waitingMax = 4_096;
+const waitingMax = 4_096;
 
 /** The log is written over and over: mostly its length stays, and the data is all that must reach the disk. */
 const syncLater = promisify(fdatasync);
@@ -16,7 +16,7 @@ const syncLater = promisify(fdatasync);
  * disk; this waits, off the event loop, and tells nobody that a write was done before it is. What comes in while the disk
  * is busy shares the next commit.
  */
-export interface GroupCommits {
+interface GroupCommits {
   /** Runs `act` in the next commit. Resolves to what it returns when that is on disk; throws RESOURCE_EXHAUSTED when too many wait. */
   write<T>(what: string, act: () => T): Promise<T>;
   /** Commits at once, blocking: for start-up. */
@@ -35,7 +35,7 @@ export interface Write {
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 /** What differs between databases. */
-export interface CommitRules {
+interface CommitRules {
   /** Runs writes as one commit. Returns what came of each, in their order; throws when it made none of them. */
   readonly commit: (writes: readonly Write[]) => readonly Outcome[];
   /** The error that a writer sees. */

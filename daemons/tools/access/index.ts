@@ -1,5 +1,5 @@
 /**
- * What agents and people may do: capabilities and grants, the registry of tools, the policy, protected places.
+ * What agents and people may do: grants, the registry of tools, the policy, protected places.
  * The pipeline, custom tools and the catalogue come in, and tools.ts, which opens it.
  */
 export { type Asking, type Grant, type Grants, openGrants } from "./grants.ts";
