@@ -6,7 +6,7 @@ import type { Access, ResolvedPath } from "./files/index.ts";
 import type { ResolvedName } from "./names.ts";
 import type { Backups } from "./state/index.ts";
 
-/** What an input field can stand for in the world, and what the pipeline makes of it before anything is compared. */
+/** The things in the world that an input field can name, and what the pipeline makes of each before anything is compared. */
 export interface ResourceKinds {
   /** A file or folder; a symbolic link stands for what it leads to. */
   readonly path: ResolvedPath;
@@ -79,7 +79,7 @@ interface SomeCalls<Input> {
   holds(input: Input): boolean;
 }
 
-/** What both kinds of tool say. What most have alike is said only where it is otherwise. */
+/** The facts of both kinds of tool. Those that most have alike are said only where they differ. */
 interface Facts<Input extends TObject, Output extends TSchema, Fields, Plan> {
   /** `namespace.verb`. */
   readonly name: `${string}.${string}`;

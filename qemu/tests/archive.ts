@@ -3,7 +3,6 @@ import { dirname, join } from "node:path";
 import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/archive/sources.ts";
 import { buildImage, type ImageSettings, imageSettings } from "../../image/image.ts";
 import { openStepLog } from "../../image/log.ts";
-import { additionsTo, fetchIndex, fetchNewest, hostArchive } from "../../image/sources.ts";
 import { makeVolume } from "../disks.ts";
 import type { Fleet, FleetSpec } from "./fleet.ts";
 

@@ -46,7 +46,7 @@ interface Revocation {
   readonly taskId: string;
 }
 
-/** Who may do what: nothing that was not granted, and nothing whose time is over. SQLite is the record, memory the index. */
+/** The grants in force: nothing else is allowed, and nothing whose time is over. SQLite is the record, memory the index. */
 export interface Grants {
   /** Whether grants of `agent` that are in force cover `needed`. Those that ask a person are for calls of their own task. */
   permits(agent: string, needed: Capability, taskId: string): boolean;

@@ -12,7 +12,7 @@ const countersMax = 10_000;
 /** Namespaces whose tools leave the machine. */
 const network: readonly string[] = ["net", "web"];
 
-/** What a call counts as beside a call. */
+/** The kinds that a call counts as, beside a call. */
 export function kindsOf(tool: Tool): readonly (keyof Rates)[] {
   const changes = tool.effect === "change";
   const destructive = changes && (tool.irreversible !== undefined || tool.risk === "critical");

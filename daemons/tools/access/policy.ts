@@ -87,7 +87,7 @@ const secretWords = [
   "authorization",
 ];
 
-/** What holds while the policy cannot be read: every change by an agent waits for a person. */
+/** The policy while none can be read: every change by an agent waits for a person. */
 export const strictest: Policy = {
   autonomy: "manual",
   approval: { risks: ["low", "medium", "high", "critical"], timeoutMs: 86_400_000, pendingPerAgentMax: 50 },

@@ -118,7 +118,7 @@ function hits({ path: name, place }: Named, path: string, access: Access): boole
   return holdsIt(path, name, access);
 }
 
-/** What lies in a folder goes with it. */
+/** A folder takes with it what lies in it. */
 const holdsIt = (path: string, name: string, access: Access) => access !== "read" && holds(path, name);
 
 /** Whether `path` is at or below what a place's name, which may have stars, stands for. */

@@ -1,6 +1,6 @@
 import type { Fields, Log } from "#lib/log";
 
-/** What stands in a secret's place. */
+/** Stands in a secret's place. */
 export const redactedMark = "[redacted]";
 
 /** Takes secrets out of what is written down: values of fields that are named after one, and what looks like one in texts. */

@@ -32,7 +32,7 @@ import { webTools } from "./web/index.ts";
 export { machinePackages, type PackageWorld } from "./pkg/index.ts";
 export { openOutbound } from "./shared/index.ts";
 
-/** What the tools work on. */
+/** The means of the tools, and what they work on. */
 interface World {
   readonly init: Client<typeof InitService>;
   readonly grants: Grants;

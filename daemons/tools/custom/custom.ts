@@ -11,7 +11,7 @@ import type { Ledger } from "../ledger/index.ts";
 import { conclude, type Facts, intent, refusal, type Validation } from "../pipeline/index.ts";
 import { openDocuments, type State } from "../state/index.ts";
 import { type CustomTool, readDefinition, refuse } from "./definition.ts";
-import { type Handled, handled, socketAt } from "./handler.ts";
+import { connectTool, type Handled, socketAt } from "./handler.ts";
 
 /** Custom tools at most. */
 const toolsMax = 100;
@@ -48,7 +48,7 @@ export function openCustomTools(parts: CustomParts): CustomTools {
   const tools = new Map<string, Handled>();
   const over = new AbortController();
 
-  const add = (custom: CustomTool, one = handled(custom)) => {
+  const add = (custom: CustomTool, one = connectTool(custom)) => {
     registry.add(one.tool);
     tools.get(custom.name)?.close();
     tools.set(custom.name, one);
@@ -66,7 +66,7 @@ export function openCustomTools(parts: CustomParts): CustomTools {
     const custom = { ...read, socket: await socketAt(read.name, handlerAddress, parts.run) };
     if (!tools.has(custom.name) && tools.size >= toolsMax)
       throw refuse(custom.name, `there are ${toolsMax} custom tools`, "deregister one first");
-    const one = handled(custom);
+    const one = connectTool(custom);
     try {
       await validation.compile(one.tool).catch((error) => {
         throw refuse(custom.name, `its schema is none: ${messageOf(error)}`, "correct it");

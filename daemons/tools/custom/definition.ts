@@ -35,7 +35,7 @@ export interface CustomTool {
   readonly socket: { readonly path: string; readonly uid: number };
 }
 
-/** What a definition says, checked. `ours` are the namespaces of the catalogue. Throws INVALID_ARGUMENT. */
+/** Reads and checks a definition. `ours` are the namespaces of the catalogue. Throws INVALID_ARGUMENT. */
 export function readDefinition(
   definition: ToolDefinition | undefined,
   ours: ReadonlySet<string>,

@@ -47,7 +47,7 @@ async function socketOf(path: string): Promise<{ uid: number }> {
 }
 
 /** A custom tool as the pipeline handles it: its run and undo are calls of the handler. */
-export function handled(custom: CustomTool): Handled {
+export function connectTool(custom: CustomTool): Handled {
   const { name, socket } = custom;
   let client: Client<typeof ToolHandlerService> | undefined;
   /** The handler, as long as its socket belongs to who had it when the tool was registered. */

@@ -1,7 +1,7 @@
 import { errnoOf } from "#lib/errors";
 import { openLibc } from "#lib/linux/libc";
 
-/** What a file has beside content, owner, mode and times, such as an access list: base64 by name. */
+/** A file's extended attributes, such as an access list: base64 by name. */
 export type Attributes = Readonly<Record<string, string>>;
 
 const signatures = {
@@ -56,7 +56,7 @@ export function setAttributes(path: string, attributes: Attributes): void {
   }
 }
 
-/** What a program may do by its file's attributes: the kernel takes it away when another content is written. */
+/** The rights of a program by its file's attributes: the kernel takes them away when another content is written. */
 const rights = "security.capability";
 
 /** The attributes that outlive another content. */

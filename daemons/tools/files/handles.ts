@@ -224,7 +224,7 @@ export const modifiedMsOf = ({ mtimeMs }: { readonly mtimeMs: number }): number 
 export const setModified = (file: FileHandle, modifiedMs: number): Promise<void> =>
   file.utimes(modifiedMs / 1000, modifiedMs / 1000);
 
-/** What stands at `name` in a held folder: nothing, or its kind, its names and its ownership. Follows no link. */
+/** Looks at `name` in a held folder: nothing, or its kind, its names and its ownership. Follows no link. */
 export function standing(
   folder: Descriptor,
   name: string,

@@ -37,7 +37,7 @@ async function isOrHolds(path: string, file: Linked): Promise<boolean> {
   return false;
 }
 
-/** What stands at a path, a link for itself; undefined when nothing does. */
+/** Looks at a path, at a link itself; undefined when nothing stands there. */
 export function standingAt(path: string): Stats | undefined {
   try {
     return lstatSync(path);

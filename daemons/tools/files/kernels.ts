@@ -69,7 +69,7 @@ function standing(path: string, found: Stats | undefined): readonly [string, Sta
   return found.isSymbolicLink() ? [outer, statSync(outer)] : [path, found];
 }
 
-/** What the machine's own /proc/net and /proc/mounts lead to: it tells of the machine, not of the process. */
+/** The targets of the machine's own /proc/net and /proc/mounts: they tell of the machine, not of the process. */
 const ofTheMachine = /^\/proc\/\d+\/(net(\/.*)?|mounts)$/;
 
 /**

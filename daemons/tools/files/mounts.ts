@@ -13,7 +13,7 @@ export interface Mount {
   readonly options: readonly string[];
 }
 
-/** What is mounted, in the order of mounting. */
+/** The mounts, in the order of mounting. */
 export function mounts(): Mount[] {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
@@ -30,10 +30,10 @@ export function mounts(): Mount[] {
 const plain = (text: string) =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
-/** What lies uppermost at a path; undefined when nothing is mounted there. */
+/** The uppermost mount at a path; undefined when nothing is mounted there. */
 export const mountAt = (path: string): Mount | undefined => mounts().findLast((mount) => mount.path === path);
 
-/** What is mounted below a path: file systems, and folders and files of the same one that are bound there. */
+/** The mounts below a path: file systems, and folders and files of the same one that are bound there. */
 export const mountsBelow = (path: string): Mount[] =>
   mounts().filter((mount) => mount.path !== path && isWithin(mount.path, path));
 
@@ -67,7 +67,7 @@ export function namesOf(path: string, all: readonly Mount[]): string[] {
 export const isWithin = (path: string, folder: string): boolean =>
   path.startsWith(folder) && (folder === "/" || path.length === folder.length || path[folder.length] === "/");
 
-/** What follows `folder` in a path within it: "" or "/name…". */
+/** The rest of a path behind `folder`: "" or "/name…". */
 const below = (path: string, folder: string) => (folder === "/" ? path : path.slice(folder.length));
 
 const joined = (folder: string, rest: string) => (folder === "/" ? rest || "/" : rest === "/" ? folder : folder + rest);

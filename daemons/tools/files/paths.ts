@@ -10,7 +10,7 @@ const pathLengthMax = 4096;
 /** Symbolic links followed in one path, as the kernel has it. */
 const linksMax = 40;
 
-/** What a call does to a path: looks at it, takes it with all that lies in it, or changes it. */
+/** The ways a call uses a path: it looks, takes it with all that lies in it, or changes it. */
 export type Access = "read" | "copy" | "change";
 
 /** A path with every symbolic link, `.` and `..` taken out: what is compared, and what the act opens. */
@@ -116,7 +116,7 @@ function throughProcess(given: string): AiosError {
 
 const parts = (path: string) => path.split("/").filter((name) => name !== "" && name !== ".");
 
-/** What is there: nothing, a symbolic link with its target, or anything else. */
+/** Looks what is there: nothing, a symbolic link with its target, or anything else. */
 async function look(path: string, given: string): Promise<{ exists: boolean; target?: string }> {
   try {
     return (await lstat(path)).isSymbolicLink() ? { exists: true, target: await readlink(path) } : { exists: true };

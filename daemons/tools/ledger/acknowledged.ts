@@ -1,6 +1,6 @@
 import type { Entry } from "./entry.ts";
 
-/** What a person has taken note of, as the entry has it. */
+/** The faults that a person has taken note of, as the entry has them. */
 interface Acknowledgement {
   /** Problems as verification told them. */
   readonly problems: readonly string[];

@@ -1,7 +1,7 @@
 import type { Sqlite } from "#lib/data/sqlite";
 import type { Entry } from "./entry.ts";
 
-/** What to look for; empty text and 0 mean any. */
+/** The calls to look for; empty text and 0 mean any. */
 export interface AuditFilter {
   readonly caller: string;
   readonly tool: string;

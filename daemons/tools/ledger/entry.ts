@@ -19,7 +19,7 @@ type EntryKind =
   | "acknowledged"
   | "pruned";
 
-/** What is written down. Empty text and null mean that the kind of entry has no such field. */
+/** The content of an entry. Empty text and null mean that the kind of entry has no such field. */
 export interface Note {
   readonly kind: EntryKind;
   readonly executionId: string;
@@ -82,7 +82,7 @@ export interface Entry extends Note {
   readonly hash: Buffer;
 }
 
-/** What the first entry follows. */
+/** The hash before the first entry. */
 export const genesis: Buffer = Buffer.alloc(32);
 
 /** The fields of an entry beside its own hash, in the order of hashing and of the table. */

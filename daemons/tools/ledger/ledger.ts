@@ -43,7 +43,7 @@ export interface Ledger {
   close(): void;
 }
 
-/** What the ledger is given from outside. */
+/** The ledger's means from outside. */
 interface Given extends Outside {
   /** Why its key is out of reach; it is then signed by nobody, which verification tells. */
   readonly keyless?: string | undefined;
@@ -150,7 +150,7 @@ function openSegment(table: Table): OpenSegment {
   return begins === undefined ? segment : { ...segment, day: dayOf(begins.at) };
 }
 
-/** What the console is told beside the head. */
+/** The console's copy of facts beside the head. */
 const presentOf = (table: Table, { publicKey }: Seal): Present => ({
   publicKey,
   hashAt: (sequence) => {

@@ -18,7 +18,7 @@ interface LedgerFile {
   readonly aside?: string;
 }
 
-/** What was lost, for people, and where the chain goes on. */
+/** A loss in words for people, and the place where the chain goes on. */
 interface Loss {
   readonly reason: string;
   readonly at: Ended;

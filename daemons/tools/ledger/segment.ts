@@ -28,7 +28,7 @@ export interface Segment {
 /** The end of a segment: all that the next one needs to know of it. */
 export type Ended = Pick<Segment, "number" | "last" | "hash" | "signature">;
 
-/** What the very first segment follows. */
+/** The end before the very first segment. */
 export const nothing: Ended = { number: 0, last: 0, hash: genesis, signature: genesis };
 
 /**
@@ -83,7 +83,7 @@ export function opened({ number, last, signature }: Ended): OpenSegment {
   return { number: number + 1, first: last + 1, previous: signature, day: undefined };
 }
 
-/** What says of a segment that all of it was checked. */
+/** The mark of a segment that was checked as a whole. */
 export const verifiedMark = (segment: Segment, seal: Seal): Buffer => seal.signText(verifiedText(segment));
 
 /** The segments from the first on that were checked in full and are linked and signed as they were. */
@@ -99,7 +99,7 @@ export function rememberedOf(segments: readonly Segment[], base: Ended, seal: Se
   return end < 0 ? segments : segments.slice(0, end);
 }
 
-/** What is wrong with a segment's place or signature; undefined when nothing is. */
+/** Finds a fault of a segment's place or signature; undefined when there is none. */
 export function flawOf(segment: Segment, before: Ended, seal: Seal): string | undefined {
   const expected = opened(before);
   if (segment.number !== expected.number) return `segment ${expected.number} was deleted`;

@@ -13,7 +13,7 @@ export interface Witnessed extends Head {
   readonly publicKey: string;
 }
 
-/** What the ledger says of itself beside its head. */
+/** The ledger's word on itself, beside its head. */
 export interface Present {
   /** PEM. */
   readonly publicKey: string;

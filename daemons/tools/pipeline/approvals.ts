@@ -170,7 +170,7 @@ async function askable(
   }
 }
 
-/** What the ledger keeps of what a person is shown. */
+/** The ledger's part of what a person is shown. */
 const entryOf = ({ digest, risk, needs, expiresAt }: Ticket) => ({ digest, risk, needs, expires_at: expiresAt });
 
 /** A ticket whose entry the last run of the daemon did not come to write has it now. */

@@ -70,7 +70,7 @@ async function begin(
   return isRepeated(call, request) ? repeat(parts, call, exact, signal) : carryOut(parts, call, exact, signal);
 }
 
-/** What agents look at by themselves: for no task, and by no id of their own, by which they could ask for it again. */
+/** A read that an agent makes by itself: for no task, and by no id of its own, by which it could ask for it again. */
 const isRepeated = ({ tool, caller }: Admitted, { taskId, executionId }: Request) =>
   caller.kind === "agent" && tool.effect === "read" && taskId === "" && executionId === undefined;
 
@@ -112,7 +112,7 @@ export async function runApproved(parts: Parts, ticket: Ticket, facts: Facts): P
   return carryOut(parts, call, facts, new AbortController().signal);
 }
 
-/** What follows once a call is admitted and allowed: intent, undo, act, outcome. */
+/** Carries out a call that is admitted and allowed: intent, undo, act, outcome. */
 async function carryOut(parts: Parts, call: Admitted, facts: Facts, signal: AbortSignal): Promise<Executed> {
   const { executionId } = facts;
   const recorded = parts.ledger.append(intent(facts)).then(() => {});
@@ -194,7 +194,7 @@ async function act(
     const text = await validation.output(tool, output);
     return { result: { success: true, output: text, error: "", durationMs: duration() }, kept };
   } catch (error) {
-    const failed = told(parts.noticed(error), tool.name, parts.log);
+    const failed = failureOf(parts.noticed(error), tool.name, parts.log);
     return { result: { success: false, output: "", ...failed, durationMs: duration() }, kept };
   }
 }
@@ -205,7 +205,7 @@ interface Acted {
   readonly kept: boolean;
 }
 
-/** What `work` gives once both are done. Waits for both, also when one fails: what was begun has ended by then. */
+/** Gives the result of `work` once both are done. Waits for both, also when one fails: what was begun has ended by then. */
 async function afterBoth<T>(before: Promise<void>, work: Promise<T>): Promise<T> {
   await Promise.allSettled([before, work]);
   await before;
@@ -253,8 +253,8 @@ export async function conclude(ledger: Ledger, facts: Facts, result: Result): Pr
   }
 }
 
-/** What the caller is told of a failure. What is not meant to be told goes to the log. */
-export function told(error: unknown, tool: string, log: Log): { error: string; errorCode: Code } {
+/** The words and code of a failure for its caller. The rest goes to the log. */
+export function failureOf(error: unknown, tool: string, log: Log): { error: string; errorCode: Code } {
   if (error instanceof AiosError && error.code !== "INTERNAL") return { error: error.message, errorCode: error.code };
   log.error("tool failed", { tool, error });
   const cause = error instanceof AiosError ? undefined : errnoOf(error);

@@ -10,7 +10,7 @@ import type { Reserve } from "../state/index.ts";
 import { type AnyCall, asCalled, type ResourceKind, type ResourceKinds, type Risk, type Tool } from "../tool.ts";
 import type { Json, Validation } from "./validation.ts";
 
-/** What a caller asks for, as it came in. */
+/** A call as it came in. */
 export interface Request {
   readonly tool: string;
   /** Empty, or for agents their own name; from core daemons and operators a remark for the ledger. */
@@ -145,7 +145,7 @@ function named(field: string, input: Json, resources: Admitted["resources"]): st
   return resource === undefined ? String(input[field] ?? "") : wordOf(resource);
 }
 
-/** What is compared with grants. */
+/** The text that is compared with grants. */
 const wordOf = (resource: ResourceKinds[ResourceKind]) => ("path" in resource ? resource.path : resource.name);
 
 const paths = (resources: Admitted["resources"]) =>

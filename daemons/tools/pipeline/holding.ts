@@ -1,6 +1,6 @@
 import { AiosError, messageOf } from "#lib/errors";
 
-/** What agents have started, all together: an emergency stop holds it. */
+/** Everything that agents have started: an emergency stop holds it. */
 export interface Holding {
   /** `hold` keeps one kind of it from running on, or lets it; it is asked again by each call. */
   add(what: string, hold: (held: boolean) => Promise<void> | void): void;

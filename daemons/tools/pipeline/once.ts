@@ -57,7 +57,7 @@ export class Once {
       return running.done;
     }
     const known = this.#decided(entries);
-    if (known[0] !== undefined) return told(id, known, caller, request.tool);
+    if (known[0] !== undefined) return knownOutcome(id, known, caller, request.tool);
     const done = (withdraw ? this.#withdraw(id, request, caller) : begin(id)).finally(() => this.#running.delete(id));
     this.#running.set(id, { caller, request, done });
     return done;
@@ -104,8 +104,8 @@ function sameAs([first]: readonly Entry[]): string {
   return (JSON.parse(first.output) as { same_as?: string }).same_as ?? "";
 }
 
-/** What the ledger tells of an execution. */
-function told(id: string, entries: readonly Entry[], caller: Identity, tool: string): Executed {
+/** The outcome that the ledger knows of an execution. */
+function knownOutcome(id: string, entries: readonly Entry[], caller: Identity, tool: string): Executed {
   const [first] = entries;
   own(id, caller, first?.callerKind ?? "", first?.caller ?? "");
   if (first?.tool !== tool) throw wrongId(`it is an execution of ${first?.tool}, not of ${tool}`);
@@ -124,7 +124,7 @@ function told(id: string, entries: readonly Entry[], caller: Identity, tool: str
   };
 }
 
-/** What an execution gave back is told to who asked for it, and to core daemons: the orchestrator asks for its agents. */
+/** Keeps an outcome to those who asked for it, and core daemons: the orchestrator asks for its agents. */
 function own(id: string, caller: Identity, kind: string, name: string): void {
   if (caller.kind === "core" || (caller.kind === kind && caller.name === name)) return;
   throw new AiosError("PERMISSION_DENIED", `execute ${id}: this execution id is another caller's; choose your own`);

@@ -8,7 +8,7 @@ import type { Admitted } from "./gate.ts";
 /** The longest preview, characters: a person reads it. */
 const previewLengthMax = 20_000;
 
-/** What a person is shown who is asked about a call. */
+/** The words about a call for the person who is asked. */
 export interface Preview {
   /** What would change; for files a diff. */
   readonly change: string;

@@ -94,7 +94,7 @@ export function withdrawal(facts: Facts): Note {
   return { ...intent(facts), kind: "withdrawn", error: byItsCaller };
 }
 
-/** What is told of such a call. */
+/** The error of a call that its caller has withdrawn. */
 export const withdrawalError = (id: string): AiosError => new AiosError("ABORTED", `execute ${id}: ${byItsCaller}`);
 
 const byItsCaller = "withdrawn by its caller before it began";

@@ -112,7 +112,7 @@ export function openRepeats(ledger: Ledger, clock: Clock, log: Log): Repeats {
   };
 }
 
-/** What makes two calls the same: who, what and why. Moments in the input are left out. */
+/** A key of who, what and why, which repeated calls share. Moments in the input are left out. */
 function keyOf(tool: Tool | undefined, { caller, agentId, tool: name, taskId, reason, input }: Facts): string {
   return hash(
     "sha256",

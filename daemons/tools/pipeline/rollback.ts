@@ -8,7 +8,7 @@ import type { Entry } from "../ledger/index.ts";
 import type { Prepared } from "../state/index.ts";
 import { asCalled, type Tool } from "../tool.ts";
 import { withDeadline } from "./deadline.ts";
-import { conclude, type Parts, told } from "./execute.ts";
+import { conclude, failureOf, type Parts } from "./execute.ts";
 import type { Once } from "./once.ts";
 import { type Facts, intent, type Result, refusal } from "./record.ts";
 
@@ -136,14 +136,14 @@ async function inReverse(
       const { success, error } = await one(id);
       if (!success) failures.push(`${id}: ${error}`);
     } catch (error) {
-      failures.push(`${id}: ${told(error, "rollback", log).error}`);
+      failures.push(`${id}: ${failureOf(error, "rollback", log).error}`);
     }
   }
   const durationMs = Math.round(clock.monotonic() - started);
   return { success: failures.length === 0, output: "{}", error: failures.join("\n"), durationMs };
 }
 
-/** What the ledger calls it. */
+/** Its name in the ledger. */
 const asTool = "rollback";
 const inputFor = (executionId: string) => JSON.stringify({ execution_id: executionId });
 
@@ -229,6 +229,6 @@ async function undo(
     );
     return { success: true, output: "{}", error: "", durationMs: duration() };
   } catch (error) {
-    return { success: false, output: "", ...told(parts.noticed(error), tool.name, log), durationMs: duration() };
+    return { success: false, output: "", ...failureOf(parts.noticed(error), tool.name, log), durationMs: duration() };
   }
 }

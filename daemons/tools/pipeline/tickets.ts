@@ -65,12 +65,12 @@ export function digestOf(
   return createHmac("sha256", salt).update(JSON.stringify(shown)).digest("hex");
 }
 
-/** What is known of the call once it is carried out. */
+/** The facts of the call once it is carried out. */
 export function factsOf({ id, caller, tool, taskId, reason, input }: Ticket, { redaction }: Policy): Facts {
   return { executionId: id, caller, agentId: "", tool, taskId, reason, input, redaction };
 }
 
-/** What makes two calls the same one. */
+/** The key of a call: two calls that share it are the same one. */
 export const sameCall = ({ caller, tool, taskId, input }: Ticket): string =>
   hash("sha256", JSON.stringify([caller.kind, caller.name, tool, taskId, input]));
 

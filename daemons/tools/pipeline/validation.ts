@@ -108,7 +108,7 @@ function parse(bytes: Uint8Array, refuse: (reason: string) => AiosError): unknow
   return value;
 }
 
-/** What JSON allows and nobody can mean: nesting without end, and text that cannot be written as UTF-8. */
+/** Finds what JSON allows and nobody can mean: nesting without end, and text that cannot be written as UTF-8. */
 function flawIn(value: unknown, depth: number): string | undefined {
   if (typeof value === "string") return value.isWellFormed() ? undefined : "it holds half a surrogate pair";
   if (typeof value !== "object" || value === null) return undefined;

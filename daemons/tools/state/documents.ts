@@ -1,6 +1,6 @@
 import type { State } from "./state.ts";
 
-/** What a namespace must not forget over a restart, as JSON by id: alerts, backups, spawned processes. One kind each. */
+/** JSON by id that a namespace keeps over a restart: alerts, backups, spawned processes. One kind each. */
 export interface Documents<T> {
   get(id: string): T | undefined;
   /** The newest first, at most `limit`. */

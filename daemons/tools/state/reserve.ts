@@ -6,11 +6,11 @@ import { openLibc } from "#lib/linux/libc";
 import type { Log } from "#lib/log";
 import type { Identity } from "#lib/rpc/service";
 
-/** What the reserve takes at most: thousands of calls with their entries. On a small volume it is a share. Bytes. */
+/** Maximum size of the reserve, bytes: thousands of calls with their entries. On a small volume it is a share. */
 const sizeMax = 16 * 1024 * 1024;
 const shareMax = 1 / 16;
 
-/** What is given at once. The rest stays out of the reach of whoever else waits for room. */
+/** Bytes that are given at once. The rest stays out of the reach of whoever else waits for room. */
 const slice = 128 * 1024;
 
 /** Agents and the daemons that call for them are taken while more is left: the rest is people's. */
@@ -38,7 +38,7 @@ export interface Reserve {
   close(): void;
 }
 
-/** What is to be carried out. Reads always are, and so is a change that says `whenFull`. */
+/** An act to be let through. Reads always are, and so is a change that says `whenFull`. */
 interface Act {
   readonly name: string;
   readonly effect: "read" | "change";
@@ -126,13 +126,13 @@ function allocate(fd: number, bytes: number): void {
   opened.check(opened.libc.fallocate(fd, 0, 0n, BigInt(bytes)), "allocate the reserve");
 }
 
-/** What whoever is not root can still use. */
+/** The room on a volume, of which root's share counts as taken. */
 function roomOf(folder: string) {
   const { blocks, bavail, bsize } = statfsSync(folder);
   return { total: blocks * bsize, available: bavail * bsize };
 }
 
-/** What is to be done about it, for people. */
+/** The next step for people. */
 export const makeRoom =
   'make room with storage.clean, or fs.delete with "permanent": true, of what storage.usage and fs.disk_usage show';
 

@@ -29,7 +29,7 @@ const migrations = [
   "ALTER TABLE undo ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'",
 ];
 
-/** What the tools daemon must not forget beside the ledger: grants and undo plans. */
+/** The tools daemon's records beside the ledger: grants, undo plans, documents. */
 export interface State {
   readonly database: Sqlite;
   /** The only way to write: read from `database`, write in here. */

@@ -42,7 +42,7 @@ export interface Undos {
   giveUp(): Promise<number>;
 }
 
-/** What one call has saved before its plan is kept. */
+/** The backups of one call before its plan is kept. */
 interface Saved {
   bytes: number;
   readonly inline: Map<string, Buffer>;

@@ -11,7 +11,7 @@ import { type KeepCopy, prepareReplace, settleReplace, undoReplace } from "./rep
 /** Backups that are kept at most: more are refused, none is given up by itself. */
 const backupsMax = 500;
 
-/** What stood at a place before a restore is kept this long. */
+/** Time that a place's content from before a restore is kept. */
 const beforeKeptMs = 7 * 86_400_000;
 
 interface Backup {

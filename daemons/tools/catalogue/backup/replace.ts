@@ -15,7 +15,7 @@ import {
 } from "../shared/index.ts";
 import { checkSum, pack, unpack } from "./archive.ts";
 
-/** What is needed to take back that an archive was put in place of what stood at a path. */
+/** The means to take back that an archive was put in place of what stood at a path. */
 interface ReplacePlan {
   readonly destination: string;
   /** Fingerprint of what was put there. */

@@ -72,7 +72,7 @@ function section(lines: readonly string[], table: string): { from: number; to: n
 const headerOf = (line: string) => /^\s*\[([A-Za-z0-9_.-]+)\]/.exec(line)?.[1];
 const keyOf = (line: string) => /^\s*([A-Za-z0-9_-]+)\s*=/.exec(line)?.[1];
 
-/** What follows the value in its line, as it was: "   # why". */
+/** The rest of the line behind the value, as it was: "   # why". */
 function comment(line: string): string {
   const rest = line.replace(/"(?:[^"\\]|\\.)*"|'[^']*'/g, (text) => "x".repeat(text.length));
   const [found = ""] = /\s*#.*$/.exec(rest) ?? [];

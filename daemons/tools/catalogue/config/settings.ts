@@ -24,7 +24,7 @@ const historyMax = 1_000;
 /** The image's own configuration: its values hold where the machine's file says nothing. */
 const imageFile = "/usr/share/aios/config.toml";
 
-/** What an agent may not change, whatever it was granted: what it is itself held by. */
+/** Keys that no agent may change, whatever it was granted: they are what it is held by. */
 const closedToAgents = /^(security\.|system\.autonomy_level$|network\.(management_|allow_outbound$))/;
 
 interface Setting {
@@ -202,7 +202,7 @@ const historyTool = (history: Documents<Setting>) =>
     }),
   });
 
-/** What is wrong with a configuration; keys that it leaves out are the image's. */
+/** Finds the faults of a configuration; keys that it leaves out are the image's. */
 async function problemIn(text: string, path: string): Promise<string | undefined> {
   // Loaded when first needed: the schema checker is a tenth of a daemon's code.
   const { configSchema, parseToml } = await import("#lib/config/config");

@@ -285,7 +285,7 @@ async function volumesOf(
   return words;
 }
 
-/** What is lent is looked at when the container is made and when it starts: a link may have taken its place meanwhile. */
+/** Checks what is lent when the container is made and when it starts: a link may have taken its place meanwhile. */
 async function checkLent(act: string, protection: Protection, path: string, readOnly: boolean, caller: Identity) {
   if ((await resolvePath(path)).path !== path) throw refused(act, path, "a link has taken the place of its volume");
   const access = readOnly ? "copy" : "change";

@@ -9,7 +9,7 @@ export const containerName = Type.String({
   description: "a container's name",
 });
 
-/** What podman takes for another way to an image than a registry (containers-transports(5)). */
+/** The words that podman takes for another way to an image than a registry (containers-transports(5)). */
 const transports =
   "containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball|atomic";
 

@@ -61,7 +61,7 @@ interface FirewallWorld {
   readonly paths: { readonly run: string; readonly state: string };
 }
 
-/** What no rule closes: a port, to these networks. */
+/** The port that no rule closes to these networks. */
 interface Management {
   readonly port: number;
   readonly networks: readonly string[];

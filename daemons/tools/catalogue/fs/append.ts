@@ -100,7 +100,7 @@ export const append = changes({
     }),
 });
 
-/** What is added: the text as it is, or as lines of its own. */
+/** The bytes to append: the text as it is, or as lines of its own. */
 async function contentFor(path: string, { content, line }: Input, before: Before | undefined): Promise<Buffer> {
   if (line !== true) return Buffer.from(content);
   const size = before?.size ?? 0;

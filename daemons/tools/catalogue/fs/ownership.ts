@@ -96,7 +96,7 @@ export const changeOwner = changes({
 
 const octal = (mode: number) => `0${mode.toString(8).padStart(3, "0")}`;
 
-/** What would change of each file and folder, a line each; `of` says nothing of those that stay as they are. */
+/** Shows the change of each file and folder in a line; `of` says nothing of those that stay as they are. */
 async function show(
   path: string,
   recursive = false,

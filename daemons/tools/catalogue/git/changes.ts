@@ -84,7 +84,7 @@ const add = changes({
 
 const namesMaxBytes = 64 * 2 ** 20;
 
-/** What differs from what was added, new files among them: all of it, or what is below `files`, which must be there. */
+/** The files that differ from what was added, new ones among them: all, or those below `files`, which must be there. */
 async function changedFiles(
   repository: Repository,
   files: readonly string[],
@@ -168,7 +168,7 @@ async function checkAdded(repository: Repository, signal: AbortSignal): Promise<
   throw refused(repository.path, "nothing is added that the last commit does not hold", "add it with git.add");
 }
 
-/** Who a commit is by: whom the call names, and else who calls. */
+/** The author of a commit: whom the call names, or else who calls. */
 function author(
   { author_name: name, author_email: email }: { author_name?: string; author_email?: string },
   caller: Identity,

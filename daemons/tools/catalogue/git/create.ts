@@ -156,7 +156,7 @@ async function checkEmpty({ path, exists }: ResolvedPath): Promise<void> {
   throw refused(path, "the folder is not empty", "name one that is, or that does not exist");
 }
 
-/** What a clone that failed has left: the folder was not there, or empty. */
+/** Clears away what a failed clone has left: the folder was not there, or empty. */
 async function clearAway({ path, folder, names, existed }: CreationPlan): Promise<void> {
   if (existed) for (const name of await readdir(path)) await rm(`${path}/${name}`, { recursive: true, force: true });
   else await rm(path, { recursive: true, force: true });
@@ -188,7 +188,7 @@ function undoCreation<Input>(
   };
 }
 
-/** What a repository that was made in a standing folder consists of. */
+/** The names of a standing folder that belong to the repository made in it. */
 async function ownNames({ path }: CreationPlan): Promise<string[]> {
   const repository = await openRepository(path, timeoutSignal(60_000));
   const tracked = await repository

@@ -47,7 +47,7 @@ export function isBare(path: string): boolean {
 
 // Patterns that look from each blank for the end of blanks would take hours for a file full of them.
 
-/** What a .git that is a file says. */
+/** The folder that is named by a .git which is a file. */
 function namedIn(text: string): string | undefined {
   const line = text.trimEnd();
   const named = line.startsWith("gitdir: ") ? line.slice("gitdir: ".length) : "";

@@ -80,7 +80,7 @@ async function localAccess(url: string, signal: AbortSignal): Promise<RemoteAcce
   return { url, settings: [], env: {}, confine: { files } };
 }
 
-/** What ssh is given: nothing else of a key or a known host is on the machine for it. */
+/** The files of ssh: no other key or known host is on the machine for it. */
 const sshFiles = (etc: string) => ({ key: `${etc}/security/git/key`, known: `${etc}/security/git/known_hosts` });
 
 function checkSsh(url: string, etc: string): void {

@@ -143,7 +143,7 @@ export const gitRemotes = (world: RemoteWorld): readonly Tool[] => [pushTool(wor
 
 const quiet = ["--quiet", "--no-recurse-submodules"];
 
-/** What git may touch to speak with a remote: the network, or the folder on this machine that it is. */
+/** The reach of git that speaks with a remote: the network, or the folder on this machine that it is. */
 function reaching({ url, confine }: RemoteAccess, access: "read" | "change"): Confinement {
   if (!url.startsWith("/")) return confine;
   return { ...confine, ...(access === "read" ? { readable: [url] } : { writable: [url] }) };

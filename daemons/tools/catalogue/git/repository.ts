@@ -50,7 +50,7 @@ const environment = {
   GIT_PROXY_COMMAND: "",
 } as const;
 
-/** What a repository's own configuration could turn on. A redirect could lead where nothing was granted. */
+/** Settings against what a repository's own configuration could turn on. A redirect could lead where nothing was granted. */
 const settings = [
   ...["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.sshCommand=ssh -oBatchMode=yes", "credential.helper="],
   ...["http.followRedirects=false", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false"],

@@ -15,7 +15,7 @@ export function roomIn(folder: string, wantedMaxBytes: number): number {
   return Math.min(wantedMaxBytes, Math.floor(bavail * bsize * shareMost));
 }
 
-/** What a folder takes on the disk, bytes. */
+/** The bytes that a folder takes on the disk. */
 async function sizeOnDisk(path: string, signal: AbortSignal): Promise<number> {
   const { stdout } = await runProgram(["du", "-sk", "--", path], { signal });
   return Number(/^\d+/.exec(stdout)?.[0] ?? 0) * 1024;

@@ -121,7 +121,7 @@ const memoryTool = ({ proc, sys }: KernelFolders) =>
     },
   });
 
-/** What the memory controllers have counted; undefined on machines whose memory cannot tell. */
+/** The counts of the memory controllers; undefined on machines whose memory cannot tell. */
 async function memoryErrors(folder: string) {
   const controllers = (await namesIn(folder)).filter((name) => /^mc\d+$/.test(name));
   if (controllers.length === 0) return undefined;

@@ -49,7 +49,7 @@ async function readGpu(folder: string, slot: string): Promise<Gpu | undefined> {
 
 const asked = ["pci.bus_id", "name", "memory.total", "memory.used", "utilization.gpu", "temperature.gpu", "power.draw"];
 
-/** What NVIDIA's own program says, by slot. Nothing where there is none, or it cannot reach its driver. */
+/** Asks NVIDIA's own program, by slot. Gives nothing where there is none, or it cannot reach its driver. */
 async function askNvidia(program: string, signal: AbortSignal): Promise<Map<string, Partial<Gpu>>> {
   const argv = [program, `--query-gpu=${asked.join()}`, "--format=csv,noheader,nounits"] as const;
   try {

@@ -19,7 +19,7 @@ import {
   type Outbound,
   object,
   ownHost,
-  probed,
+  probeAddresses,
   programFailed,
   readConnections,
   readCounters,
@@ -147,7 +147,7 @@ const checkPortTool = (clock: Clock, outbound: Outbound) =>
     alsoNeeds: alsoLocal,
     timeoutMs: 30_000,
     run: async ({ input, resources, permits, signal }) => {
-      const [address] = await probed(resources.host.name, permits, outbound, signal);
+      const [address] = await probeAddresses(resources.host.name, permits, outbound, signal);
       const started = clock.monotonic();
       const state = await checkPort(address, input.port, input.timeout_ms ?? 3_000, signal);
       const latency = Math.round((clock.monotonic() - started) * 100) / 100;
@@ -238,7 +238,7 @@ const pingTool = (outbound: Outbound) =>
     alsoNeeds: alsoLocal,
     timeoutMs: 30_000,
     run: async ({ input: { count = 3 }, resources, permits, signal }) => {
-      const [address] = await probed(resources.host.name, permits, outbound, signal);
+      const [address] = await probeAddresses(resources.host.name, permits, outbound, signal);
       const argv = ["ping", "-c", String(count), "-W", "2", "-w", String(count + 2), address] as const;
       const result = await runProgram(argv, { signal, timeoutMs: 20_000 });
       const counted = readPing(result.stdout);

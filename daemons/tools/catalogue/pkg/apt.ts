@@ -30,7 +30,7 @@ export const packageVersion = Type.String({
   description: "a Debian package's version",
 });
 
-/** What an act does, or would do, to one package. */
+/** The change of one package by an act, or its simulation. */
 export interface Change {
   readonly name: string;
   /** The version before; absent when it was not installed. */

@@ -113,7 +113,7 @@ const removeTool = (apt: Apt, world: PackageWorld) =>
     },
   });
 
-/** What a removal takes away. Throws FAILED_PRECONDITION where that is more than was asked, or the image's. */
+/** The packages that a removal takes away. Throws FAILED_PRECONDITION where they are more than was asked, or the image's. */
 async function removal(
   apt: Apt,
   world: PackageWorld,
@@ -195,7 +195,7 @@ const told = ({ name, from, to }: Change) => ({
   ...(to !== undefined && { to }),
 });
 
-/** What apt's simulation says, a line for each package. */
+/** The result of apt's simulation, a line for each package. */
 function lines(changes: readonly Change[]): string {
   const told = changes.map(({ name, from, to }) => {
     if (from === undefined) return `+ ${name} ${to}`;

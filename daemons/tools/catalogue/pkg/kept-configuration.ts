@@ -21,7 +21,7 @@ interface PurgePlan<Plan> {
   readonly files: readonly KeptFile[];
 }
 
-/** What takes a removal back, and with a purge the configuration as it was: dpkg would bring back that of the package. */
+/** Takes a removal back, and with a purge the configuration as it was: dpkg would bring back that of the package. */
 export function withConfiguration<Input extends { readonly purge?: boolean }, Plan>(
   { apt, root }: { readonly apt: Apt; readonly root: string },
   removal: Undo<Input, object, Plan>,

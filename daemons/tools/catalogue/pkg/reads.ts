@@ -153,7 +153,7 @@ export interface InstalledPackage {
   readonly sourceVersion: string;
 }
 
-/** What dpkg has installed, by name. */
+/** The packages that dpkg has installed, by name. */
 export async function installedPackages(world: PackageWorld, signal: AbortSignal): Promise<InstalledPackage[]> {
   const placeholders = ["db:Status-Status", "db:Status-Want", "binary:Package", "Version", "Architecture"];
   const format = [...placeholders, "source:Package", "source:Version"].map((name) => `\${${name}}`).join(" ");

@@ -13,7 +13,7 @@ const restoring = (): ProgramOptions => ({
   timeoutMs: restoreTimeoutMs,
 });
 
-/** What is needed to take a change of packages back. */
+/** The means to take a change of packages back. */
 export interface ChangesPlan {
   /** What will be new, with its configuration: "purge" when nothing of it was there before. */
   readonly added: readonly { readonly name: string; readonly version: string; readonly by: "purge" | "remove" }[];
@@ -82,7 +82,7 @@ async function automaticOf(
   return packages.map(({ name }) => name).filter((name) => automatic.includes(name));
 }
 
-/** What was changed again since is not touched: the later change is to be rolled back first. */
+/** Throws where a package was changed again since: the later change is to be rolled back first. */
 async function checkUnchanged(apt: Apt, { added, before, after }: ChangesPlan, options: ProgramOptions): Promise<void> {
   for (const { name, version } of added) {
     const now = await apt.installed(name, options);

@@ -44,7 +44,7 @@ function unknown(user: string): never {
   });
 }
 
-/** What an agent may set: words about language and place. Others change what a granted program is. */
+/** Variables that an agent may set: words about language and place. Others change what a granted program is. */
 const harmless = /^(LANG|LC_[A-Z]+|TZ|TERM|COLUMNS|LINES|NO_COLOR|APP_[A-Z0-9_]+)$/;
 
 /** Changes which code a program runs, whoever asks. */

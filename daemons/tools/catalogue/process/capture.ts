@@ -5,7 +5,7 @@ import { textWithin } from "#lib/text";
 const headMaxBytes = 64 * 1024;
 const tailMaxBytes = 192 * 1024;
 
-/** What a program wrote, bounded. */
+/** The bounded output of a program. */
 export interface Capture {
   /** With a line that says how much was left out between beginning and end. */
   text(): string;

@@ -8,7 +8,7 @@ import type { Identity } from "#lib/rpc/service";
 import { ending } from "#lib/text";
 import { factsOf, lives } from "../../proc.ts";
 import type { Documents } from "../../state/index.ts";
-import { filterDescriptor, fixedEnvironment, sandboxed } from "../shared/index.ts";
+import { filterDescriptor, fixedEnvironment, sandboxCommand } from "../shared/index.ts";
 import { type Capture, capture } from "./capture.ts";
 import type { Cgroups, LimitName, Limits } from "./cgroups.ts";
 
@@ -178,7 +178,7 @@ export function openSpawned(documents: Documents<Spawned>, cgroups: Cgroups, clo
   };
 }
 
-/** What is remembered of a process that has just begun. */
+/** The record of a process that has just begun. */
 const recordOf = (
   { executionId, caller, command, args, timeoutMs }: Start,
   pid: number,
@@ -231,7 +231,7 @@ function seeToEnd(
   return live;
 }
 
-/** What an earlier run of the daemon started has the time that it was given then, and no more. */
+/** Gives the processes of an earlier run of the daemon the time that they were given then, and no more. */
 function resumeTimes(documents: Documents<Spawned>, clock: Clock, kill: (spawned: Spawned) => void): void {
   for (const kept of documents.list(rememberedMax)) {
     if (kept.state !== "running" || !lives(kept.pid, kept.startTicks)) continue;
@@ -281,7 +281,7 @@ function plain({ program, command, args, cwd, env, user }: Start, output: readon
 
 function inSandbox(start: Start, sandbox: NonNullable<Start["sandbox"]>, output: readonly number[]): ChildProcess {
   const { program, args, cwd, env, user } = start;
-  const [bubblewrap, ...words] = sandboxed({ program, args, cwd, ...sandbox });
+  const [bubblewrap, ...words] = sandboxCommand({ program, args, cwd, ...sandbox });
   const child = spawn(bubblewrap, words, {
     cwd: "/",
     env: { ...fixedEnvironment, ...env },

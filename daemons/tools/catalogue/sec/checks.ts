@@ -12,7 +12,7 @@ import {
   textOf,
 } from "../shared/index.ts";
 
-/** What sec.scan looks for: one function for each check, each on its own. */
+/** The checks of sec.scan: one function each, on its own. */
 
 export const severities = ["low", "medium", "high", "critical"] as const;
 type Severity = (typeof severities)[number];

@@ -16,7 +16,7 @@ const bytesMax = 8 * 2 ** 30;
 /** Names of each kind of difference that are told at most. */
 const toldMax = 500;
 
-/** What an entry is, by its path below the folder: its kind, ownership and content in one line, compared as a whole. */
+/** Entries by their path below the folder: kind, ownership and content in one line, compared as a whole. */
 type Entries = Readonly<Record<string, string>>;
 
 interface Baseline {
@@ -88,7 +88,7 @@ function difference(before: Entries, now: Entries) {
   };
 }
 
-/** What is at and below a path, on its own file system. Follows no link. */
+/** The entries at and below a path, on its own file system. Follows no link. */
 async function readEntries(path: string, signal: AbortSignal): Promise<Entries> {
   const entries: Record<string, string> = Object.create(null);
   const { dev } = await lstat(path);

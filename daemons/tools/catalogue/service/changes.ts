@@ -161,7 +161,7 @@ interface Definition {
   readonly start?: boolean;
 }
 
-/** What is to run, and as whom: as the package says, or as the call says. Throws INVALID_ARGUMENT and FAILED_PRECONDITION. */
+/** The program to run, and its user: as the package says, or as the call says. Throws INVALID_ARGUMENT and FAILED_PRECONDITION. */
 function programOf({ name, argv, packaged = false, user }: Definition, caller: Identity, folders: readonly string[]) {
   if ((argv !== undefined || user !== undefined) === packaged || (argv === undefined && !packaged))
     throw new AiosError(
@@ -299,7 +299,7 @@ function undoRunning(init: Units): Undo<{ name: string }, object, RunningPlan> {
   };
 }
 
-/** What a call would do to a unit, and what it is now. Without its pid: a restart meanwhile changes nothing of that. */
+/** Shows what a call would do to a unit, and how it is now. Without its pid: a restart meanwhile changes nothing of that. */
 async function showUnit(init: Units, verb: string, { input: { name }, signal }: Named): Promise<string> {
   const unit = await init.getUnit({ name }, { signal });
   if (verb === "restart") mustNotBeOurs(name);

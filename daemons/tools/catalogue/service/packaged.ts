@@ -44,7 +44,7 @@ export function packagedService(name: string, folders: readonly string[]): Packa
   return { argv: [program, ...kept], user };
 }
 
-/** What PID 1 here does not give a service, and without which it is another one. */
+/** Finds a setting that PID 1 here does not give a service, and without which it is another one. */
 function lackingIn(settings: ReadonlyMap<string, readonly string[]>): string | undefined {
   const last = (key: string) => settings.get(key)?.at(-1) ?? "";
   if (last("Type") === "oneshot") return "it does its work once and ends";

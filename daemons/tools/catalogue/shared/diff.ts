@@ -4,7 +4,7 @@ import { hold, type ResolvedPath, readHeld } from "../../files/index.ts";
 /** Lines shown around a change. */
 const contextLines = 3;
 
-/** What writing `after` to a file would change, as a unified diff of one hunk. */
+/** The unified diff, of one hunk, that writing `after` to a file would make. */
 export async function diffOfWrite({ path }: ResolvedPath, after: string, bytesMax: number): Promise<string> {
   const before = await contentOf(path, bytesMax);
   return unifiedDiff(path, before, after);

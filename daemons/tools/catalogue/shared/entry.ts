@@ -5,7 +5,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { entriesOf, type Held, hold, mountAt, mountsBelow } from "../../files/index.ts";
 import { succeed } from "./program.ts";
 
-/** What stands at a name in a folder that is held. A symbolic link there stands for itself. */
+/** A name in a folder that is held, with what stands there. A symbolic link stands for itself. */
 export interface Entry {
   /** The resolved path: for messages. */
   readonly path: string;
@@ -41,7 +41,7 @@ export async function withEntry<T>(path: string, work: (entry: Entry) => Promise
   }
 }
 
-/** What stands at an entry's place by now; undefined when nothing does. */
+/** Looks at an entry's place anew; undefined when nothing stands there. */
 export async function lookAt(place: string): Promise<Stats | undefined> {
   try {
     return await lstat(place);

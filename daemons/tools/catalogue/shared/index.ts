@@ -37,7 +37,7 @@ export {
   dnsRecords,
   measureRates,
   ownHost,
-  probed,
+  probeAddresses,
   readCounters,
   readPing,
   recordTypes,
@@ -56,7 +56,7 @@ export {
 } from "./program.ts";
 export { exchange, removeAside, settleAside } from "./put-aside.ts";
 export { alsoLocal, answerFields, answerOf, bodyLimit, headersField, requestOf, urlField } from "./requests.ts";
-export { type Argv, type Confinement, filterDescriptor, sandboxed, sandboxLimits } from "./sandbox.ts";
+export { type Argv, type Confinement, filterDescriptor, sandboxCommand, sandboxLimits } from "./sandbox.ts";
 export { showArrival, shownMax, showRemoval } from "./shown-entry.ts";
 export { holdersOf, readConnections } from "./sockets.ts";
 export { eachOnce, type Measure, measure, takenBytes, type Visited, walk } from "./tree.ts";

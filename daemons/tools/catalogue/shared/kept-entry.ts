@@ -5,7 +5,7 @@ import { type Entry, placeFor, refused } from "./entry.ts";
 import { succeed } from "./program.ts";
 import { type Measure, measure } from "./tree.ts";
 
-/** What tar(1) keeps of a file, and gives back. */
+/** The options by which tar(1) keeps all of a file, and gives it back. */
 export const tarKeeps = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*", "--sparse"] as const;
 
 /**

@@ -15,7 +15,7 @@ type PortState = "open" | "closed" | "filtered";
  * The addresses of a host for tools that only ask whether it is there. An address that was named is what was granted; a
  * name that leads to an address which is not public needs a grant of that too. Throws PERMISSION_DENIED.
  */
-export async function probed(
+export async function probeAddresses(
   host: string,
   permits: (capability: string) => boolean,
   outbound: Outbound,
@@ -163,7 +163,7 @@ function recordText(found: unknown): string {
     .join(" ");
 }
 
-/** What a run of `ping` said: busybox's and iputils' words are told apart by nobody. */
+/** Reads the output of `ping`, busybox's and iputils' alike. */
 export function readPing(said: string): { sent: number; received: number; latency_ms?: number } {
   const [, sent, received] = /(\d+) packets transmitted, (\d+) (?:packets )?received/.exec(said) ?? [];
   const average = /= [\d.]+\/([\d.]+)\//.exec(said)?.[1];

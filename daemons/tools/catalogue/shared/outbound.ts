@@ -15,7 +15,7 @@ export interface Outbound {
   check(act: string, host: string): void;
 }
 
-/** What is said of the network in the configuration in effect; undefined when init has left none. */
+/** The network's part of the configuration in effect; undefined when init has left none. */
 export function networkSettings(run: string): Config["network"] | undefined {
   try {
     return effectiveConfig(run).network;
@@ -71,5 +71,5 @@ export async function reachable(
   });
 }
 
-/** What is needed, beside the rest, to reach an address that is not public. */
+/** The grant that an address needs which is not public, beside the rest. */
 const localCapability = (address: string) => `net:local:${spelled(address)}`;

@@ -5,7 +5,7 @@ import { AiosError, errnoOf } from "#lib/errors";
 import { type Piped, startPiped, whenClosed } from "#lib/linux/pipes";
 import { seccompFilter } from "#lib/linux/seccomp";
 import { cut, ending, textWithin } from "#lib/text";
-import { type Argv, type Confinement, confinedProgram, filterDescriptor } from "./sandbox.ts";
+import { type Argv, type Confinement, confinementCommand, filterDescriptor } from "./sandbox.ts";
 
 /** Output of a program that is kept, bytes, unless told otherwise: of stdout and of stderr. */
 const stdoutMaxBytes = 1024 * 1024;
@@ -20,7 +20,7 @@ const graceMs = 2_000;
 /** After a program's end, how long its pipes may stay open: something it left behind may hold them. */
 const drainMs = 500;
 
-/** What a program sees of the outside world: nothing that a caller or the daemon's own start could have slipped in. */
+/** The environment of every program: nothing that a caller or the daemon's own start could have slipped in. */
 export const fixedEnvironment = {
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
   LC_ALL: "C",
@@ -48,7 +48,7 @@ export interface ProgramOptions {
   readonly stderrMaxBytes?: number;
 }
 
-/** What came of a program that ran to its end. */
+/** The result of a program that ran to its end. */
 export interface Ended {
   /** Null when a signal ended it. */
   readonly exitCode: number | null;
@@ -84,7 +84,7 @@ export async function runProgram(argv: Argv, options: ProgramOptions): Promise<E
 }
 
 function start(argv: Argv, { confine, cwd = "/", env }: ProgramOptions): Piped {
-  const [file, ...args] = confine === undefined ? argv : confinedProgram(argv, cwd, confine);
+  const [file, ...args] = confine === undefined ? argv : confinementCommand(argv, cwd, confine);
   // On descriptors of its own the sandbox reads its filter, and the files that are given.
   const given =
     confine === undefined ? [] : [callFilters[confine.processes ?? "any"], ...Object.values(confine.files ?? {})];

@@ -3,7 +3,7 @@ import { errnoOf } from "#lib/errors";
 import { type Entry, lookAt, refused, removeEntry, temporaryOf } from "./entry.ts";
 import { measure } from "./tree.ts";
 
-/** What is taken away is put aside first, where nobody adds to it unseen, and looked at there: what another has added is not lost. */
+/** Puts aside what is taken away, where nobody adds to it unseen, and looks at it there: what another has added is not lost. */
 
 interface Exchange {
   readonly act: string;

@@ -71,7 +71,7 @@ export function requestOf(
   };
 }
 
-/** What a tool tells of an answer, its body read up to the limit. */
+/** The output of a tool from an answer, its body read up to the limit. */
 export async function answerOf(answer: HttpAnswer, bytesMax = bodyDefaultBytes) {
   const { content, truncated } = await readBody(answer, bytesMax);
   const { status, url, address, headers } = answer;

@@ -25,7 +25,7 @@ const hidden = [
 ];
 const hiddenMaxBytes = 64 * 1024 * 1024;
 
-/** What a sandboxed program may use unless it is told otherwise. */
+/** The limits of a sandboxed program unless others are given. */
 export const sandboxLimits = { memory_max_mb: 1024, pids_max: 256 } as const;
 
 /** The descriptor on which the sandbox reads the filter of system calls. */
@@ -45,7 +45,7 @@ interface SandboxOptions {
  * The command line that runs a program in a sandbox: the system's files and those that are named to read only; name spaces of
  * its own; no new privileges; no network unless it may.
  */
-export function sandboxed({ program, args, cwd, network, visible }: SandboxOptions): Argv {
+export function sandboxCommand({ program, args, cwd, network, visible }: SandboxOptions): Argv {
   return [
     bubblewrap,
     ...["--unshare-all", ...(network ? ["--share-net"] : []), "--hostname", "sandbox"],
@@ -56,7 +56,7 @@ export function sandboxed({ program, args, cwd, network, visible }: SandboxOptio
   ];
 }
 
-/** What one of our own programs may touch, which keeps the daemon's account and works on files of any owner. */
+/** The reach of one of our own programs, which keeps the daemon's account and works on files of any owner. */
 export interface Confinement {
   /** What it may change, and what it may read beside the system's files: they stand also where a folder is hidden. */
   readonly writable?: readonly string[];
@@ -74,7 +74,7 @@ export interface Confinement {
  * The command line that runs a program of ours confined: the system's files to read only, and what it works on, name spaces of
  * its own, of root's capabilities only those over files' owners and modes, no network unless it may.
  */
-export function confinedProgram(
+export function confinementCommand(
   argv: Argv,
   cwd: string,
   { writable = [], readable = [], network = false, moved = {}, files = {} }: Confinement,

@@ -8,7 +8,7 @@ import { contentMaxBytes } from "./write.ts";
 /** Entries of a folder, and changes of many files, that a preview names; the rest is counted. */
 export const shownMax = 200;
 
-/** What a person is shown of an entry that would go away: a text as a diff, a folder as a list of what lies in it. */
+/** Shows a person an entry that would go away: a text as a diff, a folder as a list of what lies in it. */
 export async function showRemoval(entry: Entry, signal: AbortSignal): Promise<string> {
   const { path, found, place } = entry;
   if (found === undefined) return `nothing stands at ${path}`;
@@ -18,7 +18,7 @@ export async function showRemoval(entry: Entry, signal: AbortSignal): Promise<st
   return text === undefined ? `- ${describe(entry)}` : unifiedDiff(path, text, undefined);
 }
 
-/** What a person is shown of an entry that would stand at `at`, in place of what is there: both texts as a diff. */
+/** Shows a person an entry that would stand in place of another: both texts as a diff. */
 export async function showArrival(from: Entry, to: Entry, signal: AbortSignal): Promise<string> {
   if (from.found?.isDirectory()) return showFolder(from, "+", signal, to.path);
   const after = from.found?.isFile() ? await textOf(from.path) : undefined;

@@ -110,7 +110,7 @@ const inlineMaxBytes = 4096;
 const contentBytes = (found: Stats): number =>
   found.size <= inlineMaxBytes ? found.size : Math.min(found.size, takenBytes(found));
 
-/** What lies at an entry and below it. */
+/** The measures of what lies at an entry and below it. */
 export interface Measure {
   /** Content of the files: each once, however many names it has, and without holes. */
   readonly bytes: number;

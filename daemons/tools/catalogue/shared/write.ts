@@ -25,10 +25,10 @@ import { named } from "./words.ts";
 /** The largest content of a file that is read or written whole, bytes: what was written can be read back. */
 export const contentMaxBytes = 1024 * 1024;
 
-/** What a new file is: the daemon's umask keeps others from writing it, not from reading. */
+/** The ownership and mode of a new file: the daemon's umask keeps others from writing it, not from reading. */
 const newFile = { mode: 0o644, uid: 0, gid: 0 };
 
-/** What is needed to take a write back. */
+/** The means to take a write back. */
 export interface WritePlan {
   readonly path: string;
   /** The folder that stood before, and the names of those to be made below it. */
@@ -119,7 +119,7 @@ export const undoWrite: Undo<{ path: string; content: string }, { path: "path" }
     }),
 };
 
-/** What takes back the writing of a content with this SHA-256 and length; what stands there is backed up. */
+/** Plans how to take back the writing of a content with this SHA-256 and length; backs up what stands there. */
 export async function planWrite(
   { path, folder, names }: ResolvedPath,
   { sha256: written, bytes }: { readonly sha256: string; readonly bytes: number },

@@ -22,7 +22,7 @@ export interface CleanWorld {
   keep(): Keep;
 }
 
-/** What may go without anybody missing it: each says what it is, and how many of it went. */
+/** A part of the data that nobody misses: it says what it is, and how many of it went. */
 interface Part {
   readonly what: string;
   clear(world: CleanWorld, signal: AbortSignal): Promise<number>;

@@ -106,13 +106,13 @@ const isSystemName = (label: string) => label.toLowerCase().startsWith("aios-");
 const isSystemMount = (path: string | undefined) =>
   path === "/" || (path !== undefined && /^\/(boot|mnt|usr|var|etc|home)(\/|$)/.test(path));
 
-/** What blkid finds on a device, in words; "" when it is blank. */
+/** The words of blkid about a device; "" when it is blank. */
 async function contentOf(device: string, signal: AbortSignal): Promise<string> {
   const { kind, table } = await probe(device, signal);
   return kind !== "" ? kind : table === "" ? "" : `a partition table (${table})`;
 }
 
-/** What is on a device: read from it, since no udev keeps a record. All empty when it is blank. */
+/** Reads the kind of file system from a device, since no udev keeps a record. All empty when it is blank. */
 export async function probe(device: string, signal: AbortSignal) {
   const { exitCode, stdout } = await runProgram(["blkid", "-p", "-o", "export", device], { signal });
   const word = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(stdout)?.[1] ?? "";

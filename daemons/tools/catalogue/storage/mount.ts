@@ -7,7 +7,7 @@ import { checkNotSystem, deviceAt } from "./format.ts";
 
 const types = ["ext4", "vfat", "erofs", "iso9660", "xfs", "btrfs", "tmpfs"] as const;
 
-/** What is mounted gives nobody rights: no set-user programs, no devices. */
+/** Options of every mount, so that it gives nobody rights: no set-user programs, no devices. */
 const always = ["nosuid", "nodev"];
 
 interface MountInput {
