@@ -6,8 +6,6 @@ import type { StepLog } from "./log.ts";
 export interface CommandOptions {
   readonly log?: StepLog;
   readonly env?: Readonly<Record<string, string>>;
-  /** Written to its standard input, which is empty otherwise. */
-  readonly input?: string;
   /** Whether the command line goes to the log (default: yes). */
   readonly announce?: boolean;
 }
@@ -22,21 +20,22 @@ const timeoutMs = 4 * 60 * 60_000;
 const passedOn = ["PATH", "HOME", "http_proxy", "https_proxy", "no_proxy"] as const;
 
 /**
- * Runs a command without a shell in between and returns its standard output. With a log, standard error goes there, and
+ * Runs a command with these words, which no shell takes apart, and returns its standard output. With a log, standard error goes there, and
  * the command is killed when the log's build ends early. Throws ABORTED with the command's name, its exit code and the last line it wrote.
  */
 export async function command(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
-  const { log, env = {}, input = "", announce = true } = options;
+  const { log, env = {}, announce = true } = options;
   if (announce) log?.line(`+ ${argv.join(" ")}`);
   const inherited = Object.fromEntries(passedOn.flatMap((name) => ($.env[name] ? [[name, $.env[name]]] : [])));
   log?.stop.throwIfAborted();
   const running = $({
     env: { ...inherited, LC_ALL: "C.UTF-8", ...env },
-    input,
     nothrow: true,
     quiet: true,
     timeout: timeoutMs,
-    stdio: ["pipe", "pipe", "pipe"],
+    // zx starts it by bash, which takes a socket on standard input, as Node's pipes are, for a login from afar and runs the
+    // person's ~/.bashrc first.
+    stdio: ["ignore", "pipe", "pipe"],
   })`${argv}`;
   const kill = () => killTree(running.pid ?? 0);
   log?.stop.addEventListener("abort", kill);

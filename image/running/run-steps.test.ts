@@ -87,11 +87,10 @@ test("steps that do not need each other run side by side; what they count is tol
 });
 
 test("one that fails ends the others at once; what went well is kept, and the error shows its log's end and path", async () => {
-  const started = performance.now();
   const { events, error } = await run([
     twin("grub", "true"),
     // As dpkg does it: the child of a child goes on where only its parent is killed.
-    twin("packages", 'sh -c "sleep 30; touch late" & echo "Unpacking bc (1.07.1) ..."; wait'),
+    twin("packages", 'sh -c "sleep 600; touch late" & echo "Unpacking bc (1.07.1) ..."; wait'),
     twin(
       "kernel-qemu",
       `${make(30, 0)}; echo "kernel/fork.c:31: fatal error: linux/nothing.h"; ${make(30, 0)}; exit 2`,
@@ -99,7 +98,6 @@ test("one that fails ends the others at once; what went well is kept, and the er
     ),
     twin("root", "true", ["packages"]),
   ]);
-  expect(performance.now() - started).toBeLessThan(10_000);
   expect(String(error)).toContain("build kernel-qemu: run sh: exit 2");
   expect(String(error)).toContain("    kernel/fork.c:31: fatal error: linux/nothing.h");
   expect(String(error)).toContain(join(cache.logs, "kernel-qemu.log"));
@@ -110,11 +108,10 @@ test("one that fails ends the others at once; what went well is kept, and the er
 
 test("a build that is interrupted ends at once and keeps what was finished", async () => {
   const stop = new AbortController();
-  const steps = [twin("grub", "true"), twin("kernel-qemu", "sleep 30", ["grub"])];
-  const started = performance.now();
-  setTimeout(() => stop.abort(new Error("it was interrupted")), 1_000);
-  const { error } = await run(steps, stop.signal);
-  expect(performance.now() - started).toBeLessThan(15_000);
+  const begun = join(folder, "begun");
+  const steps = [twin("grub", "true"), twin("kernel-qemu", `touch "${begun}"; sleep 600`, ["grub"])];
+  const looking = setInterval(() => existsSync(begun) && stop.abort(new Error("it was interrupted")), 20);
+  const { error } = await run(steps, stop.signal).finally(() => clearInterval(looking));
   expect(String(error)).toBe("Error: it was interrupted");
   expect(kept()).toEqual(["grub"]);
 });
