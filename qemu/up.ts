@@ -16,7 +16,7 @@ const help = `Builds what is stale, boots a machine and shows its boot.
   npm run up -- [options]
 
   --lane ${lanes.join("|")}   where (default qemu)
-                  native    the root file system in name spaces of this host, at native speed; needs root
+                  native    the root file system in name spaces of this host, at native speed, without a kernel of ours; needs root
                   qemu      our kernel in QEMU
                   firmware  the flashable disk in QEMU, under OVMF
   --goal TEXT     submit this goal, follow it, print its outcome and trace, power off; status 1 when it failed
