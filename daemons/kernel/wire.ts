@@ -139,14 +139,16 @@ export function sparse<T>(shape: Shape<readonly T[]>): Defaulted<readonly T[]> {
 /** An object of these fields; `tag` is written first, as `{"type":"Message", …}`. */
 export function struct<F extends Fields>(fields: F, tag?: readonly [name: string, value: string]): Shape<Struct<F>> {
   const names = Object.keys(fields);
+  const keys = names.map((name) => `${JSON.stringify(name)}:`);
+  const begin = tag === undefined ? "" : `${JSON.stringify(tag[0])}:${JSON.stringify(tag[1])}`;
   return {
     write: (value, at) => {
-      const members = names.flatMap((name) => {
+      let members = begin;
+      for (const [index, name] of names.entries()) {
         const text = fieldText(fields[name] as Field, (value as Record<string, unknown>)[name], `${at}.${name}`);
-        return text === undefined ? [] : [`${JSON.stringify(name)}:${text}`];
-      });
-      if (tag !== undefined) members.unshift(`${JSON.stringify(tag[0])}:${JSON.stringify(tag[1])}`);
-      return `{${members.join(",")}}`;
+        if (text !== undefined) members += `${members === "" ? "" : ","}${keys[index]}${text}`;
+      }
+      return `{${members}}`;
     },
     read: (value, at) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong(at, "an object", value);
