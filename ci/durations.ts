@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 
 /** Most of a test file's time is waiting: for programs that start, for answers, for a time-out to be over. */
-export const filesAtOnce = 3 * availableParallelism();
+export const filesAtOnce = Math.min(3 * availableParallelism(), availableParallelism() + 8);
 
 const keptIn = resolve(import.meta.dirname, "../node_modules/.cache/aios-test-durations.json");
 
