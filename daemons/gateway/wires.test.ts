@@ -42,7 +42,7 @@ describe.each(["claude", "openai"] as const)("%s", (protocol) => {
   });
 
   it("streams the text as it comes, and ends with the whole", async () => {
-    server.say({ text: "one two three four", inputTokens: 10, outputTokens: 5, pauseMs: 5 });
+    server.say({ text: "one two three four", inputTokens: 10, outputTokens: 5, pauseMs: 50 });
     const { texts, response, provider: from } = await drain(twin.gateway.streamInfer(request()));
     expect(texts.length).toBeGreaterThan(2);
     expect(texts.join("")).toBe("one two three four");

@@ -71,6 +71,8 @@ export const theKey = "sk-test-0123456789abcdefghijklmnopqrstuv";
 
 /** A gateway as main.ts wires it, over a real socket, with every provider's key set. */
 export async function openTwin(given: GatewaySettings, clock: Clock = new HastyClock(), keyed = true) {
+  // The daemon loads them at the first question: on a busy machine that takes longer than a question has.
+  await Promise.all([import("../providers/sdk/claude.ts"), import("../providers/sdk/openai.ts")]);
   const folder = mkdtempSync("/tmp/aios-gateway-");
   const logged: string[] = [];
   const alerts: BudgetAlert[] = [];

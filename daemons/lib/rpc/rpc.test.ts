@@ -221,7 +221,7 @@ describe("calls", () => {
           ),
       }),
     ]);
-    await expect(client(InitService).getBoot({}, { timeoutMs: 100 })).rejects.toMatchObject({
+    await expect(client(InitService).getBoot({}, { timeoutMs: 2_000 })).rejects.toMatchObject({
       code: "DEADLINE_EXCEEDED",
     });
     await aborted.promise;
