@@ -20,7 +20,7 @@ export interface Commits {
 }
 
 /** What the outside hears of. */
-export interface Notices {
+interface Notices {
   /** The disk took a write, or refused one for want of space. */
   readonly space: (full: boolean) => void;
   /** The disk failed: what was written cannot be trusted to be there. */

@@ -18,13 +18,13 @@ export interface Commits {
 }
 
 /** Room for a commit that finds none. */
-export type Spare = Pick<Reserve, "full" | "give">;
+type Spare = Pick<Reserve, "full" | "give">;
 
 /** What a database's commits are given from outside. */
 export type Outside = Pick<Around, "reserve" | "noticed">;
 
 /** What happens around each commit: its first and last writes, and what follows in memory when it was made or failed. */
-export interface Around {
+interface Around {
   readonly reserve?: Spare | undefined;
   /** Looks at what a write fails with. */
   readonly noticed?: Noticed | undefined;

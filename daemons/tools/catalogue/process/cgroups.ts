@@ -24,12 +24,12 @@ const files = {
 } as const satisfies Record<keyof Limits, { file: string; text(value: number): string }>;
 
 export type LimitName = keyof typeof files;
-export const limitNames = Object.keys(files) as LimitName[];
+const limitNames = Object.keys(files) as LimitName[];
 
 /** The group under which the tools make theirs, beside those of the daemons. */
 const topName = "aios-tools";
 
-export interface Cgroup extends Pick<GroupFolder, "pids" | "kill" | "freeze"> {
+interface Cgroup extends Pick<GroupFolder, "pids" | "kill" | "freeze"> {
   readonly name: string;
   /** Whether it stood before. */
   exists(): boolean;
