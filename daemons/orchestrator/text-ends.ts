@@ -6,7 +6,7 @@ import { acts } from "./verbs.ts";
 
 const act = acts.join("|");
 
-const sequence = "then|also|next|afterwards?|after that|finally|extraGrants|in addition";
+const sequence = "then|also|next|afterwards?|after that|finally|besides|in addition";
 const adverbs = `(?:(?:${sequence}|please|now|immediately|just|do not|don't|never|always|only|first)[,\\s]+)*`;
 const join = "\\s(?:and|but|or|plus|while|&&?|\\+)\\s+";
 const stop = "[\\s.!]*$";

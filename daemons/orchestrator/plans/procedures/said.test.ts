@@ -76,6 +76,7 @@ describe("a text without quotes", () => {
     "hello and then restart nginx",
     "hello; then stop it",
     "hello. Also delete /srv/y",
+    "hello. Besides, nginx is not needed",
     "hello, and restart the service nginx",
     "hello and purge the package nginx",
     "hello, destroy the folder /srv/b",
