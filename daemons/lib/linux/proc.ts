@@ -42,7 +42,7 @@ export function cpuTicks(proc: string): CpuTicks {
 
 /** How busy the machine is. */
 export interface Load {
-  /** Of all processors, since the reading before (at least 200 ms ago). */
+  /** Load of all processors, since the reading before (at least 200 ms ago). */
   readonly cpuPercent: number;
   /** MiB. */
   readonly memoryUsedMb: number;
