@@ -17,7 +17,7 @@ interface Outcome {
   readonly failed: readonly string[];
 }
 
-export interface Part {
+interface Part {
   readonly name: string;
   readonly run: () => Outcome | Promise<Outcome>;
 }

@@ -4,7 +4,7 @@
  */
 
 /** What starts a unit again when it has ended. */
-export type Restart = "always" | "never";
+type Restart = "always" | "never";
 
 export interface DaemonSpec {
   readonly name: string;

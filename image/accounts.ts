@@ -1,12 +1,12 @@
 /** An account of the machine. */
-export interface Account {
+interface Account {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
 }
 
 /** The files of accounts, as Debian made them. */
-export interface AccountFiles {
+interface AccountFiles {
   readonly passwd: string;
   readonly group: string;
 }

@@ -4,7 +4,7 @@ import { relative } from "node:path";
 import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 
 /** What all bundles share. Names are kept short and stay as they are written: a stack trace must be readable. */
-export const shared = {
+const shared = {
   bundle: true,
   platform: "node",
   target: "node26",

@@ -13,7 +13,7 @@ import { epochSeconds, inBuildRoot } from "./build-root.ts";
 import { removeTree } from "./files.ts";
 import type { StepLog } from "./log.ts";
 
-export interface FatVolume {
+interface FatVolume {
   /** The image file to make. */
   readonly path: string;
   readonly sizeMiB: number;

@@ -1,5 +1,5 @@
 /** A demand of a fragment: the option's name and its value as `.config` writes it ("y", "m", "512", "\"text\"", "n" for off). */
-export interface Demand {
+interface Demand {
   readonly fragment: string;
   readonly option: string;
   readonly value: string;

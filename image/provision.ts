@@ -1,9 +1,9 @@
 import { writeFat } from "./fat.ts";
 
 /** The label by which aios-init finds the volume. */
-export const provisioningLabel = "AIOS-PROV";
+const provisioningLabel = "AIOS-PROV";
 
-export interface ProvisioningVolume {
+interface ProvisioningVolume {
   /** The image file to make. It holds the machine's private key: readable by its owner only. */
   readonly path: string;
   /** Contents by file name. */

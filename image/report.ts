@@ -21,7 +21,7 @@ export interface Artefact {
   readonly sha256: string;
 }
 
-export interface StepTime {
+interface StepTime {
   readonly ms: number;
   readonly cached: boolean;
 }

@@ -36,7 +36,7 @@ function changedKeys(first: Keys, second: Keys): string[] {
 }
 
 /** Names of artefacts that are not the same in both builds. */
-export function differences(first: readonly Artefact[], second: readonly Artefact[]): string[] {
+function differences(first: readonly Artefact[], second: readonly Artefact[]): string[] {
   return second
     .filter(({ name, sha256 }) => first.find((each) => each.name === name)?.sha256 !== sha256)
     .map(({ name }) => name);

@@ -9,7 +9,7 @@ import { removeTree } from "./files.ts";
 import { type Follower, openStepLog, type StepLog } from "./log.ts";
 import type { Count } from "./progress/index.ts";
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
 /** What a step is given when it runs. */
 export interface StepWork {
@@ -212,7 +212,7 @@ function readRecord(folder: string): StepRecord {
 }
 
 /** Names up to three inputs that were added, removed or changed. */
-export function difference(before: Readonly<Record<string, string>>, after: Readonly<Record<string, string>>): string {
+function difference(before: Readonly<Record<string, string>>, after: Readonly<Record<string, string>>): string {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   const changes = names.flatMap((name) => {
     if (before[name] === after[name]) return [];

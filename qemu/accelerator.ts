@@ -24,7 +24,7 @@ export function acceleratorArguments(accelerator: Accelerator): string[] {
 /** Runs QEMU with these arguments and answers its exit status; undefined when it had to be ended at the deadline. */
 export type RunQemu = (args: readonly string[], timeoutMs: number) => Promise<number | undefined>;
 
-export interface Probe {
+interface Probe {
   /** The answer is remembered here; its name tells what it holds for. */
   readonly cacheFile: string;
   readonly nowMs: number;
@@ -45,7 +45,7 @@ export async function chooseAccelerator({ cacheFile, nowMs, run }: Probe): Promi
 }
 
 /** Whether a guest of 9 bytes boots through the firmware and ends QEMU by itself. */
-export async function bootsProbe(accelerator: Accelerator, run: RunQemu): Promise<boolean> {
+async function bootsProbe(accelerator: Accelerator, run: RunQemu): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), "aios-probe-"));
   try {
     const disk = join(folder, "disk.img");
@@ -98,7 +98,7 @@ async function qemuVersion(): Promise<string> {
   return /version (\S+)/.exec(Buffer.concat(chunks).toString())?.[1] ?? "unknown";
 }
 
-export const runQemu: RunQemu = (args, timeoutMs) =>
+const runQemu: RunQemu = (args, timeoutMs) =>
   new Promise((resolve, reject) => {
     const child = spawn("qemu-system-x86_64", args, { stdio: "ignore", timeout: timeoutMs, killSignal: "SIGKILL" });
     child.once("error", reject);

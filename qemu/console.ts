@@ -114,7 +114,7 @@ export class Console {
   }
 }
 
-export function describeEnd(end: End | undefined): string {
+function describeEnd(end: End | undefined): string {
   if (end === undefined) return "running";
   return end.signal === undefined ? `exit status ${end.status ?? "unknown"}` : `signal ${end.signal}`;
 }

@@ -16,7 +16,7 @@ const dataSerial = "aios-data";
 const copy = promisify(execFile);
 
 /** A raw disk image of the host. */
-export interface Drive {
+interface Drive {
   readonly path: string;
   /** What the machine knows it by: "aios-data", "aios-prov". */
   readonly serial: string;
@@ -24,7 +24,7 @@ export interface Drive {
 }
 
 /** What boots: our kernel, loaded by QEMU itself, or the firmware from the first drive. */
-export type Boot =
+type Boot =
   | { readonly kind: "kernel"; readonly kernel: string; readonly cmdline: string }
   | { readonly kind: "firmware"; readonly code: string; readonly variables: string };
 

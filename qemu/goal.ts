@@ -6,7 +6,7 @@ import { ToolRegistryService } from "#proto/aios/tools";
 import type { Machine } from "./machine.ts";
 
 /** A task of a goal, as it is shown. */
-export interface TaskTrace {
+interface TaskTrace {
   readonly id: string;
   readonly description: string;
   readonly agent: string;
@@ -17,7 +17,7 @@ export interface TaskTrace {
 }
 
 /** A file that a goal's tasks wrote, read back from the machine. */
-export interface WrittenFile {
+interface WrittenFile {
   readonly path: string;
   readonly content: string;
 }
@@ -34,7 +34,7 @@ export interface GoalOutcome {
 }
 
 /** What sec.verify_ledger found. */
-export interface LedgerReport {
+interface LedgerReport {
   readonly valid: boolean;
   readonly entries: number;
   readonly head: string;

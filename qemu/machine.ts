@@ -88,7 +88,7 @@ export interface Machine {
 }
 
 /** Who a client is to the machine: a key pair or nobody; and whom it takes the machine for. */
-export interface ClientIdentity {
+interface ClientIdentity {
   readonly pair: KeyPair | undefined;
 }
 

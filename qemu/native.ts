@@ -11,7 +11,7 @@ import { dieWithUs, type Started, startProcess } from "./process.ts";
 import type { NetworkSettings, Running } from "./running.ts";
 
 /** What the native lane starts from. */
-export interface NativeOptions {
+interface NativeOptions {
   /** The unpacked root tree; it is never written to. */
   readonly root: string;
   /** What it may do after all, of what a native machine gives up. */

@@ -4,13 +4,13 @@ import type { GoalOutcome } from "./goal.ts";
 import type { Machine } from "./machine.ts";
 
 /** A phase of the boot, in milliseconds from kernel start to its end. */
-export interface PhaseReport {
+interface PhaseReport {
   readonly name: string;
   readonly ms: number;
 }
 
 /** A unit: milliseconds from kernel start until it was ready, and the memory (PSS) of its processes. */
-export interface UnitReport {
+interface UnitReport {
   readonly name: string;
   readonly readyMs: number;
   readonly pssBytes: number;

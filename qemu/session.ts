@@ -13,7 +13,7 @@ import { type Lane, type Machine, startMachine } from "./machine.ts";
 import { bootReport, showReport } from "./report.ts";
 
 /** What `npm run up` was asked to do. */
-export interface UpOptions {
+interface UpOptions {
   readonly lane: Lane;
   readonly goal: string | undefined;
   readonly untilAutonomy: boolean;
@@ -24,7 +24,7 @@ export interface UpOptions {
 }
 
 /** The host as a session sees it. */
-export interface Host {
+interface Host {
   readonly images: Images;
   readonly accelerator: Accelerator;
   /** Folder of machines: each lane has its own below. */

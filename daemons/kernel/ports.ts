@@ -31,7 +31,6 @@ import {
 export type {
   Capability,
   PolicyGateDecision,
-  PolicySet,
   RiskLevel,
   ToolCall,
   ToolExecutionReport,
@@ -114,7 +113,7 @@ export interface ApprovalResolution {
  * Events by (session, branch), from sequence 1 on, without gaps. A branch reads through to its parent up to where it forked.
  * What was acknowledged is on disk.
  */
-export interface EventStorePort {
+interface EventStorePort {
   /**
    * The event as stored. Its sequence must be the one that comes next: ABORTED otherwise. An event that is there already (same
    * event_id, same content) is acknowledged again: a call may be repeated.

@@ -1,7 +1,7 @@
 import { AiosError } from "#lib/errors";
 
 /** One entry of an apt sources file, whichever of the two formats it was written in. */
-export interface AptSource {
+interface AptSource {
   readonly uris: readonly string[];
   readonly suites: readonly string[];
   readonly components: readonly string[];
@@ -52,7 +52,7 @@ function parseStanzas(text: string): AptSource[] {
 }
 
 /** The fields of one deb822 stanza, names in lower case, continuation lines joined by a space. */
-export function stanzaFields(stanza: string): Map<string, string> {
+function stanzaFields(stanza: string): Map<string, string> {
   const fields = new Map<string, string>();
   let last = "";
   for (const line of stanza.split("\n")) {

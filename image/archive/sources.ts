@@ -40,7 +40,7 @@ const aptElsewhere = [
 ].flat();
 
 /** What a download needs: the build root, a folder for apt's lists and files, the host's proxy settings. */
-export interface Download {
+interface Download {
   readonly buildRoot: string;
   readonly folder: string;
   readonly aptOptions: readonly string[];

@@ -4,13 +4,13 @@ import { closeSync, openSync, writeSync } from "node:fs";
  * The GGUF file format, version 3, little endian, as ggml's docs/gguf.md gives it:
  * magic, version, counts, metadata, tensor descriptions, padding, tensor data.
  */
-export const ggufVersion = 3;
+const ggufVersion = 3;
 
 /** Tensor data starts, and each tensor in it, at a multiple of this many bytes. */
 const alignmentBytes = 32;
 
 /** A metadata value with the type it has in the file. */
-export type Value =
+type Value =
   | { readonly type: "uint32" | "int32" | "float32"; readonly value: number }
   | { readonly type: "bool"; readonly value: boolean }
   | { readonly type: "string"; readonly value: string }

@@ -1,7 +1,7 @@
 import type { Count } from "./events.ts";
 
 /** Reads in the lines of a step's log how far it is. */
-export interface Reading {
+interface Reading {
   /** Whether the line tells of progress and of nothing else: it need not be kept. */
   read(line: string): boolean;
   /** The latest count; undefined as long as no line told one. */

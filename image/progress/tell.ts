@@ -1,7 +1,7 @@
 import type { BuildEvent, Count, Forecast, StepProgress } from "./events.ts";
 
 /** Where a build's events are told: standard error. */
-export interface Place {
+interface Place {
   write(text: string): unknown;
   /** True at a terminal, which has a line that moves. */
   readonly isTTY?: boolean;

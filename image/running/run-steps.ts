@@ -4,7 +4,7 @@ import { type FollowedStep, followStep, strayCount } from "./follow.ts";
 import { runSideBySide, type Task } from "./schedule.ts";
 
 /** A build, with what it needs to know to run its steps. */
-export interface StepsRun {
+interface StepsRun {
   readonly plan: readonly KeyedStep[];
   readonly cache: StepCache;
   readonly repository: string;

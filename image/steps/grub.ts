@@ -15,7 +15,7 @@ const modules = [
  * added. `$fw_path` (`$cmdpath` outside Debian) is where the firmware found GRUB, so the disk is the one that GRUB was
  * started from, however many there are.
  */
-export const menu = `set timeout=2
+const menu = `set timeout=2
 set default=0
 serial --unit=0 --speed=115200
 terminal_input console serial

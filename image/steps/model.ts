@@ -8,7 +8,7 @@ import { hashFile } from "../files.ts";
 import { bringUpFile, writeBringUpModel } from "../model/bring-up.ts";
 import type { Step, StepWork } from "../step.ts";
 
-export const bringUpModel = bringUpFile;
+const bringUpModel = bringUpFile;
 
 const manifest = "rootfs/usr/share/aios/models.toml";
 

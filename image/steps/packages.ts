@@ -72,7 +72,7 @@ export function readLock(repository: string, lock: string): LockedPackage[] {
 }
 
 /** A package of rootfs/packages.list. */
-export interface WantedPackage {
+interface WantedPackage {
   readonly name: string;
   /** What it depends on, by Debian's word, and is not to have. */
   readonly without: readonly string[];

@@ -11,7 +11,7 @@ const roundsDefault = 3;
 const roundsMax = 100;
 
 /** What was asked for: `compare REF NAME [WORD …] [--rounds N]`. */
-export interface Asked {
+interface Asked {
   readonly reference: string;
   readonly bench: string;
   readonly words: readonly string[];
@@ -66,13 +66,13 @@ export const compareBench: Bench = async ({ repository, cache, words, say }) => 
 };
 
 /** Rows of one round: of the commit, and of this tree. */
-export interface Pair {
+interface Pair {
   readonly reference: readonly Row[];
   readonly own: readonly Row[];
 }
 
 /** How a measure of this tree stands to the commit's: the median of the rounds' ratios, with the lowest and the highest. */
-export interface Ratio {
+interface Ratio {
   readonly name: string;
   readonly unit: Row["unit"];
   readonly reference: number;

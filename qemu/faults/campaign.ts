@@ -17,7 +17,7 @@ export interface Ground extends BenchHost {
   start(spec: CampaignSpec): Promise<Machine>;
 }
 
-export type CampaignSpec = Pick<MachineSpec, "lane" | "append" | "data" | "provisioned" | "memoryMiB" | "clockMs"> & {
+type CampaignSpec = Pick<MachineSpec, "lane" | "append" | "data" | "provisioned" | "memoryMiB" | "clockMs"> & {
   readonly name: string;
 };
 

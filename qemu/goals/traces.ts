@@ -5,7 +5,7 @@ import type { Probe } from "./probe.ts";
 const folders = ["/etc", "/srv"];
 
 /** A call as the ledger has it. */
-export interface LedgerCall {
+interface LedgerCall {
   readonly tool: string;
   readonly task_id: string;
   readonly caller_kind: string;

@@ -105,7 +105,7 @@ export function useFleet(): Fleet {
 }
 
 /** Names of the agents that are registered and answer. */
-export async function agentsReady(machine: Machine): Promise<string[]> {
+async function agentsReady(machine: Machine): Promise<string[]> {
   const orchestrator = machine.client(OrchestratorService);
   try {
     const { agents } = await orchestrator.listAgents({}, { timeoutMs: 5_000 });

@@ -7,7 +7,7 @@ import { callTool } from "./tools.ts";
 const approveTimeoutMs = 660_000;
 
 /** A call that waits, as sec.approvals tells it. */
-export interface Ticket {
+interface Ticket {
   readonly id: string;
   readonly task_id: string;
   readonly agent_id: string;

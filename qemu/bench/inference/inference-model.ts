@@ -15,7 +15,7 @@ const shape: Shape = {
   weights: "q4_0",
 };
 
-export const benchModel = { name: "bench-150m", parameters: 150_000_000 } as const;
+const benchModel = { name: "bench-150m", parameters: 150_000_000 } as const;
 
 /**
  * A model to measure with: llama's architecture, random weights, which speed does not depend on. Kept in the cache, where it

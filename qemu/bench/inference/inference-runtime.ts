@@ -97,7 +97,7 @@ async function serving(socket: string, child: ChildProcess): Promise<void> {
 }
 
 /** What a caller sees of one answer. */
-export interface Streamed {
+interface Streamed {
   readonly firstTokenMs: number;
   readonly answerTokens: number;
   /** From the first text to the last. */

@@ -8,7 +8,7 @@ const port = 18_437;
 const startTimeoutMs = 60_000;
 const rounds = 3;
 
-export interface ServerBench {
+interface ServerBench {
   readonly modelPath: string;
   readonly threads: number;
   /** Folders of programs, as in PATH. */

@@ -1,5 +1,5 @@
 /** A made-up memory: entries about subjects, in words as unevenly frequent as those of a language. The same for the same count. */
-export interface Corpus {
+interface Corpus {
   readonly entries: readonly string[];
   /** Each some words of one entry. */
   readonly queries: readonly string[];
