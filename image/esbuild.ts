@@ -1,3 +1,9 @@
+/**
+ * Of Node's own modules a bundle reads what it uses. For an ESM import of one Node reads all that it exports, and some
+ * of that is loaded by being read: `node:http` loads undici for three names that nobody asked for. So bundles take
+ * names from `process.getBuiltinModule` (`builtinsByName`): with the typebox that walks, the memory and the
+ * orchestrator's first agent start a fifth sooner.
+ */
 import { readFile } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
 import { relative } from "node:path";

@@ -1,3 +1,11 @@
+/**
+ * A native machine gives up its host's kernel. The lane makes the few devices that programs need, mounts its data from
+ * a sparse file of a data disk's size, and starts init without CAP_SYS_BOOT, SYS_MODULE, SYS_TIME, SYS_RAWIO and MKNOD
+ * in its bounding set: with MKNOD and a tmpfs the host's disk would be open. init closes /proc/sys (but for `net`) and
+ * /sys, and ends by exiting. SYS_ADMIN it keeps, since it mounts: the lane holds what a machine does by mistake, and is
+ * no prison. Benchmarks keep their data in a folder, as the commits do that they are compared with: an fsync in a file
+ * system within a file takes three to four times as long. `qemu/tests/host.test.ts` looks at every thread.
+ */
 import { createInterface } from "node:readline";
 import { Readable, type Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";

@@ -1,3 +1,12 @@
+/**
+ * Strangers take nothing from operators. At port 9090 the silent, handshakes, newcomers and operators have places of
+ * their own. Who comes is let in; the oldest of whoever holds the most goes. A client speaks first, so the silent never
+ * take a handshake's place; a handshake keeps its place for half a second; who asks for the machine by its name has
+ * places beside those of the same address who name nobody (it proves nothing, and an indiscriminate flood does not know
+ * it); and of those who wait the last and the first go in by turns: a flood from an operator's own address does not
+ * push their handshake out. A limit that refuses the newcomer would let whoever holds connections close the port, the
+ * emergency stop with it.
+ */
 import { isIPv6 } from "node:net";
 import { type Clock, callAfter } from "#lib/clock";
 

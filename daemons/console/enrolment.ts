@@ -1,3 +1,11 @@
+/**
+ * Whoever stands before a new machine has the last word on who owns it. A code is missed at most three times from an
+ * address, and 10,000 times in all; who guesses can use that up, so there must be a way on that no guess reaches. While
+ * there is no admin the console asks PID 1 for its keyboard (`WatchKeyboard`: refused to everyone else, operators
+ * through the console included); `code` and Enter there make another code, at most one every three seconds, and say
+ * nothing else: a serial line whose other end sends back what it gets would never fall silent. Why a code is not taken
+ * any more is shown once a code.
+ */
 import { timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";

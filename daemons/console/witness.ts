@@ -1,3 +1,9 @@
+/**
+ * The ledger's head is remembered by the console. The ledger is signed with a key that lies beside it, so an older copy
+ * with its own head would pass. The console keeps the furthest head that it has seen, in its own folder; verification
+ * compares. With each head the ledger tells what it has where the kept one stands: the console follows no ledger that
+ * has another entry there, however far it has come.
+ */
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";

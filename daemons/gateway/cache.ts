@@ -1,3 +1,7 @@
+/**
+ * Answers are given again for an hour, never to security questions. The key is everything that the answer depends on.
+ * Calls of tools and halves of answers are not kept.
+ */
 import { createHash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import type { Asked, Question } from "./question.ts";

@@ -1,3 +1,8 @@
+/**
+ * A question to a provider passes a lane. Each provider has one: is it allowed (outbound, key, price), is it time
+ * (pause it asked for, breaker, requests a minute), is there money, then up to three tries. Another provider is asked
+ * until the first text of a stream has been given away, never after.
+ */
 import { backoffMs } from "#lib/backoff";
 import type { Clock } from "#lib/clock";
 import { AiosError, type Code } from "#lib/errors";

@@ -1,3 +1,7 @@
+/**
+ * A question can wait. With `when_unavailable: "queue"` it waits in memory, while its caller holds on, until a provider
+ * can be asked; nothing is lost by a restart that its caller does not hear of.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 

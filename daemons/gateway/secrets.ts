@@ -1,3 +1,9 @@
+/**
+ * Keys are sealed, and go one way. AES-256-GCM, bound to their names, in the gateway's database; the key that seals
+ * them is a file (0400) made at the first boot in the gateway's folder, which no tool may read. A copy of the database
+ * alone tells nothing; who has the whole data volume has both, and against that only an encrypted volume helps.
+ * `aios.api_gateway.Secrets` has no call that gives a value back.
+ */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";

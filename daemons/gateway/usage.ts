@@ -1,3 +1,10 @@
+/**
+ * What a request may cost at most, a token for each byte of its input and the whole of `max_tokens`, is written to the
+ * disk before it is sent, so that questions asked at once cannot overspend together and none is asked that could not be
+ * counted (a full disk asks nobody). What it did cost replaces that when it is answered; it stands for one that was cut
+ * off, whose cost nobody tells, and for one that was under way when the gateway ended. An answer that was paid for is
+ * given even when its cost cannot be written. A model without a price is not asked, since its budget could not be kept.
+ */
 import type { Clock } from "#lib/clock";
 import type { Sqlite } from "#lib/data/sqlite";
 import { AiosError, messageOf } from "#lib/errors";

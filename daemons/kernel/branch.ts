@@ -1,3 +1,15 @@
+/**
+ * A kernel that starts anew on a journal goes on as the one before would have, at whichever event that one ended:
+ * `fold` makes the state of a branch from its events and nothing else, `decide` says from the state and nothing else
+ * what comes next, and this is the loop between the two: it writes all there is to write, asks one port, writes what
+ * came of it. The same function replays, forks (a fork reads through to its parent; the run that is open there stays
+ * with the parent) and restores checkpoints (conversation and vitals go back, what was spent stays spent; a
+ * checkpoint's hash covers every event before it).
+ *
+ * One call at a time in a run: a later one may need what an earlier one did, and the journal stays a story. Branches
+ * and sessions run beside each other. Two kernels on one branch do no harm: the journal's sequence decides who was
+ * first, the other reads anew.
+ */
 import { AiosError, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { carryOut } from "./carry-out.ts";

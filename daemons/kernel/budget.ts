@@ -1,3 +1,7 @@
+/**
+ * Charges are part of `fold`; `BudgetUpdated`, `ModeChanged` and `CircuitBreakerTripped` report them, and are owed
+ * until they are in the journal.
+ */
 import type { BudgetState } from "./shapes.ts";
 
 /** The cost of one thing. Absent = nothing. */

@@ -1,3 +1,12 @@
+/**
+ * Exactly once. A call's id is a hash of session, branch, run, step and directive; models repeat theirs.
+ * `ToolCallStarted` with that id is durable before the harness is asked. A kernel that finds such an event and did not
+ * write it itself asks for the call's *fate*, and asks to execute only what was never begun; aios-tools executes an id
+ * once however often it is asked (`x-aios-execution-id`, from the running call or the ledger), so a request that is
+ * still on its way does no harm. A call to be given up is *withdrawn* first: then it does not begin any more. What was
+ * interrupted may have taken effect; it is told so to the model, and not repeated. Results longer than 4 KiB come back
+ * from the ledger as hash and beginning.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import { patiently } from "#lib/patience";

@@ -1,3 +1,11 @@
+/**
+ * The gate is shown the union of what the model asks for and what the tool needs; what it does not speak of is denied.
+ * House rules come first and can only refuse: the session's tools, the budget, the mode `recover`, the loop guard. One
+ * question to a person for each capability that must be approved; when all are, the call passes the gate again, so a
+ * policy that has become stricter holds. The decision is in the journal before anybody is told. Conversations do not
+ * use this: they leave the port of approvals out, since the tools ask, and a kernel without it denies what would have
+ * to be approved.
+ */
 import { AiosError, messageOf } from "#lib/errors";
 import { callKey } from "./calls.ts";
 import type { Limits } from "./limits.ts";

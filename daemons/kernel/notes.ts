@@ -1,4 +1,9 @@
-/** Facts that the kernel must remember and the protocol has no kind for: Custom events with a shape of their own. */
+/**
+ * Facts that the kernel must remember and the protocol has no kind for: Custom events with a shape of their own.
+ *
+ * They are a run's request, the model's whole answer before anything is done about it (a restart does not ask again),
+ * the gate's whole answer, a cancellation.
+ */
 import type { EventKind } from "./kinds.ts";
 import { modelCompletion } from "./ports.ts";
 import { policyGateDecision, riskLevel, toolCall } from "./shapes.ts";

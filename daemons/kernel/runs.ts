@@ -1,3 +1,7 @@
+/**
+ * Every run ends: by the model, or with its reason: budget (tokens, time, cost, calls, errors), breaker (three errors
+ * in a row), iterations, events, cancelled. A run whose port is away is *stalled* and tried again by itself.
+ */
 import type { Kernel, TickResult } from "./api.ts";
 import type { Branch, Standing } from "./branch.ts";
 import { type Branches, busyError, checkedId, mainBranch, refusal, requireOpen } from "./branches.ts";

@@ -1,3 +1,7 @@
+/**
+ * What the boot does not need is read afterwards. Procedures and triggers are read by the first goal or notice, at the
+ * latest when the machine is up: a third of what the orchestrator's start took.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { errnoOf, messageOf } from "#lib/errors";
 

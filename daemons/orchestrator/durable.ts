@@ -1,3 +1,7 @@
+/**
+ * Schedules, stop, services and cool-downs are files of JSON, replaced whole: some hundred entries need no database,
+ * and a start reads them in no time.
+ */
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";

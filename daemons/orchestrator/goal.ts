@@ -1,3 +1,11 @@
+/**
+ * By a goal a person gets no further than by themselves. A goal keeps the least role of the people who have said what
+ * is to be done (who gave it, who answered, whose schedule or conversation it is; a trigger of the image has none).
+ * What an operator may not call, an admin is asked about when an agent calls it for them: a package's service that runs
+ * as root is defined unasked for an admin and for the machine itself, since what such a service is set to is the
+ * operator's to write. Installing a package of the archive is an operator's, by a goal as by a call: its services are
+ * not started by that.
+ */
 import { allows, type Role } from "#lib/identity/role";
 import { uuidOf } from "#lib/ids";
 import { beginning } from "#lib/text";

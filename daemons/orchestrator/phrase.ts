@@ -1,3 +1,11 @@
+/**
+ * A phrase is understood loosely, what is said in it to the letter. Between the phrase's own words articles, "please"
+ * and "now" come as they like, and a full stop may end the sentence; "on port" and "for port" are two things. A
+ * parameter is a span of what was typed: nothing is taken out of it but one pair of quotes that encloses the whole. Of
+ * two phrases that fit, the one that says more wins; where two say as much and mean something else, the goal is not
+ * understood. A text without quotes that goes on with an instruction or a condition ("… and make it readable only by
+ * root") is not taken for content. What a phrase cannot account for is not understood, and a model may plan it.
+ */
 import { AiosError } from "#lib/errors";
 import { cut } from "#lib/text";
 import { endOfText, isTelling } from "./text-ends.ts";

@@ -1,3 +1,7 @@
+/**
+ * The page of metrics is off unless a port is set: loopback is open to every program that has the network, and the page
+ * is for a collector that an operator installs.
+ */
 import { once } from "node:events";
 import { createServer } from "node:http";
 

@@ -1,3 +1,7 @@
+/**
+ * A call can be final. A tool that can be undone says of which input it cannot (`final`): such a call has no undo, is
+ * critical and an admin's; of an agent's an admin is asked at every level.
+ */
 import type { Static, TObject, TSchema } from "typebox";
 import { parseCapability } from "#lib/capability";
 import type { Role } from "#lib/identity/role";

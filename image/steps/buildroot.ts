@@ -1,3 +1,7 @@
+/**
+ * The tools that make images come from a trixie build root, so that two hosts make the same bytes. Kernel and root have
+ * fixed time stamps and identifiers; `npm run image -- --verify-reproducible` builds twice and compares.
+ */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { keyring, release, sourceLines } from "../archive/apt-sources.ts";

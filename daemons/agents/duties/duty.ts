@@ -1,3 +1,16 @@
+/**
+ * An agent is one file (`/etc/aios/agents`: role, brief, namespaces, grants, limits) and one object here: tools, wakes,
+ * calls at most. Its periodic work has standing grants that only read, from its file, given by the orchestrator with
+ * the first beat (one that comes before the machine is up is answered when it is, within five seconds, so that duties
+ * begin at once), renewed every five minutes, and ended when the agent ends, rests, or the machine is stopped. What it
+ * notices goes to the orchestrator (`aios.orchestrator.Duties`, on the agent's own socket, which says who reports;
+ * aios-memory has no door for agents) and from there to memory and to the triggers. So nothing changes the machine
+ * outside a task.
+ *
+ * Where the public system's duties make no sense on an appliance they are other: network asks its own gateway and no
+ * public servers, package reads the lists that are there instead of fetching them, dev and task do nothing unasked, and
+ * nobody restarts what a person has stopped.
+ */
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";

@@ -1,3 +1,8 @@
+/**
+ * Duties are loaded when the machine is up, from a file beside the agents' bundle: eight processes start at once during
+ * the boot, and the beat says when an agent is on duty. First wakes are spread over the interval, but for the system
+ * agent's health check.
+ */
 import type { Client } from "#lib/rpc/service";
 import { DutiesService } from "#proto/aios/duties";
 import type { CallTool } from "../work.ts";

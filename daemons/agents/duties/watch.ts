@@ -1,3 +1,8 @@
+/**
+ * A unit that stands still is told at once, one that crash-loops or does not answer after a second look, and one that
+ * starts is left to init, which ends it when it takes too long. `Unit.wanted` says whether a unit is meant to run at
+ * all. A question that was not carried out, for a limit or a grant, says nothing of a service.
+ */
 import { AiosError, messageOf } from "#lib/errors";
 import { beginning } from "#lib/text";
 import { type Hands, listIn, type Output, type WatchedService } from "./duty.ts";

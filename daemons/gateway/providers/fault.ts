@@ -1,3 +1,6 @@
+/**
+ * What a provider says is put into errors only after whatever looks like a key is taken out: they like to quote them.
+ */
 import { errnoOf, messageOf } from "#lib/errors";
 import { beginning, cut } from "#lib/text";
 import type { Tokens } from "../question.ts";

@@ -1,3 +1,10 @@
+/**
+ * A schema is asked for as its provider takes it, and checked by us. Each protocol has a table of what its structured
+ * output takes (`claude-schema.ts`, `openai-schema.ts`): the rest of a schema is told in descriptions, objects are
+ * closed, and a schema that cannot be said so (open maps, trees for Claude, tuples) is told in words. The answer is
+ * read out of fences and reasoning (`#lib/said-json`) and checked by the whole schema; one that does not fit is asked
+ * for once more, with what is wrong.
+ */
 import { isObject, own } from "./wire.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;

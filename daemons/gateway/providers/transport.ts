@@ -1,3 +1,9 @@
+/**
+ * The SDKs are beside the gateway, not in it. Both are loaded by the first question that goes out, from files of their
+ * own: 521 kB that no start reads, 165 kB in the image. Of Anthropic's only the client and one resource are taken: 126
+ * kB instead of 437. Their own retries, time-outs and logs are off, and the fetch they are given reads a bounded answer
+ * and follows no redirect: the key would go along.
+ */
 import { isIP } from "node:net";
 import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";

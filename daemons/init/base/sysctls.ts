@@ -1,3 +1,8 @@
+/**
+ * The kernel is told once, by one table: links and files in shared folders, what the kernel shows of itself, BPF,
+ * kexec, SYN cookies; a machine without a GPU takes no module after its start, since modules are drivers of GPUs alone
+ * and carry no signatures.
+ */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errnoOf, messageOf } from "#lib/errors";

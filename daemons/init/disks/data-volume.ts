@@ -1,3 +1,10 @@
+/**
+ * A data volume that cannot be read is nobody's reason to begin anew. The machine then runs in memory, says so
+ * (`machine-state.json`), and makes no key that is to last: no authority for operators or services, none to seal
+ * providers' keys by, and the ledger of that boot is signed by nobody, which its verification tells (`keysOutOfReach`):
+ * what such a key signs nobody could check afterwards. The boot menu's entry for repairs (`aios.repair=ask`) asks at
+ * the screen before it runs `fsck -y`. A volume that the kernel made read-only is a fault within 5 s.
+ */
 import type { Clock } from "#lib/clock";
 import type { MachineState } from "#lib/data/machine-state";
 import { messageOf } from "#lib/errors";

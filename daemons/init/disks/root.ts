@@ -1,3 +1,6 @@
+/**
+ * Data and overlay are mounted `nosuid,nodev`, and the image's programs carry no set-id bits.
+ */
 import { mkdirSync, readFileSync } from "node:fs";
 import { mountFlags as flag, type Syscalls } from "../base/index.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * What programs write is read at a bounded rate. A unit's log takes 1,000 lines or 512 KiB a second; the rest is
+ * counted and said in one line, the last words of a program that ends are kept, and 4 MiB a second is all that PID 1
+ * reads of a unit, 12 MiB of all together: who writes more waits. Lines are in the order of writing, whatever the clock
+ * says.
+ */
 import type { Clock } from "#lib/clock";
 
 export const allowanceLimits = {

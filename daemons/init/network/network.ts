@@ -1,3 +1,10 @@
+/**
+ * The network is up after its firewall. The tools leave their table as nft takes it; init loads it before an interface
+ * is up, and a failure is a fault. Every interface has its own metric, so that no lease takes another's way; what a
+ * lease before had and the new one has not goes first. Routers may be off the link (`onlink`), a server's own routes
+ * (option 121) replace its router. Name servers of DHCP are asked before public ones. Interfaces are looked for every 5
+ * s.
+ */
 import { lstatSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { callEvery } from "#lib/clock";

@@ -1,3 +1,9 @@
+/**
+ * Time is asked for, and doubted. Time servers (those of DHCP and of `[network] ntp_servers`) are asked once the boot
+ * has run, by a client of our own, since the packages of that kind take any answer from anywhere; it wants the origin
+ * it sent, a server that is set, and more than half of the servers to agree, leaves those alone that send a kiss of
+ * death, slews below 128 ms and sets above.
+ */
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Faults } from "../base/index.ts";

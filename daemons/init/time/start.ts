@@ -1,3 +1,11 @@
+/**
+ * Time has a floor. The clock is never behind the commit that the image was made of (`release.json`). A hardware clock
+ * before that or more than five years after it, and a mark of the last shutdown that is more than a day ahead of a
+ * hardware clock that runs, are faults that are told, and not believed. Until time servers have answered certificates
+ * are made for whatever the time turns out to be (`Moment`, `run/machine-state.json`): they begin at the floor. A
+ * machine that shares a host's clock never sets it.
+ */
+
 /** Clues to the time when a machine starts, milliseconds since the epoch. */
 interface Clues {
   /** The hardware clock's time. */

@@ -1,3 +1,12 @@
+/**
+ * The line of `sh -c` is one of two in the house (the other: podman's). A service must be in its control group before
+ * it begins, or what it forks at once stays outside, and neither Node nor setpriv starts a process in a group. The
+ * constant line writes its own number into the group's file and becomes the program; group, program and arguments are
+ * its parameters, which a shell never reads as words of its own.
+ *
+ * A service is not ready because something answers on its port: PID 1 looks before it starts a service whether a
+ * program listens there already.
+ */
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import type { Clock } from "#lib/clock";

@@ -1,3 +1,7 @@
+/**
+ * Readiness is told, not polled. init watches for a daemon's socket to appear (inotify) and then follows
+ * `Health.Watch`. Looking every 20 ms cost half a virtual processor during an emulated boot.
+ */
 import { existsSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";

@@ -1,4 +1,10 @@
-/** For tests: kernels over twins on a wire that delays, reorders, repeats and loses, with crashes; all from one seed. */
+/**
+ * For tests: kernels over twins on a wire that delays, reorders, repeats and loses, with crashes; all from one seed.
+ *
+ * Kernels are killed at random and at every single event. `invariants.ts` is the list of what must be true afterwards;
+ * sabotaged ports (tools without a ledger, a gate that lets all through, a journal that forgets) show that the list
+ * notices.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Kernel, openKernel } from "../kernel.ts";

@@ -1,3 +1,9 @@
+/**
+ * The configuration is validated once: init merges it, checks it against one schema, and writes
+ * `/run/aios/config.json`, which the daemons read. Files in TOML are checked by typebox, which walks a schema; Ajv
+ * compiles one first, which pays for the inputs of a tool and not for a file that is read once (54 ms against 5 for the
+ * configuration).
+ */
 import { readFileSync } from "node:fs";
 import { parse, TomlError } from "smol-toml";
 import type { Static, TSchema } from "typebox";

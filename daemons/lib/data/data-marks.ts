@@ -1,3 +1,11 @@
+/**
+ * What a tool returned is data, and grants nothing. The gateway marks each tool's result in a conversation (a mark made
+ * from the text, so that the text cannot close it) and tells the model what that means. What stops an injection: a
+ * model can ask only for tools that it was offered (the gateway's `names.ts` refuses others); an asked call goes
+ * through the gate, which looks at what the tool needs and not at what the model says; and a task's grants are made by
+ * the orchestrator from its plan before it runs. `sec.grant` takes no calls from agents. So nothing that a result says
+ * can widen what its task may do.
+ */
 import { createHash } from "node:crypto";
 import { beginning } from "../text.ts";
 

@@ -1,3 +1,8 @@
+/**
+ * One database, one process. Every SQLite file belongs to one daemon and is opened with an exclusive lock: SQLite then
+ * needs no shared memory file, and a daemon starts, answers and reads on a full disk, where it refuses what it could
+ * not keep. WAL's default loses acknowledged writes in a power cut, so `synchronous` is FULL.
+ */
 import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";

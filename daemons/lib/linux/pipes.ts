@@ -1,3 +1,8 @@
+/**
+ * What programs write comes through pipes of the kernel's. Node gives its children sockets, and no program can open one
+ * by name (`/dev/stdout`: ENXIO), which services count on. These are real ones, owned by whom the program runs as. Each
+ * pipe has its own decoder and line under way.
+ */
 import type { ChildProcess } from "node:child_process";
 import { closeSync, fchownSync } from "node:fs";
 import { Socket } from "node:net";

@@ -1,3 +1,10 @@
+/**
+ * A restart of a peer is waited out, not handed on, where the caller wants it (`outlivesRestart`): goals live in
+ * aios-memory, and the orchestrator asks it for each of them. A call that found no connection, so that nothing of it
+ * was sent, waits up to three seconds for one: the two in which a killed daemon is back, and the longest pause between
+ * two attempts of a channel. A call that was sent and got no answer is never made again there; who made it knows
+ * whether it may be. Other peers fail at once: who asks them has another way, or tries again by itself.
+ */
 import grpc from "@grpc/grpc-js";
 import { timerMaxMs } from "../clock.ts";
 import { AiosError, type Code, codes } from "../errors.ts";

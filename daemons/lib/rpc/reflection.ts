@@ -1,3 +1,8 @@
+/**
+ * Health and reflection are our own sixty lines each. The libraries (`grpc-health-check`, `@grpc/reflection`) parse
+ * .proto files with protobufjs at start-up, in every daemon; under emulation that is the largest single part of a
+ * daemon's start. Ours use the generated types and read the descriptors only when somebody asks.
+ */
 import {
   type ServerReflectionRequest,
   type ServerReflectionResponse,

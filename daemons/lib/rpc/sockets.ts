@@ -1,3 +1,10 @@
+/**
+ * Identity is the socket. `/run/aios` is root's; which callers there are is one table (`daemons/reach.ts`). A daemon
+ * can speak only as itself, an `agent_id` in a message that says otherwise is refused, and an operator's name and role
+ * count on the console's sockets alone. `aiosctl` on the machine itself is the operator `root`, an admin. Between the
+ * processes of root (init, tools, orchestrator) the file system makes no difference: they keep to their own sockets by
+ * being what they are.
+ */
 import { readdirSync, statSync } from "node:fs";
 import { messageOf } from "../errors.ts";
 import type { Endpoint } from "./server.ts";

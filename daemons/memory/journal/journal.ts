@@ -1,3 +1,10 @@
+/**
+ * A branch's sequence goes on from its parent's. The journal reads through to the parent up to the fork, so a sequence
+ * names one event in each branch, and a reader needs not know where the branch began. An event's JSON is kept byte for
+ * byte; only its `sequence` is set. Appending an event again (same id, same content) is answered as the first time: a
+ * caller that lost the answer repeats the call. A subscriber always reads from the journal, old events and new ones
+ * alike, so there is no seam between catching up and following.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { type Store, takePage } from "../store/index.ts";

@@ -1,3 +1,7 @@
+/**
+ * Without an embedding model the embedding is lexical, with word frequencies that are fixed in the source. The
+ * runtime's model is used as soon as it offers one, and all vectors are made again in the background.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";

@@ -1,3 +1,10 @@
+/**
+ * The vector server follows, and is never the truth. A record is acknowledged when it is in SQLite, cut into chunks
+ * whose keys are never used twice. What Chroma lacks is therefore a range of keys and a list of those that are gone:
+ * that is the outbox. Around each batch both sides note a mark; a server whose files are gone, or either side put back
+ * to an older state, does not know the other's mark, and the vectors are made again. Counts are compared once per
+ * connection.
+ */
 import { randomUUID } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";

@@ -1,3 +1,8 @@
+/**
+ * Relevance is a number with a meaning. Half of it is the share of the query's words that a chunk has, by bm25 with
+ * rare words counting more, half the cosine of the vectors; each is 0 to 1 on its own, so scores of the archive, the
+ * image's knowledge and a query without vectors can be compared, which ranks fused by place cannot.
+ */
 import type { TextHit } from "./text-rank.ts";
 
 /** The parts of a chunk's relevance. Each 0–1. */

@@ -1,3 +1,6 @@
+/**
+ * A search that gets no vectors within a second is answered by text and says so.
+ */
 import { callAfter } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";

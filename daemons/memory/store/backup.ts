@@ -1,3 +1,7 @@
+/**
+ * What is damaged is moved aside (three such are kept), the last good backup takes its place, and `GetStats`, an event
+ * and the log say so. A backup is copied page by page within the same connection, so that writes go on; two are kept.
+ */
 import { mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#lib/clock";

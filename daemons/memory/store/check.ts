@@ -1,3 +1,9 @@
+/**
+ * No store is checked whole at the start. A check reads everything: seconds for a GB, and ready within 300 ms was asked
+ * for. A file up to 2 MiB is checked at every start; a larger one when its daily backup is made, in a process of its
+ * own and on the copy, which has the same pages. A page that SQLite finds damaged while in use leaves a mark, ends the
+ * daemon, and makes the next start check everything.
+ */
 import { spawn } from "node:child_process";
 import { setPriority } from "node:os";
 import { problemIn } from "#lib/data/damaged";

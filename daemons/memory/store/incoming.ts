@@ -1,3 +1,8 @@
+/**
+ * What is to take the stores' place, a kept backup or an archive (`memory restore --from`), is copied and checked in a
+ * folder that gets its name by one rename; the next start takes the stores out of it. Goals of an archive come back
+ * paused: another machine's ledger does not know what was done for them.
+ */
 import { existsSync, mkdirSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";

@@ -1,3 +1,11 @@
+/**
+ * Writes share commits, and the disk is waited for off the event loop. SQLite writes its log without fsync; the daemon
+ * fsyncs it once for all that came meanwhile and only then answers. One caller at a time gets the disk's own pace, 64
+ * in flight about 6,000 durable writes/s on two cores. Each write has a savepoint: what fails undoes itself alone, and
+ * a commit that fails whole (a full disk) is tried write by write, so that what fits is taken. A row may be read a
+ * moment before it is durable; the journal does not show such events, since a follower could act on one that a power
+ * cut undoes.
+ */
 import { statSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { suspect as markSuspect } from "#lib/data/damaged";

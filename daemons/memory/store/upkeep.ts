@@ -1,3 +1,7 @@
+/**
+ * The weekly vacuum gives pages back in small steps. `VACUUM` would stop the daemon for seconds and needs the space
+ * twice; `auto_vacuum = INCREMENTAL` is set before the first page is written, and older small files are rewritten once.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Clock } from "#lib/clock";
 import { replaceFile } from "#lib/data/files";

@@ -1,3 +1,8 @@
+/**
+ * Chroma waits for a quiet machine. It is an index that can be rebuilt and the memory is ready without it: it starts
+ * once the machine is less than half busy, at the latest 8 s after the memory. Its idle cost is nothing: the half core
+ * it was seen to spin is what SIGTERM leaves behind, so it is ended by SIGINT.
+ */
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";

@@ -1,3 +1,8 @@
+/**
+ * Chroma indexes with 32 neighbours and looks at 700: lexical vectors are spread wider than a model's, and with its
+ * defaults it found 59 % of the true ten nearest. What changes `ef_search` on a collection that is loaded takes effect
+ * at the next start of the server only.
+ */
 import { ChromaRefusal, type ChromaUrl, onDatabase } from "./chroma-api.ts";
 
 /** A chunk that lies near the query. */

@@ -1,3 +1,7 @@
+/**
+ * A pattern is as good as Wilson's lower bound says (one-sided 90 %): one success of one counts 0.38, ten of ten 0.86.
+ * `min_success_rate` is compared with that, not with the rate.
+ */
 import type { Pattern } from "../records.ts";
 import { type Page, pager, type Store, select, type Table, unknownError, upsert } from "../store/index.ts";
 import { queryOf } from "../words.ts";

@@ -1,3 +1,7 @@
+/**
+ * A goal's tasks stay as long as the goal (90 days after its end), though other records of the working memory stay 30
+ * and metrics 7: a goal without its tasks explains nothing. The journal does not age either.
+ */
 import { finalStatuses } from "../records.ts";
 import { quoteAll, type Store } from "../store/index.ts";
 

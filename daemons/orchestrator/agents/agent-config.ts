@@ -1,3 +1,7 @@
+/**
+ * An agent has what its file says in `[resources]`, or else 256 MiB, 32 threads and one processor: less than the public
+ * system's 2 GiB, 100 and two.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import * as Type from "typebox";
 import { parseToml } from "#lib/config/config";

@@ -1,3 +1,8 @@
+/**
+ * An agent that hangs is replaced. After 15 s without a beat its tasks go to another; after 30 s its process is ended,
+ * with all in its group, and started again like one that was killed. So is one that has not registered two minutes
+ * after its start.
+ */
 import { isWithin } from "#lib/capability";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";

@@ -1,3 +1,7 @@
+/**
+ * Task assignment is a long poll. An agent asks `GetAssignedTask` and the orchestrator answers when there is a task.
+ * Clients of the public system work unchanged, and nothing waits for a tick.
+ */
 import { callAfter } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { JsonObject } from "../json.ts";

@@ -1,3 +1,8 @@
+/**
+ * Every goal is planned when it comes; what it then waits for is an agent, in a line for its kind of need, the most
+ * urgent first: finding whose turn it is takes as many looks as there are lines. A task waits as long as an agent that
+ * could take it is there, however busy, and fails when none was for two minutes.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Need } from "./router.ts";

@@ -1,3 +1,7 @@
+/**
+ * While an agent's duties rest, since it used a processor for a minute (children count) or went on calling after
+ * refusals, it has a tenth of a processor.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 

@@ -1,3 +1,8 @@
+/**
+ * Signals are ended where they are held. A goal has two controllers of its own, and who listened to a signal leaves it:
+ * Node keeps a composite signal (`AbortSignal.any`) for ever once it has a listener, which was a kilobyte for every
+ * task that ever ran.
+ */
 import type { Goal } from "../goal.ts";
 import { isOver } from "../goal.ts";
 import { closeGoal } from "./closing.ts";

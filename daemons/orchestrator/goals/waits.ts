@@ -1,3 +1,6 @@
+/**
+ * What a goal begins to wait for, an answer or an approval, is told once (`goal.waits`).
+ */
 import { cut } from "#lib/text";
 import { approvalOf, type Goal, type Task } from "../goal.ts";
 

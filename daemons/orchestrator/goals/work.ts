@@ -1,3 +1,13 @@
+/**
+ * A plan that fails half-way is a goal in planning again. What is done stays done, the sources are asked with what has
+ * failed, and what comes of it is what comes of any planning: a plan, at most two more times, a question to the person,
+ * or the end, with what has failed as the reason. What has failed is stored before another plan is looked for: a crash
+ * in between does nothing again that is done. What a trigger, a schedule or an agent gave asks nobody then: its kind
+ * would wait for the answer too.
+ *
+ * The next step does not wait for the last one's revocation. It begins when the report is stored; the goal is closed
+ * when all grants are ended, and a task that is tried again begins only after that.
+ */
 import { messageOf } from "#lib/errors";
 import { type Goal, isGivenByMachine, isOver, type Option, saidIn, type Task } from "../goal.ts";
 import { patiently } from "../patience.ts";

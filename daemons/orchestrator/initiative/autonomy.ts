@@ -1,3 +1,14 @@
+/**
+ * A stop is stored before it is carried out. `aiosctl emergency stop` writes it down, aborts what runs, ends the
+ * agents' standing grants, and answers within a second; what a call had begun is looked up in the ledger when the
+ * machine goes on. While it is stopped a goal is refused with how to resume, not stored: nobody finds a queue of
+ * forgotten wishes carried out at once. An operator's own calls of tools go on working.
+ *
+ * The autonomy level is the orchestrator's to keep and the gate's to apply. What an operator sets outlives the
+ * configuration's value until `aiosctl autonomy configured`; the orchestrator writes it to `/run/aios/autonomy`, and
+ * the tools daemon reads that with its policy. At manual, agents' goals and triggers are refused; schedules are a
+ * person's word and run.
+ */
 import type { Clock } from "#lib/clock";
 import type { Autonomy as AutonomyLevel } from "#lib/config/effective";
 import { AiosError } from "#lib/errors";

@@ -1,3 +1,7 @@
+/**
+ * croner is loaded by the first schedule. When a zone's clock shows a named hour `Temporal` tells: croner's version
+ * 11.0.1 leaves out a day whose jump ends on the next one.
+ */
 import { AiosError, messageOf } from "#lib/errors";
 import { cut } from "#lib/text";
 

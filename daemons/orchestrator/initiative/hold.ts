@@ -1,3 +1,9 @@
+/**
+ * What agents have started is frozen with the agents: the orchestrator asks aios-tools (`aios.tools.Holding`) for
+ * programs of `process.spawn` and containers that an agent made (a label says so), and that asks PID 1 for services
+ * whose file says `defined_by = "agent NAME"`. A resume lets all of it go on before the stop is forgotten; after a
+ * reboot it is held anew, but the agents themselves start, since a boot waits for them.
+ */
 import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Client } from "#lib/rpc/service";

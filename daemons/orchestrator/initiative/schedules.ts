@@ -1,3 +1,6 @@
+/**
+ * A schedule's next run is stored before its goal is given: a crash loses a run at most, and never repeats one.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError, messageOf } from "#lib/errors";
 import type { Role } from "#lib/identity/role";

@@ -1,3 +1,8 @@
+/**
+ * A file that cannot be read counts as a stop. It is noted in /run as well (`stop.json`): a full disk does not refuse
+ * that, a restart of the orchestrator finds it, and aios-tools reads it when it starts while the machine is stopped.
+ * Until the volume has it a reboot would forget it, which `aiosctl autonomy` says.
+ */
 import { readFileSync, rmSync } from "node:fs";
 import { replaceFile } from "#lib/data/files";
 import { errnoOf, messageOf } from "#lib/errors";

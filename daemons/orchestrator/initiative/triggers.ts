@@ -1,3 +1,10 @@
+/**
+ * A trigger makes a goal of a notice: planned, granted, approved where the level wants it, with a dedupe key and a
+ * cool-down. It backs off: its cool-down doubles with each goal that follows soon after another, up to `cool_down_max`,
+ * and begins anew when twice that has passed: a service that dies again after twenty seconds is restored again, one
+ * that dies at once over and over gets some ten goals in its first ten minutes and then one every ten. What is noticed
+ * and gives no goal is held back, and told by `aiosctl status` and `aiosctl autonomy` until it is well.
+ */
 import * as Type from "typebox";
 import type { Clock } from "#lib/clock";
 import { durationMs, parseToml } from "#lib/config/config";

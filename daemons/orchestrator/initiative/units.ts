@@ -1,3 +1,10 @@
+/**
+ * Who restarts a service is said once. PID 1 starts a unit again by its `restart`; one that says `never` and is
+ * enabled, or on the watch list, is the agents'. What procedures of the image set up is theirs: init would have it back
+ * before anybody had asked why it ended, and at the level manual a person decides. The orchestrator follows init's
+ * stream of units and tells each end that nobody asked for (`unit.ended`), which wakes the monitor; the monitor alone
+ * judges.
+ */
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";

@@ -1,3 +1,8 @@
+/**
+ * Why is kept with what. Each decision (what was asked for a plan, why it was not taken, what was chosen and why) is
+ * stored with its goal and in the log of decisions, there also with what came of it. `aiosctl goal explain` tells it
+ * with the ledger's calls.
+ */
 import { hash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";

@@ -1,3 +1,8 @@
+/**
+ * A plan grants what its call turns out to need. Every call of a tool needs its `capabilities`; some also an address
+ * that is not public, or a remote (`alsoNeeds`). Nobody is given those by himself: a step of a procedure says `also =
+ * ["net:local:127.0.0.1"]`.
+ */
 import type { JsonObject } from "../json.ts";
 import type { Objective, PlannedStep } from "../plan.ts";
 

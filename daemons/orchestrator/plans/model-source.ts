@@ -1,3 +1,8 @@
+/**
+ * A model answers under a schema made from the tools that agents may be given; what it writes is read as data, and only
+ * `${step.field}` of its own steps is a reference. It is shown what tools returned as marked data. A small model is
+ * given 15 s and 512 tokens: one that cannot plan fails fast, and says so.
+ */
 import { type Clock, timeoutSignal } from "#lib/clock";
 import { namespaceOf } from "../goal.ts";
 import type { Draft, Level, Objective, PlanSource, Unusable } from "../plan.ts";

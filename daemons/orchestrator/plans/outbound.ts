@@ -1,3 +1,9 @@
+/**
+ * A request whose body or headers use what a step gave, or that a later plan makes with a body, asks a person at every
+ * level. A first plan by a model may need places that nobody has named ("put a web server in front of it" says no
+ * path): a call that changes one, neither said nor below a folder that was said nor in `planning.may_name`, asks a
+ * person at every level (`strangePlaces`); so does one of a plan that was only learned.
+ */
 import type { Goal, Task } from "../goal.ts";
 import { parseTemplate, textsIn } from "../template.ts";
 import { leavesMachine } from "./steering.ts";

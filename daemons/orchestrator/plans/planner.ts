@@ -1,3 +1,10 @@
+/**
+ * A plan is made by whoever is cheapest, and believed by nobody. Sources are asked in their order: what has worked on
+ * this machine, what the image declares, the operational and the tactical model, the gateway. Every plan is checked
+ * before it runs (tools exist, inputs fit, agents cover them, references lead to earlier steps, at most 20 steps); one
+ * with faults goes back once with them. Its steps are granted what their tools need; an address that is not public, a
+ * remote or an image only when the person has named it.
+ */
 import { messageOf } from "#lib/errors";
 import type { Option } from "../goal.ts";
 import { type Draft, type Level, NoModel, type Objective, type Plan, type PlanSource, type Unusable } from "../plan.ts";

@@ -1,6 +1,14 @@
 /**
  * Decides what a plan may name. A grant follows the plan, so the plan must not be steered: what a step ends is named by
  * the person; what it changes is written out by the plan; and once something was read, a plan names nothing new.
+ *
+ * Every plan is looked at before it runs, whoever made it. A step that deletes, moves, overwrites, stops or revokes
+ * something (the tool's name, its capabilities and its switches say so; `ci/steering.test.ts` lists the fields) names
+ * it by the person's own words or by an answer, letter by letter, or by what a procedure of the image declares; never
+ * by what a step gave. In a model's plan whatever is changed, spoken with or run is written out. And once something was
+ * read, a later plan of a model names no host, no program and nothing to change that neither the person nor the plans
+ * before have named, nor `planning.may_name`: a page can make a model wish for something else, and it is not planned.
+ * Nothing is learned from a later plan.
  */
 
 import { posix } from "node:path";

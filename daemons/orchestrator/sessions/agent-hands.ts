@@ -1,3 +1,13 @@
+/**
+ * Who acts is the agent's process, on its own socket: each call is a task of the agent's whose id is the kernel's call
+ * id and the execution's, with grants for this one call that end with it. So the tools' ledger answers what became of
+ * it, whoever was killed in between.
+ *
+ * Who is asked: its grants carry `ask`, so whatever changes something or leaves the machine waits for a person, at
+ * every autonomy level, by the same tickets as other calls (`aiosctl approvals`, and in the conversation itself, with
+ * what would change). The tools tell in a header which approval a call waits for, the agent passes it on, and a task
+ * that waits has the time that a person takes. Nothing is polled.
+ */
 import type { ToolCall, ToolExecutionReport } from "#kernel/ports";
 import { type Clock, timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";

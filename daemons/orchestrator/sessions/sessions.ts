@@ -1,3 +1,12 @@
+/**
+ * Who answers. First rules: what a person says that a procedure covers is given as a goal (`goal.give`), what a goal
+ * asks is asked, and the next words are its answer. Else the models, the cheapest of the session's level first; who
+ * gives nothing usable is followed by the next. Where none can think the agent says so, and what helps.
+ *
+ * What a model is talked into stays small: it sees what tools gave as marked data, its calls are those of its agent's
+ * namespaces, looking is free and changing is asked, and goals are made of the person's words, compared letter by
+ * letter, never of a model's.
+ */
 import type { Standing } from "#kernel/branch";
 import { type Kernel, mainBranch } from "#kernel/kernel";
 import type { BranchState, SessionConfig } from "#kernel/state";

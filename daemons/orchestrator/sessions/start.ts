@@ -1,3 +1,8 @@
+/**
+ * Plans do not run through the kernel. A task is one call that was decided before: what the goal's record and the
+ * ledger say of it is its journal, and a second one would cost each task five durable writes. A session deliberates at
+ * each step, and there the journal is what makes it resumable.
+ */
 import { type Kernel, openKernel } from "#kernel/kernel";
 import { defaultLimits } from "#kernel/limits";
 import type { ToolExecutionRequest } from "#kernel/ports";

@@ -1,3 +1,7 @@
+/**
+ * A pool gives loaded workers, and nobody else starts one. This is the line between the two halves of the runtime: who
+ * loads models, on what and on how many cores (`models/`), and who asks a worker something (`questions/`).
+ */
 import type { ModelEntry } from "#lib/model-manifest";
 
 /*

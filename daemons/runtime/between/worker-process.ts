@@ -1,3 +1,8 @@
+/**
+ * The worker has the runtime's account: to start it as another, kill and limit it, the runtime would need capabilities
+ * that make it root. What an account of its own would refuse, Landlock and the filter of system calls refuse: the
+ * runtime's files, sockets, memory, limits and signals.
+ */
 import type { ChildProcess } from "node:child_process";
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";

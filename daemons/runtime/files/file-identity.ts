@@ -1,3 +1,6 @@
+/**
+ * A file whose entry has a SHA-256 is read whole once per identity (device, inode, length, mtime, ctime).
+ */
 import { createHash } from "node:crypto";
 import { type BigIntStats, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";

@@ -1,3 +1,8 @@
+/**
+ * A model file is looked at before llama.cpp sees it. The header is read in milliseconds, and what is truncated,
+ * overlapping, of unknown types or lies about counts is refused; `gguf-corrupt.test.ts` holds several thousand variants
+ * against it. What passes and is hostile all the same costs the worker that loads it.
+ */
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { AiosError, messageOf } from "#lib/errors";
 import { Cursor, quote, textLengthMax } from "./gguf-cursor.ts";

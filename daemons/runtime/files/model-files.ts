@@ -1,3 +1,6 @@
+/**
+ * Model files may be links to /home, /srv, /mnt and /media; the runtime reads nothing else of people's.
+ */
 import { accessSync, constants, readdirSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { errnoOf } from "#lib/errors";

@@ -1,3 +1,8 @@
+/**
+ * A model's memory is reckoned from its header before it is loaded: weights (mapped, so the kernel counts them as free:
+ * they are subtracted), weights that llama.cpp copies into another order (Q4_0 and its kin, once more), keys and
+ * values, buffers.
+ */
 import type { ModelHeader } from "./gguf.ts";
 
 /** The settings of a loaded model that its memory depends on. */

@@ -1,3 +1,9 @@
+/**
+ * Cores are taken before they are given. A model with more threads than there are cores is hundreds of times slower, so
+ * the real cores are shared among the workers that have calls: a worker is told to use fewer and says when no batch
+ * with more is in flight, then another is told to use more; with more workers than cores they take turns of 300 ms.
+ * What others on the machine keep busy is left to them (`busy-cores.ts`).
+ */
 import type { Clock } from "#lib/clock";
 
 /** A worker that takes part, as far as its cores are concerned. */

@@ -1,3 +1,7 @@
+/**
+ * A GPU is asked by a child process (`gpu-probe.ts`): drivers crash and hang. A back end that failed is not asked
+ * again, and a model that does not load on the GPU is loaded on the processor.
+ */
 import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import type { Clock } from "#lib/clock";

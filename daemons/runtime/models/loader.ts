@@ -1,3 +1,11 @@
+/**
+ * Admissions are one at a time. What is short is made by unloading the least recently used model that nobody uses, then
+ * by fewer sequences, and then there is RESOURCE_EXHAUSTED with the figures.
+ *
+ * A worker's memory limit counts Node's reservations. RLIMIT_DATA counts address space: a Node that does nothing has
+ * 570 MB of it. The limit is one and a half times what was reckoned and 2 GB; the worker is also the first that the
+ * kernel ends when memory runs out.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Log } from "#lib/log";

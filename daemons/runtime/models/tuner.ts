@@ -1,3 +1,7 @@
+/**
+ * How many threads suit a model is measured once, when no model is in use, never during the boot; below 14 M parameters
+ * it is one.
+ */
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";
 import type { Log } from "#lib/log";

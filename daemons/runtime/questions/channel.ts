@@ -1,3 +1,9 @@
+/**
+ * A caller's pace is the answer's. A caller that reads slowly makes its answer wait in its sequence, with 16 K
+ * characters unread; one that reads nothing for half a minute is taken to be gone. A worker that does not stop when it
+ * is told to hangs in native code, and is ended.
+ */
+
 /** Text from one who writes to one who reads, in order. */
 interface Channel {
   readonly parts: AsyncIterable<string>;

@@ -1,3 +1,7 @@
+/**
+ * An answer is checked where the caller's patterns cannot hang anything: a schema's regular expressions run under V8's
+ * watchdog.
+ */
 import { type AnswerCheck, answerCheck } from "#lib/answer-check";
 import { grammarOf } from "../between/index.ts";
 

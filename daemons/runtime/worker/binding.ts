@@ -1,3 +1,9 @@
+/**
+ * node-llama-cpp ships the addon (`@node-llama-cpp/linux-x64`) and JavaScript around it. To a first answer the
+ * JavaScript takes 740 ms and 127 MB natively (ten times the time under emulation, on the boot's critical path) and
+ * starts a second Node; the addon alone 70 to 90 ms and 64 MB. This file is the list of what is used of it; both
+ * packages are pinned to one version.
+ */
 import { createRequire } from "node:module";
 
 /**

@@ -1,3 +1,9 @@
+/**
+ * Text crosses two processes in parcels of 20 ms. With a message for each token and q8_0 weights answers came at 0.87
+ * of the bare speed, with parcels and q4_0 at 1.05; the two were changed together, so how much is the parcels' is not
+ * known. The first text goes at once.
+ */
+
 /** Sends text in parcels: each crosses two processes, on cores that the model computes on. */
 interface Parcels {
   add(text: string): void;

@@ -1,3 +1,7 @@
+/**
+ * Agents' calls are counted, core daemons' and operators' are not. The limits keep agents from wearing the machine out,
+ * and must not keep anyone from stopping them.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import type { Identity } from "#lib/rpc/service";

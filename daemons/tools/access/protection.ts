@@ -1,3 +1,12 @@
+/**
+ * What the machine stands on is one table (`protected.ts`), which says of each place who may change it by naming its
+ * path, what that breaks and what changes it instead; REFERENCE.md and `aiosctl tools protected` print it. The gate
+ * compares every resource of every tool with it, after links, by every name that mounts give a place, and a file with
+ * further names by its inode; tools say which of their resources they only read or take a copy of. Agents never get
+ * through, core daemons neither; an admin waits for an approval whose preview begins with what the change breaks. File
+ * tools change content: a place that `statfs(2)` says is the kernel's is refused, and links of processes (`/proc/self`,
+ * `/dev/fd`) lead nowhere.
+ */
 import { globSync } from "node:fs";
 import { globMatches } from "#lib/capability";
 import type { Clock } from "#lib/clock";

@@ -1,6 +1,9 @@
 /**
  * The tools of the image: a folder for each namespace, with what several share in shared.
  * tools.ts comes in, and what writes the pages about the tools.
+ *
+ * The tools of the image: a folder for each namespace, and one list of them. The rest of the daemon comes in by this
+ * list; the namespaces know each other's files.
  */
 import type { Clock } from "#lib/clock";
 import type { Client } from "#lib/rpc/service";

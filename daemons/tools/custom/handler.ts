@@ -1,3 +1,6 @@
+/**
+ * A custom tool's handler is a service that an operator runs; it is confined where it is started.
+ */
 import { lstat, realpath } from "node:fs/promises";
 import { AiosError, messageOf } from "#lib/errors";
 import { connect } from "#lib/rpc/client";

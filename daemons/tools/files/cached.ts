@@ -1,3 +1,10 @@
+/**
+ * What may wait for a disk goes to Node's thread pool, what the kernel has in memory does not. A trip to the pool costs
+ * 60 µs, looking up a path that the gate has just walked costs 2. Holding a file, looking at it and letting it go is
+ * asked for at once. A path, and a small file's content, are first asked for by calls that the kernel answers from
+ * memory or not at all (openat2 with RESOLVE_CACHED, preadv2 with RWF_NOWAIT); what they do not tell, new names and
+ * syncing go to the pool.
+ */
 import { closeSync } from "node:fs";
 import { openLibc } from "#lib/linux/libc";
 

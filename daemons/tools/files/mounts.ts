@@ -1,3 +1,7 @@
+/**
+ * What is mounted in a folder is known from the kernel's list of mounts: a folder that is bound from the same file
+ * system has its device's number, and programs that keep to one file system go into it.
+ */
 import { readFileSync } from "node:fs";
 
 /** A mounted file system, as the kernel tells of it. */

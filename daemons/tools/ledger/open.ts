@@ -1,3 +1,7 @@
+/**
+ * What cannot be read is moved aside (`lib/data/damaged.ts`, as memory does), the chain goes on behind the last head
+ * that is known, and a fault stays a problem until an admin acknowledges it, which is an entry too.
+ */
 import { existsSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import type { Clock } from "#lib/clock";

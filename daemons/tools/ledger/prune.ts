@@ -1,3 +1,7 @@
+/**
+ * The ledger has an end and outlives its files. Signed segments are pruned by age and size; a signed base says where
+ * the chain begins, and an entry what went.
+ */
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";

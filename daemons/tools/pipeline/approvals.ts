@@ -1,3 +1,9 @@
+/**
+ * What cannot be taken back is asked about. A permanent deletion, a push, a program in a container and a request of a
+ * method that changes something wait for a person when an agent makes them, at every level, in a plan of a person's
+ * goal too; preview and result say that it is for good. A person's own direct call is made at once: it is the decision.
+ * Ending a process or restarting a service asks by its risk only: agents mend machines by it.
+ */
 import type { Clock } from "#lib/clock";
 import { AiosError } from "#lib/errors";
 import { allows } from "#lib/identity/role";

@@ -1,3 +1,9 @@
+/**
+ * What is repeated is counted. Eight agents that look at the machine every few seconds made 28 MB of ledger a day. A
+ * call of an agent that changes nothing, for no task and by no id, is written in full when it is new, when it ends
+ * otherwise and once a day; the same call in between is an entry an hour. A crash loses an hour's counts, never a call
+ * that acted.
+ */
 import { hash } from "node:crypto";
 import type { Clock } from "#lib/clock";
 import { messageOf } from "#lib/errors";

@@ -1,3 +1,9 @@
+/**
+ * A person is asked by a ticket, not by a dialogue. A call that the policy wants confirmed is kept with what it would
+ * change, and runs once when it is approved: with the same resolved resources and the same preview, or not at all. It
+ * outlives the daemon, and whoever waits for it. Who approves names the digest of what was shown; the waiting call's
+ * execution id is taken by no other call, and the ledger has it from its beginning.
+ */
 import { createHmac, hash, randomBytes } from "node:crypto";
 import { AiosError } from "#lib/errors";
 import type { Role } from "#lib/identity/role";

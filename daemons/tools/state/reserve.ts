@@ -1,3 +1,11 @@
+/**
+ * A full disk keeps the tools a way out. No call runs unrecorded, so a disk without room would refuse the deletions
+ * that make some. The tools keep a file of allocated blocks and cut slices of 128 KiB off for a commit that found no
+ * room, which is tried again at once: cut off whole, it would be anybody's. The database's log is emptied after each
+ * commit then, or it would grow into all of it. While the file is not whole only reads and tools that say so
+ * (`whenFull`) pass the gate, people's to the last slice and others' to the half; what is refused is not written down.
+ * Deletions have no undo then: a copy on the same volume would take the room that they make.
+ */
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#lib/clock";

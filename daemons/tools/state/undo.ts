@@ -1,3 +1,6 @@
+/**
+ * An undo whose preparation only reads is kept while the intent goes to disk; the act waits for both.
+ */
 import { createHash, hash } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
 import type { Clock } from "#lib/clock";

@@ -1,3 +1,11 @@
+/**
+ * What worked is learned, and used while it works. A goal that a model's plan has reached becomes a procedure in
+ * aios-memory: paths, addresses, numbers and quoted words of the goal that the plan uses become parameters, a name only
+ * where every value that holds it is that name. Each use counts; it is used while the lower end of Wilson's interval at
+ * one standard deviation is at least a half: after one success, no more after one failure, again after three successes
+ * for each. Procedures of the image are counted too, are used whatever their count, and go by what the image declares
+ * now.
+ */
 import { hash } from "node:crypto";
 import { beginning } from "#lib/text";
 import type { Goal } from "../../goal.ts";

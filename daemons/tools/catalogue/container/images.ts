@@ -1,3 +1,8 @@
+/**
+ * The registries of podman and apt's sources are an admin's word, in protected files: the rule of addresses holds for
+ * what a call names (a pull's registry), not for them. podman looks a registry's name up once more by itself, so that a
+ * name which changes meanwhile is not held.
+ */
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";
 import { AiosError } from "#lib/errors";

@@ -1,3 +1,8 @@
+/**
+ * The line of `sh -c` is one of two in the house (the other: a service's). podman must be in its control group before
+ * it begins, or what it forks at once stays outside. The constant line writes its own number into the group's file and
+ * becomes the program; group, program and arguments are its parameters, which a shell never reads as words of its own.
+ */
 import { existsSync, mkdirSync } from "node:fs";
 import * as Type from "typebox";
 import { timeoutSignal } from "#lib/clock";

@@ -1,3 +1,10 @@
+/**
+ * git runs by bubblewrap, as root without root's capabilities but those over files, with its repository and its remote
+ * alone. It starts no other program (the filter refuses it a process of its own), so neither a filter nor a submodule's
+ * configuration runs one, whatever somebody writes into `.git` during a call; where it speaks with a remote it must,
+ * and then its configuration lies in a folder of the sandbox's own. A file that a filter is to change (git-lfs,
+ * git-crypt) is not added as it is: `git.add` refuses it.
+ */
 import { existsSync, lstatSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";

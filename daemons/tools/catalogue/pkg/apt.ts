@@ -1,3 +1,8 @@
+/**
+ * dpkg is not stopped half-way. Packages are fetched first, which a stop ends at once; from then on it is heeded when
+ * dpkg has ended, and a script that hangs is given up after an hour. The other way, configuring afterwards what was
+ * killed, leaves half-unpacked packages that dpkg cannot configure.
+ */
 import { existsSync } from "node:fs";
 import * as Type from "typebox";
 import { AiosError } from "#lib/errors";

@@ -1,3 +1,8 @@
+/**
+ * Nothing leaves a machine that says so. With `network.allow_outbound = false` every tool that would connect, fetch or
+ * lend a network refuses hosts that are not the machine, without asking a name server about them. apt is asked first
+ * which addresses it would fetch from.
+ */
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import type { Config } from "#lib/config/config";

@@ -1,3 +1,11 @@
+/**
+ * What is not confined, and what holds it instead. Programs that must change the machine cannot have a view to read
+ * only: apt and dpkg, nft, ip, mount, mkfs, podman (which makes its own containers), and cp, rm and tar, which work
+ * through folders that the daemon holds open, and these would lead nowhere in another mount name space. They are given
+ * arguments, never a line for a shell, built from a checked input with no word that could be an option; a fixed
+ * environment; a deadline, after which their process group is killed; bounded output; and their daemon's memory and
+ * process limits. The daemon that runs them is the most trusted there is.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { callAfter, timeoutSignal } from "#lib/clock";

@@ -1,3 +1,8 @@
+/**
+ * What is taken away is put aside first. A folder that is deleted, or replaced by a restore, is renamed beside its
+ * place and looked at there: where its fingerprint is not that of what was kept, another has written to it meanwhile;
+ * it comes back, and the call is refused.
+ */
 import { rename } from "node:fs/promises";
 import { errnoOf } from "#lib/errors";
 import { type Entry, lookAt, refused, removeEntry, temporaryOf } from "./entry.ts";

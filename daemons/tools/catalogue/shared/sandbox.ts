@@ -1,3 +1,7 @@
+/**
+ * What an agent starts (`process.spawn`) runs by bubblewrap, as the agent's user, with name spaces, the filter, limits
+ * of its own control group, and no network unless granted.
+ */
 import { existsSync, realpathSync } from "node:fs";
 import type { Processes } from "#lib/linux/seccomp";
 

@@ -1,3 +1,7 @@
+/**
+ * A file with several names is written in place, since a rename would leave the other names behind; what stood there is
+ * backed up first, its room is taken before the first byte is written, and a crash puts it back.
+ */
 import { hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
