@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 import { AiosError } from "#lib/errors";
+import { statOf } from "#lib/linux/proc";
 import { managementPort } from "#manifest";
 import { type Accelerator, acceleratorArguments } from "./accelerator.ts";
 import { Console } from "./console.ts";
@@ -106,6 +107,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<Running> 
         child.kill("SIGCONT");
       }
     },
+    processorMs: () => statOf("/proc", child.pid ?? 0)?.cpuMs ?? 0,
     cut: async () => {
       child.kill("SIGKILL");
       await gone;

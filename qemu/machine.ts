@@ -81,6 +81,8 @@ export interface Machine {
   cut(): Promise<void>;
   /** Shuts down in order, through its API. Throws, with the last lines of its console, when it does not end in time. */
   powerOff(timeoutMs?: number): Promise<End>;
+  /** Processor time that its processes have used so far, as this host sees it; QEMU's where QEMU runs it. Milliseconds. */
+  processorMs(): number;
   /** The machine's processes as this host sees them, its init first. Only in the native lane; throws elsewhere. */
   processes(): MachineProcess[];
   /** Kills a unit's main process with SIGKILL, from this host. Only in the native lane. */
@@ -124,6 +126,7 @@ export async function startMachine(spec: MachineSpec): Promise<Machine> {
     copyData: (to) => copyData(running, to),
     cut: () => running.cut(),
     powerOff: (timeoutMs = powerOffTimeoutMs) => powerOff(machine, timeoutMs),
+    processorMs: () => running.processorMs(),
     processes: () => processes(running),
     killUnit: (unit) => killUnit(machine, unit),
   };

@@ -9,6 +9,7 @@
 import { createInterface } from "node:readline";
 import { Readable, type Writable } from "node:stream";
 import { AiosError, errnoOf } from "#lib/errors";
+import { statOf } from "#lib/linux/proc";
 import { managementPort } from "#manifest";
 import { type Cgroup, makeCgroup } from "./cgroup.ts";
 import { Console, type End } from "./console.ts";
@@ -125,6 +126,8 @@ export async function startNative(options: NativeOptions): Promise<RunningNative
         await gone;
       },
       processes: () => processesOf(init),
+      processorMs: () =>
+        processesOf(init).reduce((sum, { hostPid }) => sum + (statOf("/proc", hostPid)?.cpuMs ?? 0), 0),
     };
   } catch (error) {
     child.kill("SIGKILL");

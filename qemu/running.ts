@@ -10,6 +10,8 @@ export interface Running {
   type?(text: string): void;
   /** Copies its data disk to a path of this host, as a power cut at this moment would leave it; absent where it has none of its own. */
   copyData?(to: string): Promise<void>;
+  /** Processor time that the processes of the machine have used so far, on this host: QEMU's own in its lanes. Milliseconds. */
+  processorMs(): number;
   /** A power cut: what runs the machine is killed, nothing in it gets to say a word. Resolves when all of it is gone. */
   cut(): Promise<void>;
 }

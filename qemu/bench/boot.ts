@@ -1,13 +1,14 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { consoleLines } from "#manifest";
+import { basename, join } from "node:path";
+import { consoleLines, layout } from "#manifest";
 import type { Images } from "../images.ts";
 import { bootTimeoutMs, type Lane, type Machine, startMachine } from "../machine.ts";
 import { type BootReport, bootReport } from "../report.ts";
 import type { Bench, BenchHost } from "./bench.ts";
 import { measureRebuild } from "./rebuild.ts";
 import type { Measure } from "./row.ts";
+import { median as medianOf } from "./timing.ts";
 
 const megabyte = 1_000_000;
 
@@ -54,6 +55,8 @@ async function lane(which: Lane, host: BenchHost, images: Images): Promise<Measu
     return [
       { name: `${which}.first_boot.autonomy`, value: first.report.autonomyMs, unit: "ms", ...(budget && { budget }) },
       { name: `${which}.autonomy`, value: median.report.autonomyMs, unit: "ms", ...(budget && { budget }) },
+      { name: `${which}.first_boot.processor`, value: first.processorMs, unit: "ms" },
+      { name: `${which}.processor`, value: medianOf(later.map(({ processorMs }) => processorMs)), unit: "ms" },
       { name: `${which}.agents`, value: median.report.agents, unit: "count", budget: agentsBudget },
       ...timeline(which, median.report),
       ...median.memory,
@@ -65,6 +68,8 @@ async function lane(which: Lane, host: BenchHost, images: Images): Promise<Measu
 
 interface Booted {
   readonly report: BootReport;
+  /** Processor time from the start of the kernel, or of init, to the ready line. Milliseconds. */
+  readonly processorMs: number;
   readonly memory: readonly Measure[];
 }
 
@@ -78,12 +83,13 @@ async function boot(which: Lane, folder: string, host: BenchHost, images: Images
   });
   try {
     const line = await machine.waitFor(consoleLines.ready, bootTimeoutMs[which]);
-    host.say(`bench: ${which}: ${line.text}`);
+    const processorMs = machine.processorMs();
+    host.say(`bench: ${which}: ${line.text}; ${Math.round(processorMs)} ms of processor time`);
     await machine.reached(bootTimeoutMs[which]);
-    const memory = which === "native" ? userland(machine) : [];
+    const memory = which === "native" ? [...userland(machine), javascript(machine, images.rootTree)] : [];
     const report = await bootReport(machine, {});
     await machine.powerOff();
-    return { report, memory };
+    return { report, processorMs, memory };
   } catch (error) {
     await machine.cut();
     throw error;
@@ -102,6 +108,24 @@ function timeline(which: Lane, report: BootReport): Measure[] {
       unit: "MB" as const,
     })),
   ];
+}
+
+/** Files that a program loads at every boot, beside the one that it is started by. Other commits' programs are one file. */
+const loadedBy = (program: string): readonly string[] =>
+  program === layout.init
+    ? ["init.cjs", "init-machine.cjs"].map((name) => `${layout.lib}/code/${name}`)
+    : [`${layout.lib}/code/${basename(program)}`];
+
+/** The JavaScript that the programs of the machine read to start, each process its own; what a boot loads of their parts is not counted. */
+function javascript(machine: Machine, root: string): Measure {
+  const programs = machine
+    .processes()
+    .flatMap(({ argv }) =>
+      argv.filter((word) => word === layout.init || /^\/usr\/lib\/aios\/[a-z-]+\.[cm]js$/.test(word)),
+    );
+  const files = programs.flatMap((program) => [program, ...loadedBy(program)]).map((path) => join(root, path));
+  const bytes = files.filter((path) => existsSync(path)).reduce((sum, path) => sum + statSync(path).size, 0);
+  return { name: "native.javascript", value: bytes / megabyte, unit: "MB" };
 }
 
 /** Memory of every process of the machine, init and agents among them, as the host's kernel counts it. */

@@ -37,16 +37,21 @@ export function readAsked(words: readonly string[]): Asked {
   return { reference, bench, words: others, rounds };
 }
 
+/** Benchmarks that measure an image from outside, whichever commit's: by the same means, this tree's, in both. */
+const ofImages: readonly string[] = ["boot", "idle"];
+
 /**
  * The measures of another commit and of this tree, by turns in the same run: what the machine does beside it slows both alike.
- * Each build is measured by its own benchmark; one that the commit lacks is made on its image by this tree's.
+ * Each build is measured by its own benchmark; what is measured of an image, and what the commit lacks, by this tree's.
  */
 export const compareBench: Bench = async ({ repository, cache, words, say }) => {
   const asked = readAsked(words);
   const tree = checkOut(repository, commitOf(repository, asked.reference), cache, say);
   const has = (of: string) => existsSync(join(of, "qemu/bench", `${asked.bench}.ts`));
   if (!has(repository)) throw new AiosError("NOT_FOUND", `compare: there is no benchmark ${asked.bench}`);
-  const there = () => (has(tree) ? runBench(tree, asked, [], say) : runBench(repository, asked, ["--tree", tree], say));
+  const measuresThere = has(tree) && !ofImages.includes(asked.bench);
+  const there = () =>
+    measuresThere ? runBench(tree, asked, [], say) : runBench(repository, asked, ["--tree", tree], say);
   const here = () => runBench(repository, asked, [], say);
   const pairs: Pair[] = [];
   for (let round = 1; round <= asked.rounds; round++) {

@@ -68,7 +68,7 @@ interface Look {
 
 function look(machine: Machine, folder: string): Look {
   const processes = machine.processes();
-  const tools = processes.find(({ argv }) => argv.some((word) => word.endsWith("/tools.cjs")));
+  const tools = processes.find(({ argv }) => argv.some((word) => /\/tools\.[cm]js$/.test(word)));
   if (tools === undefined) throw new Error("the machine has no aios-tools");
   const files = `/proc/${tools.hostPid}/root/var/lib/aios/ledger`;
   const copy = join(folder, "ledger");

@@ -43,7 +43,7 @@ if (process.argv[2] === "child") {
 } else if (process.argv[2] === "grandchild") {
   setTimeout(() => process.exit(0), 400);
 } else {
-  await unit();
+  void unit();
 }
 
 async function unit(): Promise<void> {
