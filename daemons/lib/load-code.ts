@@ -38,7 +38,7 @@ export function runScript(script: Script, path: string): Exports {
 const loaded = new Map<string, Exports>();
 
 /** What a file of the image's code exports; loaded once, with its cache where there is one. */
-function loadCode(path: string): Exports {
+export function loadCode(path: string): Exports {
   const known = loaded.get(path);
   if (known !== undefined) return known;
   const exports = runScript(scriptOf(path, cacheIn(path)), path);

@@ -24,6 +24,7 @@ interface Program extends Code {
   readonly shebang?: string;
 }
 
+const programHead = "daemons/lib/start-program.ts";
 const codeFolder = "usr/lib/aios/code";
 
 /** Where code is on the machine. */
@@ -76,7 +77,7 @@ export function bundlesStep(): Step {
   return {
     name: "bundles",
     modules: [
-      ...[import.meta.filename, "image/code-cache-maker.ts"],
+      ...[import.meta.filename, "image/code-cache-maker.ts", programHead],
       ...[...cachedPrograms, ...plainPrograms, ...parts].map(({ entry }) => entry).filter(isOurs),
     ],
     // What esbuild reads beside the code; the lock file stands for the packages that it takes in, and for Node.
@@ -148,16 +149,13 @@ function bundleCode(code: Code, late: readonly string[], repository: string, out
 /** Writes a program into `tree`: the loader, then what loads its code. Init says its first line before. Returns its path. */
 async function writeProgram({ name, path, shebang }: Program, repository: string, tree: string): Promise<string> {
   const outfile = join(tree, path);
-  const code = relative(dirname(path), codePath(name));
-  const contents = `import { loadCode } from "#lib/load-code";
-    import { join } from "node:path";
-    loadCode(join(__dirname, ${JSON.stringify(code)}));`;
   await bundle({
     ...inImage(dirname(path)),
-    stdin: { contents, resolveDir: repository, loader: "ts" },
     absWorkingDir: repository,
+    entryPoints: [programHead],
     outfile,
     format: "cjs",
+    define: { code: JSON.stringify(relative(dirname(path), codePath(name))) },
     banner: { js: shebang ?? "" },
   });
   return outfile;
