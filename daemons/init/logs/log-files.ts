@@ -12,17 +12,19 @@ export const fileLimits = {
 } as const;
 
 /** Lines reach the disk after this long at the latest. */
-const flushAfterMs = 250;
+export const flushAfterMs = 250;
 
 export interface LogFiles {
   append(unit: string, text: string): void;
-  close(): void;
+  /** Resolves when everything is in the files, what was on its way there too. */
+  close(): Promise<void>;
 }
 
 /** One file for each unit. Writing is best effort: a full disk costs lines in files, never a unit its pipe. */
 export function openLogFiles(folder: string): LogFiles {
   const unwritten = new Map<string, string>();
   let waiting: (() => void) | undefined;
+  let writing = Promise.resolve();
   let closed = false;
 
   const flush = async () => {
@@ -40,7 +42,10 @@ export function openLogFiles(folder: string): LogFiles {
     if (unwritten.size > 0) schedule();
   };
   const schedule = () => {
-    if (!closed) waiting ??= callAfter(flushAfterMs, flush);
+    if (!closed)
+      waiting ??= callAfter(flushAfterMs, () => {
+        writing = flush();
+      });
   };
 
   return {
@@ -49,9 +54,10 @@ export function openLogFiles(folder: string): LogFiles {
       if (joined.length <= fileLimits.unwrittenLength) unwritten.set(unit, joined);
       schedule();
     },
-    close() {
+    async close() {
       closed = true;
       waiting?.();
+      await writing;
       for (const [unit, text] of unwritten) {
         try {
           appendFileSync(join(folder, `${unit}.log`), text, { mode: 0o640 });

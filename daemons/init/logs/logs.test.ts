@@ -5,7 +5,7 @@ import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock, systemClock } from "#lib/clock";
 import { allowanceLimits, droppedLines } from "./log-allowance.ts";
-import { fileLimits } from "./log-files.ts";
+import { fileLimits, flushAfterMs } from "./log-files.ts";
 import { pipeLimits } from "./log-pipe.ts";
 import { type LogLine, type Logs, logLimits, openLogs } from "./logs.ts";
 
@@ -99,12 +99,26 @@ describe("logs", () => {
       appendFileSync(path, `${"y".repeat(fileLimits.fileBytes)}\n`);
     }
     logs.write("a", "after\n");
-    logs.close();
+    const closed = logs.close();
     logs.write("a", "closed\n");
+    await closed;
     expect(readdirSync(folder).toSorted()).toEqual(["a.log", "a.log.1", "a.log.2"]);
     expect(readFileSync(path, "utf8").slice(-6)).toBe("after\n");
     const begins = ["", ".1", ".2"].map((suffix) => readFileSync(path + suffix, "utf8").slice(0, 6));
     expect(begins).toEqual(["line 4", "line 3", "line 2"]);
+  });
+
+  it("are in their file once it is closed, those too that are on their way there", async () => {
+    const closed = Array.from({ length: 40 }, async (_, at) => {
+      const logs = openLogs(systemClock);
+      logs.keepIn(folder);
+      logs.write(`${at}`, "on its way\n");
+      await systemClock.sleep(flushAfterMs + at / 8);
+      logs.write(`${at}`, "last\n");
+      await logs.close();
+      return readFileSync(join(folder, `${at}.log`), "utf8");
+    });
+    expect(await Promise.all(closed)).toEqual(closed.map(() => "on its way\nlast\n"));
   });
 
   it("go on when the disk does not take them", async () => {
@@ -113,7 +127,7 @@ describe("logs", () => {
     logs.write("a", "line\n");
     await systemClock.sleep(320);
     logs.write("a", "next\n");
-    logs.close();
+    await logs.close();
     expect(logs.tail("a", 2).map(({ text }) => text)).toEqual(["line", "next"]);
   });
 });

@@ -33,7 +33,7 @@ export interface Logs {
   /** From now on lines go to files in `folder` too, also those that came before. */
   keepIn(folder: string): void;
   /** Writes what is not on disk yet; nothing goes to files any more. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 export const logLimits = {
@@ -110,9 +110,10 @@ export function openLogs(clock: Clock): Logs {
       files = openLogFiles(folder);
       for (const [unit, ring] of rings) files.append(unit, ring.lines.map(({ text }) => `${text}\n`).join(""));
     },
-    close() {
-      files?.close();
+    async close() {
+      const open = files;
       files = undefined;
+      await open?.close();
     },
   };
 }

@@ -11,7 +11,7 @@ interface Ending {
   signalAll(signal: "SIGTERM" | "SIGKILL"): void;
   closeServices(): void;
   markTime(): void;
-  closeLogs(): void;
+  closeLogs(): Promise<void> | void;
   /** Gives back the mount points that could not be let go. */
   unmount(): string[];
   sync(): void;
@@ -24,6 +24,8 @@ interface Ending {
 /** Units have 10 s to end and are killed then; what does not die of that (stuck in the kernel) is not waited for. */
 const unitsWithinMs = 20_000;
 const othersWithinMs = 300;
+/** A disk that hangs is not waited for. */
+const logsWithinMs = 2_000;
 
 /** Ends the machine in order. A step that fails is said, and the next one follows: a machine told to end ends. */
 export async function endMachine(act: EndAct, reason: string, ending: Ending): Promise<void> {
@@ -44,7 +46,7 @@ export async function endMachine(act: EndAct, reason: string, ending: Ending): P
   });
   await step("mark the time", ending.markTime);
   await step("close services", ending.closeServices);
-  await step("close logs", ending.closeLogs);
+  await step("close logs", () => Promise.race([ending.closeLogs(), clock.sleep(logsWithinMs)]));
   await step("write data", ending.sync);
   await step("unmount", () => {
     const left = ending.unmount();
