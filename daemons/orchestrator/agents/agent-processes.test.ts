@@ -1,5 +1,5 @@
 /** Real processes, in real control groups where the host has them. */
-import { existsSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { backoffMs } from "#lib/backoff";
@@ -186,10 +186,12 @@ describe.each(mounts)("an agent in a control group of %s", (mount) => {
 });
 
 describe("an agent's group", () => {
-  /** A folder that looks like a control group's. */
+  /** A folder that looks like a control group's, with the files that the kernel makes in one. */
   const twin = () => {
     const mount = mkdtempSync(`${folder}/cgroup-`);
     writeFileSync(`${mount}/cgroup.procs`, "");
+    mkdirSync(`${mount}/orchestrator/system`, { recursive: true });
+    for (const file of ["memory.max", "pids.max", "cpu.max"]) writeFileSync(`${mount}/orchestrator/system/${file}`, "");
     return `${mount}/orchestrator`;
   };
 
