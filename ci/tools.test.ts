@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { Ajv } from "ajv";
 import { parse } from "smol-toml";
 import { beforeAll, describe, expect, it } from "vitest";
 import { users } from "#manifest";
@@ -98,4 +99,13 @@ it("the tools that only a machine can run are run there", () => {
     expect(names).toContain(name);
     expect(text).toContain(`await call("${name}"`);
   }
+});
+
+describe("a tool of the image", () => {
+  it("has schemas that are JSON Schema, which aios-tools does not look at again", () => {
+    const ajv = new Ajv({ strict: true });
+    for (const { name, input, output } of tools)
+      for (const schema of [input, output])
+        expect([name, ajv.validateSchema(schema), ajv.errorsText()]).toEqual([name, true, "No errors"]);
+  });
 });
