@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { messageOf } from "#lib/errors";
 import { expectedMs } from "./durations.ts";
 import { checks, root, runParts, someUnitTests, unitTests } from "./parts.ts";
 import { isUnitTest, reachOf } from "./reach.ts";
@@ -20,11 +21,26 @@ Examples:
   npm run check -- --all
   npm run check -- --since main`;
 
-const { values } = parseArgs({
-  options: { all: { type: "boolean" }, since: { type: "string" }, help: { type: "boolean" } },
-});
-if (values.help) console.log(help);
+const values = readOptions();
+if (values === undefined) process.exitCode = 2;
+else if (values.help) console.log(help);
 else await runParts([...checks, ...(values.all ? unitTests : [someUnitTests(() => reached(values.since))])]);
+
+/** What stands behind the command; undefined when that cannot be, which is said. */
+function readOptions() {
+  try {
+    const options = { all: { type: "boolean" }, since: { type: "string" }, help: { type: "boolean" } } as const;
+    const { values } = parseArgs({ options });
+    if (values.since !== undefined)
+      lines("rev-parse", "--verify", "--quiet", "--end-of-options", `${values.since}^{commit}`);
+    return values;
+  } catch (error) {
+    const wrong =
+      "status" in Object(error) ? "--since takes a commit, a branch or a tag of this repository" : messageOf(error);
+    console.error(`npm run check: ${wrong}\n\n${help}`);
+    return undefined;
+  }
+}
 
 /** The tests that the change can reach; says how many, and when they take long. */
 function reached(since: string | undefined): readonly string[] {

@@ -4,7 +4,11 @@
  */
 import { checks, machineTests, runParts, unitTests } from "./parts.ts";
 
-if (process.argv.includes("--help")) {
+const words = process.argv.slice(2);
+if (words.some((word) => word !== "--help")) {
+  console.error(`npm test: it takes no ${words.join(" ")}; it runs everything: to run less, npm run check -- --help`);
+  process.exitCode = 2;
+} else if (words.length > 0) {
   console.log(`npm test
 
 Runs the check and every test, booting the machine in all lanes. Builds what is stale first. "npm run check" runs what

@@ -51,12 +51,12 @@ describe("aiosctl alone", () => {
     expect(commandsIn(out)).toEqual([
       "aiosctl approvals",
       "aiosctl goal list",
-      'aiosctl goal submit "report disk usage"',
+      'aiosctl goal submit "report disk usage to /srv/disk.txt"',
     ]);
     const [document] = (await twin.aiosctl("--json")).out.trimEnd().split("\n");
     expect(JSON.parse(document ?? "")).toMatchObject({
       ...{ machine: "this machine", state: "autonomous", approvals: 2, others: [] },
-      next: ["aiosctl approvals", "aiosctl goal list", 'aiosctl goal submit "report disk usage"'],
+      next: ["aiosctl approvals", "aiosctl goal list", 'aiosctl goal submit "report disk usage to /srv/disk.txt"'],
     });
   });
 

@@ -130,7 +130,7 @@ async function running(context: Context): Promise<Standing> {
     state === "booting" && ["aiosctl boot", "shows how far it is"],
     state !== "autonomous" && ["aiosctl status", "says what is wrong, each with the next step"],
     (work?.activeGoals ?? 0) > 0 && ["aiosctl goal list", "shows what the machine works on"],
-    ['aiosctl goal submit "report disk usage"', "gives it something to do"],
+    ['aiosctl goal submit "report disk usage to /srv/disk.txt"', "gives it something to do"],
     ["aiosctl chat", "talks with it: it asks before it changes anything"],
     ["aiosctl status", "how it is: its boot, units, agents and goals"],
   ];

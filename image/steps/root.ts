@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { readConfig } from "#lib/config/config";
+import { entriesBelow } from "#lib/data/files";
 import { type UserName, users } from "#manifest";
 import { addAccounts } from "../accounts.ts";
 import { sourcesFile } from "../archive/apt-sources.ts";
@@ -152,7 +153,7 @@ const setIdBits = 0o6000;
 
 /** Takes from programs what lets them run as somebody else (su, mount and their like). Gives back their paths. */
 export function dropPrivileges(tree: string): string[] {
-  return readdirSync(tree, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+  return entriesBelow(tree).flatMap((entry) => {
     const path = join(entry.parentPath, entry.name);
     const mode = entry.isFile() ? lstatSync(path).mode : 0;
     if ((mode & setIdBits) === 0) return [];

@@ -1,15 +1,6 @@
-import {
-  closeSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join, relative } from "node:path";
+import { entriesBelow } from "#lib/data/files";
 import { between } from "./drawing.ts";
 
 /** A way in which a file comes to harm. */
@@ -28,7 +19,7 @@ const unread = /^overlay\/|(^|\/)(cache|log|lost\+found|reports)(\/|$)|\.aside-/
 
 /** Every kind of damage to every file below `folder`, databases page by page (sampled). */
 export function damagesTo(folder: string, pagesOfEach: number, random: () => number): Damage[] {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const files = entriesBelow(folder)
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .filter((file) => !unread.test(file) && statSync(join(folder, file)).size > 0);

@@ -1,5 +1,5 @@
-import { readdirSync } from "node:fs";
 import { join, relative } from "node:path";
+import { entriesBelow } from "#lib/data/files";
 import { layout } from "#manifest";
 import type { Machine } from "../machine.ts";
 
@@ -17,7 +17,7 @@ export function socketsOf(machine: Machine): MachineSocket[] {
   const [init] = machine.processes();
   if (init === undefined) throw new Error("the machine has no process");
   const run = `/proc/${init.hostPid}/root${layout.run}`;
-  return readdirSync(run, { recursive: true, withFileTypes: true })
+  return entriesBelow(run)
     .filter((entry) => entry.isSocket())
     .map((entry) => {
       const path = join(entry.parentPath, entry.name);

@@ -1,5 +1,15 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, type Dirent, fsyncSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/**
+ * Everything below `folder`. Links are told and not followed: readdir's own `recursive` goes through a link to a folder, and so
+ * out of a tree that holds absolute ones (Node 26).
+ */
+export function entriesBelow(folder: string): readonly Dirent[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [entry, ...entriesBelow(join(folder, entry.name))] : [entry],
+  );
+}
 
 /**
  * Replaces `path` by `data` so that after a power cut it holds the old or the new content, never a part:
