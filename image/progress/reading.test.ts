@@ -31,15 +31,15 @@ make[1]: Leaving directory '/out/build'`;
 /** As mmdebstrap 1.3.5 and 1.5.7 --verbose print it, shortened. */
 const rounds = [
   `I: running apt-get update...
-Get:1 http://deb.debian.org/debian trixie InRelease [140 kB]
-Get:2 http://deb.debian.org/debian trixie/main amd64 Packages [9,672 kB]
+Get:1 http://mirror.example/debian trixie InRelease [140 kB]
+Get:2 http://mirror.example/debian trixie/main amd64 Packages [9,672 kB]
 Fetched 9812 kB in 8s (1272 kB/s)`,
   `I: downloading packages with apt...
 0 upgraded, 69 newly installed, 0 to remove and 0 not upgraded.
 Need to get 30.3 MB of archives.
 After this operation, 114 MB of additional disk space will be used.
-Get:1 http://deb.debian.org/debian trixie/main amd64 gcc-14-base amd64 14.2.0-19 [49.4 kB]
-Get:2 http://deb.debian.org/debian trixie/main amd64 libc6 amd64 2.41-12 [2,847 kB]`,
+Get:1 http://mirror.example/debian trixie/main amd64 gcc-14-base amd64 14.2.0-19 [49.4 kB]
+Get:2 http://mirror.example/debian trixie/main amd64 libc6 amd64 2.41-12 [2,847 kB]`,
   "I: extracting archives...",
   `I: installing essential packages...
 Unpacking gcc-14-base:amd64 (14.2.0-19) ...
@@ -49,7 +49,7 @@ Setting up libc6:amd64 (2.41-12) ...`,
   `I: installing remaining packages inside the chroot...
 0 upgraded, 6 newly installed, 0 to remove and 0 not upgraded.
 Need to get 752 kB/1,200 kB of archives.
-Get:1 http://deb.debian.org/debian trixie/main amd64 bc amd64 1.07.1 [110 kB]
+Get:1 http://mirror.example/debian trixie/main amd64 bc amd64 1.07.1 [110 kB]
 Unpacking bc (1.07.1-4) ...
 Setting up bc (1.07.1-4) ...`,
 ];
@@ -69,9 +69,9 @@ test("mmdebstrap: megabytes while it fetches, packages while it sets up, both ro
 test("apt-get download with a status of its own: how much of one large file is there", () => {
   // As apt 3.0 prints it with -o APT::Status-Fd=2, after an update that fetched something else.
   const said = `in the build root: env --chdir=/out apt-get update
-Get:1 http://deb.debian.org/debian trixie/main amd64 Packages [9,672 kB]
+Get:1 http://mirror.example/debian trixie/main amd64 Packages [9,672 kB]
 in the build root: env --chdir=/out apt-get download linux-source-6.12=6.12.117-1
-Get:1 http://deb.debian.org/debian trixie/main amd64 linux-source-6.12 all 6.12.117-1 [150 MB]
+Get:1 http://mirror.example/debian trixie/main amd64 linux-source-6.12 all 6.12.117-1 [150 MB]
 dlstatus:1:0.0000:Retrieving file 1 of 1
 dlstatus:1:20.5157:Retrieving file 1 of 1 (3s remaining)`;
   const { count, kept } = readAll(said);
